@@ -307,6 +307,17 @@ def test_the_searches_that_take_longest_start_first(
     assert last < body.index('"exists":{"field":"words"}'), "the counts"
 
 
+@pytest.mark.parametrize(("text", "count"), [("tea pot", 1), ("tea pot 4711", 1), ("tea pto", 2)])
+def test_only_a_word_that_may_be_misspelled_is_asked_for_twice(
+    of_words: ElasticsearchIndex, monkeypatch: pytest.MonkeyPatch, text: str, count: int
+) -> None:
+    of_words.write([entry(n, axis(n % 16), texts={"name": ("Tea pot",)}) for n in range(10, 150)])
+    of_words.refresh()
+    requests = Requests(of_words, monkeypatch)
+    assert of_words.search([Query(axis(0), text=text)])[0].candidates
+    assert len(requests.paths) == count
+
+
 def test_two_errors_are_looked_for_only_in_what_may_be_misspelled(of_words: ElasticsearchIndex) -> None:
     def body(**given: Any) -> str:
         compiled = of_words._compile(Query(axis(0), text="leggings", **given), of_words._read())

@@ -246,12 +246,16 @@ class CompiledText:
         if any(map(lacks_column, hits)):
             return replace(self, by_column=False)
         numbers = _numbers(counts)
-        if not self.counts and len(hits) >= self.size and 0 in numbers[1:]:
+        if not self.counts and len(hits) >= self.size and any(map(self._may_be_similar, self.words, numbers[1:])):
             return replace(self, counts=numbers)
         groups = {group if self.query.collapse else key for key, group in map(name_of, hits)}
         if not text_hits.may_lack(len(hits), len(groups), self.size, self.query):
             return None
         return replace(self, size=MAX_TEXT_MATCHES)
+
+    def _may_be_similar(self, word: QueryWord, known: int) -> bool:
+        """Return whether a word that no text has is a misspelling, or still being typed; a number is another one."""
+        return not known and not (has_digit(word.word) and not (self.query.typing and word.last))
 
     def passing(self, *_answers: Mapping[str, Any]) -> None:
         """Return None: it is not known how many entries satisfy the filters, because those without the words are not
