@@ -318,6 +318,17 @@ def test_only_a_word_that_may_be_misspelled_is_asked_for_twice(
     assert len(requests.paths) == count
 
 
+def test_variants_of_few_products_and_a_misspelled_word_are_one_further_request(
+    of_words: ElasticsearchIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_words.write([entry(n, axis(n % 16), group="one", texts={"name": ("Tea pot",)}) for n in range(10, 150)])
+    of_words.write([entry(n, axis(n % 16), texts={"name": ("Tea pot of cast iron",)}) for n in range(150, 153)])
+    of_words.refresh()
+    requests = Requests(of_words, monkeypatch)
+    assert len(of_words.search([Query(axis(0), text="tea pto")])[0].candidates) > 3
+    assert len(requests.paths) == 2
+
+
 def test_two_errors_are_looked_for_only_in_what_may_be_misspelled(of_words: ElasticsearchIndex) -> None:
     def body(**given: Any) -> str:
         compiled = of_words._compile(Query(axis(0), text="leggings", **given), of_words._read())

@@ -246,12 +246,14 @@ class CompiledText:
         if any(map(lacks_column, hits)):
             return replace(self, by_column=False)
         numbers = _numbers(counts)
-        if not self.counts and len(hits) >= self.size and any(map(self._may_be_similar, self.words, numbers[1:])):
-            return replace(self, counts=numbers)
+        unknown = any(map(self._may_be_similar, self.words, numbers[1:]))
+        to_weight = not self.counts and len(hits) >= self.size and unknown
         groups = {group if self.query.collapse else key for key, group in map(name_of, hits)}
-        if not text_hits.may_lack(len(hits), len(groups), self.size, self.query):
+        lacks = text_hits.may_lack(len(hits), len(groups), self.size, self.query)
+        if not (to_weight or lacks):
             return None
-        return replace(self, size=MAX_TEXT_MATCHES)
+        size = MAX_TEXT_MATCHES if lacks else self.size
+        return replace(self, size=size, counts=numbers if to_weight else self.counts)
 
     def _may_be_similar(self, word: QueryWord, known: int) -> bool:
         """Return whether a word that no text has is a misspelling, or still being typed; a number is another one."""
