@@ -27,6 +27,7 @@ from imagesim.measured_colours import colours_by_stem
 from imagesim.models import ImageColours, ItemState
 from imagesim.refinement import Refinement
 from imagesim.registry import registry
+from imagesim.retrieval.unlisted_colours import unlisted_colours
 from imagesim.testing.embedders import PixelEmbedder
 from imagesim.widgets import similar_hits
 from tests import shop
@@ -254,6 +255,21 @@ def test_a_colour_that_nothing_of_the_kind_is_listed_in_is_said(shelf, items):
     with shop.registered(Product, items):
         rebuild()
         assert messages("green shoes") == []  # nothing is listed in any colour
+
+
+def test_the_index_is_not_asked_about_colours_if_a_hit_has_all_words(shelf, filling, monkeypatch):
+    product("Red shoe", packshot("red"), category="shoes")
+    sync()
+    calibrate()
+    matches = []
+
+    def unlisted(colours: Any, text: Any, match: float, *others: Any) -> Any:
+        matches.append((match, unlisted_colours(colours, text, match, None, None)))  # without an index to ask
+        return ()
+
+    monkeypatch.setattr("imagesim.retrieval.unlisted_colours.unlisted_colours", unlisted)
+    assert messages("red shoe") == []
+    assert matches == [(1.0, ())]
 
 
 @pytest.mark.parametrize("words", ["red thing but not blue", "rotes Ding, kein Blau"])

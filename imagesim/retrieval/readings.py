@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from imagesim.calibration import VOTERS
 from imagesim.indexes.query_words import ENGLISH
 from imagesim.retrieval.relevance import share_of
-from imagesim.retrieval.text import BY_NAME
+from imagesim.retrieval.text_relevance import BY_NAME
 
 if TYPE_CHECKING:
     from imagesim.calibration import Calibration

@@ -258,11 +258,11 @@ class Search:
         if self.plan is not None:
             query = replace(query, fields=self.plan.fields)
         retriever = asked._by_text(index, meta, reading.texts) if reading else asked._by_vector(index, meta)
-        hits = _fill_page(query, retriever)
+        hits, match = _fill_page(query, retriever)
         degraded, facets = "", {}
         messages = self.plan.messages if self.plan else ()
         if reading and hits:
-            messages += self._about_colours(reading, query, index, meta)
+            messages += self._about_colours(reading, match, query, index, meta)
         if not hits and not request.offset and self.filters.categories:
             degraded = _unknown_category(index, self.filters)
         if request.facets:
@@ -303,14 +303,14 @@ class Search:
         )
 
     def _about_colours(
-        self, reading: Reading, query: Query, index: GuardedIndex, meta: IndexMeta
+        self, reading: Reading, match: float, query: Query, index: GuardedIndex, meta: IndexMeta
     ) -> tuple[Message, ...]:
         has_colours = any(items.measured_colours in meta.filters for items in self.request.searched)
         if not (reading.colours and has_colours) or self.request.offset:
             return ()  # many shops list no colours
         from imagesim.retrieval.unlisted_colours import unlisted_colours
 
-        return unlisted_colours(reading.colours, reading.texts.text, query, index)
+        return unlisted_colours(reading.colours, reading.texts.text, match, query, index)
 
     def _by_vector(self, index: GuardedIndex, meta: IndexMeta) -> WithRelevance:
         judge = Judge(calibration_of(meta), self.kind, self.own, self.near, self.labelled)
@@ -373,23 +373,25 @@ def _without_blank(facet: Facet) -> Facet:
     return replace(facet, count=facet.count - blank, values=tuple(each for each in facet.values if each[0] != ""))
 
 
-def _fill_page(query: Query, retriever: Retriever) -> Hits:
-    """Search and load the items, and continue the search while some of them no longer exist."""
+def _fill_page(query: Query, retriever: Retriever) -> tuple[Hits, float]:
+    """Search and load the items, and continue the search while some of them no longer exist. Return the hits, and the
+    best match by texts."""
     hits: list[Hit] = []
     closest: list[Hit] = []
-    took_ms, position, more, exact, cut = 0.0, query.offset, True, True, 0
+    took_ms, match, position, more, exact, cut = 0.0, 0.0, query.offset, True, True, 0
     for _round in range(MAX_ROUNDS):
         (found,) = retriever.search([replace(query, limit=query.limit - len(hits), offset=position)])
         page, near = load(found.candidates, found.closest)
         hits, closest, cut = hits + page, closest or near, max(cut, found.cut)
         position += len(found)
+        match = max([match, *(each.text for each in found.candidates)])
         took_ms += found.took_ms
         more, exact = found.more, exact and found.exact
         if len(hits) == query.limit or not more:
             break
         check_deadline()
     closest = [] if hits else closest
-    return Hits(hits, more=more, took_ms=took_ms, exact=exact, next_offset=position, cut=cut, closest=closest)
+    return Hits(hits, more=more, took_ms=took_ms, exact=exact, next_offset=position, cut=cut, closest=closest), match
 
 
 def _unknown_category(index: GuardedIndex, filters: Filters) -> str:

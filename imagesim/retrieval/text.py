@@ -12,6 +12,7 @@ from imagesim.calibration import Calibration
 from imagesim.retrieval import feedback
 from imagesim.retrieval.relevance import WIDENINGS, Judge, cut, goes_on, share_of, widened, window_of
 from imagesim.retrieval.rerank import Judged
+from imagesim.retrieval.text_relevance import BY_NAME, either, fused_relevance, text_relevance
 from imagesim.types import Candidate, Candidates, Query
 
 if TYPE_CHECKING:
@@ -20,13 +21,6 @@ if TYPE_CHECKING:
     from imagesim.retrieval.rerank import Plan
     from imagesim.retrieval.retriever import Retriever
     from imagesim.types import Vector
-
-TEXT_SLOPE = 12.0
-"""The relevance of a match of words is 1 / (1 + exp(-slope * (match - NAMED))): half of the query's words, weighted by
-rarity, give a probability of about one half."""
-
-BY_NAME = 0.75
-"""The minimum match for an entry to rank by its texts, before all entries that only look similar."""
 
 KIND_MATCH = 0.5
 """The minimum match of an entry of the category that the words name: shoes of any colour answer "yellow shoes"."""
@@ -59,10 +53,6 @@ ASIDE_SHARE = 0.65
 """The factor of matches below this share of the best, if the words are the name of some entries: a cable that lies
 behind the desk is no desk. Low enough that vectors decide."""
 
-UNKNOWN = 0.2
-"""The relevance by vectors that is neutral. Vectors decide about entries that match less than :data:`BY_NAME`: for "red
-shoes", they keep shoes and drop red apples."""
-
 TEXT_WINDOW = 48
 """The number of entries with matching words that are ranked by words and vectors; others are ranked by vectors
 alone."""
@@ -77,10 +67,6 @@ is taken to understand the words and no feedback is needed."""
 
 MAJORITY = 0.5
 """The share of the nearest entries, weighted by score, that must be in the named entries' categories."""
-
-LEAST_LOOKS = 0.1
-"""The minimum relevance by vectors that counts beside a match of words: the model is unreliable for many words, so
-vectors can halve the odds of a match, but not reject it."""
 
 OF_PARTS = 0.74
 """The factor of a match by both parts of a compound that the catalogue lacks: a sofa of leather is an answer for
@@ -171,7 +157,9 @@ class WithText:
         sources: Sequence[Candidate] = []
         if named and not self._understands(named, _scores(named, window.vector, vectors), by_vector):
             sources = named
-        if len(sources) > 1 or any(max(each.text, each.head) >= BY_NAME or self._is_of_kind(each) for each in sources):
+        if len(sources) > 1 or any(
+            max(each.text, each.head) >= BY_NAME or self._is_of_kind(each.categories) for each in sources
+        ):
             vector = feedback.moved(window.vector, sources, vectors)
             (by_vector,) = self.retriever.search([replace(window, vector=vector)])
             if self.remembered:
@@ -196,7 +184,7 @@ class WithText:
         the others' images, and what looks like it is at most as relevant as it is. Entries that are called by the
         words, or are of a kind that these name, need no such evidence.
         """
-        certain = [each.text >= BY_NAME or self._is_of_kind(each) for each in named]
+        certain = [each.text >= BY_NAME or self._is_of_kind(each.categories) for each in named]
         if all(certain):
             return {}, 1.0
         scores = feedback.scores_by_the_others(query.vector, named, vectors)
@@ -206,7 +194,7 @@ class WithText:
             looks = judge.relevances(query, named, scores, voters)
         own = {each.key: look for each, look, sure in zip(named, looks, certain, strict=True) if not sure}
         relevances = [
-            _fused_relevance(n.text, text_relevance(n.text), own[n.key]) if n.key in own else 1.0 for n in named
+            fused_relevance(n.text, text_relevance(n.text), own[n.key]) if n.key in own else 1.0 for n in named
         ]
         trust = math.fsum(map(mul, feedback.weights(named), relevances))
         return {each.candidate.key: trust * each.relevance for each in matches} | own, trust
@@ -228,8 +216,9 @@ class WithText:
         cleanser. Others come after the best of the kind, at :data:`OUTSIDE` if the word specifies their category.
         """
         named = self.texts.categories
+        kinds = {names for names in {each.categories for each in candidates} if self._is_of_kind(names)}
         of_kind = self._best_of_part(candidates, attrgetter("text")).union(
-            each.key for each in candidates if self._is_of_kind(each)
+            each.key for each in candidates if each.categories in kinds
         )
         called, most = CALLED, OUTSIDE
         if self.texts.text.in_full:
@@ -250,9 +239,9 @@ class WithText:
 
         return _with_matches(candidates, match)
 
-    def _is_of_kind(self, each: Candidate) -> bool:
-        """Whether the candidate is in a category that the words name as a whole, not only a part of it."""
-        return not self.texts.categories.intersection(each.categories) <= self.texts.partly
+    def _is_of_kind(self, categories: Sequence[str]) -> bool:
+        """Whether the words name any of the categories as a whole, not only a part of it."""
+        return not self.texts.categories.intersection(categories) <= self.texts.partly
 
     def _of_heads(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Return the candidates, with the same match for those that the heads of the query name: all sofas of "Sofas &
@@ -343,11 +332,6 @@ def _best_matches(answers: Sequence[Candidates], *, by_group: bool) -> Candidate
     return replace(answers[0], candidates=tuple(ordered[:TEXT_WINDOW]))
 
 
-def text_relevance(match: float) -> float:
-    """Return the relevance of an entry with this match (0..1)."""
-    return 1 / (1 + math.exp(-TEXT_SLOPE * (match - feedback.NAMED)))
-
-
 def _scores(candidates: Sequence[Candidate], vector: Vector, vectors: Mapping[str, Vector]) -> list[float]:
     """Return the cosine of each candidate's image; 0 if its vector is not known."""
     import numpy as np
@@ -373,28 +357,12 @@ def _fused(
         key, match = each.candidate.key, each.candidate.text
         by_words = text_relevance(match)
         place = -round(match, 2) if match >= BY_NAME else 0.0
-        relevance = _fused_relevance(match, by_words, evidence.get(key, each.relevance))
-        order = (place, -_either(by_words, each.relevance), -each.score, key)
-        found[_identity(each.candidate, by_group=by_group)] = (*order, each._replace(relevance=relevance))
+        relevance = fused_relevance(match, by_words, evidence.get(key, each.relevance))
+        order = (place, -either(by_words, each.relevance), -each.score, key)
+        found[_identity(each.candidate, by_group=by_group)] = (*order, Judged(each.candidate, each.score, relevance))
     for each in looks[:LOOKS_WINDOW]:
         name = _identity(each.candidate, by_group=by_group)
         if name not in found:
             found[name] = (0.0, -each.relevance, -each.score, each.candidate.key, each)
     rest = (each for each in looks[LOOKS_WINDOW:] if _identity(each.candidate, by_group=by_group) not in found)
     return [*(each for *_, each in sorted(found.values())), *rest]
-
-
-def _fused_relevance(match: float, by_words: float, looks: float) -> float:
-    """Return the relevance of an entry by its match of words, of the relevance ``by_words``, and by its looks."""
-    return _either(by_words, looks) if match >= BY_NAME else _both(by_words, looks)
-
-
-def _either(by_words: float, looks: float) -> float:
-    return 1 - (1 - by_words) * (1 - looks)
-
-
-def _both(text: float, looks: float) -> float:
-    """Combine the probabilities of words and vectors, with :data:`UNKNOWN` as neutral."""
-    odds = [max(each, 1e-6) / max(1 - each, 1e-6) for each in (text, max(looks, LEAST_LOOKS), UNKNOWN)]
-    together = odds[0] * odds[1] / odds[2]
-    return together / (1 + together)

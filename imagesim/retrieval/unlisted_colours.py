@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 
 from imagesim.indexes.query_words import query_words
 from imagesim.measured_colours import colours_by_stem
-from imagesim.retrieval.text import KIND_MATCH
+from imagesim.retrieval.text import ALL_OF_NAME, KIND_MATCH
 from imagesim.types import Message
 
 if TYPE_CHECKING:
@@ -38,13 +38,16 @@ def named_colours(text: QueryText, languages: Sequence[str]) -> tuple[str, ...]:
 
 
 def unlisted_colours(
-    colours: Sequence[str], text: QueryText, query: Query, retriever: Retriever
+    colours: Sequence[str], text: QueryText, match: float, query: Query, retriever: Retriever
 ) -> tuple[Message, ...]:
-    """Return a message about each of the ``colours`` that the texts of no entry of the kind have.
+    """Return a message about each of the ``colours`` that the texts of no entry of the kind have; none if the best
+    ``match`` of a hit is one of all words.
 
     The names of measured colours are among the texts of entries. Pictures without a plain ground have none, so that
     something in the colour may still be among the hits.
     """
+    if match >= ALL_OF_NAME:
+        return ()
     named = query.filters.categories or tuple(sorted(text.categories))
     of_kind = replace(query, offset=0, limit=1, min_score=None, filters=replace(query.filters, categories=named))
     asked = [replace(text, text=colour, heads=(), colours=()).asked(of_kind) for colour in colours]
