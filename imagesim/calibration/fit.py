@@ -50,7 +50,7 @@ FACTORS: Sequence[float] = (1.0, 0.6, 1 / 3)
 at or above :data:`FLOOR`. Where what is left is like the item, as pears are like apples, the full weight cuts a fifth
 of them."""
 
-KEPT: Mapping[Kind, float] = {"items": 0.9, "photo": 0.93, "region": 0.93}
+KEPT: Mapping[Kind, float] = {"items": 0.9, "photo": 0.93}
 """Nine tenths shall be kept. Photos are less like the catalogue's pictures than the items that are asked here for
 them, so that more of these are."""
 FIRST = 10
@@ -108,15 +108,19 @@ def fit(sample: Sample, *, asked: npt.NDArray[np.int64] | None = None, seed: int
         if not known:
             continue
         queries[kind] = len(known)
-        for like in KEPT if kind == "items" else (kind,):
-            for factor in factors if kind == "items" else (1.0,):
-                data = _weighted(known, factor * OPEN_WEIGHT[kind])
-                curves[like] = _logistic(data, PRIOR[kind], votes=True)
-                if _kept(curves[like], known) >= KEPT.get(like, 0.0):
-                    break
-            alone[like] = _logistic(data, PRIOR_ALONE[kind], votes=False)
-    for like in KEPT:
-        background[like], queries[like] = background["items"], queries["items"]
+        fitted: list[Kind] = [*KEPT] if kind == "items" else [kind]
+        for factor in factors if kind == "items" else (1.0,):
+            data = _weighted(known, factor * OPEN_WEIGHT[kind])
+            curve = _logistic(data, PRIOR[kind], votes=True)
+            curves |= dict.fromkeys(fitted, curve)
+            alone |= dict.fromkeys(fitted, _logistic(data, PRIOR_ALONE[kind], votes=False))
+            share = _kept(curve, known)
+            fitted = [each for each in fitted if share < KEPT.get(each, 0.0)]
+            if not fitted:
+                break
+    for kind in ("photo", "region"):
+        background[kind], queries[kind] = background["items"], queries["items"]
+    curves["region"], alone["region"] = curves["photo"], alone["photo"]
     return Calibration(curves, alone, background, queries)
 
 
