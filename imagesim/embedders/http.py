@@ -9,6 +9,7 @@ import io
 import json
 import os
 from collections.abc import Iterator, Sequence
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -243,10 +244,7 @@ class HttpEmbedder(BaseEmbedder):
 
     def _breaker(self) -> Breaker:
         """Return the circuit breaker of the service: a search must not wait for each timeout of one that is down."""
-
-        def make() -> Breaker:
-            return Breaker(f"The embedder at {self._url}", reset_seconds=RESET_SECONDS)
-
+        make = partial(Breaker, f"The embedder at {self._url}", reset_seconds=RESET_SECONDS)
         return runtime.get(("embedders.http", self._url), make)
 
     @staticmethod

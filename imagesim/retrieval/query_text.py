@@ -21,6 +21,7 @@ from imagesim.indexes.stem_collisions import foreign_to
 from imagesim.indexes.stop_words import HEAD_FIRST
 from imagesim.retrieval.query_spacing import LONGEST, has_all, own_stems, spaced, units_apart
 from imagesim.retrieval.query_synonyms import in_other_words
+from imagesim.retrieval.unlisted_colours import named_colours
 from imagesim.types import Query
 from imagesim.word_roles import SHORTEST, Roles
 
@@ -66,8 +67,8 @@ class QueryText:
 class QueryTexts:
     """The texts that a query asks for: its own, ``alternatives`` that mean the same, and the ``compounds`` of its own,
     divided; the categories that they name, name only ``partly`` (none of the texts as a whole), or mention; and those
-    ``in_other_words``, which are asked for if nothing is called by its own; ``language`` is that of the synonym in the
-    first of these."""
+    ``in_other_words``, which are asked for if nothing is called by its own. Of these, ``language`` is that of the
+    synonym in their text."""
 
     def __init__(
         self,
@@ -101,7 +102,7 @@ class Reading(NamedTuple):
     wanted: str
     texts: QueryTexts
     unwanted: frozenset[str]
-    colours: tuple[str, ...] = ()
+    colours: tuple[str, ...]
 
 
 def read_query(
@@ -114,7 +115,8 @@ def read_query(
 ) -> Reading:
     """Read the text of a query without the colours that it excludes; for the arguments see :func:`read_all`."""
     wanted, unwanted = without_negated_colours(text, roles, languages)
-    return Reading(wanted, read_all(wanted, alternatives, roles, languages, has_word, spoken), unwanted)
+    texts = read_all(wanted, alternatives, roles, languages, has_word, spoken)
+    return Reading(wanted, texts, unwanted, named_colours(texts.text, languages))
 
 
 def read_all(

@@ -275,7 +275,6 @@ class Search:
         from imagesim.embedders import get_embedder_of
         from imagesim.indexes.analysis import base_language, languages_of
         from imagesim.retrieval.query_text import read_query
-        from imagesim.retrieval.unlisted_colours import named_colours
 
         alternatives, spoken = self.plan.alternatives if self.plan else (), base_language(get_language() or "")
         roles, languages = calibration_of(meta).roles, languages_of(meta)
@@ -285,11 +284,10 @@ class Search:
         readings: RecentlyUsed[Any, Any] = runtime.get("readings", partial(RecentlyUsed, MAX_READINGS))
         known = readings.get([key]).get(key)
         if known is None:
-            reading = read_query(text, alternatives, roles, languages, has_word, spoken)
-            known = roles, reading._replace(colours=named_colours(reading.texts.text, languages))
+            known = roles, read_query(text, alternatives, roles, languages, has_word, spoken)
             readings.set({key: known})
-        found: Reading = known[1]
-        return found
+        reading: Reading = known[1]
+        return reading
 
     def _as_read(self, reading: Reading, meta: IndexMeta) -> Search:
         """Return the search without the colours that its words exclude."""
