@@ -117,8 +117,7 @@ def shop_the_look(
     plan = plan_for(
         Question("look", request, meta, categories=request.category, variant=variant.key if variant else "")
     )
-    if plan is not None:
-        filters = plan.filters(filters)
+    filters = plan.filters(filters)
     if boxes is None:
         boxes = [region for region in get_region_finder().find(image) if is_comparable(region, image.size)][
             :MAX_REGIONS
@@ -128,9 +127,7 @@ def shop_the_look(
     crops = [*([None] if whole else []), *(corners(box, image.size) for box in boxes)]
 
     vectors = _embed(image, crops, meta)
-    queries = [to_query(request, filters, vector, meta) for vector in vectors]
-    if plan is not None:
-        queries = [replace(query, fields=plan.fields) for query in queries]
+    queries = [to_query(request, filters, vector, meta, plan.fields) for vector in vectors]
     judge = Judge(calibration_of(meta), "region", labelled=not filters.categories)
     judged = WithRelevance(index, judge, request.min_relevance, plan)
     answers = _search(judged, queries, [*([None] if whole else []), *boxes], request.searched)
@@ -143,7 +140,7 @@ def shop_the_look(
         limit=request.limit,
         others=[hit for region in found for hit in region.hits],
     )
-    return Look(picture.size, found, hits, token, plan.messages if plan else ())
+    return Look(picture.size, found, hits, token, plan.messages)
 
 
 ashop_the_look = sync_to_async(shop_the_look)

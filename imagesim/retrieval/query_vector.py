@@ -191,8 +191,10 @@ class ImageVectors:
         return known
 
 
-def to_query(request: SearchRequest, filters: Filters, vector: Vector, meta: IndexMeta) -> Query:
-    """The query of a request with its projected vector."""
+def to_query(
+    request: SearchRequest, filters: Filters, vector: Vector, meta: IndexMeta, fields: tuple[str, ...] = ()
+) -> Query:
+    """The query of a request with its projected vector, whose candidates have the values of ``fields``."""
     return Query(
         vector=vector,
         filters=filters,
@@ -202,6 +204,7 @@ def to_query(request: SearchRequest, filters: Filters, vector: Vector, meta: Ind
         collapse=request.collapse,
         exact=request.exact,
         fingerprint=meta.fingerprint,
+        fields=fields,
     )
 
 

@@ -12,12 +12,11 @@ from imagesim.calibration import VOTERS, Ballot, Calibration, Kind
 from imagesim.indexes import get_index
 from imagesim.indexes.validation import MAX_PAGE_END
 from imagesim.models import StoredCalibration
-from imagesim.retrieval.rerank import Judged
+from imagesim.retrieval.rerank import NO_CHANGES, Judged, Plan
 from imagesim.runtime import runtime
 from imagesim.types import Candidate, Candidates, IndexMeta, Query
 
 if TYPE_CHECKING:
-    from imagesim.retrieval.rerank import Plan
     from imagesim.retrieval.retriever import Retriever
 
 CALIBRATION_SECONDS = 60.0
@@ -155,7 +154,7 @@ class WithRelevance:
         retriever: Retriever,
         judge: Judge,
         floor: float | None,
-        plan: Plan | None = None,
+        plan: Plan = NO_CHANGES,
         least: int = 0,
         last_stage: str = "",
     ) -> None:
@@ -167,7 +166,7 @@ class WithRelevance:
         self._last_stage = last_stage
 
     def search(self, queries: Sequence[Query]) -> list[Candidates]:
-        lookups = self._plan.lookups(queries) if self._plan else []
+        lookups = self._plan.lookups(queries)
         asked = [window_of(query, self._plan, self._least) for query in queries]
         windows = self._retriever.search([*asked, *lookups])
         pinned = windows[len(queries) :] or [Candidates(())] * len(queries)
@@ -203,9 +202,9 @@ def share_of(categories: frozenset[str], nearest: Sequence[Candidate], calibrati
     return Ballot([voter.score for voter in voters], votes, calibration.background["words"].deviation).share([""])
 
 
-def window_of(query: Query, plan: Plan | None = None, least: int = 0) -> Query:
+def window_of(query: Query, plan: Plan = NO_CHANGES, least: int = 0) -> Query:
     """Return the query from its first candidate on, so that votes and cuts do not depend on the page."""
-    least = max(VOTERS, least, plan.window if plan else 0)
+    least = max(VOTERS, least, plan.window)
     return replace(query, offset=0, limit=max(least, query.offset + query.limit + SPARE))
 
 
@@ -239,7 +238,7 @@ def cut(
     judged: Sequence[Judged],
     window: Candidates,
     floor: float,
-    plan: Plan | None = None,
+    plan: Plan = NO_CHANGES,
     pinned: Sequence[Judged] = (),
     mentioned: frozenset[str] = frozenset(),
 ) -> Candidates:
@@ -248,7 +247,7 @@ def cut(
     Without any, the closest are those of the categories that the words mention: juices for "mango juice", where nobody
     knows of mangoes.
     """
-    if plan is not None and plan.window:
+    if plan.window:
         kept = plan.apply(judged, pinned, floor, by_group=query.collapse)
     else:
         kept = [each for each in judged if each.relevance >= floor]

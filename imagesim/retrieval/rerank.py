@@ -146,6 +146,9 @@ class Plan:
         return placed
 
 
+NO_CHANGES = Plan()
+
+
 def _identity(each: Judged, by_group: bool) -> str:
     return each.candidate.group if by_group else each.candidate.key
 
@@ -196,10 +199,10 @@ def replaced_by(reranker: Reranker | None) -> Iterator[None]:
         _replaced.reset(token)
 
 
-def plan_for(question: Question) -> Plan | None:
-    """Return the plan of the active reranker."""
+def plan_for(question: Question) -> Plan:
+    """Return the plan of the active reranker; without one, :data:`NO_CHANGES`."""
     reranker = active()
-    return None if reranker is None else reranker.plan(question)
+    return (None if reranker is None else reranker.plan(question)) or NO_CHANGES
 
 
 def label_categories() -> Mapping[str, tuple[str, ...]]:

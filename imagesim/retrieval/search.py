@@ -34,7 +34,7 @@ from imagesim.retrieval.query_vector import (
     to_query,
 )
 from imagesim.retrieval.relevance import Judge, WithRelevance, calibration_of
-from imagesim.retrieval.rerank import Question, Where, plan_for
+from imagesim.retrieval.rerank import NO_CHANGES, Plan, Question, Where, plan_for
 from imagesim.retrieval.retriever import GuardedIndex, Retriever, WithFallback, WithMMR, open_index, retry_on_swap
 from imagesim.runtime import RecentlyUsed, runtime
 from imagesim.types import Candidate, Facet, Filters, Hit, Hits, IndexMeta, Query
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from imagesim.retrieval.params import SearchArguments, SimilarArguments
     from imagesim.retrieval.query_image import Picture, QueryImage
     from imagesim.retrieval.query_text import QueryTexts, Reading
-    from imagesim.retrieval.rerank import Plan
     from imagesim.retrieval.text import WithText
     from imagesim.types import Message, Vector
 
@@ -220,7 +219,7 @@ class Search:
     near: frozenset[str] = frozenset()
     labelled: bool = False
     item: models.Model | None = None
-    plan: Plan | None = None
+    plan: Plan = NO_CHANGES
 
     def run(self) -> Hits:
         check_terms(self.terms)
@@ -239,8 +238,6 @@ class Search:
         request, terms, text = self.request, self.terms, self.request.text or ""
         categories = tuple(sorted(self.own)) or request.category
         plan = plan_for(Question(self._where, request, meta, text, self.item, self.query_key, categories, variant))
-        if plan is None:
-            return self
         plan = replace(plan, any_category=request.same_category or bool(request.fallback))
         if text and plan.text:
             terms = [replace(term, value=plan.text) if term.value == text else term for term in terms]
@@ -254,13 +251,11 @@ class Search:
         reading = self._read(text or "", meta) if by_text else None
         asked = self._as_read(reading, meta) if reading else self
         vector = query_vector(asked.terms, meta, request.components, texts_optional=by_text)
-        query = to_query(request, asked.filters, vector, meta)
-        if self.plan is not None:
-            query = replace(query, fields=self.plan.fields)
+        query = to_query(request, asked.filters, vector, meta, self.plan.fields)
         retriever = asked._by_text(index, meta, reading.texts) if reading else asked._by_vector(index, meta)
         hits, match = _fill_page(query, retriever)
         degraded, facets = "", {}
-        messages = self.plan.messages if self.plan else ()
+        messages = self.plan.messages
         if reading and hits:
             messages += self._about_colours(reading, match, query, index, meta)
         if not hits and not request.offset and self.filters.categories:
@@ -276,11 +271,11 @@ class Search:
         from imagesim.indexes.analysis import base_language, languages_of
         from imagesim.retrieval.query_text import read_query
 
-        alternatives, spoken = self.plan.alternatives if self.plan else (), base_language(get_language() or "")
+        alternatives, spoken = self.plan.alternatives, base_language(get_language() or "")
         roles, languages = calibration_of(meta).roles, languages_of(meta)
         has_word = get_embedder_of(meta.fingerprint).has_word
         # Roles are compared by identity, and kept with the reading, so that no others get its key.
-        key = (text, tuple(alternatives), id(roles), languages, has_word, spoken)
+        key = (text, alternatives, id(roles), languages, has_word, spoken)
         readings: RecentlyUsed[Any, Any] = runtime.get("readings", partial(RecentlyUsed, MAX_READINGS))
         known = readings.get([key]).get(key)
         if known is None:

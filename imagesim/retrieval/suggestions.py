@@ -65,10 +65,10 @@ def suggest(text: str, **arguments: Unpack[SuggestArguments]) -> list[Suggestion
     if request.text is None or not meta.texts:
         return []
     plan = plan_for(Question("words", request, meta, request.text, variant=variant.key if variant else ""))
-    if plan is not None:
-        filters = plan.filters(filters)
     nothing = np.empty(0, dtype=np.float32)
-    query = Query(nothing, filters, SUGGESTED_WINDOW, text=request.text, typing=True, fingerprint=meta.fingerprint)
+    query = Query(
+        nothing, plan.filters(filters), SUGGESTED_WINDOW, text=request.text, typing=True, fingerprint=meta.fingerprint
+    )
     (found,) = index.search([query])
     best = max((each.text for each in found.candidates), default=0.0)
     hits = load([each for each in found.candidates if each.text >= BEST_SHARE * best])[0]

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING
 from imagesim.calibration import Calibration
 from imagesim.retrieval import feedback
 from imagesim.retrieval.relevance import WIDENINGS, Judge, cut, goes_on, share_of, widened, window_of
-from imagesim.retrieval.rerank import Judged
+from imagesim.retrieval.rerank import NO_CHANGES, Judged, Plan
 from imagesim.retrieval.text_relevance import BY_NAME, either, fused_relevance, text_relevance
 from imagesim.types import Candidate, Candidates, Query
 
 if TYPE_CHECKING:
     from imagesim.retrieval.feedback import MovedVectors
     from imagesim.retrieval.query_text import QueryTexts
-    from imagesim.retrieval.rerank import Plan
     from imagesim.retrieval.retriever import Retriever
     from imagesim.types import Vector
 
@@ -94,7 +93,7 @@ class WithText:
     calibration: Calibration
     floor: float | None
     vectors_of: Callable[[Sequence[Candidate]], Mapping[str, Vector]]
-    plan: Plan | None = None
+    plan: Plan = NO_CHANGES
     remembered: MovedVectors | None = None
     least: int = 0
     last_stage: str = ""
@@ -282,7 +281,7 @@ class WithText:
     def _ask(self, texts: Query, window: Query, near: Query | None) -> tuple[Candidates, Candidates, Candidates]:
         """Return the entries whose texts match, those that ``near`` finds by its vector, and those that are pinned."""
         nothing = Candidates(())
-        lookups = self.plan.lookups([window]) if self.plan else []
+        lookups = self.plan.lookups([window])
         compounds = self.texts.compounds
         others = [*self.texts.alternatives, *([compounds] if compounds else ())]
         asked = [texts, *(each.asked(texts) for each in others), *([near] if near else ()), *lookups]
