@@ -365,13 +365,13 @@ class TestCache:
             made = rule()
             made.save()
         assert moved(imagesim.search(text="red")) == BLUE
-        version = rerank.version()
+        version = rerank.active().version
         Rule.objects.update(enabled=False)  # without a signal, as another process sees it
-        assert rerank.version() == version
+        assert rerank.active().version == version
         default_cache.set(engine.rules.cache_key, "another")
         now[0] += versioned.CHECK_SECONDS
         assert moved(imagesim.search(text="red")) == set()
-        assert rerank.version() == "another"
+        assert rerank.active().version == "another"
         Rule.objects.update(enabled=True)
         now[0] += versioned.RELOAD_SECONDS
         assert moved(imagesim.search(text="red")) == BLUE

@@ -168,7 +168,7 @@ def _notes(experiment: Experiment, variants: Sequence[Variant], result: Result |
                 ) % {"variant": variant.letter, "error": " ".join(error.messages)}
     if experiment.state != Experiment.State.OVER:
         for variant in variants[1:]:
-            if not variant.has_changes and variant.key not in rerank.variants():
+            if not variant.has_changes and variant.key not in rerank.active().variants:
                 yield _(
                     "Variant %(variant)s changes no setting, and no rule is for it: unless your own code tells it from "
                     "A, both are the same."

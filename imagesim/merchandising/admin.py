@@ -72,7 +72,7 @@ class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
     def _offer_variants(self) -> None:
         """The variants of experiments; the field is hidden where there are none."""
         offered = [("", "—")]
-        known = variants.choices()
+        known = variants.active().choices()
         self._places = {each.key: set(each.places) for each in known}
         for each in known:
             offered += [(each.key, each.name), (OTHERS + each.key, _("not in: %(variant)s") % {"variant": each.name})]
@@ -157,7 +157,7 @@ class RuleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         """Note which rules hold for nobody: those for a variant of an experiment that is over or has not started."""
         changelist = super().get_changelist_instance(request)
         limited = [rule for rule in changelist.result_list if rule.variant and not rule.variant.startswith(OTHERS)]
-        known = {each.key: each for each in variants.choices()} if limited else {}
+        known = {each.key: each for each in variants.active().choices()} if limited else {}
         for rule in limited:
             choice = known.get(rule.variant)
             rule.has_no_visitors = choice is None or not choice.runs

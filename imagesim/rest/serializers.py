@@ -111,7 +111,7 @@ class HitSerializer(serializers.Serializer[Any]):
     @cached_property
     def _for_staff(self) -> bool:
         """Whether the answer is for staff; without a reranker no session is read to know it."""
-        user = getattr(self._request, "user", None) if rerank.active() else None
+        user = getattr(self._request, "user", None) if rerank.active() is not rerank.NO_RERANKER else None
         return bool(getattr(user, "is_active", False) and getattr(user, "is_staff", False))
 
     def _image(self, items: Items[Any], hit: Hit) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def _name(items: Items[Any], item: models.Model, request: SearchRequest, variant
     """The key of the answer; another category of the item, other rules, or another variant make it another one."""
     parts = (__version__, get_index().name, items.key_of(item), *items.get_categories(item))
     shown = (variant.key, variant.backing_index) if variant else ()
-    asked = " ".join((*parts, request.cache_key, rerank.version(), *shown))
+    asked = " ".join((*parts, request.cache_key, rerank.active().version, *shown))
     return f"imagesim.similar.{hashlib.sha256(asked.encode()).hexdigest()}"
 
 

@@ -100,7 +100,7 @@ def is_sold(searched: Searched, region: Region) -> bool:
 
 def _declared(items: Items[Any]) -> Mapping[str, Sequence[str]]:
     """The categories by label, as ``look_categories`` and the reranker declare them."""
-    return {**items.look_categories, **rerank.label_categories()}
+    return {**items.look_categories, **rerank.active().label_categories}
 
 
 def _categories_in(items: Items[Any], region: Region) -> Iterable[str]:

@@ -8,12 +8,11 @@ never on the page, so that pages neither repeat nor leave out. Without a reranke
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
+from imagesim.retrieval.extension import Extension
 from imagesim.types import Candidate, Filters, Message, Query
 
 if TYPE_CHECKING:
@@ -173,51 +172,21 @@ class Reranker(Protocol):
     def plan(self, question: Question, /) -> Plan | None: ...
 
 
-_registered: Reranker | None = None
-_replaced: ContextVar[tuple[Reranker | None] | None] = ContextVar("imagesim_reranker", default=None)
+class _NoReranker:
+    version = ""
+    label_categories: Mapping[str, tuple[str, ...]] = {}
+    variants = ()
+
+    def plan(self, question: Question, /) -> None:
+        return None
 
 
-def register(reranker: Reranker | None) -> None:
-    """Set the reranker of every search; call it in the ``ready()`` of an app. None removes it."""
-    global _registered
-    _registered = reranker
+NO_RERANKER = _NoReranker()
 
-
-def active() -> Reranker | None:
-    """Return the reranker of this context."""
-    replaced = _replaced.get()
-    return _registered if replaced is None else replaced[0]
-
-
-@contextmanager
-def replaced_by(reranker: Reranker | None) -> Iterator[None]:
-    """Use another reranker, or none, within this context only, for previews."""
-    token = _replaced.set((reranker,))
-    try:
-        yield
-    finally:
-        _replaced.reset(token)
+_extension: Extension[Reranker] = Extension(NO_RERANKER)
+register, active, replaced_by = _extension.register, _extension.active, _extension.replaced_by
 
 
 def plan_for(question: Question) -> Plan:
-    """Return the plan of the active reranker; without one, :data:`NO_CHANGES`."""
-    reranker = active()
-    return (None if reranker is None else reranker.plan(question)) or NO_CHANGES
-
-
-def label_categories() -> Mapping[str, tuple[str, ...]]:
-    """Return the categories that the active reranker declares for labels of regions."""
-    reranker = active()
-    return {} if reranker is None else reranker.label_categories
-
-
-def variants() -> Collection[str]:
-    """Return the keys of the variants that the active reranker tells from others."""
-    reranker = active()
-    return () if reranker is None else reranker.variants
-
-
-def version() -> str:
-    """Return the version of the active reranker, for the keys of cached answers."""
-    reranker = active()
-    return "" if reranker is None else reranker.version
+    """Return the plan of the active reranker; :data:`NO_CHANGES` if it gives none."""
+    return active().plan(question) or NO_CHANGES

@@ -135,7 +135,7 @@ def retry_on_swap(function: Callable[P, R]) -> Callable[P, R]:
         except ModelMismatch:
             return again()
         except VariantLost as error:
-            variants.lost(str(error))
+            variants.active().lost(str(error))
         with variants.replaced_by(None):
             return again()
 

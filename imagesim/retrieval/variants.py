@@ -6,13 +6,12 @@ gives explicitly stays. Without a chooser nothing is done.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from imagesim.conf import get_settings
+from imagesim.retrieval.extension import Extension
 
 if TYPE_CHECKING:
     from imagesim.retrieval.rerank import Where
@@ -65,30 +64,24 @@ class Chooser(Protocol):
     def choices(self) -> list[Choice]: ...
 
 
-_registered: Chooser | None = None
-_replaced: ContextVar[tuple[Chooser | None] | None] = ContextVar("imagesim_chooser", default=None)
+class _NoChooser:
+    def variant(self, where: Where, /) -> None:
+        return None
+
+    def lost(self, backing_index: str, /) -> None:
+        pass
+
+    def choices(self) -> list[Choice]:
+        return []
 
 
-def register(chooser: Chooser | None) -> None:
-    """Set the chooser of every search; call it in the ``ready()`` of an app. None removes it."""
-    global _registered
-    _registered = chooser
-
-
-@contextmanager
-def replaced_by(chooser: Chooser | None) -> Iterator[None]:
-    """Use another chooser, or none, within this context only, for previews."""
-    token = _replaced.set((chooser,))
-    try:
-        yield
-    finally:
-        _replaced.reset(token)
+_extension: Extension[Chooser] = Extension(_NoChooser())
+register, active, replaced_by = _extension.register, _extension.active, _extension.replaced_by
 
 
 def current(where: Where) -> Variant | None:
     """Return the variant of the current visitor for a kind of query."""
-    chooser = _active()
-    return None if chooser is None else chooser.variant(where)
+    return active().variant(where)
 
 
 def key_of(where: Where) -> str:
@@ -97,29 +90,12 @@ def key_of(where: Where) -> str:
     return "" if variant is None else variant.key
 
 
-def lost(backing_index: str) -> None:
-    """Tell the chooser that the backing index of a variant no longer exists."""
-    if (chooser := _active()) is not None:
-        chooser.lost(backing_index)
-
-
 def applied(given: Mapping[str, Any], where: Where, names: Collection[str]) -> Mapping[str, Any]:
     """Return the arguments of a call with the defaults of the current visitor's variant."""
     variant = current(where)
     return given if variant is None else variant.apply(given, names)
 
 
-def choices() -> list[Choice]:
-    """Return the variants that there are or will be."""
-    chooser = _active()
-    return [] if chooser is None else chooser.choices()
-
-
 def page_floor() -> PageDefault:
     """Return ``MIN_RELEVANCE`` for ``min_relevance``: the default of pages, which a variant may replace."""
     return PageDefault(get_settings().MIN_RELEVANCE)
-
-
-def _active() -> Chooser | None:
-    replaced = _replaced.get()
-    return _registered if replaced is None else replaced[0]
