@@ -15,7 +15,7 @@ from imagesim.items import Items
 from imagesim.measured_colours import filter_values
 from imagesim.registry import key_of, registry
 from imagesim.retrieval import rerank, search, variants
-from imagesim.retrieval.params import SearchRequest, argument_names
+from imagesim.retrieval.params import SearchRequest
 from imagesim.retrieval.variants import Variant
 from imagesim.types import Candidate, Hit, Hits
 
@@ -41,9 +41,8 @@ def similar_to(item: models.Model, *, seconds: int, **arguments: Any) -> Hits:
     if not seconds or not (_is_plain(arguments.get("like")) and _is_plain(arguments.get("unlike"))):
         return search.similar_to(item, **arguments)
     items = registry.for_item(item)
-    given = variants.applied(arguments, "similar", argument_names("similar"))
-    request = SearchRequest.create("similar", given, searched=(items,))
     variant = variants.current("similar")
+    request = SearchRequest.create("similar", arguments, (items,), variant)
     name = _name(items, item, request, variant)
     known: _Answer | None = shared_cache.read(name)
     if known is not None and (hits := _restored(items, item, request, known)) is not None:

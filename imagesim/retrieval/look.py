@@ -23,7 +23,7 @@ from imagesim.retrieval import variants
 from imagesim.retrieval.arguments import Searched
 from imagesim.retrieval.boxes import MAX_REGIONS, corners, is_comparable, read_point, read_regions, region_at
 from imagesim.retrieval.item_regions import is_sold, label_categories
-from imagesim.retrieval.params import SearchRequest, argument_names, takes
+from imagesim.retrieval.params import SearchRequest, takes
 from imagesim.retrieval.query_image import QueryImage, read_picture
 from imagesim.retrieval.query_vector import to_query
 from imagesim.retrieval.relevance import Judge, WithRelevance, calibration_of
@@ -104,7 +104,8 @@ def shop_the_look(
     :raises EmbedderError: if the embedder or the region finder cannot be loaded.
     :raises SearchIndexError: if the index is down, missing or of another model.
     """
-    request = SearchRequest.create("look", variants.applied(arguments, "look", argument_names("look")))
+    variant = variants.current("look")
+    request = SearchRequest.create("look", arguments, variant=variant)
     boxes = None if regions is None else read_regions(regions)
     tapped = None if point is None else read_point(point)
     if boxes is not None and tapped is not None:
@@ -112,7 +113,6 @@ def shop_the_look(
     picture = read_picture(photo)
     image = picture.decode()
     filters = request.index_filters()
-    variant = variants.current("look")
     index, meta = open_index(filters, variant)
     plan = plan_for(
         Question("look", request, meta, categories=request.category, variant=variant.key if variant else "")

@@ -39,6 +39,7 @@ from imagesim.types import Condition, Filters
 
 if TYPE_CHECKING:
     from imagesim.retrieval.arguments import TermValues
+    from imagesim.retrieval.variants import Variant
 
 Call = Literal["similar", "search", "look", "suggest"]
 """The calls that accept a request: ``similar_to``, ``search``, ``shop_the_look`` and ``suggest``."""
@@ -157,14 +158,19 @@ class SearchRequest:
     """The ``Items`` of the models that are searched."""
 
     @classmethod
-    def create(cls, call: Call, given: Mapping[str, Any], searched: Searched | None = None) -> SearchRequest:
-        """Check the keyword arguments of a call. ``searched``: the models, if they are not an argument.
+    def create(
+        cls, call: Call, given: Mapping[str, Any], searched: Searched | None = None, variant: Variant | None = None
+    ) -> SearchRequest:
+        """Check the keyword arguments of a call. ``searched``: the models, if they are not an argument; ``variant``:
+        that of the visitor, whose settings are defaults.
 
         :raises BadQuery: naming the bad value and the good ones.
         :raises NotRegistered: if ``model`` is not registered.
         :raises TypeError: if the call has no such argument.
         """
         declared = _declared(call)
+        if variant is not None:
+            given = variant.apply(given, declared)
         for name in given:
             if name not in declared and name != "filters":
                 good = format_choices([*declared, "filters"])
@@ -173,11 +179,9 @@ class SearchRequest:
         if searched is None:
             values["model"] = model_labels(given.get("model"))
             searched = [items for items in registry if not values["model"] or items.label in values["model"]]
-        else:
-            values["model"] = tuple(items.label for items in searched)
         for each in fields(cls):
             if "type" in each.metadata and each.name not in values:
-                value = given.get(each.name, _default(each, call)) if each.name in declared else _default(each, call)
+                value = given.get(each.name, _default(each, call))
                 values[each.name] = each.metadata["type"].check(each.name, value, searched)
         values["min_relevance"] = values["min_relevance"] or None  # 0 cuts nothing
         conditions = build_conditions(given.get("filters"), searched)

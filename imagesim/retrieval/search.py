@@ -21,7 +21,7 @@ from imagesim.retrieval import variants
 from imagesim.retrieval.concurrency import check_deadline
 from imagesim.retrieval.feedback import MovedVectors
 from imagesim.retrieval.filters import wider
-from imagesim.retrieval.params import SearchRequest, argument_names, takes
+from imagesim.retrieval.params import SearchRequest, takes
 from imagesim.retrieval.query_image import take
 from imagesim.retrieval.query_vector import (
     ImageVectors,
@@ -86,8 +86,7 @@ def similar_to(item: models.Model, **arguments: Unpack[SimilarArguments]) -> Hit
         the template tag does so.
     """
     items = registry.for_item(item)
-    given = variants.applied(arguments, "similar", argument_names("similar"))
-    request = SearchRequest.create("similar", given, searched=(items,))
+    request = SearchRequest.create("similar", arguments, (items,), variants.current("similar"))
     if request.same_category:
         if request.category:
             raise BadQuery(_("Give either 'category' or 'same_category', not both."), field="same_category")
@@ -139,7 +138,7 @@ def search(*, image: Picture | None = None, **arguments: Unpack[SearchArguments]
     words = picture is None and all(isinstance(term.value, str) for term in others)
     where: Where = "words" if words else "photo"
     if variant := variants.current(where):
-        request = SearchRequest.create("search", variant.apply(arguments, argument_names("search")))
+        request = SearchRequest.create("search", arguments, variant=variant)
 
     def ask(shown: QueryImage | None, kind: Kind, request: SearchRequest = request) -> Hits:
         terms = others if shown is None else [QueryTerm(shown), *others]

@@ -90,12 +90,6 @@ def key_of(where: Where) -> str:
     return "" if variant is None else variant.key
 
 
-def applied(given: Mapping[str, Any], where: Where, names: Collection[str]) -> Mapping[str, Any]:
-    """Return the arguments of a call with the defaults of the current visitor's variant."""
-    variant = current(where)
-    return given if variant is None else variant.apply(given, names)
-
-
 def page_floor() -> PageDefault:
     """Return ``MIN_RELEVANCE`` for ``min_relevance``: the default of pages, which a variant may replace."""
     return PageDefault(get_settings().MIN_RELEVANCE)
