@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -140,6 +140,15 @@ class RecentlyUsed(Generic[K, V]):
             found = {key: self._values[key] for key in keys if key in self._values}
             for key in found:
                 self._values.move_to_end(key)
+        return found
+
+    def complete(self, keys: Collection[K], make: Callable[[list[K]], Mapping[K, V]]) -> dict[K, V]:
+        """Return the values of these keys; ``make`` gives those that are not known, as far as there are any."""
+        found = self.get(keys)
+        if new := [key for key in dict.fromkeys(keys) if key not in found]:
+            made = make(new)
+            self.set(made)
+            found |= made
         return found
 
     def set(self, values: Mapping[K, V]) -> None:

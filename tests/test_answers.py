@@ -158,30 +158,32 @@ class TestMixedQueries:
         assert (names(first), seen) == (names(again), [["red", "blue"]])
 
     def test_the_cache_of_text_vectors_is_bounded(self, monkeypatch):
-        kept, seen, embed = query_vector.TextVectors(size=2), [], get_embedder().embed_texts
+        monkeypatch.setattr(query_vector, "CACHED_TEXTS", 2)
+        seen, embed = [], get_embedder().embed_texts
         monkeypatch.setattr(get_embedder(), "embed_texts", lambda texts: (seen.extend(texts), embed(texts))[1])
         for word in ("red", "blue", "red", "green", "red", "blue"):
-            kept.embed(get_embedder(), [word])
+            query_vector._text_vectors(get_embedder(), [word])
         assert seen == ["red", "blue", "green", "blue"]
 
-    def test_vectors_of_images_are_read_once(self, shelf, django_assert_num_queries):
+    def test_vectors_of_images_are_read_once(self, shelf, django_assert_num_queries, monkeypatch):
+        monkeypatch.setattr(query_vector, "CACHED_IMAGES", 3)
+        read = query_vector.image_vectors
         meta = get_index().meta()
         digests = set(ItemImage.objects.exclude(digest="").values_list("digest", flat=True))
-        kept = query_vector.ImageVectors(size=3)
         first, second = sorted(digests)[:2]
         with django_assert_num_queries(1):
-            assert kept.read([first], meta).keys() == {first}
+            assert read([first], meta).keys() == {first}
         with django_assert_num_queries(1):
-            both = kept.read([first, second], meta)
+            both = read([first, second], meta)
         with django_assert_num_queries(0):
-            again = kept.read([first, second], meta)
+            again = read([first, second], meta)
         assert all(np.array_equal(again[digest], both[digest]) for digest in (first, second))
-        every = kept.read(digests, meta)
+        every = read(digests, meta)
         assert len(every) == len(digests) > 3
         assert all(vector.base is None for vector in every.values())  # no views that keep others
         with django_assert_num_queries(1):  # more than it keeps
-            assert kept.read(digests, meta).keys() == digests
-        assert kept.read(["none"], meta) == {}
+            assert read(digests, meta).keys() == digests
+        assert read(["none"], meta) == {}
 
     def test_a_query_is_decoded_like_the_catalogue(self, shelf, monkeypatch):
         asked = []

@@ -25,7 +25,7 @@ from imagesim.insight.models import CatalogueScan, Finding, PictureFacts
 from imagesim.items import Items, valid_pks
 from imagesim.models import ItemImage, ItemState
 from imagesim.registry import make_key, registry
-from imagesim.retrieval.query_vector import ImageVectors
+from imagesim.retrieval.query_vector import stored_vectors
 from imagesim.retrieval.retriever import open_index
 from imagesim.tasks import delete_in_batches
 from imagesim.types import Filters, Query
@@ -250,7 +250,7 @@ def _look_at_neighbours(items: Sequence[Item]) -> bool:
         return True
     try:
         index, meta = open_index(Filters())
-        vectors = ImageVectors().read({image.digest for _item, image in wanted}, meta)
+        vectors = stored_vectors({image.digest for _item, image in wanted}, meta)
         wanted = [pair for pair in wanted if pair[1].digest in vectors]
         categories = {category for item in items for category in item.categories}
         sizes = {category: index.count(Filters(categories=(category,))) for category in categories}

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.db import connections, models, router
@@ -165,30 +166,26 @@ def query_vector(
     return project(unit, meta.projection)
 
 
-class ImageVectors:
-    """A cache of the projected vectors of images, which never change; the least recently used is dropped."""
+def image_vectors(digests: Collection[str], meta: IndexMeta) -> dict[str, Vector]:
+    """The projected vectors by digest of the images that have one. They never change: recent ones are kept, the others
+    are read in one database query."""
+    name = ("image vectors", meta.fingerprint, meta.projection)
+    recent: RecentlyUsed[str, Vector] = runtime.get(name, partial(RecentlyUsed, CACHED_IMAGES))
+    return recent.complete(digests, lambda new: stored_vectors(new, meta))
 
-    def __init__(self, size: int = CACHED_IMAGES) -> None:
-        self._recent: RecentlyUsed[tuple[str, str, str], Vector] = RecentlyUsed(size)
 
-    def read(self, digests: Iterable[str], meta: IndexMeta) -> dict[str, Vector]:
-        """The vectors by digest of those that have one, the new ones read in one database query."""
-        import numpy as np
+def stored_vectors(digests: Collection[str], meta: IndexMeta) -> dict[str, Vector]:
+    """The same, all of them read from the database."""
+    import numpy as np
 
-        names = {digest: (meta.fingerprint, meta.projection, digest) for digest in digests}
-        known = {name[2]: vector for name, vector in self._recent.get(names.values()).items()}
-        if new := names.keys() - known.keys():
-            stored = Embedding.objects.filter(digest__in=new, fingerprint=meta.fingerprint)
-            found = {
-                digest: np.frombuffer(bytes(vector), dtype="<f4")
-                for digest, vector in stored.values_list("digest", "vector")
-            }
-            if found:
-                rows = project(np.stack(list(found.values())), meta.projection)
-                read = {digest: row.copy() for digest, row in zip(found, rows, strict=True)}  # not views of them all
-                self._recent.set({names[digest]: vector for digest, vector in read.items()})
-                known |= read
-        return known
+    stored = Embedding.objects.filter(digest__in=digests, fingerprint=meta.fingerprint)
+    found = {
+        digest: np.frombuffer(bytes(vector), dtype="<f4") for digest, vector in stored.values_list("digest", "vector")
+    }
+    if not found:
+        return {}
+    rows = project(np.stack(list(found.values())), meta.projection)
+    return {digest: row.copy() for digest, row in zip(found, rows, strict=True)}  # not views of them all
 
 
 def to_query(
@@ -208,20 +205,12 @@ def to_query(
     )
 
 
-class TextVectors:
-    """A cache of the vectors of recent texts, by model and text; the least recently used is dropped."""
-
-    def __init__(self, size: int = CACHED_TEXTS) -> None:
-        self._recent: RecentlyUsed[tuple[str, str], Vector] = RecentlyUsed(size)
-
-    def embed(self, embedder: BaseEmbedder, texts: Sequence[str]) -> list[Vector]:
-        names = [(embedder.fingerprint, text) for text in texts]
-        known = self._recent.get(names)
-        new = [name for name in dict.fromkeys(names) if name not in known]
-        if new:
-            known |= zip(new, embedder.embed_texts([text for _fingerprint, text in new]), strict=True)
-            self._recent.set({name: known[name] for name in new})
-        return [known[name] for name in names]
+def _text_vectors(embedder: BaseEmbedder, texts: Sequence[str]) -> list[Vector]:
+    """The vectors of texts; recent ones are kept."""
+    name = ("text vectors", embedder.fingerprint)
+    recent: RecentlyUsed[str, Vector] = runtime.get(name, partial(RecentlyUsed, CACHED_TEXTS))
+    known = recent.complete(texts, lambda new: dict(zip(new, embedder.embed_texts(new), strict=True)))
+    return [known[text] for text in texts]
 
 
 @timed("embed.query")
@@ -233,7 +222,7 @@ def _embed(embedder: BaseEmbedder, pictures: Mapping[int, QueryImage], texts: Ma
     for picture in pictures.values():  # one by one: a decoded image can take some hundred megabytes
         vectors += list(embedder.embed_images([picture.decode(embedder.min_decode_side)]))
     if texts:
-        vectors += runtime.get(TextVectors, TextVectors).embed(embedder, list(texts.values()))
+        vectors += _text_vectors(embedder, list(texts.values()))
     return vectors
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from asgiref.sync import sync_to_async
 from django.db import models
@@ -24,11 +24,11 @@ from imagesim.retrieval.filters import wider
 from imagesim.retrieval.params import SearchRequest, takes
 from imagesim.retrieval.query_image import take
 from imagesim.retrieval.query_vector import (
-    ImageVectors,
     ItemKey,
     QueryTerm,
     StoredRegion,
     check_terms,
+    image_vectors,
     query_vector,
     read_terms,
     to_query,
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from imagesim.retrieval.query_text import QueryTexts, Reading
     from imagesim.retrieval.text import WithText
     from imagesim.types import Message, Vector
+    from imagesim.word_roles import Roles
 
 EVIDENCE = 5
 """Hits whose relevance tells whether a region or the whole photo is better."""
@@ -275,12 +276,11 @@ class Search:
         has_word = get_embedder_of(meta.fingerprint).has_word
         # Roles are compared by identity, and kept with the reading, so that no others get its key.
         key = (text, alternatives, id(roles), languages, has_word, spoken)
-        readings: RecentlyUsed[Any, Any] = runtime.get("readings", partial(RecentlyUsed, MAX_READINGS))
-        known = readings.get([key]).get(key)
-        if known is None:
-            known = roles, read_query(text, alternatives, roles, languages, has_word, spoken)
-            readings.set({key: known})
-        reading: Reading = known[1]
+        readings: RecentlyUsed[Hashable, tuple[Roles, Reading]] = runtime.get(
+            "readings", partial(RecentlyUsed, MAX_READINGS)
+        )
+        read = partial(read_query, text, alternatives, roles, languages, has_word, spoken)
+        _roles, reading = readings.complete([key], lambda _new: {key: (roles, read())})[key]
         return reading
 
     def _as_read(self, reading: Reading, meta: IndexMeta) -> Search:
@@ -353,8 +353,7 @@ class Search:
 
 def _vectors_of(candidates: Sequence[Candidate], meta: IndexMeta) -> dict[str, Vector]:
     """The projected vectors of the images that matched, by digest."""
-    digests = {candidate.image_digest for candidate in candidates}
-    return runtime.get(ImageVectors, ImageVectors).read(digests, meta)
+    return image_vectors({candidate.image_digest for candidate in candidates}, meta)
 
 
 def _without_blank(facet: Facet) -> Facet:
