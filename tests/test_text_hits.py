@@ -35,7 +35,7 @@ def by_index(texts: list[dict[str, list[str]]], words: str) -> list[tuple[int, f
     index = TextIndex(text_fields(META.texts))
     for slot, each in enumerate(texts):
         index.set(slot, each)
-    found = index.answer(asked(words), total=4, frequencies=FREQUENCIES)
+    found = index.match(asked(words), total=4, frequencies=FREQUENCIES)
     matches = zip(*(part.tolist() for part in found), strict=True)
     return [(slot, round(score, 6), round(head, 6)) for slot, score, head in matches]
 

@@ -34,6 +34,7 @@ def catalogue(entries: int) -> list[tuple[str, str]]:
 
 def own(docs: list[tuple[str, str]], asked: list[str]) -> dict[str, float]:
     from imagesim.indexes.text import TextField, TextIndex
+    from imagesim.types import Query
 
     started = time.perf_counter()
     index = TextIndex([TextField("name", 3), TextField("description", 1)])
@@ -43,11 +44,15 @@ def own(docs: list[tuple[str, str]], asked: list[str]) -> dict[str, float]:
     built = time.perf_counter() - started
     half = np.zeros(len(docs), dtype=bool)
     half[::2] = True
+
+    def match(text: str, mask: Any = None) -> Any:
+        return index.match(Query(np.empty(0, np.float32), text=text), mask=mask)
+
     return {
         "build_s": built,
-        "query_ms": timed(lambda query: index.match(query), asked),
-        "filtered_ms": timed(lambda query: index.match(query, mask=half), asked),
-        "change_ms": timed(lambda query: (index.set(7, {"name": (query,)}), index.match(query)), asked),
+        "query_ms": timed(match, asked),
+        "filtered_ms": timed(lambda text: match(text, half), asked),
+        "change_ms": timed(lambda text: (index.set(7, {"name": (text,)}), match(text)), asked),
     }
 
 

@@ -243,7 +243,7 @@ class TextIndex:
 
     # Reading.
 
-    def answer(
+    def match(
         self,
         query: Query,
         *,
@@ -251,41 +251,12 @@ class TextIndex:
         total: int | None = None,
         frequencies: Mapping[str, int] | None = None,
     ) -> TextMatches:
-        """Return the entries that match a query. For the other parameters see :meth:`match`."""
-        return self.match(
-            query.text,
-            mask=mask,
-            total=total,
-            frequencies=frequencies,
-            prefix=query.typing,
-            heads=query.heads,
-            spelled=query.spelled,
-            colours=query.colours,
-            foreign=query.foreign,
-        )
-
-    def match(
-        self,
-        text: str,
-        *,
-        mask: Mask | None = None,
-        total: int | None = None,
-        frequencies: Mapping[str, int] | None = None,
-        prefix: bool = False,
-        heads: Sequence[int] = (),
-        spelled: Collection[str] = (),
-        colours: Collection[int] = (),
-        foreign: Collection[tuple[str, str]] = (),
-    ) -> TextMatches:
-        """Return the entries that contain a word of ``text``, among those whose slots are set in ``mask``.
+        """Return the entries that match the words of a query, among those whose slots are set in ``mask``.
 
         ``total`` and ``frequencies`` (entries per word) replace the index's own counts if it holds only a part of the
-        entries. ``prefix`` says that the last word is still being typed. An entry must contain one of the words at the
-        positions ``heads``, or any word if this is empty. ``spelled`` are the words that are spelled correctly, and
-        ``colours`` the positions of those that name a colour. ``foreign`` are (word, language) pairs of words that are
-        not of that language: they have no stem in it, and equal words in its texts are other words.
+        entries.
         """
-        words = query_words(text, self.languages, foreign)
+        words = query_words(query.text, self.languages, query.foreign)
         everything = len(self) if total is None else total
         if not words or not len(self):
             return NO_MATCHES
@@ -293,10 +264,10 @@ class TextIndex:
         covered, hit = np.zeros(size, dtype=np.float32), np.zeros(size, dtype=bool)
         named = np.zeros(size, dtype=bool)
         in_main = np.zeros((len(self._main), size), dtype=np.float32)
-        of_heads = np.zeros(size, dtype=np.float32) if heads else covered
+        of_heads = np.zeros(size, dtype=np.float32) if query.heads else covered
         weights = head_weights = 0.0
-        shades = shades_of(words, colours)
-        for position, found in enumerate(self._words.match(words, prefix=prefix, spelled=spelled)):
+        shades = shades_of(words, query.colours)
+        for position, found in enumerate(self._words.match(words, prefix=query.typing, spelled=query.spelled)):
             word = words[position]
             numbers = np.fromiter(found, dtype=np.int64, count=len(found))
             qualities = np.fromiter(found.values(), dtype=np.float32, count=len(found))
@@ -313,8 +284,8 @@ class TextIndex:
                 quality *= factor
             if word.not_of:
                 quality[asked & self._is_in_language(fields, word.not_of)] = 0.0
-            weight = word_weight(word, everything, known, shade=position in shades, spelled=spelled)
-            if position in colours and len(colours) == 1:
+            weight = word_weight(word, everything, known, shade=position in shades, spelled=query.spelled)
+            if position in query.colours and len(query.colours) == 1:
                 quality[self._mentions[fields] & self._is_coloured(slots)] = 0.0
             weights += weight
             quality *= self._factor[fields]
@@ -322,10 +293,10 @@ class TextIndex:
             covered += weight * best
             own = (quality > 0) & (quality == best[slots]) & (fields < self._features)
             named[slots[own]] = True
-            if not heads or position in heads:
+            if not query.heads or position in query.heads:
                 hit |= best > 0
                 head_weights += weight
-                if heads:
+                if query.heads:
                     of_heads += weight * best
             for number, main in enumerate(self._main):
                 within = (fields == main) | (fields == main + self._features)
@@ -338,7 +309,7 @@ class TextIndex:
         share = in_main[:, slots] / np.maximum(self._lengths[slots][:, self._main].T, 1)
         factor *= 0.9 + 0.1 * np.minimum(share, 1.0).max(axis=0, initial=0.0)
         scores = (covered[slots] / weights * factor).astype(np.float32)
-        if not heads:
+        if not query.heads:
             return TextMatches(slots, scores, scores)
         return TextMatches(slots, scores, (of_heads[slots] / max(head_weights, 1e-6) * factor).astype(np.float32))
 

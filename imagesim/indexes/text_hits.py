@@ -105,7 +105,7 @@ class KnownTexts:
             slots = self._slots_of(texts, unpack)
             mask = np.zeros(len(self._slots), dtype=bool)
             mask[slots] = True
-            found = self._index.answer(query, mask=mask, total=total, frequencies=frequencies)
+            found = self._index.match(query, mask=mask, total=total, frequencies=frequencies)
         matches = {
             slot: (round(score, 6), round(head, 6))
             for slot, score, head in zip(*(part.tolist() for part in found), strict=True)

@@ -248,7 +248,7 @@ def _by_words(
     index = TextIndex(text_fields(HISTORY_META.texts))
     for slot, entry in enumerate(entries):
         index.set(slot, entry.texts)
-    matches = index.match(query.text, prefix=query.typing)
+    matches = index.match(query)
     found = zip(matches.slots.tolist(), matches.scores.tolist(), strict=True)
     return [
         (-round(score, 6), entries[slot], score, entries[slot].images[0].digest)

@@ -243,7 +243,7 @@ class TextContract(IndexFixtures):
                     (Filters(), None, (0,), text.split()),
                 ):
                     asked: Any = {"heads": heads, "spelled": frozenset(spelled)}
-                    matches = reference.match(text, mask=mask, prefix=typing, **asked)
+                    matches = reference.match(Query(axis(0), text=text, typing=typing, **asked), mask=mask)
                     scored = zip(matches.slots.tolist(), matches.scores.tolist(), strict=True)
                     expected = sorted((-round(score, 6), SHOWROOM[slot].key) for slot, score in scored)[:10]
                     slots = matches.slots.tolist()
@@ -300,12 +300,12 @@ class TextContract(IndexFixtures):
         for slot, each in enumerate(entries):
             reference.set(slot, each.texts)
         asked = [(text, typing) for _, queries in LANGUAGES.values() for text in queries for typing in (False, True)]
-        answers = index.search([Query(axis(0), text=text, typing=typing, limit=50) for text, typing in asked])
-        for (text, typing), found in zip(asked, answers, strict=True):
-            matches = reference.match(text, prefix=typing)
+        queries = [Query(axis(0), text=text, typing=typing, limit=50) for text, typing in asked]
+        for query, found in zip(queries, index.search(queries), strict=True):
+            matches = reference.match(query)
             expected = {entries[slot].key: score for slot, score in zip(matches.slots, matches.scores, strict=True)}
-            assert {each.key: each.text for each in found.candidates} == pytest.approx(expected, abs=1e-5), text
-            assert expected or not typing, text
+            assert {each.key: each.text for each in found.candidates} == pytest.approx(expected, abs=1e-5), query
+            assert expected or not query.typing, query
 
     def test_a_word_is_found_among_many_that_look_like_it(self, index: BaseIndex) -> None:
         index.promote(index.create(TEXT_META))

@@ -273,7 +273,7 @@ class Table:
             return known[asked]
         self.read_texts()
         assert self._texts is not None
-        matches = self._texts.answer(query, mask=self.passing(filters))
+        matches = self._texts.match(query, mask=self.passing(filters))
         end = query.offset + query.limit
         wanted = end + 16
         while True:
