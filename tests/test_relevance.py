@@ -29,7 +29,7 @@ from imagesim.retrieval import text as retrieval_text
 from imagesim.retrieval.feedback import MovedVectors
 from imagesim.retrieval.query_text import read_all
 from imagesim.retrieval.readings import WithReadings, WithSynonyms
-from imagesim.retrieval.relevance import Judge, WithRelevance, calibration_of
+from imagesim.retrieval.relevance import Cutoff, Judge, WithRelevance, calibration_of
 from imagesim.retrieval.retriever import WithFallback, WithMMR
 from imagesim.retrieval.text import WithText
 from imagesim.types import Candidate, Candidates, Filters, IndexMeta, Query
@@ -76,7 +76,7 @@ def reading(text: str, calibration: Calibration = PLAIN, languages=(), alternati
 
 class TestFloor:
     def page(self, floor, *candidates, limit=3, offset=0):
-        judged = WithRelevance(Fixed(*candidates), Judge(PLAIN, "photo"), floor)
+        judged = WithRelevance(Fixed(*candidates), Judge(PLAIN, "photo"), Cutoff(floor or 0.0))
         return judged.search([Query(np.ones(2, np.float32), limit=limit, offset=offset)])[0]
 
     def test_an_outlier_is_cut(self):
@@ -124,7 +124,7 @@ class TestFloor:
         """The page ended at a candidate of another category, though a third of the next ones belonged to the answer."""
         every = [candidate(f"{n:02}", 0.7 - n / 200, "shoes" if n % 3 == 0 else "hats") for n in range(120)]
         retriever = Fixed(*every)
-        judged = WithRelevance(retriever, Judge(PLAIN, "items", frozenset({"shoes"})), 0.6)
+        judged = WithRelevance(retriever, Judge(PLAIN, "items", frozenset({"shoes"})), Cutoff(0.6))
         found: list[str] = []
         more = True
         while more:
@@ -141,8 +141,7 @@ class TestFloor:
         judged = WithRelevance(
             WithFallback(listed, [("wider", ())]),
             Judge(PLAIN, "items", frozenset({"shoes"})),
-            0.6,
-            last_stage="wider",
+            Cutoff(0.6, last_stage="wider"),
         )
         (page,) = judged.search([Query(np.ones(2, np.float32), Filters(categories=("hats",)), limit=5)])
         assert [each.key for each in page.candidates] == [f"s{n:02}" for n in range(5)]
@@ -155,7 +154,7 @@ class TestFloor:
         judge = Judge(PLAIN, "items", frozenset({"shoes"}))
         for every, requests in (([*shoes, *hats], 1), ([*shoes, *hats[:20], *shoes, *hats[20:]], 2)):
             retriever = Fixed(*every)
-            (page,) = WithRelevance(retriever, judge, 0.6).search([Query(np.ones(2, np.float32), limit=12)])
+            (page,) = WithRelevance(retriever, judge, Cutoff(0.6)).search([Query(np.ones(2, np.float32), limit=12)])
             assert [each.key for each in page.candidates] == [each.key for each in every[:40] if each.key[0] == "s"]
             assert not page.more
             assert retriever.requests == requests
@@ -179,7 +178,7 @@ class TestFloor:
             keys: list[str] = []
             more = True
             while more:
-                judged = WithRelevance(varied, Judge(Calibration(), "photo"), 0.3, least=WithMMR.window)
+                judged = WithRelevance(varied, Judge(Calibration(), "photo"), Cutoff(0.3, least=WithMMR.window))
                 (page,) = judged.search([Query(np.ones(2, np.float32), limit=size, offset=len(keys))])
                 keys, more = keys + [each.key for each in page.candidates], page.more
             return keys
@@ -317,7 +316,7 @@ class TestWords:
         for vector, other, requests in ((along, "hats", [2]), (across, "hats", [2, 1]), (along, "paints", [2, 1])):
             Counting.asked.clear()
             retriever = Counting(candidate("hat", 0.9, "hats"), *(candidate(key, 0.9, other) for key in ("cap", "can")))
-            words = WithText(retriever, *reading("Hut"), None, lambda _candidates, known=vector: {"hat": known})
+            words = WithText(retriever, *reading("Hut"), Cutoff(), lambda _candidates, known=vector: {"hat": known})
             [found] = words.search([Query(along, limit=2)])
             assert found.candidates[0].key == "hat"
             assert Counting.asked == requests
@@ -354,7 +353,7 @@ class TestWords:
         def search(kept: MovedVectors | None, **page: int) -> list[tuple[str, float]]:
             asked.clear()
             vectors = {"hat": (across - along) / 2**0.5, "hood": across}
-            words = WithText(catalogue, *reading("Hut"), None, lambda _candidates: vectors, remembered=kept)
+            words = WithText(catalogue, *reading("Hut"), Cutoff(), lambda _candidates: vectors, remembered=kept)
             [found] = words.search([Query(along, **{"limit": 3, **page})])
             return [(each.key, each.relevance) for each in found.candidates]
 
@@ -398,7 +397,7 @@ class TestWords:
                 ]
 
         vectors = {"shoe": np.array([1, 0], np.float32), "glove": np.array([-0.6, 0.8], np.float32)}
-        words = WithText(Both(candidate("shoe", 0.9)), *reading("schuhe"), 0.5, lambda _candidates: vectors)
+        words = WithText(Both(candidate("shoe", 0.9)), *reading("schuhe"), Cutoff(0.5), lambda _candidates: vectors)
         [found] = words.search([Query(np.array([1, 0], np.float32), limit=2)])
         assert [each.key for each in found.candidates] == ["shoe"]
         assert found.cut == 1
@@ -418,7 +417,7 @@ class TestWords:
 
         roles = Roles({"wine": ("drinks",)}, frozenset({"white"}), things=frozenset(), listed={"wine": ("drinks",)})
         texts = reading("white wine", replace(PLAIN, roles=roles), ["en"])
-        words = WithText(Catalogue(), *texts, None, lambda _candidates: vectors)
+        words = WithText(Catalogue(), *texts, Cutoff(), lambda _candidates: vectors)
         [found] = words.search([Query(np.array([1, 0], np.float32), limit=3)])
         assert [each.key for each in found.candidates] == ["white", "red"]
 
@@ -452,7 +451,7 @@ class TestWords:
             return candidate(key, float(vectors[key] @ vector), "monitors")._replace(image_digest=key)
 
         calibration = replace(PLAIN, roles=replace(roles, things=frozenset()))
-        words = WithText(Catalogue(), *reading("Kaffee", calibration, ["de"]), None, lambda _candidates: vectors)
+        words = WithText(Catalogue(), *reading("Kaffee", calibration, ["de"]), Cutoff(), lambda _candidates: vectors)
         [found] = words.search([Query(np.array([1, 0], np.float32), limit=3)])
         relevances = {each.key: each.relevance for each in found.candidates}
         assert (relevances["monitor"] > 0.8) == certain
@@ -478,7 +477,7 @@ class TestWords:
                 asked.extend(query.vector.tolist() for query in queries if not query.text)
                 return [Candidates(tuple(named if query.text else ())) for query in queries]
 
-        words = WithText(Catalogue(), *reading("beef"), None, lambda _candidates: vectors)
+        words = WithText(Catalogue(), *reading("beef"), Cutoff(), lambda _candidates: vectors)
         [found] = words.search([Query(np.array([1, 0], np.float32), limit=3)])
         assert {each.key for each in found.candidates} == set(mentioning)
         assert any(vector != [1, 0] for vector in asked) == moved
@@ -496,7 +495,7 @@ class TestWords:
 
         roles = Roles({"schuh": ("shoes",)}, frozenset({"rot"}), things=frozenset())
         calibration = replace(PLAIN, roles=roles)
-        words = WithText(Catalogue(), *reading("rote Schuhe", calibration, ["de"]), None, lambda _candidates: {})
+        words = WithText(Catalogue(), *reading("rote Schuhe", calibration, ["de"]), Cutoff(), lambda _candidates: {})
         [found] = words.search([Query(np.array([1, 0], np.float32), limit=3)])
         assert [each.key for each in found.candidates] == ["cleats", "sneakers", "gloves"]
 
@@ -511,7 +510,7 @@ class TestWords:
 
         roles = Roles({"mes": ("Mesas",)}, frozenset({"robl"}), things=frozenset(), names={("mes",): ("Mesas",)})
         texts = reading("mesa de roble", replace(PLAIN, roles=roles), ["es"])
-        words = WithText(Catalogue(), *texts, None, lambda _candidates: {})
+        words = WithText(Catalogue(), *texts, Cutoff(), lambda _candidates: {})
         [answer] = words.search([Query(np.array([1, 0], np.float32), limit=3)])
         assert [each.key for each in answer.candidates] == ["desk", "table", "lamp"]
         assert answer.candidates[1].relevance > 0.9 > 0.3 > answer.candidates[2].relevance
@@ -565,7 +564,7 @@ class TestWords:
                     for query in queries
                 ]
 
-        words = WithText(Both(), *reading("sofa", alternatives=["couch"]), None, lambda _candidates: {})
+        words = WithText(Both(), *reading("sofa", alternatives=["couch"]), Cutoff(), lambda _candidates: {})
         for collapse, shown in ((True, ["a1", "b1"]), (False, ["a1", "b1", "b2", "a2"])):
             [found] = words.search([Query(np.array([1, 0], np.float32), limit=4, collapse=collapse)])
             assert [each.key for each in found.candidates] == shown
@@ -607,7 +606,7 @@ class TestWords:
         for known, heads in ((set(), (0,)), ({"watch"}, ())):
             asked.clear()
             texts = reading("gold watch", things, ["en"], spelled=known)
-            words = WithText(Seen(), *texts, None, lambda _candidates: {})
+            words = WithText(Seen(), *texts, Cutoff(), lambda _candidates: {})
             words.search([Query(np.array([1, 0], np.float32), limit=2)])
             assert (asked[0].spelled, asked[0].heads) == (known, heads)
 
@@ -621,7 +620,7 @@ class TestWords:
                 return [Candidates((named,)) if query.text else Candidates(()) for query in queries]
 
         unlike = {"shoe": np.array([-1, 0], np.float32)}
-        words = WithText(Both(), *reading("shoe"), 0.4, lambda _candidates: unlike)
+        words = WithText(Both(), *reading("shoe"), Cutoff(0.4), lambda _candidates: unlike)
         [found] = words.search([Query(np.array([1, 0], np.float32), limit=2)])
         assert [each.key for each in found.candidates] == shown
 

@@ -26,7 +26,7 @@ from imagesim.retrieval.item_regions import is_sold, label_categories
 from imagesim.retrieval.params import SearchRequest, takes
 from imagesim.retrieval.query_image import QueryImage, read_picture
 from imagesim.retrieval.query_vector import to_query
-from imagesim.retrieval.relevance import Judge, WithRelevance, calibration_of
+from imagesim.retrieval.relevance import Cutoff, Judge, WithRelevance, calibration_of
 from imagesim.retrieval.rerank import Question, plan_for
 from imagesim.retrieval.retriever import Retriever, open_index, retry_on_swap, unseen
 from imagesim.types import Filters, Hit, Hits, IndexMeta, Message, Query, Region
@@ -129,7 +129,7 @@ def shop_the_look(
     vectors = _embed(image, crops, meta)
     queries = [to_query(request, filters, vector, meta, plan.fields) for vector in vectors]
     judge = Judge(calibration_of(meta), "region", labelled=not filters.categories)
-    judged = WithRelevance(index, judge, request.min_relevance, plan)
+    judged = WithRelevance(index, judge, Cutoff(request.min_relevance or 0.0, plan))
     answers = _search(judged, queries, [*([None] if whole else []), *boxes], request.searched)
     hits = answers.pop(0).hits if whole else Hits()
     found = tuple(_look_region(box, each, request.searched) for box, each in zip(boxes, answers, strict=True))

@@ -142,56 +142,105 @@ class Judge:
         return SAME_PARENT if self.near & frozenset(categories) else OTHER_CATEGORY
 
 
-class WithRelevance:
-    """Compute the relevance of the candidates, and cut those below ``floor``; None cuts nothing.
+@dataclass(frozen=True, slots=True)
+class Cutoff:
+    """Which of the judged candidates of a query are shown: those from ``floor`` on, as ``plan`` arranges them.
 
     ``least`` is how many candidates every page judges, for a retriever whose order is not that of the scores, and
     ``last_stage`` the last one of a retriever with a fallback.
     """
 
-    def __init__(
+    floor: float = 0.0
+    plan: Plan = NO_CHANGES
+    least: int = 0
+    last_stage: str = ""
+
+    def window_of(self, query: Query, least: int = VOTERS) -> Query:
+        """Return the query from its first candidate on, so that votes and cuts do not depend on the page."""
+        least = max(least, self.least, self.plan.window)
+        return replace(query, offset=0, limit=max(least, query.offset + query.limit + SPARE))
+
+    def goes_on(
+        self, query: Query, window: Candidates, looks: Sequence[Judged], judged: Sequence[Judged] | None = None
+    ) -> bool:
+        """Whether to search further: the page is not full, and relevant candidates may follow its window.
+
+        They may while any of the last ones in it is relevant: those of one category lie scattered among others. They
+        also may while those of other categories follow, up to the last stage. ``judged`` are all candidates, if those
+        of the window (``looks``) are not the only ones.
+        """
+        relevant = sum(each.relevance >= self.floor for each in (looks if judged is None else judged))
+        if not window.more or relevant > query.offset + query.limit:  # with the one that tells whether more follow
+            return False
+        return any(each.relevance >= self.floor or each.candidate.stage != self.last_stage for each in looks[-SPARE:])
+
+    def page(
         self,
-        retriever: Retriever,
-        judge: Judge,
-        floor: float | None,
-        plan: Plan = NO_CHANGES,
-        least: int = 0,
-        last_stage: str = "",
-    ) -> None:
-        self._retriever = retriever
-        self._judge = judge
-        self._floor = floor or 0.0
-        self._plan = plan
-        self._least = least
-        self._last_stage = last_stage
+        query: Query,
+        judged: Sequence[Judged],
+        window: Candidates,
+        pinned: Sequence[Judged],
+        mentioned: frozenset[str] = frozenset(),
+    ) -> Candidates:
+        """Return the page of a query among the judged candidates of its window.
+
+        Without any, the closest are those of the categories that the words mention: juices for "mango juice", where
+        nobody knows of mangoes.
+        """
+        if self.plan.window:
+            kept = self.plan.apply(judged, pinned, self.floor, by_group=query.collapse)
+        else:
+            kept = [each for each in judged if each.relevance >= self.floor]
+        end = query.offset + query.limit
+        near: Sequence[Judged] = ()
+        if not kept and not query.offset:
+            of_kind = [each for each in judged if not mentioned.isdisjoint(each.candidate.categories)]
+            near = of_kind or [each for each in judged if each.relevance >= CLOSEST_RELEVANCE]
+        return replace(
+            window,
+            candidates=tuple(each.as_candidate() for each in kept[query.offset : end]),
+            more=len(kept) > end,
+            cut=sum(each.relevance < self.floor for each in judged[:end]),
+            closest=tuple(each.as_candidate() for each in near[: min(CLOSEST, query.limit)]),
+        )
+
+
+def widened(window: Query) -> Query:
+    """Return the query for a longer window."""
+    return replace(window, limit=min(window.limit + FURTHER, MAX_PAGE_END))
+
+
+@dataclass(frozen=True, slots=True)
+class WithRelevance:
+    """Compute the relevance of the candidates, and cut those that are not relevant enough."""
+
+    retriever: Retriever
+    judge: Judge
+    cutoff: Cutoff = Cutoff()
 
     def search(self, queries: Sequence[Query]) -> list[Candidates]:
-        lookups = self._plan.lookups(queries)
-        asked = [window_of(query, self._plan, self._least) for query in queries]
-        windows = self._retriever.search([*asked, *lookups])
+        lookups = self.cutoff.plan.lookups(queries)
+        asked = [self.cutoff.window_of(query) for query in queries]
+        windows = self.retriever.search([*asked, *lookups])
         pinned = windows[len(queries) :] or [Candidates(())] * len(queries)
         judged = [self._judge_all(query, each.candidates, each) for query, each in zip(queries, windows, strict=False)]
         for _widening in range(WIDENINGS):
-            short = [
-                n
-                for n, query in enumerate(queries)
-                if goes_on(query, windows[n], judged[n], self._floor, self._last_stage)
-            ]
+            short = [n for n, query in enumerate(queries) if self.cutoff.goes_on(query, windows[n], judged[n])]
             if not short:
                 break
             for n in short:
                 asked[n] = widened(asked[n])
-            for n, window in zip(short, self._retriever.search([asked[n] for n in short]), strict=True):
+            for n, window in zip(short, self.retriever.search([asked[n] for n in short]), strict=True):
                 windows[n] = replace(window, took_ms=windows[n].took_ms + window.took_ms)
                 judged[n] = self._judge_all(queries[n], window.candidates, window)
         return [
-            cut(query, judged[n], windows[n], self._floor, self._plan, self._judge_all(query, pins, windows[n]))
+            self.cutoff.page(query, judged[n], windows[n], self._judge_all(query, pins, windows[n]))
             for n, (query, pins) in enumerate(zip(queries, (each.candidates for each in pinned), strict=True))
         ]
 
     def _judge_all(self, query: Query, candidates: Sequence[Candidate], window: Candidates) -> list[Judged]:
         scores = [candidate.score for candidate in candidates]
-        return self._judge.judged(query, candidates, scores, window.candidates)
+        return self.judge.judged(query, candidates, scores, window.candidates)
 
 
 def share_of(categories: frozenset[str], nearest: Sequence[Candidate], calibration: Calibration) -> float:
@@ -200,66 +249,3 @@ def share_of(categories: frozenset[str], nearest: Sequence[Candidate], calibrati
     voters = nearest[:VOTERS]
     votes = [[""] if categories.intersection(voter.categories) else [] for voter in voters]
     return Ballot([voter.score for voter in voters], votes, calibration.background["words"].deviation).share([""])
-
-
-def window_of(query: Query, plan: Plan = NO_CHANGES, least: int = 0) -> Query:
-    """Return the query from its first candidate on, so that votes and cuts do not depend on the page."""
-    least = max(VOTERS, least, plan.window)
-    return replace(query, offset=0, limit=max(least, query.offset + query.limit + SPARE))
-
-
-def goes_on(
-    query: Query,
-    window: Candidates,
-    looks: Sequence[Judged],
-    floor: float,
-    last_stage: str,
-    judged: Sequence[Judged] | None = None,
-) -> bool:
-    """Whether to search further: the page is not full, and relevant candidates may follow its window.
-
-    They may while any of the last ones in it is relevant: those of one category lie scattered among others. They also
-    may while those of other categories follow, up to ``last_stage``. ``judged`` are all candidates, if those of the
-    window (``looks``) are not the only ones.
-    """
-    relevant = sum(each.relevance >= floor for each in (looks if judged is None else judged))
-    if not window.more or relevant > query.offset + query.limit:  # with the one that tells whether more follow
-        return False
-    return any(each.relevance >= floor or each.candidate.stage != last_stage for each in looks[-SPARE:])
-
-
-def widened(window: Query) -> Query:
-    """Return the query for a longer window."""
-    return replace(window, limit=min(window.limit + FURTHER, MAX_PAGE_END))
-
-
-def cut(
-    query: Query,
-    judged: Sequence[Judged],
-    window: Candidates,
-    floor: float,
-    plan: Plan = NO_CHANGES,
-    pinned: Sequence[Judged] = (),
-    mentioned: frozenset[str] = frozenset(),
-) -> Candidates:
-    """The page of a query among the judged candidates of its window, which ``plan`` may rearrange.
-
-    Without any, the closest are those of the categories that the words mention: juices for "mango juice", where nobody
-    knows of mangoes.
-    """
-    if plan.window:
-        kept = plan.apply(judged, pinned, floor, by_group=query.collapse)
-    else:
-        kept = [each for each in judged if each.relevance >= floor]
-    end = query.offset + query.limit
-    near: Sequence[Judged] = ()
-    if not kept and not query.offset:
-        of_kind = [each for each in judged if not mentioned.isdisjoint(each.candidate.categories)]
-        near = of_kind or [each for each in judged if each.relevance >= CLOSEST_RELEVANCE]
-    return replace(
-        window,
-        candidates=tuple(each.as_candidate() for each in kept[query.offset : end]),
-        more=len(kept) > end,
-        cut=sum(each.relevance < floor for each in judged[:end]),
-        closest=tuple(each.as_candidate() for each in near[: min(CLOSEST, query.limit)]),
-    )

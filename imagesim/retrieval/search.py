@@ -33,7 +33,7 @@ from imagesim.retrieval.query_vector import (
     read_terms,
     to_query,
 )
-from imagesim.retrieval.relevance import Judge, WithRelevance, calibration_of
+from imagesim.retrieval.relevance import Cutoff, Judge, WithRelevance, calibration_of
 from imagesim.retrieval.rerank import NO_CHANGES, Plan, Question, Where, plan_for
 from imagesim.retrieval.retriever import GuardedIndex, Retriever, WithFallback, WithMMR, open_index, retry_on_swap
 from imagesim.runtime import RecentlyUsed, runtime
@@ -306,24 +306,21 @@ class Search:
 
     def _by_vector(self, index: GuardedIndex, meta: IndexMeta) -> WithRelevance:
         judge = Judge(calibration_of(meta), self.kind, self.own, self.near, self.labelled)
-        retriever, last_stage = self._wrapped(index, meta)
-        return WithRelevance(retriever, judge, self.request.min_relevance, self.plan, self._least, last_stage)
+        retriever, cutoff = self._wrapped(index, meta)
+        return WithRelevance(retriever, judge, cutoff)
 
     def _by_text(self, index: GuardedIndex, meta: IndexMeta, texts: QueryTexts) -> Retriever:
         from imagesim.retrieval.readings import WithReadings, WithSynonyms
         from imagesim.retrieval.text import WithText
 
-        retriever, last_stage = self._wrapped(index, meta)
+        retriever, cutoff = self._wrapped(index, meta)
         # Moving a vector depends on the order of the nearest, which the retrievers around an index change.
         name = ("moved vectors", index.backing_index or index.index.name)
         remembered = runtime.get(name, MovedVectors) if retriever is index else None
-        calibration, floor = calibration_of(meta), self.request.min_relevance
-        vectors_of = partial(_vectors_of, meta=meta)
+        calibration, vectors_of = calibration_of(meta), partial(_vectors_of, meta=meta)
 
         def with_text(texts: QueryTexts) -> WithText:
-            return WithText(
-                retriever, texts, calibration, floor, vectors_of, self.plan, remembered, self._least, last_stage
-            )
+            return WithText(retriever, texts, calibration, cutoff, vectors_of, remembered)
 
         def read(texts: QueryTexts) -> Retriever:
             if readings := texts.text.readings:
@@ -335,20 +332,20 @@ class Search:
 
         return WithSynonyms(retriever, texts, read, vector_of) if texts.in_other_words else read(texts)
 
-    @property
-    def _least(self) -> int:
-        return WithMMR.window if self.request.diversity else 0
-
-    def _wrapped(self, index: GuardedIndex, meta: IndexMeta) -> tuple[Retriever, str]:
-        """Return the index, wrapped in MMR and fallback if requested, and the last stage of the fallback."""
+    def _wrapped(self, index: GuardedIndex, meta: IndexMeta) -> tuple[Retriever, Cutoff]:
+        """Return the index, wrapped in MMR and fallback if requested, and what is cut of its answers."""
         retriever: Retriever = index
+        cutoff = Cutoff(self.request.min_relevance or 0.0, self.plan)
         if self.request.diversity:
             retriever = WithMMR(retriever, self.request.diversity, partial(_vectors_of, meta=meta))
-        if not (self.request.fallback and self.filters.categories):
-            return retriever, ""
-        categories = {"parent": wider(self.request.searched, self.filters.categories), "wider": ()}
-        stages = [(name, categories[name]) for name in self.request.fallback if name == "wider" or categories[name]]
-        return (WithFallback(retriever, stages), stages[-1][0]) if stages else (retriever, "")
+            cutoff = replace(cutoff, least=WithMMR.window)
+        if self.request.fallback and self.filters.categories:
+            categories = {"parent": wider(self.request.searched, self.filters.categories), "wider": ()}
+            stages = [(name, categories[name]) for name in self.request.fallback if name == "wider" or categories[name]]
+            if stages:
+                retriever = WithFallback(retriever, stages)
+                cutoff = replace(cutoff, last_stage=stages[-1][0])
+        return retriever, cutoff
 
 
 def _vectors_of(candidates: Sequence[Candidate], meta: IndexMeta) -> dict[str, Vector]:

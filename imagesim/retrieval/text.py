@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from imagesim.calibration import Calibration
 from imagesim.retrieval import feedback
-from imagesim.retrieval.relevance import WIDENINGS, Judge, cut, goes_on, share_of, widened, window_of
-from imagesim.retrieval.rerank import NO_CHANGES, Judged, Plan
+from imagesim.retrieval.relevance import WIDENINGS, Cutoff, Judge, share_of, widened
+from imagesim.retrieval.rerank import Judged
 from imagesim.retrieval.text_relevance import BY_NAME, either, fused_relevance, text_relevance
 from imagesim.types import Candidate, Candidates, Query
 
@@ -91,18 +91,15 @@ class WithText:
     retriever: Retriever
     texts: QueryTexts
     calibration: Calibration
-    floor: float | None
+    cutoff: Cutoff
     vectors_of: Callable[[Sequence[Candidate]], Mapping[str, Vector]]
-    plan: Plan = NO_CHANGES
     remembered: MovedVectors | None = None
-    least: int = 0
-    last_stage: str = ""
 
     def search(self, queries: Sequence[Query]) -> list[Candidates]:
         return [self._answer(query) for query in queries]
 
     def _answer(self, query: Query) -> Candidates:
-        window = window_of(query, self.plan, max(LOOKS_WINDOW, self.least))
+        window = self.cutoff.window_of(query, LOOKS_WINDOW)
         texts = self.texts.text.asked(replace(query, offset=0, limit=TEXT_WINDOW, min_score=None))
         known = self.remembered.get(window) if self.remembered else None
         near = replace(window, vector=known.vector) if known else window if self._has_looks(window) else None
@@ -129,12 +126,12 @@ class WithText:
             if trust < 1.0:
                 looks = [each._replace(relevance=trust * each.relevance) for each in looks]
             judged = _fused(matches, looks, evidence, by_group=query.collapse)
-            if not widenings_left or not goes_on(query, by_vector, looks, self.floor or 0.0, self.last_stage, judged):
+            if not widenings_left or not self.cutoff.goes_on(query, by_vector, looks, judged):
                 break
             window = widened(window)
             (by_vector,) = self.retriever.search([replace(window, vector=vector)])
             took_ms += by_vector.took_ms
-        page = cut(query, judged, by_vector, self.floor or 0.0, self.plan, pins, self.texts.mentioned)
+        page = self.cutoff.page(query, judged, by_vector, pins, self.texts.mentioned)
         return replace(page, took_ms=took_ms)
 
     def _moved(
@@ -281,7 +278,7 @@ class WithText:
     def _ask(self, texts: Query, window: Query, near: Query | None) -> tuple[Candidates, Candidates, Candidates]:
         """Return the entries whose texts match, those that ``near`` finds by its vector, and those that are pinned."""
         nothing = Candidates(())
-        lookups = self.plan.lookups([window])
+        lookups = self.cutoff.plan.lookups([window])
         compounds = self.texts.compounds
         others = [*self.texts.alternatives, *([compounds] if compounds else ())]
         asked = [texts, *(each.asked(texts) for each in others), *([near] if near else ()), *lookups]
