@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from imagesim.calibration import VOTERS
@@ -21,6 +21,7 @@ CERTAIN = 0.5
 """The share of the nearest entries, weighted by score, that must be of one kind for the vectors to decide."""
 
 
+@dataclass(frozen=True, slots=True)
 class WithReadings:
     """Search for the kind that most of the entries nearest to the vector of the words are of.
 
@@ -29,17 +30,10 @@ class WithReadings:
     tell: the rarer of the words would weigh more. ``read`` makes the retriever for a reading.
     """
 
-    def __init__(
-        self,
-        retriever: Retriever,
-        readings: Sequence[QueryText],
-        calibration: Calibration,
-        read: Callable[[QueryText], Retriever],
-    ) -> None:
-        self._retriever = retriever
-        self._readings = readings
-        self._calibration = calibration
-        self._read = read
+    retriever: Retriever
+    readings: Sequence[QueryText]
+    calibration: Calibration
+    read: Callable[[QueryText], Retriever]
 
     def search(self, queries: Sequence[Query]) -> list[Candidates]:
         return [self._answer(query) for query in queries]
@@ -48,15 +42,16 @@ class WithReadings:
         nearest: Sequence[Candidate] = ()
         took_ms = 0.0
         if query.vector.any():
-            (found,) = self._retriever.search([replace(query, offset=0, limit=VOTERS, min_score=None)])
+            (found,) = self.retriever.search([replace(query, offset=0, limit=VOTERS, min_score=None)])
             nearest, took_ms = found.candidates, found.took_ms
-        shares = [share_of(each.categories, nearest, self._calibration) for each in self._readings]
+        shares = [share_of(each.categories, nearest, self.calibration) for each in self.readings]
         best = max(shares)
-        chosen = self._readings[shares.index(best) if best >= CERTAIN else 0]
-        (answer,) = self._read(chosen).search([query])
+        chosen = self.readings[shares.index(best) if best >= CERTAIN else 0]
+        (answer,) = self.read(chosen).search([query])
         return replace(answer, took_ms=answer.took_ms + took_ms)
 
 
+@dataclass(frozen=True, slots=True)
 class WithSynonyms:
     """Search for synonyms of the words if nothing is called by the words themselves.
 
@@ -65,27 +60,20 @@ class WithSynonyms:
     better, as the catalogue does. To most models a German word is an English one, or nothing.
     """
 
-    def __init__(
-        self,
-        retriever: Retriever,
-        texts: QueryTexts,
-        read: Callable[[QueryTexts], Retriever],
-        vector_of: Callable[[str], Vector],
-    ) -> None:
-        self._retriever = retriever
-        self._texts = texts
-        self._read = read
-        self._vector_of = vector_of
+    retriever: Retriever
+    texts: QueryTexts
+    read: Callable[[QueryTexts], Retriever]
+    vector_of: Callable[[str], Vector]
 
     def search(self, queries: Sequence[Query]) -> list[Candidates]:
         return [self._answer(query) for query in queries]
 
     def _answer(self, query: Query) -> Candidates:
-        (own,) = self._retriever.search([self._texts.text.asked(replace(query, offset=0, limit=1, min_score=None))])
-        texts, others = self._texts, self._texts.in_other_words
+        (own,) = self.retriever.search([self.texts.text.asked(replace(query, offset=0, limit=1, min_score=None))])
+        texts, others = self.texts, self.texts.in_other_words
         if others and not any(each.text >= BY_NAME for each in own.candidates):
             texts = others
             if others.language == ENGLISH:
-                query = replace(query, vector=self._vector_of(others.text.text))
-        (answer,) = self._read(texts).search([query])
+                query = replace(query, vector=self.vector_of(others.text.text))
+        (answer,) = self.read(texts).search([query])
         return replace(answer, took_ms=answer.took_ms + own.took_ms)

@@ -10,10 +10,10 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial, wraps
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Protocol, TypeVar
 
 from django.utils.translation import gettext as _
 
@@ -179,17 +179,17 @@ class _Along:
         return self._found or []
 
 
+@dataclass(frozen=True, slots=True)
 class _OneByOne(ABC):
     """A wrapper that answers each query by itself, but for lookups of given keys, which it passes on as they are."""
 
-    def __init__(self, retriever: Retriever) -> None:
-        self._retriever = retriever
+    retriever: Retriever
 
     def search(self, queries: Sequence[Query]) -> list[Candidates]:
         lookups = [query for query in queries if query.filters.keys]
         if not lookups:
-            return [self._answer(self._retriever, query) for query in queries]
-        along = _Along(self._retriever, lookups)
+            return [self._answer(self.retriever, query) for query in queries]
+        along = _Along(self.retriever, lookups)
         answers = [self._answer(along, query) for query in queries if not query.filters.keys]
         plain, looked_up = iter(answers), iter(along.found)
         return [next(looked_up if query.filters.keys else plain) for query in queries]
@@ -198,6 +198,7 @@ class _OneByOne(ABC):
     def _answer(self, retriever: Retriever, query: Query) -> Candidates: ...
 
 
+@dataclass(frozen=True, slots=True)
 class WithMMR(_OneByOne):
     """Reorder the first ``window`` candidates that are similar enough by maximal marginal relevance.
 
@@ -205,17 +206,9 @@ class WithMMR(_OneByOne):
     the digest of the image that matched.
     """
 
-    window = 100
-
-    def __init__(
-        self,
-        retriever: Retriever,
-        diversity: float,
-        vectors_of: Callable[[Sequence[Candidate]], Mapping[str, Vector]],
-    ) -> None:
-        super().__init__(retriever)
-        self._diversity = diversity
-        self._vectors_of = vectors_of
+    diversity: float
+    vectors_of: Callable[[Sequence[Candidate]], Mapping[str, Vector]]
+    window: ClassVar[int] = 100
 
     def _answer(self, retriever: Retriever, query: Query) -> Candidates:
         end = query.offset + query.limit
@@ -225,7 +218,7 @@ class WithMMR(_OneByOne):
         best = max((candidate.score for candidate in window.candidates), default=0.0)
         near = [candidate for candidate in window.candidates if candidate.score >= RELEVANT_SHARE * best]
         far = [candidate for candidate in window.candidates if candidate.score < RELEVANT_SHARE * best]
-        ordered = [*mmr(near, self._vectors_of(near), self._diversity), *far]
+        ordered = [*mmr(near, self.vectors_of(near), self.diversity), *far]
         page = tuple(ordered[query.offset : end])
         if end <= self.window or not window.more:
             return replace(window, candidates=page, more=window.more or len(ordered) > end)
@@ -233,21 +226,20 @@ class WithMMR(_OneByOne):
         return replace(rest, candidates=page + rest.candidates, took_ms=window.took_ms + rest.took_ms)
 
 
+@dataclass(frozen=True, slots=True)
 class WithFallback(_OneByOne):
     """If the categories of a query have too few items, search those of each stage.
 
     A stage excludes the candidates of the previous ones, which are all known, so that pages are stable.
     """
 
-    def __init__(self, retriever: Retriever, stages: Sequence[tuple[str, tuple[str, ...]]]) -> None:
-        super().__init__(retriever)
-        self._stages = stages
+    stages: Sequence[tuple[str, tuple[str, ...]]]
 
     def _answer(self, retriever: Retriever, query: Query) -> Candidates:
         end = query.offset + query.limit
         found: list[Candidate] = []
         took_ms, exact, more = 0.0, True, False
-        for name, categories in (("", query.filters.categories), *self._stages):
+        for name, categories in (("", query.filters.categories), *self.stages):
             (part,) = retriever.search([_beyond(query, found, categories, limit=end - len(found) + 1)])
             new = unseen(found, part.candidates, lambda candidate: candidate.group if query.collapse else candidate.key)
             found += [candidate._replace(stage=name) for candidate in new]
