@@ -38,6 +38,7 @@ SALT = "imagesim.events"
 SOURCES = ("similar", "search", "look")
 MAX_AGE = timedelta(days=1)
 MAX_BATCH = 100
+MAX_CATEGORY = 200  # characters
 HASH_BYTES = 6  # per item of an answer; as text a third more
 HASH_LENGTH = HASH_BYTES * 4 // 3
 CART_WEIGHT = 3.0  # a purchase is a stronger signal than a click
@@ -115,7 +116,7 @@ def make_token(
     hits: Iterable[Hit],
     *,
     query_key: str = "",
-    category: str = "",
+    categories: Iterable[str] = (),
     where: str = "",
     text: str = "",
     offset: int = 0,
@@ -125,13 +126,14 @@ def make_token(
     """Return the token of one answer with these hits, and announce the answer; empty while events are disabled, or
     within :func:`uncounted`.
 
-    ``others`` are the hits of the regions of a look.
+    ``categories`` are those that were searched, of which events name the first; ``others`` are the hits of the regions
+    of a look.
     """
     if not enabled() or _uncounted.get():
         return ""
     hits = list(hits)
     keys = tuple(key_of(hit.item) for hit in hits)
-    request = secrets.token_hex(8)
+    request, category = secrets.token_hex(8), next(iter(categories), "")[:MAX_CATEGORY]
     if observers:
         relevances = [hit.relevance for hit in (*hits, *others)]
         best = max(relevances, default=None)

@@ -576,7 +576,7 @@ class TestRates:
         settings.IMAGESIM = {**settings.IMAGESIM, "EVENTS": True}
         assert "Nothing yet." in admin_client.get(PAGE).content.decode()
         shown = [product(f"boot-{n}") for n in range(3)]
-        token = events.make_token("look", [Hit(item, 0.5, HitImage("", "")) for item in shown], category="<boots>")
+        token = events.make_token("look", [Hit(item, 0.5, HitImage("", "")) for item in shown], categories=["<boots>"])
         seen = [
             {"token": token, "kind": "view", "item": f"shop.product:{item.pk}", "position": n}
             for n, item in enumerate(shown)

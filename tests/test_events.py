@@ -46,7 +46,7 @@ def test_no_token_while_events_are_disabled(settings: Any) -> None:
 
 
 def test_an_event_sent_twice_is_stored_once(shoe: Product) -> None:
-    given = token(items=[shoe], query_key="shop.product:1", category="shoes")
+    given = token(items=[shoe], query_key="shop.product:1", categories=["shoes"])
     assert events.store([event(given, shoe), event(given, shoe, "click")]) == 2
     assert events.store([event(given, shoe), event(given, shoe, "cart")]) == 1
     kept = Event.objects.get(kind="cart")
@@ -132,7 +132,7 @@ def test_an_old_token_is_rejected(monkeypatch: pytest.MonkeyPatch, shoe: Product
 def test_rates_and_judged_pairs() -> None:
     first, _second, third = shown = [product(f"shoe-{n}") for n in range(3)]
     for visit in range(20):
-        given = token(items=shown, query_key="shop.product:1", category="shoes")
+        given = token(items=shown, query_key="shop.product:1", categories=["shoes"])
         batch = [event(given, item, "view", position) for position, item in enumerate(shown)]
         if visit % 2 == 0:
             batch.append(event(given, first, "click", 0))

@@ -23,13 +23,13 @@ from imagesim.types import Candidate, Hit, Hits
 @dataclass(frozen=True)
 class _Answer:
     """An answer without its items. ``facts`` are the values that the filters compare, of each hit and of each of the
-    closest; ``category`` is the first one that was searched."""
+    closest; ``categories`` are those that were searched."""
 
     candidates: tuple[Candidate, ...]
     closest: tuple[Candidate, ...]
     facts: list[Any]
     about: dict[str, Any]
-    category: str = ""
+    categories: tuple[str, ...] = ()
 
 
 def similar_to(item: models.Model, *, seconds: int, **arguments: Any) -> Hits:
@@ -55,8 +55,8 @@ def similar_to(item: models.Model, *, seconds: int, **arguments: Any) -> Hits:
         about = {each: getattr(hits, each) for each in ("more", "exact", "next_offset", "facets", "cut", "messages")}
         about["region"] = hits.region
         facts = [_facts(items, each, request) for each in shown]
-        category = next(iter(_categories(items, item, request)), "")
-        answer = _Answer(_candidates(hits), _candidates(hits.closest), facts, about, category)
+        searched = tuple(map(str, _categories(items, item, request)))
+        answer = _Answer(_candidates(hits), _candidates(hits.closest), facts, about, searched)
         shared_cache.keep(name, answer, seconds)
     return hits
 
@@ -86,7 +86,7 @@ def _restored(items: Items[Any], item: models.Model, request: SearchRequest, kno
         "similar",
         hits,
         query_key=items.key_of(item),
-        category=known.category[:200],
+        categories=known.categories,
         offset=request.offset,
         limit=request.limit,
     )

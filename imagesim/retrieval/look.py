@@ -136,7 +136,7 @@ def shop_the_look(
     token = events.make_token(
         "look",
         hits,
-        category=(filters.categories or ("",))[0][:200],
+        categories=filters.categories,
         limit=request.limit,
         others=[hit for region in found for hit in region.hits],
     )
@@ -245,8 +245,7 @@ def _look_region(box: Region, answer: _Answer, searched: Searched) -> LookRegion
         box = replace(box, label=ITEM, alternatives=())
     if box.label not in ("", ITEM) and not answer.categories:
         hits = hits.replace(hits=[replace(hit, stage="wider") for hit in hits])
-    category = next(iter(answer.categories), "")[:200]
-    token = events.make_token("look", hits, category=category, where="region", limit=answer.query.limit)
+    token = events.make_token("look", hits, categories=answer.categories, where="region", limit=answer.query.limit)
     return LookRegion(box, hits.replace(token=token), answer.categories)
 
 

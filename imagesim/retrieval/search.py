@@ -183,7 +183,7 @@ def _with_token(
         source,
         hits,
         query_key=query_key,
-        category=(filters.categories or ("",))[0][:200],
+        categories=filters.categories,
         where=where,
         text=request.text or "",
         offset=request.offset,
