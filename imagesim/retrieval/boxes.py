@@ -35,7 +35,11 @@ def read_regions(regions: Iterable[Box]) -> list[Region]:
             _("There are %(count)d regions; send at most %(most)d.") % {"count": len(boxes), "most": MAX_REGIONS},
             field="regions",
         )
-    _check_area(boxes)
+    if sum(box.width * box.height for box in boxes) > MAX_AREA:
+        raise BadQuery(
+            _("The regions together are larger than %(most)d photos; draw smaller ones.") % {"most": MAX_AREA},
+            field="regions",
+        )
     return boxes
 
 
@@ -46,11 +50,8 @@ def as_region(box: object, label: str = "") -> Region:
     """
     if isinstance(box, Region):
         region = box
-    elif isinstance(box, Sequence) and not isinstance(box, str | bytes) and len(box) == 4:
-        if not all(isinstance(side, int | float) and not isinstance(side, bool) and 0 <= side <= 1 for side in box):
-            raise _bad_region(box)
-        x, y, width, height = (float(side) for side in box)
-        region = Region(x, y, width, height)
+    elif len(sides := _shares(box)) == 4:
+        region = Region(*sides)
     else:
         raise _bad_region(box)
     if label:
@@ -63,14 +64,20 @@ def as_region(box: object, label: str = "") -> Region:
 
 
 def read_point(point: object) -> tuple[float, float]:
-    if isinstance(point, Sequence) and not isinstance(point, str | bytes) and len(point) == 2:
-        x, y = point
-        if all(isinstance(c, int | float) and not isinstance(c, bool) and 0 <= c <= 1 for c in (x, y)):
-            return float(x), float(y)
+    if len(place := _shares(point)) == 2:
+        return place[0], place[1]
     raise BadQuery(
         _("%(point)s is no point; give x and y from 0 to 1.") % {"point": repr(point)[:80]},
         field="point",
     )
+
+
+def _shares(given: object) -> list[float]:
+    """Return the numbers from 0 to 1 in a sequence; none if it holds anything else, or is too long for a box."""
+    if not isinstance(given, Sequence) or isinstance(given, str | bytes) or len(given) > 4:
+        return []
+    sound = all(isinstance(each, int | float) and not isinstance(each, bool) and 0 <= each <= 1 for each in given)
+    return [float(each) for each in given] if sound else []
 
 
 def region_at(boxes: Sequence[Region], point: tuple[float, float], size: tuple[int, int]) -> Region:
@@ -107,15 +114,6 @@ def corners(region: Region, size: tuple[int, int]) -> tuple[int, int, int, int]:
             field="regions",
         ) from error
     return left, top, right, bottom
-
-
-def _check_area(boxes: Sequence[Region]) -> None:
-    """:raises BadQuery: if the boxes together are larger than :data:`MAX_AREA`."""
-    if sum(box.width * box.height for box in boxes) > MAX_AREA:
-        raise BadQuery(
-            _("The regions together are larger than %(most)d photos; draw smaller ones.") % {"most": MAX_AREA},
-            field="regions",
-        )
 
 
 def _bad_region(box: object) -> BadQuery:
