@@ -52,8 +52,8 @@ def similar_to(item: models.Model, *, seconds: int, **arguments: Any) -> Hits:
     sold_out = request.in_stock is not None and any(items.get_in_stock(each) != request.in_stock for each in shown)
     same = variants.current("similar") == variant  # its index may have been dropped meanwhile
     if same and not hits.degraded and not sold_out:  # the index learns of a change a moment later
-        about = {each: getattr(hits, each) for each in ("more", "exact", "next_offset", "facets", "cut", "messages")}
-        about["region"] = hits.region
+        kept = ("more", "exact", "next_offset", "facets", "cut", "messages", "region")
+        about = {each: getattr(hits, each) for each in kept}
         facts = [_facts(items, each, request) for each in shown]
         searched = tuple(map(str, _categories(items, item, request)))
         answer = _Answer(_candidates(hits), _candidates(hits.closest), facts, about, searched)
