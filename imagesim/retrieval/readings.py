@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from imagesim.calibration import VOTERS
 from imagesim.indexes.query_words import ENGLISH
-from imagesim.retrieval.relevance import share_of
-from imagesim.retrieval.text_relevance import BY_NAME
+from imagesim.retrieval.relevance import BY_NAME, share_of
 
 if TYPE_CHECKING:
     from imagesim.calibration import Calibration

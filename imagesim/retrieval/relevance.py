@@ -1,8 +1,10 @@
-"""The relevance of candidates, computed from their scores and the categories of the nearest; those below a floor are
-cut. :mod:`imagesim.retrieval.text` does the same for words."""
+"""The relevance of candidates: by looks, from their scores and the categories of the nearest, and by words. Both are
+independent evidence, of which a match by name needs no other. Those below a floor are cut.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from time import monotonic
@@ -12,6 +14,7 @@ from imagesim.calibration import VOTERS, Ballot, Calibration, Kind
 from imagesim.indexes import get_index
 from imagesim.indexes.validation import MAX_PAGE_END
 from imagesim.models import StoredCalibration
+from imagesim.retrieval.feedback import NAMED
 from imagesim.retrieval.rerank import NO_CHANGES, Judged, Plan
 from imagesim.runtime import runtime
 from imagesim.types import Candidate, Candidates, IndexMeta, Query
@@ -35,6 +38,21 @@ CLOSEST = 4
 CLOSEST_RELEVANCE = 0.2
 """The least relevance of these. Most things whose whole department a shop lacks have nothing as close
 (docs/relevance-measured.md); without it, a photo of glasses had camera lenses for its closest."""
+
+TEXT_SLOPE = 12.0
+"""The relevance of a match of words is 1 / (1 + exp(-slope * (match - NAMED))): half of the query's words, weighted by
+rarity, give a probability of about one half."""
+
+BY_NAME = 0.75
+"""The minimum match for an entry to rank by its texts, before all entries that only look similar."""
+
+UNKNOWN = 0.2
+"""The relevance by vectors that is neutral. Vectors decide about entries that match less than :data:`BY_NAME`: for "red
+shoes", they keep shoes and drop red apples."""
+
+LEAST_LOOKS = 0.1
+"""The minimum relevance by vectors that counts beside a match of words: the model is unreliable for many words, so
+vectors can halve the odds of a match, but not reject it."""
 
 # The vote of a candidate if the category of the query is known.
 SAME_CATEGORY = 1.0
@@ -140,6 +158,31 @@ class Judge:
         if self.own & frozenset(categories):
             return SAME_CATEGORY
         return SAME_PARENT if self.near & frozenset(categories) else OTHER_CATEGORY
+
+
+def text_relevance(match: float) -> float:
+    """Return the relevance of an entry with this match (0..1)."""
+    return 1 / (1 + math.exp(-TEXT_SLOPE * (match - NAMED)))
+
+
+def fused_relevance(match: float, by_words: float, looks: float) -> float:
+    """Return the relevance of an entry by its match of words, of the relevance ``by_words``, and by its looks."""
+    return either(by_words, looks) if match >= BY_NAME else _both(by_words, looks)
+
+
+def either(by_words: float, looks: float) -> float:
+    """Return the probability that an entry is relevant by either."""
+    return 1 - (1 - by_words) * (1 - looks)
+
+
+def _both(text: float, looks: float) -> float:
+    """Combine the probabilities of words and vectors, with :data:`UNKNOWN` as neutral."""
+    together = _odds(text) * _odds(max(looks, LEAST_LOOKS)) / _odds(UNKNOWN)
+    return together / (1 + together)
+
+
+def _odds(probability: float) -> float:
+    return max(probability, 1e-6) / max(1 - probability, 1e-6)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,18 @@ from typing import TYPE_CHECKING
 
 from imagesim.calibration import Calibration
 from imagesim.retrieval import feedback
-from imagesim.retrieval.relevance import WIDENINGS, Cutoff, Judge, share_of, widened
+from imagesim.retrieval.relevance import (
+    BY_NAME,
+    WIDENINGS,
+    Cutoff,
+    Judge,
+    either,
+    fused_relevance,
+    share_of,
+    text_relevance,
+    widened,
+)
 from imagesim.retrieval.rerank import Judged
-from imagesim.retrieval.text_relevance import BY_NAME, either, fused_relevance, text_relevance
 from imagesim.types import Candidate, Candidates, Query
 
 if TYPE_CHECKING:
