@@ -51,7 +51,8 @@ def as_region(box: object, label: str = "") -> Region:
     if isinstance(box, Region):
         region = box
     elif len(sides := _shares(box)) == 4:
-        region = Region(*sides)
+        x, y, width, height = sides
+        region = Region(x, y, width, height)
     else:
         raise _bad_region(box)
     if label:
