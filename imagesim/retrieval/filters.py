@@ -160,7 +160,8 @@ def _lookup(name: str, operator: Operator) -> str:
     return name if operator == "eq" else f"{name}__{operator}"
 
 
-SECONDS = 300
+CATEGORY_SECONDS = 300
+"""How long the categories and their parents stay in the cache."""
 PROCESS_SECONDS = 30.0
 """How long a process uses the parents that it last read from the cache."""
 
@@ -175,18 +176,18 @@ def categories_of(items: Items[Any]) -> list[str]:
         if end is not None and end.field is not None:
             values = items.get_queryset().order_by().values_list(end.lookup, flat=True).distinct()
             known = sorted({str(value) for value in values if value not in (None, "")})
-        shared_cache.keep(name, known, SECONDS)
+        shared_cache.keep(name, known, CATEGORY_SECONDS)
     return known
 
 
-def wider(shelf: Iterable[Items[Any]], categories: Collection[str]) -> tuple[str, ...]:
+def wider(searched: Searched, categories: Collection[str]) -> tuple[str, ...]:
     """The parents of ``categories``, and the subcategories of both; empty if neither are known."""
     found: set[str] = set()
-    for items in shelf:
-        above = _parents_of(items)
-        parents = {parent for category in categories for parent in above.get(category, ())}
-        over = parents.union(categories)
-        found |= parents | {category for category, own in above.items() if not over.isdisjoint(own)}
+    for items in searched:
+        parents_of = _parents_of(items)
+        parents = {parent for category in categories for parent in parents_of.get(category, ())}
+        both = parents.union(categories)
+        found |= parents | {category for category, own in parents_of.items() if not both.isdisjoint(own)}
     return tuple(sorted(found | set(categories))) if found else ()
 
 
@@ -204,8 +205,8 @@ def _parents_of(items: Items[Any]) -> dict[str, list[str]]:
     if monotonic() >= kept.until:
         known: dict[str, list[str]] | None = shared_cache.read(name)
         if known is None:
-            known = {str(category): list(above) for category, above in items.get_category_parents().items()}
-            shared_cache.keep(name, known, SECONDS)
+            known = {str(category): list(parents) for category, parents in items.get_category_parents().items()}
+            shared_cache.keep(name, known, CATEGORY_SECONDS)
         kept.known, kept.until = known, monotonic() + PROCESS_SECONDS
     return kept.known
 

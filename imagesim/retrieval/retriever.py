@@ -129,7 +129,9 @@ def retry_on_swap(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        again = partial(function, *map(_held, args), **{name: _held(value) for name, value in kwargs.items()})
+        again = partial(
+            function, *map(_rereadable, args), **{name: _rereadable(value) for name, value in kwargs.items()}
+        )
         try:
             return again()
         except ModelMismatch:
@@ -142,10 +144,10 @@ def retry_on_swap(function: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
-def _held(value: Any) -> Any:
-    """Return an argument, or what was read of it if it would be empty when it is read again."""
+def _rereadable(value: Any) -> Any:
+    """Return an argument of a call, or if it can be read only once, such as a stream, what it holds."""
     if type(value) in (list, tuple):
-        return type(value)(map(_held, value))
+        return type(value)(map(_rereadable, value))
     if images.reads_once(value):
         return BytesIO(images.read(value))
     return list(value) if isinstance(value, Iterator) and not hasattr(value, "read") else value
@@ -157,7 +159,7 @@ RELEVANT_SHARE = 0.5
 """The minimum share of the best score; candidates below it stay behind the others, so that results stay relevant."""
 
 
-class _Along:
+class _WithLookups:
     """Sends lookups along with the first request, so that they are no request of their own."""
 
     def __init__(self, retriever: Retriever, lookups: Sequence[Query]) -> None:
@@ -189,10 +191,10 @@ class _OneByOne(ABC):
         lookups = [query for query in queries if query.filters.keys]
         if not lookups:
             return [self._answer(self.retriever, query) for query in queries]
-        along = _Along(self.retriever, lookups)
-        answers = [self._answer(along, query) for query in queries if not query.filters.keys]
-        plain, looked_up = iter(answers), iter(along.found)
-        return [next(looked_up if query.filters.keys else plain) for query in queries]
+        retriever = _WithLookups(self.retriever, lookups)
+        answers = [self._answer(retriever, query) for query in queries if not query.filters.keys]
+        answered, looked_up = iter(answers), iter(retriever.found)
+        return [next(looked_up if query.filters.keys else answered) for query in queries]
 
     @abstractmethod
     def _answer(self, retriever: Retriever, query: Query) -> Candidates: ...
@@ -275,13 +277,14 @@ def mmr(candidates: Sequence[Candidate], vectors: Mapping[str, Vector], diversit
     return [candidates[number] for number in order]
 
 
-def unseen(own: Sequence[T], wider: Sequence[T], identity: Callable[[T], str]) -> list[T]:
-    """Return those of ``wider`` that are not among ``own``."""
-    known = {identity(each) for each in own}
-    return [each for each in wider if identity(each) not in known]
+def unseen(seen: Sequence[T], found: Sequence[T], identity: Callable[[T], str]) -> list[T]:
+    """Return those of ``found`` that are not among ``seen``."""
+    known = {identity(each) for each in seen}
+    return [each for each in found if identity(each) not in known]
 
 
 def _beyond(query: Query, found: Sequence[Candidate], categories: tuple[str, ...], *, limit: int) -> Query:
+    """Return the query for what is in these categories and was not found yet."""
     filters = replace(query.filters, categories=categories)
     if query.collapse:
         groups = tuple(dict.fromkeys(candidate.group for candidate in found))
