@@ -168,6 +168,10 @@ class Candidate(NamedTuple):
     rules: tuple[str, ...] = ()
     """The names of the rules that moved it; an index leaves it empty."""
 
+    def identity(self, by_group: bool) -> str:
+        """Return what only one candidate of an answer has: its group, if these are collapsed, or its key."""
+        return self.group if by_group else self.key
+
 
 @dataclass(frozen=True, slots=True)
 class Facet:

@@ -123,8 +123,8 @@ class Plan:
     ) -> list[Judged]:
         """Return all candidates in their new order, without those below the floor; pinned ones are never cut."""
         placed = self._placed(pinned, by_group)
-        taken = {_identity(each, by_group) for each in placed.values()}
-        left = [each if _identity(each, by_group) not in taken else None for each in judged]
+        taken = {each.candidate.identity(by_group) for each in placed.values()}
+        left = [each if each.candidate.identity(by_group) not in taken else None for each in judged]
         head = [each for each in left[:WINDOW] if each is not None and each.relevance >= floor]
         rest = [each for each in left[WINDOW:] if each is not None and each.relevance >= floor]
         found = list(self.arrange(head, placed)) if self.arrange else head
@@ -138,18 +138,14 @@ class Plan:
         taken = set[str]()
         for pin in self.pins:
             each = known.get(pin.key)
-            if each is None or pin.position in placed or _identity(each, by_group) in taken:
+            if each is None or pin.position in placed or each.candidate.identity(by_group) in taken:
                 continue
-            taken.add(_identity(each, by_group))
+            taken.add(each.candidate.identity(by_group))
             placed[pin.position] = each.moved_by(pin.rule)
         return placed
 
 
 NO_CHANGES = Plan()
-
-
-def _identity(each: Judged, by_group: bool) -> str:
-    return each.candidate.group if by_group else each.candidate.key
 
 
 class Reranker(Protocol):

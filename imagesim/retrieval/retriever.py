@@ -243,7 +243,7 @@ class WithFallback(_OneByOne):
         took_ms, exact, more = 0.0, True, False
         for name, categories in (("", query.filters.categories), *self.stages):
             (part,) = retriever.search([_beyond(query, found, categories, limit=end - len(found) + 1)])
-            new = unseen(found, part.candidates, lambda candidate: candidate.group if query.collapse else candidate.key)
+            new = unseen(found, part.candidates, lambda candidate: candidate.identity(query.collapse))
             found += [candidate._replace(stage=name) for candidate in new]
             took_ms, exact, more = took_ms + part.took_ms, exact and part.exact, part.more
             if len(found) > end:

@@ -306,10 +306,6 @@ class WithText:
         return bool(window.vector.any()) and any(map(str.isalpha, self.texts.text.text))
 
 
-def _identity(candidate: Candidate, *, by_group: bool) -> str:
-    return candidate.group if by_group else candidate.key
-
-
 def _with_matches(candidates: Sequence[Candidate], match: Callable[[Candidate], float]) -> list[Candidate]:
     return [each if (text := match(each)) == each.text else each._replace(text=text) for each in candidates]
 
@@ -330,7 +326,7 @@ def _best_matches(answers: Sequence[Candidates], *, by_group: bool) -> Candidate
     which different texts may match different ones."""
     best: dict[str, Candidate] = {}
     for each in (candidate for answer in answers for candidate in answer.candidates):
-        name = _identity(each, by_group=by_group)
+        name = each.identity(by_group)
         if name not in best or each.text > best[name].text:
             best[name] = each
     ordered = sorted(best.values(), key=lambda each: (-each.text, each.key))
@@ -364,10 +360,10 @@ def _fused(
         place = -round(match, 2) if match >= BY_NAME else 0.0
         relevance = fused_relevance(match, by_words, evidence.get(key, each.relevance))
         order = (place, -either(by_words, each.relevance), -each.score, key)
-        found[_identity(each.candidate, by_group=by_group)] = (*order, Judged(each.candidate, each.score, relevance))
+        found[each.candidate.identity(by_group)] = (*order, Judged(each.candidate, each.score, relevance))
     for each in looks[:LOOKS_WINDOW]:
-        name = _identity(each.candidate, by_group=by_group)
+        name = each.candidate.identity(by_group)
         if name not in found:
             found[name] = (0.0, -each.relevance, -each.score, each.candidate.key, each)
-    rest = (each for each in looks[LOOKS_WINDOW:] if _identity(each.candidate, by_group=by_group) not in found)
+    rest = (each for each in looks[LOOKS_WINDOW:] if each.candidate.identity(by_group) not in found)
     return [*(each for *_, each in sorted(found.values())), *rest]
