@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
+from imagesim.registry import key_of
 from imagesim.retrieval.extension import Extension
 from imagesim.types import Candidate, Filters, Message, Query
 
@@ -56,9 +57,13 @@ class Question:
     meta: IndexMeta
     text: str = ""
     item: models.Model | None = None
-    key: str = ""
     categories: tuple[str, ...] = ()
     variant: str = ""
+
+    @property
+    def key(self) -> str:
+        """The key of the item; empty if the query is for none."""
+        return "" if self.item is None else key_of(self.item)
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,13 +102,13 @@ def similar_to(item: models.Model, **arguments: Unpack[SimilarArguments]) -> Hit
         labelled = not wanted.categories
         wanted = replace(wanted, categories=found.categories) if labelled else wanted
         terms = [QueryTerm(StoredRegion(found.row, found.place)), *extra]
-        hits = Search(request, terms, wanted, "region", query_key=key, labelled=labelled, item=item).run()
+        hits = Search(request, terms, wanted, "region", item, labelled=labelled).run()
         hits = hits.replace(region=found.region)
     else:
         terms = [QueryTerm(ItemKey(key)), *extra]
         own = frozenset(map(str, items.get_categories(item)))
         near = frozenset(wider((items,), own)) if own else frozenset()
-        hits = Search(request, terms, wanted, "items", query_key=key, own=own, near=near, item=item).run()
+        hits = Search(request, terms, wanted, "items", item, own, near).run()
     return _with_token(hits, "similar", "similar", request, wanted, key)
 
 
@@ -205,8 +205,8 @@ asearch = sync_to_async(search)
 class Search:
     """One search: query vector -> retriever -> hits with their items.
 
-    ``query_key`` and ``item`` are of the item to which others are similar. ``own``, ``near`` and ``labelled`` are those
-    of :class:`~imagesim.retrieval.relevance.Judge`. What only searches by words need is imported by these: a page of
+    ``item`` is that to which others are similar. ``own``, ``near`` and ``labelled`` are those of
+    :class:`~imagesim.retrieval.relevance.Judge`. What only searches by words need is imported by these: a page of
     similar products takes half a megabyte less without it.
     """
 
@@ -214,11 +214,10 @@ class Search:
     terms: Sequence[QueryTerm]
     filters: Filters
     kind: Kind
-    query_key: str = ""
+    item: models.Model | None = None
     own: frozenset[str] = frozenset()
     near: frozenset[str] = frozenset()
     labelled: bool = False
-    item: models.Model | None = None
     plan: Plan = NO_CHANGES
 
     def run(self) -> Hits:
@@ -237,7 +236,7 @@ class Search:
         """Return the search as the active reranker plans it."""
         request, terms, text = self.request, self.terms, self.request.text or ""
         categories = tuple(sorted(self.own)) or request.category
-        plan = plan_for(Question(self._where, request, meta, text, self.item, self.query_key, categories, variant))
+        plan = plan_for(Question(self._where, request, meta, text, self.item, categories, variant))
         plan = replace(plan, any_category=request.same_category or bool(request.fallback))
         if text and plan.text:
             terms = [replace(term, value=plan.text) if term.value == text else term for term in terms]
