@@ -28,7 +28,7 @@ def asked(words: str) -> Query:
 
 
 def scores(texts: list[dict[str, list[str]]], words: str) -> list[tuple[int, float, float]]:
-    return text_hits.scores(texts, asked(words), META, total=4, frequencies=FREQUENCIES)
+    return text_hits.known_texts(META).scores(texts, asked(words), total=4, frequencies=FREQUENCIES)
 
 
 def by_index(texts: list[dict[str, list[str]]], words: str) -> list[tuple[int, float, float]]:
@@ -80,7 +80,7 @@ def test_texts_as_they_are_stored_are_unpacked_once() -> None:
 
     def found(words: str) -> list[tuple[int, float, float]]:
         stored = [*map(json.dumps, TEXTS[:2]), TEXTS[2], json.dumps(TEXTS[3])]
-        return text_hits.scores(stored, asked(words), META, total=4, frequencies=FREQUENCIES, unpack=unpack)
+        return text_hits.known_texts(META).scores(stored, asked(words), total=4, frequencies=FREQUENCIES, unpack=unpack)
 
     assert found("bedside table") == by_index(TEXTS, "bedside table")
     assert len(unpacked) == 3

@@ -56,21 +56,10 @@ def words_with_stems(texts: Iterable[Mapping[str, Sequence[str]]], meta: IndexMe
     return found
 
 
-def scores(
-    texts: Iterable[Texts],
-    query: Query,
-    meta: IndexMeta,
-    *,
-    total: int,
-    frequencies: Mapping[str, int],
-    unpack: Unpack = json.loads,
-) -> list[tuple[int, float, float]]:
-    """Return (position, score, score of the head words) of each of ``texts`` that matches; for ``total`` and
-    ``frequencies`` see :meth:`~imagesim.indexes.text.TextIndex.match`. ``unpack`` reads those that are given as they
-    are stored."""
+def known_texts(meta: IndexMeta) -> KnownTexts:
+    """Return the cache of this process for indexes with these fields of text."""
     fields = text_fields(meta.texts)
-    known = runtime.get(("words of found texts", *fields), partial(KnownTexts, fields))
-    return known.scores(texts, query, total=total, frequencies=frequencies, unpack=unpack)
+    return runtime.get(("words of found texts", *fields), partial(KnownTexts, fields))
 
 
 class KnownTexts:
@@ -100,7 +89,9 @@ class KnownTexts:
         frequencies: Mapping[str, int],
         unpack: Unpack = json.loads,
     ) -> list[tuple[int, float, float]]:
-        """Score ``texts``; see the function :func:`scores`."""
+        """Return (position, score, score of the head words) of each of ``texts`` that matches; for ``total`` and
+        ``frequencies`` see :meth:`~imagesim.indexes.text.TextIndex.match`. ``unpack`` reads those that are given as
+        they are stored."""
         with self._lock:
             slots = self._slots_of(texts, unpack)
             mask = np.zeros(len(self._slots), dtype=bool)
@@ -145,8 +136,8 @@ def page(
     """Return the candidates of the query's page, and whether more follow. With ``collapse`` only the best of each group
     counts.
 
-    ``scored`` is the answer of :func:`scores`, and ``names`` the (key, group) of each position; ``candidate`` makes a
-    candidate from a position, its score, and that of its head words.
+    ``scored`` is the answer of :meth:`KnownTexts.scores`, and ``names`` the (key, group) of each position;
+    ``candidate`` makes a candidate from a position, its score, and that of its head words.
     """
     best: dict[str, tuple[int, float, float]] = {}
     for each in sorted(scored, key=lambda each: (-each[1], names[each[0]][0])):

@@ -280,10 +280,9 @@ class CompiledText:
             return []
         total, *frequencies = _numbers(counts)
         words = [word.word for word in self.words]
-        return text_hits.scores(
+        return text_hits.known_texts(self.meta).scores(
             map(stored_texts, hits),
             self.query,
-            self.meta,
             total=total,
             frequencies=dict(zip(words, frequencies, strict=True)),
             unpack=unpack,

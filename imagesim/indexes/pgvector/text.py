@@ -59,7 +59,8 @@ def answer(cursor: CursorWrapper, generation: Generation, query: Query, filters:
             size = MAX_TEXT_MATCHES
             found = _entries(cursor, generation, query, filters, words, matches, total, frequencies, size)
     texts = [row[0] for row in found]
-    scored = text_hits.scores(texts, query, generation.meta, total=total, frequencies=frequencies) if found else []
+    known = text_hits.known_texts(generation.meta)
+    scored = known.scores(texts, query, total=total, frequencies=frequencies) if found else []
 
     def made(position: int, score: float, head: float) -> Candidate:
         return candidate(found[position][2:], query, found[position][1], text=score, head=head)
