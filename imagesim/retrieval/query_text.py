@@ -184,18 +184,18 @@ def read(
     named = [stems for n, stems in enumerate(meant) if n not in fillers and n not in colours]
     is_name = len(named) == 1 and (meaning.in_full or roles.calls(named[0]))
     asked = QueryText(
-        text,
-        meaning.heads,
-        spelled,
-        colours,
-        foreign,
-        meaning.categories,
-        meaning.mentioned,
-        meaning.partly,
-        " ".join(parts for n, parts in enumerate(divided) if parts and n not in complements),
-        is_name,
-        meaning.in_full,
-        meaning.specified,
+        text=text,
+        heads=meaning.heads,
+        spelled=spelled,
+        colours=colours,
+        foreign=foreign,
+        categories=meaning.categories,
+        mentioned=meaning.mentioned,
+        partly=meaning.partly,
+        compounds=" ".join(parts for n, parts in enumerate(divided) if parts and n not in complements),
+        is_name=is_name,
+        in_full=meaning.in_full,
+        specified=meaning.specified,
     )
     readings = (
         replace(asked, heads=(number,), categories=named, mentioned=named, partly=meaning.partly & named)

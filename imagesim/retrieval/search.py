@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from asgiref.sync import sync_to_async
 from django.db import models
@@ -136,8 +136,8 @@ def search(*, image: Picture | None = None, **arguments: Unpack[SearchArguments]
     wanted = request.index_filters()
     others = [] if request.text is None else [QueryTerm(request.text)]
     others += read_terms(request.like, request.unlike)
-    words = picture is None and all(isinstance(term.value, str) for term in others)
-    where: Where = "words" if words else "photo"
+    only_words = picture is None and all(isinstance(term.value, str) for term in others)
+    where: Literal["words", "photo"] = "words" if only_words else "photo"
     if variant := variants.current(where):
         request = SearchRequest.create("search", arguments, variant=variant)
 
@@ -146,7 +146,7 @@ def search(*, image: Picture | None = None, **arguments: Unpack[SearchArguments]
         return Search(request, terms, wanted, kind).run()
 
     if not request.region:
-        hits = ask(picture, "words" if words else "photo")
+        hits = ask(picture, where)
     elif picture is None:
         raise BadQuery(_("'region' needs a picture; send one in 'image'."), field="region")
     else:
