@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -101,7 +101,7 @@ def page_url(address: Callable[[], str | None]) -> str:
         return ""
 
 
-def cards(hits: Hits) -> list[Card]:
+def cards(hits: Iterable[Hit]) -> list[Card]:
     """The hits as cards."""
     return [Card(hit) for hit in hits]
 
@@ -217,7 +217,7 @@ def sections(look: Look) -> list[Section]:
             region.name or gettext("Your box"),
             cards(drop_weak_fallback(region.hits)),
             only_wider=all(hit.stage for hit in region.hits),
-            closest=cards(Hits(region.hits.closest)),
+            closest=cards(region.hits.closest),
             region=region.region,
         )
         for region in look.regions
@@ -225,7 +225,7 @@ def sections(look: Look) -> list[Section]:
     if any(section.cards for section in found):
         found = [replace(each, closest=[]) for each in sorted(found, key=lambda section: not section.cards)]
     whole = drop_weak_fallback(look.hits)
-    return found or [Section(gettext("Whole photo"), cards(whole), closest=cards(Hits(look.hits.closest)))]
+    return found or [Section(gettext("Whole photo"), cards(whole), closest=cards(look.hits.closest))]
 
 
 def drop_weak_fallback(hits: Hits) -> Hits:

@@ -16,7 +16,7 @@ from imagesim import widgets
 from imagesim.hydrate import load, load_items, load_shown
 from imagesim.items import Items
 from imagesim.registry import registry
-from imagesim.types import Candidate, Hits
+from imagesim.types import Candidate
 from tests.shop import registered
 from tests.zoo.models import BrightLamp, Bulb, DeskLamp, Lamp, Maker, Picture, Shelf, Standing, Tag
 
@@ -252,7 +252,7 @@ class TestHitQueryset:
     def test_a_page_reads_only_what_the_shop_says(self, products, django_assert_num_queries):
         with registered(Product, self.Narrow), django_assert_num_queries(1):
             candidates = [Candidate(f"shop.product:{each.pk}", 0.5, "", "", "p.jpg") for each in products]
-            cards = widgets.cards(Hits(load(candidates)[0]))
+            cards = widgets.cards(load(candidates)[0])
             assert [card.title for card in cards] == ["P0", "P1", "P2"]
             assert {card.image_url for card in cards} == {"https://cdn.example/p.jpg"}
             assert {card.thumbnail_url for card in cards} == {"https://cdn.example/320/p.jpg"}

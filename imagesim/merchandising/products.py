@@ -16,7 +16,7 @@ from imagesim.merchandising.models import Rule
 from imagesim.registry import registry
 from imagesim.retrieval import rerank, suggestions
 from imagesim.retrieval.filters import categories_of
-from imagesim.types import Hit, HitImage, Hits
+from imagesim.types import Hit, HitImage
 from imagesim.widgets import Card, cards
 
 SUGGESTED = 8
@@ -67,7 +67,7 @@ def _cards(items: Iterable[models.Model]) -> list[Card]:
     for item in items:
         image = registry.for_item(item).find_image(item, "")
         hits.append(Hit(item, 0.0, HitImage(str(getattr(image, "name", "") or ""), "")))
-    return cards(Hits(hits))
+    return cards(hits)
 
 
 def warnings(rule: Rule) -> Iterator[str]:

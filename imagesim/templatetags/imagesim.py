@@ -55,7 +55,7 @@ def similar_products(
         heading, empty = region.name, _("No similar products found.")
     min_hits = widgets.whole_number("min_hits", min_hits)
     hits = widgets.similar_hits(item, limit=limit, **widgets.of_its_kind(item, arguments))
-    closest = widgets.cards(Hits(hits.closest)) if region is not None else []
+    closest = widgets.cards(hits.closest) if region is not None else []
     if len(hits) < min_hits:
         hits = hits[:0]
     return {
@@ -180,7 +180,7 @@ def image_search(
         "token": "" if hits is None else hits.token,
         "cards": None if hits is None else widgets.cards(hits),
         "shop_messages": () if hits is None else hits.messages,
-        "closest": [] if hits is None else widgets.cards(Hits(hits.closest)),
+        "closest": [] if hits is None else widgets.cards(hits.closest),
         "accept": images.accept_attribute(),
         "formats": ", ".join(images.accepted_formats()),
         "max_bytes": conf.MAX_IMAGE_BYTES,
