@@ -120,11 +120,30 @@ def test_weights_of_the_shop(model_cache: Path) -> None:
     assert plain.reweight(vector) is vector
 
 
-def test_a_text_fills_only_the_words_component(lite_embedder: OpenClipEmbedder) -> None:
-    vector = lite_embedder.embed_texts(["navy jeans"])[0]
-    words = lite_embedder.components["words"]
-    assert np.linalg.norm(vector[words]) == pytest.approx(1, abs=1e-4)
-    np.testing.assert_allclose(lite_embedder.reweight(vector, {"words": 0}), vector)
+def test_a_text_fills_the_colour_component_only_if_it_names_a_colour(lite_embedder: OpenClipEmbedder) -> None:
+    shape, colour, words = (lite_embedder.components[name] for name in ("shape", "colour", "words"))
+    plain, coloured = lite_embedder.embed_texts(["lamp", "red lamp"])
+    assert np.linalg.norm(plain[words]) == pytest.approx(1, abs=1e-3)
+    assert not coloured[shape].any()
+    assert 0.1 < np.linalg.norm(coloured[colour]) < 0.5
+    for vector in (plain, coloured):
+        np.testing.assert_allclose(lite_embedder.reweight(vector, {"words": 0, "colour": 0}), vector)
+
+
+def test_pictures_unlike_all_that_was_trained_on_have_the_plain_part(lite_embedder: OpenClipEmbedder) -> None:
+    import torch
+
+    heads = lite_embedder.model.visual.trunk.heads
+    like, unlike = heads.likeness.axes[:1] * 5, torch.randn(1, 1280, generator=torch.Generator().manual_seed(0))
+    _, plain, _ = heads.trust(torch.cat([like, unlike]) + heads.mean[:1280])
+    assert plain[:, 0].tolist() == pytest.approx([0, heads.plain_share.item()], abs=0.01)
+    words = lite_embedder.embed_texts(["sofa", "red dress"])[:, lite_embedder.components["words"]]
+    parts = np.stack(
+        [np.linalg.norm(words[:, : -heads.plain], axis=1), np.linalg.norm(words[:, -heads.plain :], axis=1)]
+    )
+    np.testing.assert_allclose(
+        parts / np.linalg.norm(parts, axis=0), heads.text_shares.sqrt()[:, None].repeat(1, 2), atol=1e-3
+    )
 
 
 def test_tall_pictures_are_not_cropped(lite_embedder: OpenClipEmbedder) -> None:

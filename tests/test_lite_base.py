@@ -129,7 +129,7 @@ def test_the_correction_knows_what_it_was_trained_on(base_embedder: OpenClipEmbe
     least, most = heads.correction.tolist()
     assert 0 <= least < most <= 1
     like, unlike = heads.likeness.axes[:1] * 5, torch.randn(1, 1280, generator=torch.Generator().manual_seed(0))
-    factor, weights = heads.trust(torch.cat([like, unlike]) + heads.mean[:1280])
+    factor, _, weights = heads.trust(torch.cat([like, unlike]) + heads.mean[:1280])
     assert factor[:, 0].tolist() == pytest.approx([most, least], abs=0.01)
     assert weights[0, 2] > weights[1, 2]  # words count less where the model knows little
     assert weights.square().sum(1).tolist() == pytest.approx([1, 1], abs=0.01)

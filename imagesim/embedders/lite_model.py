@@ -5,8 +5,9 @@ A vector has three components, each of unit length before it is weighted:
 * ``shape``, the feature of the frozen trunk, whitened and reduced, and in ``lite`` centred;
 * ``colour``, a soft histogram of CIE Lab over the salient part of the picture, and a learned estimate of the colour
   from the early stages that depends less on light and background;
-* ``words``, in the space of the text tower: the trunk's probabilities of a thousand ImageNet classes times the vectors
-of their names (ConSE, https://arxiv.org/abs/1312.5650), and a learned correction of it.
+* ``words``, in two parts: the trunk's probabilities of a thousand ImageNet classes times the vectors of their names
+  (ConSE, https://arxiv.org/abs/1312.5650) in a learned projection of the text tower, with a learned correction; and the
+  same in a plain projection, for pictures unlike those that the heads were trained on.
 """
 
 from __future__ import annotations
@@ -117,6 +118,7 @@ class LiteHeads(nn.Module):
     :param stages: the number of channels of the early stages together.
     :param axes: the number of directions of :class:`Likeness`, which sets the correction and the weights of the
         components for each picture; 0: they are the same for all.
+    :param plain: the dimensions of ``words`` that hold the plain part, which needs ``axes``.
     """
 
     palette: Tensor
@@ -129,9 +131,17 @@ class LiteHeads(nn.Module):
     tint_share: Tensor
     correction: Tensor
     unlike_weights: Tensor
+    plain_classes: Tensor
+    plain_limit: Tensor
+    plain_share: Tensor
+    text_shares: Tensor
+    text_colour: Tensor
 
-    def __init__(self, shape: int, colour: int, words: int, hidden: int, stages: int = 272, axes: int = 0) -> None:
+    def __init__(
+        self, shape: int, colour: int, words: int, hidden: int, stages: int = 272, axes: int = 0, plain: int = 0
+    ) -> None:
         super().__init__()
+        learned = words - plain
         bins = colour // 2
         inputs = WIDTH + 2 * stages + bins
         self.shape = nn.Linear(WIDTH, shape)
@@ -143,14 +153,22 @@ class LiteHeads(nn.Module):
         self.register_buffer("tint_share", torch.tensor(0.5))
         self.register_buffer("mean", torch.zeros(inputs))
         self.register_buffer("scale", torch.ones(inputs))
-        self.register_buffer("classes", torch.zeros(CLASSES, words))
-        self.mlp = nn.Sequential(nn.Linear(inputs, hidden), nn.GELU(), nn.Linear(hidden, words))
+        self.register_buffer("classes", torch.zeros(CLASSES, learned))
+        self.mlp = nn.Sequential(nn.Linear(inputs, hidden), nn.GELU(), nn.Linear(hidden, learned))
         self.register_buffer("weights", torch.ones(3))
         self.register_buffer("temperature", torch.ones(()))
         self.likeness = Likeness(axes) if axes else None
         if axes:  # of pictures unlike the training pictures, and of pictures like them
             self.register_buffer("correction", torch.ones(2))
             self.register_buffer("unlike_weights", torch.ones(3))
+        self.plain = plain
+        if plain:
+            self.register_buffer("plain_classes", torch.zeros(CLASSES, plain))
+            # The likeness from which on the plain part is empty, and its share where there is no likeness.
+            self.register_buffer("plain_limit", torch.ones(()))
+            self.register_buffer("plain_share", torch.ones(()))
+            self.register_buffer("text_shares", torch.ones(2))  # see TextParts
+            self.register_buffer("text_colour", torch.ones(2))
 
     def histogram(self, thumb: Tensor, salience: Tensor) -> Tensor:
         """Return the share of each colour of the palette in the salient part: (n, 3, h, w) in -1..1 -> (n, colours)."""
@@ -161,32 +179,70 @@ class LiteHeads(nn.Module):
         soft = torch.softmax(-near / (2 * 8.0**2), -1)
         return torch.einsum("np,npc->nc", weight / weight.sum(1, keepdim=True), soft)
 
-    def trust(self, pooled: Tensor) -> tuple[Tensor | float, Tensor]:
-        """Return the factor of the correction, (n, 1), and the weights of the components, (n, 3); or one for all.
+    def trust(self, pooled: Tensor) -> tuple[Tensor | float, Tensor | float, Tensor]:
+        """Return the factor of the correction and the share of the plain part of ``words``, (n, 1) each, and the
+        weights of the components, (n, 3); or one for all.
 
         :param pooled: the features of pictures, (n, 1280).
         """
         if self.likeness is None:
-            return 1.0, self.weights[None]
+            return 1.0, 0.0, self.weights[None]
         like = self.likeness(pooled - self.mean[:WIDTH])
         least, most = self.correction
-        shares = torch.lerp(self.unlike_weights.square(), self.weights.square(), like)
-        return least + (most - least) * like, shares.sqrt()
+        plain = self.plain_share * (1 - like / self.plain_limit).clamp(min=0) if self.plain else 0.0
+        weights = torch.lerp(self.unlike_weights.square(), self.weights.square(), like).sqrt()
+        return least + (most - least) * like, plain, weights
+
+    def colour_part(self, histogram: Tensor, inputs: Tensor) -> Tensor:
+        """Return the colour component, (n, colour), of unit length.
+
+        :param histogram: the square roots of :meth:`histogram`.
+        :param inputs: the standardised input of the learned layers.
+        """
+        measured = F.normalize(histogram - self.colour_mean, dim=1) * (1 - self.tint_share).sqrt()
+        learned = F.normalize(self.tint(inputs[:, WIDTH:]), dim=1) * self.tint_share.sqrt()
+        return torch.cat([measured, learned], 1)
 
     def forward(self, seen: dict[str, Tensor], logits: Tensor) -> Tensor:
         pooled = seen["pooled"]
         histogram = self.histogram(seen["thumb"], seen["salience"]).clamp_min(0).sqrt()
         inputs = torch.cat([pooled, seen["stages"], seen["salient"], histogram], 1)
         inputs = (inputs - self.mean) * self.scale
-        guess = torch.softmax(logits / self.temperature, 1) @ self.classes
-        factor, weights = self.trust(pooled)
-        words = guess + self.mlp(inputs) * factor
+        guess = torch.softmax(logits / self.temperature, 1)
+        factor, plain, weights = self.trust(pooled)
+        words = guess @ self.classes + self.mlp(inputs) * factor
+        if isinstance(plain, torch.Tensor):
+            parts = (words, 1 - plain), (guess @ self.plain_classes, plain)
+            words = torch.cat([F.normalize(part, dim=1) * share.sqrt() for part, share in parts], 1)
         shape = self.shape(pooled)
-        measured = F.normalize(histogram - self.colour_mean, dim=1) * (1 - self.tint_share).sqrt()
-        learned = F.normalize(self.tint(inputs[:, WIDTH:]), dim=1) * self.tint_share.sqrt()
-        colour = torch.cat([measured, learned], 1)
+        colour = self.colour_part(histogram, inputs)
         parts = zip((shape, colour, words), weights.unbind(1), strict=True)
         return torch.cat([F.normalize(part, dim=1) * weight[:, None] for part, weight in parts], 1)
+
+
+class TextParts(nn.Module):
+    """The projection of the text tower, with the parts of a text's vector brought to their lengths.
+
+    Of ``words`` the learned and the plain part have the same shares in every text, as it does not say which pictures it
+    will be compared with. The ``colour`` of a text that names none is short, and becomes zero.
+
+    :param heads: those of the image tower.
+    """
+
+    def __init__(self, projection: nn.Module, heads: LiteHeads) -> None:
+        super().__init__()
+        self.projection = projection
+        colour, learned = heads.colour_mean.shape[0] * 2, heads.classes.shape[1]
+        self.sizes = [heads.shape.out_features, colour, learned, heads.plain]
+        self.register_buffer("shares", heads.text_shares.clone())
+        self.register_buffer("colour", heads.text_colour.clone())
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        shape, colour, learned, plain = self.projection(pooled).split(self.sizes, 1)
+        (least, factor), (more, rest) = self.colour, self.shares.sqrt()
+        length = colour.norm(dim=1, keepdim=True)
+        colour = colour * (factor * (1 - least / length.clamp_min(1e-6)).clamp_min(0))
+        return torch.cat([shape, colour, F.normalize(learned, dim=1) * more, F.normalize(plain, dim=1) * rest], 1)
 
 
 class LiteTower(nn.Module):

@@ -18,7 +18,7 @@ import torch
 
 from imagesim.embedders.lite import SIZES, load_weights
 from imagesim.embedders.lite_model import CLASSES
-from training.lite import captions, dataset, features, heads
+from training.lite import captions, dataset, features, heads, unlike
 from training.lite.dataset import Rows
 from training.lite.pack import pack
 from training.lite.recipes import RECIPES, Recipe
@@ -50,13 +50,15 @@ def train(
     return trainer
 
 
-def write(trainer: heads.Trainer, recipe: Recipe, out: Path) -> None:
+def write(trainer: heads.Trainer, recipe: Recipe, texts: TextCache, out: Path) -> None:
     """Write the files of these heads that ship in the app."""
     config, state = trainer.config, trainer.finish()
+    if config.plain:
+        state = unlike.adapt(trainer, state, texts)
     state["visual.trunk.heads.weights"] = torch.tensor(recipe.shares).sqrt()
     state["visual.trunk.heads.unlike_weights"] = torch.tensor(recipe.unlike).sqrt()
     sizes = {name: getattr(config, name) for name in ("shape", "colour", "words", "hidden")}
-    sizes |= {"stages": trainer.rows.seen["stages"].shape[1], "axes": config.axes}
+    sizes |= {"stages": trainer.rows.seen["stages"].shape[1], "axes": config.axes, "plain": config.plain}
     pack(state, sizes, config.text, out, SIZES[config.size], recipe.bits)
 
 
@@ -97,7 +99,7 @@ def main() -> None:
         config = replace(stage.config, **arguments.config) if last else stage.config
         trainer = train(config, rows, texts, log, state)
         state = trainer.finish()
-    write(trainer, recipe, arguments.out)
+    write(trainer, recipe, texts, arguments.out)
 
 
 if __name__ == "__main__":

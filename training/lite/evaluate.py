@@ -52,3 +52,14 @@ def zero_shot(texts: np.ndarray, vectors: np.ndarray, labels: np.ndarray) -> tup
     """Return (accuracy over pictures, mean accuracy over types); row i of ``texts`` stands for label i."""
     right = (vectors @ texts.T).argmax(1) == labels
     return float(right.mean()), float(np.mean([right[labels == i].mean() for i in np.unique(labels)]))
+
+
+def r_precision(scores: np.ndarray, relevant: np.ndarray) -> float:
+    """Return the mean share of relevant pictures among as many of the first as there are; for a few pictures of each.
+
+    :param scores: (queries, gallery), higher is nearer; -inf excludes a picture.
+    :param relevant: bool, the same shape; queries without any are ignored.
+    """
+    relevant = relevant & np.isfinite(scores)
+    order = np.take_along_axis(relevant, np.argsort(-scores, axis=1, kind="stable"), 1)
+    return float(np.mean([row[: row.sum()].mean() for row in order if row.any()]))

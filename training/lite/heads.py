@@ -35,6 +35,10 @@ class Config:
     :param centred: whether the training mean is subtracted from the ``shape`` component.
     :param members: the number of parts of the hidden layer, each trained to give the words component by itself; their
         mean ships, which knows more of what was seen less (as in TabM, https://arxiv.org/abs/2410.24210).
+    :param plain: the dimensions of the plain part of ``words``, out of ``words`` (:mod:`training.lite.unlike`).
+    :param plain_limit, plain_share: the likeness from which on that part is empty, and its share without likeness.
+    :param text_shares: of the learned and the plain part in the vector of a text.
+    :param text_colour: the length from which on a text counts as naming a colour, and the factor of what is above it.
     :param keep: the share of the weights that were continued from in their average with those trained: they forget less
         (https://arxiv.org/abs/2109.01903).
     """
@@ -65,6 +69,11 @@ class Config:
     centre: float = 0.4
     width: float = 0.03
     correction: tuple[float, float] = (1.0, 1.0)
+    plain: int = 0
+    plain_limit: float = 0.4
+    plain_share: float = 0.6
+    text_shares: tuple[float, float] = (0.7, 0.3)
+    text_colour: tuple[float, float] = (0.3, 0.7)
     keep: float = 0.0
     size: str = "lite"
     seed: int = 0
@@ -84,15 +93,24 @@ def thing_texts() -> tuple[list[str], np.ndarray]:
     return texts, np.array(classes)
 
 
-def text_projection(config: Config, class_vectors: torch.Tensor, dims: int) -> nn.Module:
-    """Return the text tower's head, in open_clip's shape, initialised with the principal directions of the class names.
+def plain_projection(class_vectors: torch.Tensor, dims: int, without: torch.Tensor | None = None) -> torch.Tensor:
+    """Return the projection of the text tower's vectors on the principal directions of the class names: (dims, 384).
 
     MiniLM's vectors share one strong direction without information; it is projected out.
+
+    :param without: further directions to project out, orthogonal rows (n, 384).
     """
     mean = F.normalize(class_vectors.mean(0), dim=0)
-    centred = class_vectors - (class_vectors @ mean)[:, None] * mean
-    _, _, directions = torch.linalg.svd(centred, full_matrices=False)
-    start = directions[: config.words] @ (torch.eye(384) - torch.outer(mean, mean))
+    rest = torch.eye(384) - torch.outer(mean, mean)
+    if without is not None:
+        rest = (torch.eye(384) - without.T @ without) @ rest
+    _, _, directions = torch.linalg.svd(class_vectors @ rest.T, full_matrices=False)
+    return directions[:dims] @ rest
+
+
+def text_projection(config: Config, class_vectors: torch.Tensor, dims: int) -> nn.Module:
+    """Return the text tower's head, in open_clip's shape, initialised with :func:`plain_projection`."""
+    start = plain_projection(class_vectors, config.words)
     if config.text == "linear":
         linear = nn.Linear(384, config.words, bias=False)
         linear.weight.data.copy_(start)

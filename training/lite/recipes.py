@@ -45,6 +45,7 @@ RECIPES = {
                     centre=0.4,
                     width=0.03,
                     correction=(0.4, 0.7),
+                    plain=96,
                     keep=0.3,
                     seed=1,
                 ),
@@ -60,7 +61,7 @@ RECIPES = {
             ),
         ],
         (0.2, 0.15, 0.65),
-        unlike=(0.6, 0.15, 0.25),
+        unlike=(0.65, 0.15, 0.2),
     ),
     "base": Recipe(
         [
@@ -81,6 +82,7 @@ RECIPES = {
                     centre=0.34,
                     width=0.03,
                     correction=(0.1, 0.7),
+                    plain=96,
                 ),
                 {
                     "fashion-clean": 7671,

@@ -17,9 +17,11 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from imagesim.embedders import lite
-from imagesim.embedders.lite_model import LiteHeads
+from imagesim.embedders.lite_model import LiteHeads, TextParts
+from training.lite import demo
 from training.lite.heads import PREFIX
 from training.lite.parts import Part, load
 from training.lite.text import TextCache
@@ -38,11 +40,19 @@ class Weights:
         heads = {name.removeprefix(PREFIX): value for name, value in state.items() if name.startswith(PREFIX)}
         self.heads.load_state_dict(heads)
         self.heads.eval()
-        self.projection = state["text.proj.weight"][-sizes["words"] :].numpy()
-        self.words = sizes["words"]
+        rows = state["text.proj.weight"]
+        self.dims = sum(sizes[name] for name in lite.COMPONENTS)
+        linear = nn.Linear(rows.shape[1], self.dims, bias=False)
+        linear.load_state_dict({"weight": F.pad(rows, (0, 0, self.dims - len(rows), 0))})
+        self.projection = TextParts(linear, self.heads) if self.heads.plain else linear
 
     def texts(self, cache: TextCache) -> Callable[[list[str]], np.ndarray]:
-        return lambda texts: cache(texts) @ self.projection.T
+        def embed(texts: list[str]) -> np.ndarray:
+            with torch.inference_mode():
+                vectors: np.ndarray = self.projection(torch.from_numpy(cache(texts))).numpy()
+            return vectors
+
+        return embed
 
     def __call__(self, parts: dict[str, Part]) -> Vectors:
         """Return the vectors of all parts."""
@@ -50,7 +60,7 @@ class Weights:
         for name, part in parts.items():
             with torch.inference_mode():
                 vectors = F.normalize(self.heads(part.seen, self.classifier(part.seen["pooled"])), dim=1)
-            out[name] = vectors.numpy(), F.normalize(vectors[:, -self.words :], dim=1).numpy()
+            out[name] = vectors.numpy(), vectors.numpy()
         return out
 
     def trunk(self, parts: dict[str, Part]) -> Vectors:
@@ -58,8 +68,9 @@ class Weights:
         out: Vectors = {}
         for name, part in parts.items():
             with torch.inference_mode():
-                guess = torch.softmax(self.classifier(part.seen["pooled"]), 1) @ self.heads.classes
-            out[name] = F.normalize(part.seen["pooled"], dim=1).numpy(), F.normalize(guess, dim=1).numpy()
+                guess = torch.softmax(self.classifier(part.seen["pooled"]), 1) @ self.heads.plain_classes
+                words = F.pad(F.normalize(guess, dim=1), (self.dims - guess.shape[1], 0))
+            out[name] = F.normalize(part.seen["pooled"], dim=1).numpy(), words.numpy()
         return out
 
 
@@ -76,6 +87,7 @@ def main() -> None:
     table: dict[str, dict[str, float]] = {}
     for name, size in lite.SIZES.items():
         parts = load(arguments.data, arguments.out / f"parts-{name}", arguments.pictures, PARTS, size)
+        parts["demo"] = demo.load(arguments.out / f"parts-{name}", size)
         classifier = lite.load_trunk(size).classifier
         files = {name: lite.weights_path(size)}
         others = {key: Path(folder) / f"{name}.safetensors" for key, folder in (a.split("=") for a in arguments.also)}

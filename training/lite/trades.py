@@ -1,4 +1,4 @@
-"""The figures of every trade: clothes, street photos and groceries."""
+"""The figures of every trade: clothes, street photos, groceries, and the other things of the demo shop."""
 
 from __future__ import annotations
 
@@ -47,7 +47,23 @@ class Figures:
         named = self.texts([captions.evaluation_texts(kind) for kind in foods])
         out["both in one shop: similar, type"] = evaluate.image_to_image(whole, kinds)
         out["both in one shop: words, type of groceries"] = evaluate.text_to_image(named, foods, only, kinds, 3)
+        self._demo(out, *vectors["demo"])
         return out
+
+    def _demo(self, out: dict[str, float], whole: np.ndarray, only: np.ndarray) -> None:
+        labels = self.parts["demo"].labels
+        types = np.unique(labels["type"])
+        named = self.texts([captions.evaluation_texts(kind) for kind in types])
+        out["demo: zero-shot type"] = evaluate.zero_shot(named, only, np.searchsorted(types, labels["type"]))[0]
+        out["demo: words, type"] = evaluate.r_precision(named @ only.T, types[:, None] == labels["type"])
+        colours = np.unique(labels["colour"])
+        named = self.texts([[colour] for colour in colours])
+        out["demo: words, colour"] = evaluate.r_precision(named @ only.T, colours[:, None] == labels["colour"])
+        for label in ("type", "category"):
+            scores = whole @ whole.T
+            np.fill_diagonal(scores, -np.inf)
+            same = labels[label][:, None] == labels[label]
+            out[f"demo: similar, {label}"] = evaluate.r_precision(scores, same)
 
     def _alone(self, out: dict[str, float], trade: str, part: Part, whole: np.ndarray, only: np.ndarray) -> None:
         kinds = part.labels["type"]
