@@ -212,8 +212,8 @@ class LiteHeads(nn.Module):
         factor, plain, weights = self.trust(pooled)
         words = guess @ self.classes + self.mlp(inputs) * factor
         if isinstance(plain, torch.Tensor):
-            parts = (words, 1 - plain), (guess @ self.plain_classes, plain)
-            words = torch.cat([F.normalize(part, dim=1) * share.sqrt() for part, share in parts], 1)
+            learned = F.normalize(words, dim=1) * (1 - plain).sqrt()
+            words = torch.cat([learned, F.normalize(guess @ self.plain_classes, dim=1) * plain.sqrt()], 1)
         shape = self.shape(pooled)
         colour = self.colour_part(histogram, inputs)
         parts = zip((shape, colour, words), weights.unbind(1), strict=True)
@@ -229,6 +229,9 @@ class TextParts(nn.Module):
     :param heads: those of the image tower.
     """
 
+    shares: Tensor
+    colour: Tensor
+
     def __init__(self, projection: nn.Module, heads: LiteHeads) -> None:
         super().__init__()
         self.projection = projection
@@ -239,7 +242,8 @@ class TextParts(nn.Module):
 
     def forward(self, pooled: Tensor) -> Tensor:
         shape, colour, learned, plain = self.projection(pooled).split(self.sizes, 1)
-        (least, factor), (more, rest) = self.colour, self.shares.sqrt()
+        least, factor = self.colour.unbind()
+        more, rest = self.shares.sqrt().unbind()
         length = colour.norm(dim=1, keepdim=True)
         colour = colour * (factor * (1 - least / length.clamp_min(1e-6)).clamp_min(0))
         return torch.cat([shape, colour, F.normalize(learned, dim=1) * more, F.normalize(plain, dim=1) * rest], 1)

@@ -73,7 +73,7 @@ class Config:
     plain_limit: float = 0.4
     plain_share: float = 0.6
     text_shares: tuple[float, float] = (0.7, 0.3)
-    text_colour: tuple[float, float] = (0.3, 0.7)
+    text_colour: tuple[float, float] = (0.3, 0.35)
     keep: float = 0.0
     size: str = "lite"
     seed: int = 0
