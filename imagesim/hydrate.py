@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 from django.db import InterfaceError, OperationalError, models
@@ -15,6 +16,9 @@ from imagesim.registry import registry
 from imagesim.types import Candidate, Hit, HitImage
 
 logger = logging.getLogger(__name__)
+
+CHUNK = 1_000
+"""Items of which the groups are read together."""
 
 
 def load(*answers: Sequence[Candidate]) -> list[list[Hit]]:
@@ -36,12 +40,34 @@ def load(*answers: Sequence[Candidate]) -> list[list[Hit]]:
 
 def load_items(keys: Iterable[str]) -> dict[str, models.Model]:
     """The items with these keys that the shop shows now, by key: one query per model and one per prefetch."""
+    pks = _pks_by_label(keys)
+    declared = [items for items in registry if items.label in pks]
+    return {items.key_of(item): item for items in declared for item in load_shown(items, pks[items.label])}
+
+
+def _pks_by_label(keys: Iterable[str]) -> dict[str, list[str]]:
     pks: dict[str, list[str]] = {}
     for key in dict.fromkeys(keys):
         label, pk = split_key(key)
         pks.setdefault(label, []).append(pk)
-    declared = [items for items in registry if items.label in pks]
-    return {items.key_of(item): item for items in declared for item in load_shown(items, pks[items.label])}
+    return pks
+
+
+def with_groups(keys: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield each key with that of the item's group, in the same order; its own for an item that has none, that the shop
+    no longer has or on which the shop's code fails."""
+    grouped = [items for items in registry if items.has_groups]
+    iterator = iter(keys)
+    while chunk := list(islice(iterator, CHUNK)) if grouped else []:
+        groups: dict[str, str] = {}
+        pks = _pks_by_label(chunk)
+        for items in grouped:
+            queryset = items.for_asking(items.get_queryset(), category=False)
+            for item in queryset.filter(pk__in=valid_pks(items.model, pks.get(items.label, ()))).order_by():
+                with without_failing(items, item, "get_group"):
+                    groups[items.key_of(item)] = items.group_key_of(item)
+        yield from ((key, groups.get(key, key)) for key in chunk)
+    yield from ((key, key) for key in iterator)
 
 
 def load_shown(items: Items[Any], pks: Collection[str], *, to_many: bool = True) -> list[models.Model]:

@@ -228,6 +228,11 @@ class Items(Generic[M]):
         """The key of the item in the index."""
         return make_key(self.label, self.pk_of(item))
 
+    @property
+    def has_groups(self) -> bool:
+        """Whether items can be variants of others."""
+        return bool(self.group) or type(self).get_group is not Items.get_group
+
     def group_key_of(self, item: M) -> str:
         """The key by which the index collapses variants: the key of a parent is also that of its variants' group."""
         group = self.get_group(item)
@@ -334,10 +339,11 @@ class Items(Generic[M]):
         queryset = queryset.select_related(*one) if one else queryset
         return queryset.prefetch_related(*many)
 
-    def for_asking(self, queryset: models.QuerySet[M]) -> models.QuerySet[M]:
+    def for_asking(self, queryset: models.QuerySet[M], *, category: bool = True) -> models.QuerySet[M]:
         """``queryset`` with what a query for similar items reads of its own item: the to-one relations of its
-        category and its group."""
-        resolved = [paths.resolve(self._model, path) for path in (self.category, self.group) if path]
+        category, unless only its group is asked for, and of its group."""
+        wanted = (self.category, self.group) if category else (self.group,)
+        resolved = [paths.resolve(self._model, path) for path in wanted if path]
         one = [each.load_one for each in resolved if each.load_one]
         return queryset.select_related(*one) if one else queryset
 

@@ -40,15 +40,19 @@ def staff(client):
     return client
 
 
+def mark_indexed(*products: Product) -> None:
+    for each in products:
+        ItemState.objects.update_or_create(
+            model="shop.product", object_pk=str(each.pk), defaults={"outcome": "indexed", "pending": False}
+        )
+
+
 @pytest.fixture
 def shop() -> dict[str, Product]:
     """Searches, clicks and a purchase of today."""
     made = {name: product(name) for name in ("shoe", "boot", "hat")}
     keys = [key_of(made["shoe"]), key_of(made["boot"])]
-    for each in made.values():
-        ItemState.objects.update_or_create(
-            model="shop.product", object_pk=str(each.pk), defaults={"outcome": "indexed", "pending": False}
-        )
+    mark_indexed(*made.values())
     for number in range(10):
         given: dict[str, Any] = {"where": "words", "text": "Red shoe", "found": 2, "best": 0.9, "keys": keys}
         Search.objects.create(request=f"a{number}", **given)
@@ -95,6 +99,19 @@ def test_every_report_counts(shop) -> None:
     assert rows("positions") == [[1, 10, Rate(3, 10), 0], [2, 10, Rate(0, 10), 0]]
     assert [row[:3] for row in rows("pages")] == [["similar", 1, 1], ["similar", 2, 1], ["words", 1, 15]]
     assert [row[:2] for row in rows("categories")] == [["shoes", 1]]
+
+
+def test_a_variant_of_a_product_that_was_found_is_not_one_that_was_never_found(shop) -> None:
+    """An answer shows one of them."""
+    red = product("red shoe", parent=shop["shoe"])
+    sock = product("sock")
+    striped = product("striped sock", parent=sock)
+    mark_indexed(red, sock, striped)
+    assert rows("never") == [[key_of(each)] for each in (shop["hat"], sock, striped)]
+    Search.objects.create(request="f", where="words", text="sock", found=1, best=0.9, keys=[key_of(striped)])
+    rollup.roll_up_day(rollup.local_date(timezone.now()))
+    assert rows("never") == [[key_of(shop["hat"])]]
+    assert rows("never", where="photo") == [[key_of(each)] for each in (*shop.values(), red, sock, striped)]
 
 
 def test_what_is_clicked_and_bought_in_a_part_of_a_look_counts_for_the_look(shop) -> None:

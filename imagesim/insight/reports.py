@@ -19,6 +19,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from imagesim.database import stream
+from imagesim.hydrate import with_groups
 from imagesim.insight.models import DailyCount, Search
 from imagesim.insight.rollup import Figures, normal
 from imagesim.models import ItemState
@@ -148,14 +149,19 @@ def _items(order: str) -> Query:
 
 
 def _never(chosen: Selection, limit: int) -> Rows:
-    """Compares two lists here, because a database compares a composed key with each row of the other table."""
+    """Compares two lists here, because a database compares a composed key with each row of the other table.
+
+    Of a product and its variants an answer shows one, so that the others are found with it.
+    """
     rows = DailyCount.objects.filter(kind=Kind.ITEM, day__gte=chosen.since, day__lte=chosen.until, answers__gt=0)
     if chosen.where:
         rows = rows.filter(where=chosen.where)
     found = set(rows.order_by().values_list("name", flat=True).distinct())
+    groups = {group for _key, group in with_groups(found)}
     states = ItemState.objects.filter(outcome=ItemState.Outcome.INDEXED).order_by("pk")
     keys = (make_key(*each) for each in stream(states.values_list("model", "object_pk"), chunk_size=2_000))
-    never = (key for key in keys if key not in found and chosen.text.casefold() in key.casefold())
+    unseen = (key for key in keys if key not in found and chosen.text.casefold() in key.casefold())
+    never = (key for key, group in with_groups(unseen) if group not in groups)
     return [{"name": key} for key in islice(never, limit)]
 
 
