@@ -32,17 +32,14 @@ from imagesim.hydrate import load_items, without_failing
 from imagesim.items import Items
 from imagesim.registry import registry
 from imagesim.runtime import runtime
+from imagesim.thumbnail_files import WIDTHS, file_name, folder
 
 logger = logging.getLogger(__name__)
-
-WIDTHS = (160, 320, 640)
-"""The widths in pixels; a requested width is rounded up to one of them."""
 
 QUALITY = 80
 WAIT_SECONDS = 2.0
 """The time to wait for the lock to make a thumbnail; after it, the original picture is shown."""
 
-FOLDER = "imagesim-thumbnails"
 DAY = 24 * 3600
 """How long a browser shows a thumbnail without asking, as a picture can be replaced under its name."""
 
@@ -193,8 +190,7 @@ def _stored(file: Any, width: int) -> bytes | None:
 
     One thumbnail is created at a time per process: the largest pictures take hundreds of megabytes.
     """
-    digest = hashlib.sha256(f"{file.name}:{width}".encode()).hexdigest()[:40]
-    name = f"{FOLDER}/{digest}.webp"
+    name = f"{folder()}/{file_name(file.name, width)}"
     storage: Storage = file.storage
     if storage.exists(name) and _is_newer(storage, name, file.name):
         return _read(storage, name)

@@ -26,7 +26,8 @@ from imagesim.merchandising.models import Rule
 from imagesim.models import ItemState, Job
 from imagesim.monitoring.status import get_status
 from imagesim.registry import registry
-from imagesim.thumbnails import FOLDER, _stored
+from imagesim.thumbnail_files import FOLDER
+from imagesim.thumbnails import _stored
 from tests.shop import EMBEDDER, picture, product
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media_root")]

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 from io import StringIO
+from unittest.mock import Mock
 
 import pytest
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
 from django.core.management import call_command
 from django.db import connection
 from django.db.models import F
@@ -23,8 +26,10 @@ from imagesim.indexing.reconcile import reconcile
 from imagesim.indexing.sync import sync
 from imagesim.models import Embedding, EmbeddingLease, ItemState, Job, StoredCalibration
 from imagesim.registry import make_key, registry
+from imagesim.thumbnail_files import WIDTHS, file_name, stored
+from imagesim.thumbnails import _stored
 from imagesim.types import Removal
-from tests.shop import EMBEDDER, synced_products
+from tests.shop import EMBEDDER, encoded, picture, synced_products
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media_root")]
 
@@ -204,6 +209,26 @@ def test_leases_of_workers_that_died_are_deleted_when_old(shop):
     assert EmbeddingLease.objects.exists()
     reconcile()
     assert not EmbeddingLease.objects.exists()
+
+
+def test_thumbnails_of_pictures_that_no_item_has_are_deleted(shop):
+    gone, replaced, kept = (each.photos.get() for each in shop[:3])
+    for photo in (gone, replaced, kept):
+        for width in WIDTHS:
+            _stored(photo.file, width)
+    gone.product.delete()
+    replaced.file.save("new.png", ContentFile(encoded(picture("blue"))))
+    sync()
+    assert reconcile(dry_run=True).report["thumbnails"] == 6
+    assert len(stored(default_storage)) == 9
+    assert reconcile().report["thumbnails"] == 6
+    assert set(stored(default_storage)) == {file_name(kept.file.name, width) for width in WIDTHS}
+
+
+def test_a_storage_that_cannot_be_listed_stops_no_reconcile(shop, monkeypatch, caplog):
+    monkeypatch.setattr(default_storage._wrapped, "listdir", Mock(side_effect=NotImplementedError("no folders")))
+    assert reconcile().status == Job.Status.DONE
+    assert "no folders" in caplog.text
 
 
 def test_tombstones_are_purged_when_old(shop):

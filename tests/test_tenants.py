@@ -64,7 +64,9 @@ from imagesim.checks import check_tenants
 from imagesim.indexes import get_index
 from imagesim.indexing.rebuild import rebuild, swap
 from imagesim.indexing.sync import sync
+from imagesim.indexing.reconcile import reconcile
 from imagesim.monitoring.status import get_status
+from imagesim.thumbnails import _stored
 from tests.shop import picture, product
 
 names = {"acme": ["red shoe", "dark boot"], "zeta": ["green hat", "blue cap", "pink coat"]}
@@ -75,6 +77,10 @@ for schema, titles in names.items():
         made = [product(title.replace(" ", "-"), picture("red", mark=n)) for n, title in enumerate(titles)]
         assert sync().indexed == len(titles)
         get_index().refresh()
+        assert _stored(made[0].photos.get().file, 320)
+for schema in names:  # in one storage
+    with schema_context(schema):
+        assert reconcile().report["thumbnails"] == 0
 for schema, titles in [*names.items(), *names.items()]:  # back and forth, in one process
     with schema_context(schema):
         slugs = sorted(title.replace(" ", "-") for title in titles)

@@ -1,4 +1,4 @@
-"""Delete what a reconcile finds no item to use: states of items deleted long ago, embeddings and regions."""
+"""Delete what a reconcile finds no item to use: states of items deleted long ago, embeddings, regions, thumbnails."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.core.files.storage import Storage
+from django.db import DatabaseError
 from django.db.models import QuerySet
 
+from imagesim import thumbnail_files
 from imagesim.database import atomic, delete, pages, primary, retry_conflicts
 from imagesim.embedders import get_embedder
 from imagesim.exceptions import ConfigurationError
 from imagesim.indexing.documents import Outcome
 from imagesim.models import Embedding, EmbeddingLease, ImageColours, ImageRegions, ItemImage, ItemState, RegionVectors
 from imagesim.regions import get_region_fingerprint
+from imagesim.thumbnail_files import WIDTHS
 
 logger = logging.getLogger("imagesim.indexing.sync")
 
@@ -63,6 +67,29 @@ def purge_unused(fingerprints: set[str], since: datetime, dry_run: bool, report:
     if not dry_run:
         _purge(ImageColours.objects.filter(created_at__lt=before), size, dry_run)
         delete(RegionVectors.objects.filter(image__created_at__lt=before).exclude(fingerprint__in=fingerprints))
+
+
+def purge_thumbnails(dry_run: bool, size: int) -> int:
+    """Delete the thumbnails of pictures that no item has any more; return how many."""
+    return sum(_purge_thumbnails(storage, dry_run, size) for storage in thumbnail_files.storages())
+
+
+def _purge_thumbnails(storage: Storage, dry_run: bool, size: int) -> int:
+    try:
+        unused = set(thumbnail_files.stored(storage))
+        if not unused:  # of most storages
+            return 0
+        for page in pages(primary(ItemImage).only("name"), size):
+            names = (thumbnail_files.file_name(image.name, width) for image in page for width in WIDTHS)
+            unused.difference_update(names)
+        for name in () if dry_run else unused:
+            thumbnail_files.delete(storage, name)
+    except DatabaseError:
+        raise
+    except Exception as error:  # storages raise errors of their own clients, and some list nothing
+        logger.warning("Thumbnails are not purged in %r: %r", storage, error)
+        return 0
+    return len(unused)
 
 
 def _purge(old: QuerySet[Any], size: int, dry_run: bool, is_current: Callable[[Any], bool] = lambda row: True) -> int:

@@ -33,7 +33,7 @@ from imagesim.indexing.documents import (
     metadata_of,
     queryset_of,
 )
-from imagesim.indexing.purge import purge_tombstones, purge_unused
+from imagesim.indexing.purge import purge_thumbnails, purge_tombstones, purge_unused
 from imagesim.indexing.statistics import update_when_reconciled
 from imagesim.indexing.sync import Progress, sync
 from imagesim.indexing.write_targets import Target, live_targets
@@ -47,6 +47,7 @@ T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
 
 DIFFERENCES = ("missing", "stale", "orphaned", "duplicate")
+UNUSED = ("embeddings", "regions", "thumbnails")
 CHUNK = 500
 HEARTBEAT_SECONDS = 2.0
 
@@ -75,11 +76,11 @@ def reconcile(
 ) -> Job:
     """Find missing, stale, orphaned and duplicate entries of the index, and queue their items for reindexing.
 
-    Also deletes embeddings that no image uses, and the states of items deleted long ago. With ``dry_run`` nothing is
-    changed; ``job.report`` has the differences in either case. ``repair_now=False`` leaves the repairs to the next
-    sync. With ``unfinished``, the primary key of one, only that one is continued; with ``message``, the id of a Celery
-    message that has started one, only that one. A job that was paused or cancelled
-    is returned as such; what it found so far is queued.
+    Also deletes embeddings and thumbnails of images that no item has, and the states of items deleted long ago. With
+    ``dry_run`` nothing is changed; ``job.report`` has the differences in either case. ``repair_now=False`` leaves the
+    repairs to the next sync. With ``unfinished``, the primary key of one, only that one is continued; with ``message``,
+    the id of a Celery message that has started one, only that one. A job that was paused or cancelled is returned as
+    such; what it found so far is queued.
 
     :raises AlreadyRunning: if another process is reconciling, or a reconcile is paused.
     :raises IndexUnavailable: if the index cannot be reached.
@@ -90,7 +91,7 @@ def reconcile(
     else:
         job = jobs.start(Job.Kind.RECONCILE, unfinished=unfinished, message=message)
     started = time.monotonic()
-    report = dict.fromkeys(("checked", *DIFFERENCES, "embeddings", "regions", "tombstones", "repaired"), 0)
+    report = dict.fromkeys(("checked", *DIFFERENCES, *UNUSED, "tombstones", "repaired"), 0)
     if job.cursor:  # it was paused there
         report |= job.report
     try:
@@ -158,6 +159,7 @@ def _reconcile(job: Job, report: dict[str, int], dry_run: bool, progress: Progre
     if not dry_run:
         report["tombstones"] = purge_tombstones(since, CHUNK)
     purge_unused({target.meta.fingerprint for target in targets}, since, dry_run, report, CHUNK)
+    report["thumbnails"] = purge_thumbnails(dry_run, CHUNK)
 
 
 def _differences(targets: Sequence[Target], since: datetime, after: str) -> Iterator[tuple[int, list[Difference], str]]:

@@ -6,14 +6,13 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.apps import AppConfig, apps
-from django.core.files.storage import Storage, default_storage
+from django.core.files.storage import Storage
 from django.core.management.color import no_style
 from django.db import connections, router
-from django.db.models import FileField
 
+from imagesim import thumbnail_files
 from imagesim.indexes import get_index
 from imagesim.management import ImagesimCommand
-from imagesim.thumbnails import FOLDER
 
 
 class Command(ImagesimCommand):
@@ -36,7 +35,7 @@ class Command(ImagesimCommand):
         for name in indexes:
             index.drop(name)
         tables = [table for alias, named in _tables().items() for table in _flush(alias, named)]
-        thumbnails = sum(map(self._delete_thumbnails, _storages()))
+        thumbnails = sum(map(self._delete_thumbnails, thumbnail_files.storages()))
         values = {"indexes": indexes, "tables": sorted(tables), "thumbnails": thumbnails}
         text = f"Deleted {len(indexes)} indexes, {thumbnails} thumbnails and the rows of {len(tables)} tables."
         self.emit(values, format, text)
@@ -44,22 +43,15 @@ class Command(ImagesimCommand):
     def _delete_thumbnails(self, storage: Storage) -> int:
         """Delete the thumbnails in a storage; return how many there were."""
         try:
-            names = storage.listdir(FOLDER)[1]
-        except FileNotFoundError:
-            return 0
+            names = thumbnail_files.stored(storage)
         except Exception as error:  # storages raise errors of their own clients, and some list nothing
-            text = f"Thumbnails have to be deleted by hand, if there are any: {FOLDER!r} in {storage!r} ({error!r})"
+            folder = thumbnail_files.folder()
+            text = f"Thumbnails have to be deleted by hand, if there are any: {folder!r} in {storage!r} ({error!r})"
             self.stderr.write(self.style.WARNING(text))
             return 0
         for name in names:
-            storage.delete(f"{FOLDER}/{name}")
+            thumbnail_files.delete(storage, name)
         return len(names)
-
-
-def _storages() -> list[Storage]:
-    """The storages of all files of the project, whose products may no longer be registered."""
-    fields = [field for model in apps.get_models() for field in model._meta.concrete_fields]
-    return list(dict.fromkeys([default_storage, *(field.storage for field in fields if isinstance(field, FileField))]))
 
 
 def _apps() -> list[AppConfig]:
