@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 
 from imagesim.conf import Backend
 from imagesim.exceptions import ConfigurationError, EmbedderError
-from imagesim.regions import BaseRegionFinder, NoRegions, get_region_finder
+from imagesim.regions import BaseRegionFinder, NoRegions, get_region_finder, get_region_fingerprint
 from imagesim.regions.boxes import merge, select
 from imagesim.regions.labels import GARMENTS, LABELS, label_for, likely_categories, name_of, words_of
 from imagesim.regions.lite import LiteRegionFinder, SingleItemFinder
@@ -271,6 +271,26 @@ class TestTransformers:
         assert message.id == "imagesim.E303"
         assert str(weights) in message.msg
         assert str(weights) in str(raised.value)
+
+    def test_other_weights_in_the_folder_are_another_finder(self, detector: Path, tmp_path: Path) -> None:
+        """Regions are stored by the fingerprint: those that the former weights found would stay."""
+        folder = shutil.copytree(detector, tmp_path / "detector")
+        options = {"model": str(folder)}
+        backend = Backend("imagesim.regions.transformers.TransformersRegionFinder", options)
+        before = get_region_fingerprint(backend)
+        loaded = TransformersRegionFinder(**options)
+        loaded.warm_up()
+        weights = folder / "model.safetensors"
+        data = weights.read_bytes()
+        weights.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+        after = get_region_fingerprint(backend)
+        assert after != before
+        assert TransformersRegionFinder(**options).version != loaded.version  # of what it finds with
+        weights.write_bytes(data)
+        assert get_region_fingerprint(backend) == before
+        weights.write_bytes(data[:-1])
+        with pytest.raises(ConfigurationError, match="damaged or truncated"):
+            get_region_fingerprint(backend)
 
     def test_any_error_of_loading_is_explained(self, detector: Path, tmp_path: Path) -> None:
         folder = shutil.copytree(detector, tmp_path / "detector")

@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from imagesim.embedders import hub
 from imagesim.embedders.lite import file_digest
 from imagesim.exceptions import EmbedderError
 
@@ -37,14 +36,20 @@ def folder_files(folder: Path) -> Iterator[Path]:
 def folder_digests(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of each file of a model, by its path in the folder.
 
-    :raises EmbedderError: if there is no model in the folder, or a file cannot be read or is not whole.
+    :raises EmbedderError: if a file cannot be read or is not whole.
     """
-    if not (folder / hub.CONFIG).is_file():
-        raise EmbedderError(f"The folder {str(folder)!r} has no {hub.CONFIG!r}, so it is not an open_clip model.")
     try:
         return {str(path.relative_to(folder)): weights_digest(path) for path in folder_files(folder)}
     except OSError as error:
         raise EmbedderError(f"The model in {str(folder)!r} cannot be read: {error}.") from error
+
+
+def folder_stamp(folder: Path) -> list[tuple[object, ...]]:
+    """Return :func:`file_stamp` of each file of a model.
+
+    :raises OSError: if a folder or file cannot be read.
+    """
+    return sorted(map(file_stamp, folder_files(folder)))
 
 
 def file_stamp(path: Path) -> tuple[object, ...]:

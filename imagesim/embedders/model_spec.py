@@ -19,7 +19,14 @@ from typing import Any, Literal
 from django.core.checks import CheckMessage, Error, Warning
 
 from imagesim.embedders import hub, lite
-from imagesim.embedders.model_files import file_stamp, first_problem, folder_digests, folder_files, weights_digest
+from imagesim.embedders.model_files import (
+    file_stamp,
+    first_problem,
+    folder_digests,
+    folder_files,
+    folder_stamp,
+    weights_digest,
+)
 from imagesim.exceptions import ConfigurationError, EmbedderError, format_choices
 
 # Part of the fingerprint: increment it when a change of the code changes vectors.
@@ -72,7 +79,12 @@ class ModelName:
         if self.kind == "lite":
             return {"model": self.value, "digest": lite.digest(self.size)}
         if self.kind == "local-dir":
-            return {"files": folder_digests(Path(self.value))}
+            folder = Path(self.value)
+            if not (folder / hub.CONFIG).is_file():
+                raise EmbedderError(
+                    f"The folder {str(folder)!r} has no {hub.CONFIG!r}, so it is not an open_clip model."
+                )
+            return {"files": folder_digests(folder)}
         if self.pretrained and Path(self.pretrained).is_file():
             return {"model": self.value, "weights": weights_digest(Path(self.pretrained))}
         identity = {"kind": self.kind, "model": self.value, "pretrained": self.pretrained}
@@ -94,12 +106,10 @@ class ModelName:
 
         :raises EmbedderError: if a folder or file cannot be read.
         """
-        if self.kind == "local-dir":
-            files = folder_files(Path(self.value))
-        else:
-            files = filter(Path.is_file, [Path(self.pretrained)] if self.pretrained else [])
         try:
-            return sorted(map(file_stamp, files))
+            if self.kind == "local-dir":
+                return folder_stamp(Path(self.value))
+            return [file_stamp(path) for path in filter(Path.is_file, [Path(self.pretrained or "")])]
         except OSError as error:
             raise EmbedderError(f"{self} cannot be read: {error}.") from error
 

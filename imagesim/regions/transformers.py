@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import threading
 from collections.abc import Iterable, Mapping
 from functools import cached_property
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.checks import CheckMessage, Error, Warning
 
-from imagesim.embedders.model_files import first_problem, folder_files
+from imagesim.embedders.model_files import first_problem, folder_digests, folder_files, folder_stamp
 from imagesim.exceptions import ConfigurationError, EmbedderError
 from imagesim.regions import BaseRegionFinder
 from imagesim.regions.labels import label_for
@@ -67,6 +69,31 @@ class TransformersRegionFinder(BaseRegionFinder):
         self.device = device
         self.cache_dir = cache_dir
         self._lock = threading.Lock()
+        self._identified: tuple[list[tuple[object, ...]], str] | None = None
+        self._loaded_version = ""
+
+    @property
+    def version(self) -> str:
+        """The digest of the files in a folder: those that are loaded, whatever is in it by now. Empty for a model of
+        the hub.
+
+        :raises ConfigurationError: if they cannot be read or are not whole.
+        """
+        return self._loaded_version or self._identify()
+
+    def _identify(self) -> str:
+        """Return the digest of the model's files, which are read again only if they changed."""
+        folder = Path(self.model)
+        if not folder.is_dir():
+            return ""
+        try:
+            stamp = folder_stamp(folder)
+            if self._identified is None or self._identified[0] != stamp:
+                known = json.dumps(folder_digests(folder), sort_keys=True)
+                self._identified = stamp, hashlib.sha256(known.encode()).hexdigest()
+        except (OSError, EmbedderError) as error:
+            raise ConfigurationError(f"The detection model {self.model!r} cannot be loaded. {error}") from error
+        return self._identified[1]
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -137,17 +164,22 @@ class TransformersRegionFinder(BaseRegionFinder):
         problem = self._problem()
         if problem:
             raise EmbedderError(f"The detection model {self.model!r} cannot be loaded. {problem}")
+        version = self._identify()
         try:
             kinds: Any = transformers  # its classes are not typed
             processor = kinds.AutoImageProcessor.from_pretrained(self.model, cache_dir=self.cache_dir)
             detector = kinds.AutoModelForObjectDetection.from_pretrained(self.model, cache_dir=self.cache_dir)
-            return processor, detector.to(self.device).eval()
+            loaded = processor, detector.to(self.device).eval()
         except Exception as error:  # transformers raises anything at all on damaged files
             detail = (str(error) or type(error).__name__).splitlines()[0]
             raise EmbedderError(
                 f"The detection model {self.model!r} cannot be loaded ({detail}): "
                 "name one from the Hugging Face hub, or a folder that save_pretrained wrote."
             ) from error
+        if self._identify() != version:
+            raise EmbedderError(f"The files of {self.model!r} were changed while they were loaded: try again.")
+        self._loaded_version = version
+        return loaded
 
     def _label(self, name: str) -> str:
         """Return the label for one of the model's labels; empty if it is ignored."""
