@@ -6,10 +6,7 @@ Every task can be lost, repeated, late or out of order without harm, because the
 from __future__ import annotations
 
 import logging
-import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from importlib import import_module
 from importlib.util import find_spec
@@ -28,7 +25,6 @@ if TYPE_CHECKING:
 try:
     from celery import current_task
     from celery import shared_task as shared_task
-    from celery.exceptions import SoftTimeLimitExceeded
 except ImportError:
     current_task = None
     F = TypeVar("F", bound=Callable[..., Any])
@@ -57,49 +53,13 @@ _LONG = {**_LASTING, "soft_time_limit": 3300, "time_limit": 3500}
 """One call can take long: a comparison, or the graph of an index of millions of vectors."""
 
 
-class TimeLimitReached(KeyboardInterrupt):
-    """The soft time limit of the task is reached."""
-
-
-def _raise_time_limit(signum: int, frame: object) -> None:
-    raise TimeLimitReached
-
-
-@contextmanager
-def _stopped_at_time_limit() -> Iterator[None]:
-    """Have the soft time limit of a task stop it as a signal to stop stops a command.
-
-    A worker of Celery raises :exc:`SoftTimeLimitExceeded` from a signal, at any point. It is an ordinary ``Exception``,
-    which embedders, clients and the shop's own code take for a failure of what they are doing.
-
-    :raises SoftTimeLimitExceeded: when the block has been stopped.
-    """
-    if current_task is None or threading.current_thread() is not threading.main_thread():
-        yield  # no time limit reaches it
-        return
-    from billiard.pool import SIG_SOFT_TIMEOUT, soft_timeout_sighandler
-
-    if SIG_SOFT_TIMEOUT is None or signal.getsignal(SIG_SOFT_TIMEOUT) is not soft_timeout_sighandler:
-        yield  # not in a worker, or in one without time limits
-        return
-    try:
-        signal.signal(SIG_SOFT_TIMEOUT, _raise_time_limit)
-        try:
-            yield
-        finally:
-            signal.signal(SIG_SOFT_TIMEOUT, soft_timeout_sighandler)
-    except TimeLimitReached as error:
-        raise SoftTimeLimitExceeded from error
-
-
 @shared_task(name="imagesim.tasks.sync", **_LASTING)
 def sync() -> None:
     """Sync waiting changes, start another task when the time is up, and continue an abandoned rebuild."""
     from imagesim.indexing.jobs import unfinished_rebuild
     from imagesim.indexing.sync import sync as sync_now
 
-    with _stopped_at_time_limit():
-        report = sync_now(seconds=SLICE_SECONDS)
+    report = sync_now(seconds=SLICE_SECONDS)
     if report.more and not report.interrupted:
         start("sync")
     if (left := unfinished_rebuild()) is not None:
@@ -117,8 +77,7 @@ def rebuild(job: int | None = None, hold: bool = False) -> None:
     from imagesim.models import Job
 
     try:
-        with _stopped_at_time_limit():
-            made = rebuild_now(seconds=SLICE_SECONDS, unfinished=job, hold=hold, message=_message())
+        made = rebuild_now(seconds=SLICE_SECONDS, unfinished=job, hold=hold, message=_message())
     except AlreadyRunning as error:
         logger.info("%s", error)
     except (IndexMissing, ModelMismatch) as error:
@@ -136,8 +95,7 @@ def reconcile(job: int | None = None) -> None:
     from imagesim.indexing.reconcile import reconcile as reconcile_now
 
     try:
-        with _stopped_at_time_limit():
-            reconcile_now(repair_now=False, unfinished=job, message=_message())
+        reconcile_now(repair_now=False, unfinished=job, message=_message())
     except (AlreadyRunning, IndexUnavailable, IndexMissing) as error:
         logger.warning("not reconciled: %s", error)
     start("sync")

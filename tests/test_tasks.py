@@ -29,6 +29,7 @@ from imagesim.exceptions import ConfigurationError
 from imagesim.indexes import get_index
 from imagesim.indexing import dispatch
 from imagesim.indexing.dispatch import CeleryDispatcher, ThreadDispatcher
+from imagesim.indexing.sync import sync
 from imagesim.models import Embedding, EmbeddingLease, ItemState, Job
 from tests.embedders import WrappingEmbedder
 from tests.shop import EMBEDDER, picture, product
@@ -434,8 +435,9 @@ def assert_released():
 
 
 @pytest.mark.usefixtures("media_root")
+@pytest.mark.parametrize("run", [tasks.sync, sync], ids=["our task", "the shop's own"])
 @pytest.mark.parametrize("nth", [1, 2, 3], ids=["in a batch", "in the check of the model", "in one picture"])
-def test_a_soft_time_limit_releases_what_was_begun(wrapping, monkeypatch, nth):
+def test_a_soft_time_limit_releases_what_was_begun(wrapping, monkeypatch, nth, run):
     """By the signal and the handler of a worker, at each place where an error would be the model's or a picture's."""
     calls = []
 
@@ -452,7 +454,7 @@ def test_a_soft_time_limit_releases_what_was_begun(wrapping, monkeypatch, nth):
     former = signal.signal(signal.SIGUSR1, soft_timeout_sighandler)
     try:
         with pytest.raises(SoftTimeLimitExceeded):
-            tasks.sync()
+            run()
         assert signal.getsignal(signal.SIGUSR1) is soft_timeout_sighandler
     finally:
         signal.signal(signal.SIGUSR1, former)

@@ -23,15 +23,8 @@ from django.utils import timezone
 from imagesim.conf import get_settings
 from imagesim.database import atomic, primary, retry_conflicts
 from imagesim.indexing.outbox import state_alias
+from imagesim.indexing.time_limit import SoftTimeLimitExceeded
 from imagesim.models import EmbeddingLease, ItemImage, ItemState, Scope
-
-try:
-    from billiard.exceptions import SoftTimeLimitExceeded
-except ImportError:
-
-    class SoftTimeLimitExceeded(Exception):  # type: ignore[no-redef]
-        """Celery is not installed, so it never ends a task."""
-
 
 INFRASTRUCTURE_ERRORS = (OperationalError, InterfaceError, SoftTimeLimitExceeded)
 """Errors that say nothing about the item that is being worked on, such as a lost database or a time limit: its lease is

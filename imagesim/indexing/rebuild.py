@@ -24,6 +24,7 @@ from imagesim.indexing.item_regions import find_regions
 from imagesim.indexing.leases import INFRASTRUCTURE_ERRORS
 from imagesim.indexing.statistics import update_quietly
 from imagesim.indexing.sync import Progress, sync
+from imagesim.indexing.time_limit import stopped_at_time_limit
 from imagesim.indexing.write_targets import Target, new_meta
 from imagesim.items import Items
 from imagesim.models import ItemState, Job, Scope
@@ -44,6 +45,7 @@ class _TimeOver(Exception):
     """The time limit of the rebuild is reached."""
 
 
+@stopped_at_time_limit()
 def rebuild(
     *,
     progress: Progress | None = None,

@@ -36,6 +36,7 @@ from imagesim.indexing.documents import (
 from imagesim.indexing.purge import purge_thumbnails, purge_tombstones, purge_unused
 from imagesim.indexing.statistics import update_when_reconciled
 from imagesim.indexing.sync import Progress, sync
+from imagesim.indexing.time_limit import stopped_at_time_limit
 from imagesim.indexing.write_targets import Target, live_targets
 from imagesim.items import Items, valid_pks
 from imagesim.models import Embedding, ItemImage, ItemState, Job, Scope
@@ -66,6 +67,7 @@ class Difference:
     """The version in the index, if it is ahead of the database, as after a restored backup."""
 
 
+@stopped_at_time_limit()
 def reconcile(
     *,
     dry_run: bool = False,

@@ -29,6 +29,7 @@ from imagesim.indexing.embedding import Vectors
 from imagesim.indexing.item_regions import find_regions
 from imagesim.indexing.leases import INFRASTRUCTURE_ERRORS, Lease, SyncResult
 from imagesim.indexing.statistics import update_if_grown
+from imagesim.indexing.time_limit import stopped_at_time_limit
 from imagesim.indexing.write_targets import live_targets, new_meta
 from imagesim.models import ItemImage, ItemState, Job, Scope
 from imagesim.registry import registry
@@ -81,6 +82,7 @@ class SyncReport:
             setattr(self, name, getattr(self, name) + 1)
 
 
+@stopped_at_time_limit()
 def sync(
     *,
     limit: int | None = None,
