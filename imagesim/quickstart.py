@@ -10,13 +10,15 @@ import os
 import re
 import sys
 from argparse import ArgumentParser
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 SOLD = re.compile(r"product|item|article|artwork|garment|good|listing|variant", re.I)
 IMAGE = re.compile(r"image|photo|picture|file|media|original", re.I)
+PICTURE = re.compile(r"image|img|photo|picture", re.I)
+"""Of an address, which is more often that of a page or of a film than a file is."""
 CATEGORY = re.compile(r"categor|collection|dep(artmen)?ts?$|taxon", re.I)
 STOCK = re.compile(r"(^|_)(in_?stock|stock|quantity|qty|on_hand|inventory|available|availability)($|_)", re.I)
 SHOWN = re.compile(r"^(is_)?(active|public|published|visible|live|enabled)$", re.I)
@@ -37,14 +39,23 @@ Then:
 
 
 def images_of(model: Any) -> Iterator[str]:
-    """Return the paths from the model to its pictures, those of its own fields first."""
+    """Return the paths from the model to its pictures: files before addresses, those of its own fields first."""
     from django.db import models
 
-    def own(of: Any) -> list[str]:
+    def files(of: Any) -> list[str]:
         fields = [field for field in of._meta.concrete_fields if isinstance(field, models.FileField)]
         fields.sort(key=lambda field: not isinstance(field, models.ImageField))
         return [f.name for f in fields if isinstance(f, models.ImageField) or IMAGE.search(f.name)]
 
+    def addresses(of: Any) -> list[str]:
+        return [f.name for f in of._meta.concrete_fields if isinstance(f, models.URLField) and PICTURE.search(f.name)]
+
+    yield from _paths(model, files)
+    yield from _paths(model, addresses)
+
+
+def _paths(model: Any, own: Callable[[Any], list[str]]) -> Iterator[str]:
+    """Return the paths from the model to what ``own`` names of it and of the models around it."""
     yield from own(model)
     for relation in model._meta.related_objects:
         if relation.one_to_many and not relation.hidden:

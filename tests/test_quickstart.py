@@ -51,6 +51,27 @@ class Banner(models.Model):
     image = models.ImageField()
 """
 
+FEED = """
+from django.db import models
+
+class Article(models.Model):
+    title = models.CharField(max_length=100)
+    media_url = models.URLField()
+
+class Link(models.Model):
+    article = models.ForeignKey(Article, models.CASCADE, related_name="links")
+    page = models.URLField()
+    img_url = models.URLField()
+
+class Offer(models.Model):
+    title = models.CharField(max_length=100)
+    image_url = models.URLField()
+
+class OfferPhoto(models.Model):
+    offer = models.ForeignKey(Offer, models.CASCADE, related_name="photos")
+    file = models.ImageField()
+"""
+
 LIBRARY = """
 import uuid
 from django.db import models
@@ -131,6 +152,15 @@ def test_an_image_field_of_the_model_itself(tmp_path: Path) -> None:
         "    def should_index(self, lamp):\n        return lamp.is_published\n",
     ):
         assert line in written
+    manage(tmp_path, "shell", "--command", MIGRATE + CHECK)
+
+
+def test_addresses_of_pictures(tmp_path: Path) -> None:
+    make(tmp_path, FEED)
+    assert 'images = "photos__file"' in quickstart(tmp_path, "shop.Offer"), "files come first"
+    quickstart(tmp_path, "--write")
+    assert 'images = "links__img_url"' in (tmp_path / "shop" / "similarity.py").read_text()
+    append(tmp_path / "project" / "settings.py", 'IMAGESIM = {"REMOTE_IMAGE_HOSTS": ["cdn.example.com"]}\n')
     manage(tmp_path, "shell", "--command", MIGRATE + CHECK)
 
 
