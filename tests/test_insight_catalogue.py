@@ -14,6 +14,7 @@ from django.contrib.auth.models import Permission
 from django.core.management import call_command
 from django.db import connection, connections
 from django.urls import reverse
+from django.utils import translation
 from PIL import Image, ImageFilter
 
 from demo_shop.shop.models import Product
@@ -74,7 +75,7 @@ def test_pictures_that_are_missing_broken_tiny_or_blurred() -> None:
     assert found(broken) == ["broken"]
     assert found(tiny) == ["tiny"]
     assert found(blurred) == ["blurred"]
-    assert Finding.objects.get(kind="tiny").detail == "120 × 120 pixels"
+    assert Finding.objects.get(kind="tiny").explanation == "120 × 120 pixels"
     assert "no picture" not in Finding.objects.get(kind="broken").detail
     assert PictureFacts.objects.count() == 4
 
@@ -87,9 +88,35 @@ def test_what_is_not_indexed_and_why() -> None:
     ItemState.objects.filter(object_pk=str(late.pk)).update(outcome="new", pending=True)
     look()
     assert found(hidden) == ["unindexed"]
-    assert Finding.objects.get(kind="unindexed", state__object_pk=str(late.pk)).detail == "It waits to be indexed."
+    assert Finding.objects.get(kind="unindexed", state__object_pk=str(late.pk)).explanation == "It waits to be indexed."
     assert found(bad) == ["broken", "unindexed"]
     assert Finding.objects.get(kind="unindexed", state__object_pk=str(bad.pk)).detail
+
+
+def test_details_are_in_the_language_of_who_reads_them(admin_client: Any) -> None:
+    product("tiny", scene(3, 120))
+    product("hidden", scene(1), active=False)
+    late, failed = product("late", scene(2)), product("failed", scene(4))
+    sync()
+    ItemState.objects.filter(object_pk=str(late.pk)).update(outcome="new", pending=True)
+    ItemState.objects.filter(object_pk=str(failed.pk)).update(outcome="failed")
+    with translation.override("de"):
+        look()
+    Finding.objects.create(state=ItemState.objects.first(), kind=Finding.Kind.OUTLIER, detail="hats")
+    pages = {}
+    for language in ("en", "de"):
+        with translation.override(language):
+            pages[language] = admin_client.get(LIST, headers={"accept-language": language}).content.decode()
+    for english, german in {
+        "120 × 120 pixels": "120 × 120 Pixel",
+        "The shop does not show it.": "Der Shop zeigt es nicht.",
+        "It waits to be indexed.": "Es wartet auf die Indexierung.",
+        ">failed<": ">fehlgeschlagen<",
+        "It looks like hats.": "Es sieht aus wie hats.",
+    }.items():
+        assert english in pages["en"]
+        assert german not in pages["en"]
+        assert german in pages["de"]
 
 
 def test_a_picture_of_several_products_but_not_of_variants() -> None:
@@ -143,7 +170,7 @@ def test_a_product_unlike_its_category() -> None:
     look()
     outliers = Finding.objects.filter(kind="outlier")
     assert [row.state.object_pk for row in outliers] == [str(stray.pk)]
-    assert outliers.get().detail == "It looks like hats."
+    assert outliers.get().explanation == "It looks like hats."
 
 
 @pytest.mark.slow

@@ -219,7 +219,7 @@ def linked_items(site: AdminSite, request: HttpRequest, keys: Iterable[str]) -> 
 @admin.register(Finding)
 class FindingAdmin(ReadOnlyAdmin):
     change_list_template = "admin/imagesim_insight/finding/change_list.html"
-    list_display = ("product", "kind", "thumbnail", "detail", "other", "found_at")
+    list_display = ("product", "kind", "thumbnail", "explanation", "other", "found_at")
     list_display_links = None
     list_filter = ("kind",)
     search_fields = ("detail", "picture", "state__object_pk", "other_key")
@@ -280,6 +280,10 @@ class FindingAdmin(ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("product"), ordering="state")
     def product(self, finding: Finding) -> SafeString:
         return _link(finding, _key(finding))
+
+    @admin.display(description=gettext_lazy("detail"), ordering="detail")
+    def explanation(self, finding: Finding) -> str:
+        return finding.explanation
 
     @admin.display(description=gettext_lazy("other product"))
     def other(self, finding: Finding) -> SafeString | str:

@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
 from django.db import models
-from django.utils import timezone
-from django.utils.translation import gettext as _
+from django.utils import timezone, translation
+from django.utils.translation import gettext_noop
 
 from imagesim import images
 from imagesim.database import atomic, retry_conflicts
@@ -180,10 +180,13 @@ def _look_at_state(item: Item) -> None:
     if state.outcome == Outcome.SKIPPED and not hidden and not item.images:
         item.note(Kind.NO_PICTURE)
     elif hidden:
-        item.note(Kind.NOT_INDEXED, _("The shop does not show it."))
+        item.note(Kind.NOT_INDEXED, gettext_noop("The shop does not show it."))
     elif state.outcome != Outcome.INDEXED:
-        reason = _("It waits to be indexed.") if state.pending else str(state.get_outcome_display())
-        item.note(Kind.NOT_INDEXED, state.error or reason)
+        with translation.override(None):
+            outcome = str(state.get_outcome_display())
+        item.note(
+            Kind.NOT_INDEXED, state.error or (gettext_noop("It waits to be indexed.") if state.pending else outcome)
+        )
     for image in item.images:
         if image.error:
             item.note(Kind.BROKEN, image.error, picture=image.name)
@@ -201,8 +204,7 @@ def _look_at_pictures(items: Sequence[Item]) -> None:
             facts[image.digest] = known
             quality = Quality(known.width, known.height, known.blur)
             if quality.is_tiny:
-                size = _("%(width)d × %(height)d pixels") % {"width": known.width, "height": known.height}
-                item.note(Kind.TINY, size, picture=image.name)
+                item.note(Kind.TINY, f"{known.width}×{known.height}", picture=image.name)
             elif quality.is_blurred:
                 item.note(Kind.BLURRED, picture=image.name)
 
@@ -281,7 +283,7 @@ def _look_at_neighbours(items: Sequence[Item]) -> bool:
             continue
         neighbours = [(each.score, each.categories) for each in near[id(image)]]
         if category := foreign_category(neighbours, item.categories, answer.candidates[0].score):
-            item.note(Kind.OUTLIER, _("It looks like %(category)s.") % {"category": category}, picture=image.name)
+            item.note(Kind.OUTLIER, category, picture=image.name)
     return True
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
 
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from imagesim.models import ItemState
@@ -149,7 +151,11 @@ class PictureFacts(models.Model):
 
 
 class Finding(models.Model):
-    """An entry of the work list: something about an item that its shop may want to change."""
+    """An entry of the work list: something about an item that its shop may want to change.
+
+    ``detail`` is the same in all languages: the size of a tiny picture (``120×90``), the category that an outlier looks
+    like, the cosine of a duplicate; otherwise a reason, in English if it is ours.
+    """
 
     class Kind(models.TextChoices):
         NO_PICTURE = "none", _("no picture")
@@ -178,6 +184,15 @@ class Finding(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()}: {self.state}"
+
+    @property
+    def explanation(self) -> str:
+        """The detail in the current language."""
+        if self.kind == self.Kind.TINY and (size := re.fullmatch(r"(\d+)×(\d+)", self.detail)):
+            return gettext("%(width)d × %(height)d pixels") % {"width": int(size[1]), "height": int(size[2])}
+        if self.kind == self.Kind.OUTLIER:
+            return gettext("It looks like %(category)s.") % {"category": self.detail}
+        return gettext(self.detail) if self.detail else ""
 
 
 class CatalogueScan(models.Model):
