@@ -66,3 +66,17 @@ def test_the_camera_stays_open_until_it_has_a_picture(open_page: Callable[..., A
     page.get_by_role("button", name="Take this picture").click()
     page.wait_for_url("**/look/?photo=*")
     assert page.locator("dialog[open]").count() == 0
+
+
+def test_a_server_that_never_answers_is_one_that_is_not_available(page: Any, photo: dict[str, Any]) -> None:
+    address = "**/api/visual/look/"
+    page.clock.install()
+    page.route(address, lambda route: None)
+    page.goto("/look/")
+    page.get_by_label("A photo with something you like").set_input_files(photo)
+    page.locator("[data-imagesim-results][aria-busy]").wait_for()
+    page.clock.fast_forward(70_000)
+    page.locator("[data-imagesim-message]").get_by_text("The search is not available").wait_for()
+    page.unroute(address)
+    page.get_by_role("button", name="Try again").click()
+    page.wait_for_url("**/look/?photo=*")

@@ -8,6 +8,7 @@ import { hitKey, renderHit, renderMessages } from "./hits.js";
 import { PhotoPicker } from "./picker.js";
 import { shrink } from "./pictures.js";
 import { explainRefusal, retryAfter } from "./refusals.js";
+import { isCancelled, withLimit } from "./requests.js";
 
 const PAGE = 12;
 const MAX_RESTORED = 5; // pages: each is a search
@@ -120,7 +121,7 @@ export class ImageSearch {
   // Return the page of a link; empty if there is none to append: without a connection the visitor keeps the results.
   async fetchPage(link, onRefused) {
     try {
-      const response = await fetch(link.href);
+      const response = await fetch(link.href, { signal: withLimit() });
       if (response.ok) return await response.text();
       onRefused();
     } catch {
@@ -235,10 +236,10 @@ export class ImageSearch {
         method: "POST",
         body,
         headers: { Accept: "application/json", ...(token && { "X-CSRFToken": token }) },
-        signal: request.signal,
+        signal: withLimit(request),
       });
       const answer = await response.json().catch((error) => {
-        if (response.ok || error.name === "AbortError") throw error;
+        if (response.ok || request.signal.aborted) throw error;
         return {}; // a proxy refuses in HTML
       });
       if (response.ok) {
@@ -248,8 +249,8 @@ export class ImageSearch {
         const refusal = { ...answer, status: response.status, wait: retryAfter(response) };
         this.setStatus("failed", { error: true, place, text: explainRefusal(this.root.dataset, refusal) });
       }
-    } catch (error) {
-      if (error.name === "AbortError") return;
+    } catch {
+      if (isCancelled(request)) return;
       this.setStatus("failed", { error: true, place });
     }
     this.results.removeAttribute("aria-busy");

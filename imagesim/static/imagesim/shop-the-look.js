@@ -11,6 +11,7 @@ import { receivePhoto } from "./handover.js";
 import { PhotoPicker } from "./picker.js";
 import { crop, drawCropped, shrink } from "./pictures.js";
 import { explainRefusal, retryAfter } from "./refusals.js";
+import { isCancelled, withLimit } from "./requests.js";
 
 const WHOLE = { x: 0, y: 0, width: 1, height: 1 };
 const LABEL_OVERLAP = 0.4; // a moved box keeps its label while its overlap with the found box is at least this
@@ -173,7 +174,7 @@ export class ShopTheLook {
   }
 
   fetchHeld(token) {
-    return fetch(`${this.text.api}${encodeURIComponent(token)}/photo/`);
+    return fetch(`${this.text.api}${encodeURIComponent(token)}/photo/`, { signal: withLimit() });
   }
 
   // Fetch the photo that the address names, if the server still holds it, and select the region of the address.
@@ -225,7 +226,7 @@ export class ShopTheLook {
     const choice = ++this.choice;
     this.setStatus(this.getText("looking"));
     try {
-      const response = await fetch(url);
+      const response = await fetch(url, { signal: withLimit() });
       if (!response.ok) throw new Error(response.statusText);
       const photo = await response.blob();
       if (choice === this.choice) await this.usePhoto(photo, choice);
@@ -294,11 +295,11 @@ export class ShopTheLook {
         method: "POST",
         body,
         headers: { Accept: "application/json", ...(this.csrfToken && { "X-CSRFToken": this.csrfToken }) },
-        signal: request.signal,
+        signal: withLimit(request),
       });
       answer = await response.json();
-    } catch (error) {
-      if (error.name === "AbortError" || this.request !== request) return null;
+    } catch {
+      if (isCancelled(request) || this.request !== request) return null;
     }
     if (this.request !== request) return null;
     this.setBusy(false);

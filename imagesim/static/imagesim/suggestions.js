@@ -1,5 +1,7 @@
 // Suggestions for a search field: a combobox with a list, as in the ARIA Authoring Practices.
 
+import { isCancelled, withLimit } from "./requests.js";
+
 const DELAY = 150; // milliseconds after the last key
 const MIN_LENGTH = 2; // characters
 
@@ -46,15 +48,16 @@ export class Suggestions {
   }
 
   async load(words) {
-    this.request = new AbortController();
+    const request = new AbortController();
+    this.request = request;
     const url = new URL(this.url, location.href);
     url.searchParams.set("q", words);
     try {
-      const response = await fetch(url, { headers: { Accept: "application/json" }, signal: this.request.signal });
+      const response = await fetch(url, { headers: { Accept: "application/json" }, signal: withLimit(request) });
       this.show(response.ok ? (await response.json()).suggestions : []);
-    } catch (error) {
+    } catch {
       // Suggestions are optional, but those of other words are none of these.
-      if (error.name !== "AbortError") this.show([]);
+      if (!isCancelled(request)) this.show([]);
     }
   }
 

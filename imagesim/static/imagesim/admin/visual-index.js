@@ -1,5 +1,7 @@
 // Keep the page "Visual index" current: fetch its state from the server and update its texts. Intervals in milliseconds.
 
+import { withLimit } from "../requests.js";
+
 const RUNNING_INTERVAL = 1500; // while a job is running
 const IDLE_INTERVAL = 10000;
 const MAX_INTERVAL = 60000; // the longest one, while the server does not respond
@@ -32,6 +34,7 @@ async function refresh() {
   try {
     const response = await fetch(page.dataset.statusUrl, {
       headers: { Accept: "application/json" },
+      signal: withLimit(),
       redirect: "error", // a redirect to the login page means that the session has ended
     });
     if (!response.ok) throw new Error(response.statusText);
