@@ -40,30 +40,19 @@ def load(*answers: Sequence[Candidate]) -> list[list[Hit]]:
 
 def load_items(keys: Iterable[str]) -> dict[str, models.Model]:
     """The items with these keys that the shop shows now, by key: one query per model and one per prefetch."""
-    pks = _pks_by_label(keys)
-    declared = [items for items in registry if items.label in pks]
-    return {items.key_of(item): item for items in declared for item in load_shown(items, pks[items.label])}
-
-
-def _pks_by_label(keys: Iterable[str]) -> dict[str, list[str]]:
-    pks: dict[str, list[str]] = {}
-    for key in dict.fromkeys(keys):
-        label, pk = split_key(key)
-        pks.setdefault(label, []).append(pk)
-    return pks
+    wanted = registry.grouped(map(split_key, dict.fromkeys(keys)))
+    return {items.key_of(item): item for items, pks in wanted for item in load_shown(items, pks)}
 
 
 def with_groups(keys: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Yield each key with that of the item's group, in the same order; its own for an item that has none, that the shop
     no longer has or on which the shop's code fails."""
-    grouped = [items for items in registry if items.has_groups]
     iterator = iter(keys)
-    while chunk := list(islice(iterator, CHUNK)) if grouped else []:
+    while chunk := list(islice(iterator, CHUNK)) if any(items.has_groups for items in registry) else []:
         groups: dict[str, str] = {}
-        pks = _pks_by_label(chunk)
-        for items in grouped:
+        for items, pks in registry.grouped(map(split_key, chunk)):
             queryset = items.for_asking(items.get_queryset(), category=False)
-            for item in queryset.filter(pk__in=valid_pks(items.model, pks.get(items.label, ()))).order_by():
+            for item in queryset.filter(pk__in=valid_pks(items.model, pks)).order_by() if items.has_groups else ():
                 with without_failing(items, item, "get_group"):
                     groups[items.key_of(item)] = items.group_key_of(item)
         yield from ((key, groups.get(key, key)) for key in chunk)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from django.db import models
@@ -80,6 +81,16 @@ class Registry:
             if items.label == label.lower():
                 return items
         raise NotRegistered(f"{label!r} is not a registered model; {self._labels()}.")
+
+    def grouped(self, keys: Iterable[tuple[str, str]]) -> list[tuple[Items[Any], list[str]]]:
+        """Return each registered model with its primary keys among these pairs of label and primary key.
+
+        Those of other labels, such as of a model that was registered once, are left out.
+        """
+        pks: dict[str, list[str]] = defaultdict(list)
+        for label, pk in keys:
+            pks[label].append(pk)
+        return [(items, pks[items.label]) for items in self if items.label in pks]
 
     def _find(self, model: type) -> Items[Any] | None:
         for ancestor in model.__mro__:

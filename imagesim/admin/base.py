@@ -7,17 +7,16 @@ Each button or action starts a task or queues items, so none takes long.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import wraps
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
 from django.contrib.admin import AdminSite
 from django.contrib.admin.utils import quote
-from django.db import models
+from django.db import models, router
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import NoReverseMatch, reverse
 from django.utils.functional import Promise
@@ -29,7 +28,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from imagesim.circuit_breaker import log_repeated
 from imagesim.exceptions import NotRegistered
 from imagesim.indexing import dispatch, jobs
-from imagesim.indexing.outbox import touch
+from imagesim.indexing.outbox import record, touch
 from imagesim.models import ItemState, Job
 from imagesim.registry import concrete_model, registry
 from imagesim.thumbnails import Pictures
@@ -84,9 +83,6 @@ def shorten(text: str) -> str:
     """Return the first line of an error, shortened to fit a column."""
     line = text.strip().partition("\n")[0]
     return line if len(line) <= ERROR_LENGTH else f"{line[: ERROR_LENGTH - 1]}…"
-
-
-CHUNK = 1000
 
 
 @dataclass(frozen=True)
@@ -157,7 +153,7 @@ def start(name: str, *, hold: bool = False) -> tuple[int, str]:
     rebuild is chosen."""
     button = BUTTONS[name]
     if name == "retry":
-        count = _touch(ItemState.objects.filter(outcome=ItemState.Outcome.FAILED, pending=False))
+        count = _queue(ItemState.objects.filter(outcome=ItemState.Outcome.FAILED, pending=False))
         return messages.SUCCESS, _queued_message(count)
     if name in Job.Kind.values and (job := jobs.unfinished(name)):
         if job.status == Job.Status.PAUSED:
@@ -175,7 +171,7 @@ def start(name: str, *, hold: bool = False) -> tuple[int, str]:
 
 def reindex_states(admin: ModelAdmin[Any], request: HttpRequest, states: models.QuerySet[ItemState]) -> None:
     """Queue items from the app's own list for reindexing. They may no longer exist in the shop."""
-    admin.message_user(request, _queued_message(_touch(states)), messages.SUCCESS)
+    admin.message_user(request, _queued_message(_queue(states)), messages.SUCCESS)
 
 
 def reindex_items(admin: Any, request: HttpRequest, items: models.QuerySet[Any]) -> None:
@@ -186,23 +182,10 @@ def reindex_items(admin: Any, request: HttpRequest, items: models.QuerySet[Any])
         admin.message_user(request, str(error), messages.ERROR)
 
 
-def _touch(states: models.QuerySet[ItemState]) -> int:
-    count = 0
-    keys = iter(list(states.values_list("model", "object_pk")))
-    while chunk := list(islice(keys, CHUNK)):
-        count += touch(_instances(chunk))
-    return count
-
-
-def _instances(keys: Iterable[tuple[str, str]]) -> list[models.Model]:
-    """Return unsaved instances with only their primary keys, which is all that ``touch`` needs."""
-    found = []
-    for label, pk in keys:
-        try:
-            found.append(registry.for_label(label).model(pk=pk))
-        except NotRegistered:
-            continue
-    return found
+def _queue(states: models.QuerySet[ItemState]) -> int:
+    """Queue the items of these states for reindexing, with their pictures; return how many."""
+    known = registry.grouped(states.values_list("model", "object_pk"))
+    return sum(record(items.label, pks, using=str(router.db_for_write(items.model))) for items, pks in known)
 
 
 def _queued_message(count: int) -> str:

@@ -213,15 +213,8 @@ def picture_of(state: ItemState, name: str = "", *, alt: str = "", links: bool =
 
 
 def _items_of(states: Iterable[ItemState]) -> dict[tuple[str, str], models.Model]:
-    wanted: dict[str, list[str]] = {}
-    for state in states:
-        wanted.setdefault(state.model, []).append(state.object_pk)
     found: dict[tuple[str, str], models.Model] = {}
-    for label, pks in wanted.items():
-        try:
-            items = registry.for_label(label)
-        except NotRegistered:
-            continue
-        for item in items.for_reading(items.model._base_manager.filter(pk__in=valid_pks(items.model, pks))):
-            found[label, items.pk_of(item)] = item
+    for items, pks in registry.grouped((state.model, state.object_pk) for state in states):
+        rows = items.model._base_manager.filter(pk__in=valid_pks(items.model, pks))
+        found |= {(items.label, items.pk_of(item)): item for item in items.for_reading(rows)}
     return found

@@ -18,7 +18,7 @@ from django.db import models, router
 from imagesim import measured_colours
 from imagesim.conf import get_settings
 from imagesim.database import primary
-from imagesim.exceptions import IndexMissing, NotRegistered
+from imagesim.exceptions import IndexMissing
 from imagesim.indexing.embedding import Picture, Vectors
 from imagesim.indexing.leases import INFRASTRUCTURE_ERRORS, SyncResult
 from imagesim.indexing.write_targets import Target
@@ -206,24 +206,18 @@ def _has_worn_out(state: ItemState) -> bool:
 
 
 def _read_items(states: Iterable[ItemState]) -> dict[tuple[str, str], models.Model | Exception]:
-    """The items by (label, primary key), or the exception that the shop's own code raised."""
-    pks: dict[str, list[str]] = {}
-    for state in states:
-        pks.setdefault(state.model, []).append(state.object_pk)
+    """The items by (label, primary key), or the exception that the shop's own code raised. None of a model that is no
+    longer registered: its entries are removed."""
     found: dict[tuple[str, str], models.Model | Exception] = {}
-    for label, wanted in pks.items():
+    for items, pks in registry.grouped((state.model, state.object_pk) for state in states):
         try:
-            items = registry.for_label(label)
-        except NotRegistered:
-            continue  # no longer an item: its entry is removed
-        try:
-            for item in items.for_reading(queryset_of(items).filter(pk__in=valid_pks(items.model, wanted))):
-                found[label, items.pk_of(item)] = item
+            for item in items.for_reading(queryset_of(items).filter(pk__in=valid_pks(items.model, pks))):
+                found[items.label, items.pk_of(item)] = item
         except INFRASTRUCTURE_ERRORS:
             raise
         except Exception as error:
             logger.exception("%s.get_queryset() failed", type(items).__name__)
-            found.update({(label, pk): error for pk in wanted})
+            found.update({(items.label, pk): error for pk in pks})
     return found
 
 

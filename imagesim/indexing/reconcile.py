@@ -278,14 +278,12 @@ def _compare_vanished(since: datetime) -> Iterator[list[Difference]]:
     """Yield the states of items that no longer exist."""
     states = primary(ItemState).exclude(outcome=Outcome.REMOVED).filter(pending=False)
     for page in pages(states, CHUNK):
-        differences = []
-        for label, group in _grouped(page, lambda state: state.model).items():
-            existing = _existing(label, [state.object_pk for state in group])
-            for state in group:
-                if state.object_pk not in existing and not _is_in_progress(state, since):
-                    kind = "orphaned" if state.outcome == Outcome.INDEXED else ""
-                    differences.append(Difference(label, state.object_pk, kind))
-        yield differences
+        existing = _existing(page)
+        yield [
+            Difference(state.model, state.object_pk, "orphaned" if state.outcome == Outcome.INDEXED else "")
+            for state in page
+            if (state.model, state.object_pk) not in existing and not _is_in_progress(state, since)
+        ]
 
 
 def _is_in_progress(state: ItemState, since: datetime) -> bool:
@@ -353,12 +351,13 @@ def _grouped(every: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
     return groups
 
 
-def _existing(label: str, pks: Sequence[str]) -> set[str]:
-    if label not in {items.label for items in registry}:
-        return set()
-    items = registry.for_label(label)
-    found = queryset_of(items).filter(pk__in=valid_pks(items.model, pks)).values_list("pk", flat=True)
-    return {str(pk) for pk in found}
+def _existing(states: Iterable[ItemState]) -> set[tuple[str, str]]:
+    """Return the label and the primary key of those items that exist."""
+    found: set[tuple[str, str]] = set()
+    for items, pks in registry.grouped((state.model, state.object_pk) for state in states):
+        existing = queryset_of(items).filter(pk__in=valid_pks(items.model, pks)).values_list("pk", flat=True)
+        found |= {(items.label, str(pk)) for pk in existing}
+    return found
 
 
 def _states_by_key() -> Iterator[tuple[str, ItemState]]:

@@ -28,7 +28,6 @@ from django.utils.translation import gettext_lazy
 from imagesim import events
 from imagesim.admin.base import ReadOnlyAdmin, change_url, posted
 from imagesim.admin.items import attach_items, picture_of
-from imagesim.exceptions import NotRegistered
 from imagesim.insight import catalogue
 from imagesim.insight.models import Finding, Search, SearchReport
 from imagesim.insight.reports import REPORTS, Column, Rate, Report, Selection, chart_by_day, csv_response
@@ -201,16 +200,8 @@ def _percent(share: float) -> str:
 def linked_items(site: AdminSite, request: HttpRequest, keys: Iterable[str]) -> dict[str, tuple[str, str]]:
     """Return the name of each item that exists and the address of its page in the admin, empty if the user may not see
     it. One query per model."""
-    wanted: dict[str, list[str]] = {}
-    for key in dict.fromkeys(keys):
-        label, pk = split_key(key)
-        wanted.setdefault(label, []).append(pk)
     found: dict[str, tuple[str, str]] = {}
-    for label, pks in wanted.items():
-        try:
-            items = registry.for_label(label)
-        except NotRegistered:
-            continue
+    for items, pks in registry.grouped(map(split_key, keys)):
         for item in items.model._base_manager.filter(pk__in=valid_pks(items.model, pks)):
             found[items.key_of(item)] = (str(item), change_url(site, item, request))
     return found

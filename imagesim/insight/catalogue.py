@@ -17,7 +17,7 @@ from django.utils.translation import gettext_noop
 
 from imagesim import images
 from imagesim.database import atomic, retry_conflicts
-from imagesim.exceptions import ImagesimError, NotRegistered
+from imagesim.exceptions import ImagesimError
 from imagesim.hydrate import without_failing
 from imagesim.images.quality import Quality, measure
 from imagesim.indexing.documents import images_by_state
@@ -156,18 +156,11 @@ def _step() -> CatalogueScan:
 
 def _load(states: Sequence[ItemState]) -> list[Item]:
     known = images_by_state(states)
-    found = {state.pk: Item(state, known.get(state.pk, ())) for state in states}
-    by_label: dict[str, dict[str, Item]] = {}
-    for item in found.values():
-        by_label.setdefault(item.state.model, {})[item.state.object_pk] = item
-    for label, wanted in by_label.items():
-        try:
-            declared = registry.for_label(label)
-        except NotRegistered:
-            continue
-        queryset = declared.get_queryset().filter(pk__in=valid_pks(declared.model, wanted))
+    found = {make_key(state.model, state.object_pk): Item(state, known.get(state.pk, ())) for state in states}
+    for declared, pks in registry.grouped((state.model, state.object_pk) for state in states):
+        queryset = declared.get_queryset().filter(pk__in=valid_pks(declared.model, pks))
         for instance in declared.for_reading(queryset):
-            item = wanted[declared.pk_of(instance)]
+            item = found[declared.key_of(instance)]
             item.declared, item.instance = declared, instance
     return list(found.values())
 
