@@ -7,7 +7,7 @@ Each button or action starts a task or queues items, so none takes long.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import wraps
@@ -18,6 +18,7 @@ from django.contrib.admin import AdminSite
 from django.contrib.admin.utils import quote
 from django.db import models, router
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
 from django.urls import NoReverseMatch, reverse
 from django.utils.functional import Promise
 from django.utils.html import format_html
@@ -249,6 +250,14 @@ def change_url(site: AdminSite, item: models.Model, request: HttpRequest | None 
         with suppress(NoReverseMatch):
             return reverse(f"{site.name}:{own.opts.app_label}_{own.opts.model_name}_change", args=[quote(item.pk)])
     return ""
+
+
+def page(own: Any, request: HttpRequest, template: str, context: Mapping[str, Any]) -> TemplateResponse:
+    """Return a page of a ModelAdmin with what every page of the admin shows, and this ``context``."""
+    site: AdminSite = own.admin_site
+    request.current_app = site.name
+    shared = {**site.each_context(request), "opts": own.opts, "media": own.media}
+    return TemplateResponse(request, template, {**shared, **context})
 
 
 def posted(view: Callable[..., HttpResponse], page: Callable[..., str]) -> Callable[..., HttpResponse]:

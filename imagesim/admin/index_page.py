@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseNotFound, HttpResponseRedirect, JsonResponse
-from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.formats import date_format, number_format
@@ -23,7 +22,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from imagesim import events
-from imagesim.admin.base import BUTTONS, ReadOnlyAdmin, how_tasks_run, posted, shorten, start
+from imagesim.admin.base import BUTTONS, ReadOnlyAdmin, how_tasks_run, page, posted, shorten, start
 from imagesim.admin.items import attach_items, item_of, picture_of
 from imagesim.admin.jobs import applicable, controls
 from imagesim.database import primary
@@ -69,10 +68,7 @@ class VisualIndexAdmin(ReadOnlyAdmin):
         may_rebuild = self.has_rebuild_permission(request)
         shown = snapshot()
         context = {
-            **self.admin_site.each_context(request),
             "title": capfirst(self.opts.verbose_name_plural),
-            "opts": self.opts,
-            "media": self.media,
             "snapshot": shown,
             "controls": controls(self.admin_site, shown["shown"]) if may_rebuild else {},
             "event_tables": event_tables(),
@@ -85,8 +81,7 @@ class VisualIndexAdmin(ReadOnlyAdmin):
             "may_see_jobs": request.user.has_perm("imagesim.view_job"),
             **(extra_context or {}),
         }
-        request.current_app = self.admin_site.name
-        return TemplateResponse(request, "admin/imagesim/visual_index.html", context)
+        return page(self, request, "admin/imagesim/visual_index.html", context)
 
     def status_view(self, request: HttpRequest) -> JsonResponse:
         self._require_view(request)
@@ -101,20 +96,18 @@ class VisualIndexAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         if job not in BUTTONS:
             return HttpResponseNotFound()
-        if BUTTONS[job].question and "confirmed" not in request.POST:
+        button = BUTTONS[job]
+        if button.question and "confirmed" not in request.POST:
             context = {
-                **self.admin_site.each_context(request),
-                "title": BUTTONS[job].title,
-                "opts": self.opts,
-                "question": BUTTONS[job].question,
-                "button": BUTTONS[job].title,
+                "title": button.title,
+                "question": button.question,
+                "button": button.title,
                 "action": request.path,
                 "hidden": {"confirmed": "yes"},
-                "option": BUTTONS[job].option,
+                "option": button.option,
             }
-            request.current_app = self.admin_site.name
-            return TemplateResponse(request, "admin/imagesim/confirm.html", context)
-        level, message = start(job, hold=bool(BUTTONS[job].option) and "option" in request.POST)
+            return page(self, request, "admin/imagesim/confirm.html", context)
+        level, message = start(job, hold=bool(button.option) and "option" in request.POST)
         self.message_user(request, message, level)
         return HttpResponseRedirect(self._address(request))
 

@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.functional import Promise
 from django.utils.html import format_html, format_html_join
@@ -21,7 +20,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from imagesim.admin.base import ReadOnlyAdmin, shorten
+from imagesim.admin.base import ReadOnlyAdmin, page, shorten
 from imagesim.indexing import dispatch, jobs
 from imagesim.models import Job
 
@@ -138,36 +137,6 @@ def address(site: admin.AdminSite, kind: str, action: str) -> str:
     return reverse("admin:imagesim_job_control", args=[kind, action], current_app=site.name)
 
 
-def control_view(site: admin.AdminSite, request: HttpRequest, kind: str, action: str) -> HttpResponse:
-    """Ask, and do it when that was confirmed for the same job."""
-    if not request.user.has_perm(PERMISSION):
-        raise PermissionDenied
-    if action not in ACTIONS or kind not in ACTIONS[action].questions:
-        raise Http404
-    job, chosen = jobs.unfinished(kind), ACTIONS[action]
-    if job is None or action not in jobs.actions(job):
-        messages.warning(request, _("There is no such job any more, or it has been done already."))
-        return _back(site, request)
-    if request.method == "POST":
-        same = request.POST.get("job") == str(job.pk)
-        if same and chosen.do(job):
-            messages.success(request, _done(job, action))
-        else:
-            messages.warning(request, _("There is no such job any more, or it has been done already."))
-        return _back(site, request)
-    context = {
-        **site.each_context(request),
-        "title": _title(action, job.get_kind_display()),
-        "opts": Job._meta,
-        "question": chosen.questions[kind],
-        "button": chosen.title,
-        "action": address(site, kind, action),
-        "hidden": {"job": job.pk},
-    }
-    request.current_app = site.name
-    return TemplateResponse(request, "admin/imagesim/confirm.html", context)
-
-
 def _done(job: Job, action: str) -> str:
     if action in ("resume", "swap"):
         if jobs.abandoned(job) and not dispatch.start(job.kind, job=job.pk):
@@ -178,11 +147,6 @@ def _done(job: Job, action: str) -> str:
     if job.requested:
         return _("It stops after its current batch.")
     return _("It is paused.") if action == "pause" else _("It was cancelled.")
-
-
-def _back(site: admin.AdminSite, request: HttpRequest) -> HttpResponse:
-    page = "visualindex" if request.user.has_perm("imagesim.view_visualindex") else "job"
-    return HttpResponseRedirect(reverse(f"admin:imagesim_{page}_changelist", current_app=site.name))
 
 
 JOB_TONES = {Job.Status.DONE: "good", Job.Status.FAILED: "bad", Job.Status.CANCELLED: "none"}
@@ -207,7 +171,29 @@ class JobAdmin(ReadOnlyAdmin):
         return [path("control/<slug:kind>/<slug:action>/", view, name="imagesim_job_control"), *super().get_urls()]
 
     def control_view(self, request: HttpRequest, kind: str, action: str) -> HttpResponse:
-        return control_view(self.admin_site, request, kind, action)
+        """Ask, and do it when that was confirmed for the same job."""
+        if not request.user.has_perm(PERMISSION):
+            raise PermissionDenied
+        if action not in ACTIONS or kind not in ACTIONS[action].questions:
+            raise Http404
+        job, chosen = jobs.unfinished(kind), ACTIONS[action]
+        if job is not None and action not in jobs.actions(job):
+            job = None
+        if job is not None and request.method != "POST":
+            context = {
+                "title": _title(action, job.get_kind_display()),
+                "question": chosen.questions[kind],
+                "button": chosen.title,
+                "action": address(self.admin_site, kind, action),
+                "hidden": {"job": job.pk},
+            }
+            return page(self, request, "admin/imagesim/confirm.html", context)
+        if job is not None and request.POST.get("job") == str(job.pk) and chosen.do(job):
+            messages.success(request, _done(job, action))
+        else:
+            messages.warning(request, _("There is no such job any more, or it has been done already."))
+        shown = "visualindex" if request.user.has_perm("imagesim.view_visualindex") else "job"
+        return HttpResponseRedirect(reverse(f"admin:imagesim_{shown}_changelist", current_app=self.admin_site.name))
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         return self._for(request, super().get_list_display(request))

@@ -25,7 +25,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from imagesim.admin import picture_check
-from imagesim.admin.base import admins_of, badge, change_url, reason, reindex_items, thumbnail
+from imagesim.admin.base import admins_of, badge, change_url, page, reason, reindex_items, thumbnail
 from imagesim.circuit_breaker import log_repeated
 from imagesim.exceptions import ImagesimError, NotIndexed, mask_credentials
 from imagesim.models import ItemState
@@ -126,18 +126,18 @@ class ItemStateMixin:
         self, request: HttpRequest, context: Any, *args: Any, obj: Any = None, **kwargs: Any
     ) -> HttpResponse:
         """Add a link to similar items to whichever template the page has."""
-        page: HttpResponse = super().render_change_form(request, context, *args, obj=obj, **kwargs)  # type: ignore[misc]
-        if obj is None or not isinstance(page, TemplateResponse) or self.model not in registry:
-            return page
+        form: HttpResponse = super().render_change_form(request, context, *args, obj=obj, **kwargs)  # type: ignore[misc]
+        if obj is None or not isinstance(form, TemplateResponse) or self.model not in registry:
+            return form
         more = {
-            "imagesim_page": page.resolve_template(page.template_name),
+            "imagesim_page": form.resolve_template(form.template_name),
             "imagesim_similar_url": reverse(
                 f"admin:{self._similar_name}", args=[quote(obj.pk)], current_app=self.admin_site.name
             ),
         }
-        page.context_data = {**(page.context_data or {}), **more}
-        page.template_name = "admin/imagesim/item_page.html"
-        return page
+        form.context_data = {**(form.context_data or {}), **more}
+        form.template_name = "admin/imagesim/item_page.html"
+        return form
 
     # The page of similar items.
 
@@ -160,19 +160,15 @@ class ItemStateMixin:
             return answer
         found, why_none = similar_items(self.admin_site, request, item, item._imagesim_state)
         context = {
-            **self.admin_site.each_context(request),
             "title": _("Similar items"),
             "subtitle": str(item),
-            "opts": own.opts,
-            "media": self.media,
             "item": item,
             "item_id": quote(item.pk),
             "badge": self.visual_search(item),
             "similar": found,
             "why_none": why_none,
         }
-        request.current_app = self.admin_site.name
-        return TemplateResponse(request, "admin/imagesim/similar.html", context)
+        return page(self, request, "admin/imagesim/similar.html", context)
 
 
 def attach_states(items: Iterable[Any], *, links: bool = False) -> None:

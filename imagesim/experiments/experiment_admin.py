@@ -10,7 +10,6 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.forms.models import BaseInlineFormSet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -19,7 +18,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from imagesim.admin.base import posted
+from imagesim.admin.base import page, posted
 from imagesim.experiments import preview
 from imagesim.experiments.analysis import CONTROL
 from imagesim.experiments.models import LETTERS, MAX_VARIANTS, UNCHANGEABLE, Experiment, Variant, check_variants
@@ -206,10 +205,7 @@ class ExperimentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         state = experiment.state
         may_run = self.has_run_permission(request)
         context = {
-            **self.admin_site.each_context(request),
             "title": experiment.name,
-            "opts": self.opts,
-            "media": self.media,
             "experiment": experiment,
             "report": report,
             "state": self.state_shown(experiment),
@@ -225,8 +221,7 @@ class ExperimentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             "previewed": preview.Preview.of(request) is not None,
             "variants": list(experiment.variants.all()) if state != State.OVER else [],
         }
-        request.current_app = self.admin_site.name
-        return TemplateResponse(request, "admin/imagesim_experiments/report.html", context)
+        return page(self, request, "admin/imagesim_experiments/report.html", context)
 
     def csv_view(self, request: HttpRequest, pk: int) -> Any:
         experiment = self._found(request, pk)

@@ -15,7 +15,6 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
-from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.formats import date_format, number_format
@@ -26,7 +25,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from imagesim import events
-from imagesim.admin.base import ReadOnlyAdmin, change_url, posted
+from imagesim.admin.base import ReadOnlyAdmin, change_url, page, posted
 from imagesim.admin.items import attach_items, picture_of
 from imagesim.insight import catalogue
 from imagesim.insight.models import Finding, Search, SearchReport
@@ -116,13 +115,10 @@ class SearchReportAdmin(ReadOnlyAdmin):
         chart = chart_by_day(rows, chosen) if name == "days" else None
         current = self.admin_site.name
         context = {
-            **self.admin_site.each_context(request),
             "title": report.title,
-            "opts": self.opts,
-            "media": self.media,
             "report": report,
             "reports": [
-                (each, reverse(f"{current}:imagesim_insight_report", args=[each.name])) for each in self._all()
+                (each, reverse(f"{current}:imagesim_insight_report", args=[each.name])) for each in REPORTS.values()
             ],
             "query": request.GET.urlencode(),
             "form": form,
@@ -134,8 +130,7 @@ class SearchReportAdmin(ReadOnlyAdmin):
             "is_cut": len(rows) > ROWS,
             "csv_url": reverse(f"{current}:imagesim_insight_csv", args=[name]),
         }
-        request.current_app = current
-        return TemplateResponse(request, "admin/imagesim_insight/report.html", context)
+        return page(self, request, "admin/imagesim_insight/report.html", context)
 
     def csv_view(self, request: HttpRequest, name: str) -> HttpResponseBase:
         report = self._report(request, name)
@@ -145,9 +140,6 @@ class SearchReportAdmin(ReadOnlyAdmin):
         chosen = form.selection()
         file = f"{name}-{chosen.since}-{chosen.until}.csv"
         return csv_response(file, report.columns, report.rows(chosen, CSV_ROWS))
-
-    def _all(self) -> Sequence[Report]:
-        return list(REPORTS.values())
 
     def _report(self, request: HttpRequest, name: str) -> Report:
         if not self.has_view_permission(request):

@@ -12,7 +12,6 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import QuerySet
 from django.forms import Script
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -21,7 +20,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_GET
 
-from imagesim.admin.base import posted
+from imagesim.admin.base import page, posted
 from imagesim.exceptions import BadQuery, ConfigurationError, ImagesimError
 from imagesim.merchandising import products
 from imagesim.merchandising.conditions import IN_STOCK, all_lines
@@ -264,17 +263,15 @@ class RuleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         if not allowed or (pk and rule is None):
             raise PermissionDenied
         form = self.get_form(request, rule, change=rule is not None)(request.POST, instance=rule)
-        context = {**self.admin_site.each_context(request), "title": _("Preview"), "opts": self.opts, "form": form}
+        context = {"title": _("Preview"), "form": form}
         if form.is_valid():
-            shown = form.save(commit=False)
             context["preview"] = compare(
-                shown,
+                form.save(commit=False),
                 words=request.POST.get("preview_words", ""),
                 product=request.POST.get("preview_product", ""),
                 photo=request.FILES.get("preview_photo"),
             )
-        template = "admin/imagesim_merchandising/rule/preview.html"
-        return TemplateResponse(request, template, context)
+        return page(self, request, "admin/imagesim_merchandising/rule/preview.html", context)
 
 
 def _suggestion(card: Card) -> dict[str, Any]:
