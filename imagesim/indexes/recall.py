@@ -132,16 +132,15 @@ class Measurement:
         target: float,
         *,
         entries: int,
-        in_use: Callable[[float], int],
-        fixed: bool = False,
+        known: RecallReport | None,
+        fixed: int | None,
     ) -> RecallReport | None:
         """Return the least number of candidates that reaches ``target`` in each scope, with the recall.
 
         The result is None if there were too few queries or too little time for the scope without a filter.
 
-        :param in_use: returns the number of candidates that searches have taken so far, by the share of entries that
-            satisfy their filters.
-        :param fixed: only measure the number of candidates in use, and try no others.
+        :param known: the last measurement, which searches have followed so far.
+        :param fixed: the number of candidates of all searches, if the settings give one; then no others are tried.
         """
         images = [probe for probe in probes if not probe.words]
         words = [probe for probe in probes if probe.words]
@@ -152,7 +151,8 @@ class Measurement:
             try:
                 trial = self._exactly(scope, some)
                 if trial is not None:
-                    rows.append(self._row(trial, target, in_use(scope.share), fixed))
+                    in_use = fixed or (known.effort(scope.share) if known else DEFAULT_CANDIDATES)
+                    rows.append(self._row(trial, target, in_use, fixed is not None))
                     queries += len(trial.queries)
             except _TimeOver:
                 pass  # the remaining time may suffice for a quicker scope

@@ -74,7 +74,7 @@ def source_fields(query: Query) -> list[str]:
     return ["group", "categories", "images.digest", "images.name", *own]
 
 
-def stored_values(
+def _stored_values(
     source: Mapping[str, Any], query: Query, kinds: Mapping[str, FilterKind]
 ) -> dict[str, tuple[Canonical, ...]]:
     """Return the value of ``Candidate.values`` from the ``_source`` of a hit."""
@@ -130,6 +130,23 @@ def stored(hit: Mapping[str, Any]) -> Stored:
     source = hit["_source"]
     images = [(image["digest"], image["name"]) for image in source["images"]]
     return Stored(*name_of(hit), tuple(source.get("categories", ())), images)
+
+
+def candidate(
+    hit: Mapping[str, Any],
+    query: Query,
+    kinds: Mapping[str, FilterKind],
+    position: int = 0,
+    *,
+    score: float = 0.0,
+    text: float = 0.0,
+    head: float = 0.0,
+) -> Candidate:
+    """Return the candidate of a hit with the image at ``position``."""
+    key, group, categories, images = stored(hit)
+    digest, name = images[position]
+    values = _stored_values(hit["_source"], query, kinds) if query.fields else {}
+    return Candidate(key, score, group, digest, name, categories=categories, text=text, head=head, values=values)
 
 
 def stored_texts(hit: Mapping[str, Any]) -> Mapping[str, Sequence[str]] | str:
@@ -260,11 +277,7 @@ class CompiledQuery:
         inner = hit.get("inner_hits")
         position = _positions(inner["images"])[0][0] if inner else 0
         score = dict(_positions(inner["cosine"]))[position] if inner and "cosine" in inner else hit["_score"]
-        score = max(-1.0, min(1.0, score - 1.0))
-        found = stored(hit)
-        digest, name = found.images[position]
-        values = stored_values(hit["_source"], self.query, self.kinds) if self.query.fields else {}
-        return Candidate(found.key, score, found.group, digest, name, categories=found.categories, values=values)
+        return candidate(hit, self.query, self.kinds, position, score=max(-1.0, min(1.0, score - 1.0)))
 
 
 def _positions(inner: Mapping[str, Any]) -> list[tuple[int, float]]:

@@ -14,13 +14,12 @@ from imagesim.indexes import text_hits
 from imagesim.indexes.analysis import MAX_WORD, base_language
 from imagesim.indexes.elasticsearch.mapping import CANDIDATE_TEXTS, STEMS, WORDS, Quantisation, Server
 from imagesim.indexes.elasticsearch.queries import (
+    candidate,
     fetched,
     filter_clauses,
     lacks_column,
     name_of,
-    stored,
     stored_texts,
-    stored_values,
     unpack,
 )
 from imagesim.indexes.elasticsearch.transport import CACHED
@@ -267,10 +266,10 @@ class CompiledText:
         """Return the candidates of the answers."""
         hits = answer["hits"].get("hits", [])
 
-        def candidate(position: int, score: float, head: float) -> Candidate:
-            return self._candidate(hits[position], score, head)
+        def made(position: int, score: float, head: float) -> Candidate:
+            return candidate(hits[position], self.query, self.meta.filters, text=score, head=head)
 
-        page, more = text_hits.page(self._scored(hits, counts), [*map(name_of, hits)], self.query, candidate)
+        page, more = text_hits.page(self._scored(hits, counts), [*map(name_of, hits)], self.query, made)
         return Candidates(page, more=more, took_ms=float(answer["took"]), exact=len(hits) < self.size)
 
     def _scored(
@@ -286,22 +285,6 @@ class CompiledText:
             total=total,
             frequencies=dict(zip(words, frequencies, strict=True)),
             unpack=unpack,
-        )
-
-    def _candidate(self, hit: Mapping[str, Any], score: float, head: float) -> Candidate:
-        found = stored(hit)
-        digest, name = found.images[0]
-        values = stored_values(hit["_source"], self.query, self.meta.filters) if self.query.fields else {}
-        return Candidate(
-            found.key,
-            0.0,
-            found.group,
-            digest,
-            name,
-            categories=found.categories,
-            text=score,
-            head=head,
-            values=values,
         )
 
 

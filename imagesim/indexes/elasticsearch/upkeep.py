@@ -97,13 +97,8 @@ def measure(
     if entries <= EXACT_UP_TO:
         return None
     scopes = filtered_scopes(counted, mapping.meta_of(backing_index, mappings).filters, entries)
-
-    def in_use(share: float) -> int:
-        return fixed or (known.recall.effort(share) if known.recall else DEFAULT_CANDIDATES)
-
-    report = Measurement(ask, progress).run(
-        probes, scopes, target, entries=entries, in_use=in_use, fixed=fixed is not None
-    )
+    measurement = Measurement(ask, progress)
+    report = measurement.run(probes, scopes, target, entries=entries, known=known.recall, fixed=fixed)
     log_report(report, backing_index)
     if report is not None:
         _store(client, backing_index, {"recall": asdict(report)})

@@ -209,7 +209,7 @@ class PgvectorIndex(BaseIndex):
 
     @retry_missing
     def search(self, queries: Sequence[Query], *, backing_index: str | None = None) -> list[Candidates]:
-        settings: searching.Settings = {"enable_sort": "on", "jit": "off"}
+        settings = dict(searching.EXACTLY)
         last = self._searched.get(backing_index)
         if (version := self._database.known_version) and last and last.entries > searching.EXACT_UP_TO:
             effort = self._effort(version, last.entries, last.recall)

@@ -16,9 +16,9 @@ from imagesim.filter_types import FILTER_TYPES
 from imagesim.indexes import validation
 from imagesim.indexes.pgvector import searching
 from imagesim.indexes.pgvector.database import Database, rows
-from imagesim.indexes.pgvector.searching import ITERATIVE, MOST_CANDIDATES, Effort
+from imagesim.indexes.pgvector.searching import MOST_CANDIDATES, Effort
 from imagesim.indexes.pgvector.tables import REGISTRY, Generation
-from imagesim.indexes.recall import DEFAULT_CANDIDATES, LADDER, Measurement, Scope, chosen_scopes, log_report
+from imagesim.indexes.recall import DEFAULT_CANDIDATES, LADDER, Ask, Measurement, Scope, chosen_scopes, log_report
 from imagesim.indexes.statistics import IndexStatistics, Probe, RecallReport, break_even
 from imagesim.types import Candidates, Condition, Filters, Query
 
@@ -64,18 +64,10 @@ def measure(
         known = read(cursor, generation).recall
         fewest = max(searching.EXACT_UP_TO, break_even(effort.entries, DEFAULT_CANDIDATES)) / effort.entries
         scopes = chosen_scopes(list(_conditions(cursor, generation)), fewest)
-
-    def in_use(share: float) -> int:
-        return effort.num_candidates or (known.effort(share) if known else DEFAULT_CANDIDATES)
-
-    most = LADDER[-1] if effort.version >= ITERATIVE else MOST_CANDIDATES
-    report = Measurement(_asking(database, generation, effort), progress, most).run(
-        probes,
-        scopes,
-        effort.recall,
-        entries=effort.entries,
-        in_use=in_use,
-        fixed=effort.num_candidates is not None,
+    most = LADDER[-1] if effort.iterative else MOST_CANDIDATES
+    measurement = Measurement(_asking(database, generation, effort), progress, most)
+    report = measurement.run(
+        probes, scopes, effort.recall, entries=effort.entries, known=known, fixed=effort.num_candidates
     )
     log_report(report, generation.name)
     if report is not None:
@@ -84,12 +76,10 @@ def measure(
     return report
 
 
-def _asking(
-    database: Database, generation: Generation, effort: Effort
-) -> Callable[[Sequence[Query], int], list[Candidates]]:
+def _asking(database: Database, generation: Generation, effort: Effort) -> Ask:
     def ask(queries: Sequence[Query], candidates: int) -> list[Candidates]:
         asked = replace(effort, num_candidates=candidates or None, measured=None)
-        settings: searching.Settings = {"enable_sort": "on", "jit": "off"}
+        settings = dict(searching.EXACTLY)
         with database.reading(10 * database.timeout, **settings) as cursor:
             return [
                 searching.answer(

@@ -36,6 +36,9 @@ ITERATIVE = (0, 8)
 Settings = dict[str, Any]
 """Settings of PostgreSQL by name, with ``__`` for a dot."""
 
+EXACTLY: Settings = {"enable_sort": "on", "jit": "off"}
+"""Those of exact search. A search by the graph changes the first."""
+
 
 @dataclass(frozen=True, slots=True)
 class Effort:
