@@ -8,8 +8,9 @@ to a scalar.
 from __future__ import annotations
 
 import math
+import operator
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, time, timedelta
 from datetime import timezone as tz
 from decimal import Decimal, InvalidOperation
@@ -276,6 +277,14 @@ class Date(FilterType):
 
 
 FILTER_TYPES: Mapping[FilterKind, FilterType] = {each.kind: each for each in (Keyword(), Number(), Boolean(), Date())}
+
+COMPARE: Mapping[str, Callable[[Any, Any], Any]] = {
+    "gt": operator.gt,
+    "gte": operator.ge,
+    "lt": operator.lt,
+    "lte": operator.le,
+}
+"""How the operators that order values compare two of them, or an array with one."""
 
 
 def kind_of_field(field: Any) -> FilterKind | None:

@@ -21,6 +21,7 @@ from django.utils import timezone
 
 from imagesim.conf import get_settings
 from imagesim.database import primary
+from imagesim.filter_types import COMPARE
 from imagesim.indexes.validation import MAX_NONE_OF, CompiledFilters, compile_filters
 from imagesim.measured_colours import filter_values
 from imagesim.merchandising.conditions import (
@@ -274,14 +275,6 @@ class CachedRules:
         return rules.current().plan(question)
 
 
-_COMPARE = {
-    "gt": lambda a, b: a > b,
-    "gte": lambda a, b: a >= b,
-    "lt": lambda a, b: a < b,
-    "lte": lambda a, b: a <= b,
-}
-
-
 @dataclass(frozen=True, slots=True)
 class Boost:
     """Multiply the relevance of candidates that match the filters; a factor below 1 buries."""
@@ -388,6 +381,6 @@ def passes(candidate: Candidate, compiled: CompiledFilters) -> bool:
         if test.operator in ("eq", "in"):
             if set(values).isdisjoint(test.values):
                 return False
-        elif not any(_COMPARE[test.operator](value, test.values[0]) for value in values):
+        elif not any(COMPARE[test.operator](value, test.values[0]) for value in values):
             return False
     return True

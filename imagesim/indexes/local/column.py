@@ -8,18 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imagesim.filter_types import FILTER_TYPES
+from imagesim.filter_types import COMPARE, FILTER_TYPES
 from imagesim.indexes.validation import MAX_FACET_VALUES, CompiledFilter
 from imagesim.types import Facet, FilterKind
 
 Mask = npt.NDArray[np.bool_]
-
-_COMPARE: dict[str, Callable[[Any, Any], Any]] = {
-    "gt": lambda a, b: a > b,
-    "gte": lambda a, b: a >= b,
-    "lt": lambda a, b: a < b,
-    "lte": lambda a, b: a <= b,
-}
 
 
 class Column:
@@ -61,7 +54,7 @@ class Column:
         does."""
         if test.operator in ("eq", "in"):
             return self.any_of(test.values, size)
-        compare, [value] = _COMPARE[test.operator], test.values
+        compare, [value] = COMPARE[test.operator], test.values
         if self.text:
             return self._where(self._lookup([code for text, code in self._codes.items() if compare(text, value)]), size)
         return self._where(lambda a: compare(a, float(value)), size)

@@ -22,7 +22,6 @@ from django.utils import timezone
 
 from imagesim.database import in_code_point_order, retry_conflicts, stream
 from imagesim.exceptions import SearchIndexError, index_missing
-from imagesim.indexes.local import store
 from imagesim.indexes.local.columnar import Record, Table
 from imagesim.indexes.tables import LocalEntry, LocalGeneration
 from imagesim.indexes.validation import Prepared
@@ -312,7 +311,7 @@ class Snapshot:
         self._lock = SharedLock()
 
     @contextmanager
-    def current(self, at: store.State, using: str, uncommitted: Container[str]) -> Iterator[Table]:
+    def current(self, at: State, using: str, uncommitted: Container[str]) -> Iterator[Table]:
         """Provide the table as of the state ``at`` or later; it must not be used after the ``with`` block.
 
         :param uncommitted: the tokens of this process's writes that may have been rolled back. If the copy is of one of
@@ -326,15 +325,15 @@ class Snapshot:
                 if self._token == at.token or (self._seq_no >= at.seq_no and self._token not in uncommitted):
                     yield self._table
                     return
-            at = store.state(self._index, at.name, using)
+            at = state(self._index, at.name, using)
 
-    def _refresh(self, at: store.State, using: str, uncommitted: Container[str]) -> None:
+    def _refresh(self, at: State, using: str, uncommitted: Container[str]) -> None:
         with self._refreshing:
             uncertain = self._token in uncommitted
             if at.seq_no <= self._seq_no:
                 # Another thread was faster, or this thread is in a transaction that sees an older state, or the
                 # database was restored.
-                at = store.state(self._index, at.name, using)
+                at = state(self._index, at.name, using)
                 if (at.seq_no, at.token) == (self._seq_no, self._token):
                     return
                 if at.seq_no < self._seq_no and connections[using].in_atomic_block and not uncertain:
@@ -343,19 +342,19 @@ class Snapshot:
                 self._read_all(at, using)
                 return
             # Changes that are committed after the state was read may be included; they are read again next time.
-            records = list(store.changes(at, self._seq_no, self._meta.dims, using))
-            if store.state(self._index, at.name, using).purged > self._seq_no:
+            records = list(changes(at, self._seq_no, self._meta.dims, using))
+            if state(self._index, at.name, using).purged > self._seq_no:
                 self._read_all(at, using)  # a tombstone may have been purged before it was read
                 return
             with self._lock.exclusive():
                 self._table.apply(records)
                 self._seq_no, self._token = at.seq_no, at.token
 
-    def _read_all(self, at: store.State, using: str) -> None:
-        table = Table(self._meta, store.count_images(at, self._meta.dims, using))
-        records = store.changes(at, 0, self._meta.dims, using)
-        while chunk := list(islice(records, store.BATCH)):
+    def _read_all(self, at: State, using: str) -> None:
+        table = Table(self._meta, count_images(at, self._meta.dims, using))
+        records = changes(at, 0, self._meta.dims, using)
+        while chunk := list(islice(records, BATCH)):
             table.apply(chunk)
-        store.state(self._index, at.name, using)  # it may have been dropped, and its entries deleted
+        state(self._index, at.name, using)  # it may have been dropped, and its entries deleted
         with self._lock.exclusive():
             self._table, self._seq_no, self._token = table, at.seq_no, at.token
