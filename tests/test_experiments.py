@@ -32,10 +32,10 @@ import imagesim
 from demo_shop.shop.models import Product
 from imagesim import events, tasks, widgets
 from imagesim.embedders import lite
-from imagesim.experiments import analysis, experiment_admin, overrides, results
+from imagesim.experiments import analysis, experiment_admin, results
 from imagesim.experiments.apps import check_cache, check_experiments
 from imagesim.experiments.middleware import ChooseVariants, visitor_key
-from imagesim.experiments.models import DailyResult, Experiment, Exposure, Variant
+from imagesim.experiments.models import DailyResult, Experiment, Exposure, Variant, read_components
 from imagesim.experiments.report import report_of
 from imagesim.experiments.running import VisitorVariants, assign, exposures, pseudonym, running
 from imagesim.experiments.running import _load as load
@@ -282,11 +282,11 @@ class TestSettings:
         class Parts:
             components = {"colour": slice(0, 2), "form": slice(2, 4)}
 
-        monkeypatch.setattr(overrides, "get_embedder", Parts)
-        assert overrides.read_components("colour^0.5 form^1") == {"colour": 0.5, "form": 1.0}
+        monkeypatch.setattr("imagesim.experiments.models.get_embedder", Parts)
+        assert read_components("colour^0.5 form^1") == {"colour": 0.5, "form": 1.0}
         for wrong in ("colour", "size^1", "colour^99"):
             with pytest.raises(ValidationError):
-                overrides.read_components(wrong)
+                read_components(wrong)
 
 
 class TestRequests:

@@ -26,14 +26,14 @@ class ExperimentsConfig(AppConfig):
         from django.db.models.signals import post_delete, post_save
 
         from imagesim import events
-        from imagesim.experiments import middleware, models, running, standby
+        from imagesim.experiments import middleware, models, running
         from imagesim.indexing.jobs import standby_ended
         from imagesim.retrieval import variants
 
         variants.register(running.VisitorVariants())
         if running.exposures not in events.observers:
             events.observers.insert(0, running.exposures)  # before what its purge reads is deleted
-        standby_ended.connect(standby.end_experiments, dispatch_uid="imagesim_experiments.standby")
+        standby_ended.connect(models.Experiment.standby_ended, dispatch_uid="imagesim_experiments.standby")
         user_logged_out.connect(middleware.end_preview, dispatch_uid="imagesim_experiments.logout")
         for signal in (post_save, post_delete):
             signal.connect(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
@@ -15,8 +16,13 @@ from django.utils.translation import gettext_lazy as _
 from imagesim import events
 from imagesim.conf import get_settings
 from imagesim.database import atomic, primary, retry_conflicts
-from imagesim.exceptions import local_choices
-from imagesim.experiments import overrides
+from imagesim.embedders import BaseEmbedder, get_embedder, get_embedder_of
+from imagesim.exceptions import BadQuery, ImagesimError, SearchIndexError, local_choices
+from imagesim.indexes import get_index
+from imagesim.indexing import jobs
+from imagesim.retrieval.arguments import Weights
+
+logger = logging.getLogger(__name__)
 
 MAX_DAYS = 90
 MAX_VARIANTS = 6
@@ -150,7 +156,7 @@ class Experiment(models.Model):
             variants = list(primary(Variant).filter(experiment=self))
             check_variants(variants)
             if any(each.standby for each in variants):
-                self.standby = overrides.standby_name()
+                self.standby = jobs.standby_index()
                 if not self.standby:
                     raise ValidationError(
                         _("No index is on standby, which a variant needs: build one with imagesim_rebuild --hold.")
@@ -179,6 +185,34 @@ class Experiment(models.Model):
             raise ValidationError(_("It does not run."))
         self.stopped = timezone.now()
         self.save(update_fields=["stopped"])
+
+    def end_if_index_is_gone(self) -> None:
+        """End it if variants search an index that no longer stands by, or was deleted by somebody else."""
+        if not self.standby or self.state != self.State.RUNNING:
+            return
+        try:
+            gone = jobs.standby_index() != self.standby or self.standby not in get_index().backing_indexes()
+        except SearchIndexError:
+            return  # it cannot be reached now
+        if gone:
+            self._end_without_index()
+
+    @classmethod
+    def standby_ended(cls, target: str, **kwargs: Any) -> None:
+        """End the experiments that try this index; a receiver of the signal of that name.
+
+        Once it is swapped in or discarded, all visitors see the same. Figures of the time after that would hide the
+        difference that there was.
+        """
+        for experiment in cls.objects.filter(standby=target, stopped__isnull=True, settled=False):
+            experiment._end_without_index()
+
+    def _end_without_index(self) -> None:
+        if self.state != self.State.RUNNING:
+            return
+        self.stopped, self.standby_gone = timezone.now(), True
+        self.save(update_fields=["stopped", "standby_gone"])
+        logger.warning("the experiment %r ended: the index %s no longer stands by", self.name, self.standby)
 
     def copied(self) -> Experiment:
         """Return a copy with the same variants, not started, whose visitors are assigned anew."""
@@ -246,13 +280,13 @@ class Variant(models.Model):
         :raises ValidationError: if the model has lost a part since.
         """
         numbers = {"diversity": self.diversity, "min_relevance": self.min_relevance}
-        components = overrides.read_components(self.components, standby=self.standby)
+        components = read_components(self.components, standby=self.standby)
         changed = {name: value for name, value in numbers.items() if value is not None}
         return changed | ({"components": components} if components else {})
 
     def clean(self) -> None:
         try:
-            overrides.read_components(self.components, standby=self.standby)
+            read_components(self.components, standby=self.standby)
         except ValidationError as error:
             raise ValidationError({"components": error.messages}) from None
 
@@ -267,6 +301,37 @@ class Variant(models.Model):
     def _check_draft(self) -> None:
         if primary(Experiment).filter(pk=self.experiment_id, started__isnull=False).exists():
             raise ValidationError(UNCHANGEABLE, code="started")
+
+
+def read_components(text: str, *, standby: bool = False) -> dict[str, float]:
+    """Parse weights such as ``colour^0.5 shape^1`` for the model of the active index, or of the one on ``standby``.
+
+    :raises ValidationError: if it is something else, or the model has no such part.
+    """
+    if not text.strip():
+        return {}
+    try:
+        weights: dict[str, float] = Weights().check("components", text.split(), ())
+        known = _embedder(standby).components
+    except BadQuery as error:
+        raise ValidationError(str(error)) from None
+    except ImagesimError as error:
+        raise ValidationError(_("The model cannot be asked for its parts: %(error)s") % {"error": error}) from None
+    for name in weights:
+        if name not in known:
+            raise ValidationError(
+                _("The model has no part %(name)r; it has %(known)s.") % {"name": name, "known": local_choices(known)}
+            )
+    return weights
+
+
+def _embedder(standby: bool) -> BaseEmbedder:
+    """Return the embedder of the index; that of the settings where the index cannot be asked."""
+    backing_index = jobs.standby_index() if standby else ""
+    try:
+        return get_embedder_of(get_index().meta(backing_index or None).fingerprint)
+    except SearchIndexError:
+        return get_embedder()
 
 
 def check_variants(variants: list[Variant]) -> None:

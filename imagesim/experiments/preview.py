@@ -7,7 +7,6 @@ user is logged in and may see experiments. Visitors have no such cookie, and cos
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from django.core import signing
 from django.core.exceptions import ValidationError
@@ -19,11 +18,9 @@ from django.utils.cache import add_never_cache_headers
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
-from imagesim.experiments.overrides import standby_name
+from imagesim.experiments.models import Variant
+from imagesim.indexing import jobs
 from imagesim.retrieval import variants
-
-if TYPE_CHECKING:
-    from imagesim.experiments.models import Variant
 
 COOKIE = "imagesim_preview"
 SALT = "imagesim.experiments.preview"
@@ -47,7 +44,7 @@ def end(response: HttpResponseBase) -> None:
 
 def search_of(variant: Variant) -> variants.Variant | None:
     """Return what a search does otherwise for visitors in the variant; None if it cannot be done now."""
-    backing_index = standby_name() if variant.standby else ""
+    backing_index = jobs.standby_index() if variant.standby else ""
     if variant.standby and not backing_index:
         return None
     try:
@@ -101,8 +98,6 @@ class Preview:
 
     def _allowed(self) -> Variant | None:
         """The variant; None if the user is another one, or may not see it any more."""
-        from imagesim.experiments.models import Variant
-
         user = getattr(self._request, "user", None)
         if user is None or str(user.pk) != self._user_pk or not (user.is_staff and user.has_perm(PERMISSION)):
             return None

@@ -14,7 +14,6 @@ from django.utils import timezone
 from imagesim.database import atomic, pages, primary, retry_conflicts
 from imagesim.experiments.analysis import Look
 from imagesim.experiments.models import DailyResult, Experiment, Exposure
-from imagesim.experiments.standby import end_if_gone
 from imagesim.experiments.statistics import Arm
 from imagesim.insight.models import Purchase
 from imagesim.insight.rollup import bounds, local_date
@@ -41,7 +40,7 @@ def update(experiment: Experiment, seconds: float = 0.0) -> int:
     ``seconds``: stop before another day once that much time has passed; 0 computes all. When the last one is computed,
     what was recorded of the visitors is deleted.
     """
-    end_if_gone(experiment)
+    experiment.end_if_index_is_gone()
     began, days = time.monotonic(), 0
     now = timezone.now()  # once: what comes to an end while figures are computed is due the next time
     while not seconds or not days or time.monotonic() - began < seconds:

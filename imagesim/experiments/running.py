@@ -21,7 +21,7 @@ from imagesim.experiments import results
 from imagesim.experiments.middleware import Chosen, Visit, current_visit
 from imagesim.experiments.models import Experiment, Exposure
 from imagesim.experiments.models import Variant as StoredVariant
-from imagesim.experiments.overrides import standby_name
+from imagesim.indexing import jobs
 from imagesim.insight.limits import visitor_counts
 from imagesim.insight.middleware import current_request
 from imagesim.insight.recorder import recorder
@@ -73,7 +73,7 @@ def _load(version: str) -> tuple[Running, ...]:
 
 def _ready(experiments: Iterable[Experiment]) -> Iterable[Running]:
     for experiment in experiments:
-        if experiment.standby and experiment.standby != standby_name():
+        if experiment.standby and experiment.standby != jobs.standby_index():
             continue  # it is about to end
         try:
             yield Running.of(experiment)

@@ -115,6 +115,12 @@ def standby() -> Job | None:
     return primary(Job).filter(slot=Job.Kind.REBUILD, status=Job.Status.STANDBY).first()
 
 
+def standby_index() -> str:
+    """Return the name of the index that stands by; empty if none does."""
+    job = standby()
+    return job.target if job else ""
+
+
 def why_none(kind: Job.Kind) -> str:
     """Return why a job of this kind cannot be started now."""
     job = unfinished(kind)
