@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from imagesim.exceptions import local_choices
 from imagesim.indexes.tables import LocalEntry, LocalGeneration  # noqa: F401  # Django looks for models here
 from imagesim.types import Region
 
@@ -292,6 +294,31 @@ class Event(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()}: {self.item_key}"
+
+
+class Placed(models.Model):
+    """The base of what applies to some kinds of queries, or to all: rules, and experiments."""
+
+    class Where(models.TextChoices):
+        SIMILAR = "similar", _("Similar products")
+        WORDS = "words", _("Search by words")
+        PHOTO = "photo", _("Search by photo")
+        LOOK = "look", _("Shop the look")
+
+    where = models.JSONField(_("where"), default=list, blank=True)
+
+    class Meta:
+        abstract = True
+
+    @property
+    def places(self) -> list[str]:
+        """Where it applies; everywhere if none was chosen."""
+        return list(self.where) or list(self.Where.values)
+
+    def check_where(self) -> None:
+        """:raises ValidationError: if it names what is no place."""
+        if not isinstance(self.where, list) or not set(self.where) <= set(self.Where.values):
+            raise ValidationError({"where": _("It can be %(good)s.") % {"good": local_choices(self.Where.values)}})
 
 
 class FittedProjection(models.Model):

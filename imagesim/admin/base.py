@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
+from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin import AdminSite
 from django.contrib.admin.utils import quote
@@ -30,7 +31,7 @@ from imagesim.circuit_breaker import log_repeated
 from imagesim.exceptions import NotRegistered
 from imagesim.indexing import dispatch, jobs
 from imagesim.indexing.outbox import record, touch
-from imagesim.models import ItemState, Job
+from imagesim.models import ItemState, Job, Placed
 from imagesim.registry import concrete_model, registry
 from imagesim.thumbnails import Pictures
 
@@ -61,6 +62,27 @@ class ReadOnly:
 
 class ReadOnlyAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     """A ModelAdmin whose pages cannot be edited."""
+
+
+class WhereField(forms.MultipleChoiceField):
+    """The field of a form for the places of what is :class:`~imagesim.models.Placed`."""
+
+    def __init__(self, help_text: str | Promise) -> None:
+        super().__init__(
+            label=gettext_lazy("Where"),
+            choices=Placed.Where.choices,
+            required=False,
+            widget=forms.CheckboxSelectMultiple,
+            help_text=help_text,
+        )
+
+
+class ShowsWhere:
+    """A mixin for the ModelAdmin of what is :class:`~imagesim.models.Placed`."""
+
+    @admin.display(description=gettext_lazy("Where"))
+    def where_shown(self, row: Placed) -> str:
+        return ", ".join(str(row.Where(each).label) for each in row.where) or _("everywhere")
 
 
 def _failed(state: ItemState) -> bool:

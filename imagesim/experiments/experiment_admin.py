@@ -18,7 +18,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from imagesim.admin.base import page, posted
+from imagesim.admin.base import ShowsWhere, WhereField, page, posted
 from imagesim.experiments import preview
 from imagesim.experiments.analysis import CONTROL
 from imagesim.experiments.models import LETTERS, MAX_VARIANTS, UNCHANGEABLE, Experiment, Variant, check_variants
@@ -37,13 +37,7 @@ CSV_COLUMNS = (
 
 
 class ExperimentForm(forms.ModelForm):  # type: ignore[type-arg]
-    where = forms.MultipleChoiceField(
-        label=gettext_lazy("Where"),
-        choices=Experiment.Where.choices,
-        required=False,
-        widget=forms.CheckboxSelectMultiple,
-        help_text=gettext_lazy("Everywhere, if none is chosen. In each place one experiment can run at a time."),
-    )
+    where = WhereField(gettext_lazy("Everywhere, if none is chosen. In each place one experiment can run at a time."))
 
     class Meta:
         model = Experiment
@@ -118,7 +112,7 @@ def _is_draft(experiment: Experiment | None) -> bool:
 
 
 @admin.register(Experiment)
-class ExperimentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class ExperimentAdmin(ShowsWhere, admin.ModelAdmin):  # type: ignore[type-arg]
     form = ExperimentForm
     inlines = (VariantInline,)
     change_form_template = "admin/imagesim_experiments/experiment/change_form.html"
@@ -168,10 +162,6 @@ class ExperimentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def state_shown(self, experiment: Experiment) -> SafeString:
         state = experiment.state
         return format_html('<span class="experiment-state" data-tone="{}">{}</span>', state.value, state.label)
-
-    @admin.display(description=gettext_lazy("Where"))
-    def where_shown(self, experiment: Experiment) -> str:
-        return ", ".join(str(Experiment.Where(each).label) for each in experiment.where) or _("everywhere")
 
     @admin.display(description=gettext_lazy("Report"))
     def report_link(self, experiment: Experiment) -> SafeString:

@@ -20,6 +20,7 @@ from imagesim.embedders import BaseEmbedder, get_embedder, get_embedder_of
 from imagesim.exceptions import BadQuery, ImagesimError, SearchIndexError, local_choices
 from imagesim.indexes import get_index
 from imagesim.indexing import jobs
+from imagesim.models import Placed
 from imagesim.retrieval.arguments import Weights
 
 logger = logging.getLogger(__name__)
@@ -34,17 +35,11 @@ def _salt() -> str:
     return secrets.token_hex(16)
 
 
-class Experiment(models.Model):
+class Experiment(Placed):
     """A comparison of variants of the settings of searches, with visitors assigned by chance.
 
     It is changed only before it starts; a changed one is a copy. In each place at most one runs.
     """
-
-    class Where(models.TextChoices):
-        SIMILAR = "similar", _("Similar products")
-        WORDS = "words", _("Search by words")
-        PHOTO = "photo", _("Search by photo")
-        LOOK = "look", _("Shop the look")
 
     class Goal(models.TextChoices):
         CLICK = "click", _("Click on a hit")
@@ -58,7 +53,6 @@ class Experiment(models.Model):
         OVER = "over", _("over")
 
     name = models.CharField(_("name"), max_length=100)
-    where = models.JSONField(_("where"), default=list, blank=True)
     goal = models.CharField(_("goal"), max_length=10, choices=Goal.choices, default=Goal.CLICK)
     share = models.PositiveSmallIntegerField(
         _("share of visitors"),
@@ -101,11 +95,6 @@ class Experiment(models.Model):
         return self.name
 
     @property
-    def places(self) -> list[str]:
-        """Where it applies; everywhere if none was chosen."""
-        return list(self.where) or list(self.Where.values)
-
-    @property
     def ends(self) -> datetime | None:
         """When it ended, or will."""
         if self.started is None:
@@ -127,8 +116,7 @@ class Experiment(models.Model):
         return self.goal == self.Goal.VALUE
 
     def clean(self) -> None:
-        if not isinstance(self.where, list) or not set(self.where) <= set(self.Where.values):
-            raise ValidationError({"where": _("It can be %(good)s.") % {"good": local_choices(self.Where.values)}})
+        self.check_where()
         self._check_unchanged()
 
     def save(self, *args: Any, **kwargs: Any) -> None:

@@ -20,7 +20,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_GET
 
-from imagesim.admin.base import page, posted
+from imagesim.admin.base import ShowsWhere, WhereField, page, posted
 from imagesim.exceptions import BadQuery, ConfigurationError, ImagesimError
 from imagesim.merchandising import products
 from imagesim.merchandising.conditions import IN_STOCK, all_lines
@@ -45,13 +45,7 @@ OWN_FIELDS = {
 
 
 class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
-    where = forms.MultipleChoiceField(
-        label=gettext_lazy("Where"),
-        choices=Rule.Where.choices,
-        required=False,
-        widget=forms.CheckboxSelectMultiple,
-        help_text=gettext_lazy("Everywhere, if none is chosen."),
-    )
+    where = WhereField(gettext_lazy("Everywhere, if none is chosen."))
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -117,7 +111,7 @@ class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(Rule)
-class RuleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class RuleAdmin(ShowsWhere, admin.ModelAdmin):  # type: ignore[type-arg]
     form = RuleForm
     change_form_template = "admin/imagesim_merchandising/rule/change_form.html"
     list_display = ("name", "state", "where_shown", "when_shown", "action", "priority")
@@ -182,10 +176,6 @@ class RuleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             reason = " ".join(error.messages)
             return format_html('<span class="rule-state" data-tone="off" title="{}">{}</span>', reason, _("invalid"))
         return format_html('<span class="rule-state" data-tone="{}">{}</span>', tone, word)
-
-    @admin.display(description=gettext_lazy("Where"))
-    def where_shown(self, rule: Rule) -> str:
-        return ", ".join(str(Rule.Where(each).label) for each in rule.where) or _("everywhere")
 
     @admin.display(description=gettext_lazy("When"), ordering="when")
     def when_shown(self, rule: Rule) -> str:

@@ -69,10 +69,6 @@ class Ready:
         triggers = tuple(dict.fromkeys(map(read, lines_of(rule.triggers)))) if rule.when != When.ALWAYS else ("",)
         return cls(number, rule, triggers, read_filters(rule.filters), tuple(read_pins(rule.pins)))
 
-    @property
-    def where(self) -> Iterable[str]:
-        return self.rule.where or Rule.Where.values
-
 
 @dataclass
 class RuleSet:
@@ -110,7 +106,7 @@ class RuleSet:
                 triggers = tuple(dict.fromkeys((*triggers, words_of(rule.replacement))))
             if rule.when == When.CONTAIN:
                 lengths |= {len(phrase.split()) for phrase in triggers}
-            for where in ready.where:
+            for where in rule.places:
                 for trigger in triggers:
                     found[where, rule.when, trigger].append(ready)
         categories = {each.label: tuple(each.categories) for each in labels}

@@ -10,8 +10,8 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from imagesim.exceptions import local_choices
 from imagesim.merchandising import conditions
+from imagesim.models import Placed
 from imagesim.regions.labels import name_of
 
 OTHERS = "!"
@@ -29,14 +29,8 @@ FIELDS_OF_ACTION = {
 """The required fields of each action."""
 
 
-class Rule(models.Model):
+class Rule(Placed):
     """A rule: one action for the answers to certain queries. Rules of higher priority come first, then older ones."""
-
-    class Where(models.TextChoices):
-        SIMILAR = "similar", _("Similar products")
-        WORDS = "words", _("Search by words")
-        PHOTO = "photo", _("Search by photo")
-        LOOK = "look", _("Shop the look")
 
     class When(models.TextChoices):
         ALWAYS = "always", _("Always")
@@ -60,7 +54,6 @@ class Rule(models.Model):
     starts = models.DateTimeField(_("from"), null=True, blank=True)
     ends = models.DateTimeField(_("until"), null=True, blank=True)
     priority = models.SmallIntegerField(_("priority"), default=0, help_text=_("Higher ones come first."))
-    where = models.JSONField(_("where"), default=list, blank=True)
     when = models.CharField(_("when"), max_length=10, choices=When.choices, default=When.ALWAYS)
     triggers = models.TextField(
         _("words, products or categories"),
@@ -172,7 +165,7 @@ class Rule(models.Model):
 
     def _check_same_field(self) -> None:
         conditions.check_field(self.same_field)
-        has_product = not self.is_by_words and (not self.where or self.Where.SIMILAR in self.where)
+        has_product = not self.is_by_words and self.Where.SIMILAR in self.places
         if self.chooses and self.same_field and not has_product:
             raise ValidationError(_("No product is viewed where this rule holds, so that it would do nothing."))
 
@@ -195,8 +188,7 @@ class Rule(models.Model):
             raise ValidationError(_("It ends before it starts."))
 
     def _check_where(self) -> None:
-        if not isinstance(self.where, list) or not set(self.where) <= set(self.Where.values):
-            raise ValidationError(_("It can be %(good)s.") % {"good": local_choices(self.Where.values)})
+        self.check_where()
         answers = {self.Where.WORDS.value, self.Where.PHOTO.value} if self.is_by_words else {self.Where.SIMILAR.value}
         if self.where and (self.is_by_words or self.when == self.When.PRODUCT) and not answers & set(self.where):
             raise ValidationError(_("The condition never holds there."))
