@@ -9,6 +9,7 @@ Other apps, such as ``imagesim.insight``, learn of each answer as :data:`observe
 
 from __future__ import annotations
 
+import logging
 import secrets
 from base64 import urlsafe_b64encode
 from collections import defaultdict
@@ -25,6 +26,7 @@ from django.db.models import Count, Max, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from imagesim.circuit_breaker import log_repeated
 from imagesim.conf import get_settings
 from imagesim.database import primary, retry_conflicts, stream
 from imagesim.exceptions import BadQuery, format_choices, local_choices
@@ -33,6 +35,8 @@ from imagesim.items import split_key
 from imagesim.models import Event
 from imagesim.registry import key_of
 from imagesim.types import Hit
+
+logger = logging.getLogger(__name__)
 
 SALT = "imagesim.events"
 SOURCES = ("similar", "search", "look")
@@ -68,8 +72,9 @@ class Answer:
 
 
 class Observer(Protocol):
-    """Learns of every answer while events are on. ``answered`` is called during the request: it must not raise, and not
-    wait. ``purge`` deletes what is older than a time and returns how many rows."""
+    """Learns of every answer while events are on. ``answered`` is called during the request: it must not wait. What it
+    raises is logged: no search fails because it cannot be recorded. ``purge`` deletes what is older than a time and
+    returns how many rows."""
 
     def answered(self, answer: Answer, /) -> None: ...
 
@@ -139,7 +144,11 @@ def make_token(
         best = max(relevances, default=None)
         answer = Answer(request, where or source, text, query_key, category, offset, limit, keys, len(relevances), best)
         for observer in observers:
-            observer.answered(answer)
+            try:
+                observer.answered(answer)
+            except Exception:
+                who = type(observer).__name__
+                log_repeated(logger, logging.ERROR, who, "An answer was not recorded by %s", who, exc_info=True)
     content = {"r": request, "s": source, "q": query_key, "c": category, "k": "".join(map(_hash, keys))}
     return signing.dumps(content, salt=SALT, compress=True)
 

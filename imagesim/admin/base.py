@@ -67,7 +67,7 @@ class ReadOnlyAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
 class WhereField(forms.MultipleChoiceField):
     """The field of a form for the places of what is :class:`~imagesim.models.Placed`."""
 
-    def __init__(self, help_text: str | Promise) -> None:
+    def __init__(self, help_text: Any) -> None:
         super().__init__(
             label=gettext_lazy("Where"),
             choices=Placed.Where.choices,

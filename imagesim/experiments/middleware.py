@@ -46,14 +46,14 @@ class Visit:
         self.asked = False
         self.preview = preview
         self.variants: dict[str, Chosen | None] = {}
-        self._request = request
+        self.request = request
         self._key: str | None = None
 
     def key(self) -> str:
         """Return the key of the visitor; empty for programs, pages of the admin and visitors without one."""
         self.asked = True
         if self._key is None:
-            self._key = visitor_key(self._request) if is_visitor(self._request) else ""
+            self._key = visitor_key(self.request) if is_visitor(self.request) else ""
         return self._key
 
 

@@ -14,7 +14,6 @@ from django.db.models import Prefetch
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
-from imagesim.circuit_breaker import log_repeated
 from imagesim.database import primary
 from imagesim.events import Answer
 from imagesim.experiments import results
@@ -23,7 +22,6 @@ from imagesim.experiments.models import Experiment, Exposure
 from imagesim.experiments.models import Variant as StoredVariant
 from imagesim.indexing import jobs
 from imagesim.insight.limits import visitor_counts
-from imagesim.insight.middleware import current_request
 from imagesim.insight.recorder import recorder
 from imagesim.retrieval.rerank import Where
 from imagesim.retrieval.variants import Choice, Variant
@@ -171,22 +169,18 @@ class ExposureObserver:
     """Records the answers that visitors got who take part."""
 
     def answered(self, answer: Answer) -> None:
-        try:
-            where = "look" if answer.where == "region" else answer.where
-            visit = current_visit()
-            chosen = visit.variants.get(where) if visit else None
-            request = current_request()
-            if visit is None or chosen is None or (request and not visitor_counts().is_within(request)):
-                return
-            row = Exposure(
-                experiment_id=chosen.experiment,
-                variant=chosen.variant.key.rpartition(":")[2],
-                visitor=pseudonym(chosen.salt, visit.key()),
-                request=answer.request,
-            )
-            recorder().add(row)
-        except Exception:  # a search must not fail because it cannot be recorded
-            log_repeated(logger, logging.ERROR, "exposed", "An answer was not recorded", exc_info=True)
+        where = "look" if answer.where == "region" else answer.where
+        visit = current_visit()
+        chosen = visit.variants.get(where) if visit else None
+        if visit is None or chosen is None or not visitor_counts().is_within(visit.request):
+            return
+        row = Exposure(
+            experiment_id=chosen.experiment,
+            variant=chosen.variant.key.rpartition(":")[2],
+            visitor=pseudonym(chosen.salt, visit.key()),
+            request=answer.request,
+        )
+        recorder().add(row)
 
     def purge(self, before: datetime) -> int:
         """Compute the figures that are due, then delete the answers recorded before a time; return how many."""

@@ -128,12 +128,9 @@ class InsightObserver:
     """Records the answers to visitors."""
 
     def answered(self, answer: Answer) -> None:
-        try:
-            request = current_request()
-            if request is not None and is_visitor(request) and visitor_counts().admit(request):
-                recorder().add(to_row(answer))
-        except Exception:  # a search must not fail because it cannot be recorded
-            log_repeated(logger, logging.ERROR, "answered", "An answer was not recorded", exc_info=True)
+        request = current_request()
+        if request is not None and is_visitor(request) and visitor_counts().admit(request):
+            recorder().add(to_row(answer))
 
     def purge(self, before: datetime) -> int:
         """Delete answers, purchases and daily figures of the days before."""
