@@ -20,6 +20,7 @@ from django.core.cache import cache
 from django.core.checks import CheckMessage, Warning
 from django.db import router
 from django.db.models import Model
+from django.db.models.signals import post_delete, post_save
 
 from imagesim.database import after_commit, current_schema
 from imagesim.indexes import get_index
@@ -86,9 +87,13 @@ class Versioned(Generic[T]):
             kept.tried.set()
         return kept.value
 
-    def changed(self, using: str | None = None, **kwargs: Any) -> None:
-        """Change the version after a row was saved or deleted, so that every process loads them again after the
-        commit."""
+    def connect(self, *models: type[Model]) -> None:
+        """Have every process load them again after a row of these models is saved or deleted."""
+        for model in models:
+            for signal in (post_save, post_delete):
+                signal.connect(self._changed, sender=model, dispatch_uid=f"imagesim.{self.name}.{model.__name__}")
+
+    def _changed(self, using: str | None = None, **kwargs: Any) -> None:
         after_commit(using, self._renew, self._shop())
 
     @property

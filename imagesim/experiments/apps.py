@@ -23,7 +23,6 @@ class ExperimentsConfig(AppConfig):
         if not apps.is_installed(INSIGHT):  # imagesim.E103
             return
         from django.contrib.auth.signals import user_logged_out
-        from django.db.models.signals import post_delete, post_save
 
         from imagesim import events
         from imagesim.experiments import middleware, models, running
@@ -35,10 +34,7 @@ class ExperimentsConfig(AppConfig):
             events.observers.insert(0, running.exposures)  # before what its purge reads is deleted
         standby_ended.connect(models.Experiment.standby_ended, dispatch_uid="imagesim_experiments.standby")
         user_logged_out.connect(middleware.end_preview, dispatch_uid="imagesim_experiments.logout")
-        for signal in (post_save, post_delete):
-            signal.connect(
-                running.running.changed, sender=models.Experiment, dispatch_uid="imagesim_experiments.Experiment"
-            )
+        running.running.connect(models.Experiment)
 
 
 @register("imagesim")

@@ -4,7 +4,6 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.core.checks import CheckMessage, Tags, register
-from django.db.models.signals import post_delete, post_save
 from django.utils.translation import gettext_lazy as _
 
 
@@ -21,11 +20,7 @@ class MerchandisingConfig(AppConfig):
         from imagesim.retrieval import rerank
 
         rerank.register(engine.CachedRules())
-        for model in self.get_models():
-            for signal in (post_save, post_delete):
-                signal.connect(
-                    engine.rules.changed, sender=model, dispatch_uid=f"imagesim_merchandising.{model.__name__}"
-                )
+        engine.rules.connect(*self.get_models())
 
 
 @register("imagesim", Tags.caches, deploy=True)
