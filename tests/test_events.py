@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -43,6 +43,25 @@ def event(token: str, item: Product, kind: str = "view", position: Any = 0) -> d
 def test_no_token_while_events_are_disabled(settings: Any) -> None:
     settings.IMAGESIM = {**settings.IMAGESIM, "EVENTS": False}
     assert token() == ""
+
+
+def test_an_observer_that_fails_is_logged(shoe: Product, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    class Failing:
+        def answered(self, answer: events.Answer) -> None:
+            raise ValueError("full")
+
+        def purge(self, before: datetime) -> int:
+            return 0
+
+    class Keeping(Failing):
+        def answered(self, answer: events.Answer) -> None:
+            kept.append(answer.keys)
+
+    kept: list[tuple[str, ...]] = []
+    monkeypatch.setattr(events, "observers", [Failing(), Keeping()])
+    assert events.store([event(token(items=[shoe]), shoe)]) == 1
+    assert kept == [(key_of(shoe),)]
+    assert "An answer was not recorded by Failing" in caplog.text
 
 
 def test_an_event_sent_twice_is_stored_once(shoe: Product) -> None:
