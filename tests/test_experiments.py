@@ -40,7 +40,7 @@ from imagesim.experiments.report import report_of
 from imagesim.experiments.running import VisitorVariants, assign, exposures, pseudonym, running
 from imagesim.experiments.running import _load as load
 from imagesim.experiments.statistics import Arm
-from imagesim.insight import limits
+from imagesim.insight import recorder as recording
 from imagesim.insight.models import Purchase, Search
 from imagesim.insight.recorder import observer as insight_observer
 from imagesim.insight.recorder import recorder
@@ -406,7 +406,7 @@ class TestRecording:
 
     def test_the_answers_to_one_visitor_are_bounded(self, client, shelf, monkeypatch):
         """As those that insight records."""
-        monkeypatch.setattr(limits, "MOST_ANSWERS", 3)
+        monkeypatch.setattr(recording, "MOST_ANSWERS", 3)
         monkeypatch.setattr(events, "observers", [exposures, insight_observer])
         made = experiment()
         for address in ("203.0.113.9", "203.0.113.10"):

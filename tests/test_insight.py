@@ -23,8 +23,8 @@ import imagesim
 from demo_shop.shop.models import Product
 from imagesim import events, tasks
 from imagesim.exceptions import BadQuery
-from imagesim.insight import limits, rollup
 from imagesim.insight import recorder as recording
+from imagesim.insight import rollup
 from imagesim.insight.apps import check_middleware
 from imagesim.insight.middleware import RememberRequest, current_request, is_visitor
 from imagesim.insight.models import DailyCount, Purchase, RolledDay, Search
@@ -139,7 +139,7 @@ PUBLIC = {"x-forwarded-for": "203.0.113.9"}
 )
 def test_the_answers_to_one_visitor_are_bounded(client, shelf, monkeypatch, caplog, other, recorded) -> None:
     """A program that calls itself a browser filled the table, and the reports with what it asked."""
-    monkeypatch.setattr(limits, "MOST_ANSWERS", 3)
+    monkeypatch.setattr(recording, "MOST_ANSWERS", 3)
     path = "/api/visual/search/?q=red"
     assert sum(len(asked(client, path, **PUBLIC)) for _number in range(6)) == 3
     assert "Further answers to a visitor are not recorded" in caplog.text
@@ -147,13 +147,13 @@ def test_the_answers_to_one_visitor_are_bounded(client, shelf, monkeypatch, capl
     address = {name: value for name, value in other.items() if name != "user-agent"}
     assert len(asked(client, path, agent, **address)) == recorded
     now = time.time()
-    monkeypatch.setattr(time, "time", lambda: now + limits.DAY)
+    monkeypatch.setattr(time, "time", lambda: now + recording.DAY)
     assert len(asked(client, path, **PUBLIC)) == 1
 
 
 def test_the_visitors_that_are_counted_are_bounded(monkeypatch) -> None:
-    monkeypatch.setattr(limits, "MOST_VISITORS", 10)
-    counts = limits.VisitorCounts()
+    monkeypatch.setattr(recording, "MOST_VISITORS", 10)
+    counts = recording.VisitorCounts()
     for number in range(50):
         address = f"2001:4860::{number:x}"
         assert counts.admit(RequestFactory().get("/", REMOTE_ADDR=address, headers={"user-agent": PERSON}))
@@ -162,8 +162,8 @@ def test_the_visitors_that_are_counted_are_bounded(monkeypatch) -> None:
 
 @pytest.mark.parametrize("address", ["", "10.0.0.7", "unix:", "::1"])
 def test_what_may_be_the_address_of_a_proxy_is_not_taken_for_one_visitor(monkeypatch, address: str) -> None:
-    monkeypatch.setattr(limits, "MOST_ANSWERS", 1)
-    counts = limits.VisitorCounts()
+    monkeypatch.setattr(recording, "MOST_ANSWERS", 1)
+    counts = recording.VisitorCounts()
     request = RequestFactory().get("/", REMOTE_ADDR=address, headers={"user-agent": PERSON})
     assert all(counts.admit(request) for _number in range(3))
 

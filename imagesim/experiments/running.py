@@ -21,8 +21,7 @@ from imagesim.experiments.middleware import Chosen, Visit, current_visit
 from imagesim.experiments.models import Experiment, Exposure
 from imagesim.experiments.models import Variant as StoredVariant
 from imagesim.indexing import jobs
-from imagesim.insight.limits import visitor_counts
-from imagesim.insight.recorder import recorder
+from imagesim.insight.recorder import recorder, visitor_counts
 from imagesim.retrieval.rerank import Where
 from imagesim.retrieval.variants import Choice, Variant
 from imagesim.tasks import delete_in_batches
