@@ -141,13 +141,13 @@ BUTTONS = {
             "reconcile",
             gettext_lazy("Compare and repair"),
             gettext_lazy("Compare the shop with the index, for instance after an import, and queue the differences."),
-            "imagesim_sync --reconcile",
+            jobs.COMMANDS["reconcile"],
         ),
         Button(
             "rebuild",
             gettext_lazy("Rebuild the index"),
             gettext_lazy("Build a new index beside the active one, then switch to it. Searches continue meanwhile."),
-            "imagesim_rebuild",
+            jobs.COMMANDS["rebuild"],
             gettext_lazy(
                 "All items are written to a new index, which takes up to twice the space meanwhile. Pictures are "
                 "embedded again only if the model changed."

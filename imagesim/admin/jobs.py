@@ -21,7 +21,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from imagesim.admin.base import ReadOnlyAdmin, page, shorten
-from imagesim.indexing import dispatch, jobs
+from imagesim.indexing import jobs
 from imagesim.models import Job
 
 PERMISSION = "imagesim.rebuild_visualindex"
@@ -139,10 +139,8 @@ def address(site: admin.AdminSite, kind: str, action: str) -> str:
 
 def _done(job: Job, action: str) -> str:
     if action in ("resume", "swap"):
-        if jobs.abandoned(job) and not dispatch.start(job.kind, job=job.pk):
-            return _("It continues as soon as manage.py %(command)s is run.") % {
-                "command": "imagesim_rebuild" if job.kind == Job.Kind.REBUILD else "imagesim_sync --reconcile"
-            }
+        if command := jobs.start_process(job):
+            return _("It continues as soon as manage.py %(command)s is run.") % {"command": command}
         return _("It continues.") if action == "resume" else _("It becomes the active index.")
     if job.requested:
         return _("It stops after its current batch.")

@@ -24,6 +24,7 @@ from django.utils import timezone
 from imagesim.database import atomic, delete, primary, retry_conflicts
 from imagesim.exceptions import AlreadyRunning
 from imagesim.indexes import get_index
+from imagesim.indexing import dispatch
 from imagesim.models import Job
 
 STALE_AFTER = timedelta(seconds=60)
@@ -34,6 +35,9 @@ BEAT_SECONDS = 15.0
 
 KEPT = 1_000
 """Jobs of a kind that are kept after their end: hourly reconciles of 40 days."""
+
+COMMANDS = {"rebuild": "imagesim_rebuild", "reconcile": "imagesim_sync --reconcile"}
+"""The command that runs a job, by its kind."""
 
 logger = logging.getLogger(__name__)
 
@@ -326,6 +330,12 @@ def swap(job: Job) -> bool:
     if swapped:
         standby_ended.send_robust(Job, target=job.target)
     return bool(swapped)
+
+
+def start_process(job: Job) -> str:
+    """Have a process started for a job that was left without one; return the command to run if none can be started, and
+    otherwise an empty text."""
+    return COMMANDS[job.kind] if abandoned(job) and not dispatch.start(job.kind, job=job.pk) else ""
 
 
 def cancel(job: Job) -> bool:

@@ -7,12 +7,11 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from imagesim.indexing import dispatch, jobs
+from imagesim.indexing import jobs
 from imagesim.management import ImagesimCommand
 from imagesim.models import Job
 
 ACTIONS = {"pause": jobs.pause, "resume": jobs.resume, "cancel": jobs.cancel}
-COMMANDS = {"rebuild": "imagesim_rebuild", "reconcile": "imagesim_sync --reconcile"}
 
 
 class Command(ImagesimCommand):
@@ -40,8 +39,8 @@ class Command(ImagesimCommand):
                 raise CommandError(jobs.why_none(Job.Kind.REBUILD))
             raise CommandError(f"There is no {kind} to {action}.")
         text = _line(unfinished)
-        if action == "resume" and jobs.abandoned(unfinished) and not dispatch.start(kind, job=unfinished.pk):
-            text += f"; run `manage.py {COMMANDS[kind]}` to continue it here"
+        if action == "resume" and (command := jobs.start_process(unfinished)):
+            text += f"; run `manage.py {command}` to continue it here"
         self.emit(_values(unfinished), format, text)
 
 
