@@ -6,6 +6,7 @@ import io
 import json
 import time
 from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Callable
 from typing import Any, get_args
 
 from imagesim import images
@@ -91,9 +92,14 @@ class Command(ImagesimCommand):
                     self.stderr.write(
                         f"Embedding {SAMPLE} sample pictures of {CATALOGUE_SIZE[0]} × {CATALOGUE_SIZE[1]} …"
                     )
-                rate = _measure(embedder)
-                searched = _measure_finder() if regions is not None else None
-                measured = _measure_colours() if any(items.measured_colours for items in registry) else None
+                data = _sample()
+                image = images.decode(data)
+                rate = _per_second(lambda n: embedder.embed_images([images.decode(data) for _ in range(n)]), SAMPLE)
+                if regions is not None:
+                    finder = get_region_finder()
+                    searched = _per_second(lambda n: [finder.find(image) for _ in range(n)], SAMPLE // 4)
+                if any(items.measured_colours for items in registry):
+                    measured = _per_second(lambda n: [colours.measure(image) for _ in range(n)], SAMPLE)
         kind = options["index"]
         if kind == "auto" and get_settings().INDEX.path == PGVECTOR:
             kind = "pgvector"
@@ -153,33 +159,12 @@ def _sample() -> bytes:
     return file.getvalue()
 
 
-def _measure(embedder: Any) -> float:
-    """Return pictures per second on this machine, decoding included, after one batch to warm up."""
-    data = _sample()
-    embedder.embed_images([images.decode(data)] * 4)
+def _per_second(work: Callable[[int], object], pictures: int) -> float:
+    """Return pictures per second on this machine, where ``work`` is given how many, after one to warm up."""
+    work(1)
     start = time.perf_counter()
-    embedder.embed_images([images.decode(data) for _ in range(SAMPLE)])
-    return SAMPLE / (time.perf_counter() - start)
-
-
-def _measure_finder() -> float:
-    """Return pictures per second that the region finder searches on this machine, after one to warm up."""
-    finder, image = get_region_finder(), images.decode(_sample())
-    finder.find(image)
-    start = time.perf_counter()
-    for _ in range(SAMPLE // 4):
-        finder.find(image)
-    return SAMPLE // 4 / (time.perf_counter() - start)
-
-
-def _measure_colours() -> float:
-    """Return pictures per second whose main colours are measured on this machine, after one to warm up."""
-    image = images.decode(_sample())
-    colours.measure(image)
-    start = time.perf_counter()
-    for _ in range(SAMPLE):
-        colours.measure(image)
-    return SAMPLE / (time.perf_counter() - start)
+    work(pictures)
+    return pictures / (time.perf_counter() - start)
 
 
 def _stored_regions() -> float:
