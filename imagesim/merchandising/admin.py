@@ -25,7 +25,7 @@ from imagesim.exceptions import BadQuery, ConfigurationError, ImagesimError
 from imagesim.merchandising import products
 from imagesim.merchandising.conditions import IN_STOCK, all_lines
 from imagesim.merchandising.engine import Ready
-from imagesim.merchandising.models import FIELDS_OF_ACTION, OTHERS, LabelCategories, Rule
+from imagesim.merchandising.models import FIELDS_OF_ACTION, OTHERS, SELECTING, LabelCategories, Rule
 from imagesim.merchandising.preview import compare
 from imagesim.regions import get_region_finder
 from imagesim.regions.labels import GARMENTS, NEUTRAL, likely_categories, name_of
@@ -34,7 +34,6 @@ from imagesim.retrieval import variants
 from imagesim.retrieval.filters import categories_of, filter_names
 from imagesim.widgets import Card
 
-SELECTING = ("boost", "bury", "exclude")
 OWN_FIELDS = {
     **{action: list(fields) for action, fields in FIELDS_OF_ACTION.items()},
     **{action: ["filters", "same_field", *FIELDS_OF_ACTION[action]] for action in SELECTING},
@@ -283,7 +282,7 @@ class LabelCategoriesForm(forms.ModelForm):  # type: ignore[type-arg]
                 label=self.fields["label"].label, choices=[(label, name_of(label)) for label in labels]
             )
         if "categories" in self.fields:
-            known = dict.fromkeys((*_categories(), *(self.instance.categories or ())))
+            known = dict.fromkeys((*products.known_categories(), *(self.instance.categories or ())))
             self.fields["categories"] = forms.MultipleChoiceField(
                 label=self.fields["categories"].label,
                 choices=[(each, each) for each in known],
@@ -331,8 +330,3 @@ def _labels() -> tuple[str, ...]:
     except ConfigurationError:
         own = ()
     return (*GARMENTS, *NEUTRAL, *own)
-
-
-def _categories() -> list[str]:
-    """The categories of all registered models."""
-    return [category for items in registry for category in categories_of(items)]

@@ -64,7 +64,7 @@ class Ready:
     @classmethod
     def of(cls, number: int, rule: Rule) -> Ready:
         """:raises ValidationError: if a text or a field is invalid, or no longer valid."""
-        check_field(rule.limit_field if rule.action == Action.LIMIT else rule.same_field if rule.chooses else "")
+        check_field(rule.limit_field if rule.action == Action.LIMIT else rule.same_field if rule.is_selecting else "")
         read = read_key if rule.when == When.PRODUCT else words_of if rule.is_by_words else str
         triggers = tuple(dict.fromkeys(map(read, lines_of(rule.triggers)))) if rule.when != When.ALWAYS else ("",)
         return cls(number, rule, triggers, read_filters(rule.filters), tuple(read_pins(rule.pins)))

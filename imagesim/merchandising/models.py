@@ -28,6 +28,9 @@ FIELDS_OF_ACTION = {
 }
 """The required fields of each action."""
 
+SELECTING = ("boost", "bury", "exclude")
+"""The actions on products that match conditions."""
+
 
 class Rule(Placed):
     """A rule: one action for the answers to certain queries. Rules of higher priority come first, then older ones."""
@@ -160,13 +163,13 @@ class Rule(Placed):
 
     def _check_filters(self) -> None:
         conditions.read_filters(self.filters)
-        if self.chooses and not self.filters.strip() and not self.same_field:
+        if self.is_selecting and not self.filters.strip() and not self.same_field:
             raise ValidationError(_("Say which products."))
 
     def _check_same_field(self) -> None:
         conditions.check_field(self.same_field)
         has_product = not self.is_by_words and self.Where.SIMILAR in self.places
-        if self.chooses and self.same_field and not has_product:
+        if self.is_selecting and self.same_field and not has_product:
             raise ValidationError(_("No product is viewed where this rule holds, so that it would do nothing."))
 
     def _check_limit(self) -> None:
@@ -175,9 +178,9 @@ class Rule(Placed):
             raise ValidationError(_("This has to be less than how many come first, or nothing is limited."))
 
     @property
-    def chooses(self) -> bool:
-        """Whether it is about the products that match conditions."""
-        return self.action in (self.Action.BOOST, self.Action.BURY, self.Action.EXCLUDE)
+    def is_selecting(self) -> bool:
+        """Whether it acts on the products that match conditions."""
+        return self.action in SELECTING
 
     def _check_replacement(self) -> None:
         if self.action == self.Action.REPLACE and not (self.is_by_words and conditions.words_of(self.replacement)):

@@ -20,7 +20,6 @@ from imagesim.types import Hit, HitImage
 from imagesim.widgets import Card, cards
 
 SUGGESTED = 8
-SELECTING = (Rule.Action.BOOST, Rule.Action.BURY, Rule.Action.EXCLUDE)
 NEAREST = 5
 
 
@@ -74,7 +73,7 @@ def warnings(rule: Rule) -> Iterator[str]:
     """Yield a text for the products of a valid rule that do not exist, and one for its categories without products."""
     if missing := _missing_products(rule):
         yield _("There is no product %(names)s at present; the rule has no effect there.") % {"names": _join(missing)}
-    known = [category for items in registry for category in categories_of(items)]
+    known = known_categories()
     missing = [each for each in _categories(rule) if each not in known]
     if known and missing:  # categories that a method computes are not known
         folded = {each.casefold(): each for each in known}
@@ -87,6 +86,11 @@ def warnings(rule: Rule) -> Iterator[str]:
         }
 
 
+def known_categories() -> list[str]:
+    """Return the categories of all registered models."""
+    return [category for items in registry for category in categories_of(items)]
+
+
 def _missing_products(rule: Rule) -> list[str]:
     keys = [read_key(line) for line in lines_of(rule.triggers)] if rule.when == Rule.When.PRODUCT else []
     if rule.action == Rule.Action.PIN:
@@ -97,7 +101,7 @@ def _missing_products(rule: Rule) -> list[str]:
 
 def _categories(rule: Rule) -> list[str]:
     found = lines_of(rule.triggers) if rule.when == Rule.When.CATEGORY else []
-    return [*found, *read_filters(rule.filters).categories] if rule.action in SELECTING else list(found)
+    return [*found, *read_filters(rule.filters).categories] if rule.is_selecting else found
 
 
 def _join(names: Iterable[str]) -> str:
