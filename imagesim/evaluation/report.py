@@ -13,7 +13,7 @@ import numpy as np
 from imagesim.calibration.fit import Sample, reliability
 from imagesim.evaluation import catalogue, charts, study
 from imagesim.evaluation.catalogue import SOURCES, Case, Catalogue, Source
-from imagesim.evaluation.study import METRICS, Estimate, Outcome, Variant, check_variant, estimate, paired_difference
+from imagesim.evaluation.study import METRICS, Outcome, Variant, check_variant, estimate, paired_difference
 from imagesim.exceptions import ImagesimError, ModelMismatch
 from imagesim.indexes import get_index
 from imagesim.indexing.calibrate import departments_of
@@ -171,15 +171,11 @@ def _as_report(
                     for metric, value in outcome.estimates.items()
                 },
                 "overlap": float(study.overlap(outcome.rankings, plain.rankings, k).mean()),
-                "ndcg_difference": _interval(paired_difference(outcome.values["ndcg"], plain.values["ndcg"])),
+                "ndcg_difference": paired_difference(outcome.values["ndcg"], plain.values["ndcg"]).interval,
             }
             for outcome in outcomes
         ],
     }
-
-
-def _interval(value: Estimate) -> list[float]:
-    return [value.low, value.mean, value.high]
 
 
 def as_table(report: Report) -> str:

@@ -34,6 +34,11 @@ class Estimate:
     low: float
     high: float
 
+    @property
+    def interval(self) -> list[float]:
+        """The lower bound, the mean and the upper bound, for JSON."""
+        return [self.low, self.mean, self.high]
+
     def __str__(self) -> str:
         return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
 

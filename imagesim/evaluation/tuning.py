@@ -43,7 +43,7 @@ class Tuned:
             "identity_weight": self.identity_weight,
             "ndcg_before": self.before.mean,
             "ndcg_after": self.after.mean,
-            "gain": [self.gain.low, self.gain.mean, self.gain.high],
+            "gain": self.gain.interval,
         }
 
 

@@ -94,9 +94,6 @@ class ImagesimCommand(BaseCommand):
         if answer != "yes":
             raise CommandError("Nothing was deleted.")
 
-    def bar(self, label: str) -> ProgressBar:
-        return ProgressBar(label)
-
 
 def at_least(least: Number) -> Callable[[str], Number]:
     """Return the type of an argument that is a finite number from ``least`` on."""

@@ -3,7 +3,6 @@ quantisations."""
 
 from __future__ import annotations
 
-import json
 from argparse import ArgumentParser
 from itertools import product
 from pathlib import Path
@@ -66,9 +65,6 @@ class Command(ImagesimCommand):
             plot=options["plot"],
             tell=lambda message: self.stderr.write(message) if options["verbosity"] else None,
         )
-        if options["format"] == "json":
-            self.stdout.write(json.dumps({"reports": reports}))
-        elif not reports:
-            self.stdout.write(f"There are no queries for an evaluation by {format_choices(sources)}.")
-        else:
-            self.stdout.write("\n\n".join(as_table(report) for report in reports))
+        text = "\n\n".join(map(as_table, reports))
+        none = f"There are no queries for an evaluation by {format_choices(sources)}."
+        self.emit({"reports": reports}, options["format"], text or none)

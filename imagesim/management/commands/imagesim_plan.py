@@ -71,7 +71,7 @@ class Command(ImagesimCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         report = self._plan(options)
-        self.stdout.write(json.dumps(report) if options["format"] == "json" else _say(report))
+        self.emit(report, options["format"], _say(report))
 
     def _plan(self, options: dict[str, Any]) -> dict[str, Any]:
         backend = get_settings().EMBEDDER

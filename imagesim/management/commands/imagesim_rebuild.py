@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from imagesim.indexing import jobs
 from imagesim.indexing.rebuild import rebuild, swap
-from imagesim.management import ImagesimCommand, require_done
+from imagesim.management import ImagesimCommand, ProgressBar, require_done
 from imagesim.models import Job
 
 
@@ -38,7 +38,7 @@ class Command(ImagesimCommand):
             require_done(job)
             text = f"{job.target} is the active index now."
         else:
-            with self.bar("rebuilding") as bar:
+            with ProgressBar("rebuilding") as bar:
                 job = rebuild(progress=bar, hold=options["hold"])
             require_done(job)
             text = _text(job)

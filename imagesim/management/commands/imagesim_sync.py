@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from imagesim.indexing.sync import SyncReport, sync
-from imagesim.management import ImagesimCommand, at_least, require_done
+from imagesim.management import ImagesimCommand, ProgressBar, at_least, require_done
 
 
 class Command(ImagesimCommand):
@@ -39,7 +39,7 @@ class Command(ImagesimCommand):
             return
         interrupted = ""
         while True:
-            with self.bar("syncing") as bar:
+            with ProgressBar("syncing") as bar:
                 report = sync(limit=options["limit"], progress=bar)
             if report.done or report.interrupted != interrupted or not options["watch"]:
                 text = _text(report)
@@ -56,7 +56,7 @@ class Command(ImagesimCommand):
     def _reconcile(self, format: str, *, dry_run: bool) -> None:
         from imagesim.indexing.reconcile import reconcile
 
-        with self.bar("comparing") as bar:
+        with ProgressBar("comparing") as bar:
             job = reconcile(dry_run=dry_run, progress=bar)
         if not dry_run:
             require_done(job)

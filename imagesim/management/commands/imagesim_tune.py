@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
@@ -40,7 +39,7 @@ class Command(ImagesimCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         report = self._fit(options)
-        self.stdout.write(json.dumps(report) if options["format"] == "json" else self._say(report))
+        self.emit(report, options["format"], _text(report))
 
     def _fit(self, options: dict[str, Any]) -> dict[str, Any]:
         kind, dims = options["kind"], options["dims"]
@@ -76,11 +75,10 @@ class Command(ImagesimCommand):
             if queries:
                 before = study.run(loaded, queries, Variant(), k=10).values["ndcg"]
                 after = study.run(loaded, queries, Variant(), k=10, matrix=matrix).values["ndcg"]
-                change = study.paired_difference(after, before)
                 figures = {
                     "ndcg_before": float(before.mean()),
                     "ndcg_after": float(after.mean()),
-                    "gain": [change.low, change.mean, change.high],
+                    "gain": study.paired_difference(after, before).interval,
                 }
         projection = Projection(fingerprint, kind, matrix, {"source": options["source"], **figures})
         if wins and not options["dry_run"]:
@@ -97,18 +95,19 @@ class Command(ImagesimCommand):
             **projection.report,
         }
 
-    def _say(self, report: dict[str, Any]) -> str:
-        if report["kind"] == "none":
-            return "The next rebuild applies no projection. Run `manage.py imagesim_rebuild` to apply this."
-        lines = [f"{report['kind']}: {report['dims_in']} to {report['dims_out']} dimensions, {report['items']} items."]
-        if "gain" in report:
-            low, mean, high = report["gain"]
-            lines.append(
-                f"nDCG@10 {report['ndcg_before']:.3f} before, {report['ndcg_after']:.3f} after "
-                f"({mean:+.3f}, 95 % interval {low:+.3f} to {high:+.3f})."
-            )
-        if report["chosen"]:
-            lines.append("Chosen. Run `manage.py imagesim_rebuild` to apply it; nothing is embedded again.")
-        elif not report["wins"]:
-            lines.append("Rejected: it does not improve the held-out queries.")
-        return "\n".join(lines)
+
+def _text(report: dict[str, Any]) -> str:
+    if report["kind"] == "none":
+        return "The next rebuild applies no projection. Run `manage.py imagesim_rebuild` to apply this."
+    lines = [f"{report['kind']}: {report['dims_in']} to {report['dims_out']} dimensions, {report['items']} items."]
+    if "gain" in report:
+        low, mean, high = report["gain"]
+        lines.append(
+            f"nDCG@10 {report['ndcg_before']:.3f} before, {report['ndcg_after']:.3f} after "
+            f"({mean:+.3f}, 95 % interval {low:+.3f} to {high:+.3f})."
+        )
+    if report["chosen"]:
+        lines.append("Chosen. Run `manage.py imagesim_rebuild` to apply it; nothing is embedded again.")
+    elif not report["wins"]:
+        lines.append("Rejected: it does not improve the held-out queries.")
+    return "\n".join(lines)
