@@ -62,6 +62,21 @@ def test_a_word_that_only_descriptions_have_is_replaced() -> None:
     assert in_other_words("red trainers", ROLES, ["en"]) == []  # more than descriptions have it
 
 
+def test_a_phrase_is_known_if_a_category_is_called_so() -> None:
+    """ "Shaving cream" showed hand creams, because the shop has a category for shaving, too."""
+    roles = Roles({"shave": ("shaving",)}, things=frozenset({"foam", "cream"}))
+    assert in_other_words("shaving cream", roles, ["en"]) == [("shaving foam", "en")]
+    named = replace(roles, names={("shave", "cream"): ("shaving",)})
+    assert in_other_words("shaving cream", named, ["en"]) == []
+
+
+def test_a_word_beside_the_name_of_a_category_may_be_what_is_sought() -> None:
+    """ "Nail varnish" showed nothing in a shop with nail polish in its category "Nails"."""
+    roles = Roles({"nail": ("nails",)}, frozenset({"polish"}))
+    assert in_other_words("nail varnish", roles, ["en"]) == [("nail polish", "en")]
+    assert in_other_words("nail varnish", replace(roles, mentions=frozenset({"polish"})), ["en"]) == []
+
+
 def test_a_compound_of_the_catalogue_is_known() -> None:
     only_compounds = Roles(things=frozenset({"ecksofa"}))
     assert in_other_words("Couch", only_compounds, ["de"]) == [("sofa", "de")]

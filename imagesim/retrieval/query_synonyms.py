@@ -82,10 +82,15 @@ def _head(words: Sequence[QueryWord], roles: Roles, languages: Sequence[str]) ->
 
 
 def _is_known(phrase: str, roles: Roles, language: str) -> bool:
-    """Whether something is called by the phrase; by a single word also if more than descriptions have it."""
+    """Whether something is called by a single word, or more than descriptions have it; or a category by the phrase.
+
+    Whether anything is called by several words together, the index has to tell: "shaving" and "cream" may stand in
+    different names.
+    """
     words = query_words(phrase, (language,))
-    stems = own_stems(words[0], roles) if len(words) == 1 else ()
-    return _calls(phrase, roles, language) or (roles.has(stems) and not roles.only_mentions(stems))
+    if len(words) != 1:
+        return _is_category(words, roles)
+    return _calls(phrase, roles, language) or _is_in_names(words[0], roles)
 
 
 def _synonyms(phrase: str, roles: Roles, language: str) -> list[str]:
@@ -98,14 +103,29 @@ def _synonyms(phrase: str, roles: Roles, language: str) -> list[str]:
 
 def _calls(phrase: str, roles: Roles, language: str) -> bool:
     """Whether something is called by a phrase: by each of its words, by a compound that ends with the only one, or a
-    category by all of them."""
+    category by all of them. The word that says what the thing is may stand beside the other in names alone: the
+    "polish" of "Nail polish" in a category "Nails"."""
     words = query_words(phrase, (language,))
-    stems = [own_stems(word, roles) for word in words]
-    if words and all(map(roles.calls, stems)):
+    called = [roles.calls(own_stems(word, roles)) for word in words]
+    if words and all(called):
         return True
     if len(words) == 1:
         return language in INFLECTIONS and roles.ends_compounds(words[0].endings)
+    head = 0 if language in HEAD_FIRST else -1
+    if words and not called.pop(head) and all(called) and _is_in_names(words[head], roles):
+        return True
+    return _is_category(words, roles)
+
+
+def _is_category(words: Sequence[QueryWord], roles: Roles) -> bool:
+    stems = [own_stems(word, roles) for word in words]
     return any(all(map(frozenset(name).intersection, stems)) for name in roles.names)
+
+
+def _is_in_names(word: QueryWord, roles: Roles) -> bool:
+    """Whether the catalogue has a word, and not in descriptions alone."""
+    stems = own_stems(word, roles)
+    return roles.has(stems) and not roles.only_mentions(stems)
 
 
 def _names_kind(phrase: str, roles: Roles, language: str) -> bool:
