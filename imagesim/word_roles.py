@@ -66,7 +66,8 @@ class Roles:
     ``collisions``: see :mod:`~imagesim.indexes.stem_collisions`; ``names``: the categories of a whole name, that of
     each of :func:`~imagesim.indexes.query_words.kind_of` with those that are specified further; ``departments``: the
     department of each category that has siblings, by the name of one of them; ``mentions``: those of ``modifiers`` that
-    only descriptions contain."""
+    only descriptions contain; ``compounds``: a word that names a kind, and another that it specifies in names of other
+    things: the "eye" and the "drops" of "eye drops", which nobody looks for among eyeshadows."""
 
     kinds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     modifiers: frozenset[str] = frozenset()
@@ -78,6 +79,7 @@ class Roles:
     names: Mapping[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict)
     departments: Mapping[str, str] = field(default_factory=dict)
     mentions: frozenset[str] = frozenset()
+    compounds: frozenset[tuple[str, str]] = frozenset()
     _called: str = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -158,8 +160,12 @@ class Roles:
         dominant = (number for number, stems in enumerate(words) if self.dominant.intersection(stems))
         led_by = frozenset(name for number in dominant for name in named[number])
         mention = head if specify and self.only_mentions(words[head]) and head not in qualifiers else None
+        apart = {n for n in specify if any((stem, each) in self.compounds for stem in words[n] for each in words[head])}
+        if apart and not named[head]:
+            mention = head
+            named = [frozenset[str]() if number in apart else each for number, each in enumerate(named)]
         # Without categories nothing tells a kind: Harry Potter comes before other books for "harry potter book".
-        specify = specify if specify and self.kinds and self.calls(words[head]) else ()
+        specify = specify if specify and self.kinds and (apart or self.calls(words[head])) else ()
         heads, specified = list[int](), False
         for number, (stems, each) in enumerate(zip(words, named, strict=True)):
             if each:
@@ -241,6 +247,7 @@ class Roles:
             "listed": listed,
             "collisions": {language: sorted(stems) for language, stems in self.collisions.items()},
             "names": [[list(name), list(categories)] for name, categories in self.names.items()],
+            "compounds": sorted(map(list, self.compounds)),
             "departments": dict(self.departments),
             **{name: sorted(stems) for name, stems in sets.items() if stems is not None},
         }
@@ -255,9 +262,10 @@ class Roles:
         collisions = {
             str(language): frozenset(map(str, stems)) for language, stems in dict(data.get("collisions", {})).items()
         }
-        sets = {name: frozenset(map(str, data[name])) for name in names if name in data}
+        sets: dict[str, Any] = {name: frozenset(map(str, data[name])) for name in names if name in data}
         whole = {tuple(map(str, name)): tuple(map(str, each)) for name, each in data.get("names", ())}
         departments = {str(name): str(other) for name, other in dict(data.get("departments", {})).items()}
+        sets["compounds"] = frozenset((str(first), str(last)) for first, last in data.get("compounds", ()))
         return cls(kinds, listed=listed, collisions=collisions, names=whole, departments=departments, **sets)
 
 

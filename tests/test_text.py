@@ -11,7 +11,7 @@ import pytest
 
 from imagesim.indexes import word_matcher
 from imagesim.indexes.analysis import analyse, described_features, features, listed_stems
-from imagesim.indexes.query_words import kind_of, query_words
+from imagesim.indexes.query_words import compounds_of, kind_of, query_words
 from imagesim.indexes.text import TextField, TextIndex, TextMatches
 from imagesim.indexes.word_matcher import WordMatcher
 from imagesim.types import Query
@@ -861,6 +861,19 @@ def test_what_the_name_of_a_category_lists(name: str, language: str, listed: set
 )
 def test_what_the_things_of_a_category_are(name: str, language: str, kind: tuple[str, ...]) -> None:
     assert kind_of(name, language) == kind
+
+
+@pytest.mark.parametrize(
+    ("name", "language", "pairs"),
+    [
+        ("Allergy Eye Drops", "en", "allergi-eye eye-drop"),
+        ("Cream for hands", "en", ""),
+        ("Mesa de comedor", "es", "comedor-mes"),
+        ("Lampe", "de", ""),
+    ],
+)
+def test_which_word_of_a_name_specifies_another(name: str, language: str, pairs: str) -> None:
+    assert ["-".join(pair) for pair in compounds_of(name, language)] == pairs.split()
 
 
 def test_many_fields() -> None:

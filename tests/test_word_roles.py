@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -28,6 +29,7 @@ def entry(category: str, name: str, described: str = "", shelf: str = "", called
         weights | dict.fromkeys((*name.split(), *shelf.split(), *called.split()), 1.0),
         frozenset(name.split()),
         called=frozenset({tuple(called.split())} if called else ()),
+        compounds=frozenset(pairwise(name.split())),
     )
 
 
@@ -308,6 +310,33 @@ class TestNamesOfCategories:
         found = roles.interpret([{"watch"}])
         assert (found.categories, found.specified) == ({"mens", "womens"}, {"straps"})
         assert roles.interpret([{"watch"}, {"strap"}]).categories == {"straps"}
+
+    def test_a_kind_that_a_name_of_another_thing_specifies_it_by_is_not_asked_for(self):
+        """ "Eye drops" and "lip balm" showed all mascaras and lipsticks of the categories "Eyes" and "Lips", and no drops
+        or balm."""
+        roles = fit_roles(
+            [
+                *(entry("eyes", f"mascara{n} acme dark", called="eye") for n in range(6)),
+                *(entry("lips", f"gloss{n} acme", called="lip") for n in range(6)),
+                entry("allergy", "allergy eye drop", called="allergy"),
+                entry("allergy", "allergy tablet", called="allergy"),
+                *(entry(category, f"{what} balm") for category, what in (("care", "lip"), ("feet", "heel"))),
+                *(entry(category, "other balm") for category in ("beards", "babies", "hands")),
+                entry("gifts", "lip acme"),
+                entry("gifts", "eye 10"),
+                entry("gifts", "eye green"),
+            ],
+            {},
+            ["green"],
+        )
+        assert {"balm", "drop"} <= roles.modifiers  # beside a kind, or all over the catalogue
+        assert roles.compounds == {("eye", "drop"), ("lip", "balm")}
+        assert Roles.from_json(roles.to_json()) == roles
+        for words, kinds in (("eye drop", set()), ("lip balm", set()), ("eye green", {"eyes"})):
+            found = roles.interpret([{word} for word in words.split()], head=1, specify=[0])
+            assert found.categories == kinds, words
+            assert found.heads == ((0,) if kinds else (1,)), words
+        assert roles.interpret([{"drop"}, {"eye"}], head=1, specify=[0]).categories == {"eyes"}
 
     def test_a_unit_is_no_kind(self):
         """ "Jug 2 l" named paints, most of which are in tins of 5 l."""

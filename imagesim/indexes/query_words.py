@@ -363,6 +363,16 @@ def kind_of(name: str, language: str) -> tuple[str, ...]:
     return tuple(word.stems[language] for word in (*words[:head], *words[head + 1 :], *words[head : head + 1]))
 
 
+def compounds_of(name: str, language: str) -> list[tuple[str, str]]:
+    """Return the stems of neighbouring words of a name, the one that specifies the other first: ("eye", "drop") of
+    "Eye drops", ("comedor", "mes") of "Mesa de comedor"."""
+    words = query_words(name, (language,))
+    pairs = [(first.stems[language], last.stems[language], last.follows) for first, last in pairwise(words)]
+    if language in HEAD_FIRST:
+        return [(last, first) for first, last, _follows in pairs]
+    return [(first, last) for first, last, follows in pairs if follows]
+
+
 def parts_of(compound: str, stems: Collection[str], language: str) -> tuple[str, ...]:
     """Return the parts of the stem of a compound, of which the longest last one is among ``stems``: ("couch", "tisch")
     of "couchtisch". The tuple is empty if there is none, or the language does not write compounds as one word."""

@@ -18,7 +18,7 @@ from imagesim.embedders import get_embedder_of
 from imagesim.exceptions import ImagesimError
 from imagesim.indexes import get_index
 from imagesim.indexes.analysis import Token, analyse, base_language, languages_of, listed_stems
-from imagesim.indexes.query_words import kind_of, parts_of
+from imagesim.indexes.query_words import compounds_of, kind_of, parts_of
 from imagesim.indexes.stem_collisions import stem_collisions
 from imagesim.indexing.fit_roles import Described, fit_roles
 from imagesim.indexing.leases import INFRASTRUCTURE_ERRORS
@@ -145,6 +145,7 @@ def _described(items: Items[Any], item: Any, categories: frozenset[str], written
     name: set[str] = set()
     listed: set[str] = set()
     called: set[tuple[str, ...]] = set()
+    compounds: set[tuple[str, str]] = set()
     for path, values in items.get_texts(item).items():
         spec = specs[path]
         language = base_language(spec.language)
@@ -158,13 +159,14 @@ def _described(items: Items[Any], item: Any, categories: frozenset[str], written
             called.update(kind_of(value, language) for value in values)
         elif weight == 1.0:
             name |= stems
+            compounds.update(pair for value in values for pair in compounds_of(value, language))
         for stem in stems:
             weights[stem] = max(weights.get(stem, 0.0), weight)
     if not any(spec.category for spec in specs.values()):  # the key is all that tells what the category is called
         called = {
             kind_of(_spaced(each), base_language(spec.language)) for each in categories for spec in specs.values()
         }
-    return Described(categories, weights, frozenset(name), frozenset(listed), frozenset(called))
+    return Described(categories, weights, frozenset(name), frozenset(listed), frozenset(called), frozenset(compounds))
 
 
 def _with_compounds(entries: Sequence[Described], written: Written) -> list[Described]:

@@ -33,7 +33,8 @@ MENTION = 0.5
 MOST_KINDS = 2_000
 MOST_MODIFIERS = 4_000
 MOST_THINGS = 4_000
-"""The maximum number of words stored, the most frequent first; others are unknown."""
+MOST_COMPOUNDS = 2_000
+"""The maximum number of words, and of compounds, stored, the most frequent first; others are unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,8 @@ class Described:
 
     A weight is 0 to 1; it is 1 in the texts of the category itself, whatever these weigh in a search, but for those
     that are ``listed``. ``called``: the names of its categories that are no lists, as of
-    :func:`~imagesim.indexes.query_words.kind_of`.
+    :func:`~imagesim.indexes.query_words.kind_of`. ``compounds``: pairs of neighbouring words of its name, the one that
+    specifies the other first.
     """
 
     categories: frozenset[str]
@@ -51,6 +53,7 @@ class Described:
     name: frozenset[str]
     listed: frozenset[str] = frozenset()
     called: frozenset[tuple[str, ...]] = frozenset()
+    compounds: frozenset[tuple[str, str]] = frozenset()
 
 
 def fit_roles(
@@ -105,7 +108,28 @@ def fit_roles(
         mentions=frozenset(modifiers[:MOST_MODIFIERS]).difference(called, named_colours),
         names=_with_specified(names),
         departments={name: min(siblings) for name, siblings in departments.items() if len(siblings) > 1},
+        compounds=_compounds(entries, kinds, colours),
     )
+
+
+def _compounds(
+    entries: Iterable[Described], kinds: Mapping[str, Collection[str]], colours: Collection[str]
+) -> frozenset[tuple[str, str]]:
+    """Return the pairs of a word for a kind and another word that it specifies in names of other things, if nothing of
+    the kind is called so: "lip" and "balm", but not "sofa" and the name of a brand."""
+    counts: Counter[tuple[str, str]] = Counter()
+    called: dict[str, set[str]] = defaultdict(set)
+    for entry in entries:
+        counts.update(pair for pair in entry.compounds if entry.categories.isdisjoint(kinds.get(pair[0], ())))
+        for stem, weight in entry.words.items():
+            called[stem].update(entry.categories if weight >= MENTION else ())
+    found = [
+        (first, last)
+        for first, last in sorted(counts, key=lambda pair: (-counts[pair], pair))
+        if first in kinds and called[last].isdisjoint(kinds[first])
+        if last not in kinds and last not in UNITS and last not in colours and not is_size(last)
+    ]
+    return frozenset(found[:MOST_COMPOUNDS])
 
 
 def _names(entries: Iterable[Described], sizes: Mapping[str, int]) -> dict[tuple[str, ...], frozenset[str]]:
