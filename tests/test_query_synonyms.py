@@ -83,6 +83,20 @@ def test_a_compound_of_the_catalogue_is_known() -> None:
     assert in_other_words("Sofa", only_compounds, ["de"]) == []
 
 
+@pytest.mark.parametrize(
+    ("language", "typed", "first", "thing"),
+    [
+        ("it", "sellino da donna", "sella da donna", "sell"),
+        ("it", "maglietta rossa", "maglia rossa", "magl"),
+        ("nl", "bbq", "barbecue", "barbecu"),
+        ("nl", "houten zitbank", "houten bank", "bank"),
+        ("es", "mesa de estudio", "escritorio", "escritori"),
+    ],
+)
+def test_each_language_has_its_words(language: str, typed: str, first: str, thing: str) -> None:
+    assert in_other_words(typed, Roles(things=frozenset({thing})), [language])[:1] == [(first, language)]
+
+
 def test_few_texts_are_searched() -> None:
     things = frozenset(
         {"trouser", "slack"}
