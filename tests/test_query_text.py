@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -58,6 +60,21 @@ def test_two_words_are_a_kind_that_is_written_as_one() -> None:
     for typed in ("screw driver", "screw-drivers", "screw"):
         assert query_text.spaced(typed, roles, ["en"]) == typed.replace(" ", "").replace("-", "")
     assert query_text.spaced("t shirt", roles, ["en"]) == "t shirt"  # the category is called so
+
+
+@pytest.mark.parametrize("typed", ["hoge druk reiniger", "hoge-druk-reiniger", "hogedruk reiniger"])
+def test_three_words_may_be_written_as_one(typed: str) -> None:
+    """ "Hoge druk reiniger" showed nothing in a shop with a "Hogedrukreiniger"."""
+    roles = Roles(things=frozenset({"hodrukrein"}))
+    assert query_text.spaced(f"een {typed} met slang", roles, ["nl"]) == "een hogedrukreiniger met slang"
+
+
+@pytest.mark.parametrize("typed", ["e-bike", "e bike", "E-Bike"])
+def test_a_stop_word_is_a_part_of_what_is_written_as_one(typed: str) -> None:
+    """ "E-bike" showed mountain bikes first in an Italian shop, because "e" is the Italian "and"."""
+    roles = Roles({"bik": ("mtb",)}, frozenset({"e"}), things=frozenset({"ebik"}))
+    assert query_text.spaced(typed, roles, ["it"]).lower() == "ebike"
+    assert query_text.spaced("bici e bike", replace(roles, things=frozenset()), ["it"]) == "bici e bike"
 
 
 def test_a_qualifier_is_no_compound() -> None:

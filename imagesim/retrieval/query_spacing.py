@@ -6,15 +6,19 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
-from imagesim.indexes.analysis import DECIMAL, HYPHEN
+from imagesim.indexes.analysis import DECIMAL, HYPHEN, fold, stop_words
 from imagesim.indexes.query_words import MAX_TERMS, QueryWord, divided_qualifier, divided_shade, query_words
-from imagesim.word_roles import Roles, has_digit
+from imagesim.word_roles import SHORTEST_FIRST, Roles, has_digit
 
 _RUNS = re.compile(rf"{DECIMAL}|\d+|[^\W\d_]+")
 """The numbers and the letters of a typed word."""
 
 LONGEST = 32
 """The maximum number of letters of a word that is divided."""
+
+MOST_JOINED = 3
+"""The maximum number of words that are joined: "hoge druk reiniger" (pressure washer) is the Dutch
+"hogedrukreiniger"."""
 
 
 def own_stems(word: QueryWord, roles: Roles) -> Collection[str]:
@@ -41,14 +45,19 @@ def spaced(text: str, roles: Roles, languages: Sequence[str]) -> str:
     """
 
     has = partial(has_all, roles=roles, languages=languages)
+    stop = stop_words(tuple(languages))
 
     def is_joined(parts: Sequence[str]) -> bool:
-        if all(map(has, parts)) and not _is_kind("".join(parts), parts, roles, languages):
+        if len(parts) > 2 and min(map(len, parts)) < SHORTEST_FIRST:
+            return False
+        # A stop word says nothing alone: the "e" of "e-bike" is "and" in Italian.
+        apart = all(has(part) and fold(part) not in stop for part in parts)
+        if apart and not _is_kind("".join(parts), parts, roles, languages):
             return False
         # "silver" and "ring" in one piece have the stem "silver", which contains nothing of the second word.
         joined = query_words("".join(parts), languages)
         shortest = min((len(stem) for word in joined for stem in word.stems.values()), default=0)
-        return shortest > len(parts[0]) and has("".join(parts))
+        return shortest > len("".join(parts[:-1])) and has("".join(parts))
 
     def is_colour(typed: str) -> bool:
         words = query_words(typed, languages)
@@ -57,11 +66,11 @@ def spaced(text: str, roles: Roles, languages: Sequence[str]) -> str:
     given = text.split()
     words = _with_dimensions(given[:MAX_TERMS], has)
     for end in range(len(words), 0, -1):
-        pair = words[max(end - 2, 0) : end]
         parts = HYPHEN.split(words[end - 1])
-        if len(pair) == 2 and is_joined(pair):
-            words[end - 2 : end] = ["".join(pair), ""]
-        elif len(parts) == 2 and is_joined(parts):
+        sequences = (words[end - count : end] for count in range(min(MOST_JOINED, end), 1, -1))
+        if written_as_one := next(filter(is_joined, sequences), []):
+            words[end - len(written_as_one) : end] = ["".join(written_as_one), *[""] * (len(written_as_one) - 1)]
+        elif 1 < len(parts) <= MOST_JOINED and is_joined(parts):
             words[end - 1] = "".join(parts)
         elif (shade := divided_shade(words[end - 1], tuple(languages)))[0] and is_colour(shade[1]):
             words[end - 1] = " ".join(shade)
