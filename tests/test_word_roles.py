@@ -312,8 +312,7 @@ class TestNamesOfCategories:
         assert roles.interpret([{"watch"}, {"strap"}]).categories == {"straps"}
 
     def test_a_kind_that_a_name_of_another_thing_specifies_it_by_is_not_asked_for(self):
-        """ "Eye drops" and "lip balm" showed all mascaras and lipsticks of the categories "Eyes" and "Lips", and no drops
-        or balm."""
+        """ "Eye drops" and "lip balm" showed all of the categories "Eyes" and "Lips", and no drops or balm."""
         roles = fit_roles(
             [
                 *(entry("eyes", f"mascara{n} acme dark", called="eye") for n in range(6)),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from imagesim.indexes.analysis import Token
+    from imagesim.indexes.query_words import QueryWord
     from imagesim.types import Query, TextSpec
 
     Mask = npt.NDArray[np.bool_]
@@ -41,7 +42,8 @@ enough that the vectors decide."""
 
 FEATURE = 0.48
 """The factor of an entry that matches only a feature or purpose in its texts: a "baby monitor with camera" is no
-camera, and milk that is "good for coffee" no coffee. It is low enough that the vectors decide."""
+camera, and milk that is "good for coffee" no coffee. It is low enough that the vectors decide. It does not apply to a
+query for a purpose, such as "something for a headache"."""
 
 MAX_SEEN = 1_000
 """The number of field values whose postings are cached while entries are added."""
@@ -305,7 +307,8 @@ class TextIndex:
             hit[: len(mask)] &= mask
             hit[len(mask) :] = False
         slots = np.flatnonzero(hit)
-        factor = np.where(named[slots], np.float32(1), np.float32(FEATURE))
+        by_features = 1.0 if _asks_for_features(words) else FEATURE
+        factor = np.where(named[slots], np.float32(1), np.float32(by_features))
         share = in_main[:, slots] / np.maximum(self._lengths[slots][:, self._main].T, 1)
         factor *= 0.9 + 0.1 * np.minimum(share, 1.0).max(axis=0, initial=0.0)
         scores = (covered[slots] / weights * factor).astype(np.float32)
@@ -355,6 +358,11 @@ class TextIndex:
                 slots, fields = np.concatenate([slots, more[0]]), np.concatenate([fields, more[1]])
                 quality = np.concatenate([quality, more[2].astype(np.float32)])
         return slots.astype(np.int64), fields.astype(np.int64), quality
+
+
+def _asks_for_features(words: Sequence[QueryWord]) -> bool:
+    """Return whether a query only says what the thing is for, or what it has: "something for a headache"."""
+    return any(word.complement for word in words) and all(word.complement or word.filler for word in words)
 
 
 def _best_by_slot(slots: Slots, values: Qualities, size: int) -> Qualities:

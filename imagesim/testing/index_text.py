@@ -254,6 +254,13 @@ class TextContract(IndexFixtures):
                     heads_found = [each.head for each in found]
                     assert heads_found == pytest.approx([of_heads[each.key] for each in found], abs=1e-5)
 
+    def test_a_query_for_a_purpose_asks_for_what_serves_it(self, shelf: BaseIndex) -> None:
+        """ "Something for a headache" showed nothing in a shop with tablets "for headaches and fever"."""
+        (purpose,) = answer(shelf, "something for oranges")
+        (thing,) = answer(shelf, "oranges")
+        assert purpose.key == thing.key == "shop.product:3"
+        assert purpose.text > 1.8 * thing.text > 0
+
     def test_a_colour_of_its_own_outweighs_a_mention_of_another(self, index: BaseIndex) -> None:
         texts = {**TEXT_META.texts, "colour:en": TextSpec(2.0, "en", colours=True)}
         index.promote(index.create(replace(TEXT_META, texts=texts)))
