@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from django.db import models
 
 from imagesim.exceptions import ConfigurationError, NotRegistered, format_choices
-from imagesim.items import Items, make_key, split_key
+from imagesim.items import Items, make_key, split_key, valid_pks
 
 __all__ = ["Registry", "key_of", "make_key", "register", "registry", "split_key"]
 
@@ -136,6 +136,24 @@ def key_of(item: models.Model) -> str:
 def concrete_model(model: type[models.Model]) -> type[models.Model]:
     """Return the model, or that of a proxy."""
     return model._meta.concrete_model or model
+
+
+def referred_pk(items: Items[Any], using: str, key: Any, *content_type: Any) -> Any:
+    """The primary key of the item that a row refers to by ``key``; None if it refers to none.
+
+    ``content_type`` is the key of that of a generic relation: an instance of a child names its own model there.
+    """
+    if not content_type or key is None:
+        return key
+    from django.contrib.contenttypes.models import ContentType  # a project without generic relations may lack the app
+
+    try:
+        model = ContentType.objects.db_manager(using).get_for_id(content_type[0]).model_class()
+    except ContentType.DoesNotExist:
+        return None
+    if model is None or not issubclass(model, concrete_model(items.model)):
+        return None
+    return next(iter(valid_pks(items.model, [key])), None)
 
 
 def get_items(label: str | None = None) -> Items[Any]:

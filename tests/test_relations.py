@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.contrib.contenttypes.models import ContentType
 from django.core import serializers
 from django.core.files.base import ContentFile
 from django.db import transaction
@@ -179,6 +180,35 @@ def test_a_generic_relation(lamp):
 
     note.delete()
     assert found(note="dim") == 0
+
+
+def test_a_row_of_a_generic_relation_that_moves_concerns_both_items(lamp):
+    other = lit(Lamp.objects.create(name="Low"))
+    note = Note.objects.create(about=lamp, text="bright")
+    assert found(note="bright") == 1
+
+    note.about = other
+    note.save()
+    assert changed() == {("zoo.lamp", str(lamp.pk)), ("zoo.lamp", str(other.pk))}
+    Note.objects.get(pk=note.pk).delete()
+    assert changed() == {("zoo.lamp", str(other.pk))}
+
+
+def test_a_generic_relation_of_a_child(lamp):
+    """Its rows name the child's model, and are read where the queryset gives the child, as with django-polymorphic."""
+    child = DeskLamp.objects.create(name="Desk")
+    changed()
+    note = Note.objects.create(about=child, text="bright")
+    assert changed() == {("zoo.lamp", str(child.pk))}
+    note.delete()
+    assert changed() == {("zoo.lamp", str(child.pk))}
+
+
+def test_a_generic_relation_of_another_model(lamp):
+    changed()
+    Note.objects.create(content_type=ContentType.objects.get_for_model(Maker), object_id=lamp.pk, text="bright")
+    Note.objects.create(content_type=ContentType.objects.create(app_label="gone", model="lamp"), object_id=lamp.pk)
+    assert changed() == set()
 
 
 def test_fields_of_the_item_itself(lamp):

@@ -303,7 +303,7 @@ def test_paths_of_many_kinds():
     assert own.scope_of(["title"]) == Scope.METADATA  # a property may read any field
     senders = signals.by_sender(links, [Brand, Tag, Ware, Special, Stock])
     assert Special in senders
-    assert [link.column for link in senders[Stock]] == ["ware_id"]
+    assert [link.columns for link in senders[Stock]] == [("ware_id",)]
     assert [link.lookup for link in senders[Tag]] == ["tags"]
     assert not senders[Tag][0].created_matters
     [through] = signals.throughs(items)

@@ -21,7 +21,7 @@ from imagesim.database import after_commit
 from imagesim.indexing import outbox
 from imagesim.items import Items
 from imagesim.models import Scope
-from imagesim.registry import concrete_model, registry
+from imagesim.registry import concrete_model, referred_pk, registry
 
 HOOKS = (
     "get_queryset",
@@ -43,15 +43,15 @@ class Link:
     """How a row of ``model`` leads to the items it concerns.
 
     ``lookup`` is the query path from the item to the row, empty for the item itself; ``back`` is the path from the
-    row to the item, for a model in ``related``. Where the row contains the item's primary key, ``column`` is that
-    attribute, and no query is needed.
+    row to the item, for a model in ``related``. Where the row contains the item's primary key, ``columns`` are that
+    attribute and, of a generic relation, that of the content type; no query is needed.
     """
 
     items: Items[Any]
     model: type[models.Model]
     lookup: str = ""
     back: str = ""
-    column: str = ""
+    columns: tuple[str, ...] = ()
     created_matters: bool = True
     """False if no item can refer to a row that was just created."""
     any_field: bool = False
@@ -77,16 +77,18 @@ class Link:
             scopes.append(_by_kind(self.model, names))
         return max(scopes, default=None)
 
-    def writes_column(self, update_fields: Collection[str]) -> bool:
-        """Whether a save of these fields writes ``column``."""
-        return _canonical(self.model, self.column) in {_canonical(self.model, name) for name in update_fields}
+    def writes_columns(self, update_fields: Collection[str]) -> bool:
+        """Whether a save of these fields writes one of ``columns``."""
+        written = {_canonical(self.model, name) for name in update_fields}
+        return any(_canonical(self.model, name) in written for name in self.columns)
 
     def items_of(self, instance: models.Model, using: str, raw: bool = False) -> set[Any] | models.QuerySet[Any]:
         """The items that a row concerns: their primary keys, or a queryset, for which it must still be in the
         database. The ``raw`` row of a child in a fixture refers to its parent's row, and lacks the parent's key."""
-        if self.column:
-            owners = {instance.serializable_value(self.column), instance.__dict__.get(_OWNERS, {}).get(self.column)}
-            return owners - {None}
+        if self.columns:
+            values = tuple(map(instance.serializable_value, self.columns))
+            former = instance.__dict__.get(_OWNERS, {}).get(self.columns, values)
+            return {referred_pk(self.items, using, *row) for row in (values, former)} - {None}
         own, sender = concrete_model(self.model), concrete_model(type(instance))
         if self.is_item and (sender is own or (not raw and issubclass(sender, own))):
             return {self.items.pk_of(instance)}
@@ -138,7 +140,7 @@ def connect() -> None:
         post_save.connect(_saved, sender=sender, dispatch_uid=("imagesim.saved", sender))
         pre_delete.connect(_deleting, sender=sender, dispatch_uid=("imagesim.deleting", sender))
         post_delete.connect(_deleted, sender=sender, dispatch_uid=("imagesim.deleted", sender))
-        if any(link.column for link in _links[sender]):
+        if any(link.columns for link in _links[sender]):
             post_init.connect(_loaded, sender=sender, dispatch_uid=("imagesim.loaded", sender))
     for sender in _throughs:
         m2m_changed.connect(_m2m_changed, sender=sender, dispatch_uid=("imagesim.m2m", sender))
@@ -159,8 +161,13 @@ def disconnect() -> None:
 
 def _loaded(sender: type[models.Model], instance: models.Model, **kwargs: Any) -> None:
     """Remember the item of the row, so that a save that moves it also queues the former item. No query."""
-    loaded = instance.__dict__
-    loaded[_OWNERS] = {link.column: loaded.get(link.column) for link in _links.get(sender, ()) if link.column}
+    for link in _links.get(sender, ()):
+        _remember(instance, link.columns)
+
+
+def _remember(instance: models.Model, columns: tuple[str, ...]) -> None:
+    if columns:
+        instance.__dict__.setdefault(_OWNERS, {})[columns] = tuple(map(instance.__dict__.get, columns))
 
 
 def _saved(
@@ -179,8 +186,8 @@ def _saved(
         if scope is None:
             continue
         _record(instance, link.items.label, link.items_of(instance, using, raw), scope=scope, using=using)
-        if link.column and (update_fields is None or link.writes_column(update_fields)):
-            instance.__dict__.setdefault(_OWNERS, {})[link.column] = instance.__dict__.get(link.column)
+        if update_fields is None or link.writes_columns(update_fields):
+            _remember(instance, link.columns)
 
 
 def _record(instance: models.Model, *arguments: Any, using: str, **options: Any) -> None:
@@ -194,13 +201,13 @@ def _record(instance: models.Model, *arguments: Any, using: str, **options: Any)
 def _deleting(sender: type[models.Model], instance: models.Model, using: str, **kwargs: Any) -> None:
     """Record the change while foreign keys still point to the row: after the delete its items cannot be found."""
     for link in _links[sender]:
-        if not (link.is_item or link.column):
+        if not (link.is_item or link.columns):
             outbox.record(link.items.label, link.items_of(instance, using), scope=link.whole, using=using)
 
 
 def _deleted(sender: type[models.Model], instance: models.Model, using: str, **kwargs: Any) -> None:
     for link in _links[sender]:
-        if link.is_item or link.column:
+        if link.is_item or link.columns:
             scope = Scope.ALL if link.is_item else link.whole
             outbox.record(link.items.label, link.items_of(instance, using), scope=scope, using=using)
 
@@ -241,7 +248,8 @@ def links(items: Items[Any]) -> list[Link]:
     """One link per path from the items to a model; the first is to the items themselves."""
     found: dict[tuple[type[models.Model], str], Link] = {(items.model, ""): Link(items, items.model)}
     own = found[items.model, ""]
-    own.any_field = items.depends_on is None and any(_overridden(items, hook) for hook in HOOKS)
+    overrides = any(getattr(type(items), hook) is not getattr(Items, hook) for hook in HOOKS)
+    own.any_field = items.depends_on is None and overrides
     for resolved in items.resolved_paths():
         scope = _scope_of_path(items, resolved)
         parts = resolved.path.split(paths.SEPARATOR)
@@ -301,10 +309,6 @@ def _depth(lookup: str) -> int:
     return len(lookup.split(paths.SEPARATOR)) if lookup else 0
 
 
-def _overridden(items: Items[Any], hook: str) -> bool:
-    return getattr(type(items), hook) is not getattr(Items, hook)
-
-
 def _scope_of_path(items: Items[Any], resolved: paths.ResolvedPath) -> Scope:
     image = resolved.path == items.images or (
         resolved.path in (items.depends_on or ()) and isinstance(resolved.field, models.FileField)
@@ -342,23 +346,21 @@ def _add_next_field(link: Link, part: str, scope: Scope) -> None:
 
 
 def _add_back_reference(link: Link, scope: Scope) -> None:
-    """Add the field of this model that refers back to the item, if one does: a row that moves concerns another item."""
+    """Add the fields of this model that refer back to the item, if any do: a row that moves concerns another item."""
     field = _last_relation(link.items.model, link.lookup)
     link.created_matters = bool(field.one_to_many or (field.one_to_one and not field.concrete))
     if not link.created_matters:
         return
-    forward = getattr(field, "remote_field", None) if not hasattr(field, "object_id_field_name") else None
-    if forward is None or not getattr(forward, "concrete", False):
-        for name in ("object_id_field_name", "content_type_field_name"):  # a generic relation
-            if getattr(field, name, None):
-                _widen(link, getattr(field, name), scope)
-        return
-    _widen(link, forward.name, scope)
+    generic = hasattr(field, "object_id_field_name")
+    names = [field.object_id_field_name, field.content_type_field_name] if generic else [field.remote_field.name]
+    back = [found for name in names if (found := _find(link.model, name)).concrete]
+    for each in back:
+        _widen(link, each.name, scope)
     for ordered in link.model._meta.ordering or ():  # which image is first
         if isinstance(ordered, str) and ordered.lstrip("-") in {f.name for f in link.model._meta.concrete_fields}:
             link.fields.setdefault(ordered.lstrip("-"), Scope.METADATA)
-    if _depth(link.lookup) == 1 and forward.target_field.primary_key:
-        link.column = forward.attname
+    if _depth(link.lookup) == 1 and (generic or all(each.target_field.primary_key for each in back)):
+        link.columns = tuple(each.attname for each in back)
 
 
 def _key_at_end(resolved: paths.ResolvedPath) -> tuple[type[models.Model], str] | None:
@@ -390,7 +392,7 @@ def _related_link(items: Items[Any], model: type[models.Model], path: str) -> Li
     link.whole = _by_kind(model, {f.name for f in model._meta.concrete_fields})
     found = _find(model, path)
     if found is not None and found.concrete and found.is_relation and found.target_field.primary_key:
-        link.column = found.attname
+        link.columns = (found.attname,)
     return link
 
 
