@@ -56,16 +56,17 @@ def images_of(model: Any) -> Iterator[str]:
 
 def _paths(model: Any, own: Callable[[Any], list[str]]) -> Iterator[str]:
     """Return the paths from the model to what ``own`` names of it and of the models around it."""
+    related = [each for each in model._meta.related_objects if each.one_to_many and not each.hidden]
+    rows = [(each.get_accessor_name(), each.related_model) for each in related]
+    rows += [(each.name, each.related_model) for each in model._meta.private_fields if each.one_to_many]  # generic
+
     yield from own(model)
-    for relation in model._meta.related_objects:
-        if relation.one_to_many and not relation.hidden:
-            yield from (f"{relation.get_accessor_name()}__{name}" for name in own(relation.related_model))
-    for relation in model._meta.related_objects:  # a table of links to a library of pictures
-        if relation.one_to_many and not relation.hidden:
-            for link in relation.related_model._meta.concrete_fields:
-                if link.is_relation and link.related_model is not model and IMAGE.search(link.name):
-                    path = f"{relation.get_accessor_name()}__{link.name}"
-                    yield from (f"{path}__{name}" for name in own(link.related_model))
+    for accessor, row in rows:
+        yield from (f"{accessor}__{name}" for name in own(row))
+    for accessor, row in rows:  # a table of links to a library of pictures
+        for link in row._meta.concrete_fields:
+            if link.is_relation and link.related_model is not model and IMAGE.search(link.name):
+                yield from (f"{accessor}__{link.name}__{name}" for name in own(link.related_model))
     for field in (*model._meta.many_to_many, *model._meta.concrete_fields):
         if field.is_relation and field.related_model is not model and IMAGE.search(field.name):
             yield from (f"{field.name}__{name}" for name in own(field.related_model))

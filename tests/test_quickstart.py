@@ -72,6 +72,24 @@ class OfferPhoto(models.Model):
     file = models.ImageField()
 """
 
+GENERIC = """
+from django.contrib.contenttypes.fields import GenericForeignKey, GenericRelation
+from django.contrib.contenttypes.models import ContentType
+from django.db import models
+
+class Attachment(models.Model):
+    content_type = models.ForeignKey(ContentType, on_delete=models.CASCADE)
+    object_id = models.PositiveIntegerField()
+    owner = GenericForeignKey()
+    picture = models.ImageField()
+
+class Poster(models.Model):
+    name = models.CharField(max_length=80)
+    description = models.TextField(blank=True)
+    price = models.DecimalField(max_digits=8, decimal_places=2)
+    attachments = GenericRelation(Attachment)
+"""
+
 LIBRARY = """
 import uuid
 from django.db import models
@@ -175,6 +193,15 @@ def test_pictures_in_a_library_of_media(tmp_path: Path) -> None:
         'in_stock = "qty_on_hand"',
         'filters = {"maker": "maker__title"}',
     ):
+        assert line in written
+    manage(tmp_path, "shell", "--command", MIGRATE + CHECK)
+
+
+def test_pictures_that_belong_to_any_model(tmp_path: Path) -> None:
+    make(tmp_path, GENERIC)
+    quickstart(tmp_path, "--write")
+    written = (tmp_path / "shop" / "similarity.py").read_text()
+    for line in ("@imagesim.register(Poster)", 'images = "attachments__picture"', 'filters = {"price": "price"}'):
         assert line in written
     manage(tmp_path, "shell", "--command", MIGRATE + CHECK)
 
