@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 try:
-    from billiard.exceptions import SoftTimeLimitExceeded
+    from billiard.exceptions import SoftTimeLimitExceeded as SoftTimeLimitExceeded  # for the leases, too
 except ImportError:
 
     class SoftTimeLimitExceeded(Exception):  # type: ignore[no-redef]
