@@ -40,19 +40,22 @@ def load(*answers: Sequence[Candidate]) -> list[list[Hit]]:
 
 def load_items(keys: Iterable[str]) -> dict[str, models.Model]:
     """The items with these keys that the shop shows now, by key: one query per model and one per prefetch."""
-    wanted = registry.grouped(map(split_key, dict.fromkeys(keys)))
+    wanted = registry.grouped(map(split_key, keys))
     return {items.key_of(item): item for items, pks in wanted for item in load_shown(items, pks)}
 
 
 def with_groups(keys: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Yield each key with that of the item's group, in the same order; its own for an item that has none, that the shop
     no longer has or on which the shop's code fails."""
+    has_groups = any(items.has_groups for items in registry)
     iterator = iter(keys)
-    while chunk := list(islice(iterator, CHUNK)) if any(items.has_groups for items in registry) else []:
+    while chunk := list(islice(iterator, CHUNK)) if has_groups else []:
         groups: dict[str, str] = {}
         for items, pks in registry.grouped(map(split_key, chunk)):
+            if not items.has_groups:
+                continue
             queryset = items.for_asking(items.get_queryset(), category=False)
-            for item in queryset.filter(pk__in=valid_pks(items.model, pks)).order_by() if items.has_groups else ():
+            for item in queryset.filter(pk__in=valid_pks(items.model, pks)).order_by():
                 with without_failing(items, item, "get_group"):
                     groups[items.key_of(item)] = items.group_key_of(item)
         yield from ((key, groups.get(key, key)) for key in chunk)

@@ -83,12 +83,12 @@ class Registry:
         raise NotRegistered(f"{label!r} is not a registered model; {self._labels()}.")
 
     def grouped(self, keys: Iterable[tuple[str, str]]) -> list[tuple[Items[Any], list[str]]]:
-        """Return each registered model with its primary keys among these pairs of label and primary key.
+        """Return each registered model with its primary keys among these pairs of label and primary key, each once.
 
         Those of other labels, such as of a model that was registered once, are left out.
         """
         pks: dict[str, list[str]] = defaultdict(list)
-        for label, pk in keys:
+        for label, pk in dict.fromkeys(keys):
             pks[label].append(pk)
         return [(items, pks[items.label]) for items in self if items.label in pks]
 
