@@ -347,7 +347,7 @@ def _assemble(target: Path, size: Size) -> None:
         if not name.startswith("pooler.") and name != "embeddings.position_ids":
             state[f"text.transformer.{name}"] = value
     state |= load_weights(weights_path(size))
-    text_rows = state["text.proj.weight"]  # the rows of the component "words"; all others are zero
+    text_rows = state["text.proj.weight"]  # the rows of the components "colour" and "words"; a text has no "shape"
     padding = text_rows.new_zeros(dims(size) - len(text_rows), text_rows.shape[1])
     state["text.proj.weight"] = torch.cat([padding, text_rows])
     save_file({name: value.contiguous() for name, value in state.items()}, target / "open_clip_model.safetensors")

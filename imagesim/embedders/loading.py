@@ -115,10 +115,9 @@ def load(name: ModelName, device: Any, precision: str, cache_dir: Path | None) -
         loaded.dims = lite.dims(name.size)
         loaded.padding = 0
         model.visual.trunk.lower(precision)
-        if model.visual.trunk.heads.plain:
-            from imagesim.embedders.lite_model import TextParts
+        from imagesim.embedders.lite_model import TextParts
 
-            model.text.proj = TextParts(model.text.proj, model.visual.trunk.heads)
+        model.text.proj = TextParts(model.text.proj, model.visual.trunk.heads)
     else:
         loaded.dims = _dims(name, cache_dir)
         loaded._dtype = DTYPES.get(precision, torch.float32)

@@ -155,7 +155,7 @@ def query_vector(
             weighed = {number: embedder.reweight(vector, components) for number, vector in vectors.items()}
         except BadQuery as error:
             raise BadQuery(str(error), field="components") from error
-        vectors = weighed | {number: vectors[number] for number in texts}  # words have one component only
+        vectors = weighed | {number: vectors[number] for number in texts}  # words ask for what they name
     towards = [(term.weight, vectors[number]) for number, term in enumerate(terms) if term.weight > 0]
     away = [(term.weight, vectors[number]) for number, term in enumerate(terms) if term.weight < 0]
     total = sum(weight * vector for weight, vector in towards) / sum(weight for weight, _vector in towards)

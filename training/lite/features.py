@@ -100,9 +100,14 @@ def load(picture: Picture, rng: np.random.Generator | None = None, side: int = a
         image = image.crop(
             (max(0, int(cx - x)), max(0, int(cy - y)), min(image.width, int(cx + x)), min(image.height, int(cy + y)))
         )
-    if image.size != (side, side):
-        image = ImageOps.pad(image, (side, side), Image.Resampling.BICUBIC, color=(255, 255, 255))
-    return image
+    return square(image, side)
+
+
+def square(image: Image.Image, side: int) -> Image.Image:
+    """Return the whole picture, scaled to fit a white square."""
+    if image.size == (side, side):
+        return image
+    return ImageOps.pad(image, (side, side), Image.Resampling.BICUBIC, color=(255, 255, 255))
 
 
 View = Callable[[Picture, np.random.Generator, list[Image.Image], int], tuple[Image.Image, str]]

@@ -8,7 +8,7 @@ pictures of the colour which a text names, for the plain part knows nothing of c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -30,9 +30,9 @@ Embed = Callable[[list[str]], np.ndarray]
 
 @torch.no_grad()
 def adapt(trainer: Trainer, state: dict[str, torch.Tensor], embed: Embed) -> dict[str, torch.Tensor]:
-    """Return the tensors to ship, with both.
+    """Return the tensors to ship, with the plain part and the colours of texts.
 
-    :param state: what :meth:`~training.lite.heads.Trainer.finish` returned, without them.
+    :param state: what :meth:`~training.lite.heads.Trainer.finish` returned, which lacks both.
     """
     config, heads = trainer.config, trainer.heads
     inputs = trainer.standard(trainer.inputs)
@@ -74,14 +74,10 @@ def text_colours(trainer: Trainer, embed: Embed) -> tuple[torch.Tensor, torch.Te
         (text, number)
         for number, colour in enumerate(known)
         for word in captions.COLOURS[colour][:WORDS]
-        for text in (word, *_each(word, nouns))
+        for text in (word, *(f"{word} {noun}" for noun in nouns[::10]))
     ]
     x = torch.from_numpy(embed([*nouns, *(text for text, _ in coloured)]))
     y = torch.cat([torch.zeros(len(nouns), means.shape[1]), means[[number for _, number in coloured]]])
     squares = x.T @ x
     mapping = torch.linalg.solve(squares + RIDGE * squares.trace() / len(squares) * torch.eye(len(squares)), x.T @ y).T
     return mapping, torch.linalg.svd(mapping, full_matrices=False)[2][: len(known)]
-
-
-def _each(word: str, nouns: list[str]) -> Iterable[str]:
-    return (f"{word} {noun}" for noun in nouns[::10])
