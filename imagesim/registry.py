@@ -82,6 +82,11 @@ class Registry:
                 return items
         raise NotRegistered(f"{label!r} is not a registered model; {self._labels()}.")
 
+    def require_models(self) -> None:
+        """:raises NotRegistered: if no model is registered."""
+        if not self._items:
+            raise NotRegistered("No model is registered; register one in a similarity.py with @imagesim.register.")
+
     def grouped(self, keys: Iterable[tuple[str, str]]) -> list[tuple[Items[Any], list[str]]]:
         """Return each registered model with its primary keys among these pairs of label and primary key, each once.
 
@@ -165,6 +170,5 @@ def get_items(label: str | None = None) -> Items[Any]:
         return registry.for_label(label)
     if len(registry) == 1:
         return next(iter(registry))
-    if not len(registry):
-        raise NotRegistered("No model is registered; register one in a similarity.py with @imagesim.register.")
+    registry.require_models()
     raise NotRegistered(f"Several models are registered; name one: {format_choices(i.label for i in registry)}.")

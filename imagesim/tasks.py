@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from imagesim.conf import get_settings
 from imagesim.database import delete
-from imagesim.exceptions import AlreadyRunning, IndexMissing, IndexUnavailable, ModelMismatch
+from imagesim.exceptions import AlreadyRunning, IndexMissing, IndexUnavailable, ModelMismatch, NotRegistered
 from imagesim.indexing.dispatch import start
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def rebuild(job: int | None = None, hold: bool = False) -> None:
         made = rebuild_now(seconds=SLICE_SECONDS, unfinished=job, hold=hold, message=_message())
     except AlreadyRunning as error:
         logger.info("%s", error)
-    except (IndexMissing, ModelMismatch) as error:
+    except (IndexMissing, ModelMismatch, NotRegistered) as error:
         logger.error("not rebuilt: %s", error)
     except IndexUnavailable as error:
         logger.warning("the rebuild continues when the index is available again: %s", error)
@@ -96,7 +96,7 @@ def reconcile(job: int | None = None) -> None:
 
     try:
         reconcile_now(repair_now=False, unfinished=job, message=_message())
-    except (AlreadyRunning, IndexUnavailable, IndexMissing) as error:
+    except (AlreadyRunning, IndexUnavailable, IndexMissing, NotRegistered) as error:
         logger.warning("not reconciled: %s", error)
     start("sync")
 

@@ -14,11 +14,12 @@ from django.utils import timezone
 import imagesim
 from demo_shop.shop.models import Category, Photo, Product
 from imagesim import tasks
-from imagesim.exceptions import AccessRefused, IndexUnavailable
+from imagesim.exceptions import AccessRefused, IndexUnavailable, NotRegistered
 from imagesim.indexes import get_index
 from imagesim.indexes.local import LocalIndex
 from imagesim.indexing import jobs
 from imagesim.indexing.rebuild import rebuild
+from imagesim.indexing.reconcile import reconcile
 from imagesim.indexing.sync import MOST_OWNERS, sync
 from imagesim.models import Embedding, ItemImage, ItemState, Job, Scope
 from imagesim.registry import registry
@@ -232,6 +233,29 @@ def test_the_first_index_of_a_process_that_was_killed_is_dropped(monkeypatch):
     Job.objects.update(heartbeat_at=timezone.now() - timedelta(days=1))
     assert sync().indexed == 1
     assert get_index().backing_indexes() == [get_index().active()]
+
+
+@pytest.mark.parametrize("indexed", [False, True])
+def test_a_process_without_models_leaves_the_work_to_the_others(monkeypatch, indexed):
+    """One of a deployment's first phase made an index without filters, and took the items of the others for deleted."""
+    shoe = product("shoe", picture("red"))
+    if indexed:
+        sync()
+        imagesim.touch(Product.objects.all())
+    with monkeypatch.context() as patch:
+        patch.setattr(registry, "_items", {})
+        report = sync()
+        assert report.done == 0
+        assert report.interrupted.startswith("No model is registered;")
+        for task in (tasks.reconcile, tasks.rebuild):
+            task()
+        for work in (reconcile, rebuild):
+            with pytest.raises(NotRegistered):
+                work()
+        assert (get_index().active() is None) is not indexed
+    assert sync().done == 1
+    assert keys() == [key(shoe)]
+    assert get_index().meta().filters
 
 
 def test_a_key_that_is_refused_says_nothing_of_the_items(monkeypatch):

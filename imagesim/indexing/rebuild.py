@@ -28,6 +28,7 @@ from imagesim.indexing.time_limit import stopped_at_time_limit
 from imagesim.indexing.write_targets import Target, new_meta
 from imagesim.items import Items
 from imagesim.models import ItemState, Job, Scope
+from imagesim.registry import registry
 
 logger = logging.getLogger("imagesim.indexing.sync")
 
@@ -66,7 +67,9 @@ def rebuild(
     :raises IndexMissing: with ``hold``, if no index is active, beside which another one could stand by.
     :raises ModelMismatch: with ``hold``, if the settings do not name the model of the active index, which it needs to
         be written to for as long as the other one stands by.
+    :raises NotRegistered: in a process that registers no model.
     """
+    registry.require_models()
     if hold:
         _check_hold()
     job = jobs.start(Job.Kind.REBUILD, unfinished=unfinished, hold=hold, message=message)

@@ -87,7 +87,9 @@ def reconcile(
     :raises AlreadyRunning: if another process is reconciling, or a reconcile is paused.
     :raises IndexUnavailable: if the index cannot be reached.
     :raises IndexMissing: if no index is active.
+    :raises NotRegistered: in a process that registers no model, which would take every entry for orphaned.
     """
+    registry.require_models()
     if dry_run:
         job = Job(kind=Job.Kind.RECONCILE, status=Job.Status.RUNNING)  # is not stored
     else:

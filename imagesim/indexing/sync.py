@@ -21,6 +21,7 @@ from imagesim.exceptions import (
     EmbedderError,
     IndexMissing,
     IndexUnavailable,
+    NotRegistered,
 )
 from imagesim.indexes import get_index
 from imagesim.indexing import jobs, leases, outbox
@@ -39,7 +40,7 @@ logger = logging.getLogger("imagesim.indexing.sync")
 Progress = Callable[[int, int], None]
 """Called with (number done, total as far as known)."""
 
-UNAVAILABLE = (IndexUnavailable, AccessRefused, IndexMissing, EmbedderError, ConfigurationError)
+UNAVAILABLE = (IndexUnavailable, AccessRefused, IndexMissing, EmbedderError, ConfigurationError, NotRegistered)
 """Errors that interrupt the sync: no result is stored, and all changes stay queued."""
 
 NOT_THE_ITEMS = (*UNAVAILABLE, *INFRASTRUCTURE_ERRORS)
@@ -93,11 +94,13 @@ def sync(
 
     Creates the first index if none is active, and fills it with all items. Stops when nothing is due, or after
     ``limit`` items or ``seconds``. If the index cannot be reached, no item fails: ``interrupted`` gives the reason,
-    and the changes stay queued.
+    and the changes stay queued. So does a process that registers no model, such as one of the code before the models
+    were registered: it would make an index without filters, and take the items of the others for deleted.
     """
     started = time.monotonic()
     report = SyncReport()
     try:
+        registry.require_models()
         if get_index().active() is None:
             bootstrap_index()
         leases.revive()
