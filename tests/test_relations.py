@@ -335,6 +335,17 @@ def test_a_registered_proxy_knows_the_changes_of_its_model():
         assert changed() == its
 
 
+def test_what_a_default_manager_leaves_out_can_depend_on_any_field():
+    """As with soft deletion: the dimmed lamp stayed in the index."""
+    registry.unregister(Lamp)
+    with registered(BrightLamp, SomeLamps):
+        lamp = Lamp.objects.create(name="Tall", lumen=200)
+        changed()
+        lamp.lumen = 10
+        lamp.save(update_fields=["lumen"])
+        assert changed() == {("zoo.lamp", str(lamp.pk))}
+
+
 def test_a_registered_child_knows_the_changes_of_its_parents_row():
     registry.unregister(Lamp)
     with registered(DeskLamp, SomeLamps):

@@ -249,7 +249,8 @@ def links(items: Items[Any]) -> list[Link]:
     found: dict[tuple[type[models.Model], str], Link] = {(items.model, ""): Link(items, items.model)}
     own = found[items.model, ""]
     overrides = any(getattr(type(items), hook) is not getattr(Items, hook) for hook in HOOKS)
-    own.any_field = items.depends_on is None and overrides
+    filtered = type(items.model._default_manager).get_queryset is not models.Manager.get_queryset  # soft deletion
+    own.any_field = items.depends_on is None and (overrides or filtered)
     for resolved in items.resolved_paths():
         scope = _scope_of_path(items, resolved)
         parts = resolved.path.split(paths.SEPARATOR)
@@ -292,9 +293,8 @@ def with_subclasses(model: type[models.Model], every: Iterable[type[models.Model
     return [candidate for candidate in every if issubclass(candidate, concrete_model(model))] or [model]
 
 
-def by_sender(every: Iterable[Link], known: Iterable[type[models.Model]]) -> dict[type[models.Model], list[Link]]:
+def by_sender(every: Iterable[Link], known: Collection[type[models.Model]]) -> dict[type[models.Model], list[Link]]:
     senders: defaultdict[type[models.Model], list[Link]] = defaultdict(list)
-    known = list(known)
     for link in every:
         for sender in with_subclasses(link.model, known):
             senders[sender].append(link)
