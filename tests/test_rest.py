@@ -916,6 +916,17 @@ class TestEvents:
         refused(api.post(EVENTS, {"events": []}, content_type="application/json"), 429, "throttled")
 
 
+def test_head_has_the_headers_of_get(api, shelf):
+    for address in (f"{similar(shelf['red'])}?limit=1", "/api/visual/suggest/?q=re", "/api/visual/schema/"):
+        assert dict(api.head(address).headers) == dict(api.get(address).headers)
+
+
+@pytest.mark.parametrize("name", ["similar", "item_regions"])
+def test_a_primary_key_can_contain_a_slash(name):
+    match = resolve(reverse(f"imagesim:{name}", args=["shop.part", "A/7"]))
+    assert (match.url_name, match.kwargs) == (name, {"model": "shop.part", "pk": "A/7"})
+
+
 class TestPrefixWithArguments:
     """``path("<slug:tenant>/api/", include("imagesim.rest.urls"))``."""
 

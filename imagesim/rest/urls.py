@@ -6,7 +6,8 @@ from functools import wraps
 
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, register_converter
+from django.urls.converters import PathConverter
 
 from imagesim.conf import install_hint
 from imagesim.thumbnails import thumbnail
@@ -14,9 +15,18 @@ from imagesim.thumbnails import thumbnail
 app_name = "imagesim"
 
 
+class PrimaryKey(PathConverter):
+    """Any text, also with slashes and line breaks."""
+
+    regex = "(?s:.+)"
+
+
+register_converter(PrimaryKey, "imagesim_pk")
+
+
 def endpoint(route: str, view: Callable[..., HttpResponse], name: str) -> URLPattern:
     """Return a path whose view only gets the arguments of ``route``: the project's prefix can have others."""
-    names = re.findall(r"<str:(\w+)>", route)
+    names = re.findall(r"<\w+:(\w+)>", route)
 
     @wraps(view)
     def call(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
@@ -39,8 +49,8 @@ except ModuleNotFoundError as error:
     urlpatterns = [path("<path:path>", refuse)]
 else:
     endpoints = [
-        endpoint("items/<str:model>/<str:pk>/similar/", views.SimilarView.as_view(), "similar"),
-        endpoint("items/<str:model>/<str:pk>/regions/", views.ItemRegionsView.as_view(), "item_regions"),
+        endpoint("items/<str:model>/<imagesim_pk:pk>/similar/", views.SimilarView.as_view(), "similar"),
+        endpoint("items/<str:model>/<imagesim_pk:pk>/regions/", views.ItemRegionsView.as_view(), "item_regions"),
         endpoint("search/", views.SearchView.as_view(), "search"),
         endpoint("suggest/", views.SuggestView.as_view(), "suggest"),
         endpoint("look/", views.LookView.as_view(), "look"),

@@ -114,7 +114,7 @@ class VisualSearchView(APIView):
 
     def finalize_response(self, request: HttpRequest, response: Any, *args: Any, **kwargs: Any) -> Any:
         response = super().finalize_response(request, response, *args, **kwargs)  # type: ignore[arg-type]
-        if request.method == "GET" and response.status_code == 200 and not isinstance(self, HeldPhotoView):
+        if request.method in ("GET", "HEAD") and response.status_code == 200 and not isinstance(self, HeldPhotoView):
             patch_cache_control(response, private=True, no_cache=True)  # stock and prices change at any time
         else:
             patch_cache_control(response, no_store=True)
@@ -125,7 +125,7 @@ class VisualSearchView(APIView):
         page = {
             "results": list(hits),
             "more": more,
-            "next": _with_offset(request, hits.next_offset) if more and request.method == "GET" else None,
+            "next": _with_offset(request, hits.next_offset) if more and request.method != "POST" else None,
             "next_offset": hits.next_offset if more else None,
             "exact": hits.exact,
             "took_ms": round(hits.took_ms, 2),
