@@ -126,9 +126,8 @@ class Report:
     # Rows of the report.
 
     def known(self) -> None:
-        names = sorted({product.name for product in self.products.values() if product.parent_id is None})
-        if len(names) > 400:
-            names = self.rng.sample(names, 400)
+        every = sorted({product.name for product in self.products.values() if product.parent_id is None})
+        names = self.rng.sample(every, 400) if len(every) > 400 else every
         position = {name: number for number, name in enumerate(names)}
 
         def search(text: str) -> list[int]:
@@ -136,6 +135,8 @@ class Report:
 
         for kind, (share, misses) in known_items.measure(names, search).items():
             say(f"known items, {kind}", share, known_items.TO_REACH[kind], misses[:3])
+        asked = known_items.queries(names)["two words"]
+        say("known items, two words: attainable", known_items.attainable(every, asked), None)
 
     def nothing(self) -> None:
         blank = [self.blank(colour) for colour in ("white", "black", "grey", "beige")]

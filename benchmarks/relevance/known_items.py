@@ -65,6 +65,18 @@ def two_words(name: str, rng: random.Random) -> str:
     return f"{words[first]} {words[second]}"
 
 
+def attainable(every: Sequence[str], asked: Sequence[str]) -> float:
+    """Return the share of names that any ranking can find on average by these queries of two words, among as many
+    places as count: nothing tells which of the names with both words (``every``, in the catalogue) is meant."""
+    words = [_stems(name) for name in every]
+    having = [sum(_stems(query) <= each for each in words) for query in asked]
+    return sum(min(1.0, WITHIN["two words"] / max(count, 1)) for count in having) / len(asked)
+
+
+def _stems(text: str) -> set[str]:
+    return {word.lower().rstrip("s") for word in re.findall(r"[\w’']+", text)}
+
+
 def measure(
     names: Sequence[str], search: Callable[[str], Sequence[int]], seed: int = 0
 ) -> dict[str, tuple[float, list[tuple[str, str, int]]]]:
