@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from imagesim.calibration import KINDS, PRIOR_BACKGROUND, Ballot, Calibration
 from imagesim.calibration.fit import Sample, fit, reliability
+from imagesim.indexing.calibrate import by_heads
 
 
 def catalogue(seed: int = 0, kinds: int = 8, each: int = 20, noise: float = 0.45) -> tuple[Sample, np.ndarray]:
@@ -72,6 +74,42 @@ def test_a_catalogue_without_categories_uses_the_prior() -> None:
     assert calibration.queries["items"] == 0
     assert calibration.alone["items"] == Calibration().alone["items"]
     assert -1 < calibration.background["items"].mean < 1
+
+
+def test_of_a_catalogue_without_categories_the_names_tell_what_is_alike() -> None:
+    sample, centres = catalogue()
+    heads = [frozenset(words) for words in sample.categories]
+    heads[0], heads[1] = frozenset(), frozenset({"unique"})
+    named = by_heads(Sample(sample.vectors, [frozenset()] * 160, sample.groups), heads)
+    assert named.categories == sample.categories[2:]
+    assert named.groups == sample.groups[2:]
+    calibration = fit(named)
+    assert calibration.queries["items"] == 158
+    found = relevances(calibration, sample, centres[3])
+    assert all(value > 0.5 for value, name in found if name == "c3")
+    stranger = unit(np.random.default_rng(9).normal(size=(1, 64)))[0]
+    assert max(value for value, _name in relevances(calibration, sample, stranger)) < 0.3
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        pytest.param(lambda number: f"collection {number % 8}", id="of collections, each with all kinds of things"),
+        pytest.param(lambda number: "acme" if number % 10 else f"other {number % 20}", id="a brand that most have"),
+        pytest.param(lambda number: f"name {number}", id="names of their own"),
+        pytest.param(lambda number: "set", id="one word for all"),
+    ],
+)
+def test_names_that_do_not_tell_what_is_alike_are_not_used(head: Callable[[int], str]) -> None:
+    sample, _centres = catalogue()
+    bare = Sample(sample.vectors, [frozenset()] * 160, sample.groups)
+    assert by_heads(bare, [frozenset({head(number)}) for number in range(160)]) is bare
+
+
+def test_variants_of_one_thing_do_not_tell_what_is_alike() -> None:
+    sample, _centres = catalogue()
+    bare = Sample(sample.vectors, [frozenset()] * 160, [next(iter(words)) for words in sample.categories])
+    assert by_heads(bare, sample.categories) is bare
 
 
 def test_a_shop_of_one_department_learns_from_queries_without_an_answer() -> None:

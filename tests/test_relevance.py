@@ -34,10 +34,15 @@ from imagesim.retrieval.retriever import WithFallback, WithMMR
 from imagesim.retrieval.text import WithText
 from imagesim.types import Candidate, Candidates, Filters, IndexMeta, Query
 from imagesim.word_roles import Roles
-from tests.shop import forget, picture, product
+from tests.shop import forget, picture, product, registered
 from tests.test_retrieval_parts import Listed
 
 pytestmark = pytest.mark.django_db
+
+
+class WithoutCategory(imagesim.Items[Product]):
+    images = "photos__file"
+    text: ClassVar = {"name": 1}
 
 
 class Fixed:
@@ -680,6 +685,15 @@ class TestStored:
             sync()
             row = StoredCalibration.objects.first()
             assert (row and row.items) == fitted, count
+
+    def test_a_catalogue_without_categories_is_calibrated_by_its_names(self):
+        """All of it was left to the prior, which shows little of some shops and too much of others."""
+        with registered(Product, WithoutCategory):
+            for number in range(6):
+                product(f"Red shoe {number}", picture((200, number, 20)))
+                product(f"Blue hat {number}", picture((20, number, 200)))
+            sync()
+            assert calibrate().data["queries"]["items"] == 12
 
     def test_photos_and_items(self, shop):
         hits = imagesim.search(image=picture("blue"))

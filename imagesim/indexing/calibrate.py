@@ -40,6 +40,10 @@ MOST_ITEMS = 4_000
 MOST_NAMES = 200
 """The number of categories whose names are used as queries by words."""
 
+MOSTLY = 0.5
+"""The share of items whose nearest item has the same head word, beyond those that have it by chance, above which these
+words are taken for kinds (Cohen's kappa)."""
+
 Written = dict[str, set[Token]]
 """The words of texts, by their language."""
 
@@ -127,14 +131,33 @@ def _sample(meta: IndexMeta) -> tuple[Sample, list[Described], Written] | None:
         departments |= departments_of(items.get_category_parents())
     if not vectors:
         return None
-    sample = Sample(
-        project(np.stack(vectors), meta.projection),
-        categories,
-        groups,
-        departments,
-        embed_words(meta, sorted(frozenset().union(*categories))),
-    )
+    names = embed_words(meta, sorted(frozenset().union(*categories)))
+    sample = Sample(project(np.stack(vectors), meta.projection), categories, groups, departments, names)
+    if not any(categories):
+        sample = by_heads(sample, [described[group].heads for group in groups])
     return sample, _with_compounds(list(described.values()), written), written
+
+
+def by_heads(sample: Sample, heads: Sequence[frozenset[str]]) -> Sample:
+    """Return a sample without categories with the ``heads`` of the names instead, as far as others have them, too, and
+    without the items of which no word is left; or the sample, if these are no kinds of things, such as collections."""
+    import numpy as np
+
+    groups_of: dict[str, set[str]] = defaultdict(set)
+    for group, words in zip(sample.groups, heads, strict=True):
+        for word in words:
+            groups_of[word].add(group)
+    shared = [frozenset(word for word in words if len(groups_of[word]) > 1) for words in heads]
+    kept: list[int] = np.flatnonzero([bool(words) for words in shared]).tolist()
+    named = Sample(sample.vectors[kept], [shared[i] for i in kept], [sample.groups[i] for i in kept])
+    groups, nearest, chance = np.array(named.groups), 0, 0.0
+    asked = random.Random(0).sample(range(len(kept)), min(len(kept), MOST_NAMES))
+    for number in asked:
+        others = groups != groups[number]
+        same = np.array([not named.categories[number].isdisjoint(words) for words in named.categories])
+        nearest += same[np.where(others, named.vectors @ named.vectors[number], -np.inf).argmax()]
+        chance += same[others].mean()
+    return named if nearest - chance > MOSTLY * (len(asked) - chance) else sample
 
 
 def _described(items: Items[Any], item: Any, categories: frozenset[str], written: Written) -> Described:
@@ -146,6 +169,7 @@ def _described(items: Items[Any], item: Any, categories: frozenset[str], written
     listed: set[str] = set()
     called: set[tuple[str, ...]] = set()
     compounds: set[tuple[str, str]] = set()
+    heads: set[str] = set()
     for path, values in items.get_texts(item).items():
         spec = specs[path]
         language = base_language(spec.language)
@@ -160,13 +184,22 @@ def _described(items: Items[Any], item: Any, categories: frozenset[str], written
         elif weight == 1.0:
             name |= stems
             compounds.update(pair for value in values for pair in compounds_of(value, language))
+            heads.update(head for value in values for head in [w for w in kind_of(value, language) if w.isalpha()][-1:])
         for stem in stems:
             weights[stem] = max(weights.get(stem, 0.0), weight)
     if not any(spec.category for spec in specs.values()):  # the key is all that tells what the category is called
         called = {
             kind_of(_spaced(each), base_language(spec.language)) for each in categories for spec in specs.values()
         }
-    return Described(categories, weights, frozenset(name), frozenset(listed), frozenset(called), frozenset(compounds))
+    return Described(
+        categories,
+        weights,
+        frozenset(name),
+        frozenset(listed),
+        frozenset(called),
+        frozenset(compounds),
+        frozenset(heads),
+    )
 
 
 def _with_compounds(entries: Sequence[Described], written: Written) -> list[Described]:

@@ -45,7 +45,7 @@ class Described:
     A weight is 0 to 1; it is 1 in the texts of the category itself, whatever these weigh in a search, but for those
     that are ``listed``. ``called``: the names of its categories that are no lists, as of
     :func:`~imagesim.indexes.query_words.kind_of`. ``compounds``: pairs of neighbouring words of its name, the one that
-    specifies the other first.
+    specifies the other first. ``heads``: the words of its name that say what it is.
     """
 
     categories: frozenset[str]
@@ -54,6 +54,7 @@ class Described:
     listed: frozenset[str] = frozenset()
     called: frozenset[tuple[str, ...]] = frozenset()
     compounds: frozenset[tuple[str, str]] = frozenset()
+    heads: frozenset[str] = frozenset()
 
 
 def fit_roles(
