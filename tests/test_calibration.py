@@ -124,7 +124,7 @@ def test_a_shop_of_one_department_learns_from_queries_without_an_answer() -> Non
 def test_categories_that_are_alike_keep_their_items() -> None:
     """Without its department or category, an item finds those that are like it. A seventh of the relevant ones was cut
     for these, in a small shop without departments and in a larger one with them."""
-    for each, noise, departments in ((20, 0.8, False), (60, 0.9, True)):
+    for each, noise, departments in ((20, 0.8, False), (60, 0.9, True), (60, 1.0, False)):
         rng = np.random.default_rng(0)
         sample, _centres = catalogue(each=each)
         centres = unit(unit(rng.normal(size=(1, 64))) + 0.5 * unit(rng.normal(size=(8, 64))))

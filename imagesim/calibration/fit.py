@@ -45,10 +45,14 @@ OPEN_WEIGHT: Mapping[Kind, float] = {"items": 1.5, "words": 4.0}
 """The weight of queries without an answer relative to those with one: showing nothing is better than showing irrelevant
 hits, in particular for words, which are searched in texts first."""
 
-FACTORS: Sequence[float] = (1.0, 0.6, 1 / 3)
+FACTORS: Sequence[float] = (1.0, 0.6, 1 / 3, 1 / 8)
 """The factors of that weight for items: the first that keeps the share :data:`KEPT` of the :data:`FIRST` relevant hits
 at or above :data:`FLOOR`. Where what is left is like the item, as pears are like apples, the full weight cuts a fifth
 of them."""
+
+FEW_FACTOR = 1 / 3
+"""The factor for a catalogue of fewer than :data:`SAMPLE` items without departments, which cannot be chosen by its
+own few queries: without the category of an item much is left that is like it."""
 
 KEPT: Mapping[Kind, float] = {"items": 0.9, "photo": 0.93}
 """Nine tenths shall be kept. Photos are less like the catalogue's pictures than the items that are asked here for
@@ -94,7 +98,7 @@ def fit(sample: Sample, *, asked: npt.NDArray[np.int64] | None = None, seed: int
     named = [_Question(scores[row], sample.categories[i], sample.groups[i]) for row, i in enumerate(chosen)]
     sample, factors = _by_departments(sample), FACTORS
     if len(chosen) < SAMPLE:  # few items lean on the prior, which keeps less than a fit on many
-        factors = FACTORS[:1] if sample.departments else FACTORS[-1:]
+        factors = FACTORS[:1] if sample.departments else [FEW_FACTOR]
     each: list[tuple[Kind, Background, list[_Question]]] = [("items", items, named)]
     if sample.words is not None and len(sample.words[0]):
         vectors, names = sample.words
