@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -17,6 +17,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Model = TypeVar("Model", bound=models.Model)
 
+DELETE_BATCH = 10_000
+"""Rows deleted per statement."""
 CONFLICT_RETRIES = 5
 _CONFLICT_NUMBERS = (1205, 1213)
 """MySQL and MariaDB: a lock waited for too long, a deadlock. They also lock the gaps into which others insert."""
@@ -88,6 +90,21 @@ def retry_conflicts(function: Callable[P, R]) -> Callable[P, R]:
 def delete(rows: models.QuerySet[Any]) -> tuple[int, dict[str, int]]:
     """Delete rows; return how many, of all models and by model."""
     return rows.delete()
+
+
+def delete_in_batches(rows: models.QuerySet[Any], size: int | None = None) -> int:
+    """Delete the rows, ``size`` (``DELETE_BATCH``) per statement, so that none takes long; return how many."""
+    deleted = 0
+    while pks := list(rows.order_by().values_list("pk", flat=True)[: size or DELETE_BATCH]):
+        deleted += delete(rows.model._base_manager.filter(pk__in=pks))[0]
+    return deleted
+
+
+@retry_conflicts
+def insert_new(rows: Collection[models.Model]) -> None:
+    """Insert rows of one model, without those that another process has stored already."""
+    if rows:
+        primary(type(next(iter(rows)))).bulk_create(rows, ignore_conflicts=True)
 
 
 def is_conflict(error: OperationalError) -> bool:

@@ -28,7 +28,7 @@ from django.utils.translation import gettext as _
 
 from imagesim.circuit_breaker import log_repeated
 from imagesim.conf import get_settings
-from imagesim.database import primary, retry_conflicts, stream
+from imagesim.database import insert_new, primary, stream
 from imagesim.exceptions import BadQuery, format_choices, local_choices
 from imagesim.hydrate import load_items
 from imagesim.items import split_key
@@ -179,13 +179,8 @@ def store(batch: Iterable[Mapping[str, Any]]) -> int:
     existing = load_items({row.item_key for row in rows})
     rows = [row for row in rows if row.item_key in existing]
     before = _count(rows)
-    _store(rows)
+    insert_new(rows)
     return _count(rows) - before
-
-
-@retry_conflicts
-def _store(rows: list[Event]) -> None:
-    primary(Event).bulk_create(rows, ignore_conflicts=True)
 
 
 def _count(rows: list[Event]) -> int:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import router
 from django.utils.translation import override
 
-from imagesim.database import retry_conflicts
+from imagesim.database import delete, insert_new
 from imagesim.images import colours
 from imagesim.models import ImageColours, ItemImage, ItemState
 from imagesim.types import Condition, Filters, FilterValue, TextSpec
@@ -44,12 +44,11 @@ def stored(digests: Collection[str]) -> dict[str, tuple[str, ...]]:
     return found
 
 
-@retry_conflicts
 def store(measured: Mapping[str, Sequence[str]]) -> None:
     """Store the main colours of images by digest, in place of what another rule measured."""
     rows = [ImageColours(digest=d, rule=colours.RULE, colours=list(names)) for d, names in sorted(measured.items())]
-    ImageColours.objects.filter(digest__in=list(measured)).exclude(rule=colours.RULE).delete()
-    ImageColours.objects.bulk_create(rows, ignore_conflicts=True)  # another worker may have had the same picture
+    delete(ImageColours.objects.filter(digest__in=list(measured)).exclude(rule=colours.RULE))
+    insert_new(rows)
 
 
 def has_to_measure(items: Items[Any], item: models.Model) -> bool:

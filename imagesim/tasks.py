@@ -10,17 +10,14 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from django.utils import timezone
 
 from imagesim.conf import get_settings
-from imagesim.database import delete
+from imagesim.database import delete_in_batches
 from imagesim.exceptions import AlreadyRunning, IndexMissing, IndexUnavailable, ModelMismatch, NotRegistered
 from imagesim.indexing.dispatch import start
-
-if TYPE_CHECKING:
-    from django.db.models import QuerySet
 
 try:
     from celery import current_task
@@ -38,9 +35,6 @@ logger = logging.getLogger("imagesim.indexing.sync")
 SLICE_SECONDS = 30.0
 """A task runs this long and then starts another one to continue: far below any broker's visibility timeout (Redis: an
 hour)."""
-
-PURGE_BATCH = 10_000
-"""Events deleted per statement."""
 
 _LASTING = {
     "acks_late": True,
@@ -128,14 +122,6 @@ def purge(days: int | None = None) -> int:
     before = timezone.now() - timedelta(days=days)
     deleted = sum(observer.purge(before) for observer in events.observers)  # they may still read the events
     return deleted + delete_in_batches(Event.objects.filter(created_at__lt=before))
-
-
-def delete_in_batches(rows: QuerySet[Any]) -> int:
-    """Delete the rows, ``PURGE_BATCH`` per statement; return how many."""
-    deleted = 0
-    while pks := list(rows.order_by().values_list("pk", flat=True)[:PURGE_BATCH]):
-        deleted += delete(rows.model._base_manager.filter(pk__in=pks))[0]
-    return deleted
 
 
 def run_task(name: str, arguments: dict[str, Any]) -> None:

@@ -190,7 +190,7 @@ def test_events_that_arrive_while_pairs_are_judged(shoe: Product, monkeypatch: p
 
 
 def test_the_task_purges_old_events(monkeypatch: pytest.MonkeyPatch) -> None:
-    from imagesim import tasks
+    from imagesim import database, tasks
 
     for age in (401, 399, 0):
         Event.objects.create(
@@ -201,7 +201,7 @@ def test_the_task_purges_old_events(monkeypatch: pytest.MonkeyPatch) -> None:
             position=0,
             created_at=timezone.now() - timedelta(days=age),
         )
-    monkeypatch.setattr(tasks, "PURGE_BATCH", 1)
+    monkeypatch.setattr(database, "DELETE_BATCH", 1)
     assert tasks.purge() == 1
     assert tasks.purge(days=30) == 1
     assert list(Event.objects.values_list("request", flat=True)) == ["r0"]

@@ -208,7 +208,7 @@ def test_the_buffer_is_bounded_and_a_refused_batch_is_dropped(monkeypatch, caplo
     for _number in range(15):
         recorder().add(recording.to_row(answer))
     assert recorder().dropped == 5
-    with patch.object(Search.objects, "bulk_create", side_effect=DatabaseError("gone")):
+    with patch.object(recording, "insert_new", side_effect=DatabaseError("gone")):
         assert recorder().flush() == 0
     assert recorder().dropped == 15
     assert "could not be recorded" in caplog.text

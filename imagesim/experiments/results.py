@@ -11,14 +11,13 @@ from typing import Any
 from django.db.models import Count, Exists, OuterRef, QuerySet
 from django.utils import timezone
 
-from imagesim.database import atomic, pages, primary, retry_conflicts
+from imagesim.database import atomic, delete_in_batches, pages, primary, retry_conflicts
 from imagesim.experiments.analysis import Look
 from imagesim.experiments.models import DailyResult, Experiment, Exposure
 from imagesim.experiments.statistics import Arm
 from imagesim.insight.models import Purchase
 from imagesim.insight.rollup import bounds, local_date
 from imagesim.models import Event
-from imagesim.tasks import delete_in_batches
 
 CHUNK = 500
 """Purchases that are read together with the visitors who made them."""

@@ -14,7 +14,7 @@ from django.db.models import Prefetch
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
-from imagesim.database import primary
+from imagesim.database import delete_in_batches, primary
 from imagesim.events import Answer
 from imagesim.experiments import results
 from imagesim.experiments.middleware import Chosen, Visit, current_visit
@@ -24,7 +24,6 @@ from imagesim.indexing import jobs
 from imagesim.insight.recorder import recorder, visitor_counts
 from imagesim.retrieval.rerank import Where
 from imagesim.retrieval.variants import Choice, Variant
-from imagesim.tasks import delete_in_batches
 from imagesim.versioned import Versioned
 
 logger = logging.getLogger(__name__)

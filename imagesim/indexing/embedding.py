@@ -13,7 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from imagesim import images
-from imagesim.database import retry_conflicts
+from imagesim.database import insert_new
 from imagesim.embedders import BaseEmbedder
 from imagesim.exceptions import BadImage, ConfigurationError, EmbedderError
 from imagesim.images import colours
@@ -263,7 +263,11 @@ class Vectors:
             except Exception as error:
                 require_works(embedder, error)
                 made = self._one_by_one(embedder, inputs)
-            _store(fingerprint, made)
+            rows = [
+                Embedding(digest=digest, fingerprint=fingerprint, vector=vector.astype("<f4").tobytes())
+                for digest, vector in sorted(made.items())
+            ]
+            insert_new(rows)  # a worker that was considered dead can still have stored them
             self._known.update({(digest, fingerprint): vector for digest, vector in made.items()})
             self.embedded += len(made)
         self._renew()
@@ -321,17 +325,6 @@ def checked(rows: Any, count: int, embedder: BaseEmbedder) -> Vector:
     if vectors.shape != (count, embedder.dims) or not (np.isfinite(lengths) & (lengths > 0)).all():
         raise EmbedderError(f"The model's vectors {vectors.shape} have a wrong shape, or one is zero or not finite.")
     return vectors
-
-
-@retry_conflicts
-def _store(fingerprint: str, vectors: Mapping[str, Vector]) -> None:
-    Embedding.objects.bulk_create(
-        [
-            Embedding(digest=digest, fingerprint=fingerprint, vector=vector.astype("<f4").tobytes())
-            for digest, vector in sorted(vectors.items())
-        ],
-        ignore_conflicts=True,  # a worker that was considered dead can still have stored it
-    )
 
 
 def ahead(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from imagesim import images
 from imagesim.circuit_breaker import log_repeated
 from imagesim.conf import get_settings
-from imagesim.database import retry_conflicts
+from imagesim.database import insert_new, retry_conflicts
 from imagesim.embedders import BaseEmbedder
 from imagesim.exceptions import BadImage, ConfigurationError, EmbedderError
 from imagesim.indexing.documents import Document
@@ -171,18 +171,13 @@ def _embed(row: ImageRegions, boxes: Sequence[Region], image: Image, embedder: B
         logger.warning("the model fails on the regions of %s: %s", name, error)
         return
     content = vectors.astype("<f4").tobytes()
-    _store_vectors(RegionVectors(image=row, fingerprint=embedder.fingerprint, vectors=content))
+    insert_new([RegionVectors(image=row, fingerprint=embedder.fingerprint, vectors=content)])
 
 
 @retry_conflicts
 def _store(digest: str, finder: str, regions: list[dict[str, Any]]) -> ImageRegions:
     row, _new = ImageRegions.objects.get_or_create(digest=digest, finder=finder, defaults={"regions": regions})
     return row
-
-
-@retry_conflicts
-def _store_vectors(row: RegionVectors) -> None:
-    RegionVectors.objects.bulk_create([row], ignore_conflicts=True)  # another worker may have had the same picture
 
 
 def _as_json(region: Region) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
 from imagesim.conf import get_settings
-from imagesim.database import atomic, primary, retry_conflicts
+from imagesim.database import atomic, delete, insert_new, primary, retry_conflicts
 from imagesim.indexing.outbox import state_alias
 from imagesim.indexing.time_limit import SoftTimeLimitExceeded
 from imagesim.models import EmbeddingLease, ItemImage, ItemState, Scope
@@ -305,7 +305,6 @@ class EmbeddingLeases:
         self._worker = secrets.token_hex(16)
         self._leased = False
 
-    @retry_conflicts
     def lease(self, wanted: Collection[EmbeddingKey]) -> set[EmbeddingKey]:
         """Lease embeddings; return those of ``wanted`` that this worker has to compute."""
         if not wanted:
@@ -313,20 +312,17 @@ class EmbeddingLeases:
         self._leased = True
         now = timezone.now()
         leased = primary(EmbeddingLease).filter(digest__in={digest for digest, _ in wanted})
-        leased.filter(until__lt=now).delete()
+        delete(leased.filter(until__lt=now))
         until = now + timedelta(seconds=EMBEDDING_LEASE_SECONDS)
-        primary(EmbeddingLease).bulk_create(
-            [
-                EmbeddingLease(digest=digest, fingerprint=fingerprint, worker=self._worker, until=until)
-                for digest, fingerprint in sorted(wanted)  # in one order everywhere, so that workers do not deadlock
-            ],
-            ignore_conflicts=True,
-        )
+        rows = [
+            EmbeddingLease(digest=digest, fingerprint=fingerprint, worker=self._worker, until=until)
+            for digest, fingerprint in sorted(wanted)  # in one order everywhere, so that workers do not deadlock
+        ]
+        insert_new(rows)
         return set(leased.filter(worker=self._worker).values_list("digest", "fingerprint")) & set(wanted)
 
-    @retry_conflicts
     def release(self) -> None:
         """Release all leases, whether the embeddings were computed or not."""
         if self._leased:
-            EmbeddingLease.objects.filter(worker=self._worker).delete()
+            delete(EmbeddingLease.objects.filter(worker=self._worker))
             self._leased = False

@@ -16,7 +16,7 @@ from django.utils import timezone, translation
 from django.utils.translation import gettext_noop
 
 from imagesim import images
-from imagesim.database import atomic, retry_conflicts
+from imagesim.database import atomic, delete_in_batches, retry_conflicts
 from imagesim.exceptions import ImagesimError
 from imagesim.hydrate import without_failing
 from imagesim.images.quality import Quality, measure
@@ -27,7 +27,6 @@ from imagesim.models import ItemImage, ItemState
 from imagesim.registry import make_key, registry
 from imagesim.retrieval.query_vector import stored_vectors
 from imagesim.retrieval.retriever import open_index
-from imagesim.tasks import delete_in_batches
 from imagesim.types import Filters, Query
 
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from django.db import models
 from django.utils.crypto import salted_hmac
 
 from imagesim import events
-from imagesim.database import primary, retry_conflicts
+from imagesim.database import insert_new, primary
 from imagesim.exceptions import BadQuery
 from imagesim.insight.models import Purchase
 from imagesim.registry import key_of
@@ -62,7 +62,7 @@ def purchased(order: Any, lines: Iterable[Line]) -> int:
         return 0
     known = primary(Purchase).filter(order=digest)
     before = known.count()
-    _store(rows.values())
+    insert_new(rows.values())
     return known.count() - before
 
 
@@ -72,8 +72,3 @@ def _decimal(value: Any) -> Decimal:
         return Decimal(str(value))
     except InvalidOperation:
         return Decimal("NaN")
-
-
-@retry_conflicts
-def _store(rows: Iterable[Purchase]) -> None:
-    primary(Purchase).bulk_create(rows, ignore_conflicts=True)

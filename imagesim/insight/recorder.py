@@ -22,13 +22,12 @@ from django.db.models import Model
 from django.http import HttpRequest
 
 from imagesim.circuit_breaker import log_repeated
-from imagesim.database import current_schema, in_schema, retry_conflicts
+from imagesim.database import current_schema, delete_in_batches, in_schema, insert_new
 from imagesim.events import Answer
 from imagesim.insight.middleware import MAX_AGENT, current_request, is_visitor
 from imagesim.insight.models import MAX_TEXT, DailyCount, Purchase, RolledDay, Search
 from imagesim.insight.rollup import local_date
 from imagesim.runtime import runtime
-from imagesim.tasks import delete_in_batches
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +86,7 @@ class Recorder:
             for (schema, model), rows in batch.items():
                 try:
                     with in_schema(schema, router.db_for_write(model)):
-                        _store(model, rows)
+                        insert_new(rows)
                     written += len(rows)
                 except Exception:  # of the database, or of what a visitor sent: the thread must go on
                     self.dropped += len(rows)
@@ -127,11 +126,6 @@ class Recorder:
             self._full.clear()
             self.flush()
             connections.close_all()
-
-
-@retry_conflicts
-def _store(model: type[Model], rows: list[Model]) -> None:
-    model._default_manager.bulk_create(rows, ignore_conflicts=True)
 
 
 def recorder() -> Recorder:

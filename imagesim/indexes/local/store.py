@@ -20,7 +20,7 @@ from django.db.models import F, Max, Sum
 from django.db.models.functions import Length
 from django.utils import timezone
 
-from imagesim.database import in_code_point_order, retry_conflicts, stream
+from imagesim.database import delete_in_batches, in_code_point_order, retry_conflicts, stream
 from imagesim.exceptions import SearchIndexError, index_missing
 from imagesim.indexes.local.columnar import Record, Table
 from imagesim.indexes.tables import LocalEntry, LocalGeneration
@@ -244,8 +244,7 @@ def drop(index: str, backing_index: str, using: str) -> None:
     generations = LocalGeneration.objects.using(using).filter(index=index, name=backing_index)
     if generations.update(active=None, token=""):
         entries = LocalEntry.objects.using(using).filter(generation__name=backing_index)
-        while ids := list(entries.order_by("pk").values_list("pk", flat=True)[:BATCH]):
-            LocalEntry.objects.using(using).filter(pk__in=ids).delete()
+        delete_in_batches(entries, BATCH)
         generations.delete()
 
 
