@@ -14,7 +14,7 @@ from typing import Any
 from django.apps import apps
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models
-from django.db.models.signals import m2m_changed, post_delete, post_init, post_save, pre_delete
+from django.db.models.signals import ModelSignal, m2m_changed, post_delete, post_init, post_save, pre_delete
 
 from imagesim import paths
 from imagesim.database import after_commit
@@ -34,6 +34,8 @@ HOOKS = (
     "get_texts",
 )
 
+_UID = "imagesim.changes"
+"""Of the receivers, one for each sender and signal."""
 _OWNERS = "_imagesim_owners"
 _FROM_FIXTURE = "_imagesim_from_fixture"
 
@@ -137,24 +139,20 @@ def connect() -> None:
         if through not in _throughs.setdefault(through.through, []):
             _throughs[through.through].append(through)
     for sender in _links:
-        post_save.connect(_saved, sender=sender, dispatch_uid=("imagesim.saved", sender))
-        pre_delete.connect(_deleting, sender=sender, dispatch_uid=("imagesim.deleting", sender))
-        post_delete.connect(_deleted, sender=sender, dispatch_uid=("imagesim.deleted", sender))
+        post_save.connect(_saved, sender=sender, dispatch_uid=_UID)
+        for signal in (pre_delete, post_delete):
+            signal.connect(_deleted, sender=sender, dispatch_uid=_UID)
         if any(link.columns for link in _links[sender]):
-            post_init.connect(_loaded, sender=sender, dispatch_uid=("imagesim.loaded", sender))
+            post_init.connect(_loaded, sender=sender, dispatch_uid=_UID)
     for sender in _throughs:
-        m2m_changed.connect(_m2m_changed, sender=sender, dispatch_uid=("imagesim.m2m", sender))
+        m2m_changed.connect(_m2m_changed, sender=sender, dispatch_uid=_UID)
 
 
 def disconnect() -> None:
     """Disconnect all receivers."""
-    for sender in _links:
-        post_save.disconnect(sender=sender, dispatch_uid=("imagesim.saved", sender))
-        pre_delete.disconnect(sender=sender, dispatch_uid=("imagesim.deleting", sender))
-        post_delete.disconnect(sender=sender, dispatch_uid=("imagesim.deleted", sender))
-        post_init.disconnect(sender=sender, dispatch_uid=("imagesim.loaded", sender))
-    for sender in _throughs:
-        m2m_changed.disconnect(sender=sender, dispatch_uid=("imagesim.m2m", sender))
+    for sender in {*_links, *_throughs}:
+        for signal in (post_init, post_save, pre_delete, post_delete, m2m_changed):
+            signal.disconnect(sender=sender, dispatch_uid=_UID)
     _links.clear()
     _throughs.clear()
 
@@ -185,29 +183,28 @@ def _saved(
         scope = link.scope_of(update_fields, created)
         if scope is None:
             continue
-        _record(instance, link.items.label, link.items_of(instance, using, raw), scope=scope, using=using)
+        _record(instance, link.items, link.items_of(instance, using, raw), scope, using)
         if update_fields is None or link.writes_columns(update_fields):
             _remember(instance, link.columns)
 
 
-def _record(instance: models.Model, *arguments: Any, using: str, **options: Any) -> None:
+def _record(
+    instance: models.Model, items: Items[Any], which: set[Any] | models.QuerySet[Any], scope: Scope, using: str
+) -> None:
     if _FROM_FIXTURE in instance.__dict__:
         # A fixture may contain rows that this one refers to, and our own rows too: wait until all are loaded.
-        after_commit(using, outbox.record, *arguments, using=using, **options)
+        after_commit(using, outbox.record, items.label, which, scope=scope, using=using)
     else:
-        outbox.record(*arguments, using=using, **options)
+        outbox.record(items.label, which, scope=scope, using=using)
 
 
-def _deleting(sender: type[models.Model], instance: models.Model, using: str, **kwargs: Any) -> None:
-    """Record the change while foreign keys still point to the row: after the delete its items cannot be found."""
+def _deleted(
+    sender: type[models.Model], instance: models.Model, using: str, signal: ModelSignal, **kwargs: Any
+) -> None:
+    """Record the change after the delete; before it, while foreign keys still point to the row, where its items cannot
+    be found afterwards."""
     for link in _links[sender]:
-        if not (link.is_item or link.columns):
-            outbox.record(link.items.label, link.items_of(instance, using), scope=link.whole, using=using)
-
-
-def _deleted(sender: type[models.Model], instance: models.Model, using: str, **kwargs: Any) -> None:
-    for link in _links[sender]:
-        if link.is_item or link.columns:
+        if (link.is_item or bool(link.columns)) == (signal is post_delete):
             scope = Scope.ALL if link.is_item else link.whole
             outbox.record(link.items.label, link.items_of(instance, using), scope=scope, using=using)
 
@@ -238,10 +235,10 @@ def _m2m_changed(
         own = type(instance) if is_near else model
         if near and (through.lookup or not issubclass(own, concrete_model(through.near))):
             # Those that are items, where any instance of their parent can have the relation.
-            rows = every.filter(**{f"{through.lookup or 'pk'}__in": near})
-            _record(instance, through.items.label, rows, scope=through.scope, using=using)
+            which = every.filter(**{f"{through.lookup or 'pk'}__in": near})
+            _record(instance, through.items, which, through.scope, using)
         elif near:
-            _record(instance, through.items.label, near, scope=through.scope, using=using)
+            _record(instance, through.items, near, through.scope, using)
 
 
 def links(items: Items[Any]) -> list[Link]:
