@@ -144,6 +144,10 @@ class TestBackends:
             ("INDEX", "indexes.elasticsearch.ElasticsearchIndex", {"replicas": -1}, "replicas must be at least 0"),
             ("INDEX", "indexes.elasticsearch.ElasticsearchIndex", {"request_timeout": 0}, "request_timeout must be"),
             ("INDEX", "indexes.pgvector.PgvectorIndex", {"request_timeout": -1}, "request_timeout must be more than 0"),
+            ("INDEX", "indexes.pgvector.PgvectorIndex", {"m": 1}, "m must be from 2 to 100"),
+            ("INDEX", "indexes.pgvector.PgvectorIndex", {"m": 101}, "m must be from 2 to 100"),
+            ("INDEX", "indexes.pgvector.PgvectorIndex", {"m": 51}, "twice as many to 1000, not 51 and 100"),
+            ("INDEX", "indexes.pgvector.PgvectorIndex", {"ef_construction": 1001}, "not 16 and 1001"),
             ("EMBEDDER", "embedders.openclip.OpenClipEmbedder", {"weights": {"words": "a"}}, "must be a finite number"),
         ],
     )

@@ -50,7 +50,7 @@ class PgvectorIndex(BaseIndex):
     :param name: backing indexes are called ``name-<time>-<random>``.
     :param quantisation: the storage of vectors in the graph: ``"half"`` for two bytes per dimension, ``"none"`` for
         four, or ``"auto"`` for ``"half"`` if pgvector is 0.7 or later. Found entries are scored by the full vectors.
-    :param m, ef_construction: parameters of the HNSW graph.
+    :param m, ef_construction: parameters of the HNSW graph: 2 to 100, and 2 * ``m`` to 1000.
     :param recall: the share of the ten best matches that an approximate search has to find, 0.5 to 1. It is measured on
         the index's own vectors: searches take the least number of candidates that reaches it, or are exact. With None
         it is not measured.
@@ -85,6 +85,11 @@ class PgvectorIndex(BaseIndex):
         if num_candidates is not None and not 1 <= num_candidates <= searching.MOST_CANDIDATES:
             raise ConfigurationError(
                 f"INDEX's num_candidates must be from 1 to {searching.MOST_CANDIDATES}, not {num_candidates!r}."
+            )
+        if not (2 <= m <= 100 and 2 * m <= ef_construction <= 1_000):
+            raise ConfigurationError(
+                "INDEX's m must be from 2 to 100, and its ef_construction from twice as many to 1000, not "
+                f"{m!r} and {ef_construction!r}."
             )
         validation.check_timeout(request_timeout)
         self._database = Database(database, name, request_timeout)
