@@ -135,17 +135,6 @@ def prepare(entry: Entry, meta: IndexMeta) -> Prepared:
     )
 
 
-def prepare_any(operation: Entry | Removal, meta: IndexMeta) -> Prepared | Removal:
-    """Return the prepared entry, or the checked removal.
-
-    :raises ValueError: in one sentence, if the index cannot hold it.
-    """
-    if isinstance(operation, Entry):
-        return prepare(operation, meta)
-    check_key(operation.key, operation.version)
-    return operation
-
-
 @dataclass(frozen=True, slots=True)
 class CompiledFilter:
     """A checked condition with its canonical values: one value, or any number for the operator ``in``."""
@@ -328,7 +317,11 @@ def prepare_all(
     results: Results = {}
     for number, operation in enumerate(operations):
         try:
-            valid[number] = prepare_any(operation, meta)
+            if isinstance(operation, Entry):
+                valid[number] = prepare(operation, meta)
+            else:
+                check_key(operation.key, operation.version)
+                valid[number] = operation
         except ValueError as error:
             results[number] = WriteResult(operation.key, "failed", f"{error}.")
     return valid, results

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from imagesim.exceptions import IndexMissing, IndexUnavailable
 from imagesim.filter_types import FILTER_TYPES
-from imagesim.indexes import validation
 from imagesim.indexes.elasticsearch.mapping import CANDIDATE, CANDIDATE_TEXTS, STEMS, WORDS
 from imagesim.indexes.elasticsearch.queries import pack, pack_candidate
 from imagesim.indexes.elasticsearch.transport import BUSY, REFUSED, Connection, encode, reason_of
-from imagesim.indexes.validation import Prepared
+from imagesim.indexes.validation import Prepared, prepare_all
 from imagesim.types import Entry, IndexMeta, Removal, WriteResult
 
 if TYPE_CHECKING:
@@ -66,24 +65,18 @@ class Writer:
 
     def write(self, operations: Sequence[Entry | Removal], *, packed: bool) -> list[WriteResult]:
         """Write the operations; return one result per operation. With ``packed``, vectors are sent as base64."""
-        results = self._write(dict(enumerate(operations)), packed)
+        valid, results = prepare_all(operations, self._meta)
+        results |= self._write(valid, packed)
         if packed:
             # During an upgrade of the cluster, an older node may hold the shard and refuse vectors as base64.
-            refused = {n for n, result in results.items() if result.status == "failed" and not result.retryable}
-            results |= self._write({n: operations[n] for n in sorted(refused)}, packed=False)
+            again = {n: each for n, each in valid.items() if results[n].status == "failed" and not results[n].retryable}
+            results |= self._write(again, packed=False)
         return [results[number] for number in range(len(operations))]
 
-    def _write(self, operations: Mapping[int, Entry | Removal], packed: bool) -> dict[int, WriteResult]:
+    def _write(self, operations: Mapping[int, Prepared | Removal], packed: bool) -> dict[int, WriteResult]:
         results: dict[int, WriteResult] = {}
-        lines = []
-        for number, operation in operations.items():
-            try:
-                prepared = validation.prepare_any(operation, self._meta)
-                lines.append(line(number, prepared, self._meta, packed, self._fields))
-            except ValueError as error:
-                results[number] = WriteResult(operation.key, "failed", f"{error}.")
-        for chunk in chunks(lines):
-            results.update(self._send(chunk))
+        for chunk in chunks([line(n, each, self._meta, packed, self._fields) for n, each in operations.items()]):
+            results |= self._send(chunk)
         return results
 
     def _send(self, chunk: list[Line]) -> dict[int, WriteResult]:

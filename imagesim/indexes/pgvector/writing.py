@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from django.utils import timezone
 from pgvector import Vector
 from psycopg import sql
 
@@ -126,24 +127,10 @@ def _columns(generation: Generation) -> list[str]:
 
 
 def _row(generation: Generation, prepared: Prepared | Removal) -> list[Any]:
-    from django.utils import timezone
-
     kinds = generation.meta.filters
     if isinstance(prepared, Removal):
-        row: list[Any] = [
-            prepared.key,
-            prepared.version,
-            timezone.now(),
-            b"",
-            "",
-            "",
-            [],
-            False,
-            "[]",
-            None,
-            None,
-            None,
-        ]
+        row: list[Any] = [prepared.key, prepared.version, timezone.now()]
+        row += [b"", "", "", [], False, "[]", None, None, None]
         filters: Mapping[str, list[Any]] = {}
     else:
         entry, filters = prepared.entry, prepared.filters
