@@ -25,15 +25,16 @@ logger = logging.getLogger("imagesim.indexing.sync")
 
 UNUSED_AGE = timedelta(days=1)
 """What is younger is kept, because its item can be in the middle of a sync."""
+CHUNK = 500
 TOMBSTONE_AGE = timedelta(days=1)
 """How long the state of a deleted item is kept; longer than any write can be delayed."""
 
 
-def purge_tombstones(since: datetime, size: int) -> int:
+def purge_tombstones(since: datetime) -> int:
     """Delete the states of items that were removed long ago; return how many."""
     old = primary(ItemState).filter(outcome=Outcome.REMOVED, pending=False, synced_at__lt=since - TOMBSTONE_AGE)
     count = 0
-    while pks := list(old.values_list("pk", flat=True)[:size]):
+    while pks := list(old.values_list("pk", flat=True)[:CHUNK]):
         count += _delete_still(old, pks)
     return count
 
@@ -47,7 +48,7 @@ def _delete_still(old: QuerySet[ItemState], pks: list[int]) -> int:
         return primary(ItemState).filter(pk__in=pks, lease=token).delete()[1].get(ItemState._meta.label, 0)
 
 
-def purge_unused(fingerprints: set[str], since: datetime, dry_run: bool, report: dict[str, int], size: int) -> None:
+def purge_unused(fingerprints: set[str], since: datetime, dry_run: bool, report: dict[str, int]) -> None:
     """Delete what is stored of images that no item has, and of models and region finders that neither an index nor the
     settings use. With ``dry_run`` it is only counted.
     """
@@ -61,25 +62,25 @@ def purge_unused(fingerprints: set[str], since: datetime, dry_run: bool, report:
         logger.warning("Embeddings are not purged, because the configured models have no fingerprint: %s", error)
         return
     embeddings = Embedding.objects.filter(created_at__lt=before).defer("vector")
-    report["embeddings"] = _purge(embeddings, size, dry_run, lambda row: row.fingerprint in fingerprints)
+    report["embeddings"] = _purge(embeddings, dry_run, lambda row: row.fingerprint in fingerprints)
     regions = ImageRegions.objects.filter(created_at__lt=before).defer("regions")
-    report["regions"] = _purge(regions, size, dry_run, lambda row: row.finder == finder)
+    report["regions"] = _purge(regions, dry_run, lambda row: row.finder == finder)
     if not dry_run:
-        _purge(ImageColours.objects.filter(created_at__lt=before), size, dry_run)
+        _purge(ImageColours.objects.filter(created_at__lt=before), dry_run)
         delete(RegionVectors.objects.filter(image__created_at__lt=before).exclude(fingerprint__in=fingerprints))
 
 
-def purge_thumbnails(dry_run: bool, size: int) -> int:
+def purge_thumbnails(dry_run: bool) -> int:
     """Delete the thumbnails of pictures that no item has any more; return how many."""
-    return sum(_purge_thumbnails(storage, dry_run, size) for storage in thumbnail_files.storages())
+    return sum(_purge_thumbnails(storage, dry_run) for storage in thumbnail_files.storages())
 
 
-def _purge_thumbnails(storage: Storage, dry_run: bool, size: int) -> int:
+def _purge_thumbnails(storage: Storage, dry_run: bool) -> int:
     try:
         unused = set(thumbnail_files.stored(storage))
         if not unused:  # of most storages
             return 0
-        for page in pages(primary(ItemImage).only("name"), size):
+        for page in pages(primary(ItemImage).only("name"), CHUNK):
             names = (thumbnail_files.file_name(image.name, width) for image in page for width in WIDTHS)
             unused.difference_update(names)
         for name in () if dry_run else unused:
@@ -92,10 +93,10 @@ def _purge_thumbnails(storage: Storage, dry_run: bool, size: int) -> int:
     return len(unused)
 
 
-def _purge(old: QuerySet[Any], size: int, dry_run: bool, is_current: Callable[[Any], bool] = lambda row: True) -> int:
+def _purge(old: QuerySet[Any], dry_run: bool, is_current: Callable[[Any], bool] = lambda row: True) -> int:
     """Delete the rows, each of one image, whose image no item has, and those that are not current; return how many."""
     count = 0
-    for page in pages(old, size):
+    for page in pages(old, CHUNK):
         digests = {row.digest for row in page}
         used = set(primary(ItemImage).filter(digest__in=digests).values_list("digest", flat=True))
         unused = [row.pk for row in page if row.digest not in used or not is_current(row)]

@@ -161,9 +161,9 @@ def _reconcile(job: Job, report: dict[str, int], dry_run: bool, progress: Progre
         if progress:
             progress(job.done, job.total)
     if not dry_run:
-        report["tombstones"] = purge_tombstones(since, CHUNK)
-    purge_unused({target.meta.fingerprint for target in targets}, since, dry_run, report, CHUNK)
-    report["thumbnails"] = purge_thumbnails(dry_run, CHUNK)
+        report["tombstones"] = purge_tombstones(since)
+    purge_unused({target.meta.fingerprint for target in targets}, since, dry_run, report)
+    report["thumbnails"] = purge_thumbnails(dry_run)
 
 
 def _differences(targets: Sequence[Target], since: datetime, after: str) -> Iterator[tuple[int, list[Difference], str]]:
