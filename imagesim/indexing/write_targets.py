@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from imagesim import measured_colours
+from imagesim.database import primary
 from imagesim.embedders import BaseEmbedder, get_embedder, get_embedder_of
 from imagesim.exceptions import ConfigurationError, IndexMissing, ModelMismatch
 from imagesim.indexes import BaseIndex, get_index
 from imagesim.indexes.analysis import ANALYSIS
-from imagesim.indexing import jobs
 from imagesim.models import Job
 from imagesim.projections import Projection, get_chosen, get_projection
 from imagesim.registry import registry
@@ -76,7 +76,7 @@ def live_targets() -> list[Target]:
     if backing_index is None:
         raise IndexMissing(f"No index {index.name!r} is active yet; run `manage.py imagesim_sync`.")
     targets = [Target(index, backing_index, index.meta(backing_index))]
-    rebuild = jobs.unfinished(Job.Kind.REBUILD)
+    rebuild = primary(Job).filter(slot=Job.Kind.REBUILD).first()
     if rebuild is not None and rebuild.target not in ("", backing_index):
         beside = rebuild.target
         stands_by = rebuild.status == Job.Status.STANDBY
