@@ -66,16 +66,21 @@ def record(
     scope: Scope = Scope.ALL,
     using: str = "",
     announce: bool = True,
+    late: bool = False,
 ) -> int:
     """Record that items of one model changed, those of a queryset or with these primary keys; return how many.
 
     ``using`` is the database of the items, by default that of this app's tables. Keys are recorded by one statement per
     ``CHUNK``, in the open transaction. If the app's tables are on another database than the items, they are recorded
     again after the commit, because a worker may have synced the first record before it. With ``announce=False`` nobody
-    is told that changes wait, because this process goes on to sync them.
+    is told that changes wait, because this process goes on to sync them. With ``late`` all is recorded after the
+    commit, because the transaction has not written yet what leads to the items, as while it loads a fixture.
     """
     alias = state_alias()
     using = using or alias
+    if late:
+        after_commit(using, record, label, which, scope=scope, using=using, announce=announce)
+        return 0
     upsert: _Upsert = runtime.get((_Upsert, alias), partial(_Upsert, alias))
     if isinstance(which, models.QuerySet):
         count = _record_queryset(label, which.using(using), scope, upsert)

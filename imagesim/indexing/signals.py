@@ -17,7 +17,6 @@ from django.db import models
 from django.db.models.signals import ModelSignal, m2m_changed, post_delete, post_init, post_save, pre_delete
 
 from imagesim import paths
-from imagesim.database import after_commit
 from imagesim.indexing import outbox
 from imagesim.items import Items
 from imagesim.models import Scope
@@ -38,6 +37,7 @@ _UID = "imagesim.changes"
 """Of the receivers, one for each sender and signal."""
 _OWNERS = "_imagesim_owners"
 _FROM_FIXTURE = "_imagesim_from_fixture"
+"""Of a row that a fixture may load before the rows that it refers to, and before our own."""
 
 
 @dataclass
@@ -183,19 +183,10 @@ def _saved(
         scope = link.scope_of(update_fields, created)
         if scope is None:
             continue
-        _record(instance, link.items, link.items_of(instance, using, raw), scope, using)
+        found, late = link.items_of(instance, using, raw), _FROM_FIXTURE in instance.__dict__
+        outbox.record(link.items.label, found, scope=scope, using=using, late=late)
         if update_fields is None or link.writes_columns(update_fields):
             _remember(instance, link.columns)
-
-
-def _record(
-    instance: models.Model, items: Items[Any], which: set[Any] | models.QuerySet[Any], scope: Scope, using: str
-) -> None:
-    if _FROM_FIXTURE in instance.__dict__:
-        # A fixture may contain rows that this one refers to, and our own rows too: wait until all are loaded.
-        after_commit(using, outbox.record, items.label, which, scope=scope, using=using)
-    else:
-        outbox.record(items.label, which, scope=scope, using=using)
 
 
 def _deleted(
@@ -232,13 +223,13 @@ def _m2m_changed(
         if is_far and action == "pre_clear":
             far = {f"{through.far_lookup}__pk": instance.pk}
             outbox.record(through.items.label, every.filter(**far), scope=through.scope, using=using)
-        own = type(instance) if is_near else model
+        own, found = type(instance) if is_near else model, near
         if near and (through.lookup or not issubclass(own, concrete_model(through.near))):
             # Those that are items, where any instance of their parent can have the relation.
-            which = every.filter(**{f"{through.lookup or 'pk'}__in": near})
-            _record(instance, through.items, which, through.scope, using)
-        elif near:
-            _record(instance, through.items, near, through.scope, using)
+            found = every.filter(**{f"{through.lookup or 'pk'}__in": near})
+        if near:
+            late = _FROM_FIXTURE in instance.__dict__
+            outbox.record(through.items.label, found, scope=through.scope, using=using, late=late)
 
 
 def links(items: Items[Any]) -> list[Link]:
