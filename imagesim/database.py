@@ -8,10 +8,13 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from django.db import OperationalError, connections, models, router, transaction
 from django.db.models.functions import Collate
+
+if TYPE_CHECKING:
+    from imagesim.types import Vector
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -105,6 +108,13 @@ def insert_new(rows: Collection[models.Model]) -> None:
     """Insert rows of one model, without those that another process has stored already."""
     if rows:
         primary(type(next(iter(rows)))).bulk_create(rows, ignore_conflicts=True)
+
+
+def stored_array(column: bytes | memoryview) -> Vector:
+    """Return the vector, or the vectors one after the other, that a binary column holds as little-endian float32."""
+    import numpy as np
+
+    return np.frombuffer(bytes(column), dtype="<f4")
 
 
 def is_conflict(error: OperationalError) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from imagesim.database import atomic, retry_conflicts
+from imagesim.database import atomic, retry_conflicts, stored_array
 from imagesim.exceptions import ConfigurationError, IndexMissing
 from imagesim.models import FittedProjection
 
@@ -81,7 +81,6 @@ def get_projection(projection_id: str) -> Projection | None:
     """
     if not projection_id:
         return None
-    import numpy as np
 
     try:
         row = FittedProjection.objects.get(pk=projection_id)
@@ -90,7 +89,7 @@ def get_projection(projection_id: str) -> Projection | None:
             f"The index was made with the projection {projection_id[:12]}, which no longer exists; "
             "run `manage.py imagesim_rebuild`."
         ) from None
-    matrix = np.frombuffer(bytes(row.matrix), dtype="<f4").reshape(row.dims_in, row.dims_out)
+    matrix = stored_array(row.matrix).reshape(row.dims_in, row.dims_out)
     return Projection(row.fingerprint, row.kind, matrix, row.report)
 
 

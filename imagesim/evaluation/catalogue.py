@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import numpy as np
 
+from imagesim.database import stored_array
 from imagesim.events import judged_pairs
 from imagesim.exceptions import BadQuery, NotIndexed, format_choices
 from imagesim.items import Items
@@ -102,7 +103,7 @@ def load(items: Items[Any], fingerprint: str, *, sample: int | None = None, seed
                 pks.append(pk)
                 categories.append(frozenset(items.get_categories(item)))
                 groups.append(items.group_key_of(item))
-            vectors.append(np.frombuffer(bytes(stored[digest]), dtype="<f4"))
+            vectors.append(stored_array(stored[digest]))
             owner.append(len(pks) - 1)
             names.append(name)
     if not vectors:

@@ -13,7 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from imagesim import images
-from imagesim.database import insert_new
+from imagesim.database import insert_new, stored_array
 from imagesim.embedders import BaseEmbedder
 from imagesim.exceptions import BadImage, ConfigurationError, EmbedderError
 from imagesim.images import colours
@@ -158,8 +158,6 @@ class Vectors:
     def _load(self, pictures: Iterable[Picture]) -> None:
         """Load what is stored of pictures that were read, now or before: their vectors, and their colours where these
         are wanted."""
-        import numpy as np
-
         identified = [picture for picture in pictures if picture.last_digest]
         wanted = sorted({picture.last_digest for picture in identified if self._missing(picture.last_digest)})
         for start in range(0, len(wanted), 500):
@@ -167,7 +165,7 @@ class Vectors:
                 digest__in=wanted[start : start + 500], fingerprint__in=list(self._targets)
             ).values_list("digest", "fingerprint", "vector")
             for digest, fingerprint, vector in rows:
-                self._known[digest, fingerprint] = np.frombuffer(bytes(vector), dtype="<f4")
+                self._known[digest, fingerprint] = stored_array(vector)
         self.colours.update(stored({picture.last_digest for picture in identified if self._is_unmeasured(picture)}))
 
     def _contents(self, pictures: Iterable[Picture], readers: ThreadPoolExecutor) -> Generator[Content]:

@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING
 
 from django.db import Error as DatabaseError
 from django.utils import timezone
 
+from imagesim.database import stored_array
 from imagesim.exceptions import ImagesimError
 from imagesim.indexes import get_index
 from imagesim.indexes.statistics import IndexStatistics, Probe
@@ -22,6 +23,9 @@ from imagesim.projections import project
 from imagesim.registry import make_key
 from imagesim.runtime import runtime
 from imagesim.types import Filters, IndexMeta
+
+if TYPE_CHECKING:
+    from imagesim.types import Vector
 
 logger = logging.getLogger("imagesim.indexing")
 
@@ -123,21 +127,21 @@ def _probes(meta: IndexMeta, backing_index: str | None) -> list[Probe]:
     keys = _keys(list(found))
     probes = []
     if found:
-        vectors = project(np.stack([np.frombuffer(each, dtype="<f4") for each in found.values()]), meta.projection)
+        vectors = project(np.stack(list(found.values())), meta.projection)
         probes = [Probe(vector, keys.get(digest, "")) for digest, vector in zip(found, vectors, strict=True)]
     counted = get_index().facets(Filters(), ["category"], backing_index=backing_index)["category"]
     words = embed_words(meta, [str(name) for name, _count in counted.values][:WORDS])
     return probes + [Probe(vector, words=True) for vector in (words[0] if words else ())]
 
 
-def _stored(fingerprint: str) -> Mapping[str, Any]:
+def _stored(fingerprint: str) -> Mapping[str, Vector]:
     """Vectors by digest. A digest is a hash: those that follow a random one are a random sample."""
     rows = Embedding.objects.filter(fingerprint=fingerprint).order_by("digest").values_list("digest", "vector")
     start = secrets.token_hex(32)
-    found = {digest: bytes(vector) for digest, vector in rows.filter(digest__gte=start)[:IMAGES]}
+    found = {digest: stored_array(vector) for digest, vector in rows.filter(digest__gte=start)[:IMAGES]}
     if len(found) < IMAGES:
         before = rows.filter(digest__lt=start)[: IMAGES - len(found)]
-        found |= {digest: bytes(vector) for digest, vector in before}
+        found |= {digest: stored_array(vector) for digest, vector in before}
     return found
 
 

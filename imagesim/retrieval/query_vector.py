@@ -16,6 +16,7 @@ from django.db import connections, models, router
 from django.utils.translation import gettext as _
 
 from imagesim.conf import get_settings
+from imagesim.database import stored_array
 from imagesim.exceptions import BadQuery, NotIndexed, NotRegistered
 from imagesim.hydrate import load_items
 from imagesim.items import split_key
@@ -179,9 +180,7 @@ def stored_vectors(digests: Collection[str], meta: IndexMeta) -> dict[str, Vecto
     import numpy as np
 
     stored = Embedding.objects.filter(digest__in=digests, fingerprint=meta.fingerprint)
-    found = {
-        digest: np.frombuffer(bytes(vector), dtype="<f4") for digest, vector in stored.values_list("digest", "vector")
-    }
+    found = {digest: stored_array(vector) for digest, vector in stored.values_list("digest", "vector")}
     if not found:
         return {}
     rows = project(np.stack(list(found.values())), meta.projection)
@@ -232,7 +231,7 @@ def _item_vector(key: str, meta: IndexMeta) -> Vector:
 
     with connections[router.db_for_read(Embedding)].cursor() as cursor:
         cursor.execute(_VECTORS_OF_ITEM, [meta.fingerprint, *split_key(key)])
-        vectors = [np.frombuffer(bytes(vector), dtype="<f4") for (vector,) in cursor.fetchall()]
+        vectors = [stored_array(vector) for (vector,) in cursor.fetchall()]
     if not vectors:
         raise NotIndexed(
             _("%(item)s has no embedding yet; it needs a usable picture, and then `manage.py imagesim_sync`.")
@@ -244,14 +243,13 @@ def _item_vector(key: str, meta: IndexMeta) -> Vector:
 
 
 def _region_vector(region: StoredRegion, meta: IndexMeta) -> Vector:
-    import numpy as np
 
     rows = RegionVectors.objects.filter(image=region.row, fingerprint=meta.fingerprint)
     stored = rows.values_list("vectors", "image__regions").first()
     if stored is None:
         raise NotIndexed(_("This region has no embedding yet; it is made by the next `manage.py imagesim_rebuild`."))
     data, regions = stored
-    vector: Vector = np.frombuffer(bytes(data), dtype="<f4").reshape(len(regions), -1)[region.place]
+    vector: Vector = stored_array(data).reshape(len(regions), -1)[region.place]
     return vector
 
 

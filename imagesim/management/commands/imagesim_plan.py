@@ -12,6 +12,7 @@ from typing import Any, get_args
 from imagesim import images
 from imagesim.conf import Backend as Setting
 from imagesim.conf import get_settings
+from imagesim.database import stored_array
 from imagesim.embedders import get_embedder
 from imagesim.images import colours
 from imagesim.indexes import get_index
@@ -136,7 +137,7 @@ def _vectors(dims: int) -> Any:
     import numpy as np
 
     stored = Embedding.objects.order_by("digest").values_list("vector", flat=True)[: sample.ENTRIES]
-    found = [vector for row in stored if len(vector := np.frombuffer(bytes(row), dtype="<f4")) == dims]
+    found = [vector for row in stored if len(vector := stored_array(row)) == dims]
     drawn = np.random.default_rng(1).standard_normal((sample.ENTRIES - len(found), dims), dtype=np.float32)
     drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
     return np.concatenate([np.array(found, dtype=np.float32).reshape(-1, dims), drawn])
