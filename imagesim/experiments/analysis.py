@@ -57,6 +57,10 @@ class Look:
     time: float
     arms: Mapping[str, Arm]
 
+    def arm(self, name: str) -> Arm:
+        """Return the figures of a variant; one without visitors may have none."""
+        return self.arms.get(name, Arm())
+
 
 @dataclass(frozen=True, slots=True)
 class Point:
@@ -118,7 +122,6 @@ def analyse(looks: Sequence[Look], shares: Mapping[str, float], *, by_value: boo
     ``shares``: the planned shares of all variants. ``effect``: the relative change to be seen, for the visitors needed.
     With several variants each has its part of the error (Bonferroni).
     """
-    last = looks[-1].arms
     others = [name for name in shares if name != CONTROL]
     comparisons = {
         name: _compare(
@@ -126,7 +129,7 @@ def analyse(looks: Sequence[Look], shares: Mapping[str, float], *, by_value: boo
         )
         for name in others
     }
-    skewed = skew([_arm(last, name).visitors for name in shares], list(shares.values()))
+    skewed = skew([looks[-1].arm(name).visitors for name in shares], list(shares.values()))
     return Result(comparisons, skewed)
 
 
@@ -137,13 +140,13 @@ def _compare(
     edges = _bounds(looks, name, alpha)
     points = []
     for look, edge in zip(looks, edges, strict=True):
-        control, other = _arm(look.arms, CONTROL), _arm(look.arms, name)
+        control, other = look.arm(CONTROL), look.arm(name)
         apart = difference(mean_of(control, by_value=by_value), mean_of(other, by_value=by_value))
         enough = min(control.visitors, other.visitors) >= LEAST_VISITORS
         enough = enough and control.converted + other.converted >= LEAST_CONVERTED
         points.append(Point(apart, edge, plain, enough))
     called = next((number for number, point in enumerate(points) if point.is_beyond), None)
-    control, other = _arm(looks[-1].arms, CONTROL), _arm(looks[-1].arms, name)
+    control, other = looks[-1].arm(CONTROL), looks[-1].arm(name)
     final = edges[-1] if looks[-1].time >= 1 else _final_bound(looks, alpha)
     needed = visitors_needed(mean_of(control, by_value=by_value), effect, final, shares)
     return Comparison(points, called, probability_better(control, other, by_value=by_value), needed)
@@ -152,7 +155,7 @@ def _compare(
 def _bounds(looks: Sequence[Look], name: str, alpha: float) -> list[float]:
     """The bound at each look; none before there are visitors. A look without new visitors is taken for one with a few,
     for which the bound is a little higher."""
-    information = [_information(look.arms, name) for look in looks]
+    information = [_information(look, name) for look in looks]
     blank = sum(not each for each in information)
     most = information[-1] or 1.0
     shares = list[float]()
@@ -169,11 +172,7 @@ def _final_bound(looks: Sequence[Look], alpha: float) -> float:
     return bounds(times, times, alpha)[-1]
 
 
-def _information(arms: Mapping[str, Arm], name: str) -> float:
+def _information(look: Look, name: str) -> float:
     """Proportional to the inverse variance of the difference."""
-    control, other = _arm(arms, CONTROL).visitors, _arm(arms, name).visitors
+    control, other = look.arm(CONTROL).visitors, look.arm(name).visitors
     return control * other / (control + other) if control and other else 0.0
-
-
-def _arm(arms: Mapping[str, Arm], name: str) -> Arm:
-    return arms.get(name, Arm())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from imagesim import events
 from imagesim.experiments.analysis import CONTROL, Comparison, Look, Result, Verdict, analyse
 from imagesim.experiments.models import Experiment, Variant
 from imagesim.experiments.results import looks_of
-from imagesim.experiments.statistics import Arm, Mean, mean_of
+from imagesim.experiments.statistics import Arm, Mean, interval_of, mean_of
 from imagesim.insight.rollup import local
 from imagesim.retrieval import rerank
 
@@ -58,22 +58,23 @@ def report_of(experiment: Experiment) -> Report:
     if looks and variants:
         shares = {each.letter: float(each.share) for each in variants}
         result = analyse(looks, shares, by_value=experiment.by_value, effect=experiment.effect / 100)
-    arms = looks[-1].arms if looks else {}
-    rows = [_row(experiment, each, arms, result) for each in variants]
-    outlook = [] if result is None else list(_outlook(experiment, variants, looks[-1], result))
+    last = looks[-1] if looks else Look(0.0, {})
+    rows = [_row(experiment, each, last, result) for each in variants]
+    outlook = [] if result is None else list(_outlook(experiment, variants, last, result))
     return Report(experiment, looks, result, rows, outlook, list(_notes(experiment, variants, result)))
 
 
-def _row(experiment: Experiment, variant: Variant, arms: Mapping[str, Arm], result: Result | None) -> Row:
-    arm = arms.get(variant.letter, Arm())
-    mean = mean_of(arm, by_value=experiment.by_value)
-    low, high = (mean.low, mean.high) if experiment.by_value else (arm.rate.low, arm.rate.high)
-    figure = _figure(mean.value, experiment) if arm.visitors else "–"
-    interval = _between(_figure(low, experiment), _figure(high, experiment)) if arm.visitors else ""
+def _row(experiment: Experiment, variant: Variant, look: Look, result: Result | None) -> Row:
+    arm = look.arm(variant.letter)
+    figure, interval = "–", ""
+    if arm.visitors:
+        figure = _figure(mean_of(arm, by_value=experiment.by_value).value, experiment)
+        low, high = interval_of(arm, by_value=experiment.by_value)
+        interval = _between(_figure(low, experiment), _figure(high, experiment))
     if result is None or variant.letter == CONTROL:
         return Row(variant, arm, figure, interval)
     compared = result.comparisons[variant.letter]
-    control = mean_of(arms.get(CONTROL, Arm()), by_value=experiment.by_value)
+    control = mean_of(look.arm(CONTROL), by_value=experiment.by_value)
     return Row(
         variant,
         arm,
@@ -138,8 +139,7 @@ def _outlook(experiment: Experiment, variants: Sequence[Variant], look: Look, re
     elapsed = max(look.time * experiment.days, 0.01)
     for variant in variants[1:]:
         needed = result.comparisons[variant.letter].needed
-        names = (CONTROL, variant.letter)
-        daily = sum(look.arms.get(name, Arm()).visitors for name in names) / elapsed
+        daily = (look.arm(CONTROL).visitors + look.arm(variant.letter).visitors) / elapsed
         if math.isinf(needed) or not daily or needed / daily > MANY_DAYS:
             yield _("%(variant)s: how long it takes cannot be said yet.") % {"variant": variant.letter}
             continue
@@ -193,17 +193,17 @@ def csv_rows(experiment: Experiment) -> list[dict[str, Any]]:
     rows = []
     for number, (until, look) in enumerate(zip(untils, found.looks, strict=True)):
         for letter, name in names.items():
-            arm = look.arms.get(letter, Arm())
-            mean = mean_of(arm, by_value=experiment.by_value)
+            arm = look.arm(letter)
+            low, high = interval_of(arm, by_value=experiment.by_value)
             row = {
                 "until": local(until).isoformat(timespec="minutes"),
                 "variant": name,
                 "visitors": arm.visitors,
                 "converted": arm.converted,
                 "total": round(arm.total, 2),
-                "figure": mean.value,
-                "low": mean.low if experiment.by_value else arm.rate.low,
-                "high": mean.high if experiment.by_value else arm.rate.high,
+                "figure": mean_of(arm, by_value=experiment.by_value).value,
+                "low": low,
+                "high": high,
             }
             if found.result is not None and letter in found.result.comparisons:
                 point = found.result.comparisons[letter].points[number]

@@ -82,6 +82,12 @@ def mean_of(arm: Arm, *, by_value: bool) -> Mean:
     return Mean(arm.visitors, value, spread)
 
 
+def interval_of(arm: Arm, *, by_value: bool) -> tuple[float, float]:
+    """Return the 95 % interval of that mean: a rate has one of its own, which is right for small numbers, too."""
+    mean = mean_of(arm, by_value=True) if by_value else arm.rate
+    return mean.low, mean.high
+
+
 @dataclass(frozen=True, slots=True)
 class Difference:
     """The difference of two means, the second less the first, and its standard error."""
