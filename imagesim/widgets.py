@@ -40,9 +40,13 @@ THUMBNAIL_WIDTH = 320
 
 @dataclass(frozen=True)
 class Card:
-    """A hit with its title and URLs for a page; each URL may be empty, and is made when a template asks for it."""
+    """A hit with its title and URLs for a page; each URL may be empty, and is made when a template asks for it.
+
+    ``complete`` is called with each URL, to add the site to it.
+    """
 
     hit: Hit
+    complete: Callable[[str], str] = str
 
     @property
     def item(self) -> Any:
@@ -58,7 +62,7 @@ class Card:
 
     @cached_property
     def url(self) -> str:
-        return page_url(lambda: self.item.get_absolute_url())
+        return self.complete(page_url(lambda: self.item.get_absolute_url()))
 
     @property
     def image_url(self) -> str:
@@ -74,11 +78,11 @@ class Card:
 
     @cached_property
     def similar_url(self) -> str:
-        return page_url(lambda: registry.for_item(self.item).get_similar_url(self.item))
+        return self.complete(page_url(lambda: registry.for_item(self.item).get_similar_url(self.item)))
 
     @cached_property
     def _pictures(self) -> Pictures:
-        return Pictures(registry.for_item(self.item), self.item, self.hit.image.name)
+        return Pictures(registry.for_item(self.item), self.item, self.hit.image.name, self.complete)
 
 
 @dataclass(frozen=True)

@@ -285,7 +285,9 @@ class TestText:
 
 class TestParse:
     def parse(self, given: str | Mapping[str, Any]) -> dict[str, Any]:
-        return params.parse("search", QueryDict(given) if isinstance(given, str) else given, renamed={"text": "q"})
+        return params.parse(
+            "search", dict(QueryDict(given).lists()) if isinstance(given, str) else given, renamed={"text": "q"}
+        )
 
     @pytest.mark.parametrize(
         ("given", "wanted"),

@@ -40,7 +40,7 @@ from imagesim.exceptions import ConfigurationError, EmbedderError
 from imagesim.indexes import get_index
 from imagesim.models import Event
 from imagesim.registry import key_of, registry
-from imagesim.rest.renderers import AnswerRenderer
+from imagesim.rest.serializers import AnswerRenderer
 from imagesim.rest.uploads import VisitorThrottle, limit_uploads
 from imagesim.retrieval import concurrency, search
 from imagesim.thumbnails import Pictures, _sign

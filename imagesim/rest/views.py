@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.files.uploadedfile import UploadedFile
 from django.db import connections, transaction
-from django.http import Http404, HttpRequest, HttpResponse, QueryDict
+from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import URLPattern
 from django.utils.cache import patch_cache_control
 from django.utils.encoding import escape_uri_path
@@ -35,8 +35,8 @@ from imagesim.hydrate import load_shown
 from imagesim.registry import registry
 from imagesim.rest import errors, inputs
 from imagesim.rest import schema as described
-from imagesim.rest.renderers import AnswerRenderer
 from imagesim.rest.serializers import (
+    AnswerRenderer,
     HitsSerializer,
     ItemRegionsSerializer,
     LookRegionSerializer,
@@ -346,11 +346,9 @@ def _get_item(items: Any, pk: str) -> Any:
     return item
 
 
-def _query(request: Request) -> QueryDict:
+def _query(request: Request) -> dict[str, list[str]]:
     """The query string without the parameter that chooses the renderer, such as ``format=json``."""
-    query = request.query_params.copy()
-    query.pop(api_settings.URL_FORMAT_OVERRIDE, None)
-    return query
+    return {name: texts for name, texts in request.query_params.lists() if name != api_settings.URL_FORMAT_OVERRIDE}
 
 
 def _posted(request: Request, *, pictures: Collection[str] = ()) -> tuple[dict[str, Any], UploadedFile[bytes] | None]:
@@ -359,7 +357,7 @@ def _posted(request: Request, *, pictures: Collection[str] = ()) -> tuple[dict[s
     if not isinstance(request.data, Mapping):
         raise BadQuery(_("The body must be a form or a JSON object."))
     image = _image(request, pictures)
-    given: dict[str, Any] = dict(_query(request).lists())
+    given: dict[str, Any] = {**_query(request)}
     for name in request.data:
         if name not in request.FILES:
             values = request.data

@@ -298,8 +298,7 @@ def parse(
     names = {(renamed or {}).get(name, name): name for name in _declared(call)}
     arguments: dict[str, Any] = {}
     filters: dict[str, Any] = {}
-    for name in given:
-        values = given.getlist(name) if hasattr(given, "getlist") else given[name]
+    for name, values in given.items():
         if values is None:
             continue
         if name == "filters" and isinstance(values, Mapping):
