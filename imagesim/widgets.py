@@ -19,6 +19,7 @@ from imagesim import events
 from imagesim.circuit_breaker import log_repeated
 from imagesim.conf import get_settings
 from imagesim.exceptions import CircuitOpen, EmbedderError, NotIndexed, SearchIndexError
+from imagesim.items import SIMILAR_ID, Items
 from imagesim.middleware import degraded
 from imagesim.registry import key_of, registry
 from imagesim.retrieval import answer_cache
@@ -78,7 +79,10 @@ class Card:
 
     @cached_property
     def similar_url(self) -> str:
-        return self.complete(page_url(lambda: registry.for_item(self.item).get_similar_url(self.item)))
+        items = registry.for_item(self.item)
+        if type(items).get_similar_url is Items.get_similar_url:  # a part of the page, whose URL takes time
+            return f"{self.url}#{SIMILAR_ID}" if self.url else ""
+        return self.complete(page_url(lambda: items.get_similar_url(self.item)))
 
     @cached_property
     def _pictures(self) -> Pictures:
