@@ -29,7 +29,7 @@ from imagesim.retrieval.query_vector import to_query
 from imagesim.retrieval.relevance import Cutoff, Judge, WithRelevance, calibration_of
 from imagesim.retrieval.rerank import Question, plan_for
 from imagesim.retrieval.retriever import Retriever, open_index, retry_on_swap, unseen
-from imagesim.types import Filters, Hit, Hits, IndexMeta, Message, Query, Region
+from imagesim.types import Filters, Hits, IndexMeta, Message, Query, Region
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -251,7 +251,8 @@ def _look_region(box: Region, answer: _Answer, searched: Searched) -> LookRegion
 
 def _filled(own: Hits, wide: Hits, limit: int) -> Hits:
     """``own`` hits, filled up to ``limit`` with ``wide`` ones, which are marked."""
-    found = [*own, *(replace(hit, stage="wider") for hit in unseen(own, wide, _identity))]
+    others = unseen(own, wide, lambda hit: registry.for_item(hit.item).group_key_of(hit.item))
+    found = [*own, *(replace(hit, stage="wider") for hit in others)]
     more = own.more or len(found) > limit or wide.more
     return Hits(
         found[:limit],
@@ -261,10 +262,6 @@ def _filled(own: Hits, wide: Hits, limit: int) -> Hits:
         cut=max(own.cut, wide.cut),
         closest=[] if found else own.closest or wide.closest,
     )
-
-
-def _identity(hit: Hit) -> str:
-    return registry.for_item(hit.item).group_key_of(hit.item)
 
 
 def _voted(hits: Hits) -> str:

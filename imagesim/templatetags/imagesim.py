@@ -162,16 +162,10 @@ def image_search(
     and ``total`` how many results there are, where the page knows; ``offset`` is how many come before this page.
     ``look`` is a page with ``{% shop_the_look %}`` that photos go to; without it their results appear here.
     """
-    conf = get_settings()
-    request = context.get("request")
-    return {
-        "request": request,
-        "csrf_token": context.get("csrf_token"),
-        "action": action or (escape_uri_path(request.path) if request else ""),
+    has_page = bool(action) or hits is not None
+    return _photo_form(context, action, form_id) | {
         "has_page": bool(action),
-        "api": widgets.answers_url("image_search", "search", request, has_page=bool(action) or hits is not None),
-        "events_api": widgets.events_url(request),
-        "form_id": form_id,
+        "api": widgets.answers_url("image_search", "search", context.get("request"), has_page=has_page),
         "text": text,
         "look": look,
         "next_url": next_url,
@@ -181,10 +175,22 @@ def image_search(
         "cards": None if hits is None else widgets.cards(hits),
         "shop_messages": () if hits is None else hits.messages,
         "closest": [] if hits is None else widgets.cards(hits.closest),
+        "max_length": get_settings().MAX_TEXT_LENGTH,
+    }
+
+
+def _photo_form(context: Context, action: str, form_id: str) -> dict[str, Any]:
+    """What a form that takes a photo needs, on a page that answers it or that has its answer."""
+    request = context.get("request")
+    return {
+        "request": request,
+        "csrf_token": context.get("csrf_token"),
+        "action": action or (escape_uri_path(request.path) if request else ""),
+        "events_api": widgets.events_url(request),
+        "form_id": form_id,
         "accept": images.accept_attribute(),
         "formats": ", ".join(images.accepted_formats()),
-        "max_bytes": conf.MAX_IMAGE_BYTES,
-        "max_length": conf.MAX_TEXT_LENGTH,
+        "max_bytes": get_settings().MAX_IMAGE_BYTES,
     }
 
 
@@ -217,24 +223,15 @@ def shop_the_look(
     address that answers with the look, for want of JavaScript). ``limit`` is how many results each region has. Fields
     elsewhere on the page belong to the form by ``form="imagesim-look"``, such as filters.
     """
-    conf = get_settings()
-    request = context.get("request")
-    return {
-        "request": request,
-        "csrf_token": context.get("csrf_token"),
-        "action": action or (escape_uri_path(request.path) if request else ""),
-        "api": widgets.answers_url("shop_the_look", "look", request, has_page=bool(action) or look is not None),
+    request, has_page = context.get("request"), bool(action) or look is not None
+    return _photo_form(context, action, form_id) | {
+        "api": widgets.answers_url("shop_the_look", "look", request, has_page=has_page),
         "region_api": widgets.api_url("look_region", request, token="TOKEN"),
         "search_api": widgets.api_url("search", request),
-        "events_api": widgets.events_url(request),
         "samples": list(samples),
         "sections": None if look is None else widgets.sections(look),
         "shop_messages": () if look is None else look.messages,
         "photo": photo,
         "size": None if look is None else look.size,
         "limit": widgets.whole_number("limit", limit),
-        "form_id": form_id,
-        "accept": images.accept_attribute(),
-        "formats": ", ".join(images.accepted_formats()),
-        "max_bytes": conf.MAX_IMAGE_BYTES,
     }
