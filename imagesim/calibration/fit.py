@@ -58,6 +58,8 @@ KEPT: Mapping[Kind, float] = {"items": 0.9, "photo": 0.93}
 """Nine tenths shall be kept. Photos are less like the catalogue's pictures than the items that are asked here for
 them, so that more of these are."""
 FIRST = 10
+BINS = 10
+"""Of the predicted relevance, for :func:`reliability`."""
 FLOOR = Settings().MIN_RELEVANCE
 
 
@@ -80,7 +82,7 @@ class Sample:
         return self.departments.get(category, frozenset({category}))
 
 
-def fit(sample: Sample, *, asked: npt.NDArray[np.int64] | None = None, seed: int = 0) -> Calibration:
+def fit(sample: Sample, *, asked: npt.NDArray[np.int64] | None = None) -> Calibration:
     """Return the calibration of a catalogue; a small catalogue uses the prior on its own scores.
 
     ``asked``: the items to use as queries, instead of :data:`SAMPLE` random ones.
@@ -92,7 +94,7 @@ def fit(sample: Sample, *, asked: npt.NDArray[np.int64] | None = None, seed: int
     background, queries = dict(PRIOR_BACKGROUND), dict.fromkeys(KINDS, 0)
     if count < 3:
         return Calibration()
-    chosen = np.random.default_rng(seed).permutation(count)[:SAMPLE] if asked is None else asked
+    chosen = np.random.default_rng(0).permutation(count)[:SAMPLE] if asked is None else asked
     scores = np.asarray(sample.vectors[chosen] @ sample.vectors.T, dtype=np.float64)
     items = _background(scores, [sample.categories[i] for i in chosen], sample.categories, PRIOR_BACKGROUND["items"])
     named = [_Question(scores[row], sample.categories[i], sample.groups[i]) for row, i in enumerate(chosen)]
@@ -136,7 +138,7 @@ class Reliability(NamedTuple):
     hits: int
 
 
-def reliability(sample: Sample, *, bins: int = 10, seed: int = 0) -> list[Reliability]:
+def reliability(sample: Sample, *, seed: int = 0) -> list[Reliability]:
     """Compare predicted and actual relevance, in bins from the least relevant hits to the most.
 
     The calibration is fitted to one half of a sample of items and measured on the other: each is a query for the items
@@ -157,10 +159,10 @@ def reliability(sample: Sample, *, bins: int = 10, seed: int = 0) -> list[Reliab
         return []
     data = _weighted(known, 1.0)
     found = np.array([curve.relevance(z, vote) for z, vote in data[:, :2].tolist()])
-    number = np.minimum((found * bins).astype(int), bins - 1)
+    number = np.minimum((found * BINS).astype(int), BINS - 1)
     return [
         Reliability(float(found[each].mean()), float(data[each, 2].mean()), int(each.sum()))
-        for each in (number == bin for bin in range(bins))
+        for each in (number == bin for bin in range(BINS))
         if each.any()
     ]
 

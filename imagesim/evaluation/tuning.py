@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 IDENTITY_WEIGHTS = (0.9, 0.7, 0.5, 0.3, 0.1)
 PAIRS = 50_000
 HELD_OUT = 0.3
+K = 10
+"""The answers of a query that its nDCG is measured on."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,7 @@ class Tuned:
         }
 
 
-def tune(
-    catalogue: Catalogue, queries: Sequence[Case], *, k: int = 10, dims: int | None = None, seed: int = 0
-) -> Tuned | None:
+def tune(catalogue: Catalogue, queries: Sequence[Case], *, dims: int | None = None, seed: int = 0) -> Tuned | None:
     """Fit within-class whitening on one part of the items, choose its strength on a second, judge it on a third.
 
     Positives are the pictures of one item, and the items that each query names as relevant. With ``dims``, the map also
@@ -72,12 +72,12 @@ def tune(
     for weight in (1.0, *IDENTITY_WEIGHTS):
         matrix = within_class_whitening(differences, weight)
         matrix = matrix if axes is None else _reduce(catalogue, matrix, axes.shape[1])
-        value = float(study.run(catalogue, choosing, Variant(), k=k, matrix=matrix).values["ndcg"].mean())
+        value = float(study.run(catalogue, choosing, Variant(), k=K, matrix=matrix).values["ndcg"].mean())
         if value > best_value:
             best, best_value, chosen = matrix, value, weight
     assert best is not None
-    plain = study.run(catalogue, judging, Variant(), k=k, matrix=axes).values["ndcg"]
-    tuned = study.run(catalogue, judging, Variant(), k=k, matrix=best).values["ndcg"]
+    plain = study.run(catalogue, judging, Variant(), k=K, matrix=axes).values["ndcg"]
+    tuned = study.run(catalogue, judging, Variant(), k=K, matrix=best).values["ndcg"]
     return Tuned(best, chosen, estimate(plain), estimate(tuned), paired_difference(tuned, plain))
 
 

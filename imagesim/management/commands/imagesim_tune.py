@@ -11,7 +11,7 @@ from django.core.management.base import CommandError
 from imagesim.evaluation import catalogue, study
 from imagesim.evaluation.catalogue import SOURCES
 from imagesim.evaluation.study import Variant, principal_axes
-from imagesim.evaluation.tuning import truncation, tune
+from imagesim.evaluation.tuning import K, truncation, tune
 from imagesim.management import ImagesimCommand, at_least
 from imagesim.projections import Projection, choose
 from imagesim.registry import get_items
@@ -73,8 +73,8 @@ class Command(ImagesimCommand):
             matrix = principal_axes(loaded.vectors, dims) if kind == "pca" else truncation(loaded.dims, dims)
             wins, figures = True, {}
             if queries:
-                before = study.run(loaded, queries, Variant(), k=10).values["ndcg"]
-                after = study.run(loaded, queries, Variant(), k=10, matrix=matrix).values["ndcg"]
+                before = study.run(loaded, queries, Variant(), k=K).values["ndcg"]
+                after = study.run(loaded, queries, Variant(), k=K, matrix=matrix).values["ndcg"]
                 figures = {
                     "ndcg_before": float(before.mean()),
                     "ndcg_after": float(after.mean()),
@@ -103,7 +103,7 @@ def _text(report: dict[str, Any]) -> str:
     if "gain" in report:
         low, mean, high = report["gain"]
         lines.append(
-            f"nDCG@10 {report['ndcg_before']:.3f} before, {report['ndcg_after']:.3f} after "
+            f"nDCG@{K} {report['ndcg_before']:.3f} before, {report['ndcg_after']:.3f} after "
             f"({mean:+.3f}, 95 % interval {low:+.3f} to {high:+.3f})."
         )
     if report["chosen"]:
