@@ -104,8 +104,7 @@ def shop_the_look(
     :raises EmbedderError: if the embedder or the region finder cannot be loaded.
     :raises SearchIndexError: if the index is down, missing or of another model.
     """
-    variant = variants.current("look")
-    request = SearchRequest.create("look", arguments, variant=variant)
+    request = SearchRequest.create("look", arguments, variant=variants.current("look"))
     boxes = None if regions is None else read_regions(regions)
     tapped = None if point is None else read_point(point)
     if boxes is not None and tapped is not None:
@@ -113,10 +112,8 @@ def shop_the_look(
     picture = read_picture(photo)
     image = picture.decode()
     filters = request.index_filters()
-    index, meta = open_index(filters, variant)
-    plan = plan_for(
-        Question("look", request, meta, categories=request.category, variant=variant.key if variant else "")
-    )
+    index, meta = open_index(filters, "look")
+    plan = plan_for(Question("look", request, meta, categories=request.category))
     filters = plan.filters(filters)
     if boxes is None:
         boxes = [region for region in get_region_finder().find(image) if is_comparable(region, image.size)][

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from imagesim.registry import key_of
+from imagesim.retrieval import variants
 from imagesim.retrieval.extension import Extension
 from imagesim.types import Candidate, Filters, Message, Query
 
@@ -48,8 +49,7 @@ class Judged(NamedTuple):
 class Question:
     """The facts that a plan can depend on, which do not include the page.
 
-    ``categories`` are those of the item, or those that the request names. ``variant`` is the key of the visitor's
-    variant (:mod:`imagesim.retrieval.variants`).
+    ``categories`` are those of the item, or those that the request names.
     """
 
     where: Where
@@ -58,7 +58,11 @@ class Question:
     text: str = ""
     item: models.Model | None = None
     categories: tuple[str, ...] = ()
-    variant: str = ""
+
+    @property
+    def variant(self) -> str:
+        """The key of the visitor's variant (:mod:`imagesim.retrieval.variants`); empty if there is none."""
+        return variants.key_of(self.where)
 
     @property
     def key(self) -> str:

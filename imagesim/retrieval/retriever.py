@@ -26,7 +26,7 @@ from imagesim.runtime import runtime
 from imagesim.types import Candidate, Candidates, Facet, Filters, IndexMeta, Query
 
 if TYPE_CHECKING:
-    from imagesim.retrieval.variants import Variant
+    from imagesim.retrieval.rerank import Where
     from imagesim.types import Hit, Vector
 
 logger = logging.getLogger("imagesim.retrieval")
@@ -97,13 +97,15 @@ def reading_index(backing_index: str = "") -> GuardedIndex:
     return GuardedIndex(index, runtime.get(("breaker", index, backing_index), make), backing_index)
 
 
-def open_index(filters: Filters, variant: Variant | None = None) -> tuple[GuardedIndex, IndexMeta]:
-    """The index to search and its meta, read once per query: the active one, or that of the visitor's variant.
+def open_index(filters: Filters, where: Where | None = None) -> tuple[GuardedIndex, IndexMeta]:
+    """The index to search and its meta, read once per query: the active one, or for a kind of query that of the
+    visitor's variant.
 
     :raises FilterNotIndexed: if a filter was declared after the index was made.
     :raises VariantLost: if the index of the visitor's variant was dropped.
     :raises CircuitOpen, SearchIndexError: if the index cannot answer.
     """
+    variant = variants.current(where) if where else None
     index = reading_index(variant.backing_index if variant else "")
     meta = index.meta()
     for condition in filters.conditions:

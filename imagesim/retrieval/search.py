@@ -224,19 +224,18 @@ class Search:
         check_terms(self.terms)
         if self.request.matches_nothing:
             return Hits(next_offset=self.request.offset)
-        variant = variants.current(self._where)
-        index, meta = open_index(self.filters, variant)
-        return self._planned(meta, variant.key if variant else "").answer(index, meta)
+        index, meta = open_index(self.filters, self._where)
+        return self._planned(meta).answer(index, meta)
 
     @property
     def _where(self) -> Where:
         return "similar" if self.item is not None else "words" if self.kind == "words" else "photo"
 
-    def _planned(self, meta: IndexMeta, variant: str) -> Search:
+    def _planned(self, meta: IndexMeta) -> Search:
         """Return the search as the active reranker plans it."""
         request, terms, text = self.request, self.terms, self.request.text or ""
         categories = tuple(sorted(self.own)) or request.category
-        plan = plan_for(Question(self._where, request, meta, text, self.item, categories, variant))
+        plan = plan_for(Question(self._where, request, meta, text, self.item, categories))
         plan = replace(plan, any_category=request.same_category or bool(request.fallback))
         if text and plan.text:
             terms = [replace(term, value=plan.text) if term.value == text else term for term in terms]

@@ -13,7 +13,6 @@ from imagesim.hydrate import load
 from imagesim.indexes.analysis import Token, analyse, base_language, languages_of
 from imagesim.metrics import timed
 from imagesim.registry import registry
-from imagesim.retrieval import variants
 from imagesim.retrieval.params import SearchRequest, takes
 from imagesim.retrieval.rerank import Question, plan_for
 from imagesim.retrieval.retriever import open_index, retry_on_swap
@@ -60,11 +59,10 @@ def suggest(text: str, **arguments: Unpack[SuggestArguments]) -> list[Suggestion
     request = SearchRequest.create("suggest", {"text": text, **arguments})
     limit = request.limit
     filters = request.index_filters()
-    variant = variants.current("words")
-    index, meta = open_index(filters, variant)
+    index, meta = open_index(filters, "words")
     if request.text is None or not meta.texts:
         return []
-    plan = plan_for(Question("words", request, meta, request.text, variant=variant.key if variant else ""))
+    plan = plan_for(Question("words", request, meta, request.text))
     nothing = np.empty(0, dtype=np.float32)
     query = Query(
         nothing, plan.filters(filters), SUGGESTED_WINDOW, text=request.text, typing=True, fingerprint=meta.fingerprint
