@@ -167,7 +167,7 @@ def test_features_by_server_version(
     server = Server.of({"version": {"number": number}})
     assert server.quantisation(dims) == quantisation
     asked = CompiledQuery(Query(axis(0)), axis(0), CompiledFilters(Filters()), {}, "cosine", 100)
-    [filtering] = asked.body(server, "bbq")["query"]["bool"]["filter"]
+    [filtering] = asked.bodies(server, "bbq")[0]["query"]["bool"]["filter"]
     knn = filtering["nested"]["query"]["knn"]
     assert ("k" in knn, "rescore_vector" in knn) == (takes_k, rescores)
     storage = mapping.Storage("int8", 16, 100, 1)

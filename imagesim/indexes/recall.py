@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from imagesim.exceptions import ConfigurationError
 from imagesim.indexes.statistics import Probe, RecallReport, ScopeRecall
-from imagesim.types import Candidates, Filters, Query
+from imagesim.types import Candidates, Condition, Filters, Query
 
 logger = logging.getLogger("imagesim.indexes")
 
@@ -55,6 +55,14 @@ class Scope:
     name: str
     share: float = 1.0
     filters: Filters = Filters()
+
+    @classmethod
+    def of(cls, condition: Condition, share: float) -> Scope:
+        """Return the scope of a condition ``eq`` or ``lte`` on a filter, or on ``category``."""
+        name = f"{condition.field}{'<=' if condition.operator == 'lte' else '='}{condition.value}"
+        if condition.field == "category":
+            return cls(name, share, Filters(categories=(str(condition.value),)))
+        return cls(name, share, Filters(conditions=(condition,)))
 
 
 def check_recall(recall: object) -> float | None:

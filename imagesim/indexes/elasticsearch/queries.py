@@ -198,10 +198,6 @@ class CompiledQuery:
 
     def bodies(self, server: Server, quantisation: Quantisation) -> list[dict[str, Any]]:
         """Return the bodies of ``_search``; a vector query has only one."""
-        return [self.body(server, quantisation)]
-
-    def body(self, server: Server, quantisation: Quantisation) -> dict[str, Any]:
-        """Return the body of ``_search``."""
         query, vector = self.query, self.vector
         clauses: dict[str, Any] = filter_clauses(self.filters)
         if self.candidates:
@@ -231,7 +227,7 @@ class CompiledQuery:
                 body["min_score"] = lowest
             must = [_nested(images, COSINE, vector, {"size": 1, **NAMED} if self.which_image else None)]
         body["query"] = {"bool": {**clauses, "must": [{"nested": clause} for clause in must]}}
-        return body
+        return [body]
 
     def _knn(self, clauses: dict[str, Any], server: Server, quantisation: Quantisation) -> dict[str, Any]:
         knn: dict[str, Any] = {"field": VECTOR, "query_vector": self.vector, "num_candidates": self.candidates}

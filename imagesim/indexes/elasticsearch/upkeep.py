@@ -71,7 +71,7 @@ def asking(connection: Connection, server: mapping.Server, backing_index: str) -
             )
             for query in queries
         ]
-        bodies = [each.body(server, quantisation) for each in compiled]
+        bodies = [each.bodies(server, quantisation)[0] for each in compiled]
         answers = connection.search(backing_index, bodies, slow=True, max_concurrent_searches="1")
         return [each.parse(answer) for each, answer in zip(compiled, answers, strict=True)]
 
@@ -129,21 +129,15 @@ def _conditions(shares: Mapping[str, Any], kinds: Mapping[str, FilterKind]) -> l
         if path == "in_stock":
             found.append(Scope("in_stock", float(counted["share"]), Filters(in_stock=True)))
         elif path == "categories":
-            found += [Scope(f"category={v}", float(s), Filters(categories=(v,))) for v, s in counted["values"].items()]
+            found += [Scope.of(Condition("category", "eq", v), float(s)) for v, s in counted["values"].items()]
         elif name not in kinds:
             continue
         elif "quantiles" in counted:
             for percent in (10, 25, 50):
                 edge = FILTER_TYPES[kinds[name]].restore(counted["quantiles"][PERCENTS.index(percent)])
-                condition = Condition(name, "lte", edge)
-                scope = Scope(f"{name}<={edge}", float(counted["share"]) * percent / 100, _where(condition))
-                found.append(scope)
+                found.append(Scope.of(Condition(name, "lte", edge), float(counted["share"]) * percent / 100))
         else:
             for value, share in counted["values"].items():
                 condition = Condition(name, "eq", value == "1" if kinds[name] == "boolean" else value)
-                found.append(Scope(f"{name}={value}", float(share), _where(condition)))
+                found.append(Scope(f"{name}={value}", float(share), Filters(conditions=(condition,))))
     return found
-
-
-def _where(condition: Condition) -> Filters:
-    return Filters(conditions=(condition,))

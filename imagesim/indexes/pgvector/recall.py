@@ -99,7 +99,7 @@ def _asking(database: Database, generation: Generation, effort: Effort) -> Ask:
 def _conditions(cursor: CursorWrapper, generation: Generation) -> Iterator[Scope]:
     """Yield conditions on single values, with the shares that PostgreSQL's planner counted."""
     for value, share in _elements(cursor, generation, "categories"):
-        yield Scope(f"category={value}", share, Filters(categories=(value,)))
+        yield Scope.of(Condition("category", "eq", value), share)
     query = "SELECT v, f FROM pg_stats, unnest(most_common_vals::text::boolean[], most_common_freqs) AS u(v, f) WHERE "
     for in_stock, share in _statistics(cursor, generation, query, "in_stock"):
         if in_stock:
@@ -111,7 +111,7 @@ def _conditions(cursor: CursorWrapper, generation: Generation) -> Iterator[Scope
         else:
             for value, share in _elements(cursor, generation, f"filter{number}"):
                 of = value in ("t", "true") if kind == "boolean" else value
-                yield Scope(f"{name}={of}", share, _where(Condition(name, "eq", of)))
+                yield Scope.of(Condition(name, "eq", of), share)
 
 
 def _ranges(cursor: CursorWrapper, generation: Generation, name: str, column: str) -> Iterator[Scope]:
@@ -123,8 +123,7 @@ def _ranges(cursor: CursorWrapper, generation: Generation, name: str, column: st
     [[edges, share]] = rows(cursor, query)
     for part, edge in zip(PARTS, edges or (), strict=False):
         if edge is not None:
-            value = restore(edge)
-            yield Scope(f"{name}<={value}", part * share, _where(Condition(name, "lte", value)))
+            yield Scope.of(Condition(name, "lte", restore(edge)), part * share)
 
 
 def _elements(cursor: CursorWrapper, generation: Generation, column: str) -> Sequence[tuple[str, float]]:
@@ -145,7 +144,3 @@ def _statistics(cursor: CursorWrapper, generation: Generation, query: str, colum
     )
     cursor.execute(query + of, [table, column])
     return list(cursor.fetchall())
-
-
-def _where(condition: Condition) -> Filters:
-    return Filters(conditions=(condition,))
