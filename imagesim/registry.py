@@ -98,12 +98,8 @@ class Registry:
         return [(items, pks[items.label]) for items in self if items.label in pks]
 
     def _find(self, model: type) -> Items[Any] | None:
-        for ancestor in model.__mro__:
-            if issubclass(ancestor, models.Model) and hasattr(ancestor, "_meta"):
-                items = self._items.get(concrete_model(ancestor))
-                if items is not None:
-                    return items
-        return None
+        # A proxy is no key, but its concrete model is among its bases.
+        return next((self._items[each] for each in model.__mro__ if each in self._items), None)
 
     def _labels(self) -> str:
         return f"the registered ones are {format_choices(items.label for items in self)}" if self._items else "none is"
