@@ -18,7 +18,6 @@ from imagesim import paths
 from imagesim.declarations import require_types
 from imagesim.exceptions import ConfigurationError, NotIndexed, format_choices
 from imagesim.filter_types import FILTER_TYPES, kind_of_field
-from imagesim.markup import plain_text
 from imagesim.types import FilterKind, FilterValue, Scalar, TextSpec
 
 M = TypeVar("M", bound=models.Model)
@@ -171,7 +170,7 @@ class Items(Generic[M]):
 
     def get_texts(self, item: M) -> dict[str, tuple[str, ...]]:
         """The item's texts by path, without mark-up."""
-        found = {path: tuple(plain_text(value) for value in self._read(item, path)) for path in self.text_specs}
+        found = {path: tuple(paths.plain_text(value) for value in self._read(item, path)) for path in self.text_specs}
         return {path: values for path, given in found.items() if (values := tuple(filter(None, given)))}
 
     def is_of_category(self, path: str) -> bool:

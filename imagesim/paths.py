@@ -1,7 +1,9 @@
-"""Field paths such as ``photos__file`` or ``brand__name``: checked on a model, read from an item."""
+"""Field paths such as ``photos__file`` or ``brand__name``: checked on a model, read from an item, also as texts."""
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -11,10 +13,16 @@ from django.conf import settings
 from django.core.exceptions import FieldDoesNotExist, ObjectDoesNotExist
 from django.db import models
 from django.db.models.manager import BaseManager
+from django.utils.html import strip_tags
 
 from imagesim.exceptions import ConfigurationError, format_choices
 
 SEPARATOR = "__"
+
+MAX_TEXT = 10_000
+"""Characters of a text that are read."""
+
+_BLOCK = re.compile(r"<(?!/?(?:b|em|i|mark|s|small|span|strong|sub|sup|u|wbr)\b)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -112,6 +120,15 @@ def read(item: models.Model, path: str) -> Iterator[Any]:
         values = [found for value in values for found in _take(value, step) if found is not None]
     for value in values:
         yield from _flat(value)
+
+
+def plain_text(value: Any) -> str:
+    """Return a value as text without mark-up, at most :data:`MAX_TEXT` characters of it."""
+    text = str(value)[:MAX_TEXT]
+    if "<" in text:
+        # Spaces where a browser begins a line: "<li>red</li><li>blue</li>" are two words.
+        text = html.unescape(strip_tags(_BLOCK.sub(" <", text)))
+    return text.replace("\0", "").strip()
 
 
 def target(model: type[models.Model], path: str) -> type[models.Model] | None:
