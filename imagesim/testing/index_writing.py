@@ -229,3 +229,17 @@ class WritingContract(IndexFixtures):
         assert [key for key, _ in index.scan(backing_index=backing_index, batch_size=300)] == [
             each.key for each in many
         ]
+
+    @pytest.mark.parametrize("named", [False, True], ids=["active", "named"])
+    def test_a_scan_of_an_index_that_is_dropped_meanwhile_says_so(self, index: BaseIndex, named: bool) -> None:
+        first = index.create(META)
+        index.promote(first)
+        index.write([entry(str(number), axis(0)) for number in range(4)])
+        index.refresh()
+        found = index.scan(batch_size=2, backing_index=first if named else None)
+        assert next(found) == ("shop.product:0", 1)
+        if not named:
+            index.promote(index.create(META))
+        index.drop(first)
+        with pytest.raises(IndexMissing, match=f"{index.name}.*imagesim_rebuild"):
+            list(found)

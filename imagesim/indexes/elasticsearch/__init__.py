@@ -386,7 +386,7 @@ class ElasticsearchIndex(BaseIndex):
         return parse_facets(answer, kinds)
 
     def scan(self, *, backing_index: str | None = None, batch_size: int = 1000) -> Iterator[tuple[str, int]]:
-        return self._connection.scan(backing_index or self.name, self.name, batch_size)
+        return self._connection.scan(backing_index or self._read(refresh=True).backing_index, self.name, batch_size)
 
     def ping(self) -> None:
         with self._translated_errors():

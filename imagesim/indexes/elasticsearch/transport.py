@@ -20,6 +20,7 @@ from imagesim.exceptions import (
     IndexUnavailable,
     QueryTimeout,
     SearchIndexError,
+    index_missing,
     mask_credentials,
 )
 
@@ -154,20 +155,21 @@ class Connection:
             raise from_api(503, {"error": failed}, index, self.where)
         return answer
 
-    def scan(self, index: str, name: str, batch_size: int) -> Iterator[tuple[str, int]]:
-        """Yield (key, version) of every complete entry of ``index`` at one point in time, ordered by key.
+    def scan(self, backing_index: str, name: str, batch_size: int) -> Iterator[tuple[str, int]]:
+        """Yield (key, version) of every complete entry of a backing index at one point in time, ordered by key.
 
         Entries that lack a vector are skipped, so that they are found missing and written again: servers of 8.19 are
         reported to lose some vectors (elastic/elasticsearch#137173).
 
         :param name: the name of the index in error messages.
+        :raises IndexMissing: also if the backing index is dropped meanwhile.
         """
         with self.translated_errors(name):
-            pit = self.client.open_point_in_time(index=index, keep_alive="5m")["id"]
+            pit = self.client.open_point_in_time(index=backing_index, keep_alive="5m")["id"]
         try:
             after: dict[str, Any] = {}
             while True:
-                with self.translated_errors(name):
+                with self._noticing_drop(backing_index, name), self.translated_errors(name):
                     page = self.slow.search(
                         pit={"id": pit, "keep_alive": "5m"},
                         size=batch_size,
@@ -188,6 +190,18 @@ class Connection:
         finally:
             with self.translated_errors(name):
                 self.client.options(ignore_status=404).close_point_in_time(id=pit)
+
+    @contextmanager
+    def _noticing_drop(self, backing_index: str, name: str) -> Iterator[None]:
+        """To a search at a point in time, the shards of an index that was dropped are merely unavailable."""
+        try:
+            yield
+        except IndexUnavailable:
+            with self.translated_errors(name):
+                exists = self.client.indices.exists(index=backing_index)
+            if not exists:
+                raise index_missing(name, backing_index) from None
+            raise
 
     def translated_errors(self, name: str) -> AbstractContextManager[None]:
         """Translate errors of the client to errors of the index ``name``."""
