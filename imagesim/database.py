@@ -123,6 +123,18 @@ def is_conflict(error: OperationalError) -> bool:
     return number in _CONFLICT_NUMBERS or state in _CONFLICT_STATES
 
 
+def close_lost_connections() -> None:
+    """Close connections that the server has ended, so that the next statement opens new ones.
+
+    Django does so between requests and between Celery's tasks only; a script or a service that runs on would fail until
+    it is restarted. Connections that work are left open, also those of CONN_MAX_AGE = 0: somebody may be reading rows.
+    """
+    for connection in connections.all(initialized_only=True):
+        lost = connection.connection is not None and connection.errors_occurred and not connection.in_atomic_block
+        if lost and not connection.is_usable():
+            connection.close()
+
+
 def _in_transaction() -> bool:
     return any(connection.in_atomic_block for connection in connections.all(initialized_only=True))
 

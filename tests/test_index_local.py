@@ -187,6 +187,26 @@ def test_a_scan_reports_errors_as_other_methods_do(index: LocalIndex, monkeypatc
         list(index.scan())
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_connection_that_was_lost_is_opened_again(index: LocalIndex) -> None:
+    """In a process that runs on without requests, between which Django would do so."""
+    if connection.vendor != "postgresql":
+        pytest.skip("the server has to end the connection")
+    index.write([entry("one", axis(0))])
+    other = connections.create_connection("default")
+    try:
+        for call in (lambda: keys(index, Query(axis(0))), lambda: list(index.scan()), index.ping):
+            connection.ensure_connection()
+            with other.cursor() as cursor:
+                cursor.execute("SELECT pg_terminate_backend(%s)", [connection.connection.info.backend_pid])
+            with pytest.raises(IndexUnavailable):
+                call()
+            call()
+    finally:
+        other.close()
+    assert keys(index, Query(axis(0))) == ["one"]
+
+
 def test_a_scan_of_an_index_that_is_dropped_meanwhile_does_not_end_early_in_silence(index: LocalIndex) -> None:
     index.write([entry(str(number), axis(0)) for number in range(9)])
     name = index.active()

@@ -15,7 +15,7 @@ import numpy as np
 from django.db import InterfaceError, OperationalError, transaction
 from django.utils import timezone
 
-from imagesim.database import retry_conflicts
+from imagesim.database import close_lost_connections, retry_conflicts
 from imagesim.exceptions import IndexUnavailable, migrate_hint
 from imagesim.indexes import BaseIndex, retry_missing, validation
 from imagesim.indexes.local import store
@@ -40,10 +40,11 @@ SLICE_SECONDS = 0.1
 
 @contextmanager
 def _translated_errors() -> Iterator[None]:
-    """Convert errors of the database connection to IndexUnavailable."""
+    """Convert errors of the database connection to IndexUnavailable. The next call opens a lost connection again."""
     try:
         yield
     except (OperationalError, InterfaceError) as error:
+        close_lost_connections()
         raise IndexUnavailable(
             f"The local index cannot reach its database: {error} {migrate_hint(error)}".rstrip()
         ) from error
