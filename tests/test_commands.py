@@ -126,6 +126,19 @@ class TestSync:
         assert "Synced 2" in (text := call("imagesim_sync"))
         assert "1 failed" in text
 
+    def test_an_item_that_shares_its_picture_counts_once(self, settings):
+        settings.IMAGESIM = {**settings.IMAGESIM, "SYNC_BATCH_SIZE": 1}
+        first = product("shoe", picture("red"))
+        for number in range(3):
+            Photo.objects.create(product=product(f"copy-{number}"), file=first.photos.get().file.name)
+        text = call("imagesim_sync")
+        assert "Synced 4 in" in text
+        assert "4 indexed" in text
+        assert "embedded. 6 times an item was synced again: it shares pictures, or was changed meanwhile." in text
+        Product.objects.get(pk=first.pk).save()
+        facts = as_json("imagesim_sync")
+        assert (facts["done"], facts["indexed"], facts["again"]) == (1, 1, 0)
+
     def test_says_what_it_does_not_know_of(self):
         shoe = product("shoe", picture("red"))
         call("imagesim_sync")

@@ -6,10 +6,12 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 
 from django.db import Error as DatabaseError
 from django.db import models
+from django.utils import timezone
 
 from imagesim.circuit_breaker import log_repeated
 from imagesim.conf import get_settings
@@ -56,13 +58,18 @@ placeholder is: queueing them all again with each new one would take time in pro
 
 @dataclass
 class SyncReport:
-    """How many items a sync handled, by result. ``interrupted`` is the reason if it stopped early, otherwise empty."""
+    """How many items a sync handled, by result. ``interrupted`` is the reason if it stopped early, otherwise empty.
+
+    An item that is synced several times counts once, and in ``again`` for each further time with the same result: its
+    picture turned up at another item too (see :func:`_queue_former_owners`), or it was changed meanwhile.
+    """
 
     indexed: int = 0
     removed: int = 0
     skipped: int = 0
     failed: int = 0
     retried: int = 0
+    again: int = 0
     embedded: int = 0
     opened: int = 0
     seconds: float = 0.0
@@ -74,12 +81,15 @@ class SyncReport:
     def done(self) -> int:
         return self.indexed + self.removed + self.skipped + self.failed + self.retried
 
-    def add(self, results: Iterable[SyncResult], vectors: Vectors) -> None:
-        """Add those of a batch."""
+    def add(self, results: Iterable[SyncResult], vectors: Vectors, began: datetime) -> None:
+        """Add those of a batch of the sync that began then."""
         self.embedded += vectors.embedded
         self.opened += vectors.opened
         for result in results:
+            before = result.state
             name = "retried" if result.retry else result.outcome
+            if before.synced_at is not None and before.synced_at >= began and before.outcome == name:
+                name = "again"
             setattr(self, name, getattr(self, name) + 1)
 
 
@@ -97,14 +107,14 @@ def sync(
     and the changes stay queued. So does a process that registers no model, such as one of the code before the models
     were registered: it would make an index without filters, and take the items of the others for deleted.
     """
-    started = time.monotonic()
+    started, began = time.monotonic(), timezone.now()
     report = SyncReport()
     try:
         registry.require_models()
         if get_index().active() is None:
             bootstrap_index()
         leases.revive()
-        _drain(report, limit, progress, started + seconds if seconds else None)
+        _drain(report, began, limit, progress, started + seconds if seconds else None)
     except UNAVAILABLE as error:
         report.interrupted = str(error)
         extra = {"event": "sync.interrupted", "reason": str(error)}
@@ -115,7 +125,7 @@ def sync(
     if report.done:
         logger.info(
             "synced %d in %.2f s: %d indexed (%d embedded, %d images opened), %d removed, %d skipped, "
-            "%d failed, %d to retry",
+            "%d failed, %d to retry, %d again",
             report.done,
             report.seconds,
             report.indexed,
@@ -125,6 +135,7 @@ def sync(
             report.skipped,
             report.failed,
             report.retried,
+            report.again,
             extra={"event": "sync.done", **vars(report)},
         )
     return report
@@ -161,7 +172,9 @@ def bootstrap_index() -> None:
     jobs.finish(job, report={"first": True})
 
 
-def _drain(report: SyncReport, limit: int | None, progress: Progress | None, until: float | None) -> None:
+def _drain(
+    report: SyncReport, began: datetime, limit: int | None, progress: Progress | None, until: float | None
+) -> None:
     total = leases.due().count() if progress else 0
     while True:
         worked = False
@@ -177,7 +190,7 @@ def _drain(report: SyncReport, limit: int | None, progress: Progress | None, unt
                 continue
             worked = True
             try:
-                _sync_batch(lease, lease.states, report)
+                _sync_batch(lease, lease.states, report, began)
             except BaseException as error:
                 _release(lease, error)
                 raise
@@ -190,7 +203,7 @@ def _drain(report: SyncReport, limit: int | None, progress: Progress | None, unt
             return
 
 
-def _sync_batch(lease: Lease, states: Sequence[ItemState], report: SyncReport) -> None:
+def _sync_batch(lease: Lease, states: Sequence[ItemState], report: SyncReport, began: datetime) -> None:
     """Sync leased changes. If they fail unexpectedly, sync each alone, and have only those retried that fail again."""
     started = time.monotonic()
     try:
@@ -216,9 +229,9 @@ def _sync_batch(lease: Lease, states: Sequence[ItemState], report: SyncReport) -
             return
         leases.renew_versions(lease)
         for state in lease.states:
-            _sync_batch(lease, [state], report)
+            _sync_batch(lease, [state], report, began)
         return
-    report.add(results, vectors)
+    report.add(results, vectors, began)
     seconds = time.monotonic() - started
     extra = {"event": "sync.batch", "items": len(states), "seconds": seconds}
     logger.debug("batch of %d in %.3f s", len(states), seconds, extra=extra)

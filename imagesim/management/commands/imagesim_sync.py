@@ -70,7 +70,10 @@ def _text(report: SyncReport) -> str:
         parts.append(f"{report.failed} failed (the admin shows the errors)")
     if report.retried:
         parts.append(f"{report.retried} to be retried")
-    return f"Synced {report.done} in {report.seconds:.1f} s: {', '.join(parts)}; {report.embedded} images embedded."
+    text = f"Synced {report.done} in {report.seconds:.1f} s: {', '.join(parts)}; {report.embedded} images embedded."
+    if report.again:
+        text += f" {report.again} times an item was synced again: it shares pictures, or was changed meanwhile."
+    return text
 
 
 def _unrecorded() -> str:
