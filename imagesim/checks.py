@@ -267,7 +267,7 @@ def _unencrypted(setting: str, url: str) -> Warning:
 
 def check_index() -> list[CheckMessage]:
     """Whether the index in service can be reached and was made by the embedder of the settings."""
-    from imagesim.embedders import get_embedder
+    from imagesim.embedders import get_embedder, rebuild_hint
     from imagesim.indexes import get_index
 
     try:
@@ -285,8 +285,7 @@ def check_index() -> list[CheckMessage]:
         Warning(
             f"The index in service holds vectors of model {meta.fingerprint!r} with {meta.dims} dimensions; "
             f"the settings name model {fingerprint!r} with {dims}.",
-            hint="Rebuild the index: manage.py imagesim_rebuild. Until then the old model answers if IMAGESIM["
-            "'PREVIOUS_EMBEDDERS'] names it.",
+            hint=rebuild_hint(meta.fingerprint, [fingerprint]),
             id="imagesim.W012",
         )
     ]

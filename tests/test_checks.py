@@ -592,6 +592,7 @@ class TestBeforeGoingLive:
         (found,) = checks.check_index()
         assert found.id == "imagesim.W012"
         assert "'test-pixels-64' with 64 dimensions; the settings name model 'test-pixels-32' with 32." in found.msg
+        assert "PREVIOUS_EMBEDDERS" in found.hint
 
 
 class TestTheCommand:

@@ -29,6 +29,7 @@ from imagesim.indexes import get_index
 from imagesim.models import Embedding, ItemState
 from imagesim.projections import Projection
 from imagesim.retrieval import search
+from imagesim.testing.embedders import PixelEmbedder
 from imagesim.types import Entry, EntryImage, Hits, Query
 from tests import shop
 from tests.shop import picture, product
@@ -370,6 +371,15 @@ class TestModels:
         assert names(imagesim.similar_to(shelf["navy"], limit=1)) == ["blue"]
         with pytest.raises(ModelMismatch, match=r"test-pixels-64.*'test-other-32'.*PREVIOUS_EMBEDDERS"):
             imagesim.search(text="blue")
+
+    def test_weights_that_changed_are_not_looked_for_in_the_settings(self, shelf, monkeypatch):
+        """Those of the built-in model change with some upgrades, and no setting names the former ones."""
+        index = get_index()
+        index.promote(index.create(replace(index.meta(), fingerprint="imagesim-lite-0123456789abcdef")))
+        monkeypatch.setattr(PixelEmbedder, "fingerprint", "imagesim-lite-fedcba9876543210")
+        with pytest.raises(ModelMismatch, match=r"weights of 'imagesim-lite'.*imagesim_rebuild.*again") as raised:
+            imagesim.search(text="red")
+        assert "PREVIOUS_EMBEDDERS" not in str(raised.value)
 
     def test_a_model_with_another_fingerprint_is_rejected(self, shelf):
         index = get_index()

@@ -5,8 +5,9 @@ Only this package and ``regions`` import torch, and only when a model is loaded.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.core.checks import CheckMessage
@@ -180,7 +181,26 @@ def get_embedder_of(fingerprint: str) -> BaseEmbedder:
             return embedder
         known.append(embedder.fingerprint)
     raise ModelMismatch(
-        f"The index holds vectors of the model {fingerprint!r}; the settings name {format_choices(known)}. Run "
-        "`manage.py imagesim_rebuild`, and name the former embedder in IMAGESIM['PREVIOUS_EMBEDDERS'] to let it "
+        f"The index holds vectors of the model {fingerprint!r}; the settings name {format_choices(known)}. "
+        f"{rebuild_hint(fingerprint, known)}"
+    )
+
+
+def rebuild_hint(fingerprint: str, known: Iterable[str]) -> str:
+    """Return what to do if the index was made by the model ``fingerprint``, and the settings name those of ``known``."""
+    name = _name_of(fingerprint)
+    if name and name in map(_name_of, known):
+        return (
+            f"The weights of {name!r} have changed, as they do with some upgrades: run `manage.py imagesim_rebuild`, "
+            "which embeds all pictures again. Until it is done, photos and words are not answered."
+        )
+    return (
+        "Run `manage.py imagesim_rebuild`, and name the former embedder in IMAGESIM['PREVIOUS_EMBEDDERS'] to let it "
         "answer until then."
     )
+
+
+def _name_of(fingerprint: str) -> str:
+    """Return the name in a fingerprint that ends in a digest of the model's files; else nothing."""
+    found = re.fullmatch("(.+)-[0-9a-f]{16}", fingerprint)
+    return found[1] if found else ""
