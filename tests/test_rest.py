@@ -790,6 +790,14 @@ class TestForms:
         response = view(rf.post("/", b"", CONTENT_LENGTH="30000000", content_type="multipart/form-data; boundary=b"))
         assert (response.status_code, response["Content-Type"]) == (413, "text/plain; charset=utf-8")
 
+    @pytest.mark.parametrize("charset", ["hex", "rot13", "idna", "undefined"])
+    @pytest.mark.parametrize("kind", ["multipart/form-data; boundary=b", "application/x-www-form-urlencoded"])
+    def test_a_form_in_what_is_no_character_set(self, rf, kind, charset):
+        body = b'--b\r\nContent-Disposition: form-data; name="text"\r\n\r\nnavy\r\n--b--\r\n'
+        request = rf.generic("POST", "/", body, content_type=f"{kind}; charset={charset}")
+        response = limit_uploads("look")(lambda request: HttpResponse(request.POST))(request)
+        assert response.status_code == 415
+
 
 class TestNotAvailable:
     def test_without_an_index(self, api, caplog):

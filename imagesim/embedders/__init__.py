@@ -187,7 +187,7 @@ def get_embedder_of(fingerprint: str) -> BaseEmbedder:
 
 
 def rebuild_hint(fingerprint: str, known: Iterable[str]) -> str:
-    """Return what to do if the index was made by the model ``fingerprint``, and the settings name those of ``known``."""
+    """Return what to do if the model ``fingerprint`` made the index, and the settings name those of ``known``."""
     name = _name_of(fingerprint)
     if name and name in map(_name_of, known):
         return (

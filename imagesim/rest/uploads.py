@@ -17,12 +17,13 @@ from types import SimpleNamespace
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.core.files.uploadhandler import MemoryFileUploadHandler
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
-from rest_framework.exceptions import ParseError
+from rest_framework.exceptions import ParseError, UnsupportedMediaType
 from rest_framework.parsers import JSONParser
 from rest_framework.request import Request
 from rest_framework.settings import api_settings
@@ -172,6 +173,18 @@ def check_length(request: HttpRequest) -> None:
         request.upload_handlers = [InMemoryUploadHandler(request)]
 
 
+def check_charset(request: HttpRequest) -> None:
+    """Reject a codec that is no character set, such as ``hex``: neither the body nor the query string could be read.
+
+    :raises UnsupportedMediaType: if it is none by which any bytes can be read.
+    """
+    try:
+        b"\xff\xfe".decode(request.encoding or "utf-8", errors="replace")
+    except (LookupError, ValueError) as error:
+        request.encoding = settings.DEFAULT_CHARSET  # for what makes the answer
+        raise UnsupportedMediaType(request.META.get("CONTENT_TYPE", "")) from error
+
+
 @contextmanager
 def budget(*, pictures: bool) -> Iterator[None]:
     """Set the deadline of a request, and hold a photo slot if it has pictures.
@@ -205,6 +218,7 @@ def limit_uploads(scope: str, *, refused: Refusal | None = None) -> Callable[[Vi
             counted = request.method == "POST" or bool(request.META.get("QUERY_STRING"))
             try:
                 check_length(request)
+                check_charset(request)
                 for throttle in throttles if counted else ():
                     if not throttle.allow_request(request, SimpleNamespace(throttle_scope=scope)):  # type: ignore[arg-type]
                         message = _("Too many searches; try again in a moment.")
@@ -214,6 +228,9 @@ def limit_uploads(scope: str, *, refused: Refusal | None = None) -> Callable[[Vi
             except (RequestTooLarge, RequestDataTooBig):
                 request._mark_post_parse_error()  # type: ignore[attr-defined]  # so that the page which refuses it does not read the rest
                 return refuse(request, str(RequestTooLarge.default_detail), 413)
+            except UnsupportedMediaType as error:
+                request._mark_post_parse_error()  # type: ignore[attr-defined]
+                return refuse(request, str(error.detail), error.status_code)
             response: HttpResponse = protected(request, *args, **kwargs)
             return response
 
