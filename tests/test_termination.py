@@ -8,6 +8,9 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -41,39 +44,94 @@ product("shoe", picture("red"))
 """
 
 
-@pytest.mark.parametrize(
+EXPORT = """
+import os, sys, time
+from pathlib import Path
+import django; django.setup()
+from django.core.management import execute_from_command_line
+from imagesim.insight.management.commands import imagesim_ubi
+
+def records(*arguments):
+    yield {"number": 1}
+    Path(os.environ["FOLDER"], "exporting").touch()
+    time.sleep(60)
+
+imagesim_ubi.KINDS["queries"] = records
+execute_from_command_line(["manage.py", "imagesim_ubi", "queries"])
+"""
+SIGNALS = pytest.mark.parametrize(
     ("sent", "status", "message"),
     [(signal.SIGTERM, 143, "Terminated."), (signal.SIGINT, 130, "Interrupted.")],
     ids=["SIGTERM", "SIGINT"],
 )
-def test_a_sync_that_is_told_to_end_releases_its_leases(tmp_path: Path, sent: int, status: int, message: str) -> None:
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
     (tmp_path / "ending_settings.py").write_text(SETTINGS)
     (tmp_path / "ending.py").write_text(EMBEDDER)
-    environment = {
-        **os.environ,
-        "DJANGO_SETTINGS_MODULE": "ending_settings",
-        "PYTHONPATH": f"{tmp_path}:{ROOT}",
-        "FOLDER": str(tmp_path),
-    }
+    settings = {"DJANGO_SETTINGS_MODULE": "ending_settings", "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    return {**os.environ, **settings, "FOLDER": str(tmp_path)}
+
+
+@contextmanager
+def running(*command: str, environment: dict[str, str], until: Path) -> Iterator[subprocess.Popen[str]]:
+    """Run Python with arguments; the block begins when the file ``until`` exists."""
+    with subprocess.Popen(
+        [sys.executable, *command],
+        env=environment,
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # A shell without job control has what it runs in the background ignore SIGINT, and all that this starts.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    ) as process:
+        try:
+            deadline = time.monotonic() + 50
+            while not until.exists():
+                assert time.monotonic() < deadline
+                assert process.poll() is None
+                time.sleep(0.1)
+            yield process
+        finally:
+            process.kill()
+
+
+@SIGNALS
+def test_a_sync_that_is_told_to_end_releases_its_leases(
+    tmp_path: Path, environment: dict[str, str], sent: int, status: int, message: str
+) -> None:
     subprocess.run([sys.executable, "-c", FILL], env=environment, cwd=ROOT, check=True, timeout=100)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "django", "imagesim_sync"], env=environment, cwd=ROOT, text=True, stderr=subprocess.PIPE
-    )
-    try:
-        deadline = time.monotonic() + 50
-        while not (tmp_path / "embedding").exists():
-            assert time.monotonic() < deadline
-            assert process.poll() is None
-            time.sleep(0.1)
+    command = ("-m", "django", "imagesim_sync")
+    with running(*command, environment=environment, until=tmp_path / "embedding") as process:
         with sqlite3.connect(tmp_path / "db.sqlite3") as database:
             held = "SELECT count(*) FROM imagesim_itemstate WHERE lease <> ''"
             assert database.execute(held).fetchone() == (1,)
         process.send_signal(sent)
         _output, errors = process.communicate(timeout=30)
-    finally:
-        process.kill()
-        process.wait()
     assert process.returncode == status
     assert errors.splitlines()[-1] == message
     assert "Traceback" not in errors
     assert database.execute(held).fetchone() == (0,)
+
+
+@SIGNALS
+def test_an_export_that_is_told_to_end(
+    tmp_path: Path, environment: dict[str, str], sent: int, status: int, message: str
+) -> None:
+    with running("-c", EXPORT, environment=environment, until=tmp_path / "exporting") as process:
+        process.send_signal(sent)
+        output, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors, output) == (status, f"{message}\n", '{"number": 1}\n')
+
+
+def test_an_export_whose_reader_ends_first(tmp_path: Path, environment: dict[str, str]) -> None:
+    """``imagesim_ubi queries | head -1``"""
+    program = EXPORT.replace('yield {"number": 1}', 'yield from ({"number": n} for n in range(100_000))')
+    command = f"{sys.executable} -c '{program.replace(chr(39), chr(34))}' | head -1"
+    ended = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=50
+    )
+    assert (ended.stdout, ended.stderr) == ('{"number": 0}\n', "")
+    assert ended.returncode == 128 + signal.SIGPIPE

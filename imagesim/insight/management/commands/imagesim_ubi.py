@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import sys
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from itertools import chain
 from typing import Any
 
-from django.core.management.base import BaseCommand
 from django.utils import timezone
 
 from imagesim.database import pages
 from imagesim.insight.models import Purchase, Search
 from imagesim.insight.rollup import bounds, local_date, place_of
+from imagesim.management import ImagesimCommand
 from imagesim.models import Event
 
 CHUNK = 500
@@ -105,10 +108,10 @@ def day(text: str) -> date:
     return found
 
 
-class Command(BaseCommand):
+class Command(ImagesimCommand):
     help = "Print what was recorded as JSON lines in the schema User Behavior Insights (UBI) 1.3."
 
-    def add_arguments(self, parser: ArgumentParser) -> None:
+    def add_arguments(self, parser: ArgumentParser) -> None:  # no --format: it is JSON in any case
         parser.add_argument("kind", choices=tuple(KINDS), help="which of the two schemas")
         parser.add_argument("--since", type=day, help="the first day (YYYY-MM-DD; default: 30 days ago)")
         parser.add_argument("--until", type=day, help="the last day (default: today)")
@@ -119,5 +122,10 @@ class Command(BaseCommand):
     ) -> None:
         last = until or local_date(timezone.now())
         first = since or last - timedelta(days=30)
-        for record in KINDS[kind](application, bounds(first)[0], bounds(last)[1]):
-            self.stdout.write(json.dumps(record, ensure_ascii=False))
+        try:
+            for record in KINDS[kind](application, bounds(first)[0], bounds(last)[1]):
+                self.stdout.write(json.dumps(record, ensure_ascii=False))
+            self.stdout.flush()
+        except BrokenPipeError:  # its reader has ended, such as `head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more at the end
+            sys.exit(128 + signal.SIGPIPE)
