@@ -205,7 +205,8 @@ def limit_uploads(scope: str, *, refused: Refusal | None = None) -> Callable[[Vi
     A body that is too long is refused before it is read, even by the CSRF check; what passes is kept in memory. POSTs,
     and GETs with a query string, are counted in the throttle ``scope`` and must end within ``REQUEST_SECONDS``; POSTs,
     and all that counts as ``look``, take one of the slots for photos. ``refused(request, message, status)`` makes the
-    page where something is refused (413, 415, 429, 503); by default it is plain text. The view must not take a slot itself.
+    page where something is refused (413, 415, 429, 503); by default it is plain text. The view must not take a slot
+    itself.
     """
     refuse = refused or _plain
 
