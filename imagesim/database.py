@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from django.db import OperationalError, connections, models, router, transaction
+from django.db import InterfaceError, OperationalError, connections, models, router, transaction
 from django.db.models.functions import Collate
 
 if TYPE_CHECKING:
@@ -133,6 +133,16 @@ def close_lost_connections() -> None:
         lost = connection.connection is not None and connection.errors_occurred and not connection.in_atomic_block
         if lost and not connection.is_usable():
             connection.close()
+
+
+@contextmanager
+def closing_lost_connections() -> Iterator[None]:
+    """Call :func:`close_lost_connections` if the database ends the block with an error."""
+    try:
+        yield
+    except (OperationalError, InterfaceError):
+        close_lost_connections()
+        raise
 
 
 def _in_transaction() -> bool:

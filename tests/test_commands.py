@@ -13,6 +13,7 @@ import pytest
 from django.apps import apps
 from django.core.files.storage import FileSystemStorage
 from django.core.management import CommandError, call_command
+from django.db import InterfaceError, OperationalError
 
 import imagesim
 from demo_shop.shop.models import Category, Photo, Product
@@ -237,6 +238,30 @@ class TestSync:
         with pytest.raises(KeyboardInterrupt):
             call("imagesim_sync", "--watch", "--interval", "0.5")
         assert looks == [0.5, 0.5]
+
+    def test_watch_waits_for_the_database(self, monkeypatch, caplog):
+        product("shoe", picture("red"))
+        outages, looks = [OperationalError("gone"), InterfaceError("closed")], []
+
+        def sync(**options):
+            if outages:
+                raise outages.pop()
+            return imagesim.indexing.sync.sync(**options)
+
+        def sleep(seconds):
+            looks.append(seconds)
+            if len(looks) == 3:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(imagesim_sync, "sync", sync)
+        monkeypatch.setattr(imagesim_sync.time, "sleep", sleep)
+        with pytest.raises(KeyboardInterrupt):
+            call("imagesim_sync", "--watch")
+        assert "sync interrupted by the database: closed" in caplog.text
+        assert ItemState.objects.get().outcome == "indexed"
+        outages.append(OperationalError("gone"))
+        with pytest.raises(OperationalError):
+            call("imagesim_sync")
 
 
 class TestStatus:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from asgiref.sync import async_to_sync
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import connection
+from django.db import OperationalError, connection, connections
 from django.db.models import QuerySet
 from django.test.utils import CaptureQueriesContext
 
@@ -21,6 +21,7 @@ from imagesim.exceptions import (
     BadImage,
     BadQuery,
     IndexMissing,
+    IndexUnavailable,
     ModelMismatch,
     NotIndexed,
     NotRegistered,
@@ -348,6 +349,31 @@ class TestSearch:
         settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": mute}
         with pytest.raises(BadQuery, match="does not embed texts"):
             imagesim.search(text="red")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_connection_to_the_database_that_was_lost_is_opened_again():
+    """In a process that runs on without requests, between which Django would do so."""
+    if connection.vendor != "postgresql":
+        pytest.skip("the server has to end the connection")
+    navy = product("navy", picture("navy"))
+    product("blue", picture("blue"))
+    shop.index()
+    other = connections.create_connection("default")
+    try:
+        for call in (
+            lambda: imagesim.similar_to(navy, limit=1),
+            lambda: imagesim.search(text="blue", limit=1),
+            lambda: imagesim.shop_the_look(picture("blue")),
+        ):
+            connection.ensure_connection()
+            with other.cursor() as cursor:
+                cursor.execute("SELECT pg_terminate_backend(%s)", [connection.connection.info.backend_pid])
+            with pytest.raises((OperationalError, IndexUnavailable)):
+                call()
+            call()
+    finally:
+        other.close()
 
 
 class TestModels:

@@ -19,6 +19,7 @@ from django.utils.translation import gettext as _
 
 from imagesim import images
 from imagesim.circuit_breaker import Breaker, log_repeated
+from imagesim.database import closing_lost_connections
 from imagesim.exceptions import FilterNotIndexed, IndexMissing, IndexUnavailable, ModelMismatch
 from imagesim.indexes import BaseIndex, get_index
 from imagesim.retrieval import variants
@@ -127,9 +128,12 @@ def retry_on_swap(function: Callable[P, R]) -> Callable[P, R]:
 
     If a rebuild with another model was swapped in, the query is embedded anew. If the index of the visitor's variant
     was dropped, the query has no variant: the settings of a variant may be right for its own model only.
+
+    A connection to the database that was lost fails one call; the next opens another.
     """
 
     @wraps(function)
+    @closing_lost_connections()
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         again = partial(
             function, *map(_rereadable, args), **{name: _rereadable(value) for name, value in kwargs.items()}

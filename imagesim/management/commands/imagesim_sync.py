@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import CommandError
+from django.db import InterfaceError, OperationalError
 
+from imagesim.circuit_breaker import log_repeated
+from imagesim.database import close_lost_connections
+from imagesim.exceptions import migrate_hint
 from imagesim.indexing.sync import SyncReport, sync
 from imagesim.management import ImagesimCommand, ProgressBar, at_least, require_done
+
+logger = logging.getLogger("imagesim.indexing.sync")
 
 
 class Command(ImagesimCommand):
@@ -39,8 +46,7 @@ class Command(ImagesimCommand):
             return
         interrupted = ""
         while True:
-            with ProgressBar("syncing") as bar:
-                report = sync(limit=options["limit"], progress=bar)
+            report = self._sync(options["limit"], options["watch"])
             if report.done or report.interrupted != interrupted or not options["watch"]:
                 text = _text(report)
                 if self.stdout.isatty() and not options["watch"]:
@@ -52,6 +58,18 @@ class Command(ImagesimCommand):
             time.sleep(options["interval"])
         if report.interrupted:
             raise CommandError(f"The sync was interrupted; the remaining changes wait: {report.interrupted}")
+
+    def _sync(self, limit: int | None, watch: bool) -> SyncReport:
+        """Sync once. A service waits for a database that does not answer, as it does for an index."""
+        try:
+            with ProgressBar("syncing") as bar:
+                return sync(limit=limit, progress=bar)
+        except (OperationalError, InterfaceError) as error:
+            if not watch or migrate_hint(error):
+                raise
+            close_lost_connections()
+            log_repeated(logger, logging.WARNING, "database", "sync interrupted by the database: %s", error)
+            return SyncReport(interrupted=str(error))
 
     def _reconcile(self, format: str, *, dry_run: bool) -> None:
         from imagesim.indexing.reconcile import reconcile
