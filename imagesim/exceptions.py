@@ -34,6 +34,13 @@ def migrate_hint(error: Exception) -> str:
     return ""
 
 
+def with_migrate_hint(error: Exception) -> str:
+    """Return the first line of a database error, without the statement, and what :func:`migrate_hint` says."""
+    reason = str(error).strip().partition("\n")[0].rstrip(".")
+    hint = migrate_hint(error)
+    return f"{reason}. {hint}" if hint else reason
+
+
 class ImagesimError(Exception):
     """The base class. ``code`` is stable and meant for programs, the message for people."""
 

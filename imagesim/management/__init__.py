@@ -17,7 +17,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import DatabaseError
 
-from imagesim.exceptions import ImagesimError, migrate_hint
+from imagesim.exceptions import ImagesimError, migrate_hint, with_migrate_hint
 
 if TYPE_CHECKING:
     from imagesim.models import Job
@@ -68,9 +68,9 @@ class ImagesimCommand(BaseCommand):
         except ImagesimError as error:
             raise CommandError(str(error)) from error
         except DatabaseError as error:
-            if not (hint := migrate_hint(error)):
+            if not migrate_hint(error):
                 raise
-            raise CommandError(f"{error} {hint}") from error
+            raise CommandError(with_migrate_hint(error)) from error
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(

@@ -16,7 +16,7 @@ from django.db import InterfaceError, OperationalError, transaction
 from django.utils import timezone
 
 from imagesim.database import close_lost_connections, retry_conflicts
-from imagesim.exceptions import IndexUnavailable, migrate_hint
+from imagesim.exceptions import IndexUnavailable, with_migrate_hint
 from imagesim.indexes import BaseIndex, retry_missing, validation
 from imagesim.indexes.local import store
 from imagesim.indexes.local.knn import answer
@@ -45,9 +45,7 @@ def _translated_errors() -> Iterator[None]:
         yield
     except (OperationalError, InterfaceError) as error:
         close_lost_connections()
-        raise IndexUnavailable(
-            f"The local index cannot reach its database: {error} {migrate_hint(error)}".rstrip()
-        ) from error
+        raise IndexUnavailable(f"The local index cannot reach its database: {with_migrate_hint(error)}") from error
 
 
 class LocalIndex(BaseIndex):
