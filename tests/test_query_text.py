@@ -44,6 +44,8 @@ ROLES = Roles(
         ("gsb55" * 2000, "gsb55" * 2000),  # no code is that long
         ("a bolt M8 x 40 zinc", "a bolt M8x40 zinc"),
         ("m8 × 40", "m8x40"),
+        ("bolt M8 x 40", "bolt M8x40"),
+        ("bolts zinc M8 x 40", "bolts zinc M8x40"),
         ("m8 x 50", "m8 x 50"),
         ("x 40", "x 40"),
         ("", ""),

@@ -98,9 +98,9 @@ def _with_dimensions(words: Sequence[str], has: Callable[[str], bool]) -> list[s
     """Return words with dimensions in one piece, if the catalogue writes them so: "M8x40" of "M8 x 40"."""
     found = list(words)
     for number in range(len(words) - 2, 0, -1):
-        first, by, second = found[number - 1 : number + 2]
-        if by.lower() in ("x", "×") and has_digit(first) and has_digit(second) and has(f"{first}x{second}"):
-            found[number - 1 : number + 2] = [f"{first}x{second}"]
+        by, beside = found[number], found[number - 1 : number + 2 : 2]
+        if by.lower() in ("x", "×") and len(beside) == 2 and all(map(has_digit, beside)) and has("x".join(beside)):
+            found[number - 1 : number + 2] = ["x".join(beside)]
     return found
 
 
