@@ -42,10 +42,7 @@ ROLES = Roles(
         ("gsb18v-55", "gsb 18v 55"),
         ("gsb18v56", "gsb18v56"),
         ("gsb55" * 2000, "gsb55" * 2000),  # no code is that long
-        ("a bolt M8 x 40 zinc", "a bolt M8x40 zinc"),
-        ("m8 × 40", "m8x40"),
-        ("bolt M8 x 40", "bolt M8x40"),
-        ("bolts zinc M8 x 40", "bolts zinc M8x40"),
+        ("a bolt M8 x 40 zinc", "a bolt M8 x 40 zinc"),  # which is analysed as "M8x40" is
         ("m8 x 50", "m8 x 50"),
         ("x 40", "x 40"),
         ("", ""),

@@ -959,7 +959,7 @@ def test_a_short_word_has_one_error_at_the_most(typed: str, found: list[str]) ->
     ("text", "words"),
     [
         ("Bulb 8.5W, 1,5 l", "bulb 8.5w 1.5 l"),
-        ("2.4GHz 29x2.25", "2.4ghz 29x2 25"),
+        ("2.4GHz 29x2.25", "2.4ghz 29 2.25 29x2.25"),
         ("EU 38,39,40", "eu 38 39 40"),
         ("1.000,50", "1 000 50"),
         ("No.5 v2.0", "no 5 v2 0"),
@@ -968,6 +968,41 @@ def test_a_short_word_has_one_error_at_the_most(typed: str, found: list[str]) ->
 )
 def test_a_decimal_is_one_word(text: str, words: str) -> None:
     assert [token.word for token in analyse(text, "en")] == words.split()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Bed 90x190 cm", "bed 90 190 cm 90x190"),
+        ("bolt M8 × 40", "bolt m8 40 m8x40"),
+        ("0,5x0,7m", "0.5 0.7 m 0.5x0.7"),
+        ("90cm x 190cm", "90 190 cm 90x190"),
+        ("40*30*20 cm", "40 30 20 cm 40x30x20"),
+        ("4x4 tyres", "4 4 tyres 4x4"),
+        ("x 40, 3x, RAV4 x 4", "x 40 3x rav4 x 4"),
+    ],
+)
+def test_the_numbers_of_dimensions_are_words(text: str, words: str) -> None:
+    assert [token.word for token in analyse(text, "en")] == words.split()
+
+
+@pytest.mark.parametrize("written", ["90x190", "90 x 190 cm", "90×190", "90cm x 190cm", "90 X 190cm"])
+def test_dimensions_are_found_in_each_way_that_they_are_written(written: str) -> None:
+    """ "Bed 90" found no "90x190", and "90 x 190" none either."""
+    index = TextIndex([TextField("name", 3)])
+    for slot, name in enumerate([f"Bed {written}", "Bed 140x190", "Bed 190 x 90", "Bed oak"]):
+        index.set(slot, {"name": [name]})
+    for typed in ("bed 90x190", "bed 90 x 190", "bed 90×190 cm", "90cm x 190 bed"):
+        assert match(index, typed).best()[0] == 0
+        assert scores_of(match(index, typed))[0] > 0.9
+    assert scores_of(match(index, "bed 90"))[0] > 0.9
+
+
+def test_the_unit_of_a_number_counts_for_little() -> None:
+    index = TextIndex([TextField("name", 3)])
+    for slot, name in enumerate(["Water 1.5 l", "Water 0.5 l", "Water", "Pot"]):
+        index.set(slot, {"name": [name]})
+    assert scores_of(match(index, "water 1,5 litres"))[0] > 0.75
 
 
 def test_another_number_is_no_misspelling_of_one() -> None:

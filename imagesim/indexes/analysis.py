@@ -9,12 +9,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from imagesim.indexes import stemmers
-from imagesim.indexes.stop_words import CONJUNCTIONS, ELIDED, FEATURES, HEAD_FIRST, STOP_WORDS
+from imagesim.indexes.stop_words import CONJUNCTIONS, ELIDED, FEATURES, HEAD_FIRST, STOP_WORDS, UNITS
 
 if TYPE_CHECKING:
     from imagesim.types import IndexMeta
 
-ANALYSIS = 6
+ANALYSIS = 7
 """The version of the analysis, increased if earlier indexes have to be rebuilt to find words as well as new ones."""
 
 MAX_WORD = 64
@@ -32,6 +32,11 @@ DECIMAL = r"(?<!\d[.,])(?<!\d)\d+[.,]\d+(?![.,]?\d)"
 _WORD = re.compile(rf"{DECIMAL}[^\W\d_]*|{_LETTERS}(?:['’]{_LETTERS})?")
 # Match from the start of a word only: from each letter, the time would grow with the square of the length of a word.
 JOINED = re.compile(rf"(?<![^\W_])(?<![{_MARKS}]){_LETTERS}(?:{HYPHEN.pattern}{_LETTERS})+")
+# "90x190", "90 cm × 190 cm", "M8 x 40": the "x" is no word of its own.
+_NUMBER = r"\d+(?:[.,]\d+)?"
+_UNIT = rf"\s?(?:{'|'.join(sorted(UNITS, key=len, reverse=True))})\b"
+_BY = re.compile(rf"(?:{_UNIT})?\s?[x×*]\s?(?=\d)")
+_DIMENSIONS = re.compile(rf"(?<![^\W_])[^\W\d_]{{0,2}}{_NUMBER}(?:{_BY.pattern}{_NUMBER})+")
 _POSSESSIVE = re.compile(r"['’]s?$|['’]")
 _DOTTED_CAPITAL = "İ"  # ``str.lower`` makes two characters of it
 _SENTENCES = re.compile(r"[.!?;:…。！？]+(?:\s+|$)|[\n\r•]+")
@@ -104,13 +109,14 @@ def analyse(text: str, language: str) -> tuple[Token, ...]:
     """Return the words of ``text`` in their order.
 
     Scripts without spaces are divided into pairs of characters (``白Tシャツ``: ``白``, ``t``, ``シャ``, ``ャツ``). The
-    hyphenated words follow at the end in one piece (``t-shirt``: ``t``, ``shirt``, ``tshirt``). A decimal number is one
-    word together with a unit that follows without a space (``8,5W``: ``8.5w``). The division does not depend on the
+    hyphenated words follow at the end in one piece (``t-shirt``: ``t``, ``shirt``, ``tshirt``), and so do dimensions,
+    whichever way they are written (``90 x 190 cm``: ``90``, ``190``, ``cm``, ``90x190``). A decimal number is one word
+    together with a unit that follows without a space (``8,5W``: ``8.5w``). The division does not depend on the
     language: an elided word is a word of its own in each (``d'été``: ``d``, ``été``).
     """
     text = normalised(text, language)
     tokens: list[Token] = []
-    for match in _WORD.finditer(text):
+    for match in _WORD.finditer(_DIMENSIONS.sub(lambda match: _BY.sub(" ", match[0]) + " ", text)):
         word = match[0][:MAX_WORD]
         if not word.isalnum():
             elided, _, rest = word.replace("’", "'").partition("'")
@@ -128,6 +134,8 @@ def analyse(text: str, language: str) -> tuple[Token, ...]:
             break
     for match in JOINED.finditer(text) if HYPHEN.search(text) else ():
         tokens.append(_token(in_one_piece(match[0]), language))
+    for match in _DIMENSIONS.finditer(text):
+        tokens.append(_token(_BY.sub("x", match[0]).replace(",", ".")[:MAX_WORD], language))
     return tuple(tokens[:MAX_TOKENS])
 
 

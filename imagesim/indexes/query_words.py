@@ -58,7 +58,8 @@ FILLER = 0.02
 "New Order" comes first for "new order"."""
 
 SHADE = 0.1
-"""The factor of the weight of a shade: "light blue" finds everything blue, and what is light blue first."""
+"""The factor of the weight of a shade, and of a unit: "light blue" finds everything blue, and what is light blue first;
+"90 x 190 cm" also what is 90x190, and "1.5 litres" what has 1.5 l."""
 
 ENGLISH = "en"
 """The language of the words that an embedding model knows. Its lists contain every form of a word, so that stems are
@@ -290,9 +291,9 @@ def _query_words(text: str, languages: tuple[str, ...], foreign: frozenset[tuple
 
 
 def word_weight(word: QueryWord, entries: int, known: int, *, shade: bool, spelled: Collection[str]) -> float:
-    """Return how much a word of a query counts: less if it asks for nothing, or is the shade of a colour."""
+    """Return how much a word of a query counts: less if it asks for nothing, is the shade of a colour, or a unit."""
     slip = word.slip and not known and word.word not in spelled
-    return rarity(entries, known) * (FILLER if word.filler or slip else SHADE if shade else 1)
+    return rarity(entries, known) * (FILLER if word.filler or slip else SHADE if shade or word.unit else 1)
 
 
 def rarity(entries: int, known: int) -> float:

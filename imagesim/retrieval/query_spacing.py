@@ -64,7 +64,7 @@ def spaced(text: str, roles: Roles, languages: Sequence[str]) -> str:
         return bool(words) and all(not roles.colours.isdisjoint(word.stems.values()) for word in words)
 
     given = text.split()
-    words = _with_dimensions(given[:MAX_TERMS], has)
+    words = given[:MAX_TERMS]
     for end in range(len(words), 0, -1):
         parts = HYPHEN.split(words[end - 1])
         sequences = (words[end - count : end] for count in range(min(MOST_JOINED, end), 1, -1))
@@ -92,16 +92,6 @@ def _is_kind(joined: str, parts: Sequence[str], roles: Roles, languages: Sequenc
     if roles.kinds.keys().isdisjoint(stems):
         return False
     return not any(all(map(frozenset(name).intersection, of_parts)) for name in roles.names)
-
-
-def _with_dimensions(words: Sequence[str], has: Callable[[str], bool]) -> list[str]:
-    """Return words with dimensions in one piece, if the catalogue writes them so: "M8x40" of "M8 x 40"."""
-    found = list(words)
-    for number in range(len(words) - 2, 0, -1):
-        by, beside = found[number], found[number - 1 : number + 2 : 2]
-        if by.lower() in ("x", "×") and len(beside) == 2 and all(map(has_digit, beside)) and has("x".join(beside)):
-            found[number - 1 : number + 2] = ["x".join(beside)]
-    return found
 
 
 def units_apart(text: str, roles: Roles, languages: Sequence[str]) -> list[str]:
