@@ -91,6 +91,8 @@ def test_a_compound_of_the_catalogue_is_known() -> None:
         ("nl", "bbq", "barbecue", "barbecuen"),
         ("nl", "houten zitbank", "houten bank", "bank"),
         ("es", "mesa de estudio", "escritorio", "escritori"),
+        ("it", "pulitrice ad alta pressione", "idropulitrice", "idropulitr"),
+        ("it", "bicicletta a pedalata assistita rossa", "ebike rossa", "ebik"),
     ],
 )
 def test_each_language_has_its_words(language: str, typed: str, first: str, thing: str) -> None:

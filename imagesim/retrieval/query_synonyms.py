@@ -15,9 +15,6 @@ from imagesim.word_roles import Roles
 MAX_SYNONYMS = 2
 """The maximum number of synonyms of a query: each is one more search of texts."""
 
-LONGEST = 3
-"""The maximum number of words of a phrase."""
-
 FOLDER = Path(__file__).with_name("synonyms")
 """A file per language, with a group per line: words and phrases that shoppers use for the same thing, with commas."""
 
@@ -34,6 +31,12 @@ def _groups(language: str) -> dict[tuple[str, ...], list[list[str]]]:
     return found
 
 
+@lru_cache(maxsize=64)
+def _longest(language: str) -> int:
+    """Return the number of words of the longest phrase."""
+    return max(map(len, _groups(language)), default=0)
+
+
 @lru_cache(maxsize=4_000)
 def _stems(phrase: str, language: str) -> tuple[str, ...]:
     return tuple(token.stem for token in analyse(phrase, language))
@@ -47,7 +50,8 @@ def in_other_words(text: str, roles: Roles, languages: Sequence[str]) -> list[tu
     """
     words = text.split()
     head = _head(query_words(text, languages), roles, languages)
-    for start, end in _windows(min(len(words), MAX_TERMS)):
+    longest = max(map(_longest, languages), default=0)
+    for start, end in _windows(min(len(words), MAX_TERMS), longest):
         phrase = " ".join(words[start:end])
         if not any(_stems(phrase, language) in _groups(language) for language in languages):
             continue
@@ -65,9 +69,9 @@ def in_other_words(text: str, roles: Roles, languages: Sequence[str]) -> list[tu
     return []
 
 
-def _windows(count: int) -> Iterator[tuple[int, int]]:
-    """Yield where phrases of ``count`` words may start and end, the longest first."""
-    for length in range(min(LONGEST, count), 0, -1):
+def _windows(count: int, longest: int) -> Iterator[tuple[int, int]]:
+    """Yield where phrases of up to ``longest`` of ``count`` words may start and end, the longest first."""
+    for length in range(min(longest, count), 0, -1):
         yield from ((start, start + length) for start in range(count - length + 1))
 
 
