@@ -28,6 +28,10 @@ from typing import Any, NamedTuple
 DEPARTMENT = 3
 """The minimum number of categories whose common name is that of a department."""
 
+MENTION = 0.5
+"""The weight of a field below which its text only mentions words: that of a description, not that of a brand. It is
+relative to the weight of the name."""
+
 SHORTEST = 4
 """The minimum number of letters of a misspelled word, and of the last part of a compound that calls something: shorter
 ones are near to too many."""

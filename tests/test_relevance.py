@@ -732,12 +732,31 @@ class TestSuggestions:
     def test_a_name_in_another_language_than_the_page_s_is_not_suggested(self, shop):
         product("Instant Camera", picture("white"), name_de="Sofortbildkamera")
         product("Soft Rug", picture("white"), name_de="Teppich")
-        product("Tulip", picture("white"), description="Red.", description_de="Fürs Sofa.")
+        product("Tulip", picture("white"), description="Red.", description_de="Fürs Sofa und Zimmer.")
         product("Sofa", picture("white"))  # without a German name
         sync()
-        for language, expected in (("en", ["Sofa", "Soft Rug"]), ("de", ["Instant Camera", "Sofa", "Tulip"])):
+        for typed, language, expected in (
+            ("sof", "en", ["Sofa", "Soft Rug"]),
+            ("sof", "de", ["Instant Camera", "Sofa"]),
+            ("zimm", "en", []),
+            ("zimm", "de", ["Tulip"]),
+        ):
             with translation.override(language):
-                assert sorted(str(each.hit.item.name) for each in imagesim.suggest("sof")) == expected
+                assert sorted(str(each.hit.item.name) for each in imagesim.suggest(typed)) == expected
+
+    def test_what_only_mentions_the_words_is_suggested_if_nothing_is_called_so(self, shop):
+        """ "Head phones" suggested a tripod whose description says that its head holds phones."""
+        product("Wireless Headphones", picture("white"))
+        product("Tripod", picture("white"), description="Its head turns. For cameras and phones.")
+        product("Cable", picture("white"), brand="Phonetic")
+        sync()
+
+        def suggested(typed: str) -> set[str]:
+            return {str(each.hit.item.name) for each in imagesim.suggest(typed)}
+
+        assert suggested("head phones") == {"Wireless Headphones"}
+        assert suggested("phon") == {"Cable"}  # a brand
+        assert suggested("cam") == {"Tripod"}
 
     def test_rest_api(self, shop, client):
         answer = client.get("/api/visual/suggest/", {"q": "sneak"})

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from imagesim.indexes.stop_words import UNITS
-from imagesim.word_roles import Roles, is_size
+from imagesim.word_roles import MENTION, Roles, is_size
 
 COVERAGE = 0.6
 """The minimum share of a category's entries, by the weight of the field, that contain a word which names the category.
@@ -26,9 +26,6 @@ SPREAD = 2.5
 
 FEWEST = 3
 """The minimum number of entries for that."""
-
-MENTION = 0.5
-"""The weight of a field below which its text only mentions words: that of a description, not that of a brand."""
 
 MOST_KINDS = 2_000
 MOST_MODIFIERS = 4_000

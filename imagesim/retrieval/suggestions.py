@@ -11,12 +11,14 @@ from django.utils.translation import get_language
 from imagesim import paths
 from imagesim.hydrate import load
 from imagesim.indexes.analysis import Token, analyse, base_language, languages_of
+from imagesim.indexes.text import TextIndex, text_fields
 from imagesim.metrics import timed
 from imagesim.registry import registry
 from imagesim.retrieval.params import SearchRequest, takes
 from imagesim.retrieval.rerank import Question, plan_for
 from imagesim.retrieval.retriever import open_index, retry_on_swap
-from imagesim.types import Hit, Query
+from imagesim.types import Hit, IndexMeta, Query, TextSpec
+from imagesim.word_roles import MENTION
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -69,7 +71,7 @@ def suggest(text: str, **arguments: Unpack[SuggestArguments]) -> list[Suggestion
     )
     (found,) = index.search([query])
     best = max((each.text for each in found.candidates), default=0.0)
-    hits = load([each for each in found.candidates if each.text >= BEST_SHARE * best])[0]
+    hits = _named(load([each for each in found.candidates if each.text >= BEST_SHARE * best])[0], query, meta)
     typed = {language: analyse(request.text, language)[-1:] for language in languages_of(meta)}
     begun = [(hit, list(_begun(hit, typed))) for hit in hits]
     groups = [
@@ -79,6 +81,33 @@ def suggest(text: str, **arguments: Unpack[SuggestArguments]) -> list[Suggestion
     meant = (hit for hit, texts in begun if not texts or any(each.own for each in texts))
     items = [Suggestion(str(hit.item), "item", hit) for hit in meant]
     return [*_distinct(groups)[: max(1, limit // 3)], *_distinct(items)][:limit]
+
+
+def _named(hits: Sequence[Hit], query: Query, meta: IndexMeta) -> Sequence[Hit]:
+    """The hits whose names, categories or brands match the query; all, if only the descriptions of any do. Who types
+    "head phones" looks for no tripod whose head turns phones."""
+    least = MENTION * max(spec.weight for spec in meta.texts.values())
+    fields = [field for field in text_fields(meta.texts) if field.weight >= least or _kind_of(field.name)]
+    if len(fields) == len(meta.texts):
+        return hits
+    names = TextIndex(fields)
+    for number, hit in enumerate(hits):
+        names.add(number, {path: values for path, _spec, values in _texts_of(hit)})
+    names.settle()
+    return [hits[number] for number in names.match(query).slots.tolist()] or hits
+
+
+def _texts_of(hit: Hit) -> Iterator[tuple[str, TextSpec, list[str]]]:
+    """The texts of a hit that were loaded with it, by their path."""
+    deferred = hit.item.get_deferred_fields()  # reading them would take a query for each hit
+    for path, spec in registry.for_item(hit.item).text_specs.items():
+        if path not in deferred:
+            yield path, spec, [str(each) for each in paths.read(hit.item, path)]
+
+
+def _kind_of(path: str) -> _Kind:
+    """What the text at a path names, if that is a group."""
+    return "category" if "categor" in path else "brand" if "brand" in path else ""
 
 
 class _Begun(NamedTuple):
@@ -93,12 +122,9 @@ class _Begun(NamedTuple):
 def _begun(hit: Hit, typed: Mapping[str, Sequence[Token]]) -> Iterator[_Begun]:
     """The texts of a hit with a word that begins with the last one ``typed``, by language."""
     own, texts = base_language(get_language() or ""), list[tuple[_Kind, str, str, list[str]]]()
-    deferred = hit.item.get_deferred_fields()  # reading them would take a query for each hit
-    for path, spec in registry.for_item(hit.item).text_specs.items():
-        kind: _Kind = "category" if "categor" in path else "brand" if "brand" in path else ""
-        if path not in deferred:
-            stem = path.removesuffix(f"_{paths.language_of(path)}".lower().replace("-", "_"))
-            texts.append((kind, stem, base_language(spec.language), [str(each) for each in paths.read(hit.item, path)]))
+    for path, spec, values in _texts_of(hit):
+        stem = path.removesuffix(f"_{paths.language_of(path)}".lower().replace("-", "_"))
+        texts.append((_kind_of(path), stem, base_language(spec.language), values))
     at_home = {stem for _kind, stem, language, values in texts if language == own and any(values)}
     for kind, stem, language, values in texts:
         for value in values if typed.get(language) else ():
