@@ -135,6 +135,46 @@ def test_a_compound_that_the_catalogue_lacks_is_divided(typed, divided):
     assert found.compounds == divided
 
 
+def test_the_last_part_of_a_compound_is_a_word() -> None:
+    """ "Ledertasche" was asked for as "led ertasche" in a shop with a "Schultertasche" and LED lamps, and found no
+    "Handtasche Leder"."""
+    roles = Roles({"handtasch": ("bags",)}, frozenset({"led", "leder"}), things=frozenset({"schultertasch"}))
+    assert query_text.read("Ledertasche", roles, ["de"], lambda _word: False).compounds == "leder tasche"
+
+
+KINDS = {"laufschuh": ("running",), "hausschuh": ("slippers",), "handschuh": ("gloves",), "handtas": ("bags",)}
+
+
+@pytest.mark.parametrize(
+    ("typed", "languages", "categories"),
+    [
+        ("Schuhe", ["de"], {"running", "slippers"}),
+        ("Schuhe für Herren", ["de"], {"running", "slippers"}),
+        ("Schuhe ohne Klettverschluss", ["de"], {"running", "slippers"}),
+        ("tas zonder rits", ["nl"], {"bags"}),
+        ("Laufschuh", ["de"], {"running"}),
+        ("huhe", ["de"], set()),
+        ("Schuhe", ["en"], set()),  # which writes no compounds as one word
+        ("shoe", ["en", "de"], set()),
+    ],
+)
+def test_the_last_part_of_what_kinds_are_called_names_them(
+    typed: str, languages: list[str], categories: set[str]
+) -> None:
+    """ "Tas zonder rits" (bag without a zip) showed nothing in a shop with "Handtassen", nor "schoenen voor heren" in
+    one with "hardloopschoenen", where no text has "tas" or "schoen" alone."""
+    kinds = KINDS | {"snowshoe": ("snow",)}
+    found = query_text.read(typed, Roles(kinds), languages, {"shoe"}.__contains__)
+    assert found.categories == categories
+    assert found.heads in ((), (0,))
+
+
+def test_what_only_compounds_end_with_may_be_said_of() -> None:
+    """A bag without a zip is a bag where nothing is called by "Tasche" alone, nor a category."""
+    roles = Roles(things=frozenset({"schultertasch", "umhangetasch"}))
+    assert query_text.read("Tasche ohne Reißverschluss", roles, ["de"], lambda _word: False).heads == (0,)
+
+
 @pytest.mark.parametrize(
     ("typed", "languages", "asked"),
     [

@@ -242,6 +242,10 @@ def test_languages(language: str, text: str, written: str) -> None:
         ("nl", "fietsen", "Fiets"),
         ("pl", "kubki", "Kubek"),
         ("pt", "botões", "Botão"),
+        ("sv", "gummistövlar", "Gummistövel"),
+        ("da", "cykler", "Cykel"),
+        ("no", "støvler", "Støvel"),
+        ("nl", "hangsloten", "Hangslot"),
     ],
 )
 def test_the_plural_of_a_word_is_the_same_word(language: str, typed: str, written: str) -> None:
@@ -587,12 +591,23 @@ def test_dutch_words_that_are_alike_are_others(one: str, other: str) -> None:
         ("de", "Stühle", "Gartenstuhl"),
         ("nl", "lampen", "hanglamp"),
         ("sv", "lampor", "taklampa"),
+        ("sv", "stövlar", "gummistövel"),
+        ("da", "cykel", "løbecykler"),
+        ("nb", "støvler", "gummistøvel"),
+        ("nl", "sloten", "hangslot"),
     ],
 )
 def test_a_compound_is_found_by_other_forms_of_its_end(language: str, typed: str, written: str) -> None:
     index = TextIndex([TextField("name", 1, language)])
     index.set(0, {"name": (written,)})
     assert match(index, typed).scores.tolist() == pytest.approx([0.8], abs=0.09)
+
+
+@pytest.mark.parametrize(("typed", "written"), [("shelves", "Bookshelf"), ("shelf", "Bookshelves")])
+def test_a_word_ends_with_the_other_number_of_another(typed: str, written: str) -> None:
+    index = TextIndex([TextField("name", 1, "en")])
+    index.set(0, {"name": (written,)})
+    assert match(index, typed).scores.tolist() == pytest.approx([0.465], abs=0.01)
 
 
 @pytest.mark.parametrize(

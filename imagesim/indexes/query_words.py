@@ -32,7 +32,6 @@ from imagesim.indexes.stop_words import (
     HEAD_FIRST,
     INFLECTIONS,
     NEGATIONS,
-    OTHER_THINGS,
     PICTURES,
     PREPOSITIONS,
     QUALIFIERS,
@@ -40,7 +39,14 @@ from imagesim.indexes.stop_words import (
     SIZES,
     UNITS,
 )
-from imagesim.indexes.word_forms import SHORTEST_PART, compound_endings, other_spellings, plurals, same_audience
+from imagesim.indexes.word_forms import (
+    SHORTEST_PART,
+    compound_endings,
+    is_other_thing,
+    other_spellings,
+    plurals,
+    same_audience,
+)
 from imagesim.word_roles import SHORTEST_FIRST, has_digit
 
 MAX_TERMS = 16
@@ -381,11 +387,6 @@ def parts_of(compound: str, stems: Collection[str], language: str) -> tuple[str,
         return ()
     ends = range(SHORTEST_FIRST, len(compound) - SHORTEST_PART + 1)
     return next(((compound[:end], compound[end:]) for end in ends if compound[end:] in stems), ())
-
-
-def is_other_thing(word: str, language: str) -> bool:
-    """Return whether a word contains a compound that is no kind of what its last part says."""
-    return any(each in word for each in OTHER_THINGS.get(language, "").split())
 
 
 def _continues(word: QueryWord) -> bool:

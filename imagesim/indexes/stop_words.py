@@ -290,11 +290,12 @@ OTHER_THINGS = {"de": "handschuh", "nl": "handschoen"}
 """Compounds that are no kind of what their last part says: a glove ("Handschuh") is no shoe."""
 
 PLURALS = {
-    "en": "-s s-ses f-ves fe-ves", "es": "-s -es z-ces", "fr": "-s -x", "nl": "-s -en f-ven s-zen", "pl": "ek-ki",
-    "pt": "-s ao-oes al-ais el-eis ol-ois", "sv": "a-an r-rna",
+    "da": "el-ler", "en": "-s s-ses f-ves fe-ves", "es": "-s -es z-ces", "fr": "-s -x", "nb": "el-ler er-rer",
+    "nl": "-s -en f-ven s-zen", "pl": "ek-ki", "pt": "-s ao-oes al-ais el-eis ol-ois",
+    "sv": "a-an r-rna el-lar el-ler er-rar",
 }  # fmt: skip
 """The endings of singular and plural, without accents, where stemmers may give the two different stems ("shelf",
-"shelves"; the Dutch "hemd", "hemden")."""
+"shelves"; the Dutch "hemd", "hemden"; the Swedish "stövel", "stövlar")."""
 
 PARTICIPLES = {"en": "ed"}
 """The ending of words for what was done to a thing ("hammered"), which have the stem of the word for another."""
@@ -339,5 +340,16 @@ SPELLINGS = {
 """Parts of words that have two correct spellings, such as American and British ones, so that neither is taken for a
 typing error of the other."""
 
-for _table in (STOP_WORDS, FILLERS, PICTURES, FEATURES, PREPOSITIONS, QUALIFIERS, NEGATIONS, SHADES, AUDIENCES):
+for _table in (
+    STOP_WORDS,
+    FILLERS,
+    PICTURES,
+    FEATURES,
+    PREPOSITIONS,
+    QUALIFIERS,
+    NEGATIONS,
+    SHADES,
+    AUDIENCES,
+    PLURALS,
+):
     _table["no"] = _table["nb"]  # the code for Norwegian that does not say which of its two forms

@@ -6,17 +6,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 
+from imagesim.indexes.analysis import stem_of
+from imagesim.indexes.dictionaries import has_dictionary, in_dictionary
 from imagesim.indexes.stemmers import PLURALS_ONLY, is_other_word
 from imagesim.indexes.stop_words import (
     AUDIENCES,
     INFLECTIONS,
     IRREGULAR_PLURALS,
+    OTHER_THINGS,
     PARTICIPLES,
     PLURALS,
     SPELLINGS,
     SUFFIXES,
     UNITS,
 )
+from imagesim.word_roles import SHORTEST_FIRST
 
 SHORTEST = 3
 """The minimum number of letters of a singular."""
@@ -28,6 +32,12 @@ SHORT_PART = 3
 """The number of letters of a short last part, in languages that write compounds as one word. The dictionary has to have
 the first part: that of "Armbanduhr", but not of "Komitee"."""
 
+LINKS = ("s", "n", "en", "e", "es", "er")
+"""Letters that link the first part of a compound to the last."""
+
+SHORTEST_BEFORE_SHORT = 4
+"""The minimum number of letters before a last part of three."""
+
 
 @lru_cache(maxsize=4_000)
 def plurals(word: str, language: str) -> tuple[str, ...]:
@@ -36,7 +46,10 @@ def plurals(word: str, language: str) -> tuple[str, ...]:
         return (word[:-1],) if language == "en" and word.endswith("s") and word[:-1].isdecimal() else ()
     found = [word[:-1]] if word.endswith("s") and word[:-1] in UNITS else []  # "kgs" and "mls"
     for singular, plural in _pairs(IRREGULAR_PLURALS.get(language, "")):
-        found += [other for form, other in ((singular, plural), (plural, singular)) if word == form]
+        for form, other in ((singular, plural), (plural, singular)):
+            first = word.removesuffix(form)
+            if word == form or (word.endswith(form) and language in INFLECTIONS and len(first) >= SHORTEST_FIRST):
+                found.append(first + other)
     for singular, plural in _pairs(PLURALS.get(language, "")):
         for ending, other in ((singular, plural), (plural, singular)):
             form = word[: len(word) - len(ending)] + other
@@ -84,6 +97,8 @@ def compound_endings(word: str, stems: Mapping[str, str]) -> dict[str, set[str]]
         for inflection in INFLECTIONS.get(language, "").split():
             if not is_other_word(stem + inflection, stem, language):
                 found.setdefault(stem + inflection, set()).add(language)
+        for form in plurals(word, language):
+            found.setdefault(form, set()).add(language)
     found |= {each: set() for each in (word, *stems.values())}
     endings = {each: languages for each, languages in found.items() if len(each) >= SHORTEST_PART}
     for each in (part for part in found if len(part) == SHORT_PART):
@@ -91,6 +106,41 @@ def compound_endings(word: str, stems: Mapping[str, str]) -> dict[str, set[str]]
         if languages := compounding & (found[each] or compounding):
             endings[each] = languages
     return endings
+
+
+def may_be_compound(word: str, ending: str, language: str) -> bool:
+    """Return whether a word may be a kind of what its ``ending`` says. A short one needs a first part that the
+    dictionary has."""
+    first = word.removesuffix(ending)
+    if not SHORTEST_FIRST <= len(first) < len(word) or not _is_part(ending, word, language):
+        return False
+    return len(ending) >= SHORTEST_PART or _may_begin(first, language)
+
+
+def _is_part(ending: str, word: str, language: str) -> bool:
+    """Return whether ``word`` may be a kind of what ``ending`` says.
+
+    In languages that do not write compounds as one word, the ending may be that of a form: the stem of "drinking" is
+    "drink", so that it does not end with "king", nor "adjustable" with "table".
+    """
+    if language in INFLECTIONS:
+        return is_other_thing(ending, language) or not is_other_thing(word, language)
+    return len(stem_of(word, language)) > len(word) - len(ending) + 1
+
+
+def _may_begin(first: str, language: str) -> bool:
+    """Return whether a compound may begin so if its last part is short: with a word of the language's dictionary, if
+    there is one, also without the letters that link it to the last part: "sonnen" or "sonne"."""
+    if len(first) < SHORTEST_BEFORE_SHORT:
+        return False
+    forms = (first, *(first.removesuffix(each) for each in LINKS if first.endswith(each)))
+    known = (len(form) >= SHORTEST_FIRST and in_dictionary(form, language) for form in forms)
+    return not has_dictionary(language) or any(known)
+
+
+def is_other_thing(word: str, language: str) -> bool:
+    """Return whether a word contains a compound that is no kind of what its last part says."""
+    return any(each in word for each in OTHER_THINGS.get(language, "").split())
 
 
 @lru_cache(maxsize=64)

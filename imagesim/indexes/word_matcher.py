@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 
-from imagesim.indexes.analysis import Token, stem_of, stop_words
-from imagesim.indexes.dictionaries import has_dictionary, in_dictionary
-from imagesim.indexes.query_words import QueryWord, is_other_thing
+from imagesim.indexes.analysis import Token, stop_words
+from imagesim.indexes.query_words import QueryWord
 from imagesim.indexes.stop_words import INFLECTIONS
 from imagesim.indexes.vocabulary import Vocabulary, consonants
-from imagesim.indexes.word_forms import SHORTEST_PART, is_made_so
+from imagesim.indexes.word_forms import is_made_so, may_be_compound
 from imagesim.word_roles import SHORTEST_FIRST
 
 # The quality of each kind of match, between 0 and 1, which is that of the exact word.
@@ -30,12 +29,6 @@ SPELLED = 0.5
 """The factor of a match by typing error or by prefix if the word of the query is spelled correctly: "watch" is no
 "match", and "table" no "tablet". It is low enough that the vectors decide. In a query of several words, which match as
 well, the factor of a typing error is squared: "grey shorts" are no grey sports shoes."""
-
-LINKS = ("s", "n", "en", "e", "es", "er")
-"""Letters that link the first part of a compound to the last."""
-
-SHORTEST_BEFORE_SHORT = 4
-"""The minimum number of letters before a last part of three."""
 
 MAX_REMEMBERED = 100_000
 """The number of matches of query words that are remembered together, some 10 MB. The beginning of many words has
@@ -178,34 +171,11 @@ class WordMatcher:
         qualities = (
             COMPOUND if language in INFLECTIONS else ENDING
             for ending, languages in endings.items()
-            if word.endswith(ending) and len(word) - len(ending) >= SHORTEST_FIRST
+            if word.endswith(ending)
             for language in known
-            if (not languages or language in languages)
-            and _is_part(ending, word, language)
-            and (len(ending) >= SHORTEST_PART or _may_begin(word.removesuffix(ending), language))
+            if (not languages or language in languages) and may_be_compound(word, ending, language)
         )
         return max(qualities, default=0.0)
-
-
-def _is_part(ending: str, word: str, language: str) -> bool:
-    """Return whether ``word`` may be a kind of what ``ending`` says.
-
-    In languages that do not write compounds as one word, the ending may be that of a form: the stem of "drinking" is
-    "drink", so that it does not end with "king", nor "adjustable" with "table".
-    """
-    if language in INFLECTIONS:
-        return is_other_thing(ending, language) or not is_other_thing(word, language)
-    return len(stem_of(word, language)) > len(word) - len(ending) + 1
-
-
-def _may_begin(first: str, language: str) -> bool:
-    """Return whether a compound may begin so if its last part is short: with a word of the language's dictionary, if
-    there is one, also without the letters that link it to the last part: "sonnen" or "sonne"."""
-    if len(first) < SHORTEST_BEFORE_SHORT:
-        return False
-    forms = (first, *(first.removesuffix(each) for each in LINKS if first.endswith(each)))
-    known = (len(form) >= SHORTEST_FIRST and in_dictionary(form, language) for form in forms)
-    return not has_dictionary(language) or any(known)
 
 
 def _goes_on(number: str, longer: str) -> bool:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from functools import partial
 
 from imagesim.indexes.analysis import DECIMAL, HYPHEN, fold, stop_words
 from imagesim.indexes.query_words import MAX_TERMS, QueryWord, divided_qualifier, divided_shade, query_words
+from imagesim.indexes.stop_words import INFLECTIONS
+from imagesim.indexes.word_forms import may_be_compound
 from imagesim.word_roles import SHORTEST_FIRST, Roles, has_digit
 
 _RUNS = re.compile(rf"{DECIMAL}|\d+|[^\W\d_]+")
@@ -28,6 +31,30 @@ def own_stems(word: QueryWord, roles: Roles) -> Collection[str]:
         return own
     others = frozenset(stem for stems in word.other_forms.values() for stem in stems.values())
     return others if roles.has(others) else own
+
+
+def with_kinds_of_compounds(roles: Roles, words: Sequence[QueryWord], except_for: Collection[str]) -> Roles:
+    """Return the roles, in which words that the catalogue lacks name the kinds that are called by compounds with them:
+    "Schuh" the "Laufschuhe" and the "Hausschuhe". ``except_for``: words of languages without such compounds."""
+    found: dict[str, tuple[str, ...]] = {}
+    for word in words:
+        if word.word in except_for or word.filler or word.qualifier or roles.has(own_stems(word, roles)):
+            continue
+        parts = [
+            (ending, language)
+            for ending, languages in word.endings.items()
+            for language in (languages or word.stems)
+            if language in INFLECTIONS
+        ]
+        named = {
+            category
+            for kind, categories in (roles.kinds.items() if parts else ())
+            if any(kind.endswith(ending) and may_be_compound(kind, ending, language) for ending, language in parts)
+            for category in categories
+        }
+        if named:
+            found |= dict.fromkeys(word.stems.values(), tuple(sorted(named)))
+    return replace(roles, kinds={**roles.kinds, **found}) if found else roles
 
 
 def has_all(typed: str, roles: Roles, languages: Sequence[str]) -> bool:

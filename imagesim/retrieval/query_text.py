@@ -19,7 +19,14 @@ from imagesim.indexes.query_words import (
 )
 from imagesim.indexes.stem_collisions import foreign_to
 from imagesim.indexes.stop_words import HEAD_FIRST
-from imagesim.retrieval.query_spacing import LONGEST, has_all, own_stems, spaced, units_apart
+from imagesim.retrieval.query_spacing import (
+    LONGEST,
+    has_all,
+    own_stems,
+    spaced,
+    units_apart,
+    with_kinds_of_compounds,
+)
 from imagesim.retrieval.query_synonyms import in_other_words
 from imagesim.retrieval.unlisted_colours import named_colours
 from imagesim.types import Query
@@ -156,6 +163,7 @@ def read(
     words = query_words(text, languages, foreign)
     foreign |= foreign_to(words, roles.collisions, spoken)
     english = frozenset(word.word for word in words if _is_spelled(word.word, has_word))
+    roles = with_kinds_of_compounds(roles, words, except_for=english)
     written_in = (spoken,) if spoken in languages else languages
     spelled = english.union(word.word for word in words if any(in_dictionary(word.word, each) for each in written_in))
     meant: list[Collection[str]] = []
@@ -242,11 +250,14 @@ def _is_sought(number: int, head: int, meant: Sequence[Collection[str]], roles: 
 def _complements(
     words: Sequence[QueryWord], meant: Sequence[Collection[str]], fillers: Collection[int], roles: Roles
 ) -> set[int]:
-    """Return the numbers of the words that say what the thing before is for, if the catalogue has such a thing."""
-    things = (n for n, word in enumerate(words) if not word.complement and n not in fillers)
-    if not any(roles.calls(meant[n]) for n in things):
-        return set()
-    return {n for n, word in enumerate(words) if word.complement}
+    """Return the numbers of the words that say what the thing before is for, if the catalogue has such a thing. Where
+    it only has compounds that end with the word for that, what it has of the others may as well be sought."""
+    things = [n for n, word in enumerate(words) if not word.complement and n not in fillers]
+    complements = {n for n, word in enumerate(words) if word.complement}
+    if any(roles.calls(meant[n]) for n in things):
+        return complements
+    of_compounds = any(roles.ends_compounds(words[n].endings) for n in things)
+    return {n for n in complements if of_compounds and not roles.has(meant[n])}
 
 
 def _departments(pairs: Iterable[tuple[int, int]], meant: Sequence[Collection[str]], roles: Roles) -> set[int]:
@@ -284,9 +295,11 @@ def _divided(word: str, roles: Roles, languages: Sequence[str], *, known: bool) 
     def ends_compounds(word: QueryWord) -> bool:
         return roles.ends_compounds(word.endings)
 
-    starts = range(SHORTEST - 1, len(word) - SHORTEST + 2) if len(word) <= LONGEST else ()
+    starts = list(range(SHORTEST - 1, len(word) - SHORTEST + 2) if len(word) <= LONGEST else ())
+    spelled = [start for start in starts if any(in_dictionary(word[start:], language) for language in languages)]
     for is_thing in (is_called, ends_compounds):
-        for start in starts:
+        # "Schultertasche" ends with "ertasche", too: "Ledertasche" is one of "leder".
+        for start in (spelled or starts) if is_thing is ends_compounds else starts:
             first, ending = word[:start], word[start:]
             is_end = any(map(is_thing, query_words(ending, languages)))
             if has_all(first, roles, languages):
