@@ -36,6 +36,7 @@ JOINED = re.compile(rf"(?<![^\W_])(?<![{_MARKS}]){_LETTERS}(?:{HYPHEN.pattern}{_
 _NUMBER = r"\d+(?:[.,]\d+)?"
 _UNIT = rf"\s?(?:{'|'.join(sorted(UNITS, key=len, reverse=True))})\b"
 _BY = re.compile(rf"(?:{_UNIT})?\s?[x×*]\s?(?=\d)")
+_TIMES = re.compile(r"[x×*]\s?\d")
 _DIMENSIONS = re.compile(rf"(?<![^\W_])[^\W\d_]{{0,2}}{_NUMBER}(?:{_BY.pattern}{_NUMBER})+")
 _POSSESSIVE = re.compile(r"['’]s?$|['’]")
 _DOTTED_CAPITAL = "İ"  # ``str.lower`` makes two characters of it
@@ -116,7 +117,9 @@ def analyse(text: str, language: str) -> tuple[Token, ...]:
     """
     text = normalised(text, language)
     tokens: list[Token] = []
-    for match in _WORD.finditer(_DIMENSIONS.sub(lambda match: _BY.sub(" ", match[0]) + " ", text)):
+    dimensions = _DIMENSIONS.findall(text) if _TIMES.search(text) else ()
+    plain = _DIMENSIONS.sub(lambda match: _BY.sub(" ", match[0]) + " ", text) if dimensions else text
+    for match in _WORD.finditer(plain):
         word = match[0][:MAX_WORD]
         if not word.isalnum():
             elided, _, rest = word.replace("’", "'").partition("'")
@@ -134,8 +137,8 @@ def analyse(text: str, language: str) -> tuple[Token, ...]:
             break
     for match in JOINED.finditer(text) if HYPHEN.search(text) else ():
         tokens.append(_token(in_one_piece(match[0]), language))
-    for match in _DIMENSIONS.finditer(text):
-        tokens.append(_token(_BY.sub("x", match[0]).replace(",", ".")[:MAX_WORD], language))
+    for each in dimensions:
+        tokens.append(_token(_BY.sub("x", each).replace(",", ".")[:MAX_WORD], language))
     return tuple(tokens[:MAX_TOKENS])
 
 
