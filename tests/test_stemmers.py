@@ -33,3 +33,9 @@ def test_threads_do_not_share_the_state_of_a_stemmer() -> None:
     with ThreadPoolExecutor(8) as threads:
         for found in threads.map(stems, range(8)):
             assert all(each == expected for each in found)
+
+
+@pytest.mark.parametrize(("code", "language"), [("42", "en"), ("zegelring5", "nl"), ("peyote42", "id")])
+def test_what_ends_with_a_digit_has_no_other_form(code: str, language: str) -> None:
+    """Stemmers remove letters from the middle or the start of some, and take longer for a code than for a word."""
+    assert stemmers.stem(code, language) == code

@@ -92,9 +92,10 @@ _PREPARED = {"nl": _dutch, "tr": _turkish}
 
 
 def stem(word: str, language: str) -> str:
-    """Return the stem of a word in lower case; the word itself if it is a number or there is no stemmer."""
+    """Return the stem of a word in lower case; the word itself if there is no stemmer, or if it ends with a digit, as
+    codes do and no form of a word."""
     name = SNOWBALL.get(language)
-    if not name or word.isdecimal():
+    if not name or word[-1:].isdigit():
         return word
     stem_word: Callable[[str], str] = _stemmer(name).stemWord
     if language == "en":
