@@ -190,9 +190,7 @@ def test_what_only_compounds_end_with_may_be_said_of() -> None:
         ("pl", "skórzana torebka", "torebk"),
     ],
 )
-def test_each_language_has_qualifiers_for_what_a_thing_is_made_of_or_like(
-    language: str, typed: str, kind: str
-) -> None:
+def test_each_language_has_qualifiers_for_what_a_thing_is_made_of_or_like(language: str, typed: str, kind: str) -> None:
     """ "Silla de madera" (wooden chair) showed nothing where no text says of what a chair is."""
     found = query_text.read(typed, Roles({kind: ("kind",)}, things=frozenset()), [language], lambda _word: False)
     assert found.categories == {"kind"}
