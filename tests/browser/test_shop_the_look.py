@@ -237,6 +237,33 @@ def test_a_box_is_drawn_without_a_pointer(page):
     assert draw.get_attribute("aria-pressed") == "false"
 
 
+def test_a_box_of_the_visitor_is_named_and_announced(page):
+    """It was the "Box around: Your box", and nothing said where it is."""
+    open_sample(page, "juice")
+    page.get_by_role("button", name="Whole photo").click()
+    area = page.locator("[data-imagesim-stage]").bounding_box()
+    page.evaluate("""() => {
+        window.told = [];
+        const status = document.querySelector("[data-imagesim-status]");
+        new MutationObserver(() => window.told.push(status.textContent)).observe(status, { childList: true });
+    }""")
+    page.mouse.move(area["x"] + 0.2 * area["width"], area["y"] + 0.2 * area["height"])
+    page.mouse.down()
+    page.mouse.move(area["x"] + 0.6 * area["width"], area["y"] + 0.8 * area["height"], steps=6)
+    page.mouse.up()
+    wait_for_results(page)
+    place = re.compile("^Your box: [12][0-9] % from the left, [12][0-9] % from the top, [34][0-9] % wide, [56][0-9] % high")
+    assert place.fullmatch(page.locator(BOX).get_attribute("aria-label"))
+    told = page.evaluate("window.told")
+    assert any(place.match(text) for text in told), told
+    assert re.match("Your box: (Results found: [0-9]+|No)", told[-1]), told
+    page.locator(BOX).press("ArrowRight")
+    before = page.locator(BOX).get_attribute("aria-label")
+    page.locator(BOX).press("Enter")
+    wait_for_results(page)
+    assert page.locator(BOX).get_attribute("aria-label") != before
+
+
 def test_names_of_things_are_on_one_line_on_a_phone(open_page):
     page = open_page(viewport={"width": 360, "height": 740})
     open_sample(page, "white T-shirt")

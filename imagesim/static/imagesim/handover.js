@@ -1,16 +1,33 @@
 // Hand a photo over to another page, in the session storage.
 
 const KEY = "imagesim.photo";
+const LOST = "#imagesim-lost";
 
-// Store the photo and open the other page; return false if the photo cannot be stored.
-export async function handOver(photo, url) {
+// Store the photo and open the other page; return false if the photo cannot be stored. With ``always`` the other page is
+// opened even so, and asks for the photo again.
+export async function handOver(photo, url, { always = false } = {}) {
+  let target = url;
   try {
     sessionStorage.setItem(KEY, await dataUrl(photo));
   } catch {
-    return false; // storage is disabled or full
+    if (!always) return false; // storage is disabled or full
+    target = new URL(LOST, url);
   }
-  location.assign(url);
+  location.assign(target);
   return true;
+}
+
+// Whether a photo was lost: its storing failed, or this page had one before a reload or "back". Says it once only.
+export function isPhotoLost() {
+  const lost = location.hash === LOST || Boolean(history.state?.imagesimPhoto);
+  if (location.hash === LOST) history.replaceState(history.state, "", location.href.replace(LOST, ""));
+  rememberPhoto(false);
+  return lost;
+}
+
+// Note with this entry of the history whether its page has a photo, which itself does not outlive the page.
+export function rememberPhoto(has) {
+  if (has || history.state?.imagesimPhoto) history.replaceState({ ...history.state, imagesimPhoto: has }, "");
 }
 
 // Return the stored photo and remove it; null if there is none.

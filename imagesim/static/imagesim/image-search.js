@@ -3,10 +3,10 @@
 
 import { attach } from "./attach.js";
 import { ResultEvents } from "./events.js";
-import { handOver } from "./handover.js";
+import { handOver, isPhotoLost, rememberPhoto } from "./handover.js";
 import { hitKey, renderHit, renderMessages } from "./hits.js";
 import { PhotoPicker } from "./picker.js";
-import { shrink } from "./pictures.js";
+import { fetchPicture, shrink } from "./pictures.js";
 import { explainRefusal, retryAfter } from "./refusals.js";
 import { isCancelled, withLimit } from "./requests.js";
 
@@ -60,9 +60,12 @@ export class ImageSearch {
     if (this.next) this.restorePages();
     new PhotoPicker(this.root, {
       onPhoto: (photo) => this.usePhoto(photo),
+      onPicture: (url) => this.usePicture(url),
       onError: (name) => this.setStatus(name, { error: true }),
     });
+    const lost = isPhotoLost();
     if (this.file.files[0]) this.usePhoto(this.file.files[0]); // restored by the browser after "back"
+    else if (lost) this.setStatus("again", { error: true });
   }
 
   // Append the next page of results when its link is clicked.
@@ -155,6 +158,16 @@ export class ImageSearch {
     return this.form.elements.namedItem("csrfmiddlewaretoken")?.value;
   }
 
+  // Use a picture of this page.
+  async usePicture(url) {
+    const choice = ++this.choice;
+    this.setStatus("searching");
+    const photo = await fetchPicture(url).catch(() => null);
+    if (choice !== this.choice) return;
+    if (photo) await this.usePhoto(photo);
+    else this.setStatus("foreign", { error: true });
+  }
+
   async usePhoto(photo) {
     const choice = ++this.choice;
     if (photo.type && !photo.type.startsWith("image/")) {
@@ -175,6 +188,7 @@ export class ImageSearch {
       return;
     }
     this.photo = small;
+    rememberPhoto(true);
     if (this.preview.src) URL.revokeObjectURL(this.preview.src);
     this.preview.src = URL.createObjectURL(this.photo);
     this.preview.hidden = false;
@@ -186,6 +200,7 @@ export class ImageSearch {
     this.choice += 1;
     this.request?.abort();
     this.photo = null;
+    rememberPhoto(false);
     this.file.value = "";
     if (this.preview.src) URL.revokeObjectURL(this.preview.src);
     this.preview.removeAttribute("src");

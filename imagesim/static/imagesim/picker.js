@@ -1,6 +1,21 @@
 // Accept photos that visitors drop, paste or take. The template marks the elements with data-imagesim-… attributes.
 import { picturesIn } from "./pictures.js";
 
+// What is dragged within this page: null, or an object with the address of its picture, if it has one. A link such as a
+// card arrives without its picture.
+let dragged = null;
+addEventListener(
+  "dragstart",
+  ({ target }) => {
+    const picture = target.matches?.("img") ? target : target.querySelector?.("img"); // words are a text node
+    dragged = { picture: picture?.currentSrc || picture?.src };
+  },
+  true,
+);
+addEventListener("dragend", () => (dragged = null), true);
+export const isOwn = () => Boolean(dragged);
+export const ownPicture = () => dragged?.picture;
+
 // Whether a picture was dragged from another site: it arrives as an address that this page cannot read.
 export const isFromOtherSite = (transfer) => ["text/uri-list", "text/html"].some((type) => transfer?.types.includes(type));
 
@@ -12,10 +27,12 @@ export function pastedPicture({ clipboardData, target }) {
 }
 
 export class PhotoPicker {
-  // onPhoto(blob) is called for each photo, onError(name) with "type", "foreign" or "camera" if there is none.
-  constructor(root, { onPhoto, onError }) {
+  // onPhoto(blob) is called for each photo, onPicture(url) for a picture of this page that is dragged, and onError(name)
+  // with "type", "foreign" or "camera" if there is none.
+  constructor(root, { onPhoto, onPicture, onError }) {
     const find = (name) => root.querySelector(`[data-imagesim-${name}]`);
     this.onPhoto = onPhoto;
+    this.onPicture = onPicture;
     this.onError = onError;
     this.drop = find("drop");
     this.camera = find("camera");
@@ -49,7 +66,8 @@ export class PhotoPicker {
       highlight(false);
       const [photo] = picturesIn(event.dataTransfer);
       if (photo) this.onPhoto(photo);
-      else this.onError(isFromOtherSite(event.dataTransfer) ? "foreign" : "type");
+      else if (ownPicture()) this.onPicture(ownPicture());
+      else this.onError(!isOwn() && isFromOtherSite(event.dataTransfer) ? "foreign" : "type");
     });
   }
 

@@ -1,4 +1,6 @@
-// Shrink pictures before they are sent, which also drops their EXIF data, and crop them.
+// Shrink pictures before they are sent, which also drops their EXIF data, crop them, and fetch those of the page.
+
+import { withLimit } from "./requests.js";
 
 const LONGEST_SIDE = 1280; // pixels: more than the models use, and quick to send
 
@@ -9,6 +11,13 @@ const isPicture = (file) => file.type.startsWith("image/") || (!file.type && /\.
 
 export function picturesIn(transfer) {
   return [...(transfer?.files ?? [])].filter(isPicture);
+}
+
+// Fetch a picture of the page; fails for one that its server keeps from scripts, as many image servers do.
+export async function fetchPicture(url) {
+  const response = await fetch(url, { signal: withLimit() });
+  if (!response.ok) throw new Error(response.statusText);
+  return response.blob();
 }
 
 // Convert a large photo, or one in a format such as HEIC or GIF, to a smaller upright JPEG. Return it unchanged if the

@@ -3,8 +3,8 @@
 
 import { attach } from "./attach.js";
 import { handOver } from "./handover.js";
-import { isFromOtherSite, pastedPicture } from "./picker.js";
-import { picturesIn, shrink } from "./pictures.js";
+import { isFromOtherSite, isOwn, ownPicture, pastedPicture } from "./picker.js";
+import { fetchPicture, picturesIn, shrink } from "./pictures.js";
 import { Suggestions } from "./suggestions.js";
 
 export class SearchBar {
@@ -45,12 +45,12 @@ export class SearchBar {
 
   listenForDrops() {
     let depth = 0; // dragenter and dragleave also bubble from child elements
-    let isOwn = false; // words, links and pictures of this page
-    addEventListener("dragstart", () => (isOwn = true));
-    addEventListener("dragend", () => (isOwn = false));
-    const hasPicture = ({ dataTransfer }) =>
-      dataTransfer?.types.includes("Files") || (!isOwn && isFromOtherSite(dataTransfer));
-    const showOverlay = (on) => (this.overlay.hidden = !on);
+    // Words, links and pictures of this page are dragged for other reasons, unless a picture comes to the search bar.
+    const hasPicture = ({ dataTransfer, target }) =>
+      isOwn()
+        ? ownPicture() && this.root.contains(target)
+        : dataTransfer?.types.includes("Files") || isFromOtherSite(dataTransfer);
+    const showOverlay = (on) => (this.overlay.hidden = !on || isOwn());
     addEventListener("dragenter", (event) => hasPicture(event) && showOverlay(++depth > 0));
     addEventListener("dragleave", (event) => hasPicture(event) && showOverlay((depth = Math.max(0, depth - 1)) > 0));
     addEventListener("dragover", (event) => hasPicture(event) && event.preventDefault());
@@ -61,6 +61,7 @@ export class SearchBar {
       event.preventDefault();
       const [photo] = picturesIn(event.dataTransfer);
       if (photo) this.usePhoto(photo);
+      else if (ownPicture()) this.usePicture(ownPicture());
       else this.setStatus(isFromOtherSite(event.dataTransfer) ? "foreign" : "type");
     });
   }
@@ -75,6 +76,13 @@ export class SearchBar {
     addEventListener("pagehide", hide);
   }
 
+  async usePicture(url) {
+    this.setStatus("looking");
+    const photo = await fetchPicture(url).catch(() => null);
+    if (photo) await this.usePhoto(photo);
+    else this.setStatus("foreign");
+  }
+
   async usePhoto(photo) {
     if (photo.type && !photo.type.startsWith("image/")) {
       this.setStatus("type");
@@ -83,7 +91,7 @@ export class SearchBar {
     this.setStatus("looking");
     const small = await shrink(photo);
     if (small.size > Number(this.text.maxBytes)) this.setStatus("size");
-    else if (!(await handOver(small, this.camera.href))) location.assign(this.camera.href);
+    else await handOver(small, this.camera.href, { always: true });
   }
 
   setStatus(name) {

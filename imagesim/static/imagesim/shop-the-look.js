@@ -7,9 +7,9 @@ import { attach } from "./attach.js";
 import { BoxEditor, overlap, sameBox } from "./box-editor.js";
 import { ResultEvents } from "./events.js";
 import { hitKey, renderHit, renderMessages } from "./hits.js";
-import { receivePhoto } from "./handover.js";
+import { isPhotoLost, receivePhoto, rememberPhoto } from "./handover.js";
 import { PhotoPicker } from "./picker.js";
-import { crop, drawCropped, shrink } from "./pictures.js";
+import { crop, drawCropped, fetchPicture, shrink } from "./pictures.js";
 import { explainRefusal, retryAfter } from "./refusals.js";
 import { isCancelled, withLimit } from "./requests.js";
 
@@ -82,7 +82,7 @@ export class ShopTheLook {
       sample.addEventListener("click", (event) => {
         if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
         event.preventDefault();
-        this.useSample(sample.dataset.imagesimSample);
+        this.usePicture(sample.dataset.imagesimSample, "failed");
       });
     }
     find("another").addEventListener("click", () => this.reset());
@@ -94,6 +94,7 @@ export class ShopTheLook {
     this.drawButton.addEventListener("click", () => this.toggleDrawing());
     new PhotoPicker(this.root, {
       onPhoto: (photo) => this.usePhoto(photo),
+      onPicture: (url) => this.usePicture(url, "foreign"),
       onError: (name) => this.setStatus(this.getText(name), true),
     });
     this.restore();
@@ -103,9 +104,11 @@ export class ShopTheLook {
   async restore() {
     const received = await receivePhoto();
     const token = new URL(location).searchParams.get("photo");
+    const lost = isPhotoLost();
     if (received) await this.usePhoto(received);
     else if (token) await this.restorePhoto(token);
     else if (this.file.files[0]) await this.usePhoto(this.file.files[0]);
+    else if (lost) this.setStatus(this.getText("again"), true);
   }
 
   bindBoxEvents() {
@@ -167,6 +170,7 @@ export class ShopTheLook {
 
   async drawPhoto(photo) {
     this.photo = photo;
+    rememberPhoto(true);
     const bitmap = await createImageBitmap(photo, { imageOrientation: "from-image" }).catch(() => null);
     if (photo !== this.photo) return; // another one was chosen meanwhile
     this.bitmap = bitmap;
@@ -222,17 +226,14 @@ export class ShopTheLook {
     if (url.href !== location.href) history.replaceState(history.state, "", url);
   }
 
-  async useSample(url) {
+  // Use a picture of this page; the name of the text says what else if it cannot be fetched.
+  async usePicture(url, failure) {
     const choice = ++this.choice;
     this.setStatus(this.getText("looking"));
-    try {
-      const response = await fetch(url, { signal: withLimit() });
-      if (!response.ok) throw new Error(response.statusText);
-      const photo = await response.blob();
-      if (choice === this.choice) await this.usePhoto(photo, choice);
-    } catch {
-      if (choice === this.choice) this.setStatus(this.getText("failed"), true);
-    }
+    const photo = await fetchPicture(url).catch(() => null);
+    if (choice !== this.choice) return;
+    if (photo) await this.usePhoto(photo, choice);
+    else this.setStatus(this.getText(failure), true);
   }
 
   clear() {
@@ -268,6 +269,7 @@ export class ShopTheLook {
     this.view.hidden = true;
     this.start.hidden = false;
     this.updateAddress(null);
+    rememberPhoto(false);
     this.setStatus("");
     if (focus) this.file.focus();
   }
@@ -367,7 +369,8 @@ export class ShopTheLook {
 
   // Search one region, without sending the photo again if the server still holds it.
   async search(region) {
-    this.setStatus(this.getText("searching"));
+    const place = region.isDrawn ? `${region.name}: ${this.describeBox(region.box)}. ` : "";
+    this.setStatus(place + this.getText("searching"));
     let answer = this.photoToken && (await this.searchRegion(region));
     if (region !== this.active) return; // another region, or another photo
     if (!this.photoToken) answer ||= await this.searchCrop(region);
@@ -406,7 +409,7 @@ export class ShopTheLook {
     try {
       body.append("image", region.whole ? this.photo : await crop(this.photo, box), "photo");
     } catch {
-      return { ok: false, status: 0 };
+      return { ok: false, status: GONE[1], detail: this.getText("gone") }; // only the server could read the photo
     }
     return region === this.active && region.box === box ? this.post(this.text.searchApi, body) : null;
   }
@@ -545,8 +548,10 @@ export class ShopTheLook {
 
   labelBox() {
     const { element } = this.editor;
-    element.setAttribute("aria-label", `${this.getText("around")} ${this.active.name}`);
-    element.dataset.name = this.active.name;
+    const { name, box } = this.active;
+    const isOwn = name === this.getText("box"); // it is known by its place, not by what is in it
+    element.setAttribute("aria-label", isOwn ? `${name}: ${this.describeBox(box)}` : `${this.getText("around")} ${name}`);
+    element.dataset.name = name;
   }
 
   describeBox(box) {
@@ -624,7 +629,7 @@ export class ShopTheLook {
     this.message.setAttribute("role", "alert"); // announced once, where it is visible
     this.message.textContent = text;
     this.message.hidden = false;
-    this.retry.hidden = REJECTED.includes(status);
+    this.retry.hidden = REJECTED.includes(status) || (GONE.includes(status) && this.regions.length > 0);
     // Until a retry has found the regions, a box would be the only one, and hide the button of the retry.
     if (!this.regions.length) this.stage.inert = this.drawButton.disabled = true;
     this.setStatus("");

@@ -1,0 +1,58 @@
+"""Cards of the page that visitors drag to where a photo goes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.browser.conftest import until
+
+pytestmark = pytest.mark.timeout(600)
+
+
+def drag(page: Any, source: Any, target: Any) -> None:
+    """Slowly enough for the browser to see a drag; ``target`` is a locator."""
+    start, end = source.bounding_box(), target.bounding_box()
+    page.mouse.move(start["x"] + 30, start["y"] + start["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(end["x"] + 20, end["y"] + 15, steps=8)
+    page.mouse.move(end["x"] + 30, end["y"] + 20, steps=3)
+    page.mouse.up()
+
+
+@pytest.mark.parametrize("part", [".card__image", ".card__name"])
+@pytest.mark.parametrize("target", ["[data-imagesim-drop]", ".imagesim-bar__form"])
+def test_a_card_that_is_dropped_where_a_photo_goes_is_searched(open_page: Any, part: str, target: str) -> None:
+    """It was a picture of another site, and the search field took its address for words."""
+    page = open_page(viewport={"width": 1280, "height": 2200})  # card and field are in view
+    page.goto("/")
+    card = page.locator("main .card").first
+    name = card.locator(".card__name").inner_text()
+    drag(page, card.locator(part), page.locator(target))
+    page.wait_for_url("**/look/?photo=*")
+    page.locator("[data-imagesim-results]:not([aria-busy]) .card__name").first.wait_for()
+    page.get_by_role("button", name="Whole photo").click()
+    page.locator("[data-imagesim-results] .card__name").get_by_text(name, exact=True).wait_for()
+
+
+def test_a_card_whose_picture_cannot_be_read_is_explained(open_page: Any) -> None:
+    """As from an image server that keeps its pictures from scripts."""
+    page = open_page(viewport={"width": 1280, "height": 2200})
+    page.goto("/")
+    page.wait_for_load_state("networkidle")
+    page.route("**/thumbnail/**", lambda route: route.abort())
+    for target in ("[data-imagesim-drop]", ".imagesim-bar__form"):
+        drag(page, page.locator("main .card__image").first, page.locator(target).first)
+        page.get_by_text("Save the picture first").locator("visible=true").first.wait_for()
+        page.reload()
+    page.errors.clear()  # the requests that failed
+
+
+def test_words_that_are_dropped_on_the_photo_field_are_no_picture(page: Any) -> None:
+    page.goto("/look/")
+    heading = page.locator("h1")
+    heading.click(click_count=3)
+    drag(page, heading, page.locator("[data-imagesim-drop]"))
+    until(page, "document.querySelector('[data-imagesim-status]').textContent !== ''")
+    assert "not a picture" in page.locator("[data-imagesim-status]").inner_text()

@@ -1,0 +1,97 @@
+"""Photos that a browser cannot pass on or keep: the page asks for them again."""
+
+from __future__ import annotations
+
+import json
+import re
+from io import BytesIO
+from typing import Any
+
+import pytest
+from PIL import Image
+
+pytestmark = pytest.mark.timeout(600)
+
+ASKED = "Please choose your photo again: the browser could not keep it."
+WITHOUT_STORAGE = "Storage.prototype.setItem = () => { throw new DOMException('full', 'QuotaExceededError'); }"
+DROP = """([selector, bytes]) => {
+    const transfer = new DataTransfer();
+    transfer.items.add(new File([new Uint8Array(bytes)], "photo.jpg", { type: "image/jpeg" }));
+    const event = new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true });
+    document.querySelector(selector).dispatchEvent(event);
+}"""
+
+
+@pytest.fixture(scope="module")
+def photo() -> bytes:
+    data = BytesIO()
+    Image.effect_noise((300, 300), 40).convert("RGB").save(data, "JPEG")
+    return data.getvalue()
+
+
+def without_token(route: Any) -> None:
+    """As from a server that holds no photos."""
+    answer = route.fetch()
+    body = answer.json() | {"photo": None}
+    route.fulfill(response=answer, body=json.dumps(body))
+
+
+def test_a_photo_that_cannot_be_handed_over_is_asked_for_again(page: Any, photo: bytes) -> None:
+    """The page opened without the photo, and without a word."""
+    page.add_init_script(WITHOUT_STORAGE)
+    page.goto("/shop/drinks/")
+    page.locator("[data-imagesim-bar-file]").set_input_files(
+        {"name": "photo.jpg", "mimeType": "image/jpeg", "buffer": photo}
+    )
+    page.wait_for_url("**/look/")
+    page.locator("[data-imagesim-status]").get_by_text(ASKED).wait_for()
+    page.reload()
+    assert page.locator("[data-imagesim-status]").inner_text() == ""
+
+
+@pytest.mark.parametrize("leave", ["reload", "product and back"])
+@pytest.mark.parametrize("address", ["/look/", "/search/"])
+def test_a_photo_that_the_server_does_not_hold_is_asked_for_again(
+    page: Any, photo: bytes, address: str, leave: str
+) -> None:
+    """The results were gone, without a word."""
+    page.route("**/api/visual/look/", without_token)
+    page.goto(address)
+    page.evaluate("delete document.querySelector('.imagesim-search, .imagesim-look').dataset.look")
+    with page.expect_response("**/api/visual/*/"):
+        page.evaluate(DROP, ["[data-imagesim-drop]", list(photo)])
+    page.locator("[data-imagesim-results]:not([aria-busy])").wait_for(state="attached")
+    if leave == "reload":
+        page.reload()
+    else:
+        page.goto("/product/orange-juice/")
+        page.go_back()
+    page.locator("[data-imagesim-status]").get_by_text(ASKED).wait_for()
+    page.reload()
+    assert page.locator("[data-imagesim-status]").inner_text() == ""
+
+
+def test_a_photo_that_was_put_away_is_not_asked_for(page: Any, photo: bytes) -> None:
+    page.route("**/api/visual/look/", without_token)
+    page.goto("/look/")
+    page.evaluate(DROP, ["[data-imagesim-drop]", list(photo)])
+    page.locator("[data-imagesim-results]:not([aria-busy])").wait_for()
+    page.get_by_role("button", name="Another photo").click()
+    page.reload()
+    assert page.locator("[data-imagesim-status]").inner_text() == ""
+
+
+def test_a_photo_that_only_the_server_could_read_and_that_expired_is_asked_for_again(page: Any) -> None:
+    """The search was "not available", and a retry could not change that."""
+    page.add_init_script("window.createImageBitmap = () => Promise.reject(new Error('unknown format'))")
+    page.route("**/photo/", lambda route: route.abort())  # nor can its JPEG be fetched
+    page.route("**/region/", lambda route: route.fulfill(status=410, json={"detail": "expired"}))
+    page.goto("/look/")
+    page.get_by_role("link", name=re.compile("white T-shirt")).click()
+    page.wait_for_url("**/look/?photo=*")
+    page.locator("[data-imagesim-results]:not([aria-busy])").wait_for()
+    page.get_by_role("button", name="Draw a box").click()
+    page.locator("[data-imagesim-message]").get_by_text("This photo has expired").wait_for()
+    assert page.get_by_role("button", name="Try again").is_hidden()
+    assert page.get_by_role("button", name="Another photo").is_visible()
+    page.errors.clear()  # the requests that were refused
