@@ -252,7 +252,9 @@ def test_a_box_of_the_visitor_is_named_and_announced(page):
     page.mouse.move(area["x"] + 0.6 * area["width"], area["y"] + 0.8 * area["height"], steps=6)
     page.mouse.up()
     wait_for_results(page)
-    place = re.compile("^Your box: [12][0-9] % from the left, [12][0-9] % from the top, [34][0-9] % wide, [56][0-9] % high")
+    place = re.compile(
+        "^Your box: [12][0-9] % from the left, [12][0-9] % from the top, [34][0-9] % wide, [56][0-9] % high"
+    )
     assert place.fullmatch(page.locator(BOX).get_attribute("aria-label"))
     told = page.evaluate("window.told")
     assert any(place.match(text) for text in told), told

@@ -249,6 +249,56 @@ def test_further_results_that_fail_keep_the_place(page):
     page.errors.clear()  # the request that failed
 
 
+def test_further_pages_leave_out_what_is_shown_already(page):
+    """As when the shop puts other products first between two pages: hits that were shown move to the next one."""
+    page.goto("/search/?q=white")
+    first = results(page)
+
+    def moved(route):
+        body = route.fetch().text()
+        cells = "".join(
+            page.locator("[data-imagesim-list] > li").nth(n).evaluate("one => one.outerHTML") for n in (1, 4)
+        )
+        start = '<ul class="imagesim-grid" role="list" data-imagesim-list>'
+        assert start in body
+        route.fulfill(body=body.replace(start, start + cells), content_type="text/html")
+
+    page.route("**/search/?q=white&page=2", moved)
+    page.get_by_role("link", name="Show more").click()
+    page.locator("[data-imagesim-status]").get_by_text("Results found").wait_for()
+    both = results(page)
+    assert len(both) == len(set(both)) > len(first)
+    assert page.locator("[data-imagesim-status]").inner_text().startswith(f"Results found: {len(both)}")
+
+
+def test_a_further_page_with_nothing_new_is_followed_by_the_next(page):
+    page.goto("/search/?q=white")
+    first = results(page)
+    page.evaluate("delete document.querySelector('[data-imagesim-search]').dataset.page")  # a page without an address
+    form = page.locator(".imagesim-search__form")
+    search = "(form, words) => { form.elements.namedItem('q').value = words; form.requestSubmit(); }"
+    with page.expect_response("**/search/") as answered:
+        form.evaluate(search, "white")
+    shown = answered.value.json()["results"]
+    again = {"results": shown, "more": True, "next_offset": len(shown)}
+    button = page.get_by_role("button", name="Show more")
+    button.wait_for()
+    asked = []
+
+    def moved(route):
+        asked.append(route.request)
+        answer = route.fetch()
+        body = answer.json()
+        route.fulfill(response=answer, json=body | again if len(asked) == 1 else body)
+
+    page.route("**/api/visual/search/", moved)
+    button.click()
+    until(page, "count => document.querySelectorAll('[data-imagesim-list] > li').length > count", len(shown))
+    both = results(page)
+    assert len(both) == len(set(both)) > len(first)
+    assert len(asked) == 2
+
+
 def test_more_results_by_words_without_javascript(open_page):
     page = open_page(java_script_enabled=False)
     page.goto("/search/?q=white")

@@ -1,6 +1,7 @@
 // Render a hit of the REST API with the shop's template hit.html.
 export function renderHit(template, hit) {
   const cell = template.content.firstElementChild.cloneNode(true);
+  cell.dataset.imagesimItem = hitKey(hit);
   const fill = (slot, update) => cell.querySelectorAll(`[data-imagesim-slot="${slot}"]`).forEach(update);
   fill("title", (element) => (element.textContent = hit.item.name));
   fill("link", (element) => hit.item.url && (element.href = hit.item.url));
@@ -38,6 +39,13 @@ export function renderMessages(place, messages) {
       return paragraph;
     }),
   );
+}
+
+// Return the cells of a further page whose items are not in the list: when items or rules change between two pages,
+// those that were shown can move to the later one.
+export function withoutShown(cells, list) {
+  const shown = new Set([...list.children].map((cell) => cell.dataset.imagesimItem));
+  return cells.filter(({ dataset: { imagesimItem: item } }) => !item || !shown.has(item)); // an older template names none
 }
 
 export const hitKey = (hit) => `${hit.item.model}:${hit.item.pk}`;

@@ -4,7 +4,7 @@
 import { attach } from "./attach.js";
 import { ResultEvents } from "./events.js";
 import { handOver, isPhotoLost, rememberPhoto } from "./handover.js";
-import { hitKey, renderHit, renderMessages } from "./hits.js";
+import { hitKey, renderHit, renderMessages, withoutShown } from "./hits.js";
 import { PhotoPicker } from "./picker.js";
 import { fetchPicture, shrink } from "./pictures.js";
 import { explainRefusal, retryAfter } from "./refusals.js";
@@ -107,7 +107,7 @@ export class ImageSearch {
     this.results.removeAttribute("aria-busy");
     if (!text) return [];
     const page = new DOMParser().parseFromString(text, "text/html");
-    const cells = [...page.querySelectorAll("[data-imagesim-list] > li")];
+    const cells = withoutShown([...page.querySelectorAll("[data-imagesim-list] > li")], this.list);
     const { token } = page.querySelector("[data-imagesim-results]").dataset;
     for (const cell of cells) {
       const { imagesimItem: item, imagesimPosition: position } = cell.dataset;
@@ -117,6 +117,7 @@ export class ImageSearch {
     const next = page.querySelector("[data-imagesim-next] a");
     if (next) link.setAttribute("href", next.getAttribute("href"));
     else this.next.remove();
+    if (!cells.length && next) return this.appendPage(link, onRefused);
     this.setStatus("found", { text: `${this.root.dataset.textFound} ${this.list.children.length}${next ? "+" : ""}` });
     return cells;
   }
@@ -259,7 +260,8 @@ export class ImageSearch {
       });
       if (response.ok) {
         this.query = query;
-        this.showResults(answer, offset);
+        const isShown = this.showResults(answer, offset);
+        if (!isShown && offset && answer.more) return await this.load(this.offset);
       } else {
         const refusal = { ...answer, status: response.status, wait: retryAfter(response) };
         this.setStatus("failed", { error: true, place, text: explainRefusal(this.root.dataset, refusal) });
@@ -271,12 +273,14 @@ export class ImageSearch {
     this.results.removeAttribute("aria-busy");
   }
 
+  // Return whether there is anything new.
   showResults(answer, offset) {
-    const cells = answer.results.map((hit, number) => {
+    const found = answer.results.map((hit, number) => {
       const cell = renderHit(this.template, hit);
       this.events.watch(cell, { token: answer.token, item: hitKey(hit), position: offset + number });
       return cell;
     });
+    const cells = offset ? withoutShown(found, this.list) : found;
     if (offset) this.list.append(...cells);
     else this.list.replaceChildren(...cells);
     const count = this.list.children.length;
@@ -292,6 +296,7 @@ export class ImageSearch {
     else this.setStatus("found", { text: `${this.root.dataset.textFound} ${count}${answer.more ? "+" : ""}` });
     if (offset) cells[0]?.querySelector("a")?.focus();
     this.root.dispatchEvent(new CustomEvent("imagesim:results", { bubbles: true, detail: answer }));
+    return cells.length > 0;
   }
 
   // An error is also shown after a ``place``, if one is given: below the button that was clicked.
