@@ -89,8 +89,9 @@ class Refinement:
         self.page = int(page) if page.isascii() and page.isdigit() and 0 < len(page) < 5 and int(page) else 1
         orders = {order for name in sort for order in (name, f"-{name}")}
         self.order = query.get("sort", "") if query.get("sort", "") in orders else ""
-        self.total, self.more, self.next_url = 0, False, ""
-        """How many results there are, whether there are others that are less relevant, and where the next page is."""
+        self.total, self.more, self.next_url, self.previous_url = 0, False, "", ""
+        """How many results there are, whether there are others that are less relevant, and where the next page is, and
+        the previous one: after a page beyond the last one, that is the last one."""
         self.groups: list[Group] = []
         self.steps: list[Choice] = []
 
@@ -115,6 +116,8 @@ class Refinement:
         self.steps = [*self._cheaper(hits), *self._other_colour(hits)]
         start, end = self.offset, self.page * self._page_size
         self.next_url = self._url(page=str(self.page + 1)) if len(hits) > end else ""
+        previous = min(self.page - 1, math.ceil(len(hits) / self._page_size))
+        self.previous_url = "" if self.page == 1 else self._url(page=str(previous) if previous > 1 else "")
         return hits.replace(hits=self._ordered(hits)[start:end], more=len(hits) > end)
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -451,7 +452,9 @@ class TestPages:
         assert words in response.content.decode()
 
     def test_a_page_after_the_last_one_does_not_deny_the_results(self, client: Client, shelf):
-        assert "0 of 3 results" in client.get("/search/?q=red&page=2").content.decode()
+        page = client.get("/search/?q=red&page=2").content.decode()
+        assert "0 of 3 results" in page
+        assert re.search(r'<a [^>]*href="\?q=red">Show previous</a>', page)
 
     def test_what_is_like_a_removed_product_is_not_found(self, client: Client, shelf):
         Product.objects.filter(slug="red").update(active=False)

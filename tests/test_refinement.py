@@ -88,10 +88,13 @@ def test_sorting_orders_all_results_and_then_pages(shelf):
     assert names(hits)[0] == "red"  # the most relevant
     refinement, hits = refined("sort=-price", page_size=4)
     assert names(hits) == ["navy", "blue", "hat", "orange"]
-    assert refinement.next_url == "?sort=-price&page=2"
+    assert (refinement.next_url, refinement.previous_url) == ("?sort=-price&page=2", "")
     refinement, hits = refined("sort=-price&page=2", page_size=4)
     assert names(hits) == ["dark", "red"]
     assert (refinement.next_url, hits.more) == ("", False)
+    assert refinement.previous_url == "?sort=-price"
+    refinement, hits = refined("sort=-price&page=9", page_size=4)
+    assert (len(hits), refinement.previous_url) == (0, "?sort=-price&page=2")  # the last one
     assert names(refined("sort=price")[1])[0] == "red"
     assert names(refined("sort=name")[1]) == names(refined("")[1])  # no such order
 

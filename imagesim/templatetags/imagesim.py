@@ -150,6 +150,7 @@ def image_search(
     text: str = "",
     hits: Hits | None = None,
     next_url: str = "",
+    previous_url: str = "",
     total: int = 0,
     offset: int = 0,
     form_id: str = "imagesim-search",
@@ -158,8 +159,9 @@ def image_search(
 
     ``action`` is a page of the shop that answers the form where there is no JavaScript: ``q`` and ``image``, by POST
     (and ``q`` by GET). Fields elsewhere on the page belong to the form by ``form="imagesim-search"``, such as filters.
-    ``hits`` and ``text`` are what the page found, to be shown with the form, ``next_url`` the address of its next page
-    and ``total`` how many results there are, where the page knows; ``offset`` is how many come before this page.
+    ``hits`` and ``text`` are what the page found, to be shown with the form, ``next_url`` and ``previous_url`` the
+    addresses of the pages beside it and ``total`` how many results there are, where the page knows; ``offset`` is how
+    many come before this page.
     ``look`` is a page with ``{% shop_the_look %}`` that photos go to; without it their results appear here.
     """
     has_page = bool(action) or hits is not None
@@ -169,6 +171,7 @@ def image_search(
         "text": text,
         "look": look,
         "next_url": next_url,
+        "previous_url": previous_url,
         "total": total,
         "offset": offset,
         "token": "" if hits is None else hits.token,

@@ -55,6 +55,7 @@ export class ImageSearch {
     this.clear?.addEventListener("click", () => this.reset());
     this.more?.addEventListener("click", () => this.load(this.offset));
     this.next = find("next");
+    this.previous = find("previous");
     this.next?.addEventListener("click", (event) => this.showNextPage(event));
     this.events = new ResultEvents(this.root.dataset.events, this.csrfToken);
     if (this.next) this.restorePages();
@@ -287,7 +288,7 @@ export class ImageSearch {
     this.results.hidden = !count;
     this.offset = answer.next_offset ?? 0;
     if (this.more) this.more.hidden = !answer.more;
-    this.next?.remove(); // it leads to further results of the search that the page came with
+    for (const link of [this.next, this.previous]) link?.remove(); // to other results of the search that the page came with
     renderMessages(this.messages, answer.messages);
     const closest = count ? [] : answer.closest;
     this.closest.hidden = !closest.length;
