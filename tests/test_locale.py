@@ -10,6 +10,8 @@ from gettext import GNUTranslations
 from pathlib import Path
 
 import pytest
+from django.apps import apps
+from django.utils.translation import override
 
 from tests.missing import missing
 
@@ -53,6 +55,19 @@ def test_no_message_is_left(extracted: dict[str, Path], package: str, language: 
     found = subprocess.run(["msgattrib", f"--{kind}", str(merged)], capture_output=True, text=True, check=True)
     messages = [line for line in found.stdout.splitlines() if line.lstrip("#~ ").startswith('msgid "')]
     assert messages in ([], ['msgid ""']), found.stdout
+
+
+@pytest.mark.parametrize("language", LANGUAGES["imagesim"])
+def test_choices_of_a_field_read_differently(language: str) -> None:
+    """An index on standby was "waiting", as a job that has not begun, in four languages."""
+    labels = [app.label for app in apps.get_app_configs() if app.name.partition(".")[0] == "imagesim"]
+    fields = [
+        field for label in labels for model in apps.get_app_config(label).get_models() for field in model._meta.fields
+    ]
+    with override(language):
+        for field in fields:
+            words = [str(word) for _value, word in field.choices or ()]
+            assert len(words) == len(set(words)), (field, words)
 
 
 @pytest.mark.parametrize(("package", "language"), CATALOGUES)

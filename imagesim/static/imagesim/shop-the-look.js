@@ -359,7 +359,8 @@ export class ShopTheLook {
     this.showRegions();
     this.select(this.regions.find(hasOwn) ?? this.regions[0]);
     const count = this.regions.length - 1;
-    this.setStatus(count ? `${this.getText("seen")} ${this.regionNames()}. ${this.summarize(this.active)}` : this.getText("none"));
+    const summary = count > 1 ? this.summarize(this.active) : this.count(this.active); // of one region the name is said already
+    this.setStatus(count ? `${this.getText("seen")} ${this.regionNames()}. ${summary}` : this.getText("none"));
     this.root.dispatchEvent(new CustomEvent("imagesim:results", { bubbles: true, detail: answer }));
     const chip = this.chips.querySelector("[aria-pressed=true]");
     if (this.lostFocus) chip.focus({ preventScroll: true });
@@ -369,7 +370,7 @@ export class ShopTheLook {
 
   // Search one region, without sending the photo again if the server still holds it.
   async search(region) {
-    const place = region.isDrawn ? `${region.name}: ${this.describeBox(region.box)}. ` : "";
+    const place = region.isDrawn ? `${this.about(region, this.describeBox(region.box))}. ` : "";
     this.setStatus(place + this.getText("searching"));
     let answer = this.photoToken && (await this.searchRegion(region));
     if (region !== this.active) return; // another region, or another photo
@@ -550,7 +551,7 @@ export class ShopTheLook {
     const { element } = this.editor;
     const { name, box } = this.active;
     const isOwn = name === this.getText("box"); // it is known by its place, not by what is in it
-    element.setAttribute("aria-label", isOwn ? `${name}: ${this.describeBox(box)}` : `${this.getText("around")} ${name}`);
+    element.setAttribute("aria-label", isOwn ? this.about(this.active, this.describeBox(box)) : `${this.getText("around")} ${name}`);
     element.dataset.name = name;
   }
 
@@ -585,15 +586,26 @@ export class ShopTheLook {
     this.closest.hidden = !closest.length;
     this.message.removeAttribute("role");
     this.message.hidden = Boolean(own.length);
-    this.message.textContent = own.length ? "" : this.getText(wider.length ? "onlyWider" : closest.length ? "closest" : "nothing");
+    this.message.textContent = own.length ? "" : this.getText(wider.length ? "onlyWider" : this.reasonForNone(region));
   }
 
   summarize(region) {
-    const count = region.results.length;
-    const summary = count
-      ? `${this.getText("found")} ${count}${region.more ? "+" : ""}`
-      : this.getText(region.closest?.length ? "closest" : "nothing");
-    return `${region.name}: ${summary}`;
+    return this.about(region, this.count(region));
+  }
+
+  // "Shoes: …", with the punctuation of the language.
+  about(region, text) {
+    return (this.getText("about") || "{name}: {text}").replace("{name}", () => region.name).replace("{text}", () => text);
+  }
+
+  count(region) {
+    const { results, more } = region;
+    return results.length ? `${this.getText("found")} ${results.length}${more ? "+" : ""}` : this.getText(this.reasonForNone(region));
+  }
+
+  // Return the name of the text for a region without hits; of the whole photo there is no box to move.
+  reasonForNone(region) {
+    return region.closest?.length ? "closest" : region.whole ? "nothingWhole" : "nothing";
   }
 
   setBusy(on) {
