@@ -662,7 +662,7 @@ def test_an_answer_that_lacks_a_shard_is_an_error(elasticsearch_url: str) -> Non
             lambda: index.search([Query(axis(0)), Query(axis(1))]),
             lambda: index.count(),
             lambda: index.facets(Filters(), ("category",)),
-            lambda: list(index.scan()),
+            lambda: list(index.scan(backing_index=index.name)),  # through the alias, which has the filter
         ]
         for read in reads:
             with pytest.raises(IndexUnavailable, match="broken"):

@@ -58,8 +58,9 @@ def celery(settings):
 
     def configure(**values):
         conf.update(values)
-        for cached in ("queues", "router"):
+        for cached in ("queues", "router", "_producer_pool"):
             current_app.amqp.__dict__.pop(cached, None)
+        current_app._pool = None  # its connections are to the broker of another test
 
     yield use
     configure(**former)
