@@ -10,7 +10,7 @@ from django.utils import translation
 
 from imagesim.indexes import dictionaries
 from imagesim.indexes.dictionaries import in_dictionary
-from imagesim.retrieval import query_text
+from imagesim.retrieval.query_text import QueryReader
 from imagesim.word_roles import Roles
 from tests.shop import picture, product, sync_and_calibrate
 
@@ -57,7 +57,7 @@ def test_without_the_package_no_word_is_known() -> None:
 def test_the_language_of_the_page_tells_what_is_spelled_correctly(
     languages: list[str], spoken: str, spelled: bool
 ) -> None:
-    text = query_text.read("Waches", Roles(), languages, lambda _word: False, spoken)
+    text = QueryReader(Roles(), languages, lambda _word: False, spoken).read("Waches")
     assert ("waches" in text.spelled) is spelled
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from imagesim.indexes.query_words import query_words
-from imagesim.retrieval import query_text
+from imagesim.retrieval.query_spacing import spaced
+from imagesim.retrieval.query_text import QueryReader, without_negated_colours
 from imagesim.types import Query
 from imagesim.word_roles import Roles
 
@@ -49,7 +50,7 @@ ROLES = Roles(
     ],
 )
 def test_words_are_divided_as_in_the_catalogue(typed, asked):
-    assert query_text.spaced(typed, ROLES, ["en"]) == asked
+    assert spaced(typed, ROLES, ["en"]) == asked
 
 
 def test_two_words_are_a_kind_that_is_written_as_one() -> None:
@@ -57,38 +58,38 @@ def test_two_words_are_a_kind_that_is_written_as_one() -> None:
     kinds = {"screw": ("screws",), "screwdriv": ("screwdrivers",), "shirt": ("shirts",), "tshirt": ("t-shirts",)}
     roles = Roles(kinds, frozenset({"t"}), things=frozenset({"driver"}), names={("t", "shirt"): ("t-shirts",)})
     for typed in ("screw driver", "screw-drivers", "screw"):
-        assert query_text.spaced(typed, roles, ["en"]) == typed.replace(" ", "").replace("-", "")
-    assert query_text.spaced("t shirt", roles, ["en"]) == "t shirt"  # the category is called so
+        assert spaced(typed, roles, ["en"]) == typed.replace(" ", "").replace("-", "")
+    assert spaced("t shirt", roles, ["en"]) == "t shirt"  # the category is called so
 
 
 @pytest.mark.parametrize("typed", ["hoge druk reiniger", "hoge-druk-reiniger", "hogedruk reiniger"])
 def test_three_words_may_be_written_as_one(typed: str) -> None:
     """ "Hoge druk reiniger" showed nothing in a shop with a "Hogedrukreiniger"."""
     roles = Roles(things=frozenset({"hodrukrein"}))
-    assert query_text.spaced(f"een {typed} met slang", roles, ["nl"]) == "een hogedrukreiniger met slang"
+    assert spaced(f"een {typed} met slang", roles, ["nl"]) == "een hogedrukreiniger met slang"
 
 
 @pytest.mark.parametrize("typed", ["e-bike", "e bike", "E-Bike"])
 def test_a_stop_word_is_a_part_of_what_is_written_as_one(typed: str) -> None:
     """ "E-bike" showed mountain bikes first in an Italian shop, because "e" is the Italian "and"."""
     roles = Roles({"bik": ("mtb",)}, frozenset({"e"}), things=frozenset({"ebik"}))
-    assert query_text.spaced(typed, roles, ["it"]).lower() == "ebike"
-    assert query_text.spaced("bici e bike", replace(roles, things=frozenset()), ["it"]) == "bici e bike"
+    assert spaced(typed, roles, ["it"]).lower() == "ebike"
+    assert spaced("bici e bike", replace(roles, things=frozenset()), ["it"]) == "bici e bike"
 
 
 def test_a_qualifier_is_no_compound() -> None:
     """ "Wireless earbuds" showed nails of wire."""
     roles = Roles(things=frozenset({"wire", "less", "nail"}))
     for typed, divided in (("wireless earbuds", ""), ("nailless", "nail less")):
-        assert query_text.read(typed, roles, ["en"], lambda _word: False).compounds == divided
+        assert QueryReader(roles, ["en"], lambda _word: False).read(typed).compounds == divided
 
 
 def test_the_second_of_joined_words_is_no_inflection_of_the_first():
     """ "Silver ring" showed every silver watch of a shop without rings: the stem of "silverring" is "silver"."""
     roles = Roles({"watch": ("watches",)}, frozenset({"silver"}), things=frozenset(), colours=frozenset({"silver"}))
     for typed in ("silver ring", "silver-ring", "watch es"):
-        assert query_text.spaced(typed, roles, ["en"]) == typed
-        assert query_text.spaced(typed, roles, ["en", "de"]) == typed
+        assert spaced(typed, roles, ["en"]) == typed
+        assert spaced(typed, roles, ["en", "de"]) == typed
 
 
 def test_a_number_and_its_unit_are_asked_for_in_each_way_that_the_catalogue_writes_them():
@@ -96,7 +97,7 @@ def test_a_number_and_its_unit_are_asked_for_in_each_way_that_the_catalogue_writ
 
     def texts(typed: str) -> list[str]:
         roles = Roles(things=frozenset({"12", "12v", "24v", "v", "batteri"}))
-        found = query_text.read_all(typed, (), roles, ["en"], lambda _word: False, "")
+        found = QueryReader(roles, ["en"], lambda _word: False).read_all(typed)
         return [each.text for each in (found.text, *found.alternatives)]
 
     assert texts("battery 12v") == ["battery 12v", "battery 12 v"]
@@ -123,23 +124,27 @@ def test_a_number_and_its_unit_are_asked_for_in_each_way_that_the_catalogue_writ
         ("ballhand", "ball hand"),  # but the catalogue has both parts
         ("redpin", "red pin"),  # as if the ending is short
         ("madpin", ""),
-        ("handred", "hand red"),  # nothing is called so, but the catalogue has both
-        ("handrot", ""),  # which is spelled correctly
+        ("handrot", ""),  # spelled correctly, too
         ("pinhand", "pin hand"),  # and no misspelled "pinhan"
         ("minhand", ""),
         ("skateboard für madhand", ""),  # nobody asks for the hand
     ],
 )
 def test_a_compound_that_the_catalogue_lacks_is_divided(typed, divided):
-    found = query_text.read(typed, ROLES, ["de"], {"shorthand", "ballhand", "handrot"}.__contains__)
+    found = QueryReader(ROLES, ["de", "en"], {"shorthand", "ballhand", "handrot"}.__contains__).read(typed)
     assert found.compounds == divided
+
+
+def test_a_compound_is_divided_into_any_two_words_of_the_catalogue() -> None:
+    """Nothing is called "red", but the catalogue has both."""
+    assert QueryReader(ROLES, ["de"], lambda _word: False).read("handred").compounds == "hand red"
 
 
 def test_the_last_part_of_a_compound_is_a_word() -> None:
     """ "Ledertasche" was asked for as "led ertasche" in a shop with a "Schultertasche" and LED lamps, and found no
     "Handtasche Leder"."""
     roles = Roles({"handtasch": ("bags",)}, frozenset({"led", "leder"}), things=frozenset({"schultertasch"}))
-    assert query_text.read("Ledertasche", roles, ["de"], lambda _word: False).compounds == "leder tasche"
+    assert QueryReader(roles, ["de"], lambda _word: False).read("Ledertasche").compounds == "leder tasche"
 
 
 KINDS = {"laufschuh": ("running",), "hausschuh": ("slippers",), "handschuh": ("gloves",), "handtas": ("bags",)}
@@ -164,7 +169,7 @@ def test_the_last_part_of_what_kinds_are_called_names_them(
     """ "Tas zonder rits" (bag without a zip) showed nothing in a shop with "Handtassen", nor "schoenen voor heren" in
     one with "hardloopschoenen", where no text has "tas" or "schoen" alone."""
     kinds = KINDS | {"snowshoe": ("snow",)}
-    found = query_text.read(typed, Roles(kinds), languages, {"shoe"}.__contains__)
+    found = QueryReader(Roles(kinds), languages, {"shoe"}.__contains__).read(typed)
     assert found.categories == categories
     assert found.heads in ((), (0,))
 
@@ -172,7 +177,7 @@ def test_the_last_part_of_what_kinds_are_called_names_them(
 def test_what_only_compounds_end_with_may_be_said_of() -> None:
     """A bag without a zip is a bag where nothing is called by "Tasche" alone, nor a category."""
     roles = Roles(things=frozenset({"schultertasch", "umhangetasch"}))
-    assert query_text.read("Tasche ohne Reißverschluss", roles, ["de"], lambda _word: False).heads == (0,)
+    assert QueryReader(roles, ["de"], lambda _word: False).read("Tasche ohne Reißverschluss").heads == (0,)
 
 
 @pytest.mark.parametrize(
@@ -192,7 +197,7 @@ def test_what_only_compounds_end_with_may_be_said_of() -> None:
 )
 def test_each_language_has_qualifiers_for_what_a_thing_is_made_of_or_like(language: str, typed: str, kind: str) -> None:
     """ "Silla de madera" (wooden chair) showed nothing where no text says of what a chair is."""
-    found = query_text.read(typed, Roles({kind: ("kind",)}, things=frozenset()), [language], lambda _word: False)
+    found = QueryReader(Roles({kind: ("kind",)}, things=frozenset()), [language], lambda _word: False).read(typed)
     assert found.categories == {"kind"}
 
 
@@ -299,28 +304,28 @@ def test_the_words_of_which_an_answer_must_have_one(typed, languages, asked):
         {"chair": ("chairs",), "stuhl": ("chairs",)},
         things=frozenset({"skateboard", "basket", "sale", "form"}),
     )
-    text = query_text.read(typed, roles, languages, {"teh"}.__contains__)
+    text = QueryReader(roles, languages, {"teh"}.__contains__).read(typed)
     words = [word.word for word in query_words(typed, languages)]
     assert " ".join(words[number] for number in text.heads or range(len(words))) == (asked or typed)
 
 
 def test_a_plural_with_another_stem_has_the_role_of_the_singular():
     roles = Roles({"shelf": ("shelves",)}, things=frozenset())
-    assert query_text.read("shelves", roles, ["en"], {"shelves"}.__contains__).categories == {"shelves"}
+    assert QueryReader(roles, ["en"], {"shelves"}.__contains__).read("shelves").categories == {"shelves"}
 
 
 @pytest.mark.parametrize(("typed", "kind"), [("car", "care"), ("tub", "tube"), ("cap", "cape")])
 def test_no_other_word_is_the_plural(typed, kind):
     """ "Car" was read as "cares", and showed the soil of a category "Soil & care"."""
     roles = Roles({kind: (kind,)}, things=frozenset())
-    assert not query_text.read(typed, roles, ["en"], lambda _word: True).categories
-    assert query_text.read(f"{kind}s", roles, ["en"], lambda _word: True).categories
+    assert not QueryReader(roles, ["en"], lambda _word: True).read(typed).categories
+    assert QueryReader(roles, ["en"], lambda _word: True).read(f"{kind}s").categories
 
 
 def test_another_spelling_has_the_role_of_the_word():
     roles = Roles({"tyre": ("tyres",)}, frozenset({"microfibr"}), things=frozenset())
-    assert query_text.read("tires", roles, ["en"], {"tires"}.__contains__).categories == {"tyres"}
-    assert query_text.spaced("micro fiber tires", roles, ["en"]) == "microfiber tires"
+    assert QueryReader(roles, ["en"], {"tires"}.__contains__).read("tires").categories == {"tyres"}
+    assert spaced("micro fiber tires", roles, ["en"]) == "microfiber tires"
 
 
 @pytest.mark.parametrize(
@@ -354,7 +359,7 @@ def test_the_name_of_a_department_specifies_what_stands_behind_it(typed, asked, 
     modifiers = frozenset({"coat", "red", "waterproof"})
     kinds = {"dog": of_dogs, "cat": of_cats, "shoe": shoes, "bed": ("beds",)}
     roles = Roles(kinds, modifiers, things=frozenset(), colours=frozenset({"red"}), names=names)
-    text = query_text.read(typed, roles, ["en"], lambda _word: False)
+    text = QueryReader(roles, ["en"], lambda _word: False).read(typed)
     assert " ".join(query_words(typed, ["en"])[number].word for number in text.heads) == asked
     assert text.categories == categories
 
@@ -391,7 +396,7 @@ def test_a_qualifier_never_says_what_a_thing_is(typed, languages, asked, categor
     """ "Mens shoes" and "office chair" showed nothing, or what is of another kind, where no text has the qualifier."""
     kinds = dict.fromkeys(("chair", "stuhl", "chais"), ("chairs",)) | {"garden": ("plants",)}
     roles = Roles(kinds, frozenset({"red"}), things=frozenset({"vintag", "bureau"}), colours=frozenset({"red"}))
-    text = query_text.read(typed, roles, languages, lambda _word: False)
+    text = QueryReader(roles, languages, lambda _word: False).read(typed)
     words = [word.word for word in query_words(typed, languages)]
     assert " ".join(words[number] for number in text.heads or range(len(words))) == (asked or typed)
     assert text.categories == categories
@@ -434,7 +439,7 @@ SEVERAL = Roles(
     ],
 )
 def test_a_compound_of_words_for_kinds_of_one_department_has_several_readings(typed, languages, readings):
-    text = query_text.read(typed, SEVERAL, languages, lambda _word: False)
+    text = QueryReader(SEVERAL, languages, lambda _word: False).read(typed)
     assert [(each.heads, set(each.categories)) for each in text.readings] == readings
     assert all(each.categories == each.mentioned and each.text == typed for each in text.readings)
 
@@ -454,7 +459,7 @@ def test_a_compound_of_words_for_kinds_of_one_department_has_several_readings(ty
 )
 def test_of_words_for_several_kinds_the_head_says_what_is_sought(typed, languages, heads, categories):
     """ "Dress shoes" showed dresses, because fewer entries have the word."""
-    text = query_text.read(typed, SEVERAL, languages, lambda _word: False)
+    text = QueryReader(SEVERAL, languages, lambda _word: False).read(typed)
     assert (text.heads, text.categories) == (heads, categories)
 
 
@@ -473,14 +478,14 @@ def test_of_words_for_several_kinds_the_head_says_what_is_sought(typed, language
 )
 def test_a_qualifier_is_a_word_of_its_own(typed, languages, asked):
     roles = Roles(ROLES.kinds, ROLES.modifiers, things=frozenset({"gartenschuh"}))
-    assert query_text.spaced(typed, roles, languages) == asked
+    assert spaced(typed, roles, languages) == asked
 
 
 def test_the_name_of_a_department_and_a_kind_name_a_category_together():
     of_men = ("mens-shoes", "mens-shirts", "mens-coats")
     names = {("man",): of_men, ("shoe",): ("mens-shoes", "womens-shoes")}
     roles = Roles({"man": of_men, "shoe": names[("shoe",)]}, things=frozenset(), names=names)
-    assert query_text.read("man shoes", roles, ["en"], lambda _word: False).categories == {"mens-shoes"}
+    assert QueryReader(roles, ["en"], lambda _word: False).read("man shoes").categories == {"mens-shoes"}
 
 
 @pytest.mark.parametrize(
@@ -494,7 +499,7 @@ def test_the_name_of_a_department_and_a_kind_name_a_category_together():
 def test_a_word_of_asking_is_no_misspelling(typed, languages, asked):
     """ "Avete" was one of "aceto", so that vinegar was sought."""
     roles = Roles(things=frozenset({"acet", "svet", "parmig", "tuch", "leder"}))
-    text = query_text.read(typed, roles, languages, set().__contains__)
+    text = QueryReader(roles, languages, set().__contains__).read(typed)
     words = [word.word for word in query_words(typed, languages)]
     assert " ".join(words[number] for number in text.heads or range(len(words))) == asked
 
@@ -521,7 +526,7 @@ def test_a_word_of_a_list_is_one_of_its_language(typed, languages, spoken, asked
     """ "Red hat" showed what is red in a shop that is also German, and "white shorts" anything white."""
     known = {"red", "hat", "fur", "case", "blue", "short", "game", "light"}
     roles = Roles(modifiers=frozenset({"red"}), things=frozenset({"chair"}), colours=frozenset({"red"}))
-    text = query_text.read(typed, roles, languages, known.__contains__, spoken)
+    text = QueryReader(roles, languages, known.__contains__, spoken).read(typed)
     words = [word.word for word in query_words(typed, languages, text.foreign)]
     assert " ".join(words[number] for number in text.heads or (range(len(words)) if asked else ())) == asked
 
@@ -529,9 +534,9 @@ def test_a_word_of_a_list_is_one_of_its_language(typed, languages, spoken, asked
 def test_a_word_that_ends_compounds_is_no_misspelling():
     """ "Stuhl" was one of "Stahl", if the catalogue has only a "Gartenstuhl"."""
     roles = Roles(modifiers=frozenset({"stahl"}), things=frozenset({"gartenstuhl", "grill"}))
-    text = query_text.read("Grill Stuhl", roles, ["de"], set().__contains__)
+    text = QueryReader(roles, ["de"], set().__contains__).read("Grill Stuhl")
     assert text.heads == ()
-    assert query_text.read("Grill Stoahl", roles, ["de"], set().__contains__).heads == (0,)
+    assert QueryReader(roles, ["de"], set().__contains__).read("Grill Stoahl").heads == (0,)
 
 
 @pytest.mark.parametrize(
@@ -547,13 +552,13 @@ def test_a_word_that_ends_compounds_is_no_misspelling():
 def test_a_compound_is_divided_before_the_end_of_another(typed, divided):
     """For "Klappstuhl", a "Gartenstuhl" was not even the closest."""
     roles = Roles({"gartenstuhl": ("chairs",)}, things=frozenset({"gartenbank", "bank", "tbett"}))
-    assert query_text.read(typed, roles, ["de"], set().__contains__).compounds == divided
+    assert QueryReader(roles, ["de"], set().__contains__).read(typed).compounds == divided
 
 
 def test_a_compound_is_divided_before_another_form_of_a_word():
     """The stems of "shelf" and "shelves" differ."""
     roles = Roles({"shelf": ("shelves",)}, things=frozenset())
-    assert query_text.read("wallshelves", roles, ["en"], set().__contains__).compounds == "wall shelves"
+    assert QueryReader(roles, ["en"], set().__contains__).read("wallshelves").compounds == "wall shelves"
 
 
 @pytest.mark.usefixtures("without_dictionaries")
@@ -561,7 +566,7 @@ def test_a_compound_is_divided_before_another_form_of_a_word():
 def test_the_words_of_a_model_are_english(languages, spelled):
     """ "Rode fiets" (red bicycle) and "Rosen" showed nothing: the model knows these words, which misled in a shop
     without English texts."""
-    texts = query_text.read_all("rode fiets", ["rode"], Roles(), languages, {"rode"}.__contains__, "nl")
+    texts = QueryReader(Roles(), languages, {"rode"}.__contains__, "nl").read_all("rode fiets", ["rode"])
     assert texts.text.spelled == texts.alternatives[0].spelled == spelled
 
 
@@ -570,20 +575,20 @@ def test_what_a_thing_is_made_of_is_not_sought():
     roles = Roles(
         {"stoel": ("stoelen",)}, frozenset({"bank"}), things=frozenset({"trein"}), names={("bank",): ("banken",)}
     )
-    text = query_text.read("bank van leer", roles, ["nl"], set().__contains__)
+    text = QueryReader(roles, ["nl"], set().__contains__).read("bank van leer")
     assert (text.heads, text.categories) == ((0,), {"banken"})
 
 
 def test_without_categories_every_word_may_be_what_is_sought():
     """ "harry potter book" showed other books and nothing of Harry Potter."""
     roles = Roles(things=frozenset({"book", "harri", "potter"}))
-    assert query_text.read("harry potter book", roles, ["en"], set().__contains__).heads == ()
+    assert QueryReader(roles, ["en"], set().__contains__).read("harry potter book").heads == ()
 
 
 @pytest.mark.parametrize(("typed", "categories"), [("mens", ()), ("men's", ()), ("nens", ("x",)), ("lenss", ("x",))])
 def test_the_possessive_of_a_word_is_spelled_correctly(typed, categories):
     """ "mens" was a misspelling of "lens"."""
-    text = query_text.read(typed, Roles({"lens": ("x",)}, things=frozenset()), ["en"], {"men", "lens"}.__contains__)
+    text = QueryReader(Roles({"lens": ("x",)}, things=frozenset()), ["en"], {"men", "lens"}.__contains__).read(typed)
     assert text.categories == frozenset(categories)
 
 
@@ -614,7 +619,7 @@ def test_the_possessive_of_a_word_is_spelled_correctly(typed, categories):
 def test_a_colour_that_is_not_wanted_is_not_asked_for(typed, languages, asked):
     """ "Lamp, not white" showed the white ones first."""
     roles = Roles(colours=frozenset({"white", "black", "weiss", "noir"}))
-    found, unwanted = query_text.without_negated_colours(typed, roles, languages)
+    found, unwanted = without_negated_colours(typed, roles, languages)
     assert found == asked
     assert bool(unwanted) == (asked != typed)
     assert unwanted <= roles.colours
@@ -638,8 +643,8 @@ def test_a_shade_is_a_part_of_the_name_of_a_colour(typed, languages, read, asked
     roles = Roles(
         kinds, frozenset({"blue", "blau", "bleu"}), things=frozenset(), colours=frozenset({"blue", "blau", "bleu"})
     )
-    assert query_text.spaced(typed, roles, languages) == read
-    text = query_text.read(read, roles, languages, {"blue"}.__contains__)
+    assert spaced(typed, roles, languages) == read
+    text = QueryReader(roles, languages, {"blue"}.__contains__).read(read)
     words = query_words(read, languages)
     assert [words[number].word for number in text.colours] in (["blue"], ["blauer"], ["blau"], ["bleu"], [])
     assert " ".join(words[number].word for number in text.heads or range(len(words))) == asked
@@ -654,7 +659,7 @@ def test_an_index_is_told_what_the_words_are():
         colours=frozenset({"white"}),
         collisions={"de": frozenset({"en:tabl"})},
     )
-    text = query_text.read("white tables", roles, ["en", "de"], {"white"}.__contains__, spoken="en")
+    text = QueryReader(roles, ["en", "de"], {"white"}.__contains__, spoken="en").read("white tables")
     query = text.asked(Query(np.zeros(1, np.float32)))
     assert (query.text, query.heads, query.spelled, query.colours) == ("white tables", (1,), {"white"}, (0,))
     assert query.foreign == {("tables", "de")}
@@ -675,5 +680,5 @@ def test_of_modifiers_alone_no_number_colour_or_qualifier_is_what_is_sought(type
     """ "1 l shampoo" showed whatever comes in litres, "stainless steel pan" all that is of steel."""
     modifiers = frozenset({"shampoo", "soft", "red", "l", "1", "5", "500"})
     roles = Roles({"car": ("car",)}, modifiers, things=frozenset(), colours=frozenset({"red"}))
-    text = query_text.read(typed, roles, ["en"], lambda _word: False)
+    text = QueryReader(roles, ["en"], lambda _word: False).read(typed)
     assert " ".join(query_words(typed, ["en"])[number].word for number in text.heads) == asked

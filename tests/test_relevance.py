@@ -27,7 +27,7 @@ from imagesim.registry import get_items
 from imagesim.retrieval import feedback, relevance
 from imagesim.retrieval import text as retrieval_text
 from imagesim.retrieval.feedback import MovedVectors
-from imagesim.retrieval.query_text import read_all
+from imagesim.retrieval.query_text import QueryReader
 from imagesim.retrieval.readings import WithReadings, WithSynonyms
 from imagesim.retrieval.relevance import Cutoff, Judge, WithRelevance, calibration_of
 from imagesim.retrieval.retriever import WithFallback, WithMMR
@@ -76,7 +76,8 @@ PLAIN = Calibration(
 
 def reading(text: str, calibration: Calibration = PLAIN, languages=(), alternatives=(), spelled=()):
     """A text as it is read with the words of a calibration, and that."""
-    return read_all(text, alternatives, calibration.roles, languages, set(spelled).__contains__, ""), calibration
+    reader = QueryReader(calibration.roles, languages, set(spelled).__contains__)
+    return reader.read_all(text, alternatives), calibration
 
 
 class TestFloor:

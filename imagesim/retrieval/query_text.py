@@ -112,125 +112,107 @@ class Reading(NamedTuple):
     colours: tuple[str, ...]
 
 
-def read_query(
-    text: str,
-    alternatives: Sequence[str],
-    roles: Roles,
-    languages: Sequence[str],
-    has_word: Callable[[str], bool],
-    spoken: str,
-) -> Reading:
-    """Read the text of a query without the colours that it excludes; for the arguments see :func:`read_all`."""
-    wanted, unwanted = without_negated_colours(text, roles, languages)
-    texts = read_all(wanted, alternatives, roles, languages, has_word, spoken)
-    return Reading(wanted, texts, unwanted, named_colours(texts.text, languages))
+@dataclass(frozen=True, slots=True)
+class QueryReader:
+    """Reads the texts of queries to a catalogue: with the ``roles`` of its words, in the ``languages`` of its texts.
+    ``has_word`` tells which words the model knows, which are English; ``spoken`` is the visitor's language."""
 
+    roles: Roles
+    languages: Sequence[str]
+    has_word: Callable[[str], bool]
+    spoken: str = ""
 
-def read_all(
-    text: str,
-    alternatives: Sequence[str],
-    roles: Roles,
-    languages: Sequence[str],
-    has_word: Callable[[str], bool],
-    spoken: str,
-) -> QueryTexts:
-    """Read the text of a query and its alternatives in these languages. ``has_word`` tells which words the model knows,
-    which are English; ``spoken`` is the visitor's language."""
-    if ENGLISH not in languages:  # "rode" and "Rosen" are English words, too
-        has_word = _has_none
-    text = spaced(text, roles, languages)
-    own, *others = (
-        read(each, roles, languages, has_word, spoken)
-        for each in (text, *alternatives, *units_apart(text, roles, languages))
-    )
-    compounds = read(own.compounds, roles, languages, has_word, spoken) if own.compounds else None
-    in_others = None
-    if synonyms := in_other_words(text, roles, languages):
-        first, *more = (read(each, roles, languages, has_word, spoken) for each, _language in synonyms)
-        in_others = QueryTexts(first, [*more, own, *others], language=synonyms[0][1])
-    return QueryTexts(own, others, compounds, in_others)
+    def read_query(self, text: str, alternatives: Sequence[str]) -> Reading:
+        """Read the text of a query without the colours that it excludes, and its alternatives."""
+        wanted, unwanted = without_negated_colours(text, self.roles, self.languages)
+        texts = self.read_all(wanted, alternatives)
+        return Reading(wanted, texts, unwanted, named_colours(texts.text, self.languages))
 
+    def read_all(self, text: str, alternatives: Sequence[str] = ()) -> QueryTexts:
+        """Read the text of a query and its alternatives."""
+        text = spaced(text, self.roles, self.languages)
+        own, *others = map(self.read, (text, *alternatives, *units_apart(text, self.roles, self.languages)))
+        compounds = self.read(own.compounds) if own.compounds else None
+        in_others = None
+        if synonyms := in_other_words(text, self.roles, self.languages):
+            first, *more = (self.read(each) for each, _language in synonyms)
+            in_others = QueryTexts(first, [*more, own, *others], language=synonyms[0][1])
+        return QueryTexts(own, others, compounds, in_others)
 
-def _has_none(word: str) -> bool:
-    return False
+    def read(self, text: str) -> QueryText:
+        """Read one text."""
+        languages = self.languages
+        foreign = self._not_of_lists(text)
+        words = query_words(text, languages, foreign)
+        foreign |= foreign_to(words, self.roles.collisions, self.spoken)
+        english = frozenset(word.word for word in words if self._is_spelled(word.word))
+        roles = with_kinds_of_compounds(self.roles, words, except_for=english)
+        written_in = (self.spoken,) if self.spoken in languages else languages
+        spelled = english.union(
+            word.word for word in words if any(in_dictionary(word.word, each) for each in written_in)
+        )
+        meant: list[Collection[str]] = []
+        divided: list[str] = []
+        for word in words:
+            own = own_stems(word, roles)
+            is_known = word.filler or word.qualifier or word.word in spelled or roles.ends_compounds(word.endings)
+            stems = own if is_known else roles.stems_of(word.word, own)
+            known = word.word in english or roles.has(stems)  # or is a misspelling
+            is_whole = word.filler or word.qualifier or roles.has(own)
+            divided.append("" if is_whole else _divided(word.word, roles, languages, known=known))
+            meant.append(own if divided[-1] else stems)
+        fillers = {n for n, word in enumerate(words) if _is_filler(word, meant[n], spelled, roles)}
+        colours = tuple(n for n, stems in enumerate(meant) if not roles.colours.isdisjoint(stems))
+        units = {n for n, word in enumerate(words) if word.unit}
+        complements = _complements(words, meant, fillers, roles)
+        others = fillers | units | shades_of(words, colours) | complements
+        head, specify = _compound(words, others, languages)
+        qualifiers = {n for n, word in enumerate(words) if word.qualifier and not _is_sought(n, head, meant, roles)}
+        if qualifiers:
+            head, specify = _compound(words, others | qualifiers, languages)
+        things = [n for n, word in enumerate(words) if not word.complement and n not in others]
+        said_of = [(n, thing) for n, word in enumerate(words) if word.complement for thing in things]
+        departments = _departments([*((n, head) for n in specify), *said_of], meant, roles)
+        meaning = roles.interpret(meant, others | departments, head, specify, qualifiers)
+        named = [stems for n, stems in enumerate(meant) if n not in fillers and n not in colours]
+        is_name = len(named) == 1 and (meaning.in_full or roles.calls(named[0]))
+        asked = QueryText(
+            text=text,
+            heads=meaning.heads,
+            spelled=spelled,
+            colours=colours,
+            foreign=foreign,
+            categories=meaning.categories,
+            mentioned=meaning.mentioned,
+            partly=meaning.partly,
+            compounds=" ".join(parts for n, parts in enumerate(divided) if parts and n not in complements),
+            is_name=is_name,
+            in_full=meaning.in_full,
+            specified=meaning.specified,
+        )
+        readings = (
+            replace(asked, heads=(number,), categories=named, mentioned=named, partly=meaning.partly & named)
+            for number, named in meaning.rivals
+        )
+        return replace(asked, readings=tuple(readings))
 
+    def _not_of_lists(self, text: str) -> frozenset[tuple[str, str]]:
+        """Return the words of a query that the lists of a language do not mean, each with the language: if all words
+        are English, those of the other languages, except the one that is ``spoken``."""
+        others = [each for each in self.languages if each not in (ENGLISH, self.spoken)]
+        typed = [token.word for token in analyse(HYPHEN.sub(" ", text), ENGLISH) if token.word.isalpha()]
+        if not others or ENGLISH not in self.languages or not all(map(self._is_english, typed)):
+            return frozenset()
+        return words_not_of(text, others)
 
-def read(
-    text: str, roles: Roles, languages: Sequence[str], has_word: Callable[[str], bool], spoken: str = ""
-) -> QueryText:
-    """Read one text."""
-    foreign = _not_of_lists(text, languages, has_word, spoken)
-    words = query_words(text, languages, foreign)
-    foreign |= foreign_to(words, roles.collisions, spoken)
-    english = frozenset(word.word for word in words if _is_spelled(word.word, has_word))
-    roles = with_kinds_of_compounds(roles, words, except_for=english)
-    written_in = (spoken,) if spoken in languages else languages
-    spelled = english.union(word.word for word in words if any(in_dictionary(word.word, each) for each in written_in))
-    meant: list[Collection[str]] = []
-    divided: list[str] = []
-    for word in words:
-        own = own_stems(word, roles)
-        is_known = word.filler or word.qualifier or word.word in spelled or roles.ends_compounds(word.endings)
-        stems = own if is_known else roles.stems_of(word.word, own)
-        known = word.word in english or roles.has(stems)  # or is a misspelling
-        is_whole = word.filler or word.qualifier or roles.has(own)
-        divided.append("" if is_whole else _divided(word.word, roles, languages, known=known))
-        meant.append(own if divided[-1] else stems)
-    fillers = {n for n, word in enumerate(words) if _is_filler(word, meant[n], spelled, roles)}
-    colours = tuple(n for n, stems in enumerate(meant) if not roles.colours.isdisjoint(stems))
-    units = {n for n, word in enumerate(words) if word.unit}
-    complements = _complements(words, meant, fillers, roles)
-    others = fillers | units | shades_of(words, colours) | complements
-    head, specify = _compound(words, others, languages)
-    qualifiers = {n for n, word in enumerate(words) if word.qualifier and not _is_sought(n, head, meant, roles)}
-    if qualifiers:
-        head, specify = _compound(words, others | qualifiers, languages)
-    things = [n for n, word in enumerate(words) if not word.complement and n not in others]
-    said_of = [(n, thing) for n, word in enumerate(words) if word.complement for thing in things]
-    departments = _departments([*((n, head) for n in specify), *said_of], meant, roles)
-    meaning = roles.interpret(meant, others | departments, head, specify, qualifiers)
-    named = [stems for n, stems in enumerate(meant) if n not in fillers and n not in colours]
-    is_name = len(named) == 1 and (meaning.in_full or roles.calls(named[0]))
-    asked = QueryText(
-        text=text,
-        heads=meaning.heads,
-        spelled=spelled,
-        colours=colours,
-        foreign=foreign,
-        categories=meaning.categories,
-        mentioned=meaning.mentioned,
-        partly=meaning.partly,
-        compounds=" ".join(parts for n, parts in enumerate(divided) if parts and n not in complements),
-        is_name=is_name,
-        in_full=meaning.in_full,
-        specified=meaning.specified,
-    )
-    readings = (
-        replace(asked, heads=(number,), categories=named, mentioned=named, partly=meaning.partly & named)
-        for number, named in meaning.rivals
-    )
-    return replace(asked, readings=tuple(readings))
+    def _is_english(self, word: str) -> bool:
+        return len(word) == 1 or self._is_spelled(word) or is_on_a_list(word, ENGLISH)
 
-
-def _not_of_lists(
-    text: str, languages: Sequence[str], has_word: Callable[[str], bool], spoken: str
-) -> frozenset[tuple[str, str]]:
-    """Return the words of a query that the lists of a language do not mean, each with the language: if all words are
-    English, those of the other languages, except the one that is ``spoken``."""
-    others = [each for each in languages if each not in (ENGLISH, spoken)]
-    typed = [token.word for token in analyse(HYPHEN.sub(" ", text), ENGLISH) if token.word.isalpha()]
-    if not others or has_word is _has_none or not all(_is_english(word, has_word) for word in typed):
-        return frozenset()
-    return words_not_of(text, others)
-
-
-def _is_english(word: str, has_word: Callable[[str], bool]) -> bool:
-    return len(word) == 1 or _is_spelled(word, has_word) or is_on_a_list(word, ENGLISH)
-
-
-def _is_spelled(word: str, has_word: Callable[[str], bool]) -> bool:
-    """Whether it is a known word, or its plural or possessive: "mens"."""
-    return has_word(word) or (word.endswith("s") and not word.endswith("ss") and has_word(word[:-1]))
+    def _is_spelled(self, word: str) -> bool:
+        """Whether it is a known word, or its plural or possessive: "mens"."""
+        if ENGLISH not in self.languages:  # "rode" and "Rosen" are English words, too
+            return False
+        return self.has_word(word) or (word.endswith("s") and not word.endswith("ss") and self.has_word(word[:-1]))
 
 
 def _is_filler(word: QueryWord, stems: Collection[str], spelled: Collection[str], roles: Roles) -> bool:

@@ -48,7 +48,6 @@ if TYPE_CHECKING:
     from imagesim.retrieval.query_text import QueryTexts, Reading
     from imagesim.retrieval.text import WithText
     from imagesim.types import Message, Vector
-    from imagesim.word_roles import Roles
 
 EVIDENCE = 5
 """Hits whose relevance tells whether a region or the whole photo is better."""
@@ -267,19 +266,20 @@ class Search:
         """Read the words with those of the catalogue, or remember how they were read."""
         from imagesim.embedders import get_embedder_of
         from imagesim.indexes.analysis import base_language, languages_of
-        from imagesim.retrieval.query_text import read_query
+        from imagesim.retrieval.query_text import QueryReader
 
-        alternatives, spoken = self.plan.alternatives, base_language(get_language() or "")
-        roles, languages = calibration_of(meta).roles, languages_of(meta)
-        has_word = get_embedder_of(meta.fingerprint).has_word
+        has_word, spoken = get_embedder_of(meta.fingerprint).has_word, base_language(get_language() or "")
+        reader = QueryReader(calibration_of(meta).roles, languages_of(meta), has_word, spoken)
         # Roles are compared by identity, and kept with the reading, so that no others get its key.
-        key = (text, alternatives, id(roles), languages, has_word, spoken)
-        readings: RecentlyUsed[Hashable, tuple[Roles, Reading]] = runtime.get(
+        key = (text, self.plan.alternatives, id(reader.roles), reader.languages, has_word, spoken)
+        readings: RecentlyUsed[Hashable, tuple[QueryReader, Reading]] = runtime.get(
             "readings", partial(RecentlyUsed, MAX_READINGS)
         )
-        read = partial(read_query, text, alternatives, roles, languages, has_word, spoken)
-        _roles, reading = readings.complete([key], lambda _new: {key: (roles, read())})[key]
-        return reading
+
+        def read(_new: Sequence[Hashable]) -> dict[Hashable, tuple[QueryReader, Reading]]:
+            return {key: (reader, reader.read_query(text, self.plan.alternatives))}
+
+        return readings.complete([key], read)[key][1]
 
     def _as_read(self, reading: Reading, meta: IndexMeta) -> Search:
         """Return the search without the colours that its words exclude."""
