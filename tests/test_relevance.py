@@ -201,13 +201,13 @@ class TestFloor:
     def test_relevance_is_monotonic_within_a_category(self):
         query, scores = Query(np.ones(2, np.float32)), [0.9, 0.5, 0.1]
         each = [candidate("a", 0.9, "x"), candidate("b", 0.5, "x"), candidate("c", 0.1, "y")]
-        first, second, third = Judge(PLAIN, "photo").relevances(query, each, scores)
+        first, second, third = Judge(PLAIN, "photo").relevances(query, each, scores, each)
         assert first >= second > third
 
     def test_the_category_of_a_query_item_counts(self):
         judge = Judge(PLAIN, "items", frozenset({"shoes"}), frozenset({"boots"}))
         same = [candidate("a", 0.5, "shoes"), candidate("b", 0.5, "boots"), candidate("c", 0.5, "hats")]
-        found = judge.relevances(Query(np.ones(2, np.float32)), same, [0.5] * 3)
+        found = judge.relevances(Query(np.ones(2, np.float32)), same, [0.5] * 3, same)
         assert found[0] > found[1] > found[2]
 
 

@@ -106,15 +106,15 @@ class Judge:
         query: Query,
         candidates: Sequence[Candidate],
         scores: Sequence[float],
-        voters: Sequence[Candidate] | None = None,
+        voters: Sequence[Candidate],
     ) -> list[float]:
-        """Return the relevance of each candidate by its score. ``voters``: the candidates themselves by default.
+        """Return the relevance of each candidate by its score, and by the categories of the ``voters``.
 
         It depends on the first voters alone, so that it is the same however far a page looks.
         """
         if not candidates:
             return []
-        voters = sorted(candidates if voters is None else voters, key=lambda voter: -voter.score)[:VOTERS]
+        voters = sorted(voters, key=lambda voter: -voter.score)[:VOTERS]
         found = self.calibration.relevances(self.kind, scores, self._votes(query, candidates, voters))
         own = self.own or frozenset(query.filters.categories if self.labelled else ())
         if own:
@@ -132,9 +132,14 @@ class Judge:
         return found
 
     def judged(
-        self, query: Query, candidates: Sequence[Candidate], scores: Sequence[float], voters: Sequence[Candidate]
+        self,
+        query: Query,
+        candidates: Sequence[Candidate],
+        voters: Sequence[Candidate],
+        scores: Sequence[float] | None = None,
     ) -> list[Judged]:
-        """Return the candidates with their scores and relevances."""
+        """Return the candidates with their scores, by default those that they were found with, and relevances."""
+        scores = [candidate.score for candidate in candidates] if scores is None else scores
         relevances = self.relevances(query, candidates, scores, voters)
         return [Judged(*each) for each in zip(candidates, scores, relevances, strict=True)]
 
@@ -264,9 +269,12 @@ class WithRelevance:
     def search(self, queries: Sequence[Query]) -> list[Candidates]:
         lookups = self.cutoff.plan.lookups(queries)
         asked = [self.cutoff.window_of(query) for query in queries]
-        windows = self.retriever.search([*asked, *lookups])
-        pinned = windows[len(queries) :] or [Candidates(())] * len(queries)
-        judged = [self._judge_all(query, each.candidates, each) for query, each in zip(queries, windows, strict=False)]
+        answers = self.retriever.search([*asked, *lookups])
+        windows, pinned = answers[: len(queries)], answers[len(queries) :] or [Candidates(())] * len(queries)
+        judged = [
+            self.judge.judged(query, window.candidates, window.candidates)
+            for query, window in zip(queries, windows, strict=True)
+        ]
         for _widening in range(WIDENINGS):
             short = [n for n, query in enumerate(queries) if self.cutoff.goes_on(query, windows[n], judged[n])]
             if not short:
@@ -275,15 +283,11 @@ class WithRelevance:
                 asked[n] = widened(asked[n])
             for n, window in zip(short, self.retriever.search([asked[n] for n in short]), strict=True):
                 windows[n] = replace(window, took_ms=windows[n].took_ms + window.took_ms)
-                judged[n] = self._judge_all(queries[n], window.candidates, window)
+                judged[n] = self.judge.judged(queries[n], window.candidates, window.candidates)
         return [
-            self.cutoff.page(query, judged[n], windows[n], self._judge_all(query, pins, windows[n]))
-            for n, (query, pins) in enumerate(zip(queries, (each.candidates for each in pinned), strict=True))
+            self.cutoff.page(query, found, window, self.judge.judged(query, pins.candidates, window.candidates))
+            for query, found, window, pins in zip(queries, judged, windows, pinned, strict=True)
         ]
-
-    def _judge_all(self, query: Query, candidates: Sequence[Candidate], window: Candidates) -> list[Judged]:
-        scores = [candidate.score for candidate in candidates]
-        return self.judge.judged(query, candidates, scores, window.candidates)
 
 
 def share_of(categories: frozenset[str], nearest: Sequence[Candidate], calibration: Calibration) -> float:

@@ -124,14 +124,14 @@ class WithText:
         judge = Judge(self.calibration, "words" if vector is query.vector else "items")
         voters = by_vector.candidates
         scores = _scores([*matching, *pinned.candidates], vector, vectors)
-        pins = judge.judged(query, pinned.candidates, scores[len(matching) :], voters)
-        matches = judge.judged(query, matching, scores[: len(matching)], voters)
+        pins = judge.judged(query, pinned.candidates, voters, scores[len(matching) :])
+        matches = judge.judged(query, matching, voters, scores[: len(matching)])
         evidence, trust = self._evidence(query, judge, matches, sources, vectors, voters)
         matches = [each for each in matches if query.min_score is None or each.score >= query.min_score]
         took_ms = by_text.took_ms + by_vector.took_ms
         for widenings_left in reversed(range(WIDENINGS + 1)):
             found = by_vector.candidates
-            looks = judge.judged(query, found, [each.score for each in found], found)
+            looks = judge.judged(query, found, found)
             if trust < 1.0:
                 looks = [each._replace(relevance=trust * each.relevance) for each in looks]
             judged = _fused(matches, looks, evidence, by_group=query.collapse)
