@@ -18,8 +18,9 @@ from imagesim import widgets
 from imagesim.embedders import get_embedder
 from imagesim.exceptions import BadImage, BadQuery, IndexMissing, ModelMismatch
 from imagesim.indexes import get_index
+from imagesim.regions import MAX_REGIONS
 from imagesim.registry import registry
-from imagesim.retrieval import boxes, concurrency, filters, look
+from imagesim.retrieval import concurrency, filters, look
 from imagesim.types import Hits, Region
 from tests import shop
 from tests.embedders import PixelEmbedder
@@ -241,7 +242,7 @@ class TestResults:
     def test_a_photo_with_many_regions(self, shelf, monkeypatch):
         many = [Region(0.04 * n, 0, 0.04, 1, "shoes") for n in range(25)]
         monkeypatch.setattr("tests.regions.ColourFinder.find", lambda self, image: many)
-        assert len(imagesim.shop_the_look(Image.new("RGB", (400, 400), "red")).regions) == boxes.MAX_REGIONS
+        assert len(imagesim.shop_the_look(Image.new("RGB", (400, 400), "red")).regions) == MAX_REGIONS
 
     def test_async_variant(self, shelf, photo):
         assert len(async_to_sync(look.ashop_the_look)(photo).regions) == 2

@@ -23,7 +23,7 @@ from imagesim.indexing.leases import INFRASTRUCTURE_ERRORS
 from imagesim.indexing.write_targets import Target, find_embedder
 from imagesim.metrics import timed
 from imagesim.models import ImageRegions, RegionVectors
-from imagesim.regions import NoRegions, get_region_finder, get_region_fingerprint
+from imagesim.regions import NoRegions, comparable, get_region_finder, get_region_fingerprint
 from imagesim.regions.lite import shows_one_thing
 from imagesim.types import Region
 
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 logger = logging.getLogger("imagesim.indexing.sync")
-
-MAX_REGIONS = 12
-"""Regions of one image."""
 
 PLACES = 4
 """Decimals of a box as it is stored: a tenth of a pixel of a large photo."""
@@ -134,7 +131,7 @@ def _regions_in(image: Image, name: str) -> list[Region]:
         _require_works(finder, error)
         logger.warning("the region finder fails on %s: %s", name, error)
         return []
-    found = [region for region in found if _is_comparable(region, image.size)][:MAX_REGIONS]
+    found = comparable(found, image.size)
     return [] if shows_one_thing(image, found) else found
 
 
@@ -145,15 +142,6 @@ def _require_works(finder: Any, error: Exception) -> None:
         finder.find(Image.new("RGB", (64, 64), "grey"))
     except Exception:
         raise EmbedderError(f"The region finder fails: {error}") from error
-
-
-def _is_comparable(region: Region, size: tuple[int, int]) -> bool:
-    left, top, right, bottom = region.pixels(size)
-    try:
-        images.check_shape((right - left, bottom - top))
-    except BadImage:
-        return False
-    return True
 
 
 def _embed(row: ImageRegions, boxes: Sequence[Region], image: Image, embedder: BaseEmbedder, name: str) -> None:

@@ -8,17 +8,21 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from django.core.checks import CheckMessage
 
+from imagesim import images
 from imagesim.conf import Backend, get_instance, get_settings
-from imagesim.exceptions import ConfigurationError
+from imagesim.exceptions import BadImage, ConfigurationError
 from imagesim.types import Region
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+MAX_REGIONS = 12
+"""Regions of one image."""
 
 SAME_REGIONS = ("cache_dir", "device", "precision", "runtime")
 """Options that affect where and how fast a finder runs, but not which regions it finds."""
@@ -72,12 +76,27 @@ class NoRegions(BaseRegionFinder):
         return []
 
 
-__all__ = ["BaseRegionFinder", "get_region_finder", "get_region_fingerprint"]
+__all__ = ["MAX_REGIONS", "BaseRegionFinder", "comparable", "get_region_finder", "get_region_fingerprint"]
 
 
 def get_region_finder(backend: Backend | None = None) -> BaseRegionFinder:
     """Return the configured region finder (or the one of ``backend``), one instance per process."""
     return get_instance(backend or get_settings().REGIONS, BaseRegionFinder)  # type: ignore[type-abstract]
+
+
+def comparable(regions: Iterable[Region], size: tuple[int, int]) -> list[Region]:
+    """Return those of the regions of an image of ``size`` that are large enough to be compared, the first
+    ``MAX_REGIONS``."""
+    return [region for region in regions if _is_comparable(region, size)][:MAX_REGIONS]
+
+
+def _is_comparable(region: Region, size: tuple[int, int]) -> bool:
+    left, top, right, bottom = region.pixels(size)
+    try:
+        images.check_shape((right - left, bottom - top))
+    except BadImage:
+        return False
+    return True
 
 
 def _plain(value: Any) -> Any:

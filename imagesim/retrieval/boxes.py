@@ -10,14 +10,12 @@ from django.utils.translation import gettext as _
 
 from imagesim import images
 from imagesim.exceptions import BadImage, BadQuery
+from imagesim.regions import MAX_REGIONS
 from imagesim.types import Region
 
 if TYPE_CHECKING:
     Box = Region | Sequence[float]
     Corners = tuple[int, int, int, int]
-
-MAX_REGIONS = 12
-"""Regions of one photo."""
 
 MAX_AREA = 6
 """The total area of the regions of a photo, as a multiple of the photo's. Regions may overlap."""
@@ -90,14 +88,6 @@ def region_at(boxes: Sequence[Region], point: tuple[float, float], size: tuple[i
     width, height = (TAPPED * min(size) / side for side in size)
     left, top = min(max(0.0, x - width / 2), 1 - width), min(max(0.0, y - height / 2), 1 - height)
     return Region(left, top, width, height)
-
-
-def is_comparable(region: Region, size: tuple[int, int]) -> bool:
-    try:
-        corners(region, size)
-    except BadQuery:
-        return False
-    return True
 
 
 def corners(region: Region, size: tuple[int, int]) -> tuple[int, int, int, int]:

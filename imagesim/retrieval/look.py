@@ -15,13 +15,13 @@ from imagesim.exceptions import BadQuery
 from imagesim.hydrate import load
 from imagesim.metrics import timed
 from imagesim.projections import project
-from imagesim.regions import get_region_finder
+from imagesim.regions import comparable, get_region_finder
 from imagesim.regions.labels import ITEM, name_of
 from imagesim.regions.lite import shows_one_thing
 from imagesim.registry import registry
 from imagesim.retrieval import variants
 from imagesim.retrieval.arguments import Searched
-from imagesim.retrieval.boxes import MAX_REGIONS, corners, is_comparable, read_point, read_regions, region_at
+from imagesim.retrieval.boxes import corners, read_point, read_regions, region_at
 from imagesim.retrieval.item_regions import is_sold, label_categories
 from imagesim.retrieval.params import SearchRequest, takes
 from imagesim.retrieval.query_image import QueryImage, read_picture
@@ -116,9 +116,7 @@ def shop_the_look(
     plan = plan_for(Question("look", request, meta, categories=request.category))
     filters = plan.filters(filters)
     if boxes is None:
-        boxes = [region for region in get_region_finder().find(image) if is_comparable(region, image.size)][
-            :MAX_REGIONS
-        ]
+        boxes = comparable(get_region_finder().find(image), image.size)
         if tapped is not None:
             boxes = [region_at(boxes, tapped, image.size)]
     crops = [*([None] if whole else []), *(corners(box, image.size) for box in boxes)]
@@ -151,7 +149,7 @@ def main_region(photo: QueryImage) -> tuple[Region, QueryImage] | None:
     :raises BadImage: if the photo cannot be accepted.
     """
     image = read_picture(photo).decode()
-    found = [region for region in get_region_finder().find(image) if is_comparable(region, image.size)]
+    found = comparable(get_region_finder().find(image), image.size)
     if not found or shows_one_thing(image, found):
         return None
     part = image.crop(corners(found[0], image.size))
