@@ -13,7 +13,7 @@ from django.db import Error as DatabaseError
 from django.utils import timezone
 
 from imagesim.calibration.fit import Sample, fit
-from imagesim.database import retry_conflicts
+from imagesim.database import retry_conflicts, stored_array
 from imagesim.embedders import get_embedder_of
 from imagesim.exceptions import ImagesimError
 from imagesim.indexes import get_index
@@ -221,8 +221,6 @@ def _with_parts(entry: Described, names: Collection[tuple[str, ...]]) -> Describ
 
 
 def _items(items: Items[Any], meta: IndexMeta) -> list[tuple[Vector, Any]]:
-    import numpy as np
-
     rows = ItemImage.objects.filter(state__model=items.label, position=0).exclude(digest="").order_by("state_id")
     chosen = list(rows.values_list("pk", flat=True))
     if len(chosen) > MOST_ITEMS:
@@ -232,12 +230,12 @@ def _items(items: Items[Any], meta: IndexMeta) -> list[tuple[Vector, Any]]:
         page = rows.filter(pk__in=chosen[start : start + CHUNK])
         digests = dict(page.values_list("state__object_pk", "digest"))
         stored = Embedding.objects.filter(fingerprint=meta.fingerprint, digest__in=set(digests.values()))
-        known = {digest: bytes(vector) for digest, vector in stored.values_list("digest", "vector")}
+        known = {digest: stored_array(vector) for digest, vector in stored.values_list("digest", "vector")}
         queryset = items.for_reading(items.get_queryset().filter(pk__in=valid_pks(items.model, digests)))
         for item in queryset:
             vector = known.get(digests.get(items.pk_of(item), ""))
             if vector is not None:
-                found.append((np.frombuffer(vector, dtype="<f4"), item))
+                found.append((vector, item))
     return found
 
 

@@ -24,6 +24,7 @@ from imagesim.indexing.leases import INFRASTRUCTURE_ERRORS, SyncResult
 from imagesim.indexing.write_targets import Target
 from imagesim.items import Items, valid_pks
 from imagesim.models import ItemImage, ItemState, Scope
+from imagesim.projections import get_projection, project
 from imagesim.registry import make_key, registry
 from imagesim.types import Entry, EntryImage, Removal, WriteResult
 
@@ -101,7 +102,7 @@ def prepare(states: Sequence[ItemState], targets: Sequence[Target], vectors: Vec
     :raises IndexMissing: if a target's projection no longer exists.
     """
     for target in targets:
-        _ = target.projection
+        get_projection(target.meta.projection)
     items = _read_items([state for state in states if not _has_worn_out(state)])
     known = images_by_state(states)
     outlines = []
@@ -318,8 +319,7 @@ def _entry_images(pictures: Sequence[Picture], target: Target, vectors: Vectors)
     for picture in pictures:
         vector = None if picture.permanent else vectors.get(picture.digest, target.meta.fingerprint)
         if vector is not None:
-            vector = vector if target.projection is None else target.projection.apply(vector)
-            made.append(EntryImage(picture.digest, picture.name, vector))
+            made.append(EntryImage(picture.digest, picture.name, project(vector, target.meta.projection)))
     return tuple(made)
 
 

@@ -14,7 +14,7 @@ from imagesim.exceptions import ConfigurationError, IndexMissing, ModelMismatch
 from imagesim.indexes import BaseIndex, get_index
 from imagesim.indexes.analysis import ANALYSIS
 from imagesim.models import Job
-from imagesim.projections import Projection, get_chosen, get_projection
+from imagesim.projections import get_chosen
 from imagesim.registry import registry
 from imagesim.types import FilterKind, IndexMeta, TextSpec
 
@@ -42,10 +42,6 @@ class Target:
             return get_embedder_of(self.meta.fingerprint)
         except ModelMismatch as error:
             raise ConfigurationError(str(error)) from error
-
-    @cached_property
-    def projection(self) -> Projection | None:
-        return get_projection(self.meta.projection)
 
 
 def find_embedder(target: Target, targets: Collection[Target]) -> BaseEmbedder | None:
