@@ -6,7 +6,7 @@ import json
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cached_property
 from importlib.metadata import version
@@ -203,9 +203,37 @@ class Connection:
                 raise index_missing(name, backing_index) from None
             raise
 
-    def translated_errors(self, name: str) -> AbstractContextManager[None]:
+    @contextmanager
+    def translated_errors(self, name: str) -> Iterator[None]:
         """Translate errors of the client to errors of the index ``name``."""
-        return translated_errors(name, self.where)
+        from elastic_transport import SerializationError, TlsError, TransportError
+        from elasticsearch import ApiError, UnsupportedProductError
+
+        token = _calling.set(True)
+        try:
+            yield
+        except TlsError as error:
+            raise IndexUnavailable(
+                f"No trusted connection to Elasticsearch at {self.where} ({_words(error)}): give the authority of its "
+                "certificate as ca_certs in INDEX's OPTIONS."
+            ) from error
+        except UnsupportedProductError as error:
+            raise SearchIndexError(
+                f"What answers at {self.where} is not Elasticsearch; check hosts in INDEX's OPTIONS."
+            ) from error
+        except SerializationError as error:
+            raise SearchIndexError(
+                f"What Elasticsearch at {self.where} answered cannot be read: {_words(error)}."
+            ) from error
+        except TransportError as error:
+            raise IndexUnavailable(
+                f"Elasticsearch at {self.where} does not answer ({_words(error)}): "
+                "check that it runs, and hosts in INDEX's OPTIONS."
+            ) from error
+        except ApiError as error:
+            raise from_api(error.status_code, error.body, name, self.where) from error
+        finally:
+            _calling.reset(token)
 
 
 _calling: ContextVar[bool] = ContextVar("imagesim_calling_elasticsearch", default=False)
@@ -224,41 +252,6 @@ def _is_worth_logging(record: logging.LogRecord) -> bool:
 
 for _name in ("elastic_transport.transport", "elastic_transport.node_pool"):
     logging.getLogger(_name).addFilter(_is_worth_logging)
-
-
-@contextmanager
-def translated_errors(name: str, where: str) -> Iterator[None]:
-    """Translate errors of the client to errors of the index.
-
-    :param name: the name of the index in error messages.
-    :param where: the addresses of the server, without credentials.
-    """
-    from elastic_transport import SerializationError, TlsError, TransportError
-    from elasticsearch import ApiError, UnsupportedProductError
-
-    token = _calling.set(True)
-    try:
-        yield
-    except TlsError as error:
-        raise IndexUnavailable(
-            f"No trusted connection to Elasticsearch at {where} ({_words(error)}): give the authority of its "
-            "certificate as ca_certs in INDEX's OPTIONS."
-        ) from error
-    except UnsupportedProductError as error:
-        raise SearchIndexError(
-            f"What answers at {where} is not Elasticsearch; check hosts in INDEX's OPTIONS."
-        ) from error
-    except SerializationError as error:
-        raise SearchIndexError(f"What Elasticsearch at {where} answered cannot be read: {_words(error)}.") from error
-    except TransportError as error:
-        raise IndexUnavailable(
-            f"Elasticsearch at {where} does not answer ({_words(error)}): "
-            "check that it runs, and hosts in INDEX's OPTIONS."
-        ) from error
-    except ApiError as error:
-        raise from_api(error.status_code, error.body, name, where) from error
-    finally:
-        _calling.reset(token)
 
 
 def from_api(status: int, body: object, name: str, where: str) -> SearchIndexError:
