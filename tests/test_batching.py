@@ -74,25 +74,6 @@ def test_a_request_that_fails_does_not_fail_those_that_share_its_batch(wrong: st
             requests[2].result(10)
 
 
-def test_a_request_times_out() -> None:
-    started, finish = threading.Event(), threading.Event()
-
-    def run(values: list[int]) -> list[int]:
-        started.set()
-        finish.wait(10)
-        return values
-
-    batcher = Batcher(run)
-    with ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(batcher.submit, [1])
-        started.wait()
-        with pytest.raises(TimeoutError, match="busy"):
-            batcher.submit([2], timeout=0.05)
-        finish.set()
-        assert slow.result() == [1]
-    assert batcher.submit([3]) == [3]
-
-
 def test_results_are_returned_while_the_model_works_on_for_others() -> None:
     """The number of batches, not the time, which depends on the machine: without it, fifty and more."""
     batches = 0

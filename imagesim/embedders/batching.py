@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from time import monotonic
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -28,18 +27,13 @@ class Batcher(Generic[T, R]):
         self._changed = threading.Condition()
         """Its lock guards all of this; it is notified when a batch has ended."""
 
-    def submit(self, values: Sequence[T], *, timeout: float | None = None) -> list[R]:
-        """Return the results of ``run`` for ``values``, in order.
-
-        :raises TimeoutError: if the model is still busy after ``timeout`` seconds. A batch that has started still
-            finishes.
-        """
+    def submit(self, values: Sequence[T]) -> list[R]:
+        """Return the results of ``run`` for ``values``, in order."""
         request: _Request[T, R] = _Request(list(values))
-        until = None if timeout is None else monotonic() + timeout
         try:
             with self._changed:
                 self._waiting.append(request)
-            while self._has_to_run(request, until):
+            while self._has_to_run(request):
                 self._run_batch()
         finally:  # also where an exception from a signal ends the thread's wait, or its batch
             with self._changed:
@@ -48,14 +42,11 @@ class Batcher(Generic[T, R]):
             raise request.error
         return request.results
 
-    def _has_to_run(self, request: _Request[T, R], until: float | None) -> bool:
+    def _has_to_run(self, request: _Request[T, R]) -> bool:
         """Wait until the request is done, and return False, or until its thread has to run a batch."""
         with self._changed:
             while self._running is not None and not request.is_done:
-                left = None if until is None else until - monotonic()
-                if left is not None and left <= 0:
-                    raise TimeoutError("The model was busy for too long.")
-                self._changed.wait(left)
+                self._changed.wait()
             if request.is_done:
                 return False
             self._running = request
