@@ -31,7 +31,7 @@ BACKENDS: dict[str, type[Any]] = {"EMBEDDER": BaseEmbedder, "INDEX": BaseIndex, 
 
 def check_settings() -> list[CheckMessage]:
     """The ``IMAGESIM`` setting, and the packages that it needs."""
-    settings, errors = conf.parse(getattr(django_settings, "IMAGESIM", {}))
+    settings, errors = conf.read_settings()
     found: list[CheckMessage] = [
         Error(str(error), hint="docs/settings.md lists every setting.", id="imagesim.E001") for error in errors
     ]
@@ -55,7 +55,7 @@ def check_backends() -> list[CheckMessage]:
     """The embedders, the index and the region finder: that each can be created, and their own checks."""
     from imagesim.indexes import get_index
 
-    settings, _ = conf.parse(getattr(django_settings, "IMAGESIM", {}))
+    settings, _ = conf.read_settings()
     found: list[CheckMessage] = []
     backends = [(name, getattr(settings, name), base) for name, base in BACKENDS.items()]
     backends += [("PREVIOUS_EMBEDDERS", each, BaseEmbedder) for each in settings.PREVIOUS_EMBEDDERS]
@@ -79,7 +79,7 @@ def check_rest() -> list[CheckMessage]:
     if not apps.is_installed("rest_framework"):
         hint = "Add 'rest_framework' to INSTALLED_APPS: its pages for browsers need its templates."
         found.append(Error("imagesim.rest.urls needs 'rest_framework' as an app.", hint=hint, id="imagesim.E004"))
-    settings = conf.parse(getattr(django_settings, "IMAGESIM", {}))[0]
+    settings = conf.read_settings()[0]
     for name, method in (("REST_AUTHENTICATION", "authenticate"), ("REST_PERMISSIONS", "has_permission")):
         for path in getattr(settings, name):
             try:
@@ -110,7 +110,7 @@ def check_visitors() -> list[CheckMessage]:
             )
         )
     alone = ("locmem.LocMemCache", "dummy.DummyCache")
-    look_cache = conf.parse(getattr(django_settings, "IMAGESIM", {}))[0].LOOK_CACHE
+    look_cache = conf.read_settings()[0].LOOK_CACHE
     for name in dict.fromkeys(("default", look_cache)):
         if str(caches.settings.get(name, {}).get("BACKEND", "")).endswith(alone):
             found.append(
@@ -125,7 +125,7 @@ def check_visitors() -> list[CheckMessage]:
 
 def check_look() -> list[CheckMessage]:
     """The cache that holds visitors' photos for a few minutes: that it exists, and keeps them off the disk."""
-    settings, _ = conf.parse(getattr(django_settings, "IMAGESIM", {}))
+    settings, _ = conf.read_settings()
     name = settings.LOOK_CACHE
     if name not in caches.settings:
         message = f"IMAGESIM['LOOK_CACHE'] is {name!r}, but CACHES has only {format_choices(caches.settings)}."
@@ -145,7 +145,7 @@ def check_look() -> list[CheckMessage]:
 
 def check_item_regions() -> list[CheckMessage]:
     """Whether there is something that finds the regions of items, if they are asked for."""
-    settings, errors = conf.parse(getattr(django_settings, "IMAGESIM", {}))
+    settings, errors = conf.read_settings()
     if errors or not settings.ITEM_REGIONS or settings.REGIONS.path != "imagesim.regions.NoRegions":
         return []
     hint = "Name a region finder in IMAGESIM['REGIONS'], such as imagesim.regions.lite.LiteRegionFinder."
@@ -185,7 +185,7 @@ def check_sync() -> list[CheckMessage]:
     """Whether the way to sync changes is suitable for production."""
     from imagesim.indexing import dispatch
 
-    if conf.parse(getattr(django_settings, "IMAGESIM", {}))[1] or dispatch.mode() != "thread":
+    if conf.read_settings()[1] or dispatch.mode() != "thread":
         return []
     return [
         Warning(
@@ -217,7 +217,7 @@ def check_sqlite() -> list[CheckMessage]:
 
 def check_connections() -> list[CheckMessage]:
     """Whether the connections to the index and the embedder are encrypted."""
-    settings = conf.parse(getattr(django_settings, "IMAGESIM", {}))[0]
+    settings = conf.read_settings()[0]
     found: list[CheckMessage] = []
     index, embedder = settings.INDEX.options, settings.EMBEDDER.options
     if index.get("verify_certs") is False:

@@ -135,13 +135,18 @@ def parse(given: object) -> tuple[Settings, list[ConfigurationError]]:
     return Settings(**values), errors
 
 
+def read_settings() -> tuple[Settings, list[ConfigurationError]]:
+    """Parse the settings of the project, for checks: :func:`get_settings` raises the first error."""
+    return parse(getattr(django_settings, "IMAGESIM", {}))
+
+
 @cache
 def get_settings() -> Settings:
     """The settings in force.
 
     :raises ConfigurationError: naming the unknown or wrong setting and the valid ones.
     """
-    settings, errors = parse(getattr(django_settings, "IMAGESIM", {}))
+    settings, errors = read_settings()
     if errors:
         raise errors[0]
     return settings

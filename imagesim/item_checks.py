@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import Any
 
-from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Info, Warning
 from django.db import models
 
@@ -83,7 +82,7 @@ def _check_images(items: Items[Any]) -> Iterator[CheckMessage]:
     if isinstance(resolved.field, models.FileField):
         return
     if isinstance(resolved.field, models.URLField):
-        settings, errors = conf.parse(getattr(django_settings, "IMAGESIM", {}))  # check_settings reports the errors
+        settings, errors = conf.read_settings()  # check_settings reports the errors
         if not errors and not settings.REMOTE_IMAGE_HOSTS:
             message = f"images = {items.images!r} gives addresses, and no host is allowed."
             hint = "List the hosts of the pictures in IMAGESIM['REMOTE_IMAGE_HOSTS'], as in ALLOWED_HOSTS."

@@ -54,7 +54,7 @@ def check_experiments(**kwargs: Any) -> list[CheckMessage]:
             )
         ]
     found: list[CheckMessage] = []
-    given, _errors = conf.parse(getattr(settings, "IMAGESIM", {}))
+    given, _errors = conf.read_settings()
     if given.VISITOR_KEY:
         try:
             usable = callable(import_string(given.VISITOR_KEY))
