@@ -25,6 +25,7 @@ from imagesim.exceptions import ConfigurationError, ImagesimError, SearchIndexEr
 from imagesim.indexes import BaseIndex
 from imagesim.regions import BaseRegionFinder
 from imagesim.retrieval import photo_store
+from imagesim.shared_cache import is_of_one_process
 
 BACKENDS: dict[str, type[Any]] = {"EMBEDDER": BaseEmbedder, "INDEX": BaseIndex, "REGIONS": BaseRegionFinder}
 
@@ -109,10 +110,9 @@ def check_visitors() -> list[CheckMessage]:
                 id="imagesim.W014",
             )
         )
-    alone = ("locmem.LocMemCache", "dummy.DummyCache")
     look_cache = conf.read_settings()[0].LOOK_CACHE
     for name in dict.fromkeys(("default", look_cache)):
-        if str(caches.settings.get(name, {}).get("BACKEND", "")).endswith(alone):
+        if is_of_one_process(name):
             found.append(
                 Warning(
                     f"The cache {name!r} is of one process: each process counts requests or holds photos for itself.",

@@ -5,11 +5,16 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from django.core.cache import cache
+from django.core.cache import cache, caches
 
 from imagesim.circuit_breaker import log_repeated
 
 logger = logging.getLogger(__name__)
+
+
+def is_of_one_process(name: str = "default") -> bool:
+    """Return whether each process has a cache of its own under this name."""
+    return str(caches.settings.get(name, {}).get("BACKEND", "")).endswith(("LocMemCache", "DummyCache"))
 
 
 def read(key: str) -> Any:

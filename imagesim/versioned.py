@@ -15,7 +15,6 @@ from threading import Event
 from time import monotonic
 from typing import Any, Generic, TypeVar
 
-from django.conf import settings
 from django.core.cache import cache
 from django.core.checks import CheckMessage, Warning
 from django.db import router
@@ -25,21 +24,19 @@ from django.db.models.signals import post_delete, post_save
 from imagesim.database import after_commit, current_schema
 from imagesim.indexes import get_index
 from imagesim.runtime import runtime
+from imagesim.shared_cache import is_of_one_process
 
 logger = logging.getLogger(__name__)
 
 CHECK_SECONDS = 2.0
 RELOAD_SECONDS = 60.0
 
-LOCAL_CACHES = ("LocMemCache", "DummyCache")
-
 T = TypeVar("T")
 
 
 def check_cache(what: str, id: str) -> list[CheckMessage]:
     """Check that the cache with the version is shared between processes; ``what`` changes is for the message."""
-    backend = str(settings.CACHES.get("default", {}).get("BACKEND", ""))
-    if not backend.endswith(LOCAL_CACHES):
+    if not is_of_one_process():
         return []
     return [
         Warning(
