@@ -20,6 +20,7 @@ from django.utils.translation import gettext as _
 
 from imagesim.experiments.models import Variant
 from imagesim.indexing import jobs
+from imagesim.insight.middleware import is_of_admin
 from imagesim.retrieval import variants
 
 COOKIE = "imagesim_preview"
@@ -76,7 +77,7 @@ class Preview:
 
     def variant(self, where: str) -> variants.Variant | None:
         """Return what a search in this place does otherwise."""
-        if self._is_of_admin:
+        if is_of_admin(self._request):
             return None
         row = self._read()
         return self._search if row and where in row.experiment.places else None
@@ -107,7 +108,7 @@ class Preview:
         """Say on a page of the shop that this is a preview, and keep the response out of all caches. End it if the user
         may not see it any more, or is no longer logged in."""
         add_never_cache_headers(response)
-        is_page = response.get("Content-Type", "").startswith("text/html") and not self._is_of_admin
+        is_page = response.get("Content-Type", "").startswith("text/html") and not is_of_admin(self._request)
         if (is_page or self._is_read) and self._read() is None:
             end(response)
             return response
@@ -120,11 +121,6 @@ class Preview:
             if response.has_header("Content-Length"):
                 response["Content-Length"] = str(len(response.content))
         return response
-
-    @property
-    def _is_of_admin(self) -> bool:
-        match = self._request.resolver_match
-        return match is not None and "admin" in match.app_names
 
     def _bar(self) -> str:
         text = _(

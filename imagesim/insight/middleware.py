@@ -52,10 +52,13 @@ def is_visitor(request: HttpRequest) -> bool:
     headers = request.META
     if request.method == "HEAD" or "prefetch" in headers.get("HTTP_SEC_PURPOSE", "") + headers.get("HTTP_PURPOSE", ""):
         return False
+    return not is_of_admin(request) and not is_program(headers.get("HTTP_USER_AGENT", "")[:MAX_AGENT])
+
+
+def is_of_admin(request: HttpRequest) -> bool:
+    """Whether a page of the admin is asked for."""
     match = request.resolver_match
-    if match is not None and "admin" in match.app_names:
-        return False
-    return not is_program(headers.get("HTTP_USER_AGENT", "")[:MAX_AGENT])
+    return match is not None and "admin" in match.app_names
 
 
 @lru_cache(1024)
