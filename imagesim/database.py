@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from itertools import islice
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from django.db import InterfaceError, OperationalError, connections, models, router, transaction
@@ -170,6 +171,13 @@ def in_schema(schema: str, using: str) -> Iterator[None]:
 
 
 Row = TypeVar("Row")
+
+
+def batched(values: Iterable[Row], size: int) -> Iterator[list[Row]]:
+    """Yield lists of up to ``size`` of the values, in their order: as many as one statement is to have."""
+    iterator = iter(values)
+    while batch := list(islice(iterator, size)):
+        yield batch
 
 
 def pages(rows: models.QuerySet[Any, Row], size: int) -> Iterator[list[Row]]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
 from typing import Any
 
 from django.db import InterfaceError, OperationalError, models
 
 from imagesim.circuit_breaker import log_repeated
+from imagesim.database import batched
 from imagesim.items import Items, split_key, valid_pks
 from imagesim.registry import registry
 from imagesim.types import Candidate, Hit, HitImage
@@ -47,9 +47,10 @@ def load_items(keys: Iterable[str]) -> dict[str, models.Model]:
 def with_groups(keys: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Yield each key with that of the item's group, in the same order; its own for an item that has none, that the shop
     no longer has or on which the shop's code fails."""
-    has_groups = any(items.has_groups for items in registry)
-    iterator = iter(keys)
-    while chunk := list(islice(iterator, CHUNK)) if has_groups else []:
+    if not any(items.has_groups for items in registry):
+        yield from ((key, key) for key in keys)
+        return
+    for chunk in batched(keys, CHUNK):
         groups: dict[str, str] = {}
         for items, pks in registry.grouped(map(split_key, chunk)):
             if not items.has_groups:
@@ -59,7 +60,6 @@ def with_groups(keys: Iterable[str]) -> Iterator[tuple[str, str]]:
                 with without_failing(items, item, "get_group"):
                     groups[items.key_of(item)] = items.group_key_of(item)
         yield from ((key, groups.get(key, key)) for key in chunk)
-    yield from ((key, key) for key in iterator)
 
 
 def load_shown(items: Items[Any], pks: Collection[str], *, to_many: bool = True) -> list[models.Model]:

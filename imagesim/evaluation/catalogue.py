@@ -8,15 +8,14 @@ from __future__ import annotations
 import csv
 import random
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import numpy as np
 
-from imagesim.database import stored_array
+from imagesim.database import batched, stored_array
 from imagesim.events import judged_pairs
 from imagesim.exceptions import BadQuery, NotIndexed, format_choices
 from imagesim.items import Items
@@ -79,7 +78,7 @@ def load(items: Items[Any], fingerprint: str, *, sample: int | None = None, seed
     pks: list[str] = []
     categories: list[frozenset[str]] = []
     groups: list[str] = []
-    for chunk in _chunks(states):
+    for chunk in batched(states, CHUNK):
         images = list(
             ItemImage.objects.filter(state__in=chunk)
             .exclude(digest="")
@@ -114,12 +113,6 @@ def load(items: Items[Any], fingerprint: str, *, sample: int | None = None, seed
     return Catalogue(
         items.label, np.stack(vectors), np.asarray(owner), tuple(names), tuple(pks), tuple(categories), tuple(groups)
     )
-
-
-def _chunks(values: Sequence[int]) -> Iterator[list[int]]:
-    iterator = iter(values)
-    while chunk := list(islice(iterator, CHUNK)):
-        yield chunk
 
 
 Source = Literal["category", "group", "image", "judged", "clicks"]

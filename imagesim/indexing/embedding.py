@@ -13,7 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from imagesim import images
-from imagesim.database import insert_new, stored_array
+from imagesim.database import batched, insert_new, stored_array
 from imagesim.embedders import BaseEmbedder
 from imagesim.exceptions import BadImage, ConfigurationError, EmbedderError
 from imagesim.images import colours
@@ -174,7 +174,7 @@ class Vectors:
         read = ahead(readers, _read, pictures, window=READ_AHEAD)
         begun: set[EmbeddingKey] = set()
         measured: set[str] = set()
-        while chunk := list(islice(read, LOOKUP_BATCH)):
+        for chunk in batched(read, LOOKUP_BATCH):
             self._renew()
             data: dict[str, bytes] = {}
             for picture, result in chunk:

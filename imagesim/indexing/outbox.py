@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from functools import cached_property, partial
-from itertools import islice
 from typing import Any, ClassVar
 
 from django.core.exceptions import EmptyResultSet
@@ -15,7 +14,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.functions import Cast
 from django.utils import timezone
 
-from imagesim.database import after_commit, retry_conflicts
+from imagesim.database import after_commit, batched, retry_conflicts
 from imagesim.exceptions import ConfigurationError, format_choices, migrate_hint
 from imagesim.indexing import dispatch
 from imagesim.models import ItemState, Scope
@@ -106,8 +105,7 @@ def _record_queryset(label: str, queryset: models.QuerySet[Any], scope: Scope, u
         return upsert.select(label, queryset, scope)
     total = 0
     with transaction.atomic(using=upsert.using, savepoint=False):
-        pks = iter(queryset.values_list("pk", flat=True).iterator(chunk_size=CHUNK))
-        while chunk := list(islice(pks, CHUNK)):
+        for chunk in batched(queryset.values_list("pk", flat=True).iterator(chunk_size=CHUNK), CHUNK):
             total += record(label, chunk, scope=scope, using=queryset.db, announce=False)
     return total
 

@@ -9,7 +9,6 @@ import zlib
 from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from itertools import islice
 from operator import itemgetter
 from threading import Condition, Lock
 from typing import Any, NamedTuple
@@ -20,7 +19,7 @@ from django.db.models import F, Max, Sum
 from django.db.models.functions import Length
 from django.utils import timezone
 
-from imagesim.database import delete_in_batches, in_code_point_order, retry_conflicts, stream
+from imagesim.database import batched, delete_in_batches, in_code_point_order, retry_conflicts, stream
 from imagesim.exceptions import SearchIndexError, index_missing
 from imagesim.indexes.local.columnar import Record, Table
 from imagesim.indexes.tables import LocalEntry, LocalGeneration
@@ -351,8 +350,7 @@ class Snapshot:
 
     def _read_all(self, at: State, using: str) -> None:
         table = Table(self._meta, count_images(at, self._meta.dims, using))
-        records = changes(at, 0, self._meta.dims, using)
-        while chunk := list(islice(records, BATCH)):
+        for chunk in batched(changes(at, 0, self._meta.dims, using), BATCH):
             table.apply(chunk)
         state(self._index, at.name, using)  # it may have been dropped, and its entries deleted
         with self._lock.exclusive():

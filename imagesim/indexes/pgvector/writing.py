@@ -8,14 +8,14 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
 from pgvector import Vector
 from psycopg import sql
 
+from imagesim.database import batched
 from imagesim.filter_types import FILTER_TYPES
 from imagesim.indexes import text_hits
 from imagesim.indexes.analysis import Token, analyse, base_language
@@ -56,7 +56,7 @@ def write(cursor: CursorWrapper, generation: Generation, operations: Sequence[En
     keys = sorted({operations[number].key for number in valid})
     stored = _lock(cursor, generation, keys)
     chosen = newest(operations, valid, {key: version for key, (version, _) in stored.items()}, results)
-    for batch in _batches(sorted(chosen)):
+    for batch in batched(sorted(chosen), BATCH):
         written = _put(cursor, generation, {key: chosen[key] for key in batch})
         for number, result in results.items():
             if result.key in batch and result.key not in written and result.status == "done":
@@ -80,12 +80,6 @@ def _cannot_be_indexed(prepared: Prepared) -> str:
     return (
         f"a category or filter of {size:,} bytes is longer than {MAX_VALUE_BYTES:,}." if size > MAX_VALUE_BYTES else ""
     )
-
-
-def _batches(values: Iterable[Any]) -> Iterator[list[Any]]:
-    iterator = iter(values)
-    while batch := list(islice(iterator, BATCH)):
-        yield batch
 
 
 def _lock(cursor: CursorWrapper, generation: Generation, keys: Sequence[str]) -> dict[str, tuple[int, bytes]]:
@@ -213,7 +207,7 @@ def _put_words(cursor: CursorWrapper, generation: Generation, texts: Iterable[Ma
         "INSERT INTO {} AS old (word, reversed, stems, letters, length) VALUES {} ON CONFLICT (word) DO UPDATE SET "
         "stems = array(SELECT DISTINCT unnest(old.stems || EXCLUDED.stems)) WHERE NOT old.stems @> EXCLUDED.stems"
     )
-    for batch in _batches(sorted(found)):
+    for batch in batched(sorted(found), BATCH):
         places = sql.SQL(", ").join([sql.SQL("(%s, %s, %s, %s, %s)")] * len(batch))
         made = [(word, word[::-1], sorted(found[word]), signed(letters(word)), len(word)) for word in batch]
         query = statement.format(generation.table("word"), places)
