@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from django.utils.translation import override
 from PIL import Image, ImageDraw
 
 from imagesim.conf import Backend
@@ -484,6 +486,16 @@ class TestLabels:
             assert name_of(key)
             assert set(label.parts) <= set(GARMENTS)
         assert name_of("floor_lamp") == "Floor lamp"
+
+    @pytest.mark.parametrize("language", ["en", "de", "es", "fr", "it", "nl", "pl", "pt"])
+    def test_what_is_seen_is_named_as_a_shop_names_what_it_sells(self, language: str) -> None:
+        """Of a close call between a top and a jacket a visitor read that an "upper body" was seen."""
+        with override(language):
+            names = [name_of(key) for key in LABELS]
+        assert len(names) == len(set(names))
+        anatomy = r"body|körper|cuerpo|corps|corpo|lichaam|ciał"
+        assert not [name for name in names if re.search(anatomy, name, re.IGNORECASE)]
+        assert "Item" not in names
 
     @pytest.mark.parametrize(
         ("name", "label"), [("ankle boots", "shoes"), ("t-shirt", "top"), ("purse", "bag"), ("skin", ""), ("null", "")]

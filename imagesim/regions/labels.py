@@ -93,10 +93,10 @@ LABELS: dict[str, Label] = {
     ),
     "suit": Label(pgettext_lazy("garment", "Suit"), _words("suit, tuxedo, blazer, lounge suit")),
     # Neutral labels, for a garment whose likeliest labels are close.
-    "upper_body": Label(pgettext_lazy("garment", "Upper body"), parts=("top", "outerwear")),
-    "lower_body": Label(pgettext_lazy("garment", "Lower body"), parts=("trousers", "shorts", "skirt")),
-    "full_body": Label(pgettext_lazy("garment", "Full body"), parts=("dress", "top", "skirt", "outerwear", "suit")),
-    ITEM: Label(pgettext_lazy("garment", "Item")),
+    "upper_body": Label(pgettext_lazy("garment", "Top or jacket"), parts=("top", "outerwear")),
+    "lower_body": Label(pgettext_lazy("garment", "Trousers or skirt"), parts=("trousers", "shorts", "skirt")),
+    "full_body": Label(pgettext_lazy("garment", "Whole outfit"), parts=("dress", "top", "skirt", "outerwear", "suit")),
+    ITEM: Label(pgettext_lazy("garment", "Product")),
 }
 
 # A category with one of these words holds accessories or underwear, never the garment in a photo.
