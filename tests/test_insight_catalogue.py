@@ -346,9 +346,13 @@ def test_a_deleted_product_leaves_the_list(admin_client) -> None:
 def test_a_list_without_entries_says_so(admin_client) -> None:
     product("good", scene(1))
     sync()
-    assert "nothing to do" not in admin_client.get(LIST).content.decode()
+    page = admin_client.get(LIST).content.decode()
+    assert "nothing to do" not in page
+    assert "0 entries of the work list" in page
     look()
-    assert "There is nothing to do." in admin_client.get(LIST).content.decode()
+    page = admin_client.get(LIST).content.decode()
+    assert "There is nothing to do." in page
+    assert ".." not in page.partition('<div class="insight insight-scan">')[2].partition("</p>")[0]  # "a.m.."
     assert "nothing to do" not in admin_client.get(LIST + "?kind__exact=tiny").content.decode()
 
 

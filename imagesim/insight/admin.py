@@ -227,7 +227,7 @@ class FindingAdmin(ReadOnlyAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         total = ItemState.objects.exclude(outcome=ItemState.Outcome.REMOVED).count()
         context = {
-            "title": capfirst(self.opts.verbose_name_plural),
+            "title": capfirst(_("work list")),
             "progress": catalogue.progress(),
             "total": total,
             "may_scan": self.has_scan_permission(request),

@@ -176,7 +176,7 @@ class Finding(models.Model):
 
     class Meta:
         verbose_name = _("entry of the work list")
-        verbose_name_plural = _("work list")
+        verbose_name_plural = _("entries of the work list")
         default_permissions: ClassVar = ["view"]
         permissions: ClassVar = [("scan_finding", _("Can look for entries of the work list"))]
         ordering: ClassVar = ["state_id", "pk"]

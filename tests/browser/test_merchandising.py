@@ -21,6 +21,10 @@ def test_a_rule_is_written_previewed_and_saved(open_page, width, words):
     page.locator("#id_action").select_option("pin")
     assert page.locator("#id_pins").is_visible()
     assert page.locator("#id_factor").is_hidden()
+    form = page.locator("#rule_form").bounding_box()
+    for name in ("when", "action"):
+        field = page.locator(f"#id_{name}").bounding_box()
+        assert field["x"] + field["width"] <= form["x"] + form["width"], name  # it was cut on a tablet
     page.locator("#preview-words").fill("shirt")
     page.locator("#rule-preview-button").focus()
     page.keyboard.press("Enter")

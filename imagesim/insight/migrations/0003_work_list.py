@@ -51,7 +51,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'verbose_name': 'entry of the work list',
-                'verbose_name_plural': 'work list',
+                'verbose_name_plural': 'entries of the work list',
                 'ordering': ['state_id', 'pk'],
                 'permissions': [('scan_finding', 'Can look for entries of the work list')],
                 'default_permissions': ['view'],
