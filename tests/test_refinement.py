@@ -6,6 +6,7 @@ import pytest
 from django.http import QueryDict
 from django.template import Context, Template
 from django.urls import reverse
+from django.utils.translation import override
 
 import imagesim
 from demo_shop.shop.models import Product
@@ -158,7 +159,11 @@ def test_what_the_tag_renders(shelf):
     )
     assert 'href="?q=%3Cb%3E"' in html
     assert '<input type="hidden" name="colour" value="red" form="find">' in html
-    assert "Most relevant first" in html
+    assert "Order: Most relevant first" in html
+    with override("fr"):
+        refinement, _hits = refined("q=b&colour=red")
+        french = Template("{% load imagesim %}{% refine refinement %}").render(Context({"refinement": refinement}))
+    assert "Tri : Les plus pertinents d’abord" in french
     refinement, _hits = refined("colour=orange&brand=zeta&price__lt=1")
     assert "remove" in Template("{% load imagesim %}{% refine refinement %}").render(
         Context({"refinement": refinement})
