@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from tests.browser.conftest import until
+
 pytestmark = pytest.mark.timeout(600)
 
 SHIFTS = """
@@ -21,15 +23,36 @@ new PerformanceObserver((list) => {
   }
 }).observe({ type: "layout-shift", buffered: true });
 """
-SMALL = """() => [...document.querySelectorAll("[data-imagesim-view] button")]
-  .filter((button) => button.checkVisibility() && button.getBoundingClientRect().height < 44)
-  .map((button) => button.textContent)"""
+SMALL = """() => [...document.querySelectorAll("a, button, input:not([type=hidden]), select, summary")]
+  .filter((each) => each.checkVisibility({ visibilityProperty: true }))
+  .filter((each) => !each.closest(".skip, .bottom li")) // out of sight; in a sentence
+  .map((each) => (each.matches("[type=checkbox]") && each.closest("label")) || each)
+  .filter((each) => each.getBoundingClientRect().height < (each.matches(".tile__link") ? 25 : 44)) // all of its tile
+  .map((each) => each.outerHTML)"""
 CUT = """() => {
   const list = document.querySelector("[data-imagesim-chips]").getBoundingClientRect();
   const chip = document.querySelector("[data-imagesim-chips] [aria-pressed=true]").getBoundingClientRect();
   return Math.min(chip.top - list.top, list.bottom - chip.bottom, chip.left - list.left);
 }"""
 """Pixels between a button and the edge of its list, which cuts what is outside: the outline needs five."""
+
+PLACE = """() => {
+  const { top, bottom } = document.querySelector("[data-imagesim-stage]").getBoundingClientRect();
+  return [top, bottom, document.querySelector(".imagesim-look__stock").getBoundingClientRect().top];
+}"""
+COLOUR = """([selector, property]) =>
+  getComputedStyle(document.querySelector(selector))[property].match(/[\\d.]+/g).map(Number)"""
+
+
+def luminance(colour: list[float]) -> float:
+    channels = [part / 255 for part in colour[:3]]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in channels]
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def contrast(one: list[float], other: list[float]) -> float:
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +67,7 @@ def test_nothing_moves_while_a_page_loads(open_page: Callable[..., Any], width: 
     """What only scripts show pushed down what is below it; the pictures of a product were a column at first."""
     page = open_page(viewport={"width": width, "height": height})
     page.add_init_script(SHIFTS)
-    for address in ("/", "/search/?q=white", "/look/", "/product/confetti-plimsolls-mustard/"):
+    for address in ("/", "/search/?q=white", "/search/?q=submarine", "/look/", "/product/confetti-plimsolls-mustard/"):
         page.goto(address)
         page.wait_for_load_state("networkidle")
         page.wait_for_timeout(200)
@@ -56,11 +79,58 @@ def test_buttons_of_a_look_are_large_enough_and_their_outline_whole(open_page: C
     page = open_page(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
     page.goto("/look/")
     assert page.get_by_text("You can also drop a photo here").is_hidden()  # not by finger
+    assert page.evaluate(SMALL) == []
+    asked: list[Any] = []
+    page.route("**/api/visual/look/", lambda route: asked.append(route))
     page.get_by_role("link", name=re.compile("white T-shirt")).click()
+    until(page, "document.querySelector('[data-imagesim-photo]').naturalWidth > 0")
+    while not asked:
+        page.wait_for_timeout(20)
+    before = page.evaluate(PLACE)
+    asked[0].continue_()
     page.wait_for_url("**/look/?photo=*")
     page.locator("[data-imagesim-results]:not([aria-busy]) .card").first.wait_for()
+    assert page.evaluate(PLACE) == pytest.approx(before, abs=1)  # two lines of status and the regions came between
     assert page.evaluate(SMALL) == []
     assert page.evaluate(CUT) >= 5
+
+
+def test_a_finger_hits_what_it_aims_at(open_page: Callable[..., Any]) -> None:
+    page = open_page(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
+    for address in (
+        "/product/box-logo-hoodie/",
+        "/gallery/instant-camera/",
+        "/search/?q=submarine",
+        "/shop/drinks/?colour=red",
+    ):
+        page.goto(address)
+        assert page.evaluate(SMALL) == [], address
+    current = page.locator(".departments [aria-current]").bounding_box()
+    assert current["x"] + current["width"] <= 360  # the last department: it was out of sight
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_focus_and_fields_stand_out(open_page: Callable[..., Any], scheme: str) -> None:
+    """WCAG 1.4.11, which axe does not check: the outline was gold on cream."""
+    page = open_page(color_scheme=scheme)
+    page.goto("/search/")
+    page.locator(".brand").focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Shift+Tab")
+    paper = page.evaluate(COLOUR, ["body", "backgroundColor"])
+    assert contrast(page.evaluate(COLOUR, [".brand", "outlineColor"]), paper) >= 3
+    for field in (".imagesim-bar__form", ".imagesim-search__text", "select"):
+        colour = page.evaluate(COLOUR, [field, "borderTopColor"])
+        assert contrast(colour, paper) >= 3, field
+        assert contrast(colour, page.evaluate(COLOUR, [field, "backgroundColor"])) >= 3, field
+
+
+def test_a_chosen_file_is_named_only_where_no_script_shows_the_photo(open_page: Callable[..., Any]) -> None:
+    for scripts in (True, False):
+        page = open_page(java_script_enabled=scripts)
+        page.goto("/look/")
+        colour = page.evaluate(COLOUR, ["input[name=image]", "color"])
+        assert (colour[3:] == [0]) is scripts, colour
 
 
 @pytest.mark.parametrize(("language", "text"), [("en", "Draw a box around"), ("de", "Ziehen Sie einen Rahmen")])
