@@ -13,7 +13,8 @@ import pytest
 from django.apps import apps
 from django.core.files.storage import FileSystemStorage
 from django.core.management import CommandError, call_command
-from django.db import InterfaceError, OperationalError
+from django.db import IntegrityError, InterfaceError, OperationalError
+from django.db.models.sql.compiler import SQLCompiler
 
 import imagesim
 from demo_shop.shop.models import Category, Photo, Product
@@ -260,7 +261,7 @@ class TestSync:
         assert "sync interrupted by the database: closed" in caplog.text
         assert ItemState.objects.get().outcome == "indexed"
         outages.append(OperationalError("gone"))
-        with pytest.raises(OperationalError):
+        with pytest.raises(CommandError, match="The database cannot be used: gone"):
             call("imagesim_sync")
 
 
@@ -331,6 +332,23 @@ class TestStatus:
 
 def _unavailable(*args, **kwargs):
     raise IndexUnavailable("no answer")
+
+
+class TestDatabase:
+    """:class:`TestSync` has that ``--watch`` waits for one."""
+
+    @pytest.mark.parametrize("kind", [OperationalError, InterfaceError])
+    @pytest.mark.parametrize("command", ["imagesim_jobs", "imagesim_status", "imagesim_rebuild", "imagesim_roll_up"])
+    def test_one_that_cannot_be_used_is_one_sentence(self, monkeypatch, command, kind):
+        fails = Mock(side_effect=kind("connection refused\n\tIs the server running?"))
+        monkeypatch.setattr(SQLCompiler, "execute_sql", fails)
+        with pytest.raises(CommandError, match=r"^The database cannot be used: connection refused\.$"):
+            call(command)
+
+    def test_an_error_of_the_code_has_its_traceback(self, monkeypatch):
+        monkeypatch.setattr(imagesim_sync, "sync", Mock(side_effect=IntegrityError("two of a kind")))
+        with pytest.raises(IntegrityError):
+            call("imagesim_sync")
 
 
 class _Terminal(io.StringIO):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from django.core.management.base import BaseCommand, CommandError
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError, OperationalError
 
 from imagesim.exceptions import ImagesimError, migrate_hint, with_migrate_hint
 
@@ -67,10 +67,12 @@ class ImagesimCommand(BaseCommand):
             return super().execute(*args, **options)
         except ImagesimError as error:
             raise CommandError(str(error)) from error
-        except DatabaseError as error:
-            if not migrate_hint(error):
+        except (DatabaseError, InterfaceError) as error:
+            if migrate_hint(error):
+                raise CommandError(with_migrate_hint(error)) from error
+            if not isinstance(error, OperationalError | InterfaceError):
                 raise
-            raise CommandError(with_migrate_hint(error)) from error
+            raise CommandError(f"The database cannot be used: {with_migrate_hint(error)}.") from error
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
