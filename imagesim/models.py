@@ -231,6 +231,7 @@ class Job(models.Model):
     cursor = models.CharField(_("cursor"), max_length=400, blank=True, default="")
     report = models.JSONField(_("report"), default=dict, blank=True)
     error = models.TextField(_("error"), blank=True, default="")
+    """Why it failed; of one that is not finished, what it waits for or why its process gave up."""
     slot = models.CharField(_("slot"), max_length=20, unique=True, null=True, blank=True)
     """Its kind while it runs, is paused or stands by, else None. The unique constraint lets at most one job of a kind
     run."""

@@ -184,6 +184,38 @@ class TestRebuild:
         assert rebuild().status == "cancelled"
         assert slept == [2.0] * 3
 
+    @pytest.mark.parametrize("back", [True, False])
+    def test_it_says_what_it_waits_for(self, shop, admin_client, monkeypatch, capsys, back):
+        original, shown = LocalIndex.write, []
+
+        def down(self: LocalIndex, *args: Any, **options: Any) -> Any:
+            raise IndexUnavailable("no answer of http://shop:secret@es1:9200")
+
+        def wait(seconds: float) -> None:
+            call_command("imagesim_jobs")
+            shown.append(capsys.readouterr().out)
+            status = admin_client.get(reverse("admin:imagesim_visualindex_status")).json()
+            assert status["fields"]["job_left"] == f"waiting: {reason}"
+            assert reason in admin_client.get(JOBS).content.decode()
+            if back:
+                monkeypatch.setattr(LocalIndex, "write", original)
+
+        reason = "no answer of http://***@es1:9200"
+        during(monkeypatch, 2, lambda: monkeypatch.setattr(LocalIndex, "write", down))
+        monkeypatch.setattr(rebuilding.time, "sleep", wait)
+        monkeypatch.setattr(rebuilding.leases, "delay", lambda attempts: 0.5)
+        monkeypatch.setattr(rebuilding, "OUTAGE_SECONDS", 600.0 if back else 1e-9)
+        if back:
+            job = rebuild()
+            assert (job.status, job.error, shown) == ("done", "", [f"rebuild: running, 2 of 6: {reason}\n"])
+            return
+        with pytest.raises(IndexUnavailable):
+            rebuild()
+        assert only("rebuild").error == reason
+        monkeypatch.undo()
+        job = rebuild()
+        assert (job.status, job.error) == ("done", "")
+
     def test_it_is_noticed_while_waiting_changes_are_synced(self, shop, monkeypatch):
         def changes() -> None:
             touch(shop)

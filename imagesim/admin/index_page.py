@@ -237,6 +237,8 @@ def _job_fields(job: JobStatus) -> dict[str, str]:
         left = _("stops after its current batch")
     elif job.abandoned:
         left = _("stopped; the next sync continues it")
+    elif job.error:
+        left = f"{Job.Status.WAITING.label}: {job.error}"
     else:
         left = "" if job.seconds_left is None else _("%(time)s left") % {"time": _duration(job.seconds_left)}
     return {"job_kind": str(Job.Kind(job.kind).label), "job_progress": progress, "job_left": left}

@@ -102,7 +102,7 @@ def _delete_old(ended: QuerySet[Job]) -> None:
 @retry_conflicts
 def take_over(job: Job) -> bool:
     """Make this process the owner of a job that has none; return False if another one was faster."""
-    ours = {"status": Job.Status.RUNNING, "owner": _owner(), "heartbeat_at": timezone.now()}
+    ours = {"status": Job.Status.RUNNING, "owner": _owner(), "heartbeat_at": timezone.now(), "error": ""}
     if not _ours(job).filter(heartbeat_at=job.heartbeat_at).update(**ours):
         return False
     job.refresh_from_db(using=primary(Job).db)
@@ -230,7 +230,7 @@ def finish(job: Job, *, error: str = "", cancelled: bool = False, **facts: Any) 
 def leave_paused(job: Job, **values: Any) -> None:
     """Leave the job to whoever resumes it. It keeps its slot and its target; no process is needed meanwhile."""
     still = _ours(job).filter(requested=Job.Request.PAUSE)
-    if still.update(status=Job.Status.PAUSED, requested="", owner="", **values):
+    if still.update(status=Job.Status.PAUSED, requested="", owner="", error="", **values):
         job.status = Job.Status.PAUSED
     else:
         suspend(job)  # resumed in the same moment
@@ -254,9 +254,9 @@ def stand_by(job: Job) -> None:
 
 
 @retry_conflicts
-def suspend(job: Job) -> None:
-    """Leave the job unfinished, so that the next process can take it over at once."""
-    _ours(job).update(owner="", heartbeat_at=job.started_at - STALE_AFTER)
+def suspend(job: Job, *, error: str = "") -> None:
+    """Leave the job unfinished, so that the next process can take it over at once. ``error``: why."""
+    _ours(job).update(owner="", heartbeat_at=job.started_at - STALE_AFTER, error=error)
 
 
 def discard(job: Job) -> None:

@@ -14,7 +14,14 @@ from django.db import models
 from imagesim.conf import get_settings
 from imagesim.database import primary
 from imagesim.embedders import get_embedder_of
-from imagesim.exceptions import AccessRefused, AlreadyRunning, IndexMissing, IndexUnavailable, SearchIndexError
+from imagesim.exceptions import (
+    AccessRefused,
+    AlreadyRunning,
+    IndexMissing,
+    IndexUnavailable,
+    SearchIndexError,
+    mask_credentials,
+)
 from imagesim.indexes import get_index
 from imagesim.indexing import jobs, leases, outbox
 from imagesim.indexing.calibrate import calibrate_quietly
@@ -87,7 +94,11 @@ def rebuild(
     except jobs.JobCancelled:
         jobs.discard(job)
         return job
-    except (IndexUnavailable, AccessRefused, *INFRASTRUCTURE_ERRORS, KeyboardInterrupt, SystemExit):
+    except (IndexUnavailable, AccessRefused) as error:
+        with suppress(DatabaseError):
+            jobs.suspend(job, error=mask_credentials(error))
+        raise
+    except (*INFRASTRUCTURE_ERRORS, KeyboardInterrupt, SystemExit):
         with suppress(DatabaseError):
             jobs.suspend(job)
         raise
@@ -266,20 +277,30 @@ def _drop_others(job: Job) -> None:
             _retry_while_unavailable(lambda name=backing_index: index.drop(name), job, jobs.heartbeat)
 
 
-def _retry_while_unavailable(call: Callable[..., Any], job: Job, beat: Callable[[Job], None] = jobs.checkpoint) -> Any:
-    """Call again while the index cannot be reached, with a heartbeat of the job every few seconds."""
+def _retry_while_unavailable(call: Callable[..., Any], job: Job, beat: Callable[..., None] = jobs.checkpoint) -> Any:
+    """Call again while the index cannot be reached, with a heartbeat of the job every few seconds.
+
+    Meanwhile the job has the reason as its error, also if its process gives up or dies.
+    """
     until = time.monotonic() + OUTAGE_SECONDS
     attempts = 0
     while True:
         try:
-            return call()
+            result = call()
         except IndexUnavailable as error:
+            reason = mask_credentials(error)
+            if job.error != reason:
+                jobs.heartbeat(job, error=reason)
             if time.monotonic() > until:
                 raise
             attempts += 1
-            logger.warning("The rebuild waits for the index: %s", error)
+            logger.warning("The rebuild waits for the index: %s", reason)
             wait = min(leases.delay(attempts), 15.0)
             while wait > 0:
                 time.sleep(min(wait, WAIT_SECONDS))
                 wait -= WAIT_SECONDS
                 beat(job)
+        else:
+            if job.error:
+                jobs.heartbeat(job, error="")
+            return result

@@ -45,9 +45,11 @@ class Command(ImagesimCommand):
 
 
 def _values(job: Job) -> dict[str, Any]:
-    return {name: getattr(job, name) for name in ("kind", "status", "requested", "done", "total", "started_at")}
+    names = ("kind", "status", "requested", "done", "total", "started_at", "error")
+    return {name: getattr(job, name) for name in names}
 
 
 def _line(job: Job) -> str:
     asked = f", {job.requested} requested" if job.requested else ""
-    return f"{job.kind}: {job.status}{asked}, {job.done} of {job.total}"
+    reason = f": {job.error}" if job.error else ""
+    return f"{job.kind}: {job.status}{asked}, {job.done} of {job.total}{reason}"
