@@ -115,6 +115,30 @@ class ArticleMedia(models.Model):
     media = models.ForeignKey(Media, models.PROTECT)
 """
 
+TRANSLATED = """
+from django.db import models
+
+class Brand(models.Model):
+    slug = models.SlugField()
+    name = models.CharField(max_length=80)
+    name_de = models.CharField(max_length=80, null=True)
+    name_pt_br = models.CharField(max_length=80, null=True)
+
+class Vase(models.Model):
+    image = models.ImageField(upload_to="vases/")
+    brand = models.ForeignKey(Brand, models.CASCADE)
+
+class VaseTranslation(models.Model):
+    master = models.ForeignKey(Vase, models.CASCADE, related_name="translations")
+    language_code = models.CharField(max_length=15)
+    name = models.CharField(max_length=100)
+    description = models.TextField(blank=True)
+
+class Comment(models.Model):
+    vase = models.ForeignKey(Vase, models.CASCADE)
+    title = models.CharField(max_length=100)
+"""
+
 
 def make(folder: Path, models: str) -> None:
     subprocess.run([sys.executable, "-m", "django", "startproject", "project", folder], check=True)
@@ -171,6 +195,17 @@ def test_an_image_field_of_the_model_itself(tmp_path: Path) -> None:
     ):
         assert line in written
     manage(tmp_path, "shell", "--command", MIGRATE + CHECK)
+
+
+@pytest.mark.timeout(300)
+def test_texts_in_several_languages(tmp_path: Path) -> None:
+    """In a table of translations, as with django-parler, and in a column for each, as with django-modeltranslation."""
+    make(tmp_path, TRANSLATED)
+    quickstart(tmp_path, "--write")
+    assert (
+        'text = {"translations__name": 3, "brand__name_de": 2, "brand__name_pt_br": 2, "translations__description": 1}'
+    ) in (tmp_path / "shop" / "similarity.py").read_text()
+    manage(tmp_path, "shell", "--command", CHECK)
 
 
 def test_addresses_of_pictures(tmp_path: Path) -> None:
