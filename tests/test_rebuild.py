@@ -303,6 +303,18 @@ def test_another_model(shop, settings):
     assert_equal()
 
 
+def test_embeddings_of_former_models_are_deleted_when_old(shop, settings):
+    """Also in a shop that never reconciles, where they would stay for ever."""
+    digests = set(Embedding.objects.values_list("digest", flat=True))
+    settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": OTHER, "PREVIOUS_EMBEDDERS": [EMBEDDER]}
+    rebuild()
+    assert Embedding.objects.count() == 2 * len(digests), "they are young"
+    Embedding.objects.update(created_at=timezone.now() - timedelta(days=2))
+    rebuild()
+    assert set(Embedding.objects.values_list("digest", "fingerprint")) == {(d, "test-other-32") for d in digests}
+    assert_equal()
+
+
 def test_a_previous_model_missing_from_the_settings(shop, settings, monkeypatch):
     """What needs no vector by it is synced as before; the rest waits for the rebuild, which needs nothing of it."""
     settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": OTHER}

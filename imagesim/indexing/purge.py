@@ -1,4 +1,7 @@
-"""Delete what a reconcile finds no item to use: states of items deleted long ago, embeddings, regions, thumbnails."""
+"""Delete what no item uses: states of items deleted long ago, embeddings, regions, thumbnails.
+
+A reconcile does so, and a rebuild deletes what former models have made.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,10 @@ from typing import Any
 from django.core.files.storage import Storage
 from django.db import DatabaseError
 from django.db.models import QuerySet
+from django.utils import timezone
 
 from imagesim import thumbnail_files
-from imagesim.database import atomic, delete, pages, primary, retry_conflicts
+from imagesim.database import atomic, delete, delete_in_batches, pages, primary, retry_conflicts
 from imagesim.embedders import get_embedder
 from imagesim.exceptions import ConfigurationError
 from imagesim.indexing.documents import Outcome
@@ -68,6 +72,14 @@ def purge_unused(fingerprints: set[str], since: datetime, dry_run: bool, report:
     if not dry_run:
         _purge(ImageColours.objects.filter(created_at__lt=before), dry_run)
         delete(RegionVectors.objects.filter(image__created_at__lt=before).exclude(fingerprint__in=fingerprints))
+
+
+def purge_former_models(fingerprints: set[str]) -> int:
+    """Delete the embeddings of models that are neither in ``fingerprints`` nor in the settings; return how many."""
+    before = timezone.now() - UNUSED_AGE
+    kept = fingerprints | {get_embedder().fingerprint}
+    delete_in_batches(RegionVectors.objects.filter(image__created_at__lt=before).exclude(fingerprint__in=kept))
+    return delete_in_batches(Embedding.objects.filter(created_at__lt=before).exclude(fingerprint__in=kept))
 
 
 def purge_thumbnails(dry_run: bool) -> int:

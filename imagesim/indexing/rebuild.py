@@ -29,6 +29,7 @@ from imagesim.indexing.documents import count_items, items_behind, prepare, quer
 from imagesim.indexing.embedding import Vectors
 from imagesim.indexing.item_regions import find_regions
 from imagesim.indexing.leases import INFRASTRUCTURE_ERRORS
+from imagesim.indexing.purge import purge_former_models
 from imagesim.indexing.statistics import update_quietly
 from imagesim.indexing.sync import Progress, sync
 from imagesim.indexing.time_limit import stopped_at_time_limit
@@ -169,6 +170,7 @@ def _rebuild(job: Job, progress: Progress | None, until: float | None) -> None:
         jobs.checkpoint(job)
         _retry_while_unavailable(lambda: index.promote(job.target), job)
     _drop_others(job)
+    purge_former_models({_retry_while_unavailable(lambda: index.meta(job.target), job, jobs.heartbeat).fingerprint})
     calibrate_quietly()
     jobs.finish(job)
     sync()
