@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import json
 import math
@@ -126,9 +127,9 @@ def parse(given: object) -> tuple[Settings, list[ConfigurationError]]:
     for name, value in given.items():
         try:
             if name not in known:
-                raise ConfigurationError(
-                    f"IMAGESIM has no setting {name!r}; the known ones are {format_choices(known)}."
-                )
+                near = difflib.get_close_matches(str(name).upper(), known, n=3, cutoff=0.75)
+                meant = f"did you mean {format_choices(near)}?" if near else f"it has {format_choices(known)}."
+                raise ConfigurationError(f"IMAGESIM has no setting {name!r}; {meant}")
             values[name] = _parse_one(name, value, getattr(defaults, name), known[name].metadata)
         except ConfigurationError as error:
             errors.append(error)

@@ -49,7 +49,9 @@ def test_changed_settings_are_reloaded():
     ("given", "message"),
     [
         ([], "IMAGESIM must be a dict, not of type list."),
-        ({"INDEXX": {}}, "IMAGESIM has no setting 'INDEXX'; the known ones are 'EMBEDDER', "),
+        ({"INDEXX": {}}, "IMAGESIM has no setting 'INDEXX'; did you mean 'INDEX'?"),
+        ({"max_ofset": 1}, "IMAGESIM has no setting 'max_ofset'; did you mean 'MAX_OFFSET'"),
+        ({"THUMBNAILS": 1}, "IMAGESIM has no setting 'THUMBNAILS'; it has 'EMBEDDER', "),
         ({1: 2}, "IMAGESIM has no setting 1;"),
         (
             {"SYNC": "later"},

@@ -18,8 +18,10 @@ from PIL import Image, ImageDraw
 
 from imagesim.conf import Backend
 from imagesim.embedders import BaseEmbedder, get_embedder, hub, lite, loading, openclip
+from imagesim.embedders.model_spec import built_in_weights
 from imagesim.embedders.openclip import OpenClipEmbedder
 from imagesim.embedders.precision import choose_device, lower_precisions
+from imagesim.embedders.process import import_torchvision
 from imagesim.exceptions import ConfigurationError, EmbedderError
 from imagesim.testing.embedder_contract import EmbedderContract, pictures
 
@@ -463,6 +465,8 @@ def test_an_unknown_option_is_a_configuration_error() -> None:
         ({"model": "qqqq", "pretrained": "openai"}, "imagesim.E202", "list_models"),
         ({"model": "local-dir:/no/such/folder"}, "imagesim.E202", "does not exist"),
         ({"model": "ViT-B-32"}, "imagesim.E203", "pretrained"),
+        ({"model": "ViT-B-32", "pretrained": "laion2b_s43b_b79k"}, "imagesim.E203", "'laion2b_s34b_b79k'"),
+        ({"model": "ViT-B-32", "pretrained": "qqqq"}, "imagesim.E203", "list_pretrained"),
         ({"model": "ViT-B-16-SigLIP", "pretrained": "weights.bin"}, "imagesim.E204", "local-dir:"),
     ],
 )
@@ -473,6 +477,14 @@ def test_checks_find_invalid_options(options: dict[str, str], id: str, said: str
     assert said in f"{message.msg} {message.hint}"
     with pytest.raises(EmbedderError):
         embedder.embed_images(pictures()[:1])
+
+
+def test_the_names_of_all_weights_are_known() -> None:
+    """They are read from the source of open_clip, so that a check need not import it."""
+    import_torchvision()
+    from open_clip import list_pretrained
+
+    assert built_in_weights() == {tag for _model, tag in list_pretrained()}
 
 
 def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:

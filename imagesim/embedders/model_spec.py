@@ -193,6 +193,16 @@ def built_in_configs() -> dict[str, Path]:
     return {path.stem: path for path in sorted((Path(spec.origin).parent / "model_configs").glob("*.json"))}
 
 
+def built_in_weights() -> set[str]:
+    """Return the names of open_clip's weights, of all models; empty if they cannot be told. It is not imported, which
+    would import torch in every command."""
+    spec = importlib.util.find_spec("open_clip")
+    source = Path(spec.origin).parent / "pretrained.py" if spec is not None and spec.origin is not None else None
+    if source is None or not source.is_file():
+        return set()
+    return set(re.findall(r"(\w+)[\"']?\s*[=:]\s*_\w*cfg\(", source.read_text("utf-8")))
+
+
 def naflex_problem(name: ModelName, config: dict[str, Any] | None) -> str:
     """Return why a model cannot be used if it is a NaFlex model, which takes pictures of any shape; otherwise empty.
 
@@ -277,6 +287,18 @@ def _check_built_in(name: ModelName) -> list[CheckMessage]:
                 id="imagesim.E203",
             )
         ]
+    tags, file = built_in_weights(), Path(name.pretrained)
+    if tags and file.name == name.pretrained and not file.suffix and not file.exists():
+        tag = name.pretrained.lower().replace("-", "_")  # as open_clip does
+        if tag not in tags:
+            near = difflib.get_close_matches(tag, sorted(tags), n=3, cutoff=0.5)
+            return [
+                Error(
+                    f"{name} has no weights {name.pretrained!r}: open_clip knows none of that name.",
+                    hint=f"Did you mean {format_choices(near)}?" if near else "open_clip.list_pretrained() lists them.",
+                    id="imagesim.E203",
+                )
+            ]
     if Path(name.pretrained).suffix and any(family in name.value.lower() for family in _PREPROCESSED_OTHERWISE):
         # open_clip would silently preprocess with another model's mean and deviation:
         # https://github.com/mlfoundations/open_clip/issues/1068
