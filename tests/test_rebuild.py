@@ -495,11 +495,14 @@ def test_what_the_shop_excludes_before_a_rebuild_is_no_loss(shop, monkeypatch):
     assert len(entries()) == 1
 
 
-def test_a_rebuild_whose_index_cannot_be_made_is_not_running(shop, settings):
+def test_a_rebuild_whose_index_cannot_be_made_is_not_running(shop, settings, caplog):
     settings.IMAGESIM = {**settings.IMAGESIM, "INDEX": {"BACKEND": "no.Where"}}
     with pytest.raises(ConfigurationError):
         rebuild()
     assert Job.objects.filter(kind="rebuild").first().status == "failed"
+    [record] = caplog.records
+    assert "the active index is unchanged: 'no.Where' cannot be imported" in record.getMessage()
+    assert not record.exc_info, "the message says all"
 
 
 @pytest.mark.parametrize("error", [IndexUnavailable("gone"), AccessRefused("the key has expired")])

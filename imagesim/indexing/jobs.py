@@ -268,9 +268,11 @@ def discard(job: Job) -> None:
 
 def drop_unfinished(backing_index: str) -> None:
     """Drop an index that was not filled to its end, unless it is active; a failure is logged."""
+    if not backing_index:
+        return
     try:
         index = get_index()
-        if backing_index and backing_index != index.active():
+        if backing_index != index.active():
             index.drop(backing_index)
     except Exception as error:
         logger.warning("The unfinished index %s could not be dropped: %s", backing_index, error)

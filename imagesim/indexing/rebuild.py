@@ -17,6 +17,7 @@ from imagesim.embedders import get_embedder_of
 from imagesim.exceptions import (
     AccessRefused,
     AlreadyRunning,
+    ImagesimError,
     IndexMissing,
     IndexUnavailable,
     SearchIndexError,
@@ -106,7 +107,11 @@ def rebuild(
     except jobs.JobLost:
         raise
     except Exception as error:
-        logger.exception("The rebuild failed; the active index is unchanged")
+        logger.error(
+            "The rebuild failed; the active index is unchanged: %s",
+            error,
+            exc_info=not isinstance(error, ImagesimError),  # whose message says all
+        )
         jobs.heartbeat(job)  # what another process has taken over is not dropped
         if job.requested == Job.Request.SWAP:
             jobs.stand_by(job)  # it is complete, and took hours
