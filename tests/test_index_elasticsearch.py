@@ -388,6 +388,27 @@ def test_indexes_of_other_programs_are_ignored(index: ElasticsearchIndex) -> Non
         index._client.indices.delete(index=theirs)
 
 
+def test_an_alias_of_several_indexes_answers_nothing_wrong(index: ElasticsearchIndex) -> None:
+    """As after it was set by hand, or a snapshot was restored with its aliases."""
+    first = index.create(META)
+    index.promote(first)
+    others = [f"{index.name}-0-restored", f"{index.name}-restored"]
+    for name in others:
+        index._client.indices.create(index=name, aliases={index.name: {}})
+    try:
+        assert index.active() == first, "to which changes are written"
+        index._searched.clear()
+        with pytest.raises(SearchIndexError, match=r"several indexes, .*imagesim_rebuild"):
+            index.search([Query(axis(0))])
+        second = index.create(META)
+        index.promote(second)
+        index.write([entry(1, axis(0))])
+        index.refresh()
+        assert (index.active(), keys(index, Query(axis(0)))) == (second, ["1"])
+    finally:
+        index._client.indices.delete(index=others)
+
+
 def test_the_name_of_an_existing_index_is_rejected(index: ElasticsearchIndex) -> None:
     index._client.indices.create(index=index.name)
     try:

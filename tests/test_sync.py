@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures.thread
 from datetime import timedelta
+from unittest.mock import Mock
 
 import pytest
 from django.core.files.base import ContentFile
@@ -14,7 +15,7 @@ from django.utils import timezone
 import imagesim
 from demo_shop.shop.models import Category, Photo, Product
 from imagesim import tasks
-from imagesim.exceptions import AccessRefused, IndexUnavailable, NotRegistered
+from imagesim.exceptions import AccessRefused, IndexUnavailable, NotRegistered, SearchIndexError
 from imagesim.indexes import get_index
 from imagesim.indexes.local import LocalIndex
 from imagesim.indexing import jobs
@@ -271,6 +272,20 @@ def test_a_key_that_is_refused_says_nothing_of_the_items(monkeypatch):
     monkeypatch.setattr(LocalIndex, "write", refuse)
     report = sync()
     assert (report.interrupted, report.done) == ("the key has expired", 0)
+    assert list(ItemState.objects.filter(pending=True).values_list("attempts", "error")) == [(0, "")]
+    monkeypatch.undo()
+    ItemState.objects.update(not_before=timezone.now())
+    assert sync().indexed == 1
+
+
+def test_an_index_that_is_not_ours_says_nothing_of_the_items(monkeypatch):
+    """As where its name points to another program's: each item was tried, and failed after some minutes."""
+    product("shoe", picture("red"))
+    sync()
+    product("sock", picture("green"))
+    monkeypatch.setattr(LocalIndex, "meta", Mock(side_effect=SearchIndexError("not made by imagesim")))
+    report = sync()
+    assert (report.interrupted, report.done) == ("not made by imagesim", 0)
     assert list(ItemState.objects.filter(pending=True).values_list("attempts", "error")) == [(0, "")]
     monkeypatch.undo()
     ItemState.objects.update(not_before=timezone.now())

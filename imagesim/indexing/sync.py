@@ -24,6 +24,7 @@ from imagesim.exceptions import (
     IndexMissing,
     IndexUnavailable,
     NotRegistered,
+    SearchIndexError,
 )
 from imagesim.indexes import get_index
 from imagesim.indexing import jobs, leases, outbox
@@ -115,7 +116,7 @@ def sync(
             bootstrap_index()
         leases.revive()
         _drain(report, began, limit, progress, started + seconds if seconds else None)
-    except UNAVAILABLE as error:
+    except (*UNAVAILABLE, SearchIndexError) as error:
         report.interrupted = str(error)
         extra = {"event": "sync.interrupted", "reason": str(error)}
         log_repeated(logger, logging.WARNING, error.code, "sync interrupted: %s", error, extra=extra)
@@ -206,8 +207,8 @@ def _drain(
 def _sync_batch(lease: Lease, states: Sequence[ItemState], report: SyncReport, began: datetime) -> None:
     """Sync leased changes. If they fail unexpectedly, sync each alone, and have only those retried that fail again."""
     started = time.monotonic()
+    targets = live_targets()  # what is wrong with an index as such is not the items' fault
     try:
-        targets = live_targets()
         renew = partial(leases.renew, lease)
         vectors = Vectors(targets, renew)
         documents = write(prepare(states, targets, vectors), targets)

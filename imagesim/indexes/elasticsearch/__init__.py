@@ -200,8 +200,7 @@ class ElasticsearchIndex(BaseIndex):
 
     def active(self) -> str | None:
         with self._translated_errors():
-            found = self._client.options(ignore_status=404).indices.get_alias(name=self.name)
-        return next(iter(found)) if found.meta.status == 200 else None
+            return upkeep.active(self._client, self.name)
 
     def meta(self, backing_index: str | None = None) -> IndexMeta:
         return self._layout(backing_index)[0]
@@ -232,7 +231,7 @@ class ElasticsearchIndex(BaseIndex):
             with self._translated_errors():
                 read_at = time.monotonic()
                 found = self._client.indices.get_mapping(index=name)
-                backing_index, body = next(iter(found.items()))
+                backing_index, body = upkeep.only(self.name, found.body)
                 mappings = body["mappings"]
                 meta = mapping.meta_of(backing_index, mappings)
                 same = known is not None and known.backing_index == backing_index

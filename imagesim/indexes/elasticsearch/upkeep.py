@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from imagesim.exceptions import SearchIndexError, format_choices
 from imagesim.filter_types import FILTER_TYPES
 from imagesim.indexes import validation
 from imagesim.indexes.elasticsearch import mapping
@@ -37,6 +38,29 @@ def backing_indexes(client: Elasticsearch, name: str) -> list[str]:
     found = client.indices.get_settings(index=f"{name}-*", name="index.creation_date")
     made = {name: int(of["settings"]["index"]["creation_date"]) for name, of in found.items() if ours.fullmatch(name)}
     return sorted(made, key=lambda name: (made[name], name))
+
+
+def active(client: Elasticsearch, name: str) -> str | None:
+    """Return the index that the alias points to; of several, the one that was made active by this app."""
+    found = client.options(ignore_status=404).indices.get_alias(name=name)
+    if found.meta.status != 200:
+        return None
+    written = (index for index, of in found.items() if of["aliases"].get(name, {}).get("is_write_index"))
+    return next(written, next(iter(found)))
+
+
+def only(name: str, found: Mapping[str, Any]) -> tuple[str, Any]:
+    """Return the one index that the alias points to and what the server says of it, from its answer about ``name``.
+
+    :raises SearchIndexError: if there are several: a search would answer from all of them.
+    """
+    if len(found) > 1:
+        raise SearchIndexError(
+            f"The alias {name!r} points to several indexes, {format_choices(found, '%(some)s and %(last)s')}: remove "
+            "it from the others, or run `manage.py imagesim_rebuild`, which removes it from those that imagesim made."
+        )
+    [only] = found.items()
+    return only
 
 
 def count_entries(connection: Connection, backing_index: str, kinds: Mapping[str, FilterKind]) -> None:
