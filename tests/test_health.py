@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import types
@@ -122,6 +123,22 @@ class TestHealth:
         )
 
         assert client.get("/visual/health/").json()["checks"]["queue"] == "ok"
+
+    def test_a_change_that_the_index_refuses_again_and_again(self, client, shop, admin_user):
+        """As with a full disk: it is never due for long, and waits all the same."""
+        ItemState.objects.filter(object_pk=str(shop[0].pk)).update(
+            pending=True,
+            changed_at=timezone.now() - timedelta(seconds=400),
+            not_before=timezone.now() + timedelta(minutes=1),
+            attempts=3,
+            error="the disk is full",
+        )
+        client.force_login(admin_user)
+        answer = client.get("/visual/health/").json()
+        assert answer["checks"]["queue"] == "degraded"
+        assert re.fullmatch(r"The oldest change .* 40\d s: the disk is full", answer["details"]["queue"])
+        call_command("imagesim_status", stdout=(out := io.StringIO()))
+        assert re.search(r"pending    1 \(the oldest one for 40\d s\): the disk is full", out.getvalue())
 
     def test_an_unavailable_index(self, client, shop, settings, admin_user):
         settings.IMAGESIM = {**settings.IMAGESIM, "INDEX": DOWN}

@@ -137,7 +137,7 @@ def snapshot() -> dict[str, Any]:
         "oldest": _duration(status.queue_age) if status.pending else "",
         **_index_fields(status.index),
         **_standby_fields(status.standby),
-        **(_job_fields(running) if running else _waiting_fields(waiting)),
+        **(_job_fields(running) if running else _waiting_fields(waiting, status.queue_error)),
         "rebuild": _latest(status.rebuild),
         "reconcile": _latest(status.reconcile),
         "updated": _local(timezone.now(), "TIME_FORMAT"),
@@ -212,14 +212,14 @@ def _bar(job: JobStatus | None, waiting: int, items: int) -> list[int] | None:
     return [max(items - waiting, 0), max(items, 1)]
 
 
-def _waiting_fields(waiting: int) -> dict[str, str]:
+def _waiting_fields(waiting: int, error: str) -> dict[str, str]:
     if not waiting:
         return {"job_kind": "", "job_progress": "", "job_left": ""}
     text = ngettext("%(count)s change waits", "%(count)s changes wait", waiting)
     return {
         "job_kind": _("sync"),
         "job_progress": text % {"count": number_format(waiting, force_grouping=True)},
-        "job_left": "",
+        "job_left": error,
     }
 
 

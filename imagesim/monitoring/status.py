@@ -97,7 +97,9 @@ class Status:
     unrecorded: int = 0
     """How many items no signal has reported, as of a model registered later or a bulk write. A reconcile finds them."""
     queue_age: float = 0.0
-    """How long the oldest due change has been waiting, in seconds."""
+    """How long the oldest change that is due or retried has been waiting, in seconds."""
+    queue_error: str = ""
+    """Why the oldest change of those that are retried is."""
     index: IndexStatus = field(default_factory=IndexStatus)
     standby: IndexStatus | None = None
     """A complete index beside the active one, which waits to be swapped in or discarded."""
@@ -120,7 +122,7 @@ def get_status() -> Status:
         failed_count=Count("pk", filter=Q(outcome=Outcome.FAILED, pending=False, model__in=labels)),
         skipped_count=Count("pk", filter=Q(outcome=Outcome.SKIPPED, model__in=labels)),
         known=Count("pk", filter=Q(model__in=labels) & (Q(pending=True) | ~Q(outcome=Outcome.REMOVED))),
-        oldest=Min("changed_at", filter=Q(pending=True, not_before__lte=now)),
+        oldest=Min("changed_at", filter=_waits(now)),
     )
     for name in ("indexed", "pending", "failed", "skipped"):
         setattr(status, name, counts[f"{name}_count"])
@@ -128,11 +130,22 @@ def get_status() -> Status:
     status.items = max(items - status.skipped, 0)
     status.unrecorded = max(items - counts["known"], 0)
     status.queue_age = (now - counts["oldest"]).total_seconds() if counts["oldest"] else 0.0
+    status.queue_error = _queue_error() if status.pending else ""
     if (standby := jobs.standby()) is not None:
         status.standby = _index_status(standby.target)
     status.rebuild = _latest(Job.Kind.REBUILD)
     status.reconcile = _latest(Job.Kind.RECONCILE)
     return status
+
+
+def _waits(now: datetime) -> Q:
+    """A change that is due, or that has failed and is retried: it waits all the same between two attempts."""
+    return Q(pending=True) & (Q(not_before__lte=now) | Q(attempts__gt=0))
+
+
+def _queue_error() -> str:
+    retried = primary(ItemState).filter(pending=True, attempts__gt=0).exclude(error="").order_by("changed_at")
+    return retried.values_list("error", flat=True).first() or ""
 
 
 def _index_status(standby: str = "") -> IndexStatus:
@@ -235,7 +248,9 @@ class _Gauges:
         yield GaugeMetricFamily("imagesim_items_failed", "Items that failed with an error", status.failed)
         yield GaugeMetricFamily("imagesim_items_skipped", "Items without images, or not to be indexed", status.skipped)
         yield GaugeMetricFamily("imagesim_changes_pending", "Changes that wait to be synced", status.pending)
-        yield GaugeMetricFamily("imagesim_queue_age_seconds", "Age of the oldest change that is due", status.queue_age)
+        yield GaugeMetricFamily(
+            "imagesim_queue_age_seconds", "Age of the oldest change that is due or retried", status.queue_age
+        )
         yield GaugeMetricFamily("imagesim_embeddings", "Embeddings in the database", status.embeddings)
         yield GaugeMetricFamily("imagesim_index_up", "Whether the active index answers", int(not status.index.error))
         if status.index.entries is not None:
@@ -287,10 +302,11 @@ def _database() -> tuple[State, str]:
 
 def _queue() -> tuple[State, str]:
     now = timezone.now()
-    oldest = ItemState.objects.filter(pending=True, not_before__lte=now).aggregate(oldest=Min("changed_at"))["oldest"]
+    oldest = ItemState.objects.filter(_waits(now)).aggregate(oldest=Min("changed_at"))["oldest"]
     age = (now - oldest).total_seconds() if oldest else 0.0
     if age > get_settings().HEALTH_QUEUE_SECONDS:
-        return "degraded", f"The oldest change has been waiting for {age:.0f} s."
+        error = _queue_error()
+        return "degraded", f"The oldest change has been waiting for {age:.0f} s" + (f": {error}" if error else ".")
     return "ok", ""
 
 

@@ -80,7 +80,8 @@ def _text(status: Status) -> str:
         f"items      {status.items}",
         f"indexed    {status.indexed}",
         f"pending    {status.pending}"
-        + (f" (the oldest one for {status.queue_age:.0f} s)" if status.queue_age else ""),
+        + (f" (the oldest one for {status.queue_age:.0f} s)" if status.queue_age else "")
+        + (f": {status.queue_error}" if status.queue_error else ""),
         f"failed     {status.failed}",
         f"skipped    {status.skipped}",
         f"embeddings {status.embeddings}",
