@@ -10,6 +10,7 @@ import threading
 import time
 from datetime import timedelta
 from io import StringIO
+from unittest.mock import Mock
 
 import pytest
 from django.contrib.sessions.models import Session
@@ -18,10 +19,17 @@ from django.utils import timezone
 
 from demo_shop.shop.models import Product
 from imagesim import images
-from imagesim.exceptions import AccessRefused, AlreadyRunning, ConfigurationError, IndexUnavailable, SearchIndexError
+from imagesim.exceptions import (
+    AccessRefused,
+    AlreadyRunning,
+    ConfigurationError,
+    EmbedderError,
+    IndexUnavailable,
+    SearchIndexError,
+)
 from imagesim.indexes import get_index
 from imagesim.indexes.local import LocalIndex
-from imagesim.indexing import embedding, jobs, leases, outbox
+from imagesim.indexing import embedding, jobs, leases, outbox, purge
 from imagesim.indexing import rebuild as rebuilding
 from imagesim.indexing import reconcile as reconciling
 from imagesim.indexing.leases import INFRASTRUCTURE_ERRORS
@@ -313,6 +321,17 @@ def test_embeddings_of_former_models_are_deleted_when_old(shop, settings):
     rebuild()
     assert set(Embedding.objects.values_list("digest", "fingerprint")) == {(d, "test-other-32") for d in digests}
     assert_equal()
+
+
+def test_a_model_that_cannot_be_asked_when_the_rebuild_is_done_keeps_its_embeddings(shop, monkeypatch, caplog):
+    """The new index is active by then: an error would leave the job unfinished."""
+    count = Embedding.objects.count()
+    Embedding.objects.update(created_at=timezone.now() - timedelta(days=2))
+    monkeypatch.setattr(purge, "get_embedder", Mock(side_effect=EmbedderError("no answer")))
+    assert rebuild().status == "done"
+    assert reconcile().status == "done"
+    assert Embedding.objects.count() == count
+    assert caplog.text.count("Embeddings are not purged") == 2
 
 
 def test_a_previous_model_missing_from_the_settings(shop, settings, monkeypatch):

@@ -19,7 +19,7 @@ from django.utils import timezone
 from imagesim import thumbnail_files
 from imagesim.database import atomic, delete, delete_in_batches, pages, primary, retry_conflicts
 from imagesim.embedders import get_embedder
-from imagesim.exceptions import ConfigurationError
+from imagesim.exceptions import ImagesimError
 from imagesim.indexing.documents import Outcome
 from imagesim.models import Embedding, EmbeddingLease, ImageColours, ImageRegions, ItemImage, ItemState, RegionVectors
 from imagesim.regions import get_region_fingerprint
@@ -32,6 +32,8 @@ UNUSED_AGE = timedelta(days=1)
 CHUNK = 500
 TOMBSTONE_AGE = timedelta(days=1)
 """How long the state of a deleted item is kept; longer than any write can be delayed."""
+
+UNKNOWN_MODEL = "Embeddings are not purged, because the configured models have no fingerprint: %s"
 
 
 def purge_tombstones(since: datetime) -> int:
@@ -62,8 +64,8 @@ def purge_unused(fingerprints: set[str], since: datetime, dry_run: bool, report:
     try:
         fingerprints = fingerprints | {get_embedder().fingerprint}
         finder = get_region_fingerprint()
-    except ConfigurationError as error:
-        logger.warning("Embeddings are not purged, because the configured models have no fingerprint: %s", error)
+    except ImagesimError as error:
+        logger.warning(UNKNOWN_MODEL, error)
         return
     embeddings = Embedding.objects.filter(created_at__lt=before).defer("vector")
     report["embeddings"] = _purge(embeddings, dry_run, lambda row: row.fingerprint in fingerprints)
@@ -77,7 +79,11 @@ def purge_unused(fingerprints: set[str], since: datetime, dry_run: bool, report:
 def purge_former_models(fingerprints: set[str]) -> int:
     """Delete the embeddings of models that are neither in ``fingerprints`` nor in the settings; return how many."""
     before = timezone.now() - UNUSED_AGE
-    kept = fingerprints | {get_embedder().fingerprint}
+    try:
+        kept = fingerprints | {get_embedder().fingerprint}
+    except ImagesimError as error:  # a service that does not answer; the next reconcile deletes them
+        logger.warning(UNKNOWN_MODEL, error)
+        return 0
     delete_in_batches(RegionVectors.objects.filter(image__created_at__lt=before).exclude(fingerprint__in=kept))
     return delete_in_batches(Embedding.objects.filter(created_at__lt=before).exclude(fingerprint__in=kept))
 
