@@ -293,10 +293,10 @@ def _check_built_in(name: ModelName) -> list[CheckMessage]:
         if tag not in tags:
             near = difflib.get_close_matches(tag, sorted(tags), n=3, cutoff=0.5)
             return [
-                Error(
+                Warning(  # the names are read from its source, so other versions may know more
                     f"{name} has no weights {name.pretrained!r}: open_clip knows none of that name.",
                     hint=f"Did you mean {format_choices(near)}?" if near else "open_clip.list_pretrained() lists them.",
-                    id="imagesim.E203",
+                    id="imagesim.W203",
                 )
             ]
     if Path(name.pretrained).suffix and any(family in name.value.lower() for family in _PREPROCESSED_OTHERWISE):
