@@ -259,33 +259,22 @@ def test_a_process_without_models_leaves_the_work_to_the_others(monkeypatch, ind
     assert get_index().meta().filters
 
 
-def test_a_key_that_is_refused_says_nothing_of_the_items(monkeypatch):
+@pytest.mark.parametrize(
+    ("method", "error"),
+    [
+        pytest.param("write", AccessRefused("the key has expired"), id="refused key"),
+        pytest.param("meta", SearchIndexError("not made by imagesim"), id="not ours"),
+    ],
+)
+def test_an_index_that_refuses_as_such_says_nothing_of_the_items(monkeypatch, method, error):
     """Each of a batch was tried alone, and again, until all had failed."""
     product("shoe", picture("red"))
     product("boot", picture("blue"))
     sync()
     product("sock", picture("green"))
-
-    def refuse(*args, **kwargs):
-        raise AccessRefused("the key has expired")
-
-    monkeypatch.setattr(LocalIndex, "write", refuse)
+    monkeypatch.setattr(LocalIndex, method, Mock(side_effect=error))
     report = sync()
-    assert (report.interrupted, report.done) == ("the key has expired", 0)
-    assert list(ItemState.objects.filter(pending=True).values_list("attempts", "error")) == [(0, "")]
-    monkeypatch.undo()
-    ItemState.objects.update(not_before=timezone.now())
-    assert sync().indexed == 1
-
-
-def test_an_index_that_is_not_ours_says_nothing_of_the_items(monkeypatch):
-    """As where its name points to another program's: each item was tried, and failed after some minutes."""
-    product("shoe", picture("red"))
-    sync()
-    product("sock", picture("green"))
-    monkeypatch.setattr(LocalIndex, "meta", Mock(side_effect=SearchIndexError("not made by imagesim")))
-    report = sync()
-    assert (report.interrupted, report.done) == ("not made by imagesim", 0)
+    assert (report.interrupted, report.done) == (str(error), 0)
     assert list(ItemState.objects.filter(pending=True).values_list("attempts", "error")) == [(0, "")]
     monkeypatch.undo()
     ItemState.objects.update(not_before=timezone.now())

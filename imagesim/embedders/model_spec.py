@@ -273,11 +273,15 @@ def _check_weights(name: ModelName, files: Iterable[Path]) -> list[CheckMessage]
     return [Error(f"{name} cannot be loaded. {problem}", id="imagesim.E208")] if problem else []
 
 
+def _did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    return f"Did you mean {format_choices(near)}?" if near else otherwise
+
+
 def _check_built_in(name: ModelName) -> list[CheckMessage]:
     known = built_in_configs()
     if name.value.replace("/", "-") not in known:
-        near = difflib.get_close_matches(name.value, known, n=3, cutoff=0.5)
-        hint = f"Did you mean {format_choices(near)}?" if near else "open_clip.list_models() lists the names."
+        hint = _did_you_mean(name.value, known, "open_clip.list_models() lists the names.")
         return [Error(f"{name} is unknown to open_clip.", hint=hint, id="imagesim.E202")]
     if not name.pretrained:
         return [
@@ -291,11 +295,10 @@ def _check_built_in(name: ModelName) -> list[CheckMessage]:
     if tags and file.name == name.pretrained and not file.suffix and not file.exists():
         tag = name.pretrained.lower().replace("-", "_")  # as open_clip does
         if tag not in tags:
-            near = difflib.get_close_matches(tag, sorted(tags), n=3, cutoff=0.5)
             return [
                 Warning(  # the names are read from its source, so other versions may know more
                     f"{name} has no weights {name.pretrained!r}: open_clip knows none of that name.",
-                    hint=f"Did you mean {format_choices(near)}?" if near else "open_clip.list_pretrained() lists them.",
+                    hint=_did_you_mean(tag, sorted(tags), "open_clip.list_pretrained() lists them."),
                     id="imagesim.W203",
                 )
             ]

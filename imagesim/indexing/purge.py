@@ -73,7 +73,7 @@ def purge_unused(fingerprints: set[str], since: datetime, dry_run: bool, report:
     report["regions"] = _purge(regions, dry_run, lambda row: row.finder == finder)
     if not dry_run:
         _purge(ImageColours.objects.filter(created_at__lt=before), dry_run)
-        delete(RegionVectors.objects.filter(image__created_at__lt=before).exclude(fingerprint__in=fingerprints))
+        _purge_region_vectors(fingerprints, before)
 
 
 def purge_former_models(fingerprints: set[str]) -> int:
@@ -84,8 +84,12 @@ def purge_former_models(fingerprints: set[str]) -> int:
     except ImagesimError as error:  # a service that does not answer; the next reconcile deletes them
         logger.warning(UNKNOWN_MODEL, error)
         return 0
-    delete_in_batches(RegionVectors.objects.filter(image__created_at__lt=before).exclude(fingerprint__in=kept))
+    _purge_region_vectors(kept, before)
     return delete_in_batches(Embedding.objects.filter(created_at__lt=before).exclude(fingerprint__in=kept))
+
+
+def _purge_region_vectors(fingerprints: set[str], before: datetime) -> None:
+    delete_in_batches(RegionVectors.objects.filter(image__created_at__lt=before).exclude(fingerprint__in=fingerprints))
 
 
 def purge_thumbnails(dry_run: bool) -> int:

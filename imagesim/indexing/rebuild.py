@@ -284,7 +284,7 @@ def _drop_others(job: Job) -> None:
             _retry_while_unavailable(lambda name=backing_index: index.drop(name), job, jobs.heartbeat)
 
 
-def _retry_while_unavailable(call: Callable[..., Any], job: Job, beat: Callable[..., None] = jobs.checkpoint) -> Any:
+def _retry_while_unavailable(call: Callable[..., Any], job: Job, beat: Callable[[Job], None] = jobs.checkpoint) -> Any:
     """Call again while the index cannot be reached, with a heartbeat of the job every few seconds.
 
     Meanwhile the job has the reason as its error, also if its process gives up or dies.

@@ -43,11 +43,15 @@ logger = logging.getLogger("imagesim.indexing.sync")
 Progress = Callable[[int, int], None]
 """Called with (number done, total as far as known)."""
 
-UNAVAILABLE = (IndexUnavailable, AccessRefused, IndexMissing, EmbedderError, ConfigurationError, NotRegistered)
+INTERRUPTING = (SearchIndexError, EmbedderError, ConfigurationError, NotRegistered)
 """Errors that interrupt the sync: no result is stored, and all changes stay queued."""
 
-NOT_THE_ITEMS = (*UNAVAILABLE, *INFRASTRUCTURE_ERRORS)
-"""Errors that say nothing about the items of a batch."""
+NOT_THE_ITEMS = (
+    *(IndexUnavailable, AccessRefused, IndexMissing),
+    *(EmbedderError, ConfigurationError, NotRegistered),
+    *INFRASTRUCTURE_ERRORS,
+)
+"""Errors in the work on a batch that say nothing about its items; other errors of the index may be of one entry."""
 
 METADATA_BATCH = 512
 """Metadata changes open no image and call no model, so a batch can be large."""
@@ -116,7 +120,7 @@ def sync(
             bootstrap_index()
         leases.revive()
         _drain(report, began, limit, progress, started + seconds if seconds else None)
-    except (*UNAVAILABLE, SearchIndexError) as error:
+    except INTERRUPTING as error:
         report.interrupted = str(error)
         extra = {"event": "sync.interrupted", "reason": str(error)}
         log_repeated(logger, logging.WARNING, error.code, "sync interrupted: %s", error, extra=extra)
