@@ -112,15 +112,21 @@ class Roles:
         )
 
     def may_specify(self, stems: Collection[str], head: Collection[str]) -> bool:
-        """Whether a word that names a department specifies a head that the catalogue has: for "dog coat", not all of
-        the "Dogs" department is of the kind. Not if its categories are called so, as "Running shoes" of "Shoes", or if
-        both name a category together, as "men" and "shoes"."""
-        departments = {stem for stem in stems if len(self.names.get((stem,), ())) >= DEPARTMENT}
-        if not departments or not self.has(head) or not self._may_name(head):
+        """Whether a word that names a department, or one of several words of its name, specifies a head that the
+        catalogue has: for "dog coat", not all of the "Dogs" department is of the kind, nor for "winter hat" all of the
+        "Winter sports". Not if its categories are called so, as "Running shoes" of "Shoes", or if both name a category
+        together, as "men" and "shoes"."""
+        if not self.has(head) or not self._may_name(head) or self._categories_of(stems) & self._categories_of(head):
             return False
-        if self._categories_of(stems) & self._categories_of(head):
-            return False
-        return not departments <= {name[-1] for name in self.names if len(name) > 1}
+        departments = {name for name, categories in self.names.items() if len(categories) >= DEPARTMENT}
+        others = {name[-1] for name in self.names if len(name) > 1 and name not in departments}
+        named = {stem for stem in stems if (stem,) in departments or self._is_of_departments(stem, departments)}
+        return bool(named) and not named <= others
+
+    def _is_of_departments(self, stem: str, departments: Collection[tuple[str, ...]]) -> bool:
+        """Whether a word names nothing but departments, by a part of their names."""
+        below = {category for name in departments if stem in name for category in self.names[name]}
+        return bool(below) and below.issuperset(self.kinds.get(stem, ()))
 
     def stems_of(self, word: str, stems: Collection[str]) -> Collection[str]:
         """Return the stems of a word of a query, or if the catalogue has none of them, those that differ from it by one

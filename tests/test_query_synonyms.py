@@ -62,6 +62,14 @@ def test_a_word_that_only_descriptions_have_is_replaced() -> None:
     assert in_other_words("red trainers", ROLES, ["en"]) == []  # more than descriptions have it
 
 
+def test_a_word_with_another_meaning_replaces_nothing() -> None:
+    """ "Sunglasses" showed the lampshades of a home shop, and "baseball cap" the swimming caps of a sports shop."""
+    roles = Roles({"lampshad": ("lampshades",)}, things=frozenset({"shade", "cap"}))
+    assert in_other_words("sunglasses", roles, ["en"]) == []
+    assert in_other_words("baseball cap", roles, ["en"]) == []
+    assert in_other_words("shades", Roles(things=frozenset({"sunglass"})), ["en"]) == [("sunglasses", "en")]
+
+
 def test_a_phrase_is_known_if_a_category_is_called_so() -> None:
     """ "Shaving cream" showed hand creams, because the shop has a category for shaving, too."""
     roles = Roles({"shave": ("shaving",)}, things=frozenset({"foam", "cream"}))
@@ -125,3 +133,4 @@ def test_each_group_has_several_phrases(path) -> None:
         assert line == line.strip().lower(), line
         assert all(stems), line
         assert len(stems) == len(set(stems)), line  # what stemming does not find anyway
+        assert any(not phrase.startswith("?") for phrase in group), line

@@ -238,6 +238,9 @@ def test_each_language_has_qualifiers_for_what_a_thing_is_made_of_or_like(langua
         ("what chair do you have", ["en"], "chair"),
         ("günstiger Stuhl", ["de"], "stuhl"),
         ("chair size 42", ["en"], "chair"),
+        ("chair size m", ["en"], "chair"),  # though a ball is called "size 5"
+        ("skateboard, taille m", ["fr"], "skateboard"),
+        ("size of a chair 42", ["en"], "size chair"),
         ("Größe XL Stuhl", ["de"], "stuhl"),
         ("chair under 50 euros", ["en"], "chair"),
         ("chair size 42.5", ["en"], "chair"),
@@ -302,7 +305,7 @@ def test_each_language_has_qualifiers_for_what_a_thing_is_made_of_or_like(langua
 def test_the_words_of_which_an_answer_must_have_one(typed, languages, asked):
     roles = Roles(
         {"chair": ("chairs",), "stuhl": ("chairs",)},
-        things=frozenset({"skateboard", "basket", "sale", "form"}),
+        things=frozenset({"skateboard", "basket", "sale", "form", "size", "taill"}),
     )
     text = QueryReader(roles, languages, {"teh"}.__contains__).read(typed)
     words = [word.word for word in query_words(typed, languages)]
@@ -344,20 +347,31 @@ def test_another_spelling_has_the_role_of_the_word():
         ("dog shoe", "shoe", {"boots", "sandals", "slippers"}),
         ("shoe coat", "shoe", {"boots", "sandals", "slippers"}),  # slippers are called house shoes
         ("cat coat", "cat", {"litter", "trees"}),  # not enough for a department
+        ("winter coat", "coat", set()),
+        ("sports coat", "coat", set()),
+        ("winter sports", "", {"skis", "sleds", "skates"}),
+        ("winter", "", {"skis", "sleds", "skates"}),
+        ("water coat", "water", {"skis", "sleds", "skates", "bottles"}),  # which is not only in names of departments
     ],
 )
 def test_the_name_of_a_department_specifies_what_stands_behind_it(typed, asked, categories):
-    """ "Dog coats" showed beds and food of the "Dogs" behind the coats."""
+    """ "Dog coats" showed beds and food of the "Dogs" behind the coats, and "winter hat" skis of the "Winter sports"
+    before any hat."""
     of_dogs, shoes, of_cats = ("beds", "food", "toys"), ("boots", "sandals", "slippers"), ("litter", "trees")
+    winter, games = ("skis", "sleds", "skates"), ("rackets", "balls", "nets")
     names = {
         ("dog", "bed"): ("beds",),
         ("hous", "shoe"): ("slippers",),
         ("cat",): of_cats,
         ("dog",): of_dogs,
         ("shoe",): shoes,
+        ("winter", "sport"): winter,
+        ("racket", "sport"): games,
+        ("water", "sport"): winter,
     }
     modifiers = frozenset({"coat", "red", "waterproof"})
     kinds = {"dog": of_dogs, "cat": of_cats, "shoe": shoes, "bed": ("beds",)}
+    kinds |= {"winter": winter, "sport": (*winter, *games), "racket": games, "water": (*winter, "bottles")}
     roles = Roles(kinds, modifiers, things=frozenset(), colours=frozenset({"red"}), names=names)
     text = QueryReader(roles, ["en"], lambda _word: False).read(typed)
     assert " ".join(query_words(typed, ["en"])[number].word for number in text.heads) == asked

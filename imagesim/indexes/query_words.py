@@ -181,6 +181,7 @@ class QueryWord:
     - ``last``: it ends the query, so that it may still be being typed.
     - ``follows``: no stop word stands between it and the word before.
     - ``filler``: it asks for no product, such as "cheap".
+    - ``before_amount``: it says that a size or price follows: the "size" of "size 42".
     - ``slip``: it may be a stop word with two letters exchanged ("hte"), or in Japanese a part of the grammar.
     - ``joined``: the compounds with the word before and with the word after it: "skateboard" for "skate board".
     - ``complement``: it says what the thing named before is for, or what it is like.
@@ -195,6 +196,7 @@ class QueryWord:
     last: bool = False
     follows: bool = False
     filler: bool = False
+    before_amount: bool = False
     slip: bool = False
     joined: tuple[str, ...] = ()
     complement: bool = False
@@ -259,17 +261,22 @@ def _query_words(text: str, languages: tuple[str, ...], foreign: frozenset[tuple
         for i, (first, second) in enumerate(pairwise(typed))
     ]
     words = []
-    amount = complement = False
+    amount: int | None = None  # the number of the word after which this one may be a size or price
+    complement = False
     for i, word in enumerate(typed):
         follows = i > 0 and not on[i - 1].stop
-        is_size = word in SIZES and (amount or len(word) > 1)
-        of_amount = is_size or (amount and has_digit(word))
+        is_size = word in SIZES and (amount is not None or len(word) > 1)
+        of_amount = is_size or (amount is not None and has_digit(word))
         precedes = i + 1 < len(typed) and not on[i + 1].stop
         filler = of_amount or (
             on[i].filler and not _specifies(word, stems[i], _picture_forms, follows=follows, precedes=precedes)
         )
-        # "moins de 50", and both parts of "42.5"
-        amount = word in _AMOUNTS or (amount and (of_amount or on[i].stop))
+        if of_amount and amount is not None:
+            words[amount] = replace(words[amount], before_amount=True)
+        if word in _AMOUNTS:
+            amount = i
+        elif not (of_amount or on[i].stop):  # "moins de 50", and both parts of "42.5"
+            amount = None
         complement = complement or on[i].complement
         words.append(
             QueryWord(

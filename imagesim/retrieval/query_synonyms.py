@@ -16,18 +16,21 @@ MAX_SYNONYMS = 2
 """The maximum number of synonyms of a query: each is one more search of texts."""
 
 FOLDER = Path(__file__).with_name("synonyms")
-"""A file per language, with a group per line: words and phrases that shoppers use for the same thing, with commas."""
+"""A file per language, with a group per line: words and phrases that shoppers use for the same thing, with commas. One
+after "?" is replaced by the others and replaces none of them, because a shop may well call something else so: the
+"shades" of lamps are no sunglasses."""
 
 
 @lru_cache(maxsize=64)
 def _groups(language: str) -> dict[tuple[str, ...], list[list[str]]]:
-    """Return the groups of each phrase, by its stems."""
+    """Return the groups of each phrase, by its stems; of each group what may replace it."""
     found: dict[tuple[str, ...], list[list[str]]] = {}
     path = FOLDER / f"{language}.txt"
     for line in path.read_text("utf-8").splitlines() if path.is_file() else ():
         group = line.split(", ")
+        unmistakable = [phrase for phrase in group if not phrase.startswith("?")]
         for stems in {_stems(phrase, language) for phrase in group}:
-            found.setdefault(stems, []).append(group)
+            found.setdefault(stems, []).append(unmistakable)
     return found
 
 

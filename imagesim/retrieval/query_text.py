@@ -217,7 +217,7 @@ class QueryReader:
 
 def _is_filler(word: QueryWord, stems: Collection[str], spelled: Collection[str], roles: Roles) -> bool:
     """Whether a word asks for nothing that the catalogue has. A number that it lacks is a size, or a quantity."""
-    if word.filler and not roles.calls(stems):
+    if word.filler and (word.before_amount or not roles.calls(stems)):
         return True
     unknown = word.word[0].isdigit() or (word.slip and word.word not in spelled)
     return unknown and not roles.has(stems)
