@@ -241,6 +241,10 @@ def test_each_language_has_qualifiers_for_what_a_thing_is_made_of_or_like(langua
         ("chair size m", ["en"], "chair"),  # though a ball is called "size 5"
         ("skateboard, taille m", ["fr"], "skateboard"),
         ("size of a chair 42", ["en"], "size chair"),
+        ("chair age 5", ["en"], "chair"),
+        ("chair for ages 3 to 5 years", ["en"], "chair"),
+        ("Stuhl ab 3 Jahren", ["de"], "stuhl"),
+        ("new age chair", ["en"], "age chair"),
         ("Größe XL Stuhl", ["de"], "stuhl"),
         ("chair under 50 euros", ["en"], "chair"),
         ("chair size 42.5", ["en"], "chair"),
@@ -323,6 +327,14 @@ def test_no_other_word_is_the_plural(typed, kind):
     roles = Roles({kind: (kind,)}, things=frozenset())
     assert not QueryReader(roles, ["en"], lambda _word: True).read(typed).categories
     assert QueryReader(roles, ["en"], lambda _word: True).read(f"{kind}s").categories
+
+
+def test_a_stem_of_another_language_that_misleads_names_no_kind() -> None:
+    """ "Planter" showed no planter, but was read as "plants": that is its German stem."""
+    roles = Roles({"plant": ("plants",)}, things=frozenset({"planter"}), collisions={"de": frozenset({"en:planter"})})
+    reader = QueryReader(roles, ["en", "de"], lambda _word: False)
+    assert not reader.read("planter").categories
+    assert reader.read("plants").categories == {"plants"}
 
 
 def test_another_spelling_has_the_role_of_the_word():

@@ -25,6 +25,9 @@ def collisions(**texts: str) -> dict[str, set[str]]:
         ({"en": "lamp", "de": "Lampe"}, {}),  # the same word
         ({"en": "chair", "de": "Stuhl"}, {}),
         ({"en": "table"}, {}),
+        ({"en": "planter plants", "de": ""}, {"de": {"en:planter"}}),
+        ({"en": "planter plants", "de": "Planter"}, {"de": {"en:plant"}}),
+        ({"en": "lamp lamps", "de": ""}, {}),
         ({}, {}),
     ],
 )

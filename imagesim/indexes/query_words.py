@@ -180,8 +180,7 @@ class QueryWord:
 
     - ``last``: it ends the query, so that it may still be being typed.
     - ``follows``: no stop word stands between it and the word before.
-    - ``filler``: it asks for no product, such as "cheap".
-    - ``before_amount``: it says that a size or price follows: the "size" of "size 42".
+    - ``filler``: it asks for no product, such as "cheap"; ``before_amount``: but for the size that follows ("size 42").
     - ``slip``: it may be a stop word with two letters exchanged ("hte"), or in Japanese a part of the grammar.
     - ``joined``: the compounds with the word before and with the word after it: "skateboard" for "skate board".
     - ``complement``: it says what the thing named before is for, or what it is like.
@@ -260,7 +259,7 @@ def _query_words(text: str, languages: tuple[str, ...], foreign: frozenset[tuple
         "" if apart[i] or apart[i + 1] else (first + second)[:MAX_WORD]
         for i, (first, second) in enumerate(pairwise(typed))
     ]
-    words = []
+    words: list[QueryWord] = []
     amount: int | None = None  # the number of the word after which this one may be a size or price
     complement = False
     for i, word in enumerate(typed):
@@ -272,7 +271,7 @@ def _query_words(text: str, languages: tuple[str, ...], foreign: frozenset[tuple
             on[i].filler and not _specifies(word, stems[i], _picture_forms, follows=follows, precedes=precedes)
         )
         if of_amount and amount is not None:
-            words[amount] = replace(words[amount], before_amount=True)
+            words[amount] = replace(words[amount], filler=True, before_amount=True)
         if word in _AMOUNTS:
             amount = i
         elif not (of_amount or on[i].stop):  # "moins de 50", and both parts of "42.5"

@@ -19,7 +19,8 @@ def stem_collisions(written: Mapping[str, Collection[Token]]) -> dict[str, froze
 
     ``written`` are the words of the texts in each language; stems are in the form of
     :func:`~imagesim.indexes.analysis.stem_key`. Words that occur in the texts of both languages do not collide, nor do
-    words that their own language takes for forms of the same word, too ("lamps" and "Lampe").
+    words that their own language takes for forms of the same word, too ("lamps" and "Lampe"). A word whose stem is that
+    of another one of its own language collides, too: a "planter" is no plant, whose German stem it has.
     """
     forms = {language: _forms(tokens) for language, tokens in written.items()}
     words = {language: {token.word for token in tokens} for language, tokens in written.items()}
@@ -28,7 +29,9 @@ def stem_collisions(written: Mapping[str, Collection[Token]]) -> dict[str, froze
         for other in written.keys() - {own}:
             for stem, spellings in stems.items():
                 if words[other].isdisjoint(spellings):
-                    alike = {word for each in spellings for word in forms[other].get(stem_of(each, other), ())}
+                    misread = {stem_of(each, other) for each in spellings}
+                    alike = {word for each in misread for word in forms[other].get(each, ())}
+                    alike = alike or {word for each in misread - {stem} for word in stems.get(each, ())}
                     if alike and all(stem_of(word, own) != stem for word in alike):
                         found[other].add(stem_key(own, stem))
     return {language: frozenset(stems) for language, stems in found.items() if stems}

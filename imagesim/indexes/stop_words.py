@@ -247,12 +247,13 @@ QUALIFIERS = {
 a chair, and gym shoes are shoes. Words with which a thing becomes another are not listed: ice cream, a bar stool."""
 
 AMOUNTS = frozenset({
-    "eu", "uk", "us",
+    "eu", "uk", "us", "age", "aged", "ages", "alter", "ab", "âge", "edad", "età", "idade", "leeftijd", "wiek",
     "size", "under", "below", "than", "größe", "unter", "bis", "taille", "moins", "jusqu", "talla", "menos", "hasta",
     "taglia", "meno", "fino", "maat", "onder", "tot", "rozmiar", "poniżej", "do", "tamanho", "até",
     "storlek", "størrelse", "koko", "velikost", "размер", "до", "beden", "numara",
 })  # fmt: skip
-"""Words after which a number is a size or a price ("size 42", "under 50"), known to filters rather than to texts."""
+"""Words after which a number is a size, an age or a price ("size 42", "under 50"), known to filters rather than to
+texts."""
 
 NEGATIONS = {
     "de": "kein keine keinem keinen keiner keines nicht ohne", "en": "no non not without", "es": "no sin",
@@ -285,11 +286,11 @@ SIZES = frozenset({"xs", "s", "m", "l", "xl", "xxl", "xxxl"})
 """Sizes that are not numbers. Those of one letter count as a size only after one of ``AMOUNTS``."""
 
 UNITS = frozenset({
-    "a", "ah", "amp", "bar", "cali", "cl", "cm", "cv", "dl", "feet", "foot", "ft", "g", "gb", "ghz", "gram", "gramm",
-    "grams", "h", "hp", "hz", "inch", "inches", "kg", "km", "kw", "l", "lb", "lbs", "liter", "liters", "litre",
-    "litres", "litri", "litro", "litros", "litry", "litrów", "lm", "lumen", "m", "mah", "mb", "mhz", "ml", "mm", "nm",
-    "oz", "polegadas", "pollici", "pouce", "pouces", "ps", "pulgadas", "tb", "v", "volt", "volts", "w", "watt", "watts",
-    "zoll",
+    "a", "ah", "amp", "anni", "anos", "ans", "años", "bar", "cali", "cl", "cm", "cv", "dl", "feet", "foot", "ft", "g",
+    "gb", "ghz", "gram", "gramm", "grams", "h", "hp", "hz", "inch", "inches", "jaar", "jahre", "jahren", "kg", "km",
+    "kw", "l", "lat", "lb", "lbs", "liter", "liters", "litre", "litres", "litri", "litro", "litros", "litry", "litrów",
+    "lm", "lumen", "m", "mah", "mb", "mhz", "ml", "mm", "months", "nm", "oz", "polegadas", "pollici", "pouce", "pouces",
+    "ps", "pulgadas", "tb", "v", "volt", "volts", "w", "watt", "watts", "year", "years", "zoll",
 })  # fmt: skip
 """Units of a number before them. A query for "dumbbell 5 kg" asks for a dumbbell, not for a "kg"."""
 

@@ -87,8 +87,10 @@ def calibrate(backing_index: str | None = None) -> StoredCalibration | None:
     if found is None:
         return None
     sample, described, written = found
-    roles = fit_roles(described, sample.departments, colours_by_stem(languages_of(meta)))
-    calibration = replace(fit(sample), roles=replace(roles, collisions=stem_collisions(written)))
+    languages = languages_of(meta)
+    roles = fit_roles(described, sample.departments, colours_by_stem(languages))
+    collisions = stem_collisions({language: written[language] for language in languages})
+    calibration = replace(fit(sample), roles=replace(roles, collisions=collisions))
     return _store(meta, calibration.to_json(), len(sample.vectors))
 
 

@@ -144,7 +144,9 @@ class QueryReader:
         languages = self.languages
         foreign = self._not_of_lists(text)
         words = query_words(text, languages, foreign)
-        foreign |= foreign_to(words, self.roles.collisions, self.spoken)
+        if misread := foreign_to(words, self.roles.collisions, self.spoken):
+            foreign |= misread
+            words = query_words(text, languages, foreign)
         english = frozenset(word.word for word in words if self._is_spelled(word.word))
         roles = with_kinds_of_compounds(self.roles, words, except_for=english)
         written_in = (self.spoken,) if self.spoken in languages else languages
