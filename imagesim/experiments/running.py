@@ -22,8 +22,7 @@ from imagesim.experiments.models import Experiment, Exposure
 from imagesim.experiments.models import Variant as StoredVariant
 from imagesim.indexing import jobs
 from imagesim.insight.recorder import recorder, visitor_counts
-from imagesim.retrieval.rerank import Where
-from imagesim.retrieval.variants import Choice, Variant
+from imagesim.retrieval.variants import Choice, Variant, Where
 from imagesim.versioned import Versioned
 
 logger = logging.getLogger(__name__)

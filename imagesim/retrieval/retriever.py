@@ -22,11 +22,11 @@ from imagesim.database import closing_lost_connections
 from imagesim.exceptions import FilterNotIndexed, IndexMissing, IndexUnavailable, ModelMismatch
 from imagesim.indexes import BaseIndex, get_index
 from imagesim.retrieval import variants
+from imagesim.retrieval.variants import Where
 from imagesim.runtime import runtime
 from imagesim.types import Candidate, Candidates, Facet, Filters, IndexMeta, Query
 
 if TYPE_CHECKING:
-    from imagesim.retrieval.rerank import Where
     from imagesim.types import Hit, Vector
 
 logger = logging.getLogger("imagesim.retrieval")

@@ -18,7 +18,7 @@ from psycopg import sql
 from imagesim.indexes import text_hits
 from imagesim.indexes.analysis import Token, languages_of
 from imagesim.indexes.pgvector.database import Bound, rows
-from imagesim.indexes.pgvector.queries import candidate, conditions, entry_columns
+from imagesim.indexes.pgvector.searching import candidate, conditions, entry_columns
 from imagesim.indexes.pgvector.tables import Generation
 from imagesim.indexes.pgvector.writing import lexeme, signed
 from imagesim.indexes.query_words import QueryWord, shades_of, word_weight
@@ -214,7 +214,7 @@ def _rough(
     generation: Generation, query: Query, words: Sequence[QueryWord], total: int, frequencies: Mapping[str, int]
 ) -> sql.Composable:
     """Return an expression that approximates the score of :class:`~imagesim.indexes.text.TextIndex`."""
-    texts, classes, main = generation.meta.texts, generation.text_classes, generation.main_texts
+    texts, classes, main = generation.meta.texts, generation.text_classes, text_hits.main_texts(generation.meta)
     top = texts[main[0]].weight
     factors = {
         classes[name]: math.sqrt(texts[name].weight / top) for name in sorted(texts, key=lambda n: texts[n].weight)

@@ -191,7 +191,7 @@ def _words(generation: Generation, texts: Mapping[str, Sequence[str]]) -> tuple[
         f"{lexeme(word)}:{','.join(f'{n}{letter}' for n, letter in enumerate(sorted(of), 1))}"
         for word, of in found.items()
     )
-    return vector, [lengths.get(name, 0) for name in generation.main_texts]
+    return vector, [lengths.get(name, 0) for name in text_hits.main_texts(generation.meta)]
 
 
 def lexeme(word: str) -> str:
