@@ -22,15 +22,15 @@ from imagesim.indexes.query_words import (
 )
 from imagesim.indexes.stop_words import HEAD_FIRST
 from imagesim.measured_colours import colours_by_stem
-from imagesim.retrieval.query_spacing import (
+from imagesim.retrieval.query_rewriting import (
     LONGEST,
     has_all,
+    in_other_words,
     own_stems,
     spaced,
     units_apart,
     with_kinds_of_compounds,
 )
-from imagesim.retrieval.query_synonyms import in_other_words
 from imagesim.retrieval.text import ALL_OF_NAME, KIND_MATCH
 from imagesim.types import Message, Query
 from imagesim.word_roles import SHORTEST, Roles

@@ -27,9 +27,8 @@ from imagesim.indexes.query_words import QueryWord, shades_of, word_weight
 from imagesim.indexes.text import KNOWN_PART, KNOWN_WORD
 from imagesim.indexes.text_hits import FOUND
 from imagesim.indexes.validation import MAX_TEXT_MATCHES, CompiledFilters
-from imagesim.indexes.vocabulary import TWO_ERRORS
 from imagesim.indexes.word_forms import SHORTEST_PART
-from imagesim.indexes.word_matcher import COMPOUND, FUZZY, SPELLED, TYPING
+from imagesim.indexes.word_matcher import COMPOUND, FUZZY, SPELLED, TWO_ERRORS, TYPING
 from imagesim.types import Candidate, Candidates, IndexMeta, Query
 from imagesim.word_roles import has_digit
 

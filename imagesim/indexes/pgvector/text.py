@@ -24,8 +24,7 @@ from imagesim.indexes.pgvector.writing import lexeme, signed
 from imagesim.indexes.query_words import QueryWord, shades_of, word_weight
 from imagesim.indexes.text import KNOWN_PART, KNOWN_WORD, calls_by_compounds
 from imagesim.indexes.validation import MAX_TEXT_MATCHES, CompiledFilters
-from imagesim.indexes.vocabulary import LAST, letters, most_errors
-from imagesim.indexes.word_matcher import COMPOUND, ENDING, STEM, WordMatcher
+from imagesim.indexes.word_matcher import COMPOUND, ENDING, LAST, STEM, WordMatcher, letters, most_errors
 from imagesim.types import Candidate, Candidates, Query
 from imagesim.word_roles import has_digit
 
