@@ -368,23 +368,18 @@ class Items(Generic[M]):
         return self.label if field is not None and field.primary_key else f"{self.label}.{self.group}"
 
     def _filter_value(self, item: M, name: str) -> FilterValue:
-        values = tuple(
-            self._of_kind(name, scalar)
-            for scalar in map(_scalar, paths.read(item, self.filters[name]))
-            if scalar is not None
-        )
-        if len(values) > 1:
-            return values
-        return values[0] if values else None
-
-    def _of_kind(self, name: str, value: Scalar) -> Scalar:
-        kind = self.kinds[name]
-        try:
-            return FILTER_TYPES[kind].convert(value)
-        except ValueError:
-            raise ConfigurationError(
-                f"{type(self).__name__}.filters[{name!r}] is of kind {kind!r}, but gives {value!r}."
-            ) from None
+        values: list[Scalar] = []
+        for value in map(_scalar, paths.read(item, self.filters[name])):
+            if value is None:
+                continue
+            kind = self.kinds[name]
+            try:
+                values.append(FILTER_TYPES[kind].convert(value))
+            except ValueError:
+                raise ConfigurationError(
+                    f"{type(self).__name__}.filters[{name!r}] is of kind {kind!r}, but gives {value!r}."
+                ) from None
+        return tuple(values) if len(values) > 1 else next(iter(values), None)
 
 
 def _scalar(value: Any) -> Scalar | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
@@ -62,39 +62,36 @@ class ResolvedPath:
         return SEPARATOR.join(names)
 
 
-def resolve(model: type[models.Model], path: str) -> ResolvedPath:
+def _resolve(model: type[models.Model], path: str) -> ResolvedPath:
     """Check ``path`` against ``model``.
 
     :raises ConfigurationError: naming the part that does not resolve and the model's fields.
     """
-    return _resolve(model, path)
-
-
-@cache
-def _resolve(model: type[models.Model], path: str) -> ResolvedPath:
     current = model
     parts = path.split(SEPARATOR)
     relations: list[tuple[str, type[models.Model]]] = []
     through: list[tuple[str, type[models.Model]]] = []
     steps: list[Step] = []
     query: list[str] = []
-    load: list[str] = []
+    field: Any = None
     many = False
     for position, part in enumerate(parts):
         last = position == len(parts) - 1
         field = _find(current, part)
         if field is None:
             _require_attribute(current, part, path, last=last)
-            return _resolved(path, None, relations, through, [*steps, Step(part, "value")], load, many)
+            steps.append(Step(part, "value"))
+            break
         if isinstance(field, models.JSONField) and not last:
-            keys = [Step(key, "key") for key in parts[position + 1 :]]
-            return _resolved(path, None, relations, through, [*steps, Step(field.name, "value"), *keys], load, many)
+            steps += [Step(field.name, "value"), *(Step(key, "key") for key in parts[position + 1 :])]
+            field = None
+            break
         to_many = bool(field.one_to_many or field.many_to_many)
         generic = field.is_relation and field.related_model is None
         if last and not to_many and (generic or _holds_value(field, part)):
             # A foreign key at the end of a path means the key in the column; the related row is not loaded.
-            name = field.name if generic else field.attname
-            return _resolved(path, field, relations, through, [*steps, Step(name, "value")], load, many)
+            steps.append(Step(field.name if generic else field.attname, "value"))
+            break
         if not field.is_relation:
             raise ConfigurationError(f"{path!r} continues after {part!r}, which is not a relation.")
         if generic:
@@ -104,10 +101,22 @@ def _resolve(model: type[models.Model], path: str) -> ResolvedPath:
         many = many or to_many
         query.append(field.name)
         steps.append(Step(_accessor(field), "many" if to_many else "one"))
-        load.append(_accessor(field))
         current = field.related_model
         relations.append((SEPARATOR.join(query), current))
-    return _resolved(path, field, relations, through, steps, load, many)
+    load = SEPARATOR.join(step.name for step in steps if step.kind in ("one", "many"))
+    return ResolvedPath(
+        path=path,
+        field=field if isinstance(field, models.Field) else None,
+        relations=tuple(relations),
+        many=many,
+        steps=tuple(steps),
+        load_one="" if many else load,
+        load_many=load if many else "",
+        through=tuple(through),
+    )
+
+
+resolve: Callable[[type[models.Model], str], ResolvedPath] = cache(_resolve)
 
 
 def read(item: models.Model, path: str) -> Iterator[Any]:
@@ -140,28 +149,6 @@ def target(model: type[models.Model], path: str) -> type[models.Model] | None:
     if resolved.steps[-1].kind in ("one", "many"):
         return resolved.relations[-1][1]
     return getattr(resolved.field, "related_model", None)
-
-
-def _resolved(
-    path: str,
-    field: Any,
-    relations: list[tuple[str, type[models.Model]]],
-    through: list[tuple[str, type[models.Model]]],
-    steps: list[Step],
-    load: list[str],
-    many: bool,
-) -> ResolvedPath:
-    lookup = SEPARATOR.join(load)
-    return ResolvedPath(
-        path=path,
-        field=field if isinstance(field, models.Field) else None,
-        relations=tuple(relations),
-        many=many,
-        steps=tuple(steps),
-        load_one="" if many else lookup,
-        load_many=lookup if many else "",
-        through=tuple(through),
-    )
 
 
 def _find(model: type[models.Model], name: str) -> Any:

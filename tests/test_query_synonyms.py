@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from imagesim.indexes.analysis import analyse
-from imagesim.retrieval.query_synonyms import FOLDER, MAX_SYNONYMS, in_other_words
+from imagesim.retrieval.query_rewriting import FOLDER, MAX_SYNONYMS, in_other_words
 from imagesim.word_roles import Roles
 
 ROLES = Roles(

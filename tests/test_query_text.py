@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from imagesim.indexes.query_words import query_words
-from imagesim.retrieval.query_spacing import spaced
+from imagesim.retrieval.query_rewriting import spaced
 from imagesim.retrieval.query_text import QueryReader, without_negated_colours
 from imagesim.types import Query
 from imagesim.word_roles import Roles

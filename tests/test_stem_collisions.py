@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 import imagesim
-from imagesim.indexes.analysis import analyse
+from imagesim.indexes.analysis import analyse, foreign_to, stem_collisions
 from imagesim.indexes.query_words import query_words
-from imagesim.indexes.stem_collisions import foreign_to, stem_collisions
 from tests.shop import picture, product, sync_and_calibrate
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from imagesim.indexes import text, text_hits
-from imagesim.indexes.text import TextIndex, text_fields
+from imagesim.indexes.text import TextIndex
 from imagesim.types import IndexMeta, Query, TextSpec
 
 META = IndexMeta("model", 2, texts={"name": TextSpec(3), "category": TextSpec(2, category=True)})
@@ -32,7 +32,7 @@ def scores(texts: list[dict[str, list[str]]], words: str) -> list[tuple[int, flo
 
 
 def by_index(texts: list[dict[str, list[str]]], words: str) -> list[tuple[int, float, float]]:
-    index = TextIndex(text_fields(META.texts))
+    index = TextIndex(META.texts)
     for slot, each in enumerate(texts):
         index.set(slot, each)
     found = index.match(asked(words), total=4, frequencies=FREQUENCIES)
@@ -110,7 +110,7 @@ def test_an_order_of_fields_makes_no_other_entry(analysed: list[str]) -> None:
 
 def test_only_so_many_characters_are_kept(monkeypatch: pytest.MonkeyPatch, analysed: list[str]) -> None:
     monkeypatch.setattr(text_hits, "MAX_CHARACTERS", 100)
-    known = text_hits.KnownTexts(text_fields(META.texts))
+    known = text_hits.KnownTexts(META.texts)
     for number in range(20):
         entry = {"name": [f"Table number {number}"]}
         assert known.scores([entry], asked("table"), total=4, frequencies=FREQUENCIES)

@@ -33,11 +33,11 @@ def catalogue(entries: int) -> list[tuple[str, str]]:
 
 
 def own(docs: list[tuple[str, str]], asked: list[str]) -> dict[str, float]:
-    from imagesim.indexes.text import TextField, TextIndex
-    from imagesim.types import Query
+    from imagesim.indexes.text import TextIndex
+    from imagesim.types import Query, TextSpec
 
     started = time.perf_counter()
-    index = TextIndex([TextField("name", 3), TextField("description", 1)])
+    index = TextIndex({"name": TextSpec(3), "description": TextSpec(1)})
     for slot, (name, description) in enumerate(docs):
         index.add(slot, {"name": (name,), "description": (description,)})
     index.settle()

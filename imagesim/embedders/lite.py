@@ -27,7 +27,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imagesim.embedders import lite
 from imagesim.embedders.process import import_torchvision
 from imagesim.exceptions import EmbedderError
 
@@ -337,12 +336,12 @@ def _assemble(target: Path, size: Size) -> None:
     from safetensors.torch import load_file, save_file
 
     expected = config(size)
-    text = lite.text_path(size)
-    _expect(lite.trunk_path(size), expected["trunk_sha256"], size)
+    text = text_path(size)
+    _expect(trunk_path(size), expected["trunk_sha256"], size)
     _expect(text / "model.safetensors", expected["text_sha256"], size)
     _expect(weights_path(size), expected["checksum"], size)
 
-    state = {f"visual.trunk.trunk.{name}": value for name, value in lite.trunk_state_dict(size).items()}
+    state = {f"visual.trunk.trunk.{name}": value for name, value in trunk_state_dict(size).items()}
     for name, value in load_file(text / "model.safetensors").items():
         if not name.startswith("pooler.") and name != "embeddings.position_ids":
             state[f"text.transformer.{name}"] = value
@@ -377,8 +376,8 @@ def open_clip_config(size: Size = LITE) -> dict[str, Any]:
             "custom_text": True,
         },
         "preprocess_cfg": {
-            "mean": lite.MEAN,
-            "std": lite.STD,
+            "mean": MEAN,
+            "std": STD,
             "interpolation": "bicubic",
             "resize_mode": "longest",
             "fill_color": 255,

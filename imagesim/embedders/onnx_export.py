@@ -14,13 +14,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from imagesim.embedders import lite, loading, onnx_files, precision
+from imagesim.embedders import loading, onnx_files, precision
 from imagesim.embedders.loading import Loaded
 from imagesim.embedders.model_spec import ModelName, parse_name
 from imagesim.embedders.onnx import FACTS, OnnxModel
 from imagesim.exceptions import EmbedderError
 
-OPSET = 17
 LEAST_COSINE = 0.9999
 """The minimum cosine between the vectors of torch and of ONNX Runtime, both in fp32."""
 TEXTS = (
@@ -42,17 +41,12 @@ def export(name: ModelName, cache_dir: Path | None, kept: Path) -> None:
     loaded = loading.load(name, precision.choose_device("cpu"), "fp32", cache_dir)
 
     def build(scratch: Path) -> None:
-        try:
-            facts = _export(loaded, scratch, step=2 if name.kind == "lite" else 8)
-            trial = asdict(_compare(loaded, OnnxModel(scratch)))
-        except OSError:
-            raise
-        except Exception as error:
-            raise EmbedderError(" ".join(str(error).split())[:500] or type(error).__name__) from error
+        facts = _export(loaded, scratch, step=2 if name.kind == "lite" else 8)
+        trial = asdict(_compare(loaded, OnnxModel(scratch)))
         (scratch / FACTS).write_text(json.dumps({**facts, "trial": trial}, indent=1))
         _require_unchanged(name, kept)
 
-    lite.build_once(kept, build)
+    onnx_files.build_once(kept, build)
 
 
 def _require_unchanged(name: ModelName, kept: Path) -> None:
@@ -85,22 +79,12 @@ def _export(loaded: Loaded, scratch: Path, step: int) -> dict[str, Any]:
 
     pixels = torch.stack([loaded.prepare(image) for image in precision.synthetic_pictures(2)])
     tokens = loaded.tokens(["red dress", "blue jeans for men"])
-    register_custom_op_symbolic("aten::cdist", _cdist, OPSET)
+    register_custom_op_symbolic("aten::cdist", _cdist, onnx_files.OPSET)
     torch.backends.mha.set_fastpath_enabled(False)  # it cannot be exported
     for tower, example in (("image", pixels), ("text", tokens)):
         axes = {0: "n"} | ({1: "length"} if tower == "text" and tokenizer["padding"] is not None else {})
-        with torch.inference_mode():
-            torch.onnx.export(
-                Tower(f"encode_{tower}").eval(),
-                (example,),
-                str(scratch / "whole.onnx"),
-                dynamo=False,  # the other exporter needs onnxscript and gives the same result
-                opset_version=OPSET,
-                input_names=["input"],
-                output_names=["vectors"],
-                dynamic_axes={"input": axes, "vectors": {0: "n"}},
-            )
-        onnx_files.save(scratch / "whole.onnx", scratch / f"{tower}.onnx")
+        network = Tower(f"encode_{tower}")
+        onnx_files.write(network, example, scratch / f"{tower}.onnx", {"vectors": {0: "n"}}, axes)
     return facts
 
 

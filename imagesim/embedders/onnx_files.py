@@ -13,7 +13,7 @@ import platform
 import subprocess
 import sys
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from imagesim.exceptions import EmbedderError
 from imagesim.runtime import interpreter, threads
 
 MOST_THREADS = 8
+OPSET = 17
 EXPORTERS = ("torch", "onnx", "onnxruntime")
 """The packages that an export needs besides those of the model."""
 
@@ -109,8 +110,44 @@ def session(path: Path) -> Any:
     return session
 
 
-def save(whole: Path, path: Path) -> None:
-    """Simplify a graph with optimisations that are valid on every processor, and store its weights beside it."""
+def build_once(kept: Path, build: Callable[[Path], None]) -> None:
+    """Fill the folder ``kept`` as :func:`imagesim.embedders.lite.build_once` does.
+
+    :raises EmbedderError: for every error of ``build`` also, in one line: those of the exporter are long.
+    """
+
+    def one_line(scratch: Path) -> None:
+        try:
+            build(scratch)
+        except (OSError, EmbedderError):
+            raise
+        except Exception as error:
+            raise EmbedderError(" ".join(str(error).split())[:500] or type(error).__name__) from error
+
+    lite.build_once(kept, one_line)
+
+
+def write(network: Any, example: Any, path: Path, outputs: dict[str, dict[int, str]], axes: dict[int, str]) -> None:
+    """Export a network of torch, simplified with optimisations that are valid on every processor; its weights lie
+    beside it.
+
+    :param outputs: the name of each output, with the names of its axes of variable length.
+    :param axes: the axes of the input of variable length.
+    """
+    import torch
+
+    whole = path.with_name("whole.onnx")
+    with torch.inference_mode():
+        torch.onnx.export(
+            network.eval(),
+            (example,),
+            str(whole),
+            dynamo=False,  # the other exporter needs onnxscript and gives the same result
+            opset_version=OPSET,
+            input_names=["input"],
+            output_names=list(outputs),
+            dynamic_axes={"input": axes, **outputs},
+        )
     onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3

@@ -7,6 +7,7 @@ user is logged in and may see experiments. Visitors have no such cookie, and cos
 from __future__ import annotations
 
 import re
+from functools import cached_property
 
 from django.core import signing
 from django.core.exceptions import ValidationError
@@ -61,9 +62,6 @@ class Preview:
     def __init__(self, request: HttpRequest, pk: int, user_pk: str, shown: dict[str, str]) -> None:
         self._request = request
         self._pk, self._user_pk, self._shown = pk, user_pk, shown
-        self._is_read = False
-        self._row: Variant | None = None
-        self._search: variants.Variant | None = None
 
     @classmethod
     def of(cls, request: HttpRequest) -> Preview | None:
@@ -79,37 +77,35 @@ class Preview:
         """Return what a search in this place does otherwise."""
         if is_of_admin(self._request):
             return None
-        row = self._read()
-        return self._search if row and where in row.experiment.places else None
-
-    def _read(self) -> Variant | None:
-        """The variant, read once per request; None if the user may not see it."""
-        if not self._is_read:
-            self._is_read, self._row = True, self._allowed()
-            self._search = search_of(self._row) if self._row else None
-        return self._row
+        return self._search if self._row and where in self._row.experiment.places else None
 
     def end(self) -> None:
         """Search the shop as it is, and end the preview with this response: the user has logged out."""
-        self._is_read, self._row, self._search = True, None, None
+        self._row = self._search = None
 
     def lost(self) -> None:
         """Search the shop as it is from now on: the index of the variant is gone."""
         self._search = None
 
-    def _allowed(self) -> Variant | None:
+    @cached_property
+    def _row(self) -> Variant | None:
         """The variant; None if the user is another one, or may not see it any more."""
         user = getattr(self._request, "user", None)
         if user is None or str(user.pk) != self._user_pk or not (user.is_staff and user.has_perm(PERMISSION)):
             return None
         return Variant.objects.select_related("experiment").filter(pk=self._pk).first()
 
+    @cached_property
+    def _search(self) -> variants.Variant | None:
+        return search_of(self._row) if self._row else None
+
     def mark(self, response: HttpResponseBase) -> HttpResponseBase:
         """Say on a page of the shop that this is a preview, and keep the response out of all caches. End it if the user
         may not see it any more, or is no longer logged in."""
         add_never_cache_headers(response)
         is_page = response.get("Content-Type", "").startswith("text/html") and not is_of_admin(self._request)
-        if (is_page or self._is_read) and self._read() is None:
+        was_asked = "_row" in vars(self)
+        if (is_page or was_asked) and self._row is None:
             end(response)
             return response
         if not is_page or not isinstance(response, HttpResponse) or response.has_header("Content-Encoding"):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.db.models import Count, Exists, OuterRef, QuerySet
 from django.utils import timezone
@@ -65,7 +65,7 @@ def _update_day(experiment: Experiment, now: datetime) -> bool:
         if locked is None or until is None:
             return False
         primary(DailyResult).bulk_create(
-            DailyResult(experiment=locked, until=until, variant=name, **_columns(arm))
+            DailyResult(experiment=locked, until=until, variant=name, **asdict(arm))
             for name, arm in figures(locked, until).items()
         )
     return True
@@ -95,10 +95,6 @@ def _due(experiment: Experiment, now: datetime) -> Iterator[datetime]:
         if until == experiment.ends:
             return
         day += timedelta(days=1)
-
-
-def _columns(arm: Arm) -> dict[str, Any]:
-    return {"visitors": arm.visitors, "converted": arm.converted, "total": arm.total, "squares": arm.squares}
 
 
 def figures(experiment: Experiment, until: datetime) -> dict[str, Arm]:

@@ -22,8 +22,7 @@ from imagesim.experiments.models import Experiment, Exposure
 from imagesim.experiments.models import Variant as StoredVariant
 from imagesim.indexing import jobs
 from imagesim.insight.recorder import recorder, visitor_counts
-from imagesim.retrieval.rerank import Where
-from imagesim.retrieval.variants import Choice, Variant
+from imagesim.retrieval.variants import Choice, Variant, Where
 from imagesim.versioned import Versioned
 
 logger = logging.getLogger(__name__)
@@ -146,10 +145,12 @@ class VisitorVariants:
     def lost(self, backing_index: str) -> None:
         """Leave the visitor out: the answer is that of the shop as it is, and is not counted."""
         visit = current_visit()
-        if visit and visit.preview:
+        if visit is None:
+            return
+        if visit.preview:
             visit.preview.lost()
-        for where, chosen in list(visit.variants.items()) if visit else ():
-            if visit and chosen and chosen.variant.backing_index == backing_index:
+        for where, chosen in visit.variants.items():
+            if chosen and chosen.variant.backing_index == backing_index:
                 visit.variants[where] = None
 
     def choices(self) -> list[Choice]:

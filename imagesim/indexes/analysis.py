@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,6 +13,7 @@ from imagesim.indexes import stemmers
 from imagesim.indexes.stop_words import CONJUNCTIONS, ELIDED, FEATURES, HEAD_FIRST, STOP_WORDS, UNITS
 
 if TYPE_CHECKING:
+    from imagesim.indexes.query_words import QueryWord
     from imagesim.types import IndexMeta
 
 ANALYSIS = 7
@@ -203,3 +205,51 @@ def _features(texts: Iterable[Sequence[Token]], language: str, *, start: int) ->
         own.update(words[:first])
         mentioned.update(words[first + 1 :])
     return frozenset(mentioned - own)
+
+
+def stem_collisions(written: Mapping[str, Collection[Token]]) -> dict[str, frozenset[str]]:
+    """Return, for each language, the stems of other languages whose words it would take for forms of its own words.
+
+    The German stemmer gives the English "table" the stem of "Tablet". An index with several languages looks words up by
+    their stems in all of them, because the language of a query is not known. The texts of the catalogue show which of
+    these stems are misleading.
+
+    ``written`` are the words of the texts in each language; stems are in the form of :func:`stem_key`. Words that
+    occur in the texts of both languages do not collide, nor do words that their own language takes for forms of the
+    same word, too ("lamps" and "Lampe"). A word whose stem is that of another one of its own language collides, too: a
+    "planter" is no plant, whose German stem it has.
+    """
+    forms = {language: _forms(tokens) for language, tokens in written.items()}
+    words = {language: {token.word for token in tokens} for language, tokens in written.items()}
+    found: dict[str, set[str]] = {language: set() for language in written}
+    for own, stems in forms.items():
+        for other in written.keys() - {own}:
+            for stem, spellings in stems.items():
+                if words[other].isdisjoint(spellings):
+                    misread = {stem_of(each, other) for each in spellings}
+                    alike = {word for each in misread for word in forms[other].get(each, ())}
+                    alike = alike or {word for each in misread - {stem} for word in stems.get(each, ())}
+                    if alike and all(stem_of(word, own) != stem for word in alike):
+                        found[other].add(stem_key(own, stem))
+    return {language: frozenset(stems) for language, stems in found.items() if stems}
+
+
+def foreign_to(
+    words: Collection[QueryWord], collisions: Mapping[str, Collection[str]], spoken: str
+) -> frozenset[tuple[str, str]]:
+    """Return words of a query, each with a language whose stem of it misleads. Never that which is ``spoken``."""
+    return frozenset(
+        (word.word, language)
+        for language, stems in collisions.items()
+        if language != spoken
+        for word in words
+        if any(stem_key(each, stem) in stems for each, stem in word.stems.items())
+    )
+
+
+def _forms(tokens: Collection[Token]) -> Mapping[str, set[str]]:
+    """Return the set of words of each stem."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for token in tokens:
+        found[token.stem].add(token.word)
+    return found

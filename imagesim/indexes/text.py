@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -57,27 +56,10 @@ FIELD_MASK = (1 << FIELD_BITS) - 1
 """A posting is an integer: the number of its field in the lowest ``FIELD_BITS`` bits, that of its word above them."""
 
 
-@dataclass(frozen=True, slots=True)
-class TextField:
-    """A text field of an index. ``weight`` is relative to the other fields; ``category`` says that the field holds the
-    name of a category, and ``colours`` that it holds the names of the entry's colours."""
-
-    name: str
-    weight: float = 1.0
-    language: str = "en"
-    category: bool = False
-    colours: bool = False
-
-
-def calls_by_compounds(field: TextField | TextSpec) -> bool:
+def calls_by_compounds(field: TextSpec) -> bool:
     """Return whether a field has names of categories that say by the end of a word what their things are, as the German
     "Couchtische" does. In English it need not: a pineapple is no apple."""
     return field.category and base_language(field.language) in INFLECTIONS
-
-
-def text_fields(specs: Mapping[str, TextSpec]) -> list[TextField]:
-    """Return the fields of an index whose meta has these ``texts``."""
-    return [TextField(name, spec.weight, spec.language, spec.category, spec.colours) for name, spec in specs.items()]
 
 
 class TextMatches(NamedTuple):
@@ -92,10 +74,6 @@ class TextMatches(NamedTuple):
         """Return the scores of these entries for the head words alone. All ``slots`` must be among the matches."""
         found: list[float] = np.round(self.heads[np.searchsorted(self.slots, slots)].astype(np.float64), 6).tolist()
         return found
-
-    def best(self) -> Slots:
-        """Return the slots, best score first."""
-        return self.slots[np.lexsort((self.slots, -self.scores))]
 
 
 NO_MATCHES = TextMatches(np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, np.float32))
@@ -112,29 +90,29 @@ class TextIndex:
     Several threads can read at the same time; a writer needs exclusive access.
     """
 
-    def __init__(self, fields: Sequence[TextField]) -> None:
-        self.fields = tuple(fields)
-        self._language = [base_language(field.language) for field in fields]
+    def __init__(self, specs: Mapping[str, TextSpec]) -> None:
+        self._names, self._specs = tuple(specs), tuple(specs.values())
+        self._language = [base_language(spec.language) for spec in self._specs]
         self.languages = tuple(dict.fromkeys(self._language)) or ("en",)
-        top = max((field.weight for field in fields), default=1.0)
-        factor = np.array([math.sqrt(field.weight / top) for field in fields], dtype=np.float32)
+        top = max((spec.weight for spec in self._specs), default=1.0)
+        factor = np.array([math.sqrt(spec.weight / top) for spec in self._specs], dtype=np.float32)
         # Words listed in a category's name, and features mentioned in a text, have fields of their own after all
         # others: those of field n are stored in the fields n + self._listed and n + self._features.
-        self._listed, self._features = len(fields), 2 * len(fields)
+        self._listed, self._features = len(specs), 2 * len(specs)
         self._factor = np.concatenate([factor, factor * LISTED, factor])
-        self._main = [number for number, field in enumerate(fields) if field.weight == top]
-        self._colours = [number for number, field in enumerate(fields) if field.colours]
-        least = min((fields[number].weight for number in self._colours), default=0.0)
-        mentions = [f.weight < least and not f.category for f in fields]
-        self._mentions = np.array([*mentions, *([False] * len(fields)), *mentions])
-        self._kinds = np.array([*(calls_by_compounds(field) for field in fields), *([False] * 2 * len(fields))])
+        self._main = [number for number, spec in enumerate(self._specs) if spec.weight == top]
+        self._colours = [number for number, spec in enumerate(self._specs) if spec.colours]
+        least = min((self._specs[number].weight for number in self._colours), default=0.0)
+        mentions = [spec.weight < least and not spec.category for spec in self._specs]
+        self._mentions = np.array([*mentions, *([False] * len(specs)), *mentions])
+        self._kinds = np.array([*(calls_by_compounds(spec) for spec in self._specs), *([False] * 2 * len(specs))])
         self._words = WordMatcher(self.languages)
         self._starts: npt.NDArray[np.int64] = np.zeros(1, dtype=np.int64)
         self._slots: npt.NDArray[np.int32] = np.empty(0, dtype=np.int32)
         self._in_field: npt.NDArray[np.uint16] = np.empty(0, dtype=np.uint16)
         self._stale: npt.NDArray[np.bool_] = np.zeros(16, dtype=bool)
         self._any_stale = False
-        self._lengths: npt.NDArray[np.uint16] = np.zeros((16, max(1, len(fields))), dtype=np.uint16)
+        self._lengths: npt.NDArray[np.uint16] = np.zeros((16, max(1, len(specs))), dtype=np.uint16)
         self._added: dict[int, list[int]] = {}
         self._overlay: dict[int, set[tuple[int, int]]] = defaultdict(set)
         self._unsettled: list[int] = []
@@ -150,10 +128,6 @@ class TextIndex:
         """Replace the words of the entry by those of ``texts``, lists of values by field name."""
         self.add(slot, texts)
         self.settle()
-
-    def remove(self, slot: int) -> None:
-        """Remove the entry's words."""
-        self.set(slot, {})
 
     def add(self, slot: int, texts: Mapping[str, Sequence[str]]) -> None:
         """Do the same as :meth:`set`, except that the change becomes visible only with :meth:`settle`."""
@@ -194,8 +168,8 @@ class TextIndex:
     def _postings_of(self, slot: int, texts: Mapping[str, Sequence[str]]) -> list[int]:
         """Return the postings of an entry: its distinct words, each with its field in the lowest bits."""
         postings: list[int] = []
-        for number, field in enumerate(self.fields):
-            values = texts.get(field.name)
+        for number, name in enumerate(self._names):
+            values = texts.get(name)
             words = self._words_of(number, tuple(values)) if values else ()
             self._lengths[slot, number] = len(words)
             postings += words
@@ -211,7 +185,7 @@ class TextIndex:
             language = self._language[number]
             tokens = {token for value in values for token in analyse(value, language)}
             words = {token: self._words.add(token, language) for token in tokens}
-            listed = listed_stems(values, language) if self.fields[number].category else ()
+            listed = listed_stems(values, language) if self._specs[number].category else ()
             of_features = self._features_of(number, values)
             fields = {token: number + self._listed for token in tokens if token.stem in listed}
             fields |= dict.fromkeys(of_features, number + self._features)
@@ -221,8 +195,7 @@ class TextIndex:
         return found
 
     def _features_of(self, number: int, values: Sequence[str]) -> frozenset[Token]:
-        field = self.fields[number]
-        if field.category or field.colours:
+        if self._specs[number].category or self._specs[number].colours:
             return frozenset()
         language = self._language[number]
         return features(values, language) if number in self._main else described_features(values, language)
@@ -319,7 +292,7 @@ class TextIndex:
     def _is_in_language(self, fields: Slots, languages: Collection[str]) -> Mask:
         """Return which of these fields are in one of the languages."""
         of_them = np.isin(self._language, list(languages))
-        return of_them[fields % len(self.fields)]
+        return of_them[fields % len(self._specs)]
 
     def _is_coloured(self, slots: Slots) -> Mask:
         """Return which of the entries have values in a colour field, so that colours in other texts do not count."""

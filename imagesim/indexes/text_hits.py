@@ -12,10 +12,10 @@ import numpy as np
 
 from imagesim.indexes.analysis import analyse, base_language, languages_of, stem_key
 from imagesim.indexes.query_words import QueryWord, query_words
-from imagesim.indexes.text import TextField, TextIndex, text_fields
+from imagesim.indexes.text import TextIndex
 from imagesim.indexes.validation import MAX_TEXT_MATCHES
 from imagesim.runtime import runtime
-from imagesim.types import Candidate, IndexMeta, Query
+from imagesim.types import Candidate, IndexMeta, Query, TextSpec
 
 FOUND = 100
 """The number of entries that the server returns for scoring. If they may not fill the page, ``MAX_TEXT_MATCHES`` are
@@ -33,6 +33,12 @@ MAX_CHARACTERS = 3_000_000
 def words_of(query: Query, meta: IndexMeta) -> tuple[QueryWord, ...]:
     """Return the words of the query, each with its stems in the languages of the index."""
     return query_words(query.text, languages_of(meta), query.foreign)
+
+
+def main_texts(meta: IndexMeta) -> list[str]:
+    """Return the fields of text with the largest weight; only their numbers of words affect the score."""
+    top = max((spec.weight for spec in meta.texts.values()), default=0.0)
+    return [name for name, spec in meta.texts.items() if spec.weight == top]
 
 
 def stem_keys(word: QueryWord) -> list[str]:
@@ -58,8 +64,7 @@ def words_with_stems(texts: Iterable[Mapping[str, Sequence[str]]], meta: IndexMe
 
 def known_texts(meta: IndexMeta) -> KnownTexts:
     """Return the cache of this process for indexes with these fields of text."""
-    fields = text_fields(meta.texts)
-    return runtime.get(("words of found texts", *fields), partial(KnownTexts, fields))
+    return runtime.get(("words of found texts", *meta.texts.items()), partial(KnownTexts, meta.texts))
 
 
 class KnownTexts:
@@ -70,13 +75,13 @@ class KnownTexts:
     is dropped when it becomes too large. It is thread-safe.
     """
 
-    def __init__(self, fields: Sequence[TextField]) -> None:
-        self._fields = fields
+    def __init__(self, specs: Mapping[str, TextSpec]) -> None:
+        self._specs = specs
         self._lock = threading.Lock()
         self._drop()
 
     def _drop(self) -> None:
-        self._index = TextIndex(self._fields)
+        self._index = TextIndex(self._specs)
         self._slots: dict[Hashable, int] = {}
         self._characters = 0
 
@@ -108,7 +113,7 @@ class KnownTexts:
             self._drop()
         slots = []
         for each in texts:
-            key = each if isinstance(each, str) else tuple(tuple(each.get(field.name, ())) for field in self._fields)
+            key = each if isinstance(each, str) else tuple(tuple(each.get(name, ())) for name in self._specs)
             slot = self._slots.get(key)
             if slot is None:
                 slot = len(self._slots)

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 VERSION = 1
 """Increment it when a change of the export must replace the stored files."""
-OPSET = 17
 NETWORK = "network.onnx"
 MOST_DIFFERENCE = 0.01
 """The largest accepted difference of a probability from torch's, both in fp32."""
@@ -83,15 +82,10 @@ def export(cache_dir: Path | None) -> None:
     segmenter = Segmenter("fp32")
 
     def build(scratch: Path) -> None:
-        try:
-            _export(segmenter, scratch)
-            _compare(segmenter, OnnxSegmenter(scratch))
-        except (OSError, EmbedderError):
-            raise
-        except Exception as error:
-            raise EmbedderError(" ".join(str(error).split())[:500] or type(error).__name__) from error
+        _export(segmenter, scratch)
+        _compare(segmenter, OnnxSegmenter(scratch))
 
-    lite.build_once(folder(cache_dir), build)
+    onnx_files.build_once(folder(cache_dir), build)
 
 
 def _export(segmenter: Any, scratch: Path) -> None:
@@ -108,19 +102,9 @@ def _export(segmenter: Any, scratch: Path) -> None:
             logits, presence = self.head(*features(self.trunk, pixels))
             return logits[0].softmax(dim=0), presence[0].sigmoid()
 
+    outputs = {"probabilities": {1: "height4", 2: "width4"}, "presence": {}}
     example = torch.zeros(1, 3, 480, 384)
-    with torch.inference_mode():
-        torch.onnx.export(
-            Network().eval(),
-            (example,),
-            str(scratch / "whole.onnx"),
-            dynamo=False,  # the other exporter needs onnxscript
-            opset_version=OPSET,
-            input_names=["input"],
-            output_names=["probabilities", "presence"],
-            dynamic_axes={"input": {2: "height", 3: "width"}, "probabilities": {1: "height4", 2: "width4"}},
-        )
-    onnx_files.save(scratch / "whole.onnx", scratch / NETWORK)
+    onnx_files.write(Network(), example, scratch / NETWORK, outputs, {2: "height", 3: "width"})
 
 
 def _compare(segmenter: Any, exported: OnnxSegmenter) -> None:

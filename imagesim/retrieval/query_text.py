@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from imagesim.indexes.analysis import HYPHEN, analyse, stop_words
+from django.utils.translation import gettext as _
+
+from imagesim.indexes.analysis import HYPHEN, analyse, foreign_to, stop_words
 from imagesim.indexes.dictionaries import in_dictionary
 from imagesim.indexes.query_words import (
     ENGLISH,
@@ -17,20 +20,25 @@ from imagesim.indexes.query_words import (
     shades_of,
     words_not_of,
 )
-from imagesim.indexes.stem_collisions import foreign_to
 from imagesim.indexes.stop_words import HEAD_FIRST
-from imagesim.retrieval.query_spacing import (
+from imagesim.measured_colours import colours_by_stem
+from imagesim.retrieval.query_rewriting import (
     LONGEST,
     has_all,
+    in_other_words,
     own_stems,
     spaced,
     units_apart,
     with_kinds_of_compounds,
 )
-from imagesim.retrieval.query_synonyms import in_other_words
-from imagesim.retrieval.unlisted_colours import named_colours
-from imagesim.types import Query
+from imagesim.retrieval.text import ALL_OF_NAME, KIND_MATCH
+from imagesim.types import Message, Query
 from imagesim.word_roles import SHORTEST, Roles
+
+if TYPE_CHECKING:
+    from imagesim.retrieval.retriever import Retriever
+
+_TYPED = re.compile(r"[^\W_]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,3 +328,39 @@ def without_negated_colours(text: str, roles: Roles, languages: Sequence[str]) -
             kept, between = [*kept, *(between or ()), typed], None
     kept += between or ()
     return (" ".join(kept), frozenset(unwanted)) if kept and unwanted else (text, frozenset())
+
+
+def named_colours(text: QueryText, languages: Sequence[str]) -> tuple[str, ...]:
+    """Return the words of a query that name a colour, as they are typed; none if no kind is named, too."""
+    if not text.categories:
+        return ()
+    words = query_words(text.text, languages, text.foreign)
+    known = {words[number].word for number in text.colours}
+    stems = colours_by_stem(tuple(languages)).keys()
+
+    def is_colour(typed: str) -> bool:
+        found = query_words(typed, languages, text.foreign)
+        return any(word.word in known or not stems.isdisjoint(word.stems.values()) for word in found)
+
+    return tuple(typed for typed in _TYPED.findall(text.text) if is_colour(typed))
+
+
+def unlisted_colours(
+    colours: Sequence[str], text: QueryText, match: float, query: Query, retriever: Retriever
+) -> tuple[Message, ...]:
+    """Return a message about each of the ``colours`` that the texts of no entry of the kind have; none if the best
+    ``match`` of a hit is one of all words.
+
+    The names of measured colours are among the texts of entries. Pictures without a plain ground have none, so that
+    something in the colour may still be among the hits.
+    """
+    if match >= ALL_OF_NAME:
+        return ()
+    named = query.filters.categories or tuple(sorted(text.categories))
+    of_kind = replace(query, offset=0, limit=1, min_score=None, filters=replace(query.filters, categories=named))
+    asked = [replace(text, text=colour, heads=(), colours=()).asked(of_kind) for colour in colours]
+    return tuple(
+        Message(_("Nothing of this kind is listed as “%(colour)s”.") % {"colour": colour})
+        for colour, found in zip(colours, retriever.search(asked), strict=True)
+        if not any(each.text >= KIND_MATCH for each in found.candidates)
+    )

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from imagesim.registry import key_of
 from imagesim.retrieval import variants
 from imagesim.retrieval.extension import Extension
+from imagesim.retrieval.variants import Where
 from imagesim.types import Candidate, Filters, Message, Query
 
 if TYPE_CHECKING:
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 
 WINDOW = 48
 """The number of best candidates that a plan rearranges: four pages. More would slow down each search."""
-
-Where = Literal["similar", "words", "photo", "look"]
-"""The kind of query: similar items, words, a photo (with or without words), or all regions of a photo."""
 
 
 class Judged(NamedTuple):

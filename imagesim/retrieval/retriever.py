@@ -7,7 +7,6 @@ are too few candidates, a floor of relevance (:mod:`imagesim.retrieval.relevance
 from __future__ import annotations
 
 import logging
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -23,11 +22,11 @@ from imagesim.database import closing_lost_connections
 from imagesim.exceptions import FilterNotIndexed, IndexMissing, IndexUnavailable, ModelMismatch
 from imagesim.indexes import BaseIndex, get_index
 from imagesim.retrieval import variants
+from imagesim.retrieval.variants import Where
 from imagesim.runtime import runtime
 from imagesim.types import Candidate, Candidates, Facet, Filters, IndexMeta, Query
 
 if TYPE_CHECKING:
-    from imagesim.retrieval.rerank import Where
     from imagesim.types import Hit, Vector
 
 logger = logging.getLogger("imagesim.retrieval")
@@ -165,64 +164,34 @@ RELEVANT_SHARE = 0.5
 """The minimum share of the best score; candidates below it stay behind the others, so that results stay relevant."""
 
 
-class _WithLookups:
-    """Sends lookups along with the first request, so that they are no request of their own."""
-
-    def __init__(self, retriever: Retriever, lookups: Sequence[Query]) -> None:
-        self._retriever = retriever
-        self._lookups = lookups
-        self._found: list[Candidates] | None = None
-
-    def search(self, queries: Sequence[Query]) -> list[Candidates]:
-        if self._found is not None:
-            return self._retriever.search(queries)
-        answers = self._retriever.search([*queries, *self._lookups])
-        self._found = answers[len(queries) :]
-        return answers[: len(queries)]
-
-    @property
-    def found(self) -> list[Candidates]:
-        if self._found is None:
-            self.search([])
-        return self._found or []
-
-
 @dataclass(frozen=True, slots=True)
-class _OneByOne(ABC):
-    """A wrapper that answers each query by itself, but for lookups of given keys, which it passes on as they are."""
-
-    retriever: Retriever
-
-    def search(self, queries: Sequence[Query]) -> list[Candidates]:
-        lookups = [query for query in queries if query.filters.keys]
-        if not lookups:
-            return [self._answer(self.retriever, query) for query in queries]
-        retriever = _WithLookups(self.retriever, lookups)
-        answers = [self._answer(retriever, query) for query in queries if not query.filters.keys]
-        answered, looked_up = iter(answers), iter(retriever.found)
-        return [next(looked_up if query.filters.keys else answered) for query in queries]
-
-    @abstractmethod
-    def _answer(self, retriever: Retriever, query: Query) -> Candidates: ...
-
-
-@dataclass(frozen=True, slots=True)
-class WithMMR(_OneByOne):
+class WithMMR:
     """Reorder the first ``window`` candidates that are similar enough by maximal marginal relevance.
 
     The order does not depend on the page, so that pages neither overlap nor have gaps. ``vectors_of`` gives vectors by
-    the digest of the image that matched.
+    the digest of the image that matched. Queries by words or for given keys are passed on as they are.
     """
 
+    retriever: Retriever
     diversity: float
     vectors_of: Callable[[Sequence[Candidate]], Mapping[str, Vector]]
     window: ClassVar[int] = 100
 
-    def _answer(self, retriever: Retriever, query: Query) -> Candidates:
+    def search(self, queries: Sequence[Query]) -> list[Candidates]:
+        asked = [
+            query
+            if query.offset >= self.window or query.text or query.filters.keys
+            else replace(query, offset=0, limit=self.window)
+            for query in queries
+        ]
+        return [
+            found if window is query else self._reordered(query, found)
+            for query, window, found in zip(queries, asked, self.retriever.search(asked), strict=True)
+        ]
+
+    def _reordered(self, query: Query, window: Candidates) -> Candidates:
+        """Return the page of a query from the candidates of its window."""
         end = query.offset + query.limit
-        if query.offset >= self.window or query.text:
-            return retriever.search([query])[0]
-        (window,) = retriever.search([replace(query, offset=0, limit=self.window)])
         best = max((candidate.score for candidate in window.candidates), default=0.0)
         near = [candidate for candidate in window.candidates if candidate.score >= RELEVANT_SHARE * best]
         far = [candidate for candidate in window.candidates if candidate.score < RELEVANT_SHARE * best]
@@ -230,30 +199,43 @@ class WithMMR(_OneByOne):
         page = tuple(ordered[query.offset : end])
         if end <= self.window or not window.more:
             return replace(window, candidates=page, more=window.more or len(ordered) > end)
-        (rest,) = retriever.search([replace(query, offset=self.window, limit=end - self.window)])
+        (rest,) = self.retriever.search([replace(query, offset=self.window, limit=end - self.window)])
         return replace(rest, candidates=page + rest.candidates, took_ms=window.took_ms + rest.took_ms)
 
 
 @dataclass(frozen=True, slots=True)
-class WithFallback(_OneByOne):
+class WithFallback:
     """If the categories of a query have too few items, search those of each stage.
 
-    A stage excludes the candidates of the previous ones, which are all known, so that pages are stable.
+    A stage excludes the candidates of the previous ones, which are all known, so that pages are stable. Queries for
+    given keys are passed on as they are.
     """
 
+    retriever: Retriever
     stages: Sequence[tuple[str, tuple[str, ...]]]
 
-    def _answer(self, retriever: Retriever, query: Query) -> Candidates:
+    def search(self, queries: Sequence[Query]) -> list[Candidates]:
+        # One more than the page has, to know whether anything follows.
+        asked = [
+            query if query.filters.keys else replace(query, offset=0, limit=query.offset + query.limit + 1)
+            for query in queries
+        ]
+        return [
+            found if first is query else self._filled(query, found)
+            for query, first, found in zip(queries, asked, self.retriever.search(asked), strict=True)
+        ]
+
+    def _filled(self, query: Query, answer: Candidates) -> Candidates:
+        """Return the page of a query from the first candidates of its own categories and those of the stages."""
         end = query.offset + query.limit
-        found: list[Candidate] = []
-        took_ms, exact, more = 0.0, True, False
-        for name, categories in (("", query.filters.categories), *self.stages):
-            (part,) = retriever.search([_beyond(query, found, categories, limit=end - len(found) + 1)])
+        found, took_ms, exact, more = list(answer.candidates), answer.took_ms, answer.exact, answer.more
+        for name, categories in self.stages:
+            if len(found) > end:
+                break
+            (part,) = self.retriever.search([_beyond(query, found, categories, limit=end - len(found) + 1)])
             new = unseen(found, part.candidates, lambda candidate: candidate.identity(query.collapse))
             found += [candidate._replace(stage=name) for candidate in new]
             took_ms, exact, more = took_ms + part.took_ms, exact and part.exact, part.more
-            if len(found) > end:
-                break
         return Candidates(tuple(found[query.offset : end]), more=more or len(found) > end, took_ms=took_ms, exact=exact)
 
 

@@ -34,8 +34,9 @@ from imagesim.retrieval.query_vector import (
     to_query,
 )
 from imagesim.retrieval.relevance import Cutoff, Judge, WithRelevance, calibration_of
-from imagesim.retrieval.rerank import NO_CHANGES, Plan, Question, Where, plan_for
+from imagesim.retrieval.rerank import NO_CHANGES, Plan, Question, plan_for
 from imagesim.retrieval.retriever import GuardedIndex, Retriever, WithFallback, WithMMR, open_index, retry_on_swap
+from imagesim.retrieval.variants import Where
 from imagesim.runtime import RecentlyUsed, runtime
 from imagesim.types import Candidate, Facet, Filters, Hit, Hits, IndexMeta, Query
 
@@ -298,7 +299,7 @@ class Search:
         has_colours = any(items.measured_colours in meta.filters for items in self.request.searched)
         if not (reading.colours and has_colours) or self.request.offset:
             return ()  # many shops list no colours
-        from imagesim.retrieval.unlisted_colours import unlisted_colours
+        from imagesim.retrieval.query_text import unlisted_colours
 
         return unlisted_colours(reading.colours, reading.texts.text, match, query, index)
 

@@ -11,7 +11,7 @@ from django.utils.translation import get_language
 from imagesim import paths
 from imagesim.hydrate import load
 from imagesim.indexes.analysis import Token, analyse, base_language, languages_of
-from imagesim.indexes.text import TextIndex, text_fields
+from imagesim.indexes.text import TextIndex
 from imagesim.metrics import timed
 from imagesim.registry import registry
 from imagesim.retrieval.params import SearchRequest, takes
@@ -87,10 +87,10 @@ def _named(hits: Sequence[Hit], query: Query, meta: IndexMeta) -> Sequence[Hit]:
     """The hits whose names, categories or brands match the query; all, if only the descriptions of any do. Who types
     "head phones" looks for no tripod whose head turns phones."""
     least = MENTION * max(spec.weight for spec in meta.texts.values())
-    fields = [field for field in text_fields(meta.texts) if field.weight >= least or _kind_of(field.name)]
-    if len(fields) == len(meta.texts):
+    specs = {name: spec for name, spec in meta.texts.items() if spec.weight >= least or _kind_of(name)}
+    if len(specs) == len(meta.texts):
         return hits
-    names = TextIndex(fields)
+    names = TextIndex(specs)
     for number, hit in enumerate(hits):
         names.add(number, {path: values for path, _spec, values in _texts_of(hit)})
     names.settle()

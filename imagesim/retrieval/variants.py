@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from imagesim.conf import get_settings
 from imagesim.retrieval.extension import Extension
 
-if TYPE_CHECKING:
-    from imagesim.retrieval.rerank import Where
+Where = Literal["similar", "words", "photo", "look"]
+"""The kind of query: similar items, words, a photo (with or without words), or all regions of a photo."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ import pytest
 
 from imagesim.filter_types import FILTER_TYPES, Canonical
 from imagesim.indexes import BaseIndex
-from imagesim.indexes.text import TextIndex, text_fields
+from imagesim.indexes.text import TextIndex
 from imagesim.testing.index_samples import DIMS, META, IndexFixtures, passes
 from imagesim.types import (
     Candidates,
@@ -245,7 +245,7 @@ def _nearest(entry: Entry, query: Query) -> tuple[float, Entry, float, str] | No
 def _by_words(
     entries: Sequence[Entry], passing: Sequence[Entry], query: Query
 ) -> list[tuple[float, Entry, float, str] | None]:
-    index = TextIndex(text_fields(HISTORY_META.texts))
+    index = TextIndex(HISTORY_META.texts)
     for slot, entry in enumerate(entries):
         index.set(slot, entry.texts)
     matches = index.match(query)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from imagesim.indexes import BaseIndex
-from imagesim.indexes.text import TextIndex, text_fields
+from imagesim.indexes.text import TextIndex
 from imagesim.testing.index_samples import META, IndexFixtures, axis, entry
 from imagesim.types import Candidate, Condition, Entry, Filters, Query, Removal, TextSpec
 
@@ -235,7 +235,7 @@ class TextContract(IndexFixtures):
         without = [entry(n, axis(0)) for n in range(1000, 1200)]  # do not make a word rarer
         assert {result.status for result in index.write([*SHOWROOM, *without])} == {"done"}
         index.refresh()
-        reference = TextIndex(text_fields(TEXT_META.texts))
+        reference = TextIndex(TEXT_META.texts)
         for slot, each in enumerate(SHOWROOM):
             reference.set(slot, each.texts)
         in_stock = np.array([each.in_stock for each in SHOWROOM])
@@ -305,7 +305,7 @@ class TextContract(IndexFixtures):
     def test_words_of_every_language(self, index: BaseIndex) -> None:
         texts = {f"name_{code}": TextSpec(language=code) for code in LANGUAGES}
         index.promote(index.create(replace(META, texts=texts)))
-        reference = TextIndex(text_fields(texts))
+        reference = TextIndex(texts)
         named = [(f"name_{code}", name) for code, (names, _) in LANGUAGES.items() for name in names]
         entries = [entry(n, axis(n % 16), texts={field: (name,)}) for n, (field, name) in enumerate(named)]
         assert {result.status for result in index.write(entries)} == {"done"}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.util import find_spec
@@ -107,9 +106,9 @@ class ElasticsearchIndex(BaseIndex):
             raise ConfigurationError(f"INDEX has no option {min(unknown)!r}; it has {format_choices(known)}.")
         if hosts is None and "cloud_id" not in client_options:
             hosts = "http://localhost:9200"
-        self._connection = Connection(
-            [hosts] if isinstance(hosts, str) else list(hosts or ()), request_timeout, client_options
-        )
+        addresses = [hosts] if isinstance(hosts, str) else list(hosts or ())
+        self._connection = Connection(name, addresses, request_timeout, client_options)
+        self._translated_errors = self._connection.translated_errors
         self._quantisation = quantisation
         self._m, self._ef_construction = m, ef_construction
         self._analyzers = mapping.check_analyzers(analyzers or {})
@@ -132,9 +131,6 @@ class ElasticsearchIndex(BaseIndex):
     def _server(self) -> Server:
         with self._translated_errors():
             return Server.of(self._client.info().body)
-
-    def _translated_errors(self) -> AbstractContextManager[None]:
-        return self._connection.translated_errors(self.name)
 
     # Backing indexes.
 
@@ -254,7 +250,7 @@ class ElasticsearchIndex(BaseIndex):
 
     def write(self, operations: Sequence[Entry | Removal], *, backing_index: str | None = None) -> list[WriteResult]:
         target = self.name if backing_index is None else bulk.write_alias(backing_index)
-        writer = bulk.Writer(target, *self._layout(backing_index), self.name, self._connection)
+        writer = bulk.Writer(self._connection, target, *self._layout(backing_index))
         return writer.write(operations, packed=self._server.takes_packed_vectors)
 
     def update_statistics(self, backing_index: str | None = None) -> None:
@@ -278,9 +274,14 @@ class ElasticsearchIndex(BaseIndex):
             return None
         backing_index = backing_index or self._read(refresh=True).backing_index
         with self._translated_errors():
-            ask = upkeep.asking(self._connection, self._server, backing_index)
             report = upkeep.measure(
-                self._slow, backing_index, ask, probes, self._recall, self._num_candidates, progress
+                self._connection,
+                self._server,
+                backing_index,
+                probes,
+                self._recall,
+                self._num_candidates,
+                progress,
             )
         self._searched.clear()
         return report
@@ -385,7 +386,7 @@ class ElasticsearchIndex(BaseIndex):
         return parse_facets(answer, kinds)
 
     def scan(self, *, backing_index: str | None = None, batch_size: int = 1000) -> Iterator[tuple[str, int]]:
-        return self._connection.scan(backing_index or self._read(refresh=True).backing_index, self.name, batch_size)
+        return self._connection.scan(backing_index or self._read(refresh=True).backing_index, batch_size)
 
     def ping(self) -> None:
         with self._translated_errors():

@@ -49,19 +49,10 @@ class Writer:
     :param target: an alias of the index. Since requests require an alias, the server never creates a dropped index
         again.
     :param fields: the fields that entries of the index have.
-    :param name: the name of the index in error messages.
     """
 
-    def __init__(
-        self,
-        target: str,
-        meta: IndexMeta,
-        fields: frozenset[str],
-        name: str,
-        connection: Connection,
-    ) -> None:
-        self._target, self._meta, self._fields, self._name = target, meta, fields, name
-        self._connection = connection
+    def __init__(self, connection: Connection, target: str, meta: IndexMeta, fields: frozenset[str]) -> None:
+        self._connection, self._target, self._meta, self._fields = connection, target, meta, fields
 
     def write(self, operations: Sequence[Entry | Removal], *, packed: bool) -> list[WriteResult]:
         """Write the operations; return one result per operation. With ``packed``, vectors are sent as base64."""
@@ -91,7 +82,7 @@ class Writer:
         for attempt in range(ATTEMPTS):
             last = attempt == ATTEMPTS - 1
             try:
-                with self._connection.translated_errors(self._name):
+                with self._connection.translated_errors():
                     data = b"".join(line.data for line in chunk)
                     answer = self._connection.post(f"/{self._target}/_bulk", data, params, self._connection.slow)
             except IndexUnavailable:

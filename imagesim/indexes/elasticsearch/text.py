@@ -27,9 +27,8 @@ from imagesim.indexes.query_words import QueryWord, shades_of, word_weight
 from imagesim.indexes.text import KNOWN_PART, KNOWN_WORD
 from imagesim.indexes.text_hits import FOUND
 from imagesim.indexes.validation import MAX_TEXT_MATCHES, CompiledFilters
-from imagesim.indexes.vocabulary import TWO_ERRORS
 from imagesim.indexes.word_forms import SHORTEST_PART
-from imagesim.indexes.word_matcher import COMPOUND, FUZZY, SPELLED, TYPING
+from imagesim.indexes.word_matcher import COMPOUND, FUZZY, SPELLED, TWO_ERRORS, TYPING
 from imagesim.types import Candidate, Candidates, IndexMeta, Query
 from imagesim.word_roles import has_digit
 
@@ -154,19 +153,13 @@ class CompiledText:
             CACHED: True,
         }
 
-    @property
-    def _main(self) -> list[str]:
-        """The names of the fields of the largest weight."""
-        top = max(spec.weight for spec in self.meta.texts.values())
-        return [name for name, spec in self.meta.texts.items() if spec.weight == top]
-
     def _whole(self) -> list[dict[str, Any]]:
         """Return a query that ranks entries first that have all words in one short field.
 
         It uses the fields of the largest weight, as the score does (:meth:`~imagesim.indexes.text.TextIndex.match`).
         """
         text = self.query.text[:MAX_QUERY].encode(errors="replace").decode()
-        fields = [f"texts.{name}^{self.meta.texts[name].weight:g}" for name in self._main]
+        fields = [f"texts.{name}^{self.meta.texts[name].weight:g}" for name in text_hits.main_texts(self.meta)]
         boost = AMONG_WEIGHTED if self.counts else 1
         return [{"multi_match": {"query": text, "fields": fields, "tie_breaker": 0.3, "boost": boost}}]
 
@@ -196,9 +189,9 @@ class CompiledText:
         similar = {"query": typed, "fuzziness": self._fuzziness(word)}
         error, longer = other * factor * FUZZY[1], other * (TYPING if typing else factor * LONGER)
         yield self._has(word), ELSEWHERE
-        for name in self._main:
+        for name in text_hits.main_texts(self.meta):
             yield {"match": {f"texts.{name}": typed}}, 1.0
-        for field, place in ((WORDS, ELSEWHERE), *((f"texts.{name}", 1.0) for name in self._main)):
+        for field, place in ((WORDS, ELSEWHERE), *((f"texts.{name}", 1.0) for name in text_hits.main_texts(self.meta))):
             yield {"match": {field: similar}}, place * error
             if self._is_prefix(word):
                 yield {"prefix": {field: {"value": typed}}}, place * longer

@@ -66,9 +66,10 @@ WITH_EVERY_VECTOR = {"bool": {"must_not": {"nested": {"path": "images", "query":
 
 
 class Connection:
-    """A connection to one cluster. Its client is created when it is first needed."""
+    """The connection of the index ``name`` to its cluster. Its client is created when it is first needed."""
 
-    def __init__(self, hosts: Sequence[str], timeout: float, options: Mapping[str, Any]) -> None:
+    def __init__(self, name: str, hosts: Sequence[str], timeout: float, options: Mapping[str, Any]) -> None:
+        self.name = name
         self.hosts = hosts
         self._timeout = timeout
         self._options = options
@@ -155,21 +156,20 @@ class Connection:
             raise from_api(503, {"error": failed}, index, self.where)
         return answer
 
-    def scan(self, backing_index: str, name: str, batch_size: int) -> Iterator[tuple[str, int]]:
+    def scan(self, backing_index: str, batch_size: int) -> Iterator[tuple[str, int]]:
         """Yield (key, version) of every complete entry of a backing index at one point in time, ordered by key.
 
         Entries that lack a vector are skipped, so that they are found missing and written again: servers of 8.19 are
         reported to lose some vectors (elastic/elasticsearch#137173).
 
-        :param name: the name of the index in error messages.
         :raises IndexMissing: also if the backing index is dropped meanwhile.
         """
-        with self.translated_errors(name):
+        with self.translated_errors():
             pit = self.client.open_point_in_time(index=backing_index, keep_alive="5m")["id"]
         try:
             after: dict[str, Any] = {}
             while True:
-                with self._noticing_drop(backing_index, name), self.translated_errors(name):
+                with self._noticing_drop(backing_index), self.translated_errors():
                     page = self.slow.search(
                         pit={"id": pit, "keep_alive": "5m"},
                         size=batch_size,
@@ -180,7 +180,7 @@ class Connection:
                         track_total_hits=False,
                         **after,
                     )
-                    hits = self._complete(page, name)["hits"]["hits"]
+                    hits = self._complete(page, self.name)["hits"]["hits"]
                 for hit in hits:
                     yield hit["_id"], hit["_version"]
                 if len(hits) < batch_size:
@@ -188,24 +188,24 @@ class Connection:
                 after = {"search_after": hits[-1]["sort"]}
                 pit = page["pit_id"]
         finally:
-            with self.translated_errors(name):
+            with self.translated_errors():
                 self.client.options(ignore_status=404).close_point_in_time(id=pit)
 
     @contextmanager
-    def _noticing_drop(self, backing_index: str, name: str) -> Iterator[None]:
+    def _noticing_drop(self, backing_index: str) -> Iterator[None]:
         """To a search at a point in time, the shards of an index that was dropped are merely unavailable."""
         try:
             yield
         except IndexUnavailable:
-            with self.translated_errors(name):
+            with self.translated_errors():
                 exists = self.client.indices.exists(index=backing_index)
             if not exists:
-                raise index_missing(name, backing_index) from None
+                raise index_missing(self.name, backing_index) from None
             raise
 
     @contextmanager
-    def translated_errors(self, name: str) -> Iterator[None]:
-        """Translate errors of the client to errors of the index ``name``."""
+    def translated_errors(self) -> Iterator[None]:
+        """Translate errors of the client to errors of the index."""
         from elastic_transport import SerializationError, TlsError, TransportError
         from elasticsearch import ApiError, UnsupportedProductError
 
@@ -231,7 +231,7 @@ class Connection:
                 "check that it runs, and hosts in INDEX's OPTIONS."
             ) from error
         except ApiError as error:
-            raise from_api(error.status_code, error.body, name, self.where) from error
+            raise from_api(error.status_code, error.body, self.name, self.where) from error
         finally:
             _calling.reset(token)
 

@@ -76,9 +76,36 @@ def read_statistics(client: Elasticsearch, index: str, target: float | None) -> 
     return mapping.statistics_of(found["mappings"])[1].for_target(target)
 
 
-def asking(connection: Connection, server: mapping.Server, backing_index: str) -> Ask:
+def measure(
+    connection: Connection,
+    server: mapping.Server,
+    backing_index: str,
+    probes: Sequence[Probe],
+    target: float,
+    fixed: int | None,
+    progress: Callable[[], None],
+) -> RecallReport | None:
+    """Measure and store the recall. If ``fixed`` is given, only this number of candidates is measured.
+
+    Return None if the index is searched exactly, or if nothing could be measured.
+    """
+    client = connection.slow
+    mappings = _mappings(client, backing_index)
+    counted, known = mapping.statistics_of(mappings)
+    entries = int(client.count(index=backing_index)["count"])
+    if entries <= EXACT_UP_TO:
+        return None
+    scopes = filtered_scopes(counted, mapping.meta_of(backing_index, mappings).filters, entries)
+    measurement = Measurement(_asking(connection, server, backing_index, mappings), progress)
+    report = measurement.run(probes, scopes, target, entries=entries, known=known.recall, fixed=fixed)
+    log_report(report, backing_index)
+    if report is not None:
+        _store(client, backing_index, {"recall": asdict(report)})
+    return report
+
+
+def _asking(connection: Connection, server: mapping.Server, backing_index: str, mappings: Mapping[str, Any]) -> Ask:
     """Return a function that answers queries in one request, one after the other, each in as long as a write takes."""
-    mappings = _mappings(connection.slow, backing_index)
     kinds = mapping.meta_of(backing_index, mappings).filters
     quantisation, columns = mapping.quantisation_of(mappings), mapping.CANDIDATE in mapping.fields_of(mappings)
 
@@ -100,33 +127,6 @@ def asking(connection: Connection, server: mapping.Server, backing_index: str) -
         return [each.parse(answer) for each, answer in zip(compiled, answers, strict=True)]
 
     return ask
-
-
-def measure(
-    client: Elasticsearch,
-    backing_index: str,
-    ask: Ask,
-    probes: Sequence[Probe],
-    target: float,
-    fixed: int | None,
-    progress: Callable[[], None],
-) -> RecallReport | None:
-    """Measure and store the recall. If ``fixed`` is given, only this number of candidates is measured.
-
-    Return None if the index is searched exactly, or if nothing could be measured.
-    """
-    mappings = _mappings(client, backing_index)
-    counted, known = mapping.statistics_of(mappings)
-    entries = int(client.count(index=backing_index)["count"])
-    if entries <= EXACT_UP_TO:
-        return None
-    scopes = filtered_scopes(counted, mapping.meta_of(backing_index, mappings).filters, entries)
-    measurement = Measurement(ask, progress)
-    report = measurement.run(probes, scopes, target, entries=entries, known=known.recall, fixed=fixed)
-    log_report(report, backing_index)
-    if report is not None:
-        _store(client, backing_index, {"recall": asdict(report)})
-    return report
 
 
 def _mappings(client: Elasticsearch, backing_index: str) -> dict[str, Any]:

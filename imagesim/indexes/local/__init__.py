@@ -78,15 +78,13 @@ class LocalIndex(BaseIndex):
         return name
 
     def promote(self, backing_index: str) -> None:
-        using = store.write_alias()
         with _translated_errors():
-            store.promote(self.name, backing_index, using)
+            store.promote(self.name, backing_index)
         self._searched.clear()
 
     def drop(self, backing_index: str) -> None:
-        using = store.write_alias()
         with _translated_errors():
-            store.drop(self.name, backing_index, using)
+            store.drop(self.name, backing_index)
         with self._guard:
             self._snapshots.pop(backing_index, None)
             self._kept_until.pop(backing_index, None)
@@ -156,7 +154,7 @@ class LocalIndex(BaseIndex):
             snapshot = self._snapshot(at, using, searched=True, named=backing_index is not None)
             if any(query.text for query in queries):
                 self._read_texts(snapshot, at, using)
-            with snapshot.current(at, using, self._uncommitted) as table:
+            with snapshot.current(at, using) as table:
                 for number, query in enumerate(queries):
                     if query.text:
                         pages[number] = table.match(query, compiled[number])
@@ -198,7 +196,7 @@ class LocalIndex(BaseIndex):
             if filters == Filters():
                 return LocalEntry.objects.using(using).filter(generation=at.id, removed_at__isnull=True).count()
             compiled = validation.compile_filters(filters, self._meta(at.name, using).filters)
-            with self._snapshot(at, using).current(at, using, self._uncommitted) as table:
+            with self._snapshot(at, using).current(at, using) as table:
                 return table.count(table.passing(compiled))
 
     @retry_missing
@@ -209,7 +207,7 @@ class LocalIndex(BaseIndex):
             meta = self._meta(at.name, using)
             compiled = validation.compile_filters(filters, meta.filters)
             kinds = validation.facet_kinds(fields, meta.filters)
-            with self._snapshot(at, using).current(at, using, self._uncommitted) as table:
+            with self._snapshot(at, using).current(at, using) as table:
                 others = {name: compiled.without((name,)) for name in kinds}
                 masks = {each: table.passing(each) for each in others.values()}
                 return {name: table.facet(name, kind, masks[others[name]]) for name, kind in kinds.items()}
@@ -237,7 +235,7 @@ class LocalIndex(BaseIndex):
         catalogue."""
         done = False
         while not done:
-            with snapshot.current(at, using, self._uncommitted) as table:
+            with snapshot.current(at, using) as table:
                 done = table.read_texts(SLICE_SECONDS)
 
     def _meta(self, backing_index: str, using: str) -> IndexMeta:
@@ -253,7 +251,7 @@ class LocalIndex(BaseIndex):
         with self._guard:
             snapshot = self._snapshots.get(at.name)
             if snapshot is None:
-                snapshot = self._snapshots[at.name] = Snapshot(self.name, meta)
+                snapshot = self._snapshots[at.name] = Snapshot(self.name, meta, self._uncommitted)
             now = time.monotonic()
             if named:
                 self._kept_until[at.name] = now + KEPT_SECONDS

@@ -250,13 +250,12 @@ class Table:
 
     def read_texts(self, seconds: float = math.inf) -> bool:
         """Bring the index of the entries' words up to date, for about ``seconds``; return whether it is up to date."""
-        from imagesim.indexes.text import TextIndex, text_fields
+        from imagesim.indexes.text import TextIndex
 
         ends = monotonic() + seconds
         with self._text_lock:
             if self._texts is None:
-                fields = text_fields(self._text_specs)
-                self._texts = TextIndex(fields)
+                self._texts = TextIndex(self._text_specs)
             while self._new_texts:
                 self._texts.add(*self._new_texts.popitem())
                 if monotonic() > ends:

@@ -224,11 +224,12 @@ def keys(at: State, batch_size: int, using: str) -> Iterator[tuple[str, int]]:
 
 
 @retry_conflicts
-def promote(index: str, backing_index: str, using: str) -> None:
+def promote(index: str, backing_index: str) -> None:
     """Make a generation the only active one of its index.
 
     :raises IndexMissing: if it does not exist, or is being dropped.
     """
+    using = write_alias()
     generations = LocalGeneration.objects.using(using).filter(index=index)
     with transaction.atomic(using=using):
         generations.filter(active=True).exclude(name=backing_index).update(active=None)
@@ -237,9 +238,10 @@ def promote(index: str, backing_index: str, using: str) -> None:
 
 
 @retry_conflicts
-def drop(index: str, backing_index: str, using: str) -> None:
+def drop(index: str, backing_index: str) -> None:
     """Delete a generation. Its entries are deleted in batches, so that no transaction is long; it counts as missing
     meanwhile, because it has no token."""
+    using = write_alias()
     generations = LocalGeneration.objects.using(using).filter(index=index, name=backing_index)
     if generations.update(active=None, token=""):
         entries = LocalEntry.objects.using(using).filter(generation__name=backing_index)
@@ -297,11 +299,15 @@ class Snapshot:
     """A process's copy of one backing index. Searches share its table.
 
     A refresh reads the database first, and locks the table only while it applies the changes.
+
+    :param uncommitted: the tokens of this process's writes that may have been rolled back. If the copy is of one of
+        these states, the whole table is read again for any other.
     """
 
-    def __init__(self, index: str, meta: IndexMeta) -> None:
+    def __init__(self, index: str, meta: IndexMeta, uncommitted: Container[str]) -> None:
         self._index = index
         self._meta = meta
+        self._uncommitted = uncommitted
         self._table = Table(meta)
         self._seq_no = -1
         self._token = ""
@@ -309,25 +315,21 @@ class Snapshot:
         self._lock = SharedLock()
 
     @contextmanager
-    def current(self, at: State, using: str, uncommitted: Container[str]) -> Iterator[Table]:
-        """Provide the table as of the state ``at`` or later; it must not be used after the ``with`` block.
-
-        :param uncommitted: the tokens of this process's writes that may have been rolled back. If the copy is of one of
-            these states, the whole table is read again for any other.
-        """
+    def current(self, at: State, using: str) -> Iterator[Table]:
+        """Provide the table as of the state ``at`` or later; it must not be used after the ``with`` block."""
         while True:
             if (at.seq_no, at.token) != (self._seq_no, self._token):
-                self._refresh(at, using, uncommitted)
+                self._refresh(at, using)
             with self._lock.shared():
                 # Meanwhile, another thread may have read what only its own transaction sees.
-                if self._token == at.token or (self._seq_no >= at.seq_no and self._token not in uncommitted):
+                if self._token == at.token or (self._seq_no >= at.seq_no and self._token not in self._uncommitted):
                     yield self._table
                     return
             at = state(self._index, at.name, using)
 
-    def _refresh(self, at: State, using: str, uncommitted: Container[str]) -> None:
+    def _refresh(self, at: State, using: str) -> None:
         with self._refreshing:
-            uncertain = self._token in uncommitted
+            uncertain = self._token in self._uncommitted
             if at.seq_no <= self._seq_no:
                 # Another thread was faster, or this thread is in a transaction that sees an older state, or the
                 # database was restored.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -138,7 +139,7 @@ class PgvectorIndex(BaseIndex):
 
     def make_searchable(self, backing_index: str) -> None:
         with self._database.reading() as cursor:
-            generation = tables.read(cursor, self.name, backing_index, self._known)
+            generation = self._generation(cursor, backing_index)
         tables.build_indexes(self._database, generation, self._graph, self._build_memory)
         with self._database.writing(seconds=0) as cursor:
             tables.analyse(cursor, generation)
@@ -165,24 +166,34 @@ class PgvectorIndex(BaseIndex):
         last = self._searched.get(backing_index)
         if last is not None and time.monotonic() < last.until and (known := self._known.get(last.name)):
             return known.meta
+        with self._reading(backing_index) as (_cursor, generation):
+            return generation.meta
+
+    def _generation(self, cursor: CursorWrapper, backing_index: str | None) -> Generation:
+        """Return a backing index, by default the active one, as :func:`tables.read` does."""
+        return tables.read(cursor, self.name, backing_index, self._known)
+
+    @contextmanager
+    def _reading(self, backing_index: str | None) -> Iterator[tuple[CursorWrapper, Generation]]:
+        """Provide a cursor for reading, and a backing index."""
         with self._database.reading() as cursor:
-            return tables.read(cursor, self.name, backing_index, self._known).meta
+            yield cursor, self._generation(cursor, backing_index)
 
     # Writing.
 
     def write(self, operations: Sequence[Entry | Removal], *, backing_index: str | None = None) -> list[WriteResult]:
         with self._database.writing() as cursor:
-            generation = tables.read(cursor, self.name, backing_index, self._known)
+            generation = self._generation(cursor, backing_index)
             return writing.write(cursor, generation, operations)
 
     def refresh(self, backing_index: str | None = None) -> None:
         """Check that the index exists. Nothing else is needed: a search sees everything that is committed."""
         with self._database.reading() as cursor:
-            tables.read(cursor, self.name, backing_index, self._known)
+            self._generation(cursor, backing_index)
 
     def update_statistics(self, backing_index: str | None = None) -> None:
         with self._database.writing(seconds=0) as cursor:
-            generation = tables.read(cursor, self.name, backing_index, self._known)
+            generation = self._generation(cursor, backing_index)
             tables.analyse(cursor, generation)
             entries = searching.count_entries(cursor, generation)
             if entries > searching.EXACT_UP_TO:
@@ -190,8 +201,7 @@ class PgvectorIndex(BaseIndex):
         self._searched.clear()
 
     def statistics(self, backing_index: str | None = None) -> IndexStatistics:
-        with self._database.reading() as cursor:
-            generation = tables.read(cursor, self.name, backing_index, self._known)
+        with self._reading(backing_index) as (cursor, generation):
             return recall.read(cursor, generation).for_target(self._recall)
 
     def measure_recall(
@@ -203,8 +213,7 @@ class PgvectorIndex(BaseIndex):
     ) -> RecallReport | None:
         if self._recall is None or self.similarity == "l1":
             return None
-        with self._database.reading() as cursor:
-            generation = tables.read(cursor, self.name, backing_index, self._known)
+        with self._reading(backing_index) as (cursor, generation):
             effort = self._effort(self._database.version(cursor), searching.count_entries(cursor, generation))
         report = recall.measure(self._database, generation, effort, probes, progress)
         self._searched.clear()
@@ -238,7 +247,7 @@ class PgvectorIndex(BaseIndex):
 
         :raises ModelMismatch: if the queries may have been projected for the index that was active before.
         """
-        generation = tables.read(cursor, self.name, backing_index, self._known)
+        generation = self._generation(cursor, backing_index)
         last = self._searched.get(backing_index)
         now = time.monotonic()
         if last is not None and last.name == generation.name and now <= last.until:
@@ -252,14 +261,12 @@ class PgvectorIndex(BaseIndex):
 
     @retry_missing
     def count(self, filters: Filters = Filters(), *, backing_index: str | None = None) -> int:
-        with self._database.reading() as cursor:
-            generation = tables.read(cursor, self.name, backing_index, self._known)
+        with self._reading(backing_index) as (cursor, generation):
             return searching.count(cursor, generation, validation.compile_filters(filters, generation.meta.filters))
 
     @retry_missing
     def facets(self, filters: Filters, fields: Sequence[str], *, backing_index: str | None = None) -> dict[str, Facet]:
-        with self._database.reading() as cursor:
-            generation = tables.read(cursor, self.name, backing_index, self._known)
+        with self._reading(backing_index) as (cursor, generation):
             compiled = validation.compile_filters(filters, generation.meta.filters)
             kinds = validation.facet_kinds(fields, generation.meta.filters)
             return {
@@ -272,8 +279,7 @@ class PgvectorIndex(BaseIndex):
         after, page = "", [("", 0)]
         name = backing_index
         while page:
-            with self._database.reading() as cursor:
-                generation = tables.read(cursor, self.name, name, self._known)
+            with self._reading(name) as (cursor, generation):
                 name = generation.name  # stay with the same index until the end, even if it is swapped
                 page = list(rows(cursor, query.format(generation.table("entry")), [after, batch_size]))
             yield from page

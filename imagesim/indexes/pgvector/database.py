@@ -43,7 +43,8 @@ class Database:
 
     def __init__(self, alias: str, name: str, timeout: float) -> None:
         self.alias, self.name, self.timeout = alias, name, timeout
-        self._version: tuple[int, int] | None = None
+        self.known_version: tuple[int, int] | None = None
+        """The version of pgvector, or None if it was not read yet."""
 
     @property
     def connection(self) -> BaseDatabaseWrapper:
@@ -120,17 +121,12 @@ class Database:
                 ) from error
             raise
 
-    @property
-    def known_version(self) -> tuple[int, int] | None:
-        """The version of pgvector, or None if it was not read yet."""
-        return self._version
-
     def version(self, cursor: CursorWrapper) -> tuple[int, int]:
         """Return the version of pgvector in this database.
 
         :raises ConfigurationError: if it is not installed or too old.
         """
-        if self._version is None:
+        if self.known_version is None:
             cursor.execute("SELECT extversion FROM pg_extension WHERE extname = 'vector'")
             row = cursor.fetchone()
             if row is None:
@@ -138,8 +134,8 @@ class Database:
             major, minor = row[0].split(".")[:2]
             if (int(major), int(minor)) < OLDEST:
                 raise ConfigurationError(f"pgvector {row[0]} is too old; 0.5 or later is needed.")
-            self._version = int(major), int(minor)
-        return self._version
+            self.known_version = int(major), int(minor)
+        return self.known_version
 
     @contextmanager
     def _translated_errors(self) -> Iterator[None]:

@@ -69,12 +69,6 @@ class Generation:
         order = sorted(self.meta.texts, key=lambda name: -self.meta.texts[name].weight)
         return {name: "ABCD"[min(number, 3)] for number, name in enumerate(order)}
 
-    @property
-    def main_texts(self) -> list[str]:
-        """The text fields with the largest weight; only their numbers of words affect the score."""
-        top = max((spec.weight for spec in self.meta.texts.values()), default=0.0)
-        return [name for name, spec in self.meta.texts.items() if spec.weight == top]
-
 
 def read(cursor: CursorWrapper, index: str, backing_index: str | None, known: dict[str, Generation]) -> Generation:
     """Return a backing index, by default the active one. ``known`` caches backing indexes by name; they never change.

@@ -11,6 +11,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
@@ -18,14 +19,13 @@ from psycopg import sql
 from imagesim.indexes import text_hits
 from imagesim.indexes.analysis import Token, languages_of
 from imagesim.indexes.pgvector.database import Bound, rows
-from imagesim.indexes.pgvector.queries import candidate, conditions, entry_columns
+from imagesim.indexes.pgvector.searching import candidate, conditions, entry_columns
 from imagesim.indexes.pgvector.tables import Generation
 from imagesim.indexes.pgvector.writing import lexeme, signed
 from imagesim.indexes.query_words import QueryWord, shades_of, word_weight
 from imagesim.indexes.text import KNOWN_PART, KNOWN_WORD, calls_by_compounds
 from imagesim.indexes.validation import MAX_TEXT_MATCHES, CompiledFilters
-from imagesim.indexes.vocabulary import LAST, letters, most_errors
-from imagesim.indexes.word_matcher import COMPOUND, ENDING, STEM, WordMatcher
+from imagesim.indexes.word_matcher import COMPOUND, ENDING, LAST, STEM, WordMatcher, letters, most_errors
 from imagesim.types import Candidate, Candidates, Query
 from imagesim.word_roles import has_digit
 
@@ -53,11 +53,12 @@ def answer(cursor: CursorWrapper, generation: Generation, query: Query, filters:
     heads = query.heads or range(len(words))
     if any(matches[number] for number in heads if number < len(matches)):
         total, frequencies = _frequencies(cursor, generation, words, matches)
-        found = _entries(cursor, generation, query, filters, words, matches, total, frequencies, size)
+        ranking = _Ranking(generation, query, words, matches, total, frequencies)
+        found = ranking.entries(cursor, filters, size)
         groups = {row[3] if query.collapse else row[2] for row in found}
         if text_hits.may_lack(len(found), len(groups), size, query):
             size = MAX_TEXT_MATCHES
-            found = _entries(cursor, generation, query, filters, words, matches, total, frequencies, size)
+            found = ranking.entries(cursor, filters, size)
     texts = [row[0] for row in found]
     known = text_hits.known_texts(generation.meta)
     scored = known.scores(texts, query, total=total, frequencies=frequencies) if found else []
@@ -141,96 +142,89 @@ def _any(words: Sequence[str], letter: str = "", typed: str = "") -> str:
     return " | ".join(part.removesuffix(":") for part in parts)
 
 
-def _typed(word: QueryWord, query: Query) -> str:
-    return word.word if query.typing and word.last else ""
+@dataclass(frozen=True, slots=True)
+class _Ranking:
+    """A rough ranking of the entries for a query, by its words and what matches them in the index."""
 
+    generation: Generation
+    query: Query
+    words: Sequence[QueryWord]
+    matches: Matches
+    total: int
+    frequencies: Mapping[str, int]
 
-def _entries(
-    cursor: CursorWrapper,
-    generation: Generation,
-    query: Query,
-    filters: CompiledFilters,
-    words: Sequence[QueryWord],
-    matches: Matches,
-    total: int,
-    frequencies: Mapping[str, int],
-    size: int,
-) -> Sequence[Sequence[Any]]:
-    """Return (texts, first image, columns of :func:`entry_columns`) of the best entries by a rough score."""
-    bind = Bound()
-    heads = query.heads or range(len(words))
-    required = [_any(list(matches[n]), "", _typed(words[n], query)) for n in heads if n < len(words) and matches[n]]
-    # OFFSET 0 keeps the subquery apart, so that each quality is computed once per row and not once per use.
-    statement = sql.SQL(
-        "SELECT e.texts, e.images -> 0, {columns} FROM {entry} e CROSS JOIN LATERAL (SELECT {qualities} OFFSET 0) q "
-        "WHERE e.words @@ {required} AND {where} ORDER BY {rough} DESC, e.key LIMIT {size}"
-    ).format(
-        columns=entry_columns(query, generation),
-        entry=generation.table("entry"),
-        required=bind(" | ".join(required), "tsquery"),
-        where=conditions(filters, generation, bind),
-        qualities=_qualities(generation, query, words, matches, frequencies, bind),
-        rough=_rough(generation, query, words, total, frequencies),
-        size=sql.Literal(size),
-    )
-    return rows(cursor, statement, bind.values)
+    def entries(self, cursor: CursorWrapper, filters: CompiledFilters, size: int) -> Sequence[Sequence[Any]]:
+        """Return (texts, first image, columns of :func:`entry_columns`) of the best entries."""
+        bind = Bound()
+        words, matches = self.words, self.matches
+        heads = self.query.heads or range(len(words))
+        required = [_any(list(matches[n]), "", self._typed(words[n])) for n in heads if n < len(words) and matches[n]]
+        # OFFSET 0 keeps the subquery apart, so that each quality is computed once per row and not once per use.
+        statement = sql.SQL(
+            "SELECT e.texts, e.images -> 0, {columns} FROM {entry} e "
+            "CROSS JOIN LATERAL (SELECT {qualities} OFFSET 0) q WHERE e.words @@ {required} "
+            "AND {where} ORDER BY {rough} DESC, e.key LIMIT {size}"
+        ).format(
+            columns=entry_columns(self.query, self.generation),
+            entry=self.generation.table("entry"),
+            required=bind(" | ".join(required), "tsquery"),
+            where=conditions(filters, self.generation, bind),
+            qualities=self._qualities(bind),
+            rough=self._rough(),
+            size=sql.Literal(size),
+        )
+        return rows(cursor, statement, bind.values)
 
+    def _typed(self, word: QueryWord) -> str:
+        return word.word if self.query.typing and word.last else ""
 
-def _qualities(
-    generation: Generation,
-    query: Query,
-    words: Sequence[QueryWord],
-    matches: Matches,
-    frequencies: Mapping[str, int],
-    bind: Bound,
-) -> sql.Composable:
-    """Return columns with the quality of the best match of each word of the query in each class of fields."""
-    columns = []
-    classes = generation.text_classes
-    kinds = {classes[name] for name, spec in generation.meta.texts.items() if calls_by_compounds(spec)}
-    for number, (word, found) in enumerate(zip(words, matches, strict=True)):
-        for letter in sorted(set(classes.values())):
-            tiers: dict[float, list[str]] = defaultdict(list)
-            for other, quality in found.items():
-                is_kind = quality == COMPOUND and letter in kinds
-                if frequencies[word.word] and quality < STEM and quality != ENDING and not is_kind:
-                    quality *= KNOWN_PART if quality == COMPOUND else KNOWN_WORD
-                tiers[round(quality / STEP) * STEP].append(other)
-            cases = [
-                sql.SQL("WHEN e.words @@ {} THEN {}").format(bind(asked, "tsquery"), sql.Literal(quality))
-                for quality, others in sorted(tiers.items(), reverse=True)
-                if (asked := _any(others, letter, _typed(word, query) if quality < 1 else ""))
-            ]
-            value = sql.SQL("CASE {} ELSE 0.0 END").format(sql.SQL(" ").join(cases)) if cases else sql.SQL("0.0")
-            columns.append(sql.SQL("{} AS {}").format(value, _quality(number, letter)))
-    return sql.SQL(", ").join(columns)
+    def _qualities(self, bind: Bound) -> sql.Composable:
+        """Return columns with the quality of the best match of each word of the query in each class of fields."""
+        columns = []
+        classes = self.generation.text_classes
+        kinds = {classes[name] for name, spec in self.generation.meta.texts.items() if calls_by_compounds(spec)}
+        for number, (word, found) in enumerate(zip(self.words, self.matches, strict=True)):
+            for letter in sorted(set(classes.values())):
+                tiers: dict[float, list[str]] = defaultdict(list)
+                for other, quality in found.items():
+                    is_kind = quality == COMPOUND and letter in kinds
+                    if self.frequencies[word.word] and quality < STEM and quality != ENDING and not is_kind:
+                        quality *= KNOWN_PART if quality == COMPOUND else KNOWN_WORD
+                    tiers[round(quality / STEP) * STEP].append(other)
+                cases = [
+                    sql.SQL("WHEN e.words @@ {} THEN {}").format(bind(asked, "tsquery"), sql.Literal(quality))
+                    for quality, others in sorted(tiers.items(), reverse=True)
+                    if (asked := _any(others, letter, self._typed(word) if quality < 1 else ""))
+                ]
+                value = sql.SQL("CASE {} ELSE 0.0 END").format(sql.SQL(" ").join(cases)) if cases else sql.SQL("0.0")
+                columns.append(sql.SQL("{} AS {}").format(value, _quality(number, letter)))
+        return sql.SQL(", ").join(columns)
+
+    def _rough(self) -> sql.Composable:
+        """Return an expression that approximates the score of :class:`~imagesim.indexes.text.TextIndex`."""
+        meta, classes, words = self.generation.meta, self.generation.text_classes, self.words
+        texts, main = meta.texts, text_hits.main_texts(meta)
+        top = texts[main[0]].weight
+        factors = {
+            classes[name]: math.sqrt(texts[name].weight / top) for name in sorted(texts, key=lambda n: texts[n].weight)
+        }
+        covered = []
+        shades, spelled = shades_of(words, self.query.colours), self.query.spelled
+        for number, word in enumerate(words):
+            known = self.frequencies[word.word]
+            weight = word_weight(word, self.total, known, shade=number in shades, spelled=spelled)
+            best = [sql.SQL("{} * {}").format(sql.Literal(weight * f), _quality(number, c)) for c, f in factors.items()]
+            covered.append(sql.SQL("greatest({})").format(sql.SQL(", ").join(best)))
+        shares = [
+            sql.SQL("({}) / greatest(e.lengths[{}], 1)").format(
+                sql.SQL(" + ").join(_quality(number, classes[name]) for number in range(len(words))), sql.Literal(place)
+            )
+            for place, name in enumerate(main, 1)
+        ]
+        return sql.SQL("({}) * (0.9 + 0.1 * least(1, greatest({})))").format(
+            sql.SQL(" + ").join(covered), sql.SQL(", ").join(shares)
+        )
 
 
 def _quality(number: int, letter: str) -> sql.Identifier:
     return sql.Identifier(f"word{number}{letter.lower()}")
-
-
-def _rough(
-    generation: Generation, query: Query, words: Sequence[QueryWord], total: int, frequencies: Mapping[str, int]
-) -> sql.Composable:
-    """Return an expression that approximates the score of :class:`~imagesim.indexes.text.TextIndex`."""
-    texts, classes, main = generation.meta.texts, generation.text_classes, generation.main_texts
-    top = texts[main[0]].weight
-    factors = {
-        classes[name]: math.sqrt(texts[name].weight / top) for name in sorted(texts, key=lambda n: texts[n].weight)
-    }
-    covered = []
-    shades = shades_of(words, query.colours)
-    for number, word in enumerate(words):
-        weight = word_weight(word, total, frequencies[word.word], shade=number in shades, spelled=query.spelled)
-        best = [sql.SQL("{} * {}").format(sql.Literal(weight * f), _quality(number, c)) for c, f in factors.items()]
-        covered.append(sql.SQL("greatest({})").format(sql.SQL(", ").join(best)))
-    shares = [
-        sql.SQL("({}) / greatest(e.lengths[{}], 1)").format(
-            sql.SQL(" + ").join(_quality(number, classes[name]) for number in range(len(words))), sql.Literal(place)
-        )
-        for place, name in enumerate(main, 1)
-    ]
-    return sql.SQL("({}) * (0.9 + 0.1 * least(1, greatest({})))").format(
-        sql.SQL(" + ").join(covered), sql.SQL(", ").join(shares)
-    )

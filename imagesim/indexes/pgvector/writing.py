@@ -22,7 +22,7 @@ from imagesim.indexes.analysis import Token, analyse, base_language
 from imagesim.indexes.pgvector.database import rows
 from imagesim.indexes.pgvector.tables import Generation
 from imagesim.indexes.validation import Prepared, newest, prepare_all
-from imagesim.indexes.vocabulary import letters
+from imagesim.indexes.word_matcher import letters
 from imagesim.types import Entry, Removal, WriteResult
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def _words(generation: Generation, texts: Mapping[str, Sequence[str]]) -> tuple[
         f"{lexeme(word)}:{','.join(f'{n}{letter}' for n, letter in enumerate(sorted(of), 1))}"
         for word, of in found.items()
     )
-    return vector, [lengths.get(name, 0) for name in generation.main_texts]
+    return vector, [lengths.get(name, 0) for name in text_hits.main_texts(generation.meta)]
 
 
 def lexeme(word: str) -> str:
