@@ -133,7 +133,11 @@ class RuleAdmin(ShowsWhere, admin.ModelAdmin):  # type: ignore[type-arg]
 
     class Media:
         css: ClassVar = {"all": ["imagesim_merchandising/rule.css"]}
-        js = ("imagesim_merchandising/rule.js", Script("imagesim_merchandising/products.js", type="module"))
+        # The form is shown once the scripts have shaped it: what they hide or add would move the rest.
+        js = tuple(
+            Script(f"imagesim_merchandising/{name}.js", type="module", blocking="render")
+            for name in ("rule", "products")
+        )
 
     def get_fieldsets(self, request: HttpRequest, obj: Rule | None = None) -> Any:
         """Whoever may only look reads the names of the places, not what is stored."""
