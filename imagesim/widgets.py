@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from collections import Counter
@@ -13,7 +14,7 @@ from django.db import models
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, get_resolver, get_urlconf, reverse
 from django.utils.functional import cached_property
-from django.utils.translation import gettext
+from django.utils.translation import get_language, gettext, ngettext
 
 from imagesim import events
 from imagesim.circuit_breaker import log_repeated
@@ -234,6 +235,15 @@ def sections(look: Look) -> list[Section]:
         found = [replace(each, closest=[]) for each in sorted(found, key=lambda section: not section.cards)]
     whole = drop_weak_fallback(look.hits)
     return found or [Section(gettext("Whole photo"), cards(whole), closest=cards(look.hits.closest))]
+
+
+def results_text() -> str:
+    """ "6 results" in each plural form of the language, as JSON for a script, which has no gettext: pairs of a number
+    that takes the form and the form, to be compared by ``Intl.PluralRules``."""
+    forms: dict[str, int] = {}
+    for number in (*range(1, 12), 100):  # in Arabic, only 100 takes the last form
+        forms.setdefault(ngettext("%(shown)s result", "%(shown)s results", number) % {"shown": "{count}"}, number)
+    return json.dumps({"language": get_language() or "en", "forms": [[number, form] for form, number in forms.items()]})
 
 
 def drop_weak_fallback(hits: Hits) -> Hits:

@@ -19,7 +19,7 @@ from contextlib import suppress
 import numpy as np
 import pytest
 from django.core.files.base import ContentFile, File
-from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.files.uploadedfile import InMemoryUploadedFile, SimpleUploadedFile
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -231,6 +231,18 @@ class TestDecode:
 class TestMemory:
     """Photos of fifty megapixels are made smaller before they are copied."""
 
+    def test_an_upload_in_memory_is_not_copied(self, settings):
+        """Beside a picture that is being decoded, a copy of a long file was over the budget of memory."""
+        content = io.BytesIO()
+        for part in (b"a" * 70_000, b"b" * 70_000):
+            content.write(part)  # as the parser of a form does
+        upload = InMemoryUploadedFile(content, "image", "photo.jpg", "image/jpeg", 140_000, None)
+        upload.read(7)
+        assert images.read(upload) is content.getvalue()
+        settings.IMAGESIM = {"MAX_IMAGE_BYTES": 139_999}
+        with pytest.raises(ImageTooLarge):
+            images.read(upload)
+
     @pytest.mark.parametrize("kind", FORMATS)
     def test_a_large_picture_is_reduced_while_decoding(self, kind):
         large = encoded(halves("red", "blue", size=(2400, 1200)), kind, quality=95)
@@ -422,6 +434,19 @@ images.decode(png(64, 64, extra=chunk(b"eXIf", struct.pack(">2sHLH", b"MM", 42, 
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             self.assert_rejected(_png(10_000, 10_000, 1, 0, b""), ImageTooLarge, "50 megapixels")
+
+    @pytest.mark.parametrize(
+        ("mode", "progressive", "fits"), [("CMYK", True, False), ("CMYK", False, True), ("RGB", True, True)]
+    )
+    def test_a_cmyk_jpeg_of_several_scans_has_fewer_pixels(self, settings, mode, progressive, fits):
+        """Its decoder keeps the coefficients of the whole picture: 8 bytes a pixel, before it makes the first one."""
+        settings.IMAGESIM = {"MAX_IMAGE_PIXELS": 100 * 100}
+        data = encoded(Image.new(mode, (95, 95)), "JPEG", progressive=progressive)
+        if fits:
+            assert images.decode(data).size == (95, 95)
+        else:
+            self.assert_rejected(data, ImageTooLarge, "0.008 megapixels")
+        assert images.decode(encoded(Image.new(mode, (89, 89)), "JPEG", progressive=progressive)).size == (89, 89)
 
     @pytest.mark.parametrize("size", [(1, 1), (7, 100), (100, 7)])
     def test_too_small(self, size):

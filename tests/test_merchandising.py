@@ -500,6 +500,17 @@ class TestAdmin:
         assert f'data-tone="off" title="{reason}' in page
         assert ">invalid<" in page
 
+    def test_rules_are_filtered_by_whether_they_are_on(self, boss):
+        """The filter was called "By on"."""
+        for name, enabled in (("live", True), ("idle", False)):
+            Rule.objects.create(name=name, action="message", message="x", enabled=enabled)
+        address = reverse("admin:imagesim_merchandising_rule_changelist")
+        page = boss.get(address, {"enabled": "1"})
+        assert "By state" in page.content.decode()
+        assert [rule.name for rule in page.context["cl"].result_list] == ["live"]
+        assert [rule.name for rule in boss.get(address, {"enabled": "0"}).context["cl"].result_list] == ["idle"]
+        assert len(boss.get(address).context["cl"].result_list) == 2
+
     def test_a_field_that_the_shop_has_removed_is_named_and_not_dropped(self, boss):
         """Without it the rule would exclude more."""
         former = Rule.objects.create(name="former", action="exclude", filters="colour = red", same_field="material")

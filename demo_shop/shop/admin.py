@@ -3,7 +3,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import CharField, QuerySet
+from django.forms import TextInput
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
@@ -21,6 +22,8 @@ class PhotoInline(admin.TabularInline):
     extra = 1
     fields = ("preview", "file", "alt", "focus", "position")
     readonly_fields = ("preview",)
+    # The row fits beside the menu of the admin.
+    formfield_overrides: ClassVar = {CharField: {"widget": TextInput(attrs={"size": 24})}}
 
     @admin.display(description=_("preview"))
     def preview(self, photo: Photo) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from django.utils.text import slugify
+from django.utils.translation import get_language
 
 FILE = Path(__file__).resolve().parent.parent / "catalogue.json"
 GERMAN = FILE.with_suffix(".de.json")
@@ -63,6 +64,12 @@ class CatalogueSample:
         return Path(self.file).stem
 
     @property
+    def local_name(self) -> str:
+        """What is on it, in the visitor's language."""
+        is_german = (get_language() or "").partition("-")[0] == "de"
+        return str(german()["samples"].get(self.slug, self.name)) if is_german else self.name
+
+    @property
     def path(self) -> str:
         """In the media folder."""
         return f"samples/{self.slug}.jpg"
@@ -85,7 +92,7 @@ class Catalogue:
 
 @cache
 def german() -> dict[str, Any]:
-    """The German texts: ``products`` by English name, ``categories`` by slug."""
+    """The German texts: ``products`` by English name, ``categories`` and ``samples`` by slug."""
     texts: dict[str, Any] = json.loads(GERMAN.read_text(encoding="utf-8"))
     return texts
 

@@ -189,7 +189,7 @@ def look(request: HttpRequest) -> HttpResponse:
         logger.exception("The visual search cannot answer.")
         error, status = _("Search is taking a short break. Please try again in a moment."), 503
     shown = [
-        {"url": default_storage.url(one.path), "name": one.name, "page": f"{request.path}?sample={one.slug}"}
+        {"url": default_storage.url(one.path), "name": one.local_name, "page": f"{request.path}?sample={one.slug}"}
         for one in samples
     ]
     context = {"look": found, "photo": photo, "samples": shown, "error": error, "form": form}

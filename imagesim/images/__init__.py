@@ -17,6 +17,7 @@ from io import BytesIO, TextIOBase
 from typing import IO, TYPE_CHECKING, Any
 
 from django.core.exceptions import SuspiciousOperation
+from django.core.files.uploadedfile import InMemoryUploadedFile
 from django.db.models import Model
 from django.db.models.fields.files import FieldFile
 from django.template.defaultfilters import filesizeformat
@@ -68,6 +69,10 @@ _PIXEL_COST = {"WEBP": 2.25, "AVIF": 1.5, "HEIF": 1.25}
 """Memory that a format's decoder takes for a pixel, in terms of the others' (8 bytes; libwebp takes 16, libavif 11
 where there is transparency)."""
 
+_SCANS_OF_CMYK = 1.25
+"""The same of a JPEG of four channels in several scans: libjpeg keeps the coefficients of all of its pixels, and all 8
+bytes are taken before it makes the first one."""
+
 _NAMES = {"WEBP": "WebP", "HEIF": "HEIC"}
 _LIBRARIES = {"WEBP": "webp", "AVIF": "avif"}
 _XMP = ("xmp", "XML:com.adobe.xmp")
@@ -86,6 +91,9 @@ def read(file: Any) -> bytes:
     :raises OSError: as the storage does; FileNotFoundError where there is no such file.
     """
     if not isinstance(file, FieldFile):
+        if isinstance(file, InMemoryUploadedFile) and isinstance(file.file, BytesIO):
+            _check_bytes(file.file.getbuffer().nbytes)
+            return file.file.getvalue()  # no second copy, as read() would make
         if _seekable(file):
             file.seek(0)
         return _read_bounded(file)
@@ -274,6 +282,8 @@ def _open(data: bytes) -> Image:
         ) from error
     check_shape(image.size)
     cost, limit = _PIXEL_COST.get(image.format or "", 1.0), get_settings().MAX_IMAGE_PIXELS
+    if image.mode == "CMYK" and scans > 1:
+        cost = _SCANS_OF_CMYK
     if image.width * image.height * cost > limit:
         raise _too_many_pixels(cost)
     if largest > limit or coded > MAX_CODED * limit:

@@ -109,12 +109,25 @@ class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
         }
 
 
+class StateFilter(admin.SimpleListFilter):
+    """Whether a rule is switched on; Django's own filter would be called "By on"."""
+
+    title = gettext_lazy("state")
+    parameter_name = "enabled"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("1", _("on")), ("0", _("off"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Rule]) -> QuerySet[Rule]:
+        return queryset.filter(enabled=self.value() == "1") if self.value() in ("0", "1") else queryset
+
+
 @admin.register(Rule)
 class RuleAdmin(ShowsWhere, admin.ModelAdmin):  # type: ignore[type-arg]
     form = RuleForm
     change_form_template = "admin/imagesim_merchandising/rule/change_form.html"
     list_display = ("name", "state", "where_shown", "when_shown", "action", "priority")
-    list_filter = ("enabled", "action", "when")
+    list_filter = (StateFilter, "action", "when")
     search_fields = ("name", "triggers", "filters", "pins")
     actions = ("switch_on", "switch_off")
     fieldsets = (
@@ -133,7 +146,11 @@ class RuleAdmin(ShowsWhere, admin.ModelAdmin):  # type: ignore[type-arg]
 
     class Media:
         css: ClassVar = {"all": ["imagesim_merchandising/rule.css"]}
-        js = ("imagesim_merchandising/rule.js", Script("imagesim_merchandising/products.js", type="module"))
+        # The form is shown once the scripts have shaped it: what they hide or add would move the rest.
+        js = tuple(
+            Script(f"imagesim_merchandising/{name}.js", type="module", blocking="render")
+            for name in ("rule", "products")
+        )
 
     def get_fieldsets(self, request: HttpRequest, obj: Rule | None = None) -> Any:
         """Whoever may only look reads the names of the places, not what is stored."""

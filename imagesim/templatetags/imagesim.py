@@ -176,6 +176,7 @@ def image_search(
         "offset": offset,
         "token": "" if hits is None else hits.token,
         "cards": None if hits is None else widgets.cards(hits),
+        "shown": f"{len(hits or ())}{'+' if next_url else ''}",
         "shop_messages": () if hits is None else hits.messages,
         "closest": [] if hits is None else widgets.cards(hits.closest),
         "max_length": get_settings().MAX_TEXT_LENGTH,
@@ -194,6 +195,7 @@ def _photo_form(context: Context, action: str, form_id: str) -> dict[str, Any]:
         "accept": images.accept_attribute(),
         "formats": ", ".join(images.accepted_formats()),
         "max_bytes": get_settings().MAX_IMAGE_BYTES,
+        "results_text": widgets.results_text(),
     }
 
 

@@ -35,6 +35,8 @@ def test_similar_items_of_a_product(open_page, width) -> None:
 def test_a_save_with_a_bad_picture_says_so(open_page) -> None:
     page = open_page()
     log_in(page)
+    edit(page, "Less Is Mo’ Tee")
+    assert fits(page)  # with the long names of its files
     edit(page, "USB Cable")
     small = io.BytesIO()
     Image.effect_noise((120, 90), 80).save(small, "PNG")

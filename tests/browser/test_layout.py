@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.browser.conftest import until
+from tests.browser.pages import log_in
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -75,11 +76,47 @@ def test_nothing_moves_while_a_page_loads(open_page: Callable[..., Any], width: 
         assert sum(value for value, _sources in shifts) < 0.005, (address, shifts)
 
 
+def test_the_form_of_a_rule_is_shown_when_its_scripts_have_shaped_it(open_page: Callable[..., Any]) -> None:
+    """All fields were shown until a script hid those of other actions; then came the pickers, and their products."""
+    page = open_page()
+    log_in(page)
+    page.goto("/admin/imagesim_merchandising/rule/add/")
+    page.locator("#id_name").fill("Two first")
+    page.locator("#id_enabled").uncheck()
+    page.locator("#id_action").select_option("pin")
+    page.locator("#id_pins").fill("1: 1\n2: 2")
+    page.locator("[name=_continue]").click(delay=100)
+    page.locator(".messagelist .success").wait_for()
+    page.add_init_script(SHIFTS)
+
+    def late(route: Any) -> None:
+        page.wait_for_timeout(300)
+        route.continue_()
+
+    page.route(re.compile(r"/(rule|products|suggestions)\.js$|/rule/products/"), late)
+    page.reload()
+    page.locator(".field-pins .rule-chosen img[src]").nth(1).wait_for()
+    page.wait_for_timeout(200)
+    shifts = page.evaluate("window.shifts")
+    assert sum(value for value, _sources in shifts) < 0.005, shifts
+
+
 def test_buttons_of_a_look_are_large_enough_and_their_outline_whole(open_page: Callable[..., Any]) -> None:
     page = open_page(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
     page.goto("/look/")
     assert page.get_by_text("You can also drop a photo here").is_hidden()  # not by finger
     assert page.evaluate(SMALL) == []
+    page.get_by_role("link", name=re.compile("white T-shirt")).click()
+    page.locator("[data-imagesim-results]:not([aria-busy]) .card").first.wait_for()
+    assert page.evaluate(SMALL) == []
+    assert page.evaluate(CUT) >= 5
+
+
+@pytest.mark.parametrize(("width", "height"), [(360, 740), (1280, 900)])
+def test_a_look_stands_still_when_its_regions_come(open_page: Callable[..., Any], width: int, height: int) -> None:
+    """Of a status of two lines, and of the buttons of the regions."""
+    page = open_page(viewport={"width": width, "height": height})
+    page.goto("/look/")
     asked: list[Any] = []
     page.route("**/api/visual/look/", lambda route: asked.append(route))
     page.get_by_role("link", name=re.compile("white T-shirt")).click()
@@ -90,9 +127,7 @@ def test_buttons_of_a_look_are_large_enough_and_their_outline_whole(open_page: C
     asked[0].continue_()
     page.wait_for_url("**/look/?photo=*")
     page.locator("[data-imagesim-results]:not([aria-busy]) .card").first.wait_for()
-    assert page.evaluate(PLACE) == pytest.approx(before, abs=1)  # two lines of status and the regions came between
-    assert page.evaluate(SMALL) == []
-    assert page.evaluate(CUT) >= 5
+    assert page.evaluate(PLACE) == pytest.approx(before, abs=1)
 
 
 def test_a_finger_hits_what_it_aims_at(open_page: Callable[..., Any]) -> None:
@@ -147,3 +182,12 @@ def test_a_long_query_leaves_room_for_its_results(page: Any) -> None:
     page.goto(f"/search/?q={'+'.join(['yellow', 'shoes'] * 30)}")
     assert page.locator("h1").bounding_box()["height"] < 200
     assert page.title().startswith("yellow shoes yellow")
+
+
+def test_no_gap_below_a_look_without_scripts(open_page: Callable[..., Any]) -> None:
+    """The photo spans more rows than there are sections; each empty one had a gap, a third of a screen in all."""
+    page = open_page(java_script_enabled=False)
+    page.goto("/look/?sample=clothing")
+    last = page.locator(".imagesim-look__section").last.bounding_box()
+    whole = page.locator(".imagesim-look__server").bounding_box()
+    assert whole["y"] + whole["height"] == pytest.approx(last["y"] + last["height"], abs=1)

@@ -100,6 +100,26 @@ def test_products_chosen_while_names_are_fetched_stay(page):
     assert picker.locator(".rule-chosen li").count() == 2
 
 
+def test_a_rule_whose_pins_were_edited_is_saved_by_one_click(page):
+    """The list below the field grew or shrank when the field was left, and the button moved away below the pointer."""
+    log_in(page)
+    page.goto(ADD)
+    page.locator("#id_name").fill("Edited")
+    page.locator("#id_enabled").uncheck()
+    page.locator("#id_action").select_option("pin")
+    pins = page.locator("#id_pins")
+    pins.fill("1: 1\n2: 2\n3: 3")
+    pins.press("Tab")
+    chosen = page.locator(".field-pins .rule-chosen li")
+    chosen.nth(2).wait_for()
+    pins.fill("1: 1")
+    pins.press("Tab")
+    chosen.nth(1).wait_for(state="detached")
+    pins.fill("1: 1\n2: 2\n3: 3")
+    page.locator("[name=_save]").click(delay=100)
+    page.locator(".messagelist .success").wait_for()
+
+
 def test_a_line_that_is_no_pin_is_kept_when_a_product_is_chosen(page):
     log_in(page)
     page.goto(ADD)

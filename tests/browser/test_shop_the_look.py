@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.utils.translation import override
 from PIL import Image
 
+from imagesim import widgets
 from tests.browser.conftest import SCREENSHOTS, until
 from tests.browser.test_shopper import assert_accessible
 
@@ -105,6 +107,26 @@ def test_from_a_photo_to_similar_products(open_page, width, height):
     page.get_by_role("button", name="Another photo").click()
     assert page.get_by_label("A photo with something you like").is_visible()
     assert page.evaluate("document.activeElement.type") == "file"
+
+
+def test_the_status_counts_the_results_in_the_language_of_the_page(open_page):
+    """It was "Top: Results found: 6"."""
+    page = open_page(locale="de")
+    open_sample(page, "weißem T-Shirt")
+    told = page.locator("[data-imagesim-status]").inner_text()
+    assert re.fullmatch("Auf Ihrem Foto gesehen: [^.]+[.] ([^:]+: )?[0-9]+[+]? Treffer", told), told
+    count = (
+        "([results, ...given]) => import('/static/imagesim/hits.js').then((hits) => hits.countHits(results, ...given))"
+    )
+    for language, counted in {
+        "en": {1: "1 result", 2: "2 results"},
+        "fr": {1: "1 résultat", 6: "6 résultats"},
+        "pl": {1: "1 wynik", 3: "3 wyniki", 5: "5 wyników", 12: "12 wyników", 22: "22 wyniki"},
+    }.items():
+        with override(language):
+            texts = {"textResults": widgets.results_text()}
+        assert {number: page.evaluate(count, [texts, number]) for number in counted} == counted
+    assert page.evaluate(count, [texts, 12, True]) == "12+ wyników"
 
 
 def test_dots_select_their_region(page):
@@ -211,7 +233,7 @@ def test_using_only_the_keyboard(open_page, width, height):
     with page.expect_request(REGION):
         page.keyboard.press("Enter")
     wait_for_results(page)
-    assert "Results found" in status.inner_text()
+    assert re.search(": [0-9]+[+]? results?$", status.inner_text())
     assert page.evaluate("document.activeElement.matches('[data-imagesim-box]')")
     with page.expect_request(REGION):
         page.keyboard.press("Escape")
@@ -258,7 +280,7 @@ def test_a_box_of_the_visitor_is_named_and_announced(page):
     assert place.fullmatch(page.locator(BOX).get_attribute("aria-label"))
     told = page.evaluate("window.told")
     assert any(place.match(text) for text in told), told
-    assert re.match("Your box: (Results found: [0-9]+|No)", told[-1]), told
+    assert re.match("Your box: ([0-9]+[+]? results?$|No)", told[-1]), told
     page.locator(BOX).press("ArrowRight")
     before = page.locator(BOX).get_attribute("aria-label")
     page.locator(BOX).press("Enter")

@@ -131,6 +131,17 @@ def attacks() -> list[Attack]:
         Attack("a PNG of 16 bits of grey", with_large_picture(files.png(large, large, depth=16, colour=0)), answered),
         Attack("a PNG with compressed text", with_picture(files.compressed_text()), answered),
         Attack("a JPEG of many scans", with_large_picture(files.many_scans()), answered),
+        Attack(
+            "a progressive JPEG of four channels in a long file",
+            (*with_large_picture(files.scans_of_cmyk(7071)), *with_large_picture(files.scans_of_cmyk(6320))),
+            answered,
+        ),
+        Attack("a large AVIF with transparency in a long file", with_large_picture(files.long_avif(5770)), answered),
+        Attack(
+            "an interlaced PNG of 16 bits",
+            with_large_picture(files.png(large, large, depth=16, interlaced=True)),
+            answered,
+        ),
         Attack("a large AVIF", with_large_picture(files.flat("AVIF", 5000, 5000)), answered),
         Attack("an AVIF of many items", with_picture(files.many_items()), seconds=0.5, storm=True),
         Attack("an AVIF that names a small size", with_picture(files.smaller_in_its_header()), seconds=0.5, storm=True),

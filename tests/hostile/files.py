@@ -19,13 +19,23 @@ def nested_comments(length: int = 1098) -> bytes:
     return (b"<!---->" * length)[:length]
 
 
-def png(width: int, height: int, *, depth: int = 8, colour: int = 6, extra: bytes = b"") -> bytes:
+WHOLE = ((0, 0, 1, 1),)
+ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+"""The passes of an interlaced PNG: its first pixel, and the steps to the next."""
+
+
+def png(
+    width: int, height: int, *, depth: int = 8, colour: int = 6, extra: bytes = b"", interlaced: bool = False
+) -> bytes:
     """A black PNG of any size; its few bytes unpack to ``height`` rows of zeros."""
     channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
-    row = b"\0" * (1 + (width * channels * depth + 7) // 8)
     packer = zlib.compressobj(9)
-    pixels = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
-    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    pixels = b""
+    for left, top, across, down in ADAM7 if interlaced else WHOLE:
+        row = b"\0" * (1 + (len(range(left, width, across)) * channels * depth + 7) // 8)
+        pixels += b"".join(packer.compress(row) for _ in range(top, height, down))
+    pixels += packer.flush()
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, int(interlaced))
     palette = chunk(b"PLTE", b"\0\0\0\xff\xff\xff") if colour == 3 else b""
     body = (chunk(b"IHDR", header), palette, extra, chunk(b"IDAT", pixels), chunk(b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(body)
@@ -77,6 +87,20 @@ def many_scans(scans: int = 2000, side: int = 4000) -> bytes:
     data = buffer.getvalue()
     last = data.rindex(b"\xff\xda")
     return data[:last] + data[last:-2] * scans + data[-2:]
+
+
+def scans_of_cmyk(side: int) -> bytes:
+    """A progressive JPEG of four channels, with comments that make it nearly as long as a file may be."""
+    buffer = BytesIO()
+    image = Image.new("CMYK", (side, side), (10, 200, 30, 40))
+    image.save(buffer, "JPEG", progressive=True, subsampling=0, quality=10)
+    data = buffer.getvalue()
+    return data[:2] + (b"\xff\xfe\xff\xff" + bytes(65_533)) * 300 + data[2:]
+
+
+def long_avif(side: int) -> bytes:
+    """An AVIF with transparency, followed by free space."""
+    return flat("AVIF", side, side, "RGBA") + struct.pack(">I", 20_000_000) + b"free" + bytes(19_999_992)
 
 
 @cache

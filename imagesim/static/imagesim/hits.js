@@ -41,6 +41,14 @@ export function renderMessages(place, messages) {
   );
 }
 
+// "6 results", in the plural form of the language of the texts: each form comes with a number that takes it.
+export function countHits({ textResults }, count, more = false) {
+  const { language, forms } = JSON.parse(textResults ?? '{"language":"en","forms":[[2,"{count}"]]}'); // an older template has none
+  const rules = new Intl.PluralRules(language);
+  const [, form] = forms.findLast(([number]) => rules.select(number) === rules.select(count)) ?? forms.at(-1);
+  return form.replace("{count}", `${count}${more ? "+" : ""}`);
+}
+
 // Return the cells of a further page whose items are not in the list: when items or rules change between two pages,
 // those that were shown can move to the later one.
 export function withoutShown(cells, list) {

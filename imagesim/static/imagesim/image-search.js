@@ -4,7 +4,7 @@
 import { attach } from "./attach.js";
 import { ResultEvents } from "./events.js";
 import { handOver, isPhotoLost, rememberPhoto } from "./handover.js";
-import { hitKey, renderHit, renderMessages, withoutShown } from "./hits.js";
+import { countHits, hitKey, renderHit, renderMessages, withoutShown } from "./hits.js";
 import { PhotoPicker } from "./picker.js";
 import { fetchPicture, shrink } from "./pictures.js";
 import { explainRefusal, retryAfter } from "./refusals.js";
@@ -119,8 +119,14 @@ export class ImageSearch {
     if (next) link.setAttribute("href", next.getAttribute("href"));
     else this.next.remove();
     if (!cells.length && next) return this.appendPage(link, onRefused);
-    this.setStatus("found", { text: `${this.root.dataset.textFound} ${this.list.children.length}${next ? "+" : ""}` });
+    this.setStatus("found", { text: this.countShown(Boolean(next)) });
     return cells;
+  }
+
+  countShown(more) {
+    const { textTotal } = this.root.dataset;
+    const { length } = this.list.children;
+    return more && textTotal ? textTotal.replace("{count}", length) : countHits(this.root.dataset, length, more);
   }
 
   // Return the page of a link; empty if there is none to append: without a connection the visitor keeps the results.
@@ -294,7 +300,7 @@ export class ImageSearch {
     this.closest.hidden = !closest.length;
     this.closestList.replaceChildren(...closest.map((hit) => renderHit(this.template, hit)));
     if (!count) this.setStatus(closest.length ? "closest" : "nothing", { text: answer.degraded });
-    else this.setStatus("found", { text: `${this.root.dataset.textFound} ${count}${answer.more ? "+" : ""}` });
+    else this.setStatus("found", { text: countHits(this.root.dataset, count, answer.more) });
     if (offset) cells[0]?.querySelector("a")?.focus();
     this.root.dispatchEvent(new CustomEvent("imagesim:results", { bubbles: true, detail: answer }));
     return cells.length > 0;

@@ -6,7 +6,7 @@
 import { attach } from "./attach.js";
 import { BoxEditor, overlap, sameBox } from "./box-editor.js";
 import { ResultEvents } from "./events.js";
-import { hitKey, renderHit, renderMessages } from "./hits.js";
+import { countHits, hitKey, renderHit, renderMessages } from "./hits.js";
 import { isPhotoLost, receivePhoto, rememberPhoto } from "./handover.js";
 import { PhotoPicker } from "./picker.js";
 import { crop, drawCropped, fetchPicture, shrink } from "./pictures.js";
@@ -600,7 +600,7 @@ export class ShopTheLook {
 
   count(region) {
     const { results, more } = region;
-    return results.length ? `${this.getText("found")} ${results.length}${more ? "+" : ""}` : this.getText(this.reasonForNone(region));
+    return results.length ? countHits(this.text, results.length, more) : this.getText(this.reasonForNone(region));
   }
 
   // Return the name of the text for a region without hits; of the whole photo there is no box to move.

@@ -3,6 +3,7 @@ import { Suggestions } from "../imagesim/suggestions.js";
 
 const PIN = /^\s*(\d+)\s*:\s*(\S.*?)\s*$/;
 const LAST = 48; // position
+const LEFT = 300; // milliseconds after a field was left: a button that was clicked for it is not to move below the pointer
 
 // How the lines of a field are read and written: as "position: key", or as the key alone. A line that is neither is kept
 // as it is, for the server to name it.
@@ -45,7 +46,8 @@ class Products {
     field.closest(".form-row").append(this.root);
     new Suggestions(this.root, url, (found) => this.add(found));
     this.input.addEventListener("keydown", (event) => event.key === "Enter" && event.preventDefault());
-    field.addEventListener("change", () => this.show());
+    field.addEventListener("change", () => setTimeout(() => this.show(), LEFT));
+    this.render(); // without names: nothing moves when they come
     this.show();
   }
 
@@ -86,21 +88,24 @@ class Products {
 
   async show() {
     const missing = this.rows.map((row) => row.key).filter((key) => !this.known.has(key));
-    if (missing.length) {
-      const url = new URL(this.url, location.href);
-      missing.forEach((key) => url.searchParams.append("key", key));
-      try {
-        const answer = await fetch(url);
-        if (answer.ok) for (const found of (await answer.json()).suggestions) {
-          this.known.set(found.key, found);
-          const pk = found.key.slice(found.key.indexOf(":") + 1);
-          if (missing.includes(pk)) this.known.set(pk, found);
-        }
-      } catch {
-        // The keys are shown without names.
+    if (!missing.length) return this.render();
+    const url = new URL(this.url, location.href);
+    missing.forEach((key) => url.searchParams.append("key", key));
+    try {
+      const answer = await fetch(url);
+      if (answer.ok) for (const found of (await answer.json()).suggestions) {
+        this.known.set(found.key, found);
+        const pk = found.key.slice(found.key.indexOf(":") + 1);
+        if (missing.includes(pk)) this.known.set(pk, found);
       }
+    } catch {
+      // The keys are shown without names.
     }
-    this.list.replaceChildren(...this.rows.map((row) => this.line(row))); // some may have been chosen meanwhile
+    this.render();
+  }
+
+  render() {
+    this.list.replaceChildren(...this.rows.map((row) => this.line(row)));
   }
 
   line({ key, place }) {
@@ -111,7 +116,7 @@ class Products {
     line.dataset.key = key;
     slot("title").textContent = place ? `${place}. ${title}` : title;
     if (found?.image?.url) slot("image").src = found.image.url;
-    else slot("image").hidden = true;
+    else slot("image").removeAttribute("src"); // its place stays
     for (const [name, action] of [["earlier", () => this.move(key, -1)], ["later", () => this.move(key, 1)], ["remove", () => this.remove(key)]]) {
       const button = slot(name);
       button.setAttribute("aria-label", `${button.textContent.trim()}: ${title}`);

@@ -1,6 +1,5 @@
 // The form of a rule: only the fields of the chosen action are shown, and the preview is loaded into the page.
-"use strict";
-document.addEventListener("DOMContentLoaded", () => {
+function start() {
   const fields = document.getElementById("rule-fields");
   const action = document.getElementById("id_action");
   const when = document.getElementById("id_when");
@@ -48,4 +47,6 @@ document.addEventListener("DOMContentLoaded", () => {
       place.removeAttribute("aria-busy");
     }
   });
-});
+}
+
+start();
