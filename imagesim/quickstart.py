@@ -64,6 +64,7 @@ def _paths(model: Any, own: Callable[[Any], list[str]]) -> Iterator[str]:
     related = [each for each in model._meta.related_objects if each.one_to_many and not each.hidden]
     rows = [(each.get_accessor_name(), each.related_model) for each in related]
     rows += [(each.name, each.related_model) for each in model._meta.private_fields if each.one_to_many]  # generic
+    rows.sort(key=lambda row: not IMAGE.search(row[0]))  # its photos before an attribute that may be an image
 
     yield from own(model)
     for accessor, row in rows:

@@ -162,6 +162,10 @@ class Variant(models.Model):
     stock = models.PositiveIntegerField()
     is_active = models.BooleanField(default=True)
 
+class AttributeValue(models.Model):
+    variant = models.ForeignKey(Variant, models.CASCADE, related_name="attribute_values")
+    value_image = models.ImageField(null=True)
+
 class VariantPicture(models.Model):
     variant = models.ForeignKey(Variant, models.CASCADE, related_name="pictures")
     file = models.ImageField()
