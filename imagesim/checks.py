@@ -23,6 +23,7 @@ from imagesim.conf import EXTRAS, get_instance, install_hint
 from imagesim.embedders import BaseEmbedder
 from imagesim.exceptions import ConfigurationError, ImagesimError, SearchIndexError, format_choices, mask_credentials
 from imagesim.indexes import BaseIndex
+from imagesim.indexing.dispatch import CeleryDispatcher
 from imagesim.regions import BaseRegionFinder
 from imagesim.retrieval import photo_store
 from imagesim.shared_cache import is_of_one_process
@@ -44,8 +45,20 @@ def check_settings() -> list[CheckMessage]:
         )
         for name, meant in images.unknown_formats(settings.IMAGE_FORMATS).items()
     ]
-    if settings.SYNC == "celery" and find_spec("celery") is None:
-        found.append(_missing("celery", "IMAGESIM['SYNC'] is 'celery', but Celery is not installed.", "imagesim.E003"))
+    if settings.SYNC == "celery":
+        if find_spec("celery") is None:
+            message = "IMAGESIM['SYNC'] is 'celery', but Celery is not installed."
+            found.append(_missing("celery", message, "imagesim.E003"))
+        elif not (CeleryDispatcher.is_configured() or CeleryDispatcher.is_eager()):
+            found.append(
+                Warning(
+                    "IMAGESIM['SYNC'] is 'celery', but this process has no Celery application with a broker: messages "
+                    "go to RabbitMQ on this machine.",
+                    hint="Set CELERY_BROKER_URL, and import the application in the __init__.py of your project's "
+                    "package (docs/howto-celery.md).",
+                    id="imagesim.W028",
+                )
+            )
     if settings.SYNC == "django_tasks" and find_spec("django.tasks") is None:
         message = "IMAGESIM['SYNC'] is 'django_tasks', but this Django has no tasks framework."
         found.append(Error(message, hint="Install Django 6.0 or later, or choose another.", id="imagesim.E003"))

@@ -44,7 +44,15 @@ def require_types(items: Any) -> None:
             f"{type(items).__name__}.text must be a dict of paths with weights above 0 and up to 100, such as "
             f"{{'name': 3, 'brand__name': 2}}, not {items.text!r}."
         )
-    for name in ("filters", "filter_kinds", "related", "text_languages"):
+    examples = {
+        "filters": {"brand": "brand__name"},
+        "filter_kinds": {"size": "keyword"},
+        "related": {"stock.Record": "product"},
+        "text_languages": {"description": "de"},
+    }
+    for name, example in examples.items():
         value = getattr(items, name)
         if not isinstance(value, Mapping) or not all(isinstance(text, str) for text in value.values()):
-            raise ConfigurationError(f"{type(items).__name__}.{name} must be a dict of texts, not {value!r}.")
+            raise ConfigurationError(
+                f"{type(items).__name__}.{name} must be a dict of texts such as {example!r}, not {value!r}."
+            )

@@ -154,6 +154,7 @@ class Number(FilterType):
         return self.check(number)
 
     def check(self, value: object) -> Scalar:
+        value = amount_of(value)
         if isinstance(value, int | float | Decimal) and not isinstance(value, bool) and is_finite(value):
             return value
         raise ValueError(value)
@@ -167,12 +168,18 @@ class Number(FilterType):
             raise ValueError(value) from None
 
     def canonical(self, value: Scalar) -> Canonical:
+        value = amount_of(value)
         if isinstance(value, int | float | Decimal | str) and not isinstance(value, bool) and is_finite(value):
             return float(value) + 0.0  # no negative zero
         raise ValueError(f"{value!r} is not a number")
 
     def restore(self, value: Any) -> float:
         return float(value)
+
+
+def amount_of(value: Any) -> Any:
+    """The number of an amount of money, such as django-money's; any other value itself."""
+    return getattr(value, "amount", value)
 
 
 class Boolean(FilterType):

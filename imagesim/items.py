@@ -17,7 +17,7 @@ from django.db import models
 from imagesim import paths
 from imagesim.declarations import require_types
 from imagesim.exceptions import ConfigurationError, NotIndexed, format_choices
-from imagesim.filter_types import FILTER_TYPES, kind_of_field
+from imagesim.filter_types import FILTER_TYPES, amount_of, kind_of_field
 from imagesim.types import FilterKind, FilterValue, Scalar, TextSpec
 
 M = TypeVar("M", bound=models.Model)
@@ -368,18 +368,23 @@ class Items(Generic[M]):
         return self.label if field is not None and field.primary_key else f"{self.label}.{self.group}"
 
     def _filter_value(self, item: M, name: str) -> FilterValue:
-        values: list[Scalar] = []
-        for value in map(_scalar, paths.read(item, self.filters[name])):
-            if value is None:
-                continue
-            kind = self.kinds[name]
-            try:
-                values.append(FILTER_TYPES[kind].convert(value))
-            except ValueError:
-                raise ConfigurationError(
-                    f"{type(self).__name__}.filters[{name!r}] is of kind {kind!r}, but gives {value!r}."
-                ) from None
-        return tuple(values) if len(values) > 1 else next(iter(values), None)
+        found: Iterable[Any] = paths.read(item, self.filters[name])
+        if self.kinds[name] == "number":
+            found = map(amount_of, found)
+        values = tuple(self._of_kind(name, scalar) for scalar in map(_scalar, found) if scalar is not None)
+        if len(values) > 1:
+            return values
+        return values[0] if values else None
+
+    def _of_kind(self, name: str, value: Scalar) -> Scalar:
+        kind = self.kinds[name]
+        try:
+            return FILTER_TYPES[kind].convert(value)
+        except ValueError:
+            raise ConfigurationError(
+                f"{type(self).__name__}.filters[{name!r}] is of kind {kind!r}, but gives {value!r}. "
+                "Override get_filters() to convert it, or name another kind in filter_kinds."
+            ) from None
 
 
 def _scalar(value: Any) -> Scalar | None:

@@ -185,6 +185,8 @@ def _require_attribute(model: type[models.Model], name: str, path: str, *, last:
         if getattr(attribute, "alters_data", False):
             raise ConfigurationError(f"{path!r} would call {model._meta.label}.{name}(), which changes data.")
         return
+    if "." in name:
+        raise ConfigurationError(f"{path!r} does not resolve; write it as {path.replace('.', SEPARATOR)!r}.")
     names = {_accessor(field) for field in model._meta.get_fields() if not getattr(field, "hidden", False)}
     raise ConfigurationError(
         f"{path!r} does not resolve: {model._meta.label} has no {name!r}; it has {format_choices(names)}, "

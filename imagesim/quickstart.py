@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 SOLD = re.compile(r"product|item|article|artwork|garment|good|listing|variant", re.I)
+VARIANT = re.compile(r"variant|variation|sku", re.I)
 IMAGE = re.compile(r"image|photo|picture|file|media|original", re.I)
 PICTURE = re.compile(r"image|img|photo|picture", re.I)
 """Of an address, which is more often that of a page or of a film than a file is."""
@@ -32,6 +33,9 @@ PAGE = """# the template of its page
 {% load imagesim static %}
 <link rel="stylesheet" href="{% static 'imagesim/imagesim.css' %}">
 {% similar_products ITEM %}
+
+# urls.py: small pictures and searches ("rest_framework" has to be in INSTALLED_APPS)
+path("api/visual/", include("imagesim.rest.urls")),
 
 Then:
   python manage.py migrate
@@ -60,6 +64,7 @@ def _paths(model: Any, own: Callable[[Any], list[str]]) -> Iterator[str]:
     related = [each for each in model._meta.related_objects if each.one_to_many and not each.hidden]
     rows = [(each.get_accessor_name(), each.related_model) for each in related]
     rows += [(each.name, each.related_model) for each in model._meta.private_fields if each.one_to_many]  # generic
+    rows.sort(key=lambda row: not IMAGE.search(row[0]))  # its photos before an attribute that may be an image
 
     yield from own(model)
     for accessor, row in rows:
@@ -109,30 +114,72 @@ def named(model: Any, name: str) -> list[str]:
     return []
 
 
-def declaration(model: Any) -> list[str]:
-    """The lines of a class of ``Items`` for the model."""
+def category_of(model: Any) -> str:
+    """Return the path from the model to its category; empty if it has none."""
+    for field in fields_of(model):
+        if CATEGORY.search(field.name) or (field.is_relation and CATEGORY.search(field.related_model.__name__)):
+            return described_by(field)
+    return ""
+
+
+def filters_of(model: Any) -> dict[str, str]:
+    """Return the filters of the model, each with its path."""
+    fields = [each for each in fields_of(model) if FILTERS.search(each.name) and not each.name.endswith("_currency")]
+    return {field.name: described_by(field) for field in fields}
+
+
+def shown_of(model: Any) -> str:
+    """Return the name of the field that says whether the shop shows an item; empty if there is none."""
     from django.db import models
 
-    fields = [field for field in (*model._meta.concrete_fields, *model._meta.many_to_many) if not field.primary_key]
+    return next((f.name for f in fields_of(model) if isinstance(f, models.BooleanField) and SHOWN.match(f.name)), "")
+
+
+def fields_of(model: Any) -> list[Any]:
+    return [field for field in (*model._meta.concrete_fields, *model._meta.many_to_many) if not field.primary_key]
+
+
+def product_of(model: Any) -> Any:
+    """Return the relation of a variant to its product; None if the model is not one of variants."""
+    if not VARIANT.search(model.__name__):
+        return None
+    relations = [field for field in fields_of(model) if field.many_to_one and field.related_model is not model]
+    return next((each for each in relations if SOLD.search(each.related_model.__name__)), None)
+
+
+def declaration(model: Any, product: Any = None) -> list[str]:
+    """The lines of a class of ``Items`` for the model; with what ``product``, its relation to another one, leads to."""
+    from django.db import models
+
+    fields = fields_of(model)
+    category, filters, texts, shown = category_of(model), filters_of(model), texts_of(model), [shown_of(model)]
+    parent = next((f for f in fields if f.many_to_one and f.related_model is model), None)
+    if product is not None:
+        parent, behind, prefix = product, product.related_model, f"{product.name}__"
+        if not category and (its := category_of(behind)):
+            category = prefix + its
+        filters |= {name: prefix + path for name, path in filters_of(behind).items() if name not in filters}
+        texts |= {prefix + path: weight for path, weight in texts_of(behind).items()}
+        if its := shown_of(behind):
+            shown.append(prefix + its)
     lines = [f'images = "{next(images_of(model))}"']
-    for field in fields:
-        if CATEGORY.search(field.name) or (field.is_relation and CATEGORY.search(field.related_model.__name__)):
-            lines.append(f'category = "{described_by(field)}"')
-            break
+    if category:
+        lines.append(f'category = "{category}"')
     simple: Any = (models.BooleanField, models.IntegerField, models.DecimalField, models.FloatField)
     if stock := next((f.name for f in fields if isinstance(f, simple) and STOCK.search(f.name)), ""):
         lines.append(f'in_stock = "{stock}"')
-    if parent := next((f for f in fields if f.many_to_one and f.related_model is model), None):
+    if parent:
         lines.append(f'group = "{parent.attname}"  # variants of one product share it: one hit per group')
-    filters = {field.name: described_by(field) for field in fields if FILTERS.search(field.name)}
     if filters:
         lines.append(f"filters = {json.dumps(filters)}")
-    if texts := texts_of(model):
+    if texts:
         lines.append(f"text = {json.dumps(texts)}")
-    shown = next((f.name for f in fields if isinstance(f, models.BooleanField) and SHOWN.match(f.name)), "")
-    if shown:
+    if shown := list(filter(None, shown)):
         item = model._meta.model_name
-        lines += ["", f"def should_index(self, {item}):", f"    return {item}.{shown}"]
+        if product is not None:
+            lines.append(f"depends_on = {json.dumps(shown)}  # what should_index() reads")
+        condition = " and ".join(f"{item}.{path.replace('__', '.')}" for path in shown)
+        lines += ["", f"def should_index(self, {item}):", f"    return {condition}"]
     return lines
 
 
@@ -168,7 +215,7 @@ def choose(label: str) -> Any:
 
 def similarity(model: Any) -> str:
     """The text of ``similarity.py``."""
-    body = "\n".join(f"    {line}" if line else "" for line in declaration(model))
+    body = "\n".join(f"    {line}" if line else "" for line in declaration(model, product_of(model)))
     name = model.__name__
     return (
         f"import imagesim\n\nfrom {model.__module__} import {name}\n\n\n"

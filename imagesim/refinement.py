@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from types import MappingProxyType
 from typing import Any
 
 from django.db import models
@@ -75,8 +76,8 @@ class Refinement:
         model: type[models.Model],
         query: QueryDict,
         *,
-        facets: Mapping[str, str],
-        sort: Mapping[str, str],
+        facets: Mapping[str, str] = MappingProxyType({}),
+        sort: Mapping[str, str] = MappingProxyType({}),
         like: models.Model | None = None,
         page_size: int = 12,
         name_of: Callable[[str, str], str] | None = None,

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from celery import current_app
 from django.core.checks import ERROR, WARNING, Warning, run_checks
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
@@ -76,8 +77,17 @@ class TestSettings:
         assert found[0].hint == "Write 'JPEG'."
         assert all(message.hint for message in found)
 
+    def test_celery_chosen_without_an_application_that_has_a_broker(self, settings, monkeypatch):
+        settings.IMAGESIM = {"SYNC": "celery"}
+        [found] = checks.check_settings()
+        assert found.id == "imagesim.W028"
+        assert "__init__.py" in found.hint
+        monkeypatch.setitem(current_app.conf, "task_always_eager", True)
+        assert checks.check_settings() == [], "it needs none"
+
     def test_celery_chosen_but_not_installed(self, settings, monkeypatch):
         settings.IMAGESIM = {"SYNC": "celery"}
+        monkeypatch.setitem(current_app.conf, "broker_url", "redis://127.0.0.1:6379/0")
         assert checks.check_settings() == []
         monkeypatch.setattr(checks, "find_spec", lambda name: None)
 

@@ -21,6 +21,7 @@ from demo_shop.shop.models import Category, Photo, Product
 from imagesim.exceptions import IndexUnavailable
 from imagesim.indexes import get_index
 from imagesim.indexes.local import LocalIndex
+from imagesim.indexing import purge
 from imagesim.insight.models import DailyCount, Finding
 from imagesim.management import ProgressBar
 from imagesim.management.commands import imagesim_sync
@@ -97,6 +98,14 @@ class TestClear:
         said = StringIO()
         call_command("imagesim_clear", "--noinput", stdout=StringIO(), stderr=said)
         assert re.search(rf"by hand.*{FOLDER}.*FileSystemStorage.*{error}", said.getvalue())
+
+    def test_the_default_storage_is_named_by_its_class(self, monkeypatch, caplog):
+        monkeypatch.setattr(FileSystemStorage, "listdir", Mock(side_effect=NotImplementedError("no folders")))
+        said = StringIO()
+        call_command("imagesim_clear", "--noinput", stdout=StringIO(), stderr=said)
+        assert f"'{FOLDER}' in FileSystemStorage (" in said.getvalue()
+        purge.purge_thumbnails(dry_run=True)
+        assert "not purged in FileSystemStorage: " in caplog.text
 
     def test_clear_asks_for_confirmation(self, monkeypatch):
         product("shoe", picture("red"))

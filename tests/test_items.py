@@ -2,16 +2,29 @@ from __future__ import annotations
 
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from unittest.mock import Mock
 
 import pytest
 from django.core.files.base import ContentFile
 
 from demo_shop.shop.models import Category, Photo, Product
 from imagesim.exceptions import ConfigurationError, NotIndexed
+from imagesim.indexing.sync import sync
 from imagesim.items import Items
 from imagesim.registry import registry
 from imagesim.retrieval.filters import categories_of
+from tests.shop import picture, product
 from tests.zoo.models import Box, BrightLamp, DeskLamp, Lamp, Maker, Picture, Standing, Tag
+
+
+class Money:
+    """As django-money and Saleor's prices have it."""
+
+    def __init__(self, amount: Decimal) -> None:
+        self.amount, self.currency = amount, "EUR"
+
+    def __str__(self) -> str:
+        return f"€ {self.amount}"
 
 
 def items(model=Lamp, **attributes) -> Items:
@@ -235,7 +248,30 @@ class TestFilters:
         with pytest.raises(ConfigurationError) as caught:
             declared.get_filters(Lamp(facts={"it": given}))
 
-        assert str(caught.value) == f"LampItems.filters['fact'] is of kind {kind!r}, but gives {given!r}."
+        assert str(caught.value) == (
+            f"LampItems.filters['fact'] is of kind {kind!r}, but gives {given!r}. "
+            "Override get_filters() to convert it, or name another kind in filter_kinds."
+        )
+
+    @pytest.mark.parametrize(("kind", "value"), [("number", Decimal("2.50")), ("keyword", "€ 2.50")])
+    def test_money(self, kind, value):
+        declared = items(filters={"price": "lumen"}, filter_kinds={"price": kind})
+
+        assert declared.get_filters(Lamp(lumen=Money(Decimal("2.50")))) == {"price": value}
+
+    @pytest.mark.django_db
+    @pytest.mark.parametrize(("error", "traced"), [(ConfigurationError("no number"), False), (KeyError("id"), True)])
+    def test_only_errors_that_do_not_explain_themselves_are_logged_with_a_traceback(
+        self, error, traced, monkeypatch, caplog
+    ):
+        declared = registry.for_model(Product)
+        product("shoe", picture("red"))
+        monkeypatch.setattr(declared, "get_filters", Mock(side_effect=error))
+
+        assert sync().retried == 1
+
+        [record] = [each for each in caplog.records if "cannot be prepared" in each.getMessage()]
+        assert bool(record.exc_info) == traced
 
     def test_a_filter_of_unknown_kind(self):
         with pytest.raises(
@@ -322,11 +358,17 @@ def test_an_unsaved_item():
     [
         ({"images": ["a", "b"]}, "LampItems.images must be a path such as 'photos__file', not ['a', 'b']."),
         ({"in_stock": True}, "LampItems.in_stock must be a path such as 'photos__file', not True."),
-        ({"filters": ["brand"]}, "LampItems.filters must be a dict of texts, not ['brand']."),
-        ({"filters": {"brand": None}}, "LampItems.filters must be a dict of texts, not {'brand': None}."),
+        (
+            {"filters": ["brand"]},
+            "LampItems.filters must be a dict of texts such as {'brand': 'brand__name'}, not ['brand'].",
+        ),
+        (
+            {"filters": {"brand": None}},
+            "LampItems.filters must be a dict of texts such as {'brand': 'brand__name'}, not {'brand': None}.",
+        ),
         ({"depends_on": "active"}, "LampItems.depends_on must be a list of paths, not 'active'."),
         ({"depends_on": 5}, "LampItems.depends_on must be a list of paths, not 5."),
-        ({"related": "x"}, "LampItems.related must be a dict of texts, not 'x'."),
+        ({"related": "x"}, "LampItems.related must be a dict of texts such as {'stock.Record': 'product'}, not 'x'."),
     ],
 )
 def test_invalid_paths_are_rejected_on_registration(attributes, message):

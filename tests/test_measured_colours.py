@@ -143,7 +143,7 @@ def with_colour(name: str = "main_colour", **filters: Any) -> list[str]:
 
 
 def refined(query: str, facet: str = "main_colour", like: Product | None = None) -> Refinement:
-    refinement = Refinement(Product, QueryDict(query), facets={facet: "Colour"}, sort={}, like=like)
+    refinement = Refinement(Product, QueryDict(query), facets={facet: "Colour"}, like=like)
     arguments = refinement.arguments(min_relevance=0)
     if like:
         refinement.apply(imagesim.similar_to(like, **arguments))

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import FrozenInstanceError
 from datetime import date, datetime, timezone
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from django.http import QueryDict
@@ -19,6 +19,13 @@ from imagesim.retrieval import params
 from imagesim.retrieval.arguments import check_text
 from imagesim.retrieval.params import LookArguments, SearchArguments, SearchRequest, SimilarArguments, SuggestArguments
 from imagesim.types import Condition, Filters
+
+
+class Money(NamedTuple):
+    """As django-money and prices have it."""
+
+    amount: Decimal
+    currency: str
 
 
 class EveryKind(Items[Product]):
@@ -64,6 +71,7 @@ class TestBuild:
             ({"price": 5}, Condition("price", "eq", 5)),
             ({"price__lte": Decimal("9.99")}, Condition("price", "lte", Decimal("9.99"))),
             ({"price__gt": -1.5}, Condition("price", "gt", -1.5)),
+            ({"price__lte": Money(Decimal("9.99"), "EUR")}, Condition("price", "lte", Decimal("9.99"))),
             ({"active": True}, Condition("active", "eq", True)),
             ({"created__gte": date(2026, 1, 31)}, Condition("created", "gte", date(2026, 1, 31))),
             (
@@ -97,6 +105,9 @@ class TestBuild:
             ({"price": 10**400}, ["a number"]),
             ({"price": 10**5000}, ["a number too large"]),
             ({"price": [1]}, ["of type list", "a number"]),
+            ({"brand": Category(pk=7)}, ["'brand' is of type Category", "text"]),
+            ({"brand__in": [Category(pk=7)]}, ["'brand__in' is of type Category", "text"]),
+            ({"shelf": Product(pk=7)}, ["'shelf' is of type Product", "text"]),
             ({"price__in": 5}, ["'price__in' is 5", "a list of values"]),
             ({"price__in": "12"}, ["a list of values"]),
             ({"price__in": {"a": 1}}, ["a list of values"]),

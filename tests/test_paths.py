@@ -89,6 +89,7 @@ def test_the_through_model_is_known_from_both_sides():
         ("switch", "'switch' would call zoo.Lamp.switch(), which changes data."),
         ("delete", "'delete' would call zoo.Lamp.delete(), which changes data."),
         ("objects", "'objects' does not resolve"),
+        ("maker.name", "'maker.name' does not resolve; write it as 'maker__name'."),
         ("DoesNotExist", "'DoesNotExist' does not resolve"),
         ("_meta", "'_meta' does not resolve"),
     ],

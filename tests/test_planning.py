@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections.abc import Iterator
 from io import StringIO
@@ -18,6 +19,7 @@ from imagesim.indexes import get_index
 from imagesim.indexes.local import LocalIndex
 from imagesim.indexes.pgvector import PgvectorIndex, tables
 from imagesim.indexes.tables import LocalEntry
+from imagesim.management.commands.imagesim_plan import _duration
 from imagesim.planning import SOURCE_BYTES, plan, postgresql
 from imagesim.planning.sample import Sample
 from imagesim.testing.index_samples import entry
@@ -41,6 +43,13 @@ def test_plans_follow_elastics_formulas(
     made = plan(items=images, images=images, dims=dims, server=server)
     assert (made.backend, made.quantisation, made.memory_bytes) == (backend, kind, memory)
     assert made.shards >= images / 100_000_000
+
+
+@pytest.mark.parametrize(
+    ("hours", "text"), [(0.0, "0 s"), (0.0125, "45 s"), (0.5, "30 min"), (1.0, "1.0 h"), (37.61, "37.6 h")]
+)
+def test_durations(hours: float, text: str) -> None:
+    assert _duration(hours) == text
 
 
 def test_the_plan_command() -> None:
@@ -194,7 +203,8 @@ def test_the_command_measures_the_configured_index(
     out = StringIO()
     call_command("imagesim_plan", *options, stdout=out)
     lines = {line.partition("  ")[0]: line.partition("  ")[2].strip() for line in out.getvalue().splitlines()}
-    assert lines["Rebuild, this index"].endswith("h from stored embeddings, without other work")
+    assert lines["Rebuild, this index"].endswith(" from stored embeddings, without other work")
+    assert re.match(r"[\d.]+ (s|min|h) ", lines["Rebuild, this index"])
     assert lines["Index"].lower().startswith("postgresql with pgvector" if kind == "pgvector" else kind)
     assert lines["A query, this index"].endswith("all vectors in memory") == (kind == "local")
     assert ("Memory, to build" in lines) == (kind == "pgvector")

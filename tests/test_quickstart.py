@@ -139,6 +139,38 @@ class Comment(models.Model):
     title = models.CharField(max_length=100)
 """
 
+VARIANTS = """
+from django.db import models
+
+class Brand(models.Model):
+    name = models.CharField(max_length=80)
+
+class Department(models.Model):
+    slug = models.SlugField()
+
+class Article(models.Model):
+    title = models.CharField(max_length=100)
+    brand = models.ForeignKey(Brand, models.PROTECT)
+    departments = models.ManyToManyField(Department)
+    is_active = models.BooleanField(default=True)
+
+class Variant(models.Model):
+    article = models.ForeignKey(Article, models.CASCADE, related_name="variants")
+    colour = models.CharField(max_length=40)
+    price_currency = models.CharField(max_length=3)
+    price = models.DecimalField(max_digits=10, decimal_places=2)
+    stock = models.PositiveIntegerField()
+    is_active = models.BooleanField(default=True)
+
+class AttributeValue(models.Model):
+    variant = models.ForeignKey(Variant, models.CASCADE, related_name="attribute_values")
+    value_image = models.ImageField(null=True)
+
+class VariantPicture(models.Model):
+    variant = models.ForeignKey(Variant, models.CASCADE, related_name="pictures")
+    file = models.ImageField()
+"""
+
 
 def make(folder: Path, models: str) -> None:
     subprocess.run([sys.executable, "-m", "django", "startproject", "project", folder], check=True)
@@ -227,6 +259,25 @@ def test_pictures_in_a_library_of_media(tmp_path: Path) -> None:
         'category = "depts__title"',
         'in_stock = "qty_on_hand"',
         'filters = {"maker": "maker__title"}',
+    ):
+        assert line in written
+    manage(tmp_path, "shell", "--command", MIGRATE + CHECK)
+
+
+def test_variants_with_pictures_of_their_own(tmp_path: Path) -> None:
+    make(tmp_path, VARIANTS)
+    quickstart(tmp_path, "--write")
+    written = (tmp_path / "shop" / "similarity.py").read_text()
+    for line in (
+        "@imagesim.register(Variant)",
+        'images = "pictures__file"',
+        'category = "article__departments__slug"',
+        'in_stock = "stock"',
+        'group = "article_id"',
+        'filters = {"colour": "colour", "price": "price", "brand": "article__brand__name"}',
+        'text = {"article__title": 3, "article__brand__name": 2}',
+        'depends_on = ["is_active", "article__is_active"]',
+        "        return variant.is_active and variant.article.is_active\n",
     ):
         assert line in written
     manage(tmp_path, "shell", "--command", MIGRATE + CHECK)

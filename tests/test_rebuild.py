@@ -17,6 +17,7 @@ from django.contrib.sessions.models import Session
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
+import imagesim
 from demo_shop.shop.models import Product
 from imagesim import images
 from imagesim.exceptions import (
@@ -553,6 +554,14 @@ def test_items_that_nobody_recorded_are_indexed_and_have_not_failed(shop):
     run = rebuild()
     assert (run.failed, len(entries())) == (0, 6)
     assert_equal()
+
+
+def test_items_that_failed_before_and_can_be_indexed_now_have_not_failed(shop):
+    """As after the shop's code was mended: the first sync failed on every item."""
+    ItemState.objects.update(outcome="failed", error="ZeroDivisionError: division by zero")
+    imagesim.touch(Product.objects.all())
+    run = rebuild()
+    assert (run.failed, len(entries())) == (0, 6)
 
 
 def test_the_command(shop):

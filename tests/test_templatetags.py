@@ -331,6 +331,12 @@ def test_cached_answers_keep_stages_and_facets(shelf, settings):
     assert kept.token != first.token
 
 
+def test_the_id_of_the_search_bar_is_that_of_its_form():
+    """Fields elsewhere on the page belong to it by their attribute ``form``."""
+    assert '<form class="imagesim-bar__form" id="imagesim-bar"' in render("{% search_bar action='/' %}")
+    assert '<form class="imagesim-bar__form" id="head"' in render("{% search_bar action='/' bar_id='head' %}")
+
+
 @pytest.mark.parametrize("language", ["en", "de"])
 def test_numbers_for_scripts_have_no_thousand_separators(shelf, settings, language):
     settings.USE_THOUSAND_SEPARATOR = True

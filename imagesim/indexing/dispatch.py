@@ -136,11 +136,16 @@ class CeleryDispatcher(MessageDispatcher):
             return False
         return bool(current_app.conf.broker_url or current_app.conf.broker_write_url)
 
-    @property
-    def supports_delay(self) -> bool:
+    @staticmethod
+    def is_eager() -> bool:
+        """Whether tasks run at once, in this process."""
         from celery import current_app
 
-        return not current_app.conf.task_always_eager  # eager tasks run at once, in this process
+        return bool(current_app.conf.task_always_eager)
+
+    @property
+    def supports_delay(self) -> bool:
+        return not self.is_eager()
 
     def send(self, task: str, arguments: dict[str, Any], *, delay: float = 0.0, expires: float | None = None) -> bool:
         """Send one task; False if the broker cannot be reached."""
@@ -148,7 +153,7 @@ class CeleryDispatcher(MessageDispatcher):
         from kombu.exceptions import KombuError
 
         function = _function(task)
-        if current_app.conf.task_always_eager:
+        if self.is_eager():
             function.apply_async(kwargs=arguments)
             return True
         options = {"countdown": delay or None, "expires": expires, "retry": False}

@@ -18,7 +18,7 @@ from django.db import models, router
 from imagesim import measured_colours
 from imagesim.conf import get_settings
 from imagesim.database import primary
-from imagesim.exceptions import IndexMissing
+from imagesim.exceptions import ImagesimError, IndexMissing
 from imagesim.indexing.embedding import Picture, Vectors
 from imagesim.indexing.leases import INFRASTRUCTURE_ERRORS, SyncResult
 from imagesim.indexing.write_targets import Target
@@ -330,7 +330,7 @@ def _failure(state: ItemState, error: Exception) -> Document:
         "%s cannot be prepared: %s",
         state,
         error,
-        exc_info=error,
+        exc_info=None if isinstance(error, ImagesimError) else error,  # those say what to do
         extra={"event": "sync.item_failed", "item": str(state)},
     )
     return Document(state, Outcome.FAILED, f"{type(error).__name__}: {error}", retry=True)

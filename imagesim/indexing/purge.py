@@ -110,7 +110,8 @@ def _purge_thumbnails(storage: Storage, dry_run: bool) -> int:
     except DatabaseError:
         raise
     except Exception as error:  # storages raise errors of their own clients, and some list nothing
-        logger.warning("Thumbnails are not purged in %r: %r", storage, error)
+        # Its class: the default storage is wrapped in an object that does not name it.
+        logger.warning("Thumbnails are not purged in %s: %r", storage.__class__.__name__, error)
         return 0
     return len(unused)
 

@@ -261,18 +261,19 @@ def _fill_page(target: Target, label: str, pks: list[str]) -> int:
             state.scope = Scope.METADATA  # its images are known, so they are not opened again
         state.attempts = 0
         state.checksum = ""
-    written, bad, new = [], [], [pk for pk in pks if pk not in known]
+    written, left, failed = [], [pk for pk in pks if pk not in known], 0
     documents = prepare(states, [target], Vectors([target]))
     find_regions(documents, [target])
     for document in write(documents, [target]):
         if document.written and not document.retry and document.outcome == document.state.outcome:
             written.append((document.state, document.checksum))
         else:
-            bad.append(document.state.object_pk)
+            left.append(document.state.object_pk)
+            failed += document.retry or not document.written or document.outcome == ItemState.Outcome.FAILED
     leases.account_for(written)
-    # Recorded as changed, these are handled by the sync, which stores their errors and retries them.
-    outbox.record(label, new + bad, announce=False)
-    return len(bad)
+    # Recorded as changed, these are handled by the sync, which stores their outcomes and errors, and retries them.
+    outbox.record(label, left, announce=False)
+    return failed
 
 
 def _drop_others(job: Job) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
+from django.db import models
 from django.utils.translation import gettext as _
 
 from imagesim import paths, shared_cache
@@ -125,15 +126,18 @@ def _condition(name: object, value: object, searched: Searched) -> Condition:
             field=name,
         )
     if operator != "in":
-        return Condition(field, operator, _check(name, value, filter_type))
+        return Condition(field, operator, _check(name, value, field, searched))
     if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
         raise bad_value(name, value, _("a list of values"))
-    values = tuple(dict.fromkeys(_check(name, each, filter_type) for each in value))
+    values = tuple(dict.fromkeys(_check(name, each, field, searched) for each in value))
     check_count(name, values)
     return Condition(field, operator, values)
 
 
-def _check(name: str, value: object, filter_type: FilterType) -> Scalar:
+def _check(name: str, value: object, field: str, searched: Searched) -> Scalar:
+    filter_type = _type_of(field, searched)
+    if isinstance(value, models.Model) and not any(_holds_keys(items, field, value) for items in searched):
+        raise bad_value(name, value, filter_type.expected)  # it would be compared by its key, and equal nothing
     try:
         scalar = filter_type.check(value)
     except ValueError:
@@ -143,6 +147,22 @@ def _check(name: str, value: object, filter_type: FilterType) -> Scalar:
         if len(scalar) > get_settings().MAX_TEXT_LENGTH:
             raise bad_value(name, value, filter_type.expected)
     return scalar
+
+
+def _holds_keys(items: Items[Any], field: str, instance: models.Model) -> bool:
+    """Whether the values of a filter can be primary keys of the model of ``instance``."""
+    if type(items).get_filters is not Items.get_filters:
+        return field in items.filter_names
+    if field not in items.filters:
+        return False
+    end: Any = paths.resolve(items.model, items.filters[field]).field
+    if end is None or (end.is_relation and end.related_model is None):
+        return True  # a method, a property or a generic relation, which can give keys of any model
+    models_of_keys = [end.related_model] if end.is_relation else []
+    if getattr(end, "primary_key", False):
+        models_of_keys.append(end.model)
+    own: Any = type(instance)._meta.concrete_model
+    return any(issubclass(own, each._meta.concrete_model) for each in models_of_keys)
 
 
 def _parse(name: str, text: str, filter_type: FilterType) -> Scalar:

@@ -46,7 +46,8 @@ class Command(ImagesimCommand):
             names = thumbnail_files.stored(storage)
         except Exception as error:  # storages raise errors of their own clients, and some list nothing
             folder = thumbnail_files.folder()
-            text = f"Thumbnails have to be deleted by hand, if there are any: {folder!r} in {storage!r} ({error!r})"
+            where = f"{folder!r} in {storage.__class__.__name__}"  # the default storage is a wrapper around it
+            text = f"Thumbnails have to be deleted by hand, if there are any: {where} ({error!r})"
             self.stderr.write(self.style.WARNING(text))
             return 0
         for name in names:

@@ -207,26 +207,34 @@ def _say(report: dict[str, Any]) -> str:
             ("Shards, nodes", f"{report['shards']}, {report['nodes']}"),
         ]
     if report["fill_hours"] is not None:
-        rows.append(("Rebuild, this index", f"{report['fill_hours']:.2f} h from stored embeddings, without other work"))
+        rows.append(
+            ("Rebuild, this index", f"{_duration(report['fill_hours'])} from stored embeddings, without other work")
+        )
         held = "all vectors" if report["sample"]["exact"] else "the whole graph"
         rows.append(("A query, this index", f"{report['query_ms']:.1f} ms, {held} in memory"))
     if report["embedding_hours"] is not None:
         rows.append(
             (
                 "Embedding, this machine",
-                f"{report['embedding_hours']:.2f} h ({report['images_per_second']:.1f} images/s measured)",
+                f"{_duration(report['embedding_hours'])} ({report['images_per_second']:.1f} images/s measured)",
             )
         )
     if report["region_bytes"]:
         rows.append(("Database, regions", f"{_size(report['region_bytes'])} ({report['regions']:g} in a picture)"))
     if report["region_hours"] is not None:
         rate = f"{report['searched_per_second']:.1f} images/s searched, each thing embedded"
-        rows.append(("Regions, this machine", f"{report['region_hours']:.2f} h ({rate})"))
+        rows.append(("Regions, this machine", f"{_duration(report['region_hours'])} ({rate})"))
     if report["colour_hours"] is not None:
         rate = f"{report['measured_per_second']:.1f} images/s measured"
-        rows.append(("Colours, this machine", f"{report['colour_hours']:.2f} h ({rate})"))
+        rows.append(("Colours, this machine", f"{_duration(report['colour_hours'])} ({rate})"))
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+
+def _duration(hours: float) -> str:
+    if hours >= 1:
+        return f"{hours:.1f} h"
+    return f"{hours * 60:.0f} min" if hours * 3600 >= 100 else f"{hours * 3600:.0f} s"
 
 
 def _size(count: float) -> str:
