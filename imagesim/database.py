@@ -170,6 +170,23 @@ def in_schema(schema: str, using: str) -> Iterator[None]:
         connection.set_tenant(tenant)
 
 
+def for_thread() -> Callable[[], None]:
+    """Return what a new thread has to call first, so that its connections work for the tenants of this thread's, as
+    storages with a folder per tenant need it, too."""
+    tenants = {
+        connection.alias: tenant
+        for connection in connections.all(initialized_only=True)
+        if (tenant := getattr(connection, "tenant", None)) is not None
+    }
+
+    def enter() -> None:
+        for alias, tenant in tenants.items():
+            connection: Any = connections[alias]
+            connection.set_tenant(tenant)
+
+    return enter
+
+
 Row = TypeVar("Row")
 
 

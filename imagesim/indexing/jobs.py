@@ -21,7 +21,7 @@ from django.db.models import QuerySet
 from django.dispatch import Signal
 from django.utils import timezone
 
-from imagesim.database import atomic, delete, primary, retry_conflicts
+from imagesim.database import atomic, delete, for_thread, primary, retry_conflicts
 from imagesim.exceptions import AlreadyRunning
 from imagesim.indexes import get_index
 from imagesim.indexing import dispatch
@@ -184,8 +184,11 @@ def kept_alive(job: Job) -> Iterator[None]:
         yield
         return
 
+    enter = for_thread()
+
     def beat() -> None:
         try:
+            enter()
             while not ended.wait(BEAT_SECONDS):
                 try:
                     ours.update(heartbeat_at=timezone.now())
