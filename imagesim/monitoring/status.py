@@ -158,6 +158,8 @@ def _index_status(standby: str = "") -> IndexStatus:
         if backing_index is None:
             status.error = "No index is active yet; run `manage.py imagesim_sync`."
             return status
+        if not standby:
+            index.meta()  # refuses an alias of several indexes, as every search does
         meta = index.meta(backing_index)
         status.backing_index, status.model, status.dims = backing_index, meta.fingerprint, meta.dims
         status.entries = index.count(backing_index=backing_index)
