@@ -459,6 +459,52 @@ def test_the_index_is_unavailable_for_a_while(shop, monkeypatch):
     assert_equal()
 
 
+def failing_embedder(monkeypatch, fails) -> None:
+    """Let the embedder fail while ``fails(number of images that it has embedded)``."""
+    original, done = PixelEmbedder.embed_images, [0]
+
+    def embed(self, images):
+        if fails(done[0]):
+            raise EmbedderError("the service cannot be reached")
+        done[0] += len(images)
+        return original(self, images)
+
+    monkeypatch.setattr(PixelEmbedder, "embed_images", embed)
+    monkeypatch.setattr(leases, "delay", lambda attempts: 0.01)
+
+
+@pytest.fixture
+def other_model(shop, settings):
+    settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": OTHER, "PREVIOUS_EMBEDDERS": [EMBEDDER]}
+
+
+def test_the_embedder_is_unavailable_for_a_while(other_model, monkeypatch, caplog):
+    """The index that was filled so far was dropped."""
+    outages = iter([True] * 6)  # each page also asks whether the model works at all
+    failing_embedder(monkeypatch, lambda done: done == 2 and next(outages, False))
+    assert rebuild().status == Job.Status.DONE
+    assert "The rebuild waits: the service cannot be reached" in caplog.messages
+    assert_equal()
+    assert Job.objects.filter(kind="rebuild").count() == 2, "with that of the first sync"
+
+
+@pytest.mark.parametrize("worked", [0, 2])
+def test_the_embedder_stays_unavailable(other_model, monkeypatch, worked):
+    """Other changes would wait for it, too."""
+    monkeypatch.setattr(rebuilding, "OUTAGE_SECONDS", 0.5 if worked else 600)
+    before = get_index().active()
+    failing_embedder(monkeypatch, lambda done: done == worked)
+    with pytest.raises(CommandError, match="the service cannot be reached"):
+        call_command("imagesim_rebuild")
+    assert get_index().backing_indexes() == [before]
+    monkeypatch.undo()
+    stored = Embedding.objects.filter(fingerprint__contains="other")
+    assert stored.count() == worked
+    rebuild()
+    assert stored.count() == 6
+    assert_equal()
+
+
 def refusing(monkeypatch, taken: int) -> str:
     """Let a new index take only the first ``taken`` items, as with a full disk; return the active index."""
     before, write = get_index().active(), LocalIndex.write

@@ -17,6 +17,7 @@ from imagesim.embedders import get_embedder_of
 from imagesim.exceptions import (
     AccessRefused,
     AlreadyRunning,
+    EmbedderError,
     ImagesimError,
     IndexMissing,
     IndexUnavailable,
@@ -42,7 +43,8 @@ from imagesim.registry import registry
 logger = logging.getLogger("imagesim.indexing.sync")
 
 OUTAGE_SECONDS = 600.0
-"""How long a rebuild waits for an unavailable index before it stops; the next rebuild continues it."""
+"""How long a rebuild waits for an unavailable index before it stops; the next rebuild continues it. It waits as long
+for an embedder that has worked before, and then fails: while it is unfinished, other changes wait for that one, too."""
 
 WAIT_SECONDS = 2.0
 """Between two heartbeats while it waits."""
@@ -285,7 +287,8 @@ def _drop_others(job: Job) -> None:
 
 
 def _retry_while_unavailable(call: Callable[..., Any], job: Job, beat: Callable[[Job], None] = jobs.checkpoint) -> Any:
-    """Call again while the index cannot be reached, with a heartbeat of the job every few seconds.
+    """Call again while the index cannot be reached, or while an embedder that has worked before fails, as a service
+    does that is restarted; with a heartbeat of the job every few seconds.
 
     Meanwhile the job has the reason as its error, also if its process gives up or dies.
     """
@@ -294,14 +297,16 @@ def _retry_while_unavailable(call: Callable[..., Any], job: Job, beat: Callable[
     while True:
         try:
             result = call()
-        except IndexUnavailable as error:
+        except (IndexUnavailable, EmbedderError) as error:
+            if isinstance(error, EmbedderError) and not job.done:
+                raise
             reason = mask_credentials(error)
             if job.error != reason:
                 jobs.heartbeat(job, error=reason)
             if time.monotonic() > until:
                 raise
             attempts += 1
-            logger.warning("The rebuild waits for the index: %s", reason)
+            logger.warning("The rebuild waits: %s", reason)
             wait = min(leases.delay(attempts), 15.0)
             while wait > 0:
                 time.sleep(min(wait, WAIT_SECONDS))
