@@ -16,11 +16,13 @@ from django.db.models import F
 from django.utils import timezone
 
 from demo_shop.shop.models import Photo, Product
-from imagesim import similar_to
+from imagesim import similar_to, tasks
 from imagesim.embedders import get_embedder
 from imagesim.indexes import get_index
 from imagesim.indexes.local import LocalIndex
 from imagesim.indexes.tables import LocalEntry
+from imagesim.indexing import jobs
+from imagesim.indexing import reconcile as reconciling
 from imagesim.indexing.rebuild import rebuild
 from imagesim.indexing.reconcile import reconcile
 from imagesim.indexing.sync import sync
@@ -166,6 +168,42 @@ def test_restored_backup(shop):
     assert run.report["stale"] == 4
     assert_equal_again()
     assert get_index().count() == 4
+
+
+@pytest.fixture
+def differing(shop, monkeypatch):
+    """The first and the last of the items are stale, one is gone, and a page is one item."""
+    monkeypatch.setattr(reconciling, "CHUNK", 1)
+    Product.objects.filter(pk__in=[shop[0].pk, shop[3].pk]).update(price=99)
+    Photo.objects.filter(product=shop[1])._raw_delete("default")
+    Product.objects.filter(pk=shop[1].pk)._raw_delete("default")
+
+
+def test_it_can_be_limited_in_time(differing):
+    first = reconcile(seconds=1e-9)
+    assert (first.status, first.done, jobs.abandoned(Job.objects.get(pk=first.pk))) == ("running", 1, True)
+    done = [reconcile(seconds=1e-9, unfinished=first.pk) for _time in range(3)][-1]
+    assert (done.pk, done.status, done.done) == (first.pk, "done", 3)
+    assert found(done) == {**CLEAN, "stale": 2, "orphaned": 1}
+    assert done.report["checked"] == 3
+    assert_equal_again()
+
+
+@pytest.mark.parametrize("sent", [True, False])
+def test_the_task_compares_in_slices(differing, monkeypatch, sent):
+    """So that the only worker syncs between them; without one that could go on, it does so itself."""
+    monkeypatch.setattr(tasks, "SLICE_SECONDS", 1e-9)
+    started = []
+    monkeypatch.setattr(tasks, "start", lambda task, **options: started.append((task, options)) or sent)
+    tasks.reconcile()
+    job = Job.objects.get(kind="reconcile")
+    go_on = ("reconcile", {"job": job.pk})
+    if sent:
+        assert (job.status, job.done) == ("running", 1)
+        assert started == [("sync", {}), go_on]
+    else:
+        assert (job.status, job.done) == ("done", 3)
+        assert started.count(("sync", {})) == 4
 
 
 def test_dry_run_changes_nothing(shop):
