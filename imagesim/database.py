@@ -21,6 +21,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Model = TypeVar("Model", bound=models.Model)
 
+CONNECTION_ERRORS = (OperationalError, InterfaceError)
+"""What Django raises where a database cannot be reached, or has ended the connection."""
 DELETE_BATCH = 10_000
 """Rows deleted per statement."""
 CONFLICT_RETRIES = 5
@@ -141,7 +143,7 @@ def closing_lost_connections() -> Iterator[None]:
     """Call :func:`close_lost_connections` if the database ends the block with an error."""
     try:
         yield
-    except (OperationalError, InterfaceError):
+    except CONNECTION_ERRORS:
         close_lost_connections()
         raise
 

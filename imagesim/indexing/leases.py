@@ -15,18 +15,18 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import InterfaceError, OperationalError, connections
+from django.db import connections
 from django.db.models import Case, F, Q, QuerySet, Value, When
 from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
 from imagesim.conf import get_settings
-from imagesim.database import atomic, delete, insert_new, primary, retry_conflicts
+from imagesim.database import CONNECTION_ERRORS, atomic, delete, insert_new, primary, retry_conflicts
 from imagesim.indexing.outbox import state_alias
 from imagesim.indexing.time_limit import SoftTimeLimitExceeded
 from imagesim.models import EmbeddingLease, ItemImage, ItemState, Scope
 
-INFRASTRUCTURE_ERRORS = (OperationalError, InterfaceError, SoftTimeLimitExceeded)
+INFRASTRUCTURE_ERRORS = (*CONNECTION_ERRORS, SoftTimeLimitExceeded)
 """Errors that say nothing about the item that is being worked on, such as a lost database or a time limit: its lease is
 released, and no result is stored."""
 
