@@ -96,6 +96,17 @@ def test_photo_swapped_without_a_signal_is_stale(shop):
     assert_equal_again()
 
 
+def test_a_picture_with_a_very_long_name_is_not_stale_for_ever(shop, monkeypatch):
+    """Its name is stored in part."""
+
+    def images(item):
+        return [ContentFile(encoded(picture("red", mark=item.pk)), f"{'folder/' * 80}{item.pk}.png")]
+
+    monkeypatch.setattr(registry.for_model(Product), "get_images", images, raising=False)
+    assert found(reconcile()) == {**CLEAN, "stale": 4}
+    assert found(reconcile()) == CLEAN
+
+
 def test_deleted_without_a_signal_is_an_orphan(shop):
     Photo.objects.filter(product=shop[0])._raw_delete("default")
     Product.objects.filter(pk=shop[0].pk)._raw_delete("default")
