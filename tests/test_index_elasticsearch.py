@@ -867,6 +867,32 @@ class Answering:
                 near.sendall(self._answer)
 
 
+def test_a_proxy_that_takes_small_requests_only(index: ElasticsearchIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As nginx does, from 1 MB on: a sync wrote one entry at a time, and a rebuild failed."""
+    from elastic_transport import ApiResponseMeta, HttpHeaders, NodeConfig
+    from elasticsearch import ApiError
+
+    meta = ApiResponseMeta(413, "1.1", HttpHeaders(), 0.0, NodeConfig("http", "localhost", 9200))
+    post, sizes = index._connection.post, []
+
+    def limited(path: str, data: bytes, *options: Any) -> Any:
+        sizes.append(len(data))
+        if len(data) > 2_000:
+            raise ApiError("413", meta, "<html>Request Entity Too Large</html>")
+        return post(path, data, *options)
+
+    index.promote(index.create(META))
+    monkeypatch.setattr(index._connection, "post", limited)
+    large = entry(7, axis(0), filters={"brand": "x" * 3_000})
+    results = index.write([*(entry(number, axis(0)) for number in range(7)), large])
+    assert [result.status for result in results] == ["done"] * 7 + ["failed"]
+    assert "(413): <html>Request Entity Too Large" in results[7].error
+    assert len(sizes) < 8 + 8
+    monkeypatch.undo()
+    index.refresh()
+    assert index.count() == 7
+
+
 def test_the_analyser_of_a_language_can_be_chosen(elasticsearch_url: str) -> None:
     name = f"imagesim-test-{secrets.token_hex(4)}"
     index = ElasticsearchIndex(hosts=elasticsearch_url, name=name, replicas=0, analyzers={"de": "whitespace"})
