@@ -505,7 +505,7 @@ def test_the_embedder_stays_unavailable(other_model, monkeypatch, worked):
     assert_equal()
 
 
-def refusing(monkeypatch, taken: int) -> str:
+def refusing(monkeypatch, taken: int, *, retryable: bool = True) -> str:
     """Let a new index take only the first ``taken`` items, as with a full disk; return the active index."""
     before, write = get_index().active(), LocalIndex.write
     first: list[str] = []
@@ -518,7 +518,7 @@ def refusing(monkeypatch, taken: int) -> str:
         results = iter(write(self, [each for each in operations if each.key in first], backing_index=backing_index))
         full = "the disk is full"
         return [
-            next(results) if each.key in first else WriteResult(each.key, "failed", full, retryable=True)
+            next(results) if each.key in first else WriteResult(each.key, "failed", full, retryable=retryable)
             for each in operations
         ]
 
@@ -538,6 +538,24 @@ def test_an_index_that_takes_few_entries_is_not_swapped_in(shop, monkeypatch, ta
     assert Job.objects.filter(kind="rebuild").first().status == "failed"
     assert len(entries()) == 6
     sync()
+    assert_equal()
+
+
+@pytest.mark.parametrize("end", ["failure", "cancel"])
+def test_what_only_a_dropped_index_refused_has_not_failed(shop, monkeypatch, end):
+    """All items were shown as failed, with the error of an index that was no longer there, until the next reconcile."""
+    refusing(monkeypatch, 0, retryable=False)
+    if end == "cancel":
+        check = Mock(side_effect=lambda target: jobs.cancel(jobs.unfinished(Job.Kind.REBUILD)))
+        monkeypatch.setattr(rebuilding, "_check_losses", check)
+        assert rebuild().status == Job.Status.CANCELLED
+    else:
+        with pytest.raises(SearchIndexError, match="so it is not used: the disk is full"):
+            rebuild()
+    monkeypatch.undo()
+    assert ItemState.objects.filter(outcome="failed").count() == 6
+    assert sync().indexed == 6
+    assert not ItemState.objects.exclude(outcome="indexed", error="").exists()
     assert_equal()
 
 

@@ -24,7 +24,7 @@ from django.utils import timezone
 from imagesim.database import atomic, delete, for_thread, primary, retry_conflicts
 from imagesim.exceptions import AlreadyRunning
 from imagesim.indexes import get_index
-from imagesim.indexing import dispatch
+from imagesim.indexing import dispatch, leases
 from imagesim.models import Job
 
 STALE_AFTER = timedelta(seconds=60)
@@ -265,6 +265,7 @@ def suspend(job: Job, *, error: str = "") -> None:
 def discard(job: Job) -> None:
     """Drop the index that a rebuild of this process was filling, and finish the job as cancelled."""
     drop_unfinished(job.target)
+    leases.revive_refused(job.started_at)
     finish(job, cancelled=True)
     logger.info("the rebuild was cancelled; the active index is unchanged", extra={"event": "rebuild.cancelled"})
 

@@ -293,6 +293,15 @@ def revive() -> int:
     return failed.update(pending=True, scope=Scope.ALL, version=F("version") + 1)
 
 
+@retry_conflicts
+def revive_refused(since: datetime) -> int:
+    """Queue the items that an index refused since then, because it is dropped; return how many."""
+    refused = primary(ItemState).filter(outcome=ItemState.Outcome.FAILED, pending=False, synced_at__gte=since)
+    return refused.exclude(checksum="").update(
+        pending=True, version=F("version") + 1, not_before=timezone.now(), checksum=""
+    )
+
+
 def delay(attempts: int) -> float:
     """Return the seconds until the next attempt: doubling, with jitter so that not all are retried at once."""
     return float(min(FIRST_DELAY * 2 ** min(attempts - 1, 20), LONGEST_DELAY)) * random.uniform(0.5, 1.0)

@@ -119,6 +119,7 @@ def rebuild(
             jobs.stand_by(job)  # it is complete, and took hours
             raise
         jobs.drop_unfinished(job.target)
+        leases.revive_refused(job.started_at)
         jobs.finish(job, error=f"{type(error).__name__}: {error}")
         raise
     if job.status == Job.Status.STANDBY:
