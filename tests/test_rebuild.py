@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from datetime import timedelta
 from io import StringIO
 from unittest.mock import Mock
@@ -206,6 +207,39 @@ def test_a_killed_rebuild_is_resumed(shop, monkeypatch, pages):
     assert get_index().backing_indexes() == [run.target]
     assert len(entries()) == 6
     assert_equal()
+
+
+def test_a_picture_that_kills_its_process_does_not_keep_a_rebuild_from_its_end(shop, settings, monkeypatch):
+    """Each process that continued the rebuild died of it. A sync counts its attempts, and leaves it out in the end."""
+    settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": OTHER, "PREVIOUS_EMBEDDERS": [EMBEDDER]}
+    deadly, read, kills = shop[3].photos.get().file.name, embedding._read, []
+
+    def die(picture):
+        if picture.name == deadly:
+            kills.append(picture.name)
+            raise Killed
+        return read(picture)
+
+    def work(task):
+        """As a process that dies without tidying up."""
+        with monkeypatch.context() as patch:
+            patch.setattr(leases, "release", lambda *args, **options: None)
+            patch.setattr(jobs, "suspend", lambda *args, **options: None)
+            with suppress(Killed):
+                return task()
+        ItemState.objects.exclude(lease="").update(leased_until=timezone.now() - timedelta(seconds=1))
+        Job.objects.exclude(slot=None).update(heartbeat_at=timezone.now() - timedelta(days=1), owner="elsewhere/1/1")
+        return None
+
+    monkeypatch.setattr(embedding, "_read", die)
+    for _time in range(20):
+        job = work(rebuild)
+        if job is not None:
+            break
+    assert job.status == Job.Status.DONE
+    assert len(kills) < 15
+    assert len(entries()) == 5
+    assert "The worker stopped" in ItemState.objects.get(object_pk=str(shop[3].pk)).error
 
 
 def test_a_rebuild_killed_after_the_swap_only_cleans_up(shop, monkeypatch):

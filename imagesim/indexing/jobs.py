@@ -103,9 +103,11 @@ def _delete_old(ended: QuerySet[Job]) -> None:
 def take_over(job: Job) -> bool:
     """Make this process the owner of a job that has none; return False if another one was faster."""
     ours = {"status": Job.Status.RUNNING, "owner": _owner(), "heartbeat_at": timezone.now(), "error": ""}
+    died = bool(job.owner)  # without giving it up
     if not _ours(job).filter(heartbeat_at=job.heartbeat_at).update(**ours):
         return False
     job.refresh_from_db(using=primary(Job).db)
+    job.process_died = died
     return True
 
 

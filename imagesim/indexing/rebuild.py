@@ -243,7 +243,11 @@ def _fill(
     """Write those items of a model that are in ``rest`` to the new index, page by page."""
     size = get_settings().SYNC_BATCH_SIZE
     while pks := [str(pk) for pk in rest.order_by("pk").values_list("pk", flat=True)[:size]]:
-        failed = _retry_while_unavailable(lambda pks=pks: _fill_page(target, items.label, pks), job)
+        if job.process_died:  # perhaps of one of these items: the sync finds it, and goes on without it
+            outbox.record(items.label, pks, announce=False)
+            failed, job.process_died = 0, False
+        else:
+            failed = _retry_while_unavailable(lambda pks=pks: _fill_page(target, items.label, pks), job)
         cursor = f"{items.label}|{pks[-1]}"
         jobs.checkpoint(job, cursor=cursor, done=job.done + len(pks), failed=job.failed + failed)
         if progress:
