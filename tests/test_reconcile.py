@@ -21,7 +21,7 @@ from imagesim.embedders import get_embedder
 from imagesim.indexes import get_index
 from imagesim.indexes.local import LocalIndex
 from imagesim.indexes.tables import LocalEntry
-from imagesim.indexing import jobs
+from imagesim.indexing import jobs, leases
 from imagesim.indexing import reconcile as reconciling
 from imagesim.indexing.rebuild import rebuild
 from imagesim.indexing.reconcile import reconcile
@@ -246,6 +246,26 @@ def test_orphaned_embeddings_are_deleted_when_old(shop):
     Embedding.objects.update(created_at=timezone.now() - timedelta(days=2))
     assert reconcile().report["embeddings"] == 1
     assert Embedding.objects.count() == 3
+
+
+def test_an_embedding_that_is_purged_while_its_item_comes_back_is_kept(shop, monkeypatch):
+    """Its page showed no similar products until the next reconcile."""
+    shoe, mark = shop[0], leases.mark
+
+    def purged_before(*args):
+        assert reconcile(repair_now=False).report["embeddings"] == 1
+        return mark(*args)
+
+    shoe.active = False
+    shoe.save()
+    sync()
+    Embedding.objects.update(created_at=timezone.now() - timedelta(days=2))
+    shoe.active = True
+    shoe.save()
+    monkeypatch.setattr(leases, "mark", purged_before)
+    assert sync().indexed == 1
+    assert Embedding.objects.count() == 4
+    assert len(similar_to(shoe)) == 3
 
 
 def test_leases_of_workers_that_died_are_deleted_when_old(shop):
