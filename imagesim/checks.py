@@ -6,6 +6,7 @@ registered without this module being loaded: a web process never runs them.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ from django.core.cache import caches
 from django.core.checks import CheckMessage, Error, Warning
 from django.db import DatabaseError, connections
 from django.urls import get_resolver
+from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from imagesim import conf, images
@@ -56,7 +58,7 @@ def check_settings() -> list[CheckMessage]:
                     "go to RabbitMQ on this machine.",
                     hint="Set CELERY_BROKER_URL, and import the application in the __init__.py of your project's "
                     "package (docs/howto-celery.md).",
-                    id="imagesim.W028",
+                    id="imagesim.W030",
                 )
             )
     if settings.SYNC == "django_tasks" and find_spec("django.tasks") is None:
@@ -302,6 +304,39 @@ def check_index() -> list[CheckMessage]:
             id="imagesim.W012",
         )
     ]
+
+
+def check_upkeep() -> list[CheckMessage]:
+    """Whether something runs the reconcile and the purge, without which tables grow for ever."""
+    from imagesim.models import Event
+    from imagesim.monitoring.status import RECONCILE_AGE, unreconciled_since
+
+    found: list[CheckMessage] = []
+    try:
+        since = unreconciled_since()
+        oldest = Event.objects.order_by("created_at").values_list("created_at", flat=True).first()
+    except DatabaseError:
+        return []  # check_index says so
+    if since is not None:
+        found.append(
+            Warning(
+                f"No reconcile was completed since {since:%Y-%m-%d}: changes without a signal are not found, and the "
+                "embeddings, thumbnails and states of deleted items are kept for ever.",
+                hint="Run imagesim.tasks.reconcile or `manage.py imagesim_sync --reconcile` regularly.",
+                id="imagesim.W028",
+            )
+        )
+    days = conf.read_settings()[0].EVENTS_DAYS
+    if oldest is not None and timezone.now() - oldest > timedelta(days=days) + RECONCILE_AGE:
+        found.append(
+            Warning(
+                f"Events are kept longer than the {days} days of IMAGESIM['EVENTS_DAYS']: the oldest since "
+                f"{oldest:%Y-%m-%d}.",
+                hint="Run imagesim.tasks.purge once per day.",
+                id="imagesim.W029",
+            )
+        )
+    return found
 
 
 def _stands_by(fingerprint: str) -> bool:

@@ -21,6 +21,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Model = TypeVar("Model", bound=models.Model)
 
+CONNECTION_ERRORS = (OperationalError, InterfaceError)
+"""What Django raises where a database cannot be reached, or has ended the connection."""
 DELETE_BATCH = 10_000
 """Rows deleted per statement."""
 CONFLICT_RETRIES = 5
@@ -141,7 +143,7 @@ def closing_lost_connections() -> Iterator[None]:
     """Call :func:`close_lost_connections` if the database ends the block with an error."""
     try:
         yield
-    except (OperationalError, InterfaceError):
+    except CONNECTION_ERRORS:
         close_lost_connections()
         raise
 
@@ -168,6 +170,23 @@ def in_schema(schema: str, using: str) -> Iterator[None]:
         yield
     finally:
         connection.set_tenant(tenant)
+
+
+def for_thread() -> Callable[[], None]:
+    """Return what a new thread has to call first, so that its connections work for the tenants of this thread's, as
+    storages with a folder per tenant need it, too."""
+    tenants = {
+        connection.alias: tenant
+        for connection in connections.all(initialized_only=True)
+        if (tenant := getattr(connection, "tenant", None)) is not None
+    }
+
+    def enter() -> None:
+        for alias, tenant in tenants.items():
+            connection: Any = connections[alias]
+            connection.set_tenant(tenant)
+
+    return enter
 
 
 Row = TypeVar("Row")

@@ -7,10 +7,10 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from django.db import InterfaceError, OperationalError, models
+from django.db import models
 
 from imagesim.circuit_breaker import log_repeated
-from imagesim.database import batched
+from imagesim.database import CONNECTION_ERRORS, batched
 from imagesim.items import Items, split_key, valid_pks
 from imagesim.registry import registry
 from imagesim.types import Candidate, Hit, HitImage
@@ -87,7 +87,7 @@ def without_failing(items: Items[Any], item: models.Model, method: str, conseque
     """Log an error of the shop's ``method`` for an item instead of failing the page; not an outage of the database."""
     try:
         yield
-    except (OperationalError, InterfaceError):
+    except CONNECTION_ERRORS:
         raise
     except Exception as error:
         who = f"{type(items).__name__}.{method}()"

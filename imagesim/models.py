@@ -247,6 +247,8 @@ class Job(models.Model):
     started_at = models.DateTimeField(_("started"), default=timezone.now)
     heartbeat_at = models.DateTimeField(_("last heartbeat"), default=timezone.now)
     finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
+    process_died = False
+    """Whether this process took it over from one that died. Not stored."""
 
     class Meta:
         verbose_name = _("job")

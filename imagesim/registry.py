@@ -140,12 +140,13 @@ def concrete_model(model: type[models.Model]) -> type[models.Model]:
 
 
 def referred_pk(items: Items[Any], using: str, key: Any, *content_type: Any) -> Any:
-    """The primary key of the item that a row refers to by ``key``; None if it refers to none.
+    """The primary key of the item that a row refers to by ``key``, in the form that the item has it; None if it refers
+    to none.
 
     ``content_type`` is the key of that of a generic relation: an instance of a child names its own model there.
     """
     if not content_type or key is None:
-        return key
+        return next(iter(valid_pks(items.model, [key])), key)
     from django.contrib.contenttypes.models import ContentType  # a project without generic relations may lack the app
 
     try:

@@ -85,12 +85,23 @@ def rebuild(job: int | None = None, hold: bool = False) -> None:
 
 @shared_task(name="imagesim.tasks.reconcile", **_LONG)
 def reconcile(job: int | None = None) -> None:
-    """Compare the database with the index and repair the differences; with ``job``, continue that one only."""
+    """Compare the database with the index and repair the differences; with ``job``, continue that one only.
+
+    The items are compared for ``SLICE_SECONDS`` per task, so that a sync need not wait for a large catalogue.
+    """
     from imagesim.indexing.reconcile import reconcile as reconcile_now
+    from imagesim.models import Job
 
     try:
-        reconcile_now(repair_now=False, unfinished=job, message=_message())
-    except (AlreadyRunning, IndexUnavailable, IndexMissing, NotRegistered) as error:
+        while True:
+            made = reconcile_now(seconds=SLICE_SECONDS, repair_now=False, unfinished=job, message=_message())
+            start("sync")
+            if made.status != Job.Status.RUNNING or start("reconcile", job=made.pk):
+                return
+            job = made.pk  # nobody else goes on
+    except AlreadyRunning as error:
+        logger.info("%s", error)
+    except (IndexUnavailable, IndexMissing, NotRegistered) as error:
         logger.warning("not reconciled: %s", error)
     start("sync")
 

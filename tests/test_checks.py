@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import io
 import os
 import re
 import subprocess
 import sys
 import types
+from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from celery import current_app
@@ -15,16 +18,20 @@ from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from django.db import DatabaseError, connection, models
 from django.urls import include, path
+from django.utils import timezone
 
 from demo_shop.shop.models import Product
 from imagesim import checks, item_checks
 from imagesim.exceptions import EmbedderError, IndexMissing, IndexUnavailable
 from imagesim.indexes import BaseIndex
 from imagesim.indexing import signals
+from imagesim.indexing.reconcile import reconcile
 from imagesim.indexing.sync import sync
 from imagesim.items import Items
+from imagesim.models import Event, Job
 from imagesim.registry import registry
 from imagesim.retrieval.params import reserved_names
+from imagesim.tasks import purge
 from imagesim.types import IndexMeta
 from tests.shop import EMBEDDER, picture, product
 from tests.zoo.models import Lamp, Maker, Picture, Standing
@@ -80,7 +87,7 @@ class TestSettings:
     def test_celery_chosen_without_an_application_that_has_a_broker(self, settings, monkeypatch):
         settings.IMAGESIM = {"SYNC": "celery"}
         [found] = checks.check_settings()
-        assert found.id == "imagesim.W028"
+        assert found.id == "imagesim.W030"
         assert "__init__.py" in found.hint
         monkeypatch.setitem(current_app.conf, "task_always_eager", True)
         assert checks.check_settings() == [], "it needs none"
@@ -152,6 +159,9 @@ class TestBackends:
             ("INDEX", "indexes.elasticsearch.ElasticsearchIndex", {"num_candidates": 0}, "num_candidates must be"),
             ("INDEX", "indexes.elasticsearch.ElasticsearchIndex", {"shards": 0}, "shards must be at least 1"),
             ("INDEX", "indexes.elasticsearch.ElasticsearchIndex", {"replicas": -1}, "replicas must be at least 0"),
+            ("INDEX", "indexes.elasticsearch.ElasticsearchIndex", {"m": 513}, "m must be at most 512, not 513"),
+            ("INDEX", "indexes.elasticsearch.ElasticsearchIndex", {"ef_construction": 3201}, "at most 3200, not 3201"),
+            ("INDEX", "indexes.elasticsearch.ElasticsearchIndex", {"shards": 1025}, "shards must be at most 1024"),
             ("INDEX", "indexes.elasticsearch.ElasticsearchIndex", {"request_timeout": 0}, "request_timeout must be"),
             ("INDEX", "indexes.pgvector.PgvectorIndex", {"request_timeout": -1}, "request_timeout must be more than 0"),
             ("INDEX", "indexes.pgvector.PgvectorIndex", {"m": 1}, "m must be from 2 to 100"),
@@ -590,6 +600,38 @@ class TestBeforeGoingLive:
         assert checks.check_sync() == []
 
     @pytest.mark.django_db
+    def test_a_reconcile_that_nobody_runs_is_reported(self, settings, media_root, monkeypatch):
+        settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": EMBEDDER}
+        assert checks.check_upkeep() == []
+        product("shoe", picture("red"))
+        sync()
+        assert checks.check_upkeep() == []
+        Job.objects.update(started_at=timezone.now() - timedelta(days=9))
+        (found,) = checks.check_upkeep()
+        assert found.id == "imagesim.W028"
+        output = io.StringIO()
+        call_command("imagesim_status", stdout=output)
+        assert f"reconciled not since {timezone.now() - timedelta(days=9):%Y-%m-%d}: have" in output.getvalue()
+        Job.objects.create(kind="reconcile", status="failed", finished_at=timezone.now())
+        assert ids(checks.check_upkeep()) == ["imagesim.W028"]
+        reconcile()
+        assert checks.check_upkeep() == []
+        Job.objects.filter(kind="reconcile").update(finished_at=timezone.now() - timedelta(days=9))
+        assert ids(checks.check_upkeep()) == ["imagesim.W028"]
+        monkeypatch.setattr(Job.objects, "aggregate", Mock(side_effect=DatabaseError("no such table")), raising=False)
+        assert checks.check_upkeep() == []
+
+    @pytest.mark.django_db
+    def test_events_that_nobody_purges_are_reported(self, settings):
+        settings.IMAGESIM = {"EVENTS_DAYS": 30}
+        event = Event.objects.create(request="a", kind="view", source="search", item_key="a:1", position=0)
+        for days, found in ((31, []), (39, ["imagesim.W029"])):
+            Event.objects.filter(pk=event.pk).update(created_at=timezone.now() - timedelta(days=days))
+            assert ids(checks.check_upkeep()) == found
+        purge()
+        assert checks.check_upkeep() == []
+
+    @pytest.mark.django_db
     def test_a_changed_model_on_the_real_index(self, settings, media_root):
         settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": EMBEDDER}
         assert ids(checks.check_index()) == ["imagesim.W010"]  # nothing is in service yet
@@ -615,6 +657,7 @@ class TestTheCommand:
     def test_deployment_checks_run_only_with_deploy(self, settings, monkeypatch):
         settings.IMAGESIM = {"SYNC": "manual"}
         monkeypatch.setattr(checks, "check_index", lambda: [Warning("The index was asked.", id="test.W1")])
+        monkeypatch.setattr(checks, "check_upkeep", list)
 
         assert "test.W1" not in ids(run_checks(tags=["imagesim"]))
         assert "test.W1" in ids(run_checks(tags=["imagesim"], include_deployment_checks=True))

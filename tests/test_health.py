@@ -26,7 +26,7 @@ from imagesim.indexing.sync import sync
 from imagesim.models import ItemState
 from imagesim.monitoring import status
 from imagesim.registry import get_items
-from tests.shop import EMBEDDER, picture, product
+from tests.shop import EMBEDDER, drop_index, forget, index_setting, picture, product
 
 DOWN = {
     "BACKEND": "imagesim.indexes.elasticsearch.ElasticsearchIndex",
@@ -82,6 +82,21 @@ class TestHealth:
         answer = client.get("/visual/metrics/")
         assert answer.status_code == 200
         assert "imagesim_index_up 0.0" in answer.content.decode()
+
+    def test_an_alias_of_several_indexes(self, shop, settings, elasticsearch_url):
+        settings.IMAGESIM = {**settings.IMAGESIM, "INDEX": index_setting("elasticsearch", elasticsearch_url)}
+        sync()
+        index = get_index()
+        index._client.indices.put_alias(index=index.create(index.meta()), name=index.name)
+        forget()
+        try:
+            (failing,) = (check for check in status.get_health() if check.state != "ok")
+            assert "points to several indexes" in failing.detail
+            output = io.StringIO()
+            call_command("imagesim_status", stdout=output)
+            assert failing.detail in output.getvalue()
+        finally:
+            drop_index()
 
     def test_the_settings_name_another_model(self, client, shop, settings):
         """Photos and words are refused, and no new picture is indexed."""

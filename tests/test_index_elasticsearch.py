@@ -410,11 +410,15 @@ def test_an_alias_of_several_indexes_answers_nothing_wrong(index: ElasticsearchI
 
 
 def test_the_name_of_an_existing_index_is_rejected(index: ElasticsearchIndex) -> None:
+    """At once: a rebuild filled an index for hours before it was refused."""
+    backing_index = index.create(META)
     index._client.indices.create(index=index.name)
     try:
-        backing_index = index.create(META)
         with pytest.raises(SearchIndexError, match="refused"):
             index.promote(backing_index)
+        with pytest.raises(ConfigurationError, match="imagesim did not make: choose another name in INDEX's OPTIONS"):
+            index.create(META)
+        assert index.backing_indexes() == [backing_index]
     finally:
         index._client.indices.delete(index=index.name)
 
@@ -754,12 +758,27 @@ def test_a_server_that_is_not_elasticsearch_is_recognised() -> None:
         ({"name": "Products"}, "small letters"),
         ({"name": "_x"}, "small letters"),
         ({"quantisation": "int2"}, "'auto', 'bbq', 'int8' or 'none'"),
+        ({"refresh_interval": "1 second"}, "'1 second' is not a time; write a number and its unit, such as '1s'"),
+        ({"refresh_interval": 1}, "refresh_interval 1 is not a time"),
         ({"hostss": "x"}, "no option 'hostss'; it has .*'hosts'"),
     ],
 )
 def test_a_wrong_option_is_named(options: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):
         ElasticsearchIndex(**options)
+
+
+@pytest.mark.parametrize("options", [{"m": 512, "ef_construction": 3200}, {"refresh_interval": "-1"}])
+def test_the_largest_options_are_accepted(index: ElasticsearchIndex, options: dict[str, Any]) -> None:
+    other = ElasticsearchIndex(hosts=index._connection.hosts, name=index.name, replicas=0, **options)
+    other.promote(other.create(META))
+    assert [result.status for result in other.write([entry(1, axis(0))])] == ["done"]
+
+
+def test_an_unknown_analyzer_is_named(index: ElasticsearchIndex) -> None:
+    other = ElasticsearchIndex(hosts=index._connection.hosts, name=index.name, analyzers={"en": "none_such"})
+    with pytest.raises(SearchIndexError, match=r"none_such.* Check analyzers in INDEX's OPTIONS: every node must have"):
+        other.create(replace(META, texts={"name": TextSpec(1.0, "en")}))
 
 
 def test_credentials_and_certificates_reach_the_client() -> None:
@@ -846,6 +865,32 @@ class Answering:
             with near:
                 near.recv(65536)
                 near.sendall(self._answer)
+
+
+def test_a_proxy_that_takes_small_requests_only(index: ElasticsearchIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As nginx does, from 1 MB on: a sync wrote one entry at a time, and a rebuild failed."""
+    from elastic_transport import ApiResponseMeta, HttpHeaders, NodeConfig
+    from elasticsearch import ApiError
+
+    meta = ApiResponseMeta(413, "1.1", HttpHeaders(), 0.0, NodeConfig("http", "localhost", 9200))
+    post, sizes = index._connection.post, []
+
+    def limited(path: str, data: bytes, *options: Any) -> Any:
+        sizes.append(len(data))
+        if len(data) > 2_000:
+            raise ApiError("413", meta, "<html>Request Entity Too Large</html>")
+        return post(path, data, *options)
+
+    index.promote(index.create(META))
+    monkeypatch.setattr(index._connection, "post", limited)
+    large = entry(7, axis(0), filters={"brand": "x" * 3_000})
+    results = index.write([*(entry(number, axis(0)) for number in range(7)), large])
+    assert [result.status for result in results] == ["done"] * 7 + ["failed"]
+    assert "(413): <html>Request Entity Too Large" in results[7].error
+    assert len(sizes) < 8 + 8
+    monkeypatch.undo()
+    index.refresh()
+    assert index.count() == 7
 
 
 def test_the_analyser_of_a_language_can_be_chosen(elasticsearch_url: str) -> None:

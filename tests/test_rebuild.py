@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from datetime import timedelta
 from io import StringIO
 from unittest.mock import Mock
@@ -207,6 +208,39 @@ def test_a_killed_rebuild_is_resumed(shop, monkeypatch, pages):
     assert get_index().backing_indexes() == [run.target]
     assert len(entries()) == 6
     assert_equal()
+
+
+def test_a_picture_that_kills_its_process_does_not_keep_a_rebuild_from_its_end(shop, settings, monkeypatch):
+    """Each process that continued the rebuild died of it. A sync counts its attempts, and leaves it out in the end."""
+    settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": OTHER, "PREVIOUS_EMBEDDERS": [EMBEDDER]}
+    deadly, read, kills = shop[3].photos.get().file.name, embedding._read, []
+
+    def die(picture):
+        if picture.name == deadly:
+            kills.append(picture.name)
+            raise Killed
+        return read(picture)
+
+    def work(task):
+        """As a process that dies without tidying up."""
+        with monkeypatch.context() as patch:
+            patch.setattr(leases, "release", lambda *args, **options: None)
+            patch.setattr(jobs, "suspend", lambda *args, **options: None)
+            with suppress(Killed):
+                return task()
+        ItemState.objects.exclude(lease="").update(leased_until=timezone.now() - timedelta(seconds=1))
+        Job.objects.exclude(slot=None).update(heartbeat_at=timezone.now() - timedelta(days=1), owner="elsewhere/1/1")
+        return None
+
+    monkeypatch.setattr(embedding, "_read", die)
+    for _time in range(20):
+        job = work(rebuild)
+        if job is not None:
+            break
+    assert job.status == Job.Status.DONE
+    assert len(kills) < 15
+    assert len(entries()) == 5
+    assert "The worker stopped" in ItemState.objects.get(object_pk=str(shop[3].pk)).error
 
 
 def test_a_rebuild_killed_after_the_swap_only_cleans_up(shop, monkeypatch):
@@ -460,7 +494,53 @@ def test_the_index_is_unavailable_for_a_while(shop, monkeypatch):
     assert_equal()
 
 
-def refusing(monkeypatch, taken: int) -> str:
+def failing_embedder(monkeypatch, fails) -> None:
+    """Let the embedder fail while ``fails(number of images that it has embedded)``."""
+    original, done = PixelEmbedder.embed_images, [0]
+
+    def embed(self, images):
+        if fails(done[0]):
+            raise EmbedderError("the service cannot be reached")
+        done[0] += len(images)
+        return original(self, images)
+
+    monkeypatch.setattr(PixelEmbedder, "embed_images", embed)
+    monkeypatch.setattr(leases, "delay", lambda attempts: 0.01)
+
+
+@pytest.fixture
+def other_model(shop, settings):
+    settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": OTHER, "PREVIOUS_EMBEDDERS": [EMBEDDER]}
+
+
+def test_the_embedder_is_unavailable_for_a_while(other_model, monkeypatch, caplog):
+    """The index that was filled so far was dropped."""
+    outages = iter([True] * 6)  # each page also asks whether the model works at all
+    failing_embedder(monkeypatch, lambda done: done == 2 and next(outages, False))
+    assert rebuild().status == Job.Status.DONE
+    assert "The rebuild waits: the service cannot be reached" in caplog.messages
+    assert_equal()
+    assert Job.objects.filter(kind="rebuild").count() == 2, "with that of the first sync"
+
+
+@pytest.mark.parametrize("worked", [0, 2])
+def test_the_embedder_stays_unavailable(other_model, monkeypatch, worked):
+    """Other changes would wait for it, too."""
+    monkeypatch.setattr(rebuilding, "OUTAGE_SECONDS", 0.5 if worked else 600)
+    before = get_index().active()
+    failing_embedder(monkeypatch, lambda done: done == worked)
+    with pytest.raises(CommandError, match="the service cannot be reached"):
+        call_command("imagesim_rebuild")
+    assert get_index().backing_indexes() == [before]
+    monkeypatch.undo()
+    stored = Embedding.objects.filter(fingerprint__contains="other")
+    assert stored.count() == worked
+    rebuild()
+    assert stored.count() == 6
+    assert_equal()
+
+
+def refusing(monkeypatch, taken: int, *, retryable: bool = True) -> str:
     """Let a new index take only the first ``taken`` items, as with a full disk; return the active index."""
     before, write = get_index().active(), LocalIndex.write
     first: list[str] = []
@@ -473,7 +553,7 @@ def refusing(monkeypatch, taken: int) -> str:
         results = iter(write(self, [each for each in operations if each.key in first], backing_index=backing_index))
         full = "the disk is full"
         return [
-            next(results) if each.key in first else WriteResult(each.key, "failed", full, retryable=True)
+            next(results) if each.key in first else WriteResult(each.key, "failed", full, retryable=retryable)
             for each in operations
         ]
 
@@ -493,6 +573,24 @@ def test_an_index_that_takes_few_entries_is_not_swapped_in(shop, monkeypatch, ta
     assert Job.objects.filter(kind="rebuild").first().status == "failed"
     assert len(entries()) == 6
     sync()
+    assert_equal()
+
+
+@pytest.mark.parametrize("end", ["failure", "cancel"])
+def test_what_only_a_dropped_index_refused_has_not_failed(shop, monkeypatch, end):
+    """All items were shown as failed, with the error of an index that was no longer there, until the next reconcile."""
+    refusing(monkeypatch, 0, retryable=False)
+    if end == "cancel":
+        check = Mock(side_effect=lambda target: jobs.cancel(jobs.unfinished(Job.Kind.REBUILD)))
+        monkeypatch.setattr(rebuilding, "_check_losses", check)
+        assert rebuild().status == Job.Status.CANCELLED
+    else:
+        with pytest.raises(SearchIndexError, match="so it is not used: the disk is full"):
+            rebuild()
+    monkeypatch.undo()
+    assert ItemState.objects.filter(outcome="failed").count() == 6
+    assert sync().indexed == 6
+    assert not ItemState.objects.exclude(outcome="indexed", error="").exists()
     assert_equal()
 
 

@@ -16,11 +16,13 @@ from django.db.models import F
 from django.utils import timezone
 
 from demo_shop.shop.models import Photo, Product
-from imagesim import similar_to
+from imagesim import similar_to, tasks
 from imagesim.embedders import get_embedder
 from imagesim.indexes import get_index
 from imagesim.indexes.local import LocalIndex
 from imagesim.indexes.tables import LocalEntry
+from imagesim.indexing import jobs, leases
+from imagesim.indexing import reconcile as reconciling
 from imagesim.indexing.rebuild import rebuild
 from imagesim.indexing.reconcile import reconcile
 from imagesim.indexing.sync import sync
@@ -92,6 +94,17 @@ def test_photo_swapped_without_a_signal_is_stale(shop):
     Photo.objects.filter(product=shop[0]).update(file=shop[1].photos.get().file.name)
     assert found(reconcile()) == {**CLEAN, "stale": 1}
     assert_equal_again()
+
+
+def test_a_picture_with_a_very_long_name_is_not_stale_for_ever(shop, monkeypatch):
+    """Its name is stored in part."""
+
+    def images(item):
+        return [ContentFile(encoded(picture("red", mark=item.pk)), f"{'folder/' * 80}{item.pk}.png")]
+
+    monkeypatch.setattr(registry.for_model(Product), "get_images", images, raising=False)
+    assert found(reconcile()) == {**CLEAN, "stale": 4}
+    assert found(reconcile()) == CLEAN
 
 
 def test_deleted_without_a_signal_is_an_orphan(shop):
@@ -168,6 +181,42 @@ def test_restored_backup(shop):
     assert get_index().count() == 4
 
 
+@pytest.fixture
+def differing(shop, monkeypatch):
+    """The first and the last of the items are stale, one is gone, and a page is one item."""
+    monkeypatch.setattr(reconciling, "CHUNK", 1)
+    Product.objects.filter(pk__in=[shop[0].pk, shop[3].pk]).update(price=99)
+    Photo.objects.filter(product=shop[1])._raw_delete("default")
+    Product.objects.filter(pk=shop[1].pk)._raw_delete("default")
+
+
+def test_it_can_be_limited_in_time(differing):
+    first = reconcile(seconds=1e-9)
+    assert (first.status, first.done, jobs.abandoned(Job.objects.get(pk=first.pk))) == ("running", 1, True)
+    done = [reconcile(seconds=1e-9, unfinished=first.pk) for _time in range(3)][-1]
+    assert (done.pk, done.status, done.done) == (first.pk, "done", 3)
+    assert found(done) == {**CLEAN, "stale": 2, "orphaned": 1}
+    assert done.report["checked"] == 3
+    assert_equal_again()
+
+
+@pytest.mark.parametrize("sent", [True, False])
+def test_the_task_compares_in_slices(differing, monkeypatch, sent):
+    """So that the only worker syncs between them; without one that could go on, it does so itself."""
+    monkeypatch.setattr(tasks, "SLICE_SECONDS", 1e-9)
+    started = []
+    monkeypatch.setattr(tasks, "start", lambda task, **options: started.append((task, options)) or sent)
+    tasks.reconcile()
+    job = Job.objects.get(kind="reconcile")
+    go_on = ("reconcile", {"job": job.pk})
+    if sent:
+        assert (job.status, job.done) == ("running", 1)
+        assert started == [("sync", {}), go_on]
+    else:
+        assert (job.status, job.done) == ("done", 3)
+        assert started.count(("sync", {})) == 4
+
+
 def test_dry_run_changes_nothing(shop):
     Product.objects.filter(pk=shop[0].pk).update(price=99)
     before = list(ItemState.objects.order_by("pk").values())
@@ -197,6 +246,26 @@ def test_orphaned_embeddings_are_deleted_when_old(shop):
     Embedding.objects.update(created_at=timezone.now() - timedelta(days=2))
     assert reconcile().report["embeddings"] == 1
     assert Embedding.objects.count() == 3
+
+
+def test_an_embedding_that_is_purged_while_its_item_comes_back_is_kept(shop, monkeypatch):
+    """Its page showed no similar products until the next reconcile."""
+    shoe, mark = shop[0], leases.mark
+
+    def purged_before(*args):
+        assert reconcile(repair_now=False).report["embeddings"] == 1
+        return mark(*args)
+
+    shoe.active = False
+    shoe.save()
+    sync()
+    Embedding.objects.update(created_at=timezone.now() - timedelta(days=2))
+    shoe.active = True
+    shoe.save()
+    monkeypatch.setattr(leases, "mark", purged_before)
+    assert sync().indexed == 1
+    assert Embedding.objects.count() == 4
+    assert len(similar_to(shoe)) == 3
 
 
 def test_leases_of_workers_that_died_are_deleted_when_old(shop):

@@ -306,6 +306,20 @@ def test_all_forms_of_a_uuid_are_one_key(lamp):
     assert ItemState.objects.filter(model="zoo.lamp").count() == 1
 
 
+@pytest.mark.parametrize("form", [lambda key: key.hex, lambda key: str(key).upper()])
+def test_rows_may_name_an_item_by_any_form_of_its_key(lamp, form):
+    """As an import does, from another system's text. The change was recorded of an item that does not exist."""
+    states, new = ItemState.objects.filter(model="zoo.lamp"), Tag.objects.create(label="new")
+    Picture.objects.create(lamp_id=form(lamp.pk), file=ContentFile(encoded(picture("blue")), name="again.png"))
+    assert changed() == {("zoo.lamp", str(lamp.pk))}
+    again = Lamp(pk=form(lamp.pk), name="Tall")
+    again.save(force_update=True)
+    changed()
+    again.tags.add(new)
+    assert changed() == {("zoo.lamp", str(lamp.pk))}
+    assert states.count() == 1
+
+
 class SomeLamps(Items[Lamp]):
     images = "pictures__file"
     category = "tags__label"
@@ -344,6 +358,25 @@ def test_what_a_default_manager_leaves_out_can_depend_on_any_field():
         lamp.lumen = 10
         lamp.save(update_fields=["lumen"])
         assert changed() == {("zoo.lamp", str(lamp.pk))}
+
+
+def test_what_the_manager_of_a_related_model_leaves_out_can_depend_on_any_field(lamp):
+    """As with soft deletion: a deleted picture stayed in the index."""
+    with registered(Lamp, type("Items", (Items,), {"images": "pictures__file", "in_stock": "bulb__id"})):
+        bulb = Bulb.objects.create(lamp=lamp, watt=60)
+        assert found(in_stock=True) == 1
+        bulb.watt = -1
+        bulb.save(update_fields=["watt"])
+        assert found(in_stock=True) == 0
+        bulb.watt = 60
+        bulb.save(update_fields=["watt"])
+        assert found(in_stock=True) == 1
+
+    limited = {"images": "pictures__file", "in_stock": "bulb__id", "depends_on": ()}
+    with registered(Lamp, type("Items", (Items,), limited)):
+        changed()
+        bulb.save(update_fields=["watt"])
+        assert changed() == set()
 
 
 def test_a_registered_child_knows_the_changes_of_its_parents_row():

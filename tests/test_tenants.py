@@ -42,6 +42,10 @@ SHARED_APPS = ["django_tenants", "customers", "django.contrib.contenttypes"]
 TENANT_APPS = ["django.contrib.contenttypes", "django.contrib.auth", "demo_shop.shop", "imagesim"]
 TENANT_APPS += os.environ.get("APPS", "").split()
 INSTALLED_APPS = [*SHARED_APPS, *TENANT_APPS[1:]]
+STORAGES = {
+    "default": {"BACKEND": os.environ.get("STORAGE", "django.core.files.storage.FileSystemStorage")},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
 TENANT_MODEL, TENANT_DOMAIN_MODEL = "customers.Client", "customers.Domain"
 MEDIA_ROOT = os.environ["SHOP"]
 IMAGESIM = {
@@ -110,6 +114,36 @@ with schema_context("zeta"):
     assert get_status().index.entries == 3
     call_command("imagesim_rebuild", verbosity=0)
     call_command("imagesim_clear", "--noinput", verbosity=0)
+"""
+
+
+THREADS = """
+import django; django.setup()
+import time
+from django.core.management import call_command
+call_command("makemigrations", "customers", verbosity=0)
+call_command("migrate_schemas", shared=True, verbosity=0)
+from customers.models import Client
+from django_tenants.utils import tenant_context
+from imagesim.indexing import jobs
+from imagesim.indexing.sync import sync
+from imagesim.models import Job
+from tests.shop import picture, product
+
+jobs.BEAT_SECONDS = 0.05
+for schema in ("acme", "zeta"):
+    tenant = Client.objects.create(schema_name=schema, name=schema)
+    with tenant_context(tenant):
+        assert f"/{schema}/" in product("shoe", picture("red")).photos.get().file.path
+        assert sync().indexed == 1
+        job = jobs.start(Job.Kind.RECONCILE)
+        began = job.heartbeat_at
+        with jobs.kept_alive(job):
+            deadline = time.monotonic() + 60
+            while job.heartbeat_at == began and time.monotonic() < deadline:
+                time.sleep(0.05)
+                job.refresh_from_db()
+        assert job.heartbeat_at > began
 """
 
 
@@ -216,6 +250,14 @@ def test_tenants_are_isolated(request: pytest.FixtureRequest, postgres: str, tmp
     if "elasticsearch" in backend:
         options["hosts"] = request.getfixturevalue("elasticsearch_url")
     run_for_tenants(ASK, postgres, tmp_path, {"BACKEND": f"imagesim.indexes.{backend}", "OPTIONS": options})
+
+
+@pytest.mark.timeout(300)
+def test_threads_work_for_the_tenant(postgres: str, tmp_path: Path) -> None:
+    """Those that read files found none in the storage of django-tenants, and heartbeats went to the public schema."""
+    index = {"BACKEND": "imagesim.indexes.local.LocalIndex", "OPTIONS": {"name": "{schema}-products"}}
+    storage = "django_tenants.files.storage.TenantFileSystemStorage"
+    run_for_tenants(THREADS, postgres, tmp_path, index, STORAGE=storage)
 
 
 @pytest.mark.timeout(300)

@@ -59,14 +59,16 @@ class Prepared:
     texts: dict[str, list[str]]
 
 
-def check_at_least(minimum: int, **options: float | None) -> None:
+def check_range(minimum: int, maximum: float = math.inf, **options: float | None) -> None:
     """Check numeric options of an index, given by name; None is not checked.
 
-    :raises ConfigurationError: naming the first option that is smaller than ``minimum``.
+    :raises ConfigurationError: naming the first option that is smaller than ``minimum`` or larger than ``maximum``.
     """
     for name, value in options.items():
         if value is not None and value < minimum:
             raise ConfigurationError(f"INDEX's {name} must be at least {minimum}, not {value!r}.")
+        if value is not None and value > maximum:
+            raise ConfigurationError(f"INDEX's {name} must be at most {maximum}, not {value!r}.")
 
 
 def check_timeout(request_timeout: float) -> None:

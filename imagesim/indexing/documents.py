@@ -310,7 +310,7 @@ def _with_entries(document: Document, item: Any, targets: Sequence[Target], vect
     return replace(
         document,
         operations={name: replace(entry, images=found) for name, found in images.items() if found},
-        checksum=checksum(metadata, [(picture.digest, picture.name) for picture in pictures if not picture.error]),
+        checksum=checksum(metadata, [(each.digest, each.stored_name) for each in pictures if not each.error]),
     )
 
 

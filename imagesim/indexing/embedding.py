@@ -13,7 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from imagesim import images
-from imagesim.database import batched, insert_new, stored_array
+from imagesim.database import batched, for_thread, insert_new, stored_array
 from imagesim.embedders import BaseEmbedder
 from imagesim.exceptions import BadImage, ConfigurationError, EmbedderError
 from imagesim.images import colours
@@ -131,7 +131,11 @@ class Vectors:
         to_open = [picture for picture in usable if self._has_to_be_opened(picture)]
         if to_open:
             try:
-                with ThreadPoolExecutor(READERS) as readers, ThreadPoolExecutor(threads()) as workers:
+                enter = for_thread()
+                with (
+                    ThreadPoolExecutor(READERS, initializer=enter) as readers,
+                    ThreadPoolExecutor(threads(), initializer=enter) as workers,
+                ):
                     left = to_open
                     while left:
                         with closing(self._contents(left, readers)) as contents:  # at a stop, no more files are read

@@ -21,10 +21,10 @@ from django.db.models import QuerySet
 from django.dispatch import Signal
 from django.utils import timezone
 
-from imagesim.database import atomic, delete, primary, retry_conflicts
+from imagesim.database import atomic, delete, for_thread, primary, retry_conflicts
 from imagesim.exceptions import AlreadyRunning
 from imagesim.indexes import get_index
-from imagesim.indexing import dispatch
+from imagesim.indexing import dispatch, leases
 from imagesim.models import Job
 
 STALE_AFTER = timedelta(seconds=60)
@@ -103,9 +103,11 @@ def _delete_old(ended: QuerySet[Job]) -> None:
 def take_over(job: Job) -> bool:
     """Make this process the owner of a job that has none; return False if another one was faster."""
     ours = {"status": Job.Status.RUNNING, "owner": _owner(), "heartbeat_at": timezone.now(), "error": ""}
+    died = bool(job.owner)  # without giving it up
     if not _ours(job).filter(heartbeat_at=job.heartbeat_at).update(**ours):
         return False
     job.refresh_from_db(using=primary(Job).db)
+    job.process_died = died
     return True
 
 
@@ -184,8 +186,11 @@ def kept_alive(job: Job) -> Iterator[None]:
         yield
         return
 
+    enter = for_thread()
+
     def beat() -> None:
         try:
+            enter()
             while not ended.wait(BEAT_SECONDS):
                 try:
                     ours.update(heartbeat_at=timezone.now())
@@ -262,6 +267,7 @@ def suspend(job: Job, *, error: str = "") -> None:
 def discard(job: Job) -> None:
     """Drop the index that a rebuild of this process was filling, and finish the job as cancelled."""
     drop_unfinished(job.target)
+    leases.revive_refused(job.started_at)
     finish(job, cancelled=True)
     logger.info("the rebuild was cancelled; the active index is unchanged", extra={"event": "rebuild.cancelled"})
 

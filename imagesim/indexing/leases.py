@@ -15,18 +15,18 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import InterfaceError, OperationalError, connections
+from django.db import connections
 from django.db.models import Case, F, Q, QuerySet, Value, When
 from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
 from imagesim.conf import get_settings
-from imagesim.database import atomic, delete, insert_new, primary, retry_conflicts
+from imagesim.database import CONNECTION_ERRORS, atomic, delete, insert_new, primary, retry_conflicts
 from imagesim.indexing.outbox import state_alias
 from imagesim.indexing.time_limit import SoftTimeLimitExceeded
 from imagesim.models import EmbeddingLease, ItemImage, ItemState, Scope
 
-INFRASTRUCTURE_ERRORS = (OperationalError, InterfaceError, SoftTimeLimitExceeded)
+INFRASTRUCTURE_ERRORS = (*CONNECTION_ERRORS, SoftTimeLimitExceeded)
 """Errors that say nothing about the item that is being worked on, such as a lost database or a time limit: its lease is
 released, and no result is stored."""
 
@@ -291,6 +291,15 @@ def revive() -> int:
     if not failed.exists():  # on SQLite, an UPDATE of no row takes the lock for writing, too, and waits for readers
         return 0
     return failed.update(pending=True, scope=Scope.ALL, version=F("version") + 1)
+
+
+@retry_conflicts
+def revive_refused(since: datetime) -> int:
+    """Queue the items that an index refused since then, because it is dropped; return how many."""
+    refused = primary(ItemState).filter(outcome=ItemState.Outcome.FAILED, pending=False, synced_at__gte=since)
+    return refused.exclude(checksum="").update(
+        pending=True, version=F("version") + 1, not_before=timezone.now(), checksum=""
+    )
 
 
 def delay(attempts: int) -> float:

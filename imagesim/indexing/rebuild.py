@@ -17,6 +17,7 @@ from imagesim.embedders import get_embedder_of
 from imagesim.exceptions import (
     AccessRefused,
     AlreadyRunning,
+    EmbedderError,
     ImagesimError,
     IndexMissing,
     IndexUnavailable,
@@ -42,7 +43,8 @@ from imagesim.registry import registry
 logger = logging.getLogger("imagesim.indexing.sync")
 
 OUTAGE_SECONDS = 600.0
-"""How long a rebuild waits for an unavailable index before it stops; the next rebuild continues it."""
+"""How long a rebuild waits for an unavailable index before it stops; the next rebuild continues it. It waits as long
+for an embedder that has worked before, and then fails: while it is unfinished, other changes wait for that one, too."""
 
 WAIT_SECONDS = 2.0
 """Between two heartbeats while it waits."""
@@ -117,6 +119,7 @@ def rebuild(
             jobs.stand_by(job)  # it is complete, and took hours
             raise
         jobs.drop_unfinished(job.target)
+        leases.revive_refused(job.started_at)
         jobs.finish(job, error=f"{type(error).__name__}: {error}")
         raise
     if job.status == Job.Status.STANDBY:
@@ -240,7 +243,11 @@ def _fill(
     """Write those items of a model that are in ``rest`` to the new index, page by page."""
     size = get_settings().SYNC_BATCH_SIZE
     while pks := [str(pk) for pk in rest.order_by("pk").values_list("pk", flat=True)[:size]]:
-        failed = _retry_while_unavailable(lambda pks=pks: _fill_page(target, items.label, pks), job)
+        if job.process_died:  # perhaps of one of these items: the sync finds it, and goes on without it
+            outbox.record(items.label, pks, announce=False)
+            failed, job.process_died = 0, False
+        else:
+            failed = _retry_while_unavailable(lambda pks=pks: _fill_page(target, items.label, pks), job)
         cursor = f"{items.label}|{pks[-1]}"
         jobs.checkpoint(job, cursor=cursor, done=job.done + len(pks), failed=job.failed + failed)
         if progress:
@@ -286,7 +293,8 @@ def _drop_others(job: Job) -> None:
 
 
 def _retry_while_unavailable(call: Callable[..., Any], job: Job, beat: Callable[[Job], None] = jobs.checkpoint) -> Any:
-    """Call again while the index cannot be reached, with a heartbeat of the job every few seconds.
+    """Call again while the index cannot be reached, or while an embedder that has worked before fails, as a service
+    does that is restarted; with a heartbeat of the job every few seconds.
 
     Meanwhile the job has the reason as its error, also if its process gives up or dies.
     """
@@ -295,14 +303,16 @@ def _retry_while_unavailable(call: Callable[..., Any], job: Job, beat: Callable[
     while True:
         try:
             result = call()
-        except IndexUnavailable as error:
+        except (IndexUnavailable, EmbedderError) as error:
+            if isinstance(error, EmbedderError) and not job.done:
+                raise
             reason = mask_credentials(error)
             if job.error != reason:
                 jobs.heartbeat(job, error=reason)
             if time.monotonic() > until:
                 raise
             attempts += 1
-            logger.warning("The rebuild waits for the index: %s", reason)
+            logger.warning("The rebuild waits: %s", reason)
             wait = min(leases.delay(attempts), 15.0)
             while wait > 0:
                 time.sleep(min(wait, WAIT_SECONDS))

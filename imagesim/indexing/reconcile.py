@@ -67,11 +67,16 @@ class Difference:
     """The version in the index, if it is ahead of the database, as after a restored backup."""
 
 
+class _TimeOver(Exception):
+    pass
+
+
 @stopped_at_time_limit()
 def reconcile(
     *,
     dry_run: bool = False,
     progress: Progress | None = None,
+    seconds: float | None = None,
     repair_now: bool = True,
     unfinished: int | None = None,
     message: str = "",
@@ -80,9 +85,10 @@ def reconcile(
 
     Also deletes embeddings and thumbnails of images that no item has, and the states of items deleted long ago. With
     ``dry_run`` nothing is changed; ``job.report`` has the differences in either case. ``repair_now=False`` leaves the
-    repairs to the next sync. With ``unfinished``, the primary key of one, only that one is continued; with ``message``,
-    the id of a Celery message that has started one, only that one. A job that was paused or cancelled is returned as
-    such; what it found so far is queued.
+    repairs to the next sync. After ``seconds`` it stops between two pages of items, and the next call continues it.
+    With ``unfinished``, the primary key of one, only that one is continued; with ``message``, the id of a Celery
+    message that has started one, only that one. A job that was paused or cancelled is returned as such; what it found
+    so far is queued.
 
     :raises AlreadyRunning: if another process is reconciling, or a reconcile is paused.
     :raises IndexUnavailable: if the index cannot be reached.
@@ -96,13 +102,17 @@ def reconcile(
         job = jobs.start(Job.Kind.RECONCILE, unfinished=unfinished, message=message)
     started = time.monotonic()
     report = dict.fromkeys(("checked", *DIFFERENCES, *UNUSED, "tombstones", "repaired"), 0)
-    if job.cursor:  # it was paused there
+    if job.cursor:  # it was stopped there
         report |= job.report
     try:
         with nullcontext() if dry_run else jobs.kept_alive(job):  # a page of slow items, or a large table to purge
-            _reconcile(job, report, dry_run, progress)
+            _reconcile(job, report, dry_run, progress, started + seconds if seconds else None)
     except jobs.JobLost:
         raise
+    except _TimeOver:
+        jobs.heartbeat(job, cursor=job.cursor, done=job.done, report=report)
+        jobs.suspend(job)
+        return job
     except jobs.JobPaused:
         jobs.leave_paused(job, cursor=job.cursor, done=job.done, report=report)
         return job
@@ -131,7 +141,7 @@ def reconcile(
     return job
 
 
-def _reconcile(job: Job, report: dict[str, int], dry_run: bool, progress: Progress | None) -> None:
+def _reconcile(job: Job, report: dict[str, int], dry_run: bool, progress: Progress | None, until: float | None) -> None:
     since = timezone.now()
     targets = live_targets()
     compared = [target for target in targets if target.complete]
@@ -160,6 +170,8 @@ def _reconcile(job: Job, report: dict[str, int], dry_run: bool, progress: Progre
                 jobs.checkpoint(job, done=job.done, report=report)
         if progress:
             progress(job.done, job.total)
+        if position and until and not dry_run and time.monotonic() > until:
+            raise _TimeOver
     if not dry_run:
         report["tombstones"] = purge_tombstones(since)
     purge_unused({target.meta.fingerprint for target in targets}, since, dry_run, report)

@@ -223,7 +223,8 @@ def _m2m_changed(
         if is_far and action == "pre_clear":
             far = {f"{through.far_lookup}__pk": instance.pk}
             outbox.record(through.items.label, every.filter(**far), scope=through.scope, using=using)
-        own, found = type(instance) if is_near else model, near
+        own = type(instance) if is_near else model
+        found: set[Any] | models.QuerySet[Any] = {referred_pk(through.items, using, pk) for pk in near}
         if near and (through.lookup or not issubclass(own, concrete_model(through.near))):
             # Those that are items, where any instance of their parent can have the relation.
             found = every.filter(**{f"{through.lookup or 'pk'}__in": near})
@@ -237,8 +238,7 @@ def links(items: Items[Any]) -> list[Link]:
     found: dict[tuple[type[models.Model], str], Link] = {(items.model, ""): Link(items, items.model)}
     own = found[items.model, ""]
     overrides = any(getattr(type(items), hook) is not getattr(Items, hook) for hook in HOOKS)
-    filtered = type(items.model._default_manager).get_queryset is not models.Manager.get_queryset  # soft deletion
-    own.any_field = items.depends_on is None and (overrides or filtered)
+    own.any_field = items.depends_on is None and (overrides or _leaves_out(items.model))
     for resolved in items.resolved_paths():
         scope = _scope_of_path(items, resolved)
         parts = resolved.path.split(paths.SEPARATOR)
@@ -247,7 +247,7 @@ def links(items: Items[Any]) -> list[Link]:
             link = found.setdefault((model, lookup), Link(items, model, lookup))
             if lookup:
                 _add_back_reference(link, scope)
-            if model in own_rows:
+            if model in own_rows or (items.depends_on is None and _is_to_many(link) and _leaves_out(model)):
                 link.any_field = True
             elif _depth(lookup) < len(parts):
                 _add_next_field(link, parts[_depth(lookup)], scope)
@@ -295,6 +295,17 @@ def by_sender(every: Iterable[Link], known: Collection[type[models.Model]]) -> d
 
 def _depth(lookup: str) -> int:
     return len(lookup.split(paths.SEPARATOR)) if lookup else 0
+
+
+def _leaves_out(model: type[models.Model]) -> bool:
+    """Whether the default manager may leave rows out, as with soft deletion."""
+    return type(model._default_manager).get_queryset is not models.Manager.get_queryset
+
+
+def _is_to_many(link: Link) -> bool:
+    """Whether an item reads these rows by their default manager. By a foreign key it reads the base manager's."""
+    field = _last_relation(link.items.model, link.lookup) if link.lookup else None
+    return bool(field is not None and (field.one_to_many or field.many_to_many))
 
 
 def _scope_of_path(items: Items[Any], resolved: paths.ResolvedPath) -> Scope:

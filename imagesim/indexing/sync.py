@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from imagesim.circuit_breaker import log_repeated
 from imagesim.conf import get_settings
-from imagesim.database import primary
+from imagesim.database import insert_new, primary
 from imagesim.exceptions import (
     AccessRefused,
     AlreadyRunning,
@@ -34,8 +34,8 @@ from imagesim.indexing.item_regions import find_regions
 from imagesim.indexing.leases import INFRASTRUCTURE_ERRORS, Lease, SyncResult
 from imagesim.indexing.statistics import update_if_grown
 from imagesim.indexing.time_limit import stopped_at_time_limit
-from imagesim.indexing.write_targets import live_targets, new_meta
-from imagesim.models import ItemImage, ItemState, Job, Scope
+from imagesim.indexing.write_targets import Target, live_targets, new_meta
+from imagesim.models import Embedding, ItemImage, ItemState, Job, Scope
 from imagesim.registry import registry
 
 logger = logging.getLogger("imagesim.indexing.sync")
@@ -221,6 +221,7 @@ def _sync_batch(lease: Lease, states: Sequence[ItemState], report: SyncReport, b
         read = [document for document in documents if document.state.scope == Scope.ALL]
         find_regions(read, targets, renew)
         leases.mark(lease, results)
+        _store_again(documents, targets, vectors)
         _queue_former_owners(documents)
     except NOT_THE_ITEMS:
         raise
@@ -240,6 +241,21 @@ def _sync_batch(lease: Lease, states: Sequence[ItemState], report: SyncReport, b
     seconds = time.monotonic() - started
     extra = {"event": "sync.batch", "items": len(states), "seconds": seconds}
     logger.debug("batch of %d in %.3f s", len(states), seconds, extra=extra)
+
+
+def _store_again(documents: Sequence[Document], targets: Sequence[Target], vectors: Vectors) -> None:
+    """Store embeddings again that a reconcile deleted while they were used here, because no item had their images yet,
+    such as those of an item that was not to be indexed for some days."""
+    before = {image.digest for document in documents for image in document.known}
+    pictures = (picture for document in documents for picture in document.pictures or () if not picture.error)
+    new = {picture.digest for picture in pictures} - before
+    if not new:
+        return
+    stored = set(primary(Embedding).filter(digest__in=new).values_list("digest", "fingerprint"))
+    used = {(digest, target.meta.fingerprint) for digest in new for target in targets}
+    found = {key: vector for key in used - stored if (vector := vectors.get(*key)) is not None}
+    rows = [(*key, found[key].astype("<f4").tobytes()) for key in sorted(found)]
+    insert_new([Embedding(digest=digest, fingerprint=name, vector=vector) for digest, name, vector in rows])
 
 
 def _queue_former_owners(documents: Sequence[Document]) -> None:

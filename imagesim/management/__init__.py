@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from django.core.management.base import BaseCommand, CommandError
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import DatabaseError, InterfaceError, OperationalError
+from django.db import DatabaseError, InterfaceError
 
+from imagesim.database import CONNECTION_ERRORS
 from imagesim.exceptions import ImagesimError, migrate_hint, with_migrate_hint
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class ImagesimCommand(BaseCommand):
         except (DatabaseError, InterfaceError) as error:
             if migrate_hint(error):
                 raise CommandError(with_migrate_hint(error)) from error
-            if not isinstance(error, OperationalError | InterfaceError):
+            if not isinstance(error, CONNECTION_ERRORS):
                 raise
             raise CommandError(f"The database cannot be used: {with_migrate_hint(error)}.") from error
 

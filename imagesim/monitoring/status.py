@@ -11,11 +11,11 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from django.db import DatabaseError
-from django.db.models import Count, Min, Q
+from django.db.models import Count, Max, Min, Q
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
@@ -43,6 +43,10 @@ from imagesim.registry import registry
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
+
+
+RECONCILE_AGE = timedelta(days=8)
+"""A reconcile that runs once per week is enough for a very large catalogue."""
 
 
 @dataclass
@@ -105,6 +109,8 @@ class Status:
     """A complete index beside the active one, which waits to be swapped in or discarded."""
     rebuild: JobStatus | None = None
     reconcile: JobStatus | None = None
+    unreconciled_since: datetime | None = None
+    """Since when no reconcile was completed, if that was longer than :data:`RECONCILE_AGE` ago."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the status as a dictionary, ready for JSON except for datetimes."""
@@ -135,7 +141,16 @@ def get_status() -> Status:
         status.standby = _index_status(standby.target)
     status.rebuild = _latest(Job.Kind.REBUILD)
     status.reconcile = _latest(Job.Kind.RECONCILE)
+    status.unreconciled_since = unreconciled_since()
     return status
+
+
+def unreconciled_since() -> datetime | None:
+    """Since when no reconcile was completed, which also deletes what is no longer used, if that was long ago."""
+    done = Q(kind=Job.Kind.RECONCILE, status=Job.Status.DONE)
+    found = Job.objects.aggregate(first=Min("started_at"), last=Max("finished_at", filter=done))
+    since: datetime | None = found["last"] or found["first"]
+    return since if since is not None and timezone.now() - since > RECONCILE_AGE else None
 
 
 def _waits(now: datetime) -> Q:
@@ -158,6 +173,8 @@ def _index_status(standby: str = "") -> IndexStatus:
         if backing_index is None:
             status.error = "No index is active yet; run `manage.py imagesim_sync`."
             return status
+        if not standby:
+            index.meta()  # refuses an alias of several indexes, as every search does
         meta = index.meta(backing_index)
         status.backing_index, status.model, status.dims = backing_index, meta.fingerprint, meta.dims
         status.entries = index.count(backing_index=backing_index)

@@ -132,10 +132,19 @@ class Picture(models.Model):
 
 
 class Bulb(models.Model):
-    """Found from a lamp as ``bulb_set`` in Python and as ``bulb`` in queries, as Django has it by default."""
+    """Found from a lamp as ``bulb_set`` in Python and as ``bulb`` in queries, as Django has it by default.
+
+    Its manager hides broken ones, of negative power.
+    """
+
+    class Working(models.Manager["Bulb"]):
+        def get_queryset(self) -> models.QuerySet[Any]:
+            return super().get_queryset().filter(watt__gte=0)
 
     lamp = models.ForeignKey(Lamp, models.CASCADE)
     watt = models.IntegerField()
+
+    objects = Working()
 
     def __str__(self) -> str:
         return f"{self.watt} W"

@@ -96,9 +96,10 @@ class ElasticsearchIndex(BaseIndex):
         **client_options: Any,
     ) -> None:
         super().__init__(name=name, similarity=similarity)
-        mapping.check_options(name, quantisation)
-        validation.check_at_least(1, m=m, ef_construction=ef_construction, num_candidates=num_candidates, shards=shards)
-        validation.check_at_least(0, replicas=replicas)
+        mapping.check_options(name, quantisation, refresh_interval)
+        mapping.check_limits(m, ef_construction, shards)
+        validation.check_range(0, replicas=replicas)
+        validation.check_range(1, num_candidates=num_candidates)
         validation.check_timeout(request_timeout)
         unknown = set(client_options) - CLIENT_OPTIONS
         if unknown:
@@ -109,11 +110,9 @@ class ElasticsearchIndex(BaseIndex):
         addresses = [hosts] if isinstance(hosts, str) else list(hosts or ())
         self._connection = Connection(name, addresses, request_timeout, client_options)
         self._translated_errors = self._connection.translated_errors
-        self._quantisation = quantisation
-        self._m, self._ef_construction = m, ef_construction
+        self._quantisation, self._m, self._ef_construction = quantisation, m, ef_construction
         self._analyzers = mapping.check_analyzers(analyzers or {})
-        self._recall = check_recall(recall)
-        self._num_candidates = num_candidates
+        self._recall, self._num_candidates = check_recall(recall), num_candidates
         self._shards, self._replicas, self._refresh_interval = shards, replicas, refresh_interval
         self._timeout = request_timeout
         self._searched: dict[str, _Searched] = {}  # by the name that is searched: the alias, or a backing index
@@ -146,6 +145,7 @@ class ElasticsearchIndex(BaseIndex):
         storage = mapping.Storage(quantisation, self._m, self._ef_construction, self._shards)
         backing_index = self.name_at(timezone.now())
         with self._translated_errors():
+            upkeep.check_name(self._client, self.name)
             try:
                 self._create(backing_index, meta, storage)
             except BadRequestError as error:

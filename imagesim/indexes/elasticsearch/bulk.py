@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from imagesim.exceptions import IndexMissing, IndexUnavailable
+from imagesim.exceptions import IndexMissing, IndexUnavailable, SearchIndexError
 from imagesim.filter_types import FILTER_TYPES
 from imagesim.indexes.elasticsearch.mapping import CANDIDATE, CANDIDATE_TEXTS, STEMS, WORDS
 from imagesim.indexes.elasticsearch.queries import pack, pack_candidate
@@ -27,6 +27,9 @@ CHUNK_BYTES = 8 * 1024 * 1024
 CHUNK_OPERATIONS = 1000
 ATTEMPTS = 3
 PAUSE_SECONDS = 0.5
+TOO_LARGE = 413
+"""The HTTP status with which the server, or a proxy before it, refuses a request for its size; nginx does so from 1 MB
+on. The request is then divided."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,13 @@ class Writer:
             except IndexUnavailable:
                 if last:
                     raise
+            except SearchIndexError as error:
+                if getattr(error.__cause__, "status_code", 0) != TOO_LARGE:
+                    raise
+                if len(chunk) == 1:
+                    return results | {chunk[0].number: WriteResult(chunk[0].key, "failed", str(error))}
+                middle = len(chunk) // 2
+                return results | self._send(chunk[:middle]) | self._send(chunk[middle:])
             else:
                 for line, item in zip(chunk, answer["items"], strict=True):
                     results[line.number] = result(line.key, item)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from imagesim.exceptions import ConfigurationError, SearchIndexError, format_choices
 from imagesim.filter_types import FILTER_TYPES
+from imagesim.indexes import validation
 from imagesim.indexes.elasticsearch.selectivity import Statistics
 from imagesim.indexes.statistics import IndexStatistics
 from imagesim.indexes.validation import MAX_IMAGES
@@ -105,8 +106,8 @@ class Storage:
     """Whether int8 covers the range of all values rather than of a quantile of them."""
 
 
-def check_options(name: str, quantisation: str) -> None:
-    """:raises ConfigurationError: if the name is not valid for an index, or the quantisation is unknown."""
+def check_options(name: str, quantisation: str, refresh_interval: str) -> None:
+    """:raises ConfigurationError: naming the option that is not valid."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,199}", name):
         raise ConfigurationError(
             f"INDEX's name {name!r} cannot name an index of Elasticsearch: use small letters, digits, '.', '-' and '_'."
@@ -115,6 +116,21 @@ def check_options(name: str, quantisation: str) -> None:
         raise ConfigurationError(
             f"INDEX's quantisation {quantisation!r} is unknown; it can be {format_choices(choices)}."
         )
+    if not re.fullmatch(r"-1|[0-9]+(ms|s|m|h|d)", str(refresh_interval)):
+        raise ConfigurationError(
+            f"INDEX's refresh_interval {refresh_interval!r} is not a time; write a number and its unit, such as '1s', "
+            "'500ms' or '1m', or '-1' for none."
+        )
+
+
+def check_limits(m: int, ef_construction: int, shards: int) -> None:
+    """Check the limits of the server. It makes an index with a larger graph, too, which then refuses every entry.
+
+    :raises ConfigurationError: naming the option that is too small or too large.
+    """
+    validation.check_range(1, 512, m=m)
+    validation.check_range(1, 3_200, ef_construction=ef_construction)
+    validation.check_range(1, 1_024, shards=shards)
 
 
 def body(name: str, meta: IndexMeta, storage: Storage, server: Server) -> dict[str, Any]:

@@ -280,7 +280,10 @@ def from_api(status: int, body: object, name: str, where: str) -> SearchIndexErr
         return IndexUnavailable(
             f"Elasticsearch at {where} is busy or not ready ({status}); try again later. It said: {reason}"
         )
-    return SearchIndexError(f"Elasticsearch refused a request for the index {name!r} ({status}): {reason}")
+    hint = ""
+    if "mapper_parsing_exception" in types:
+        hint = ". Check analyzers in INDEX's OPTIONS: every node must have each, or the plug-in that brings it."
+    return SearchIndexError(f"Elasticsearch refused a request for the index {name!r} ({status}): {reason}{hint}")
 
 
 def _types_of(body: object) -> Iterator[str]:

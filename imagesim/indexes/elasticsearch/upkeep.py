@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from imagesim.exceptions import SearchIndexError, format_choices
+from imagesim.exceptions import ConfigurationError, SearchIndexError, format_choices
 from imagesim.filter_types import FILTER_TYPES
 from imagesim.indexes import validation
 from imagesim.indexes.elasticsearch import mapping
@@ -38,6 +38,14 @@ def backing_indexes(client: Elasticsearch, name: str) -> list[str]:
     found = client.indices.get_settings(index=f"{name}-*", name="index.creation_date")
     made = {name: int(of["settings"]["index"]["creation_date"]) for name, of in found.items() if ours.fullmatch(name)}
     return sorted(made, key=lambda name: (made[name], name))
+
+
+def check_name(client: Elasticsearch, name: str) -> None:
+    """:raises ConfigurationError: if an index has the name itself, so that no alias can have it."""
+    if client.indices.exists(index=name) and not client.indices.exists_alias(name=name):
+        raise ConfigurationError(
+            f"Elasticsearch has an index {name!r} that imagesim did not make: choose another name in INDEX's OPTIONS."
+        )
 
 
 def active(client: Elasticsearch, name: str) -> str | None:

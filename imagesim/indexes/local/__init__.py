@@ -12,10 +12,10 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import transaction
 from django.utils import timezone
 
-from imagesim.database import close_lost_connections, retry_conflicts
+from imagesim.database import CONNECTION_ERRORS, close_lost_connections, retry_conflicts
 from imagesim.exceptions import IndexUnavailable, with_migrate_hint
 from imagesim.indexes import BaseIndex, retry_missing, validation
 from imagesim.indexes.local import store
@@ -43,7 +43,7 @@ def _translated_errors() -> Iterator[None]:
     """Convert errors of the database connection to IndexUnavailable. The next call opens a lost connection again."""
     try:
         yield
-    except (OperationalError, InterfaceError) as error:
+    except CONNECTION_ERRORS as error:
         close_lost_connections()
         raise IndexUnavailable(f"The local index cannot reach its database: {with_migrate_hint(error)}") from error
 

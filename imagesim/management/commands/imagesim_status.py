@@ -34,6 +34,11 @@ class Command(ImagesimCommand):
             text += f"\nmodel      the settings name {configured}; run `manage.py {command}` to change to it"
         if status.unrecorded:
             text += f"\nrecorded   {status.unrecorded} items never were: run `manage.py imagesim_sync --reconcile`"
+        if since := status.unreconciled_since:
+            text += (
+                f"\nreconciled not since {since:%Y-%m-%d}: have `manage.py imagesim_sync --reconcile` run regularly; "
+                "it also deletes what is no longer used"
+            )
         if status.index.outdated:
             text += (
                 f"\noutdated   the index was made with other {status.index.outdated}; run `manage.py imagesim_rebuild`"

@@ -8,10 +8,9 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import CommandError
-from django.db import InterfaceError, OperationalError
 
 from imagesim.circuit_breaker import log_repeated
-from imagesim.database import close_lost_connections
+from imagesim.database import CONNECTION_ERRORS, close_lost_connections
 from imagesim.exceptions import migrate_hint
 from imagesim.indexing.sync import SyncReport, sync
 from imagesim.management import ImagesimCommand, ProgressBar, at_least, require_done
@@ -64,7 +63,7 @@ class Command(ImagesimCommand):
         try:
             with ProgressBar("syncing") as bar:
                 return sync(limit=limit, progress=bar)
-        except (OperationalError, InterfaceError) as error:
+        except CONNECTION_ERRORS as error:
             if not watch or migrate_hint(error):
                 raise
             close_lost_connections()
