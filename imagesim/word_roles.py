@@ -67,11 +67,12 @@ class Roles:
     in their names, as "Sofas & tables" do; ``modifiers``: the stems of those that name nothing;
     ``things``: the stems of the others, None if they were not stored; ``dominant``: the stems of ``kinds`` that are the
     head of most names in which another kind is named, too; ``colours``: those of ``modifiers`` that name a colour;
-    ``collisions``: see :mod:`~imagesim.indexes.stem_collisions`; ``names``: the categories of a whole name, that of
-    each of :func:`~imagesim.indexes.query_words.kind_of` with those that are specified further; ``departments``: the
-    department of each category that has siblings, by the name of one of them; ``mentions``: those of ``modifiers`` that
-    only descriptions contain; ``compounds``: a word that names a kind, and another that it specifies in names of other
-    things: the "eye" and the "drops" of "eye drops", which nobody looks for among eyeshadows."""
+    ``collisions``: see :func:`~imagesim.indexes.analysis.stem_collisions`; ``names``: the categories of a whole name,
+    that of each of :func:`~imagesim.indexes.query_words.kind_of` with those that are specified further;
+    ``departments``: the department of each category that has siblings, by the name of one of them; ``mentions``: those
+    of ``modifiers`` that only descriptions contain; ``compounds``: a word that names a kind, and another that it
+    specifies in names of other things: the "eye" and the "drops" of "eye drops", which nobody looks for among
+    eyeshadows."""
 
     kinds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     modifiers: frozenset[str] = frozenset()
