@@ -65,13 +65,9 @@ can reach beyond its edge."""
 _REDUCED_AS_THEY_ARE = ("L", "RGB", "CMYK", "YCbCr")
 """Modes of which the mean of some pixels is the pixel that they show together; with transparency, of a copy."""
 
-_PIXEL_COST = {"WEBP": 2.25, "AVIF": 1.5, "HEIF": 1.25}
+_PIXEL_COST = {"WEBP": 2.25, "AVIF": 1.5, "HEIF": 1.25, "CMYK": 1.25}
 """Memory that a format's decoder takes for a pixel, in terms of the others' (8 bytes; libwebp takes 16, libavif 11
-where there is transparency)."""
-
-_SCANS_OF_CMYK = 1.25
-"""The same of a JPEG of four channels in several scans: libjpeg keeps the coefficients of all of its pixels, and all 8
-bytes are taken before it makes the first one."""
+where there is transparency). "CMYK" is a JPEG of four channels in several scans, all of whose coefficients are kept."""
 
 _NAMES = {"WEBP": "WebP", "HEIF": "HEIC"}
 _LIBRARIES = {"WEBP": "webp", "AVIF": "avif"}
@@ -283,7 +279,7 @@ def _open(data: bytes) -> Image:
     check_shape(image.size)
     cost, limit = _PIXEL_COST.get(image.format or "", 1.0), get_settings().MAX_IMAGE_PIXELS
     if image.mode == "CMYK" and scans > 1:
-        cost = _SCANS_OF_CMYK
+        cost = _PIXEL_COST["CMYK"]
     if image.width * image.height * cost > limit:
         raise _too_many_pixels(cost)
     if largest > limit or coded > MAX_CODED * limit:

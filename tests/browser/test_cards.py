@@ -27,6 +27,7 @@ def test_a_card_that_is_dropped_where_a_photo_goes_is_searched(open_page: Any, p
     """It was a picture of another site, and the search field took its address for words."""
     page = open_page(viewport={"width": 1280, "height": 2200})  # card and field are in view
     page.goto("/")
+    page.wait_for_load_state("networkidle")  # a drag that begins before the scripts are there is the browser's own
     card = page.locator("main .card").first
     name = card.locator(".card__name").inner_text()
     drag(page, card.locator(part), page.locator(target))
@@ -39,14 +40,15 @@ def test_a_card_that_is_dropped_where_a_photo_goes_is_searched(open_page: Any, p
 def test_a_card_whose_picture_cannot_be_read_is_explained(open_page: Any) -> None:
     """As from an image server that keeps its pictures from scripts."""
     page = open_page(viewport={"width": 1280, "height": 2200})
-    page.goto("/")
-    page.wait_for_load_state("networkidle")
-    page.route("**/thumbnail/**", lambda route: route.abort())
     for target in ("[data-imagesim-drop]", ".imagesim-bar__form"):
+        page.goto("/")
+        page.wait_for_load_state("networkidle")
+        page.route("**/thumbnail/**", lambda route: route.abort())
         drag(page, page.locator("main .card__image").first, page.locator(target).first)
         page.get_by_text("Save the picture first").locator("visible=true").first.wait_for()
-        page.reload()
-    page.errors.clear()  # the requests that failed
+        page.unroute_all()
+    page.close()
+    page.errors.clear()  # the requests that failed; after the page is closed there are no more
 
 
 def test_words_that_are_dropped_on_the_photo_field_are_no_picture(page: Any) -> None:
