@@ -1,0 +1,131 @@
+"""Queries as shoppers type them, asked of shops of other trades: ``python -m benchmarks.catalogues sports``.
+
+The catalogues and the queries beside this module were written for it; there are no pictures. The vector of an item is
+made of that of the words for its category and colour, by the text tower of the built-in model, with noise, so that the
+figures tell how queries are read and how texts are matched, not how well the model sees. A query has a pattern for the
+name and category of what it asks for, or none if the shop does not sell it. Prints the queries whose first hit, or most
+of whose first eight hits, are something else or nothing that is sold, and those that show nothing of what is sold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.relevance import served
+from benchmarks.relevance.data import Shop
+
+HERE = Path(__file__).parent
+SHOPS = ("sports", "home", "garden", "children", "german")
+
+SHARES = {"shape": 0.65, "colour": 0.15, "words": 0.2}
+"""Those of pictures unlike the training of the model."""
+
+ALIKE = {"shape": 0.6, "colour": 0.7, "words": 0.45}
+"""The cosine of a part of an item's vector to that of its category, or of the words for it."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("shop", choices=SHOPS)
+    parser.add_argument("--cache", type=Path, default=Path("/tmp/imagesim-catalogues"))
+    options = parser.parse_args()
+    catalogue = json.loads((HERE / f"{options.shop}.json").read_text("utf-8"))
+    from demo_shop import settings
+
+    settings.LANGUAGE_CODE = catalogue["language"]
+    media = options.cache / f"{options.shop}-files"
+    media.mkdir(parents=True, exist_ok=True)
+    served.setup(options.shop, options.cache, media)
+    served.fill(make(catalogue, media), media)
+    ask(catalogue["queries"])
+
+
+def make(catalogue: Any, media: Path) -> Shop:
+    """Return the products of a catalogue, each in two colours."""
+    rng = random.Random(0)
+    parents, names, categories, texts, colours = dict[str, str](), [], [], [], []
+    for department, of_department in catalogue["departments"].items():
+        for category, products in of_department.items():
+            parents[category] = department
+            for product in products:
+                for colour in rng.sample(catalogue["colours"], 2):
+                    names.append(f"{product} {colour.title()}" if rng.random() < 0.6 else product)
+                    description = "" if rng.random() < 0.3 else rng.choice(catalogue["descriptions"])
+                    description = description.format(category=category, colour=colour)
+                    texts.append({"description": description, "colour": colour})
+                    categories.append(category)
+                    colours.append(colour)
+    files = [media / f"{number}.bin" for number in range(len(names))]
+    for file in files:
+        file.write_bytes(file.name.encode())  # of which nothing but the digest is used
+    return Shop(
+        name=media.name,
+        keys=[file.stem for file in files],
+        names=names,
+        categories=categories,
+        parents=parents,
+        texts=texts,
+        files=files,
+        owner=np.arange(len(files)),
+        vectors=vectors_of(categories, colours),
+    )
+
+
+def vectors_of(categories: list[str], colours: list[str]) -> np.ndarray:
+    """Return a vector for each item, of shape (items, dims)."""
+    from imagesim.embedders import get_embedder
+
+    rng = np.random.default_rng(0)
+    embedder: Any = get_embedder()
+    texts = embedder.embed_texts([f"{name} {colour}" for name, colour in zip(categories, colours, strict=True)])
+    shapes = {name: unit(rng.standard_normal(256)) for name in dict.fromkeys(categories)}
+    meant = {
+        "shape": np.stack([shapes[name] for name in categories]),
+        "colour": unit(texts[:, 256:384] + 1e-9),
+        "words": unit(texts[:, 384:]),
+    }
+    parts = []
+    for name, ideal in meant.items():
+        noise = rng.standard_normal(ideal.shape)
+        noise = unit(noise - (noise * ideal).sum(1, keepdims=True) * ideal)
+        alike = ALIKE[name]
+        parts.append(np.sqrt(SHARES[name]) * (alike * ideal + np.sqrt(1 - alike**2) * noise))
+    return np.concatenate(parts, axis=1).astype(np.float32)
+
+
+def unit(vectors: Any) -> Any:
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+def ask(queries: list[tuple[str, str | None]]) -> None:
+    import imagesim
+    from imagesim.conf import get_settings
+
+    floor = get_settings().MIN_RELEVANCE
+    wrong = nothing = shown = right = 0
+    for text, pattern in queries:
+        hits = imagesim.search(text=text, limit=8, min_relevance=floor)
+        found = [f"{hit.item.name} [{hit.item.category.name}]" for hit in hits]
+        good = [pattern is not None and bool(re.search(pattern, each, re.IGNORECASE)) for each in found]
+        shown, right = shown + len(good), right + sum(good)
+        if found and (not good[0] or 2 * sum(good) < len(good)):
+            wrong += 1
+            print(f"wrong    {text!r}: {', '.join(found[:3])}")
+        elif not found and pattern is not None:
+            nothing += 1
+            print(
+                f"nothing  {text!r}; the closest: {', '.join(str(hit.item) for hit in hits.closest[:2]) or 'nothing'}"
+            )
+    asked = f"{len(queries)} queries, {sum(pattern is None for _, pattern in queries)} of them for what is not sold"
+    print(f"{asked}: {wrong} wrong, {nothing} without an answer; {right / max(shown, 1):.3f} of the hits are right")
+
+
+if __name__ == "__main__":
+    main()
