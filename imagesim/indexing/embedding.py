@@ -265,12 +265,9 @@ class Vectors:
             except Exception as error:
                 require_works(embedder, error)
                 made = self._one_by_one(embedder, inputs)
-            rows = [
-                Embedding(digest=digest, fingerprint=fingerprint, vector=vector.astype("<f4").tobytes())
-                for digest, vector in sorted(made.items())
-            ]
-            insert_new(rows)  # a worker that was considered dead can still have stored them
-            self._known.update({(digest, fingerprint): vector for digest, vector in made.items()})
+            found = {(digest, fingerprint): vector for digest, vector in made.items()}
+            store_vectors(found)
+            self._known.update(found)
             self.embedded += len(made)
         self._renew()
 
@@ -307,6 +304,16 @@ class Vectors:
         again = isinstance(error, EmbedderError | MemoryError)
         message = f"The model cannot embed it: {error}"
         self._errors[digest] = {"error": message, "permanent": not again, "unreachable": again}
+
+
+def store_vectors(vectors: Mapping[EmbeddingKey, Vector]) -> None:
+    """Store embeddings, except those that another worker, which was considered dead, has stored meanwhile."""
+    insert_new(
+        [
+            Embedding(digest=digest, fingerprint=fingerprint, vector=vector.astype("<f4").tobytes())
+            for (digest, fingerprint), vector in sorted(vectors.items(), key=lambda each: each[0])
+        ]
+    )
 
 
 def _vectors(embedder: BaseEmbedder, inputs: Mapping[str, Any]) -> dict[str, Vector]:

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from imagesim.circuit_breaker import log_repeated
 from imagesim.conf import get_settings
-from imagesim.database import insert_new, primary
+from imagesim.database import primary
 from imagesim.exceptions import (
     AccessRefused,
     AlreadyRunning,
@@ -29,7 +29,7 @@ from imagesim.exceptions import (
 from imagesim.indexes import get_index
 from imagesim.indexing import jobs, leases, outbox
 from imagesim.indexing.documents import Document, Outcome, prepare, queryset_of, write
-from imagesim.indexing.embedding import Vectors
+from imagesim.indexing.embedding import Vectors, store_vectors
 from imagesim.indexing.item_regions import find_regions
 from imagesim.indexing.leases import INFRASTRUCTURE_ERRORS, Lease, SyncResult
 from imagesim.indexing.statistics import update_if_grown
@@ -253,9 +253,7 @@ def _store_again(documents: Sequence[Document], targets: Sequence[Target], vecto
         return
     stored = set(primary(Embedding).filter(digest__in=new).values_list("digest", "fingerprint"))
     used = {(digest, target.meta.fingerprint) for digest in new for target in targets}
-    found = {key: vector for key in used - stored if (vector := vectors.get(*key)) is not None}
-    rows = [(*key, found[key].astype("<f4").tobytes()) for key in sorted(found)]
-    insert_new([Embedding(digest=digest, fingerprint=name, vector=vector) for digest, name, vector in rows])
+    store_vectors({key: vector for key in used - stored if (vector := vectors.get(*key)) is not None})
 
 
 def _queue_former_owners(documents: Sequence[Document]) -> None:
