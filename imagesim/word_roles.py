@@ -20,7 +20,7 @@ A word that is not in the catalogue has the role of those that differ from it by
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -68,7 +68,7 @@ class Roles:
     ``things``: the stems of the others, None if they were not stored; ``dominant``: the stems of ``kinds`` that are the
     head of most names in which another kind is named, too; ``colours``: those of ``modifiers`` that name a colour;
     ``collisions``: see :func:`~imagesim.indexes.analysis.stem_collisions`; ``names``: the categories of a whole name,
-    that of each of :func:`~imagesim.indexes.query_words.kind_of` with those that are specified further;
+    that of each of :func:`~imagesim.indexing.fit_roles.kind_of` with those that are specified further;
     ``departments``: the department of each category that has siblings, by the name of one of them; ``mentions``: those
     of ``modifiers`` that only descriptions contain; ``compounds``: a word that names a kind, and another that it
     specifies in names of other things: the "eye" and the "drops" of "eye drops", which nobody looks for among
@@ -86,9 +86,26 @@ class Roles:
     mentions: frozenset[str] = frozenset()
     compounds: frozenset[tuple[str, str]] = frozenset()
     _called: str = field(init=False, compare=False, repr=False)
+    _specifiers: frozenset[str] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_called", " ".join((*self.kinds, *(self.things or ()), "")))
+        object.__setattr__(self, "_specifiers", self._words_of_departments())
+
+    def _words_of_departments(self) -> frozenset[str]:
+        """Return the stems that are the name of a department, or a part of the names of some and name nothing else.
+        Those by which categories are called are left out: the "shoes" of "Running shoes"."""
+        departments = {name for name, categories in self.names.items() if len(categories) >= DEPARTMENT}
+        below: dict[str, set[str]] = defaultdict(set)
+        for name in departments:
+            for stem in name:
+                below[stem].update(self.names[name])
+        called = {name[-1] for name in self.names if len(name) > 1 and name not in departments}
+        return frozenset(
+            stem
+            for stem, categories in below.items()
+            if stem not in called and ((stem,) in departments or categories.issuperset(self.kinds.get(stem, ())))
+        )
 
     def has(self, stems: Collection[str]) -> bool:
         """Whether a word of the catalogue has one of these stems."""
@@ -117,17 +134,9 @@ class Roles:
         catalogue has: for "dog coat", not all of the "Dogs" department is of the kind, nor for "winter hat" all of the
         "Winter sports". Not if its categories are called so, as "Running shoes" of "Shoes", or if both name a category
         together, as "men" and "shoes"."""
-        if not self.has(head) or not self._may_name(head) or self._categories_of(stems) & self._categories_of(head):
+        if self._specifiers.isdisjoint(stems) or not self.has(head) or not self._may_name(head):
             return False
-        departments = {name for name, categories in self.names.items() if len(categories) >= DEPARTMENT}
-        others = {name[-1] for name in self.names if len(name) > 1 and name not in departments}
-        named = {stem for stem in stems if (stem,) in departments or self._is_of_departments(stem, departments)}
-        return bool(named) and not named <= others
-
-    def _is_of_departments(self, stem: str, departments: Collection[tuple[str, ...]]) -> bool:
-        """Whether a word names nothing but departments, by a part of their names."""
-        below = {category for name in departments if stem in name for category in self.names[name]}
-        return bool(below) and below.issuperset(self.kinds.get(stem, ()))
+        return not self._categories_of(stems) & self._categories_of(head)
 
     def stems_of(self, word: str, stems: Collection[str]) -> Collection[str]:
         """Return the stems of a word of a query, or if the catalogue has none of them, those that differ from it by one

@@ -11,9 +11,10 @@ import pytest
 
 from imagesim.indexes import word_matcher
 from imagesim.indexes.analysis import analyse, described_features, features, listed_stems
-from imagesim.indexes.query_words import compounds_of, kind_of, query_words
+from imagesim.indexes.query_words import query_words
 from imagesim.indexes.text import TextIndex, TextMatches
 from imagesim.indexes.word_matcher import WordMatcher
+from imagesim.indexing.fit_roles import compounds_of, kind_of
 from imagesim.types import Query, TextSpec
 
 FIELDS = {"name": TextSpec(3), "brand": TextSpec(2), "description": TextSpec(1)}

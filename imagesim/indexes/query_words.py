@@ -19,7 +19,6 @@ from imagesim.indexes.analysis import (
     feature_marks,
     fold,
     in_one_piece,
-    listed_stems,
     normalised,
     stem_of,
     stop_words,
@@ -40,14 +39,12 @@ from imagesim.indexes.stop_words import (
     UNITS,
 )
 from imagesim.indexes.word_forms import (
-    SHORTEST_PART,
     compound_endings,
-    is_other_thing,
     other_spellings,
     plurals,
     same_audience,
 )
-from imagesim.word_roles import SHORTEST_FIRST, has_digit
+from imagesim.word_roles import has_digit
 
 MAX_TERMS = 16
 """The maximum number of distinct words of a query that are looked up; further ones are ignored."""
@@ -180,7 +177,8 @@ class QueryWord:
 
     - ``last``: it ends the query, so that it may still be being typed.
     - ``follows``: no stop word stands between it and the word before.
-    - ``filler``: it asks for no product, such as "cheap"; ``before_amount``: but for the size that follows ("size 42").
+    - ``filler``: it asks for no product, such as "cheap".
+    - ``before_amount``: it says that a size, an age or a price follows: the "size" of "size 42".
     - ``slip``: it may be a stop word with two letters exchanged ("hte"), or in Japanese a part of the grammar.
     - ``joined``: the compounds with the word before and with the word after it: "skateboard" for "skate board".
     - ``complement``: it says what the thing named before is for, or what it is like.
@@ -359,42 +357,3 @@ def _divided(word: str, parts: Collection[str]) -> tuple[str, str]:
     folded = fold(word)
     first = max((each for each in parts if folded.startswith(each)), key=len, default="")
     return word[: len(first)], word[len(first) :]
-
-
-def kind_of(name: str, language: str) -> tuple[str, ...]:
-    """Return the stems of the words of a category's name, the word that says what its things are last: ("garden",
-    "table") for "Garden tables", ("drawer", "chest") for "Chests of drawers".
-
-    The tuple is empty for a name that lists several things (:func:`listed_stems`).
-    """
-    if listed_stems([name], language):
-        return ()
-    words = query_words(name, (language,))
-    head = 0
-    while language not in HEAD_FIRST and head + 1 < len(words) and _continues(words[head + 1]):
-        head += 1
-    return tuple(word.stems[language] for word in (*words[:head], *words[head + 1 :], *words[head : head + 1]))
-
-
-def compounds_of(name: str, language: str) -> list[tuple[str, str]]:
-    """Return the stems of neighbouring words of a name, the one that specifies the other first: ("eye", "drop") of
-    "Eye drops", ("comedor", "mes") of "Mesa de comedor"."""
-    words = query_words(name, (language,))
-    pairs = [(first.stems[language], last.stems[language], last.follows) for first, last in pairwise(words)]
-    if language in HEAD_FIRST:
-        return [(last, first) for first, last, _follows in pairs]
-    return [(first, last) for first, last, follows in pairs if follows]
-
-
-def parts_of(compound: str, stems: Collection[str], language: str) -> tuple[str, ...]:
-    """Return the parts of the stem of a compound, of which the longest last one is among ``stems``: ("couch", "tisch")
-    of "couchtisch". The tuple is empty if there is none, or the language does not write compounds as one word."""
-    if language not in INFLECTIONS or is_other_thing(compound, language):
-        return ()
-    ends = range(SHORTEST_FIRST, len(compound) - SHORTEST_PART + 1)
-    return next(((compound[:end], compound[end:]) for end in ends if compound[end:] in stems), ())
-
-
-def _continues(word: QueryWord) -> bool:
-    """Return whether a word of a name belongs to the same thing as the word before it."""
-    return word.follows and not word.complement

@@ -18,8 +18,7 @@ from imagesim.embedders import get_embedder_of
 from imagesim.exceptions import ImagesimError
 from imagesim.indexes import get_index
 from imagesim.indexes.analysis import Token, analyse, base_language, languages_of, listed_stems, stem_collisions
-from imagesim.indexes.query_words import compounds_of, kind_of, parts_of
-from imagesim.indexing.fit_roles import Described, fit_roles
+from imagesim.indexing.fit_roles import Described, compounds_of, fit_roles, kind_of, parts_of
 from imagesim.indexing.leases import INFRASTRUCTURE_ERRORS
 from imagesim.items import Items, valid_pks
 from imagesim.measured_colours import colours_by_stem

@@ -1,13 +1,17 @@
-"""Derive the roles of the words of a catalogue from its entries."""
+"""Derive the roles of the words of a catalogue from its entries, and divide the names of categories and items."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
-from imagesim.indexes.stop_words import UNITS
-from imagesim.word_roles import MENTION, Roles, is_size
+from imagesim.indexes.analysis import listed_stems
+from imagesim.indexes.query_words import QueryWord, query_words
+from imagesim.indexes.stop_words import HEAD_FIRST, INFLECTIONS, UNITS
+from imagesim.indexes.word_forms import SHORTEST_PART, is_other_thing
+from imagesim.word_roles import MENTION, SHORTEST_FIRST, Roles, is_size
 
 COVERAGE = 0.6
 """The minimum share of a category's entries, by the weight of the field, that contain a word which names the category.
@@ -41,7 +45,7 @@ class Described:
 
     A weight is 0 to 1; it is 1 in the texts of the category itself, whatever these weigh in a search, but for those
     that are ``listed``. ``called``: the names of its categories that are no lists, as of
-    :func:`~imagesim.indexes.query_words.kind_of`. ``compounds``: pairs of neighbouring words of its name, the one that
+    :func:`kind_of`. ``compounds``: pairs of neighbouring words of its name, the one that
     specifies the other first. ``heads``: the words of its name that say what it is.
     """
 
@@ -219,3 +223,42 @@ def effective_number(shares: Iterable[float]) -> float:
     """Return the inverse of Simpson's index: the number of equal shares with the same concentration."""
     values = [float(share) for share in shares]
     return sum(values) ** 2 / sum(value * value for value in values) if any(values) else 0.0
+
+
+def kind_of(name: str, language: str) -> tuple[str, ...]:
+    """Return the stems of the words of a category's name, the word that says what its things are last: ("garden",
+    "table") for "Garden tables", ("drawer", "chest") for "Chests of drawers".
+
+    The tuple is empty for a name that lists several things (:func:`listed_stems`).
+    """
+    if listed_stems([name], language):
+        return ()
+    words = query_words(name, (language,))
+    head = 0
+    while language not in HEAD_FIRST and head + 1 < len(words) and _continues(words[head + 1]):
+        head += 1
+    return tuple(word.stems[language] for word in (*words[:head], *words[head + 1 :], *words[head : head + 1]))
+
+
+def compounds_of(name: str, language: str) -> list[tuple[str, str]]:
+    """Return the stems of neighbouring words of a name, the one that specifies the other first: ("eye", "drop") of
+    "Eye drops", ("comedor", "mes") of "Mesa de comedor"."""
+    words = query_words(name, (language,))
+    pairs = [(first.stems[language], last.stems[language], last.follows) for first, last in pairwise(words)]
+    if language in HEAD_FIRST:
+        return [(last, first) for first, last, _follows in pairs]
+    return [(first, last) for first, last, follows in pairs if follows]
+
+
+def parts_of(compound: str, stems: Collection[str], language: str) -> tuple[str, ...]:
+    """Return the parts of the stem of a compound, of which the longest last one is among ``stems``: ("couch", "tisch")
+    of "couchtisch". The tuple is empty if there is none, or the language does not write compounds as one word."""
+    if language not in INFLECTIONS or is_other_thing(compound, language):
+        return ()
+    ends = range(SHORTEST_FIRST, len(compound) - SHORTEST_PART + 1)
+    return next(((compound[:end], compound[end:]) for end in ends if compound[end:] in stems), ())
+
+
+def _continues(word: QueryWord) -> bool:
+    """Return whether a word of a name belongs to the same thing as the word before it."""
+    return word.follows and not word.complement
