@@ -180,6 +180,15 @@ def make(folder: Path, models: str) -> None:
     append(folder / "project" / "settings.py", SETTINGS)
 
 
+def assert_written(folder: Path, models: str, *lines: str) -> None:
+    """Make a shop with these models; what the quickstart writes for it has each of the ``lines``."""
+    make(folder, models)
+    quickstart(folder, "--write")
+    written = (folder / "shop" / "similarity.py").read_text()
+    for line in lines:
+        assert line in written
+
+
 def quickstart(folder: Path, *arguments: str, good: bool = True) -> str:
     environment = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
     command = [sys.executable, "-m", "imagesim.quickstart", *arguments]
@@ -214,29 +223,24 @@ def test_a_shop_with_photos_and_brands(tmp_path: Path) -> None:
 
 
 def test_an_image_field_of_the_model_itself(tmp_path: Path) -> None:
-    make(tmp_path, ALONE)
-    quickstart(tmp_path, "--write")
-    written = (tmp_path / "shop" / "similarity.py").read_text()
-    for line in (
+    assert_written(
+        tmp_path,
+        ALONE,
         "@imagesim.register(Lamp)",
         'images = "image"',
         'category = "collections__title"',
         'in_stock = "quantity"',
         'filters = {"sale_price": "sale_price", "colour": "colour"}',
         "    def should_index(self, lamp):\n        return lamp.is_published\n",
-    ):
-        assert line in written
+    )
     manage(tmp_path, "shell", "--command", MIGRATE + CHECK)
 
 
 @pytest.mark.timeout(300)
 def test_texts_in_several_languages(tmp_path: Path) -> None:
     """In a table of translations, as with django-parler, and in a column for each, as with django-modeltranslation."""
-    make(tmp_path, TRANSLATED)
-    quickstart(tmp_path, "--write")
-    assert (
-        'text = {"translations__name": 3, "brand__name_de": 2, "brand__name_pt_br": 2, "translations__description": 1}'
-    ) in (tmp_path / "shop" / "similarity.py").read_text()
+    texts = '{"translations__name": 3, "brand__name_de": 2, "brand__name_pt_br": 2, "translations__description": 1}'
+    assert_written(tmp_path, TRANSLATED, f"text = {texts}")
     manage(tmp_path, "shell", "--command", CHECK)
 
 
@@ -250,25 +254,22 @@ def test_addresses_of_pictures(tmp_path: Path) -> None:
 
 
 def test_pictures_in_a_library_of_media(tmp_path: Path) -> None:
-    make(tmp_path, LIBRARY)
-    quickstart(tmp_path, "--write")
-    written = (tmp_path / "shop" / "similarity.py").read_text()
-    for line in (
+    assert_written(
+        tmp_path,
+        LIBRARY,
         "@imagesim.register(Article)",
         'images = "links__media__image"',
         'category = "depts__title"',
         'in_stock = "qty_on_hand"',
         'filters = {"maker": "maker__title"}',
-    ):
-        assert line in written
+    )
     manage(tmp_path, "shell", "--command", MIGRATE + CHECK)
 
 
 def test_variants_with_pictures_of_their_own(tmp_path: Path) -> None:
-    make(tmp_path, VARIANTS)
-    quickstart(tmp_path, "--write")
-    written = (tmp_path / "shop" / "similarity.py").read_text()
-    for line in (
+    assert_written(
+        tmp_path,
+        VARIANTS,
         "@imagesim.register(Variant)",
         'images = "pictures__file"',
         'category = "article__departments__slug"',
@@ -278,17 +279,18 @@ def test_variants_with_pictures_of_their_own(tmp_path: Path) -> None:
         'text = {"article__title": 3, "article__brand__name": 2}',
         'depends_on = ["is_active", "article__is_active"]',
         "        return variant.is_active and variant.article.is_active\n",
-    ):
-        assert line in written
+    )
     manage(tmp_path, "shell", "--command", MIGRATE + CHECK)
 
 
 def test_pictures_that_belong_to_any_model(tmp_path: Path) -> None:
-    make(tmp_path, GENERIC)
-    quickstart(tmp_path, "--write")
-    written = (tmp_path / "shop" / "similarity.py").read_text()
-    for line in ("@imagesim.register(Poster)", 'images = "attachments__picture"', 'filters = {"price": "price"}'):
-        assert line in written
+    assert_written(
+        tmp_path,
+        GENERIC,
+        "@imagesim.register(Poster)",
+        'images = "attachments__picture"',
+        'filters = {"price": "price"}',
+    )
     manage(tmp_path, "shell", "--command", MIGRATE + CHECK)
 
 

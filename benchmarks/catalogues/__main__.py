@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.recall import unit
 from benchmarks.relevance import served
 from benchmarks.relevance.data import Shop
 
@@ -85,9 +86,10 @@ def vectors_of(categories: list[str], colours: list[str]) -> np.ndarray:
     rng = np.random.default_rng(0)
     embedder: Any = get_embedder()
     texts = embedder.embed_texts([f"{name} {colour}" for name, colour in zip(categories, colours, strict=True)])
-    shapes = {name: unit(rng.standard_normal(256)) for name in dict.fromkeys(categories)}
+    names = list(dict.fromkeys(categories))
+    shapes = unit(rng.standard_normal((len(names), 256)))
     meant = {
-        "shape": np.stack([shapes[name] for name in categories]),
+        "shape": shapes[[names.index(name) for name in categories]],
         "colour": unit(texts[:, 256:384] + 1e-9),
         "words": unit(texts[:, 384:]),
     }
@@ -98,10 +100,6 @@ def vectors_of(categories: list[str], colours: list[str]) -> np.ndarray:
         alike = ALIKE[name]
         parts.append(np.sqrt(SHARES[name]) * (alike * ideal + np.sqrt(1 - alike**2) * noise))
     return np.concatenate(parts, axis=1).astype(np.float32)
-
-
-def unit(vectors: Any) -> Any:
-    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
 
 def ask(queries: list[tuple[str, str | None]]) -> None:
