@@ -26,9 +26,11 @@ from imagesim.exceptions import (
 )
 from imagesim.indexes import BaseIndex, get_index, validation
 from imagesim.indexes.pgvector import PgvectorIndex, searching, text, writing
+from imagesim.indexes.pgvector.database import Database
 from imagesim.testing.index_contract import IndexContract
 from imagesim.testing.index_samples import DIMS, META, axis, entry, expected, keys
 from imagesim.types import Condition, Entry, Filters, IndexMeta, Query, Removal, TextSpec
+from tests.processes import wait_until
 
 
 class PgvectorContract(IndexContract):
@@ -495,3 +497,32 @@ def test_a_user_who_may_not_create_the_extension_is_told_who_must(pgvector_alias
         del connections["limited"], connections.databases["limited"]
         sql(f"DROP DATABASE {name}")
         sql(f"DROP ROLE {name}")
+
+
+def test_two_processes_create_the_extension_at_the_same_time(pgvector_alias: str) -> None:
+    name = f"fresh_{secrets.token_hex(4)}"
+    sql(f"CREATE DATABASE {name}")
+    connections.databases["fresh"] = {**connections[pgvector_alias].settings_dict, "NAME": name}
+    database, errors = Database("fresh", "products", 5.0), list[Exception]()
+
+    def create() -> None:
+        try:
+            database.create_extension()
+        except Exception as error:
+            errors.append(error)
+        finally:
+            connections["fresh"].close()
+
+    second = threading.Thread(target=create)
+    try:
+        with transaction.atomic(using="fresh"):
+            database.create_extension()
+            second.start()
+            waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
+            wait_until(lambda: sql(waiting, name), seconds=30, what="the second transaction waits for the first")
+        second.join(30)
+        assert not errors
+    finally:
+        connections["fresh"].close()
+        del connections["fresh"], connections.databases["fresh"]
+        sql(f"DROP DATABASE {name} WITH (FORCE)")

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
     from django.db.backends.utils import CursorWrapper
 
+LOCK = 7_266_316_094_581_253_121
+"""The advisory lock for creating the extension and for creating, activating and dropping tables: a number that no other
+program is likely to use."""
 OLDEST = (0, 5)
 """The first version of pgvector with HNSW."""
 
@@ -105,6 +108,7 @@ class Database:
             with self.writing() as cursor:
                 cursor.execute("SELECT 1 FROM pg_extension WHERE extname = 'vector'")
                 if cursor.fetchone() is None:
+                    lock(cursor)  # IF NOT EXISTS fails if another transaction creates it at the same time
                     # Not in the schema of a tenant, which comes first in the search path.
                     cursor.execute("CREATE EXTENSION IF NOT EXISTS vector SCHEMA public")
         except SearchIndexError as error:
@@ -161,6 +165,11 @@ class Database:
 def _state(error: BaseException | None) -> str | None:
     """Return the SQLSTATE of a database error of Django, or None."""
     return getattr(error.__cause__, "sqlstate", None) if error else None
+
+
+def lock(cursor: CursorWrapper) -> None:
+    """Take the advisory lock until the end of the transaction."""
+    cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
 
 
 def set_local(cursor: CursorWrapper, **settings: object) -> None:

@@ -16,7 +16,7 @@ from psycopg import sql
 
 from imagesim.exceptions import IndexMissing, SearchIndexError, index_missing
 from imagesim.filter_types import FILTER_TYPES
-from imagesim.indexes.pgvector.database import Database, rows, set_local
+from imagesim.indexes.pgvector.database import Database, lock, rows, set_local
 from imagesim.types import IndexMeta
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 REGISTRY = sql.Identifier("imagesim_pgvector")
 KINDS = ("entry", "image", "word")
-LOCK = 7_266_316_094_581_253_121
-"""The advisory lock for creating, activating and dropping tables: a number that no other program is likely to use."""
 MAX_PLAIN_DIMS = 1_900
 """The number of dimensions up to which vectors are stored in the row itself; longer ones are moved to TOAST tables."""
 MAX_DIMS = {"vector": 2_000, "halfvec": 4_000}
@@ -267,11 +265,6 @@ def drop(cursor: CursorWrapper, index: str, backing_index: str) -> None:
             cursor.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(table))
     if not rows(cursor, sql.SQL("SELECT 1 FROM {} LIMIT 1").format(REGISTRY)):
         cursor.execute(sql.SQL("DROP TABLE {}").format(REGISTRY))
-
-
-def lock(cursor: CursorWrapper) -> None:
-    """Take the advisory lock until the end of the transaction."""
-    cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
 
 
 def analyse(cursor: CursorWrapper, generation: Generation) -> None:
