@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from imagesim.indexing.outbox import atouch as atouch
     from imagesim.indexing.outbox import touch as touch
     from imagesim.items import Items as Items
     from imagesim.models import Scope as Scope
     from imagesim.registry import register as register
     from imagesim.retrieval.concurrency import photo_slot as photo_slot
     from imagesim.retrieval.item_regions import ItemRegion as ItemRegion
+    from imagesim.retrieval.item_regions import aitem_regions as aitem_regions
     from imagesim.retrieval.item_regions import item_regions as item_regions
     from imagesim.retrieval.look import Look as Look
     from imagesim.retrieval.look import LookRegion as LookRegion
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from imagesim.retrieval.search import search as search
     from imagesim.retrieval.search import similar_to as similar_to
     from imagesim.retrieval.suggestions import Suggestion as Suggestion
+    from imagesim.retrieval.suggestions import asuggest as asuggest
     from imagesim.retrieval.suggestions import suggest as suggest
     from imagesim.types import Hit as Hit
     from imagesim.types import Hits as Hits
@@ -36,13 +39,16 @@ _HOMES = {
     "search": "imagesim.retrieval.search",
     "asearch": "imagesim.retrieval.search",
     "suggest": "imagesim.retrieval.suggestions",
+    "asuggest": "imagesim.retrieval.suggestions",
     "Suggestion": "imagesim.retrieval.suggestions",
     "item_regions": "imagesim.retrieval.item_regions",
+    "aitem_regions": "imagesim.retrieval.item_regions",
     "ItemRegion": "imagesim.retrieval.item_regions",
     "shop_the_look": "imagesim.retrieval.look",
     "ashop_the_look": "imagesim.retrieval.look",
     "photo_slot": "imagesim.retrieval.concurrency",
     "touch": "imagesim.indexing.outbox",
+    "atouch": "imagesim.indexing.outbox",
     "Hit": "imagesim.types",
     "Hits": "imagesim.types",
     "Look": "imagesim.retrieval.look",
@@ -59,9 +65,12 @@ __all__ = [
     "LookRegion",
     "Scope",
     "Suggestion",
+    "aitem_regions",
     "asearch",
     "ashop_the_look",
     "asimilar_to",
+    "asuggest",
+    "atouch",
     "item_regions",
     "photo_slot",
     "register",

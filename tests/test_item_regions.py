@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from asgiref.sync import async_to_sync
 from django.core import signing
 from django.core.cache import cache
 from django.core.management import call_command
@@ -184,6 +185,7 @@ def test_a_changed_picture_has_its_own_regions(dressed: Product) -> None:
     photo.file.save("new.png", shop.ContentFile(shop.encoded(outfit(shift=100))))
     sync()
     assert labels(dressed) == ["shoes", "hat"]
+    assert async_to_sync(imagesim.aitem_regions)(dressed) == imagesim.item_regions(dressed)
     assert not set(before) & {found.id for found in imagesim.item_regions(dressed)}
 
 

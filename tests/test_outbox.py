@@ -6,6 +6,7 @@ import uuid
 from unittest.mock import patch
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
 from django.test.utils import CaptureQueriesContext
@@ -49,6 +50,8 @@ def test_one_item_can_be_touched():
     ItemState.objects.all().delete()
     assert imagesim.touch(shoe, scope=Scope.METADATA) == 1
     assert state(shoe.pk).scope == Scope.METADATA
+    assert async_to_sync(imagesim.atouch)(Product.objects.all()) == 1
+    assert state(shoe.pk).scope == Scope.ALL
 
 
 def test_the_version_only_rises():

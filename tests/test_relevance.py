@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from asgiref.sync import async_to_sync
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -710,6 +711,7 @@ class TestSuggestions:
         assert found[0].kind == "category"
         assert found[0].text == "Juices"
         assert imagesim.suggest("xyzzy") == []
+        assert async_to_sync(imagesim.asuggest)("banana ju") == found
 
     @pytest.mark.parametrize(
         ("language", "typed", "expected"),

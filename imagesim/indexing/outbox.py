@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from functools import cached_property, partial
 from typing import Any, ClassVar
 
+from asgiref.sync import sync_to_async
 from django.core.exceptions import EmptyResultSet
 from django.db import DatabaseError, connections, models, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -55,6 +56,9 @@ def touch(
         alias = using or item._state.db or str(router.db_for_write(type(item)))
         by_place.setdefault((items.label, alias), []).append(items.pk_of(item))
     return sum(record(label, pks, scope=scope, using=alias) for (label, alias), pks in by_place.items())
+
+
+atouch = sync_to_async(touch)
 
 
 @retry_conflicts

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from asgiref.sync import sync_to_async
 from django.db import models
 from django.utils.translation import gettext as _
 
@@ -73,6 +74,9 @@ def item_regions(item: models.Model) -> list[ItemRegion]:
         if digest in known
         for found in _in_image(items, known[digest], names[digest], garments)
     ]
+
+
+aitem_regions = sync_to_async(item_regions)
 
 
 def region_of(item: models.Model, id: str) -> ItemRegion:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from asgiref.sync import sync_to_async
 from django.utils.translation import get_language
 
 from imagesim import paths
@@ -81,6 +82,9 @@ def suggest(text: str, **arguments: Unpack[SuggestArguments]) -> list[Suggestion
     meant = (hit for hit, texts in begun if not texts or any(each.own for each in texts))
     items = [Suggestion(str(hit.item), "item", hit) for hit in meant]
     return [*_distinct(groups)[: max(1, limit // 3)], *_distinct(items)][:limit]
+
+
+asuggest = sync_to_async(suggest)
 
 
 def _named(hits: Sequence[Hit], query: Query, meta: IndexMeta) -> Sequence[Hit]:
