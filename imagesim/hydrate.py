@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import models
 
@@ -16,6 +16,8 @@ from imagesim.registry import registry
 from imagesim.types import Candidate, Hit, HitImage
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 CHUNK = 1_000
 """Items of which the groups are read together."""
@@ -80,6 +82,15 @@ def _is_shown(items: Items[Any], item: models.Model) -> bool:
     with without_failing(items, item, "should_index", ", which is not shown"):
         return items.should_index(item)
     return False
+
+
+def fact_of(item: models.Model, method: str, otherwise: T) -> T:
+    """What the shop's ``method`` gives for a hit; ``otherwise`` if it fails, which would fail the page of others."""
+    items = registry.for_item(item)
+    with without_failing(items, item, method):
+        found: T = getattr(items, method)(item)
+        return found
+    return otherwise
 
 
 @contextmanager

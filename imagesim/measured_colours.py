@@ -14,6 +14,7 @@ from django.db import router
 from django.utils.translation import override
 
 from imagesim.database import delete, insert_new
+from imagesim.hydrate import fact_of
 from imagesim.images import colours
 from imagesim.models import ImageColours, ItemImage, ItemState
 from imagesim.types import Condition, Filters, FilterValue, TextSpec
@@ -70,7 +71,7 @@ def with_measured(
 
 def filter_values(items: Items[Any], objects: Sequence[models.Model]) -> list[dict[str, FilterValue]]:
     """Return the filter values of items of one model, as the index has them, in their order: at most two queries."""
-    values = [items.get_filters(item) for item in objects]
+    values: list[dict[str, FilterValue]] = [fact_of(item, "get_filters", {}) for item in objects]
     name = items.measured_colours
     if not name or all(own.get(name) not in EMPTY for own in values):
         return values

@@ -10,6 +10,7 @@ from django.core.cache import cache
 from demo_shop.shop.models import Category, Product
 from imagesim import widgets
 from imagesim.indexes import get_index
+from imagesim.registry import registry
 from imagesim.retrieval import answer_cache
 from imagesim.types import Hits
 from tests import shop
@@ -130,3 +131,20 @@ def test_pictures_are_never_taken_for_one_another(shelf, searches):
     ]
     assert len(searches) == 4
     assert found[0] != found[1]
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments"),
+    [
+        ("get_in_stock", {"in_stock": True}),
+        ("get_categories", {"category": "shoes"}),
+        ("get_filters", {"filters": {"price__gt": 0}}),
+    ],
+)
+def test_a_hit_on_which_the_shops_code_fails_fails_no_page(shelf, monkeypatch, method, arguments):
+    first = similar(shelf["red"], **arguments)
+    items = registry.for_model(Product)
+    asked = getattr(items, method)
+    monkeypatch.setattr(items, method, lambda item: asked(item if item.pk != first[0].item.pk else item.nothing))
+    for _time in range(2):
+        assert names(similar(shelf["red"], **arguments)) == names(first)

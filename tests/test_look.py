@@ -192,6 +192,20 @@ class TestResults:
         assert sofa.categories == ("sofas",)
         assert names(sofa.hits) == ["green sofa", "lime sofa"]
 
+    def test_a_hit_on_which_the_shops_code_fails_fails_no_other(self, shelf, photo, monkeypatch):
+        items = registry.for_model(Product)
+        for method in ("get_categories", "get_group"):
+            asked = getattr(items, method)
+            broken = lambda item, asked=asked: asked(item if item.name != "dark shoe" else item.nothing)  # noqa: E731
+            monkeypatch.setattr(items, method, broken)
+        assert names(imagesim.shop_the_look(photo, limit=3).regions[0].hits)[:3] == [
+            "red shoe",
+            "sold shoe",
+            "dark shoe",
+        ]
+        (region,) = imagesim.shop_the_look(photo, regions=[(0.2, 0.8, 0.6, 0.15)], whole=False).regions
+        assert "dark shoe" in names(region.hits)
+
     def test_a_missing_category_is_not_replaced_by_another(self, shelf, monkeypatch):
         bag = Region(0, 0, 1, 1, label="bag")
         image = Image.new("RGB", (300, 300), "white")

@@ -12,6 +12,7 @@ import imagesim
 from demo_shop.shop.models import Product
 from imagesim.exceptions import BadQuery
 from imagesim.refinement import Choice, Refinement, _middle
+from imagesim.registry import registry
 from imagesim.types import Hits
 from tests import shop
 from tests.shop import picture, product
@@ -65,6 +66,15 @@ def test_facets_count_the_hits(shelf):
     assert (len(hits), refinement.total, refinement.more) == (6, 6, False)
     assert choices(refinement, "brand") == [("acme", 5), ("zeta", 1)]
     assert choices(refinement, "colour") == [("red", 3), ("blue", 2), ("orange", 1)]
+
+
+def test_a_hit_on_which_the_shops_code_fails_is_in_no_facet(shelf, monkeypatch):
+    items = registry.for_model(Product)
+    asked = items.get_filters
+    monkeypatch.setattr(items, "get_filters", lambda item: asked(item if item.name != "red" else item.nothing))
+    refinement, hits = refined("sort=price")
+    assert names(hits)[-1] == "red"
+    assert choices(refinement, "brand") == [("acme", 4), ("zeta", 1)]
 
 
 def test_a_choice_filters_the_search_and_can_be_removed(shelf):

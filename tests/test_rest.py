@@ -815,13 +815,19 @@ class TestNotAvailable:
         assert "secret" not in refused(api.get(SEARCH, {"q": "red"}), 503, "embedder")
         assert "secret" in caplog.text
 
-    def test_a_hit_whose_details_fail_is_shown_without(self, shelf, api, monkeypatch, caplog):
+    @pytest.mark.parametrize(
+        ("method", "shown", "nothing"), [("get_details", "details", {}), ("get_categories", "category", None)]
+    )
+    def test_a_hit_on_which_the_shops_code_fails_is_shown_without(
+        self, shelf, api, monkeypatch, caplog, method, shown, nothing
+    ):
         items = registry.for_model(Product)
-        details = items.get_details
-        monkeypatch.setattr(items, "get_details", lambda item: {} if item.name != "blue" else details(item.nothing))
+        asked = getattr(items, method)
+        monkeypatch.setattr(items, method, lambda item: asked(item if item.name != "blue" else item.nothing))
         found = api.get(SEARCH, {"q": "red"}).json()["results"]
-        assert {each["item"]["name"]: each["item"]["details"] for each in found}["blue"] == {}
-        assert f"ProductItems.get_details() fails for {key_of(shelf['blue'])}" in caplog.text
+        values = {each["item"]["name"]: each["item"][shown] for each in found}
+        assert values["blue"] == nothing != values["red"]
+        assert f"ProductItems.{method}() fails for {key_of(shelf['blue'])}" in caplog.text
 
     def test_a_programming_error_is_a_500(self, shelf, monkeypatch):
         monkeypatch.setattr(type(get_index()), "search", lambda self, queries, **given: 1 / 0)

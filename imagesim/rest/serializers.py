@@ -13,7 +13,7 @@ from rest_framework import serializers
 from rest_framework.renderers import JSONRenderer
 
 from imagesim.events import MAX_BATCH
-from imagesim.hydrate import without_failing
+from imagesim.hydrate import fact_of
 from imagesim.registry import registry
 from imagesim.retrieval import rerank
 from imagesim.retrieval.item_regions import ItemRegion
@@ -94,9 +94,6 @@ class HitSerializer(serializers.Serializer[Any]):
     def to_representation(self, hit: Hit) -> dict[str, Any]:
         """Serialize all fields at once: one by one they would take as long as the search."""
         items, card = registry.for_item(hit.item), Card(hit, self._absolute)
-        details: dict[str, str] = {}
-        with without_failing(items, hit.item, "get_details"):
-            details = items.get_details(hit.item)
         shown = {
             "item": {
                 "model": items.label,
@@ -104,8 +101,8 @@ class HitSerializer(serializers.Serializer[Any]):
                 "name": card.title,
                 "url": card.url or None,
                 "similar": card.similar_url or None,
-                "category": next(iter(items.get_categories(hit.item)), None),
-                "details": details,
+                "category": next(iter(fact_of(hit.item, "get_categories", ())), None),
+                "details": fact_of(hit.item, "get_details", {}),
             },
             "score": hit.score,
             "image": {

@@ -49,7 +49,7 @@ def similar_to(item: models.Model, *, seconds: int, **arguments: Any) -> Hits:
         return hits
     hits = search.similar_to(item, **arguments)
     shown = [hit.item for hit in (*hits, *hits.closest)]
-    sold_out = request.in_stock is not None and any(items.get_in_stock(each) != request.in_stock for each in shown)
+    sold_out = request.in_stock is not None and any(_in_stock(each) != request.in_stock for each in shown)
     same = variants.current("similar") == variant  # its index may have been dropped meanwhile
     if same and not hits.degraded and not sold_out:  # the index learns of a change a moment later
         kept = ("more", "exact", "next_offset", "facets", "cut", "messages", "region")
@@ -108,10 +108,14 @@ def _facts(items: Items[Any], item: models.Model, request: SearchRequest) -> Any
     values = filter_values(items, [item])[0] if request.filters else {}
     return (
         key_of(item),
-        None if request.in_stock is None else items.get_in_stock(item),
-        list(items.get_categories(item)) if request.category or request.same_category else [],
-        [values[condition.field] for condition in request.filters],
+        None if request.in_stock is None else _in_stock(item),
+        list(hydrate.fact_of(item, "get_categories", ())) if request.category or request.same_category else [],
+        [values.get(condition.field) for condition in request.filters],
     )
+
+
+def _in_stock(item: models.Model) -> bool | None:
+    return hydrate.fact_of(item, "get_in_stock", None)
 
 
 def _candidates(hits: Iterable[Hit]) -> tuple[Candidate, ...]:

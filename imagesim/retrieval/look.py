@@ -12,13 +12,13 @@ from django.utils.translation import gettext as _
 
 from imagesim import events, images
 from imagesim.exceptions import BadQuery
-from imagesim.hydrate import load
+from imagesim.hydrate import fact_of, load
 from imagesim.metrics import timed
 from imagesim.projections import project
 from imagesim.regions import comparable, get_region_finder
 from imagesim.regions.labels import ITEM, name_of
 from imagesim.regions.lite import shows_one_thing
-from imagesim.registry import registry
+from imagesim.registry import key_of
 from imagesim.retrieval import variants
 from imagesim.retrieval.arguments import Searched
 from imagesim.retrieval.boxes import corners, read_point, read_regions, region_at
@@ -246,7 +246,7 @@ def _look_region(box: Region, answer: _Answer, searched: Searched) -> LookRegion
 
 def _filled(own: Hits, wide: Hits, limit: int) -> Hits:
     """``own`` hits, filled up to ``limit`` with ``wide`` ones, which are marked."""
-    others = unseen(own, wide, lambda hit: registry.for_item(hit.item).group_key_of(hit.item))
+    others = unseen(own, wide, lambda hit: fact_of(hit.item, "group_key_of", key_of(hit.item)))
     found = [*own, *(replace(hit, stage="wider") for hit in others)]
     more = own.more or len(found) > limit or wide.more
     return Hits(
@@ -266,7 +266,8 @@ def _voted(hits: Hits) -> str:
     for hit in hits[:VOTERS]:
         weight = max(hit.score, 0.0)
         total += weight
-        for category in registry.for_item(hit.item).get_categories(hit.item):
+        categories: Sequence[str] = fact_of(hit.item, "get_categories", ())
+        for category in categories:
             votes[category] += weight
     best = max(votes, key=lambda category: votes[category], default="")
     return best if total and votes[best] > MAJORITY * total else ""
