@@ -326,7 +326,7 @@ class TestRequests:
         assert "private" in answer["Cache-Control"]
         posted = client.post("/api/visual/search/", {"text": "red"}, "application/json", headers=headers)
         assert posted.status_code == 200
-        assert "private" not in posted["Cache-Control"]
+        assert posted["Cache-Control"] == "private, no-store"
 
     def test_no_query_more_than_without(self, shelf):
         for start in (False, True):

@@ -237,7 +237,7 @@ class TestSearch:
         assert found(response) == ["navy", "blue"]
         body = response.json()
         assert (body["more"], body["next"], body["next_offset"]) == (True, None, 2)
-        assert response["Cache-Control"] == "no-store"
+        assert response["Cache-Control"] == "private, no-store"
 
     def test_by_picture_and_words_with_filters(self, shelf, api):
         asked = {
@@ -390,7 +390,7 @@ class TestLook:
         assert next((hit["item"]["name"], hit["stage"]) for hit in hat["results"]) == ("navy", "")
         assert {hit["stage"] for hit in hat["results"][1:]} == {"wider"}
         assert len(body["results"]) == 2
-        assert response["Cache-Control"] == "no-store"
+        assert response["Cache-Control"] == "private, no-store"
 
     def test_regions_and_point(self, shelf, api, street):
         def boxes(**asked: str) -> list[dict[str, float]]:

@@ -100,6 +100,5 @@ class ChooseVariants(RequestMiddleware):
 
 def _keep_private(response: HttpResponseBase) -> HttpResponseBase:
     patch_vary_headers(response, ["Cookie"])
-    if "no-store" not in response.get("Cache-Control", ""):
-        patch_cache_control(response, private=True)
+    patch_cache_control(response, private=True)
     return response

@@ -114,10 +114,11 @@ class VisualSearchView(APIView):
 
     def finalize_response(self, request: HttpRequest, response: Any, *args: Any, **kwargs: Any) -> Any:
         response = super().finalize_response(request, response, *args, **kwargs)  # type: ignore[arg-type]
-        if request.method in ("GET", "HEAD") and response.status_code == 200 and not isinstance(self, HeldPhotoView):
-            patch_cache_control(response, private=True, no_cache=True)  # stock and prices change at any time
-        else:
-            patch_cache_control(response, no_store=True)
+        fresh = (
+            request.method in ("GET", "HEAD") and response.status_code == 200 and not isinstance(self, HeldPhotoView)
+        )
+        # Stock and prices change at any time. The cache middleware of Django 5.2 keeps whatever is not private.
+        patch_cache_control(response, private=True, **{"no_cache" if fresh else "no_store": True})
         return response
 
     def answer(self, request: Request, hits: Hits) -> Response:
