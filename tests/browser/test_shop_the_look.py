@@ -35,6 +35,13 @@ window.fetch = (url, options) => {
 """
 """Record what the page sends, because Playwright does not see the files of a form."""
 
+DECODED = """
+window.bitmaps = [];
+const decode = window.createImageBitmap;
+window.createImageBitmap = (...given) => decode(...given).then((bitmap) => (window.bitmaps.push(bitmap), bitmap));
+"""
+"""Record what the page decodes; a bitmap that is freed has no size."""
+
 
 def wait_for_results(page: Any) -> None:
     """Wait until the last request is answered and its hits are shown."""
@@ -539,7 +546,7 @@ def test_a_large_photo_is_made_smaller_and_loses_its_exif(page):
     data = BytesIO()
     image.save(data, "JPEG", quality=85, exif=exif.tobytes())
     assert b"secret-place" in data.getvalue()
-    page.add_init_script(SENT)
+    page.add_init_script(SENT + DECODED)
     page.goto("/look/")
     page.get_by_label("A photo with something you like").set_input_files(
         {"name": "photo.jpg", "mimeType": "image/jpeg", "buffer": data.getvalue()}
@@ -548,6 +555,9 @@ def test_a_large_photo_is_made_smaller_and_loses_its_exif(page):
     (sent,) = page.evaluate("window.photos")
     assert sent["size"] < len(data.getvalue()) / 2
     assert "secret-place" not in sent["text"]
+    assert (
+        page.evaluate("window.bitmaps.filter((each) => each.width).length") == 1
+    )  # that of the view: the other is freed
 
 
 def test_the_first_frame_of_a_gif_is_sent_as_a_jpeg(page):

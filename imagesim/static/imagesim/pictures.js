@@ -64,6 +64,7 @@ export function drawCropped(canvas, bitmap, { x, y, width, height }) {
     .drawImage(bitmap, left + (wide - w) / 2, top + (high - h) / 2, w, h, 0, 0, canvas.width, canvas.height);
 }
 
+// The bitmap is closed: that of a phone's photo takes up to some hundred megabytes, which a browser may free much later.
 async function toJpeg(bitmap, { scale = 1, box = { x: 0, y: 0, width: 1, height: 1 } }) {
   const [wide, high] = [box.width * bitmap.width, box.height * bitmap.height];
   const canvas = document.createElement("canvas");
@@ -73,6 +74,7 @@ async function toJpeg(bitmap, { scale = 1, box = { x: 0, y: 0, width: 1, height:
   context.fillStyle = "#fff"; // transparent pixels become white, as on the server
   context.fillRect(0, 0, canvas.width, canvas.height);
   context.drawImage(bitmap, box.x * bitmap.width, box.y * bitmap.height, wide, high, 0, 0, canvas.width, canvas.height);
+  bitmap.close();
   return new Promise((resolve, reject) =>
     canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Error("no blob"))), "image/jpeg", 0.9),
   );
