@@ -176,6 +176,15 @@ def test_two_clicks_on_more_results_append_them_once(page):
     assert len(results(page)) == len(set(results(page)))
 
 
+def test_who_has_to_log_in_for_more_results_is_taken_there(page):
+    """The status was "Searching …" for ever: the answer was a page without results."""
+    page.goto("/search/?q=white")
+    log_in = {"status": 200, "content_type": "text/html", "body": "<h1>Log in</h1>"}
+    page.route("**/search/?q=white&page=2", lambda route: route.fulfill(**log_in))
+    page.get_by_role("link", name="Show more").click()
+    page.get_by_role("heading", name="Log in").wait_for()
+
+
 def test_without_a_connection_the_results_stay(page):
     page.goto("/search/?q=white")
     first = results(page)

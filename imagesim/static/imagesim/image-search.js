@@ -103,11 +103,10 @@ export class ImageSearch {
     this.results.setAttribute("aria-busy", "true");
     this.setStatus("searching");
     const { request } = this;
-    const text = await this.fetchPage(link, onRefused);
+    const page = await this.fetchPage(link, onRefused);
     if (request !== this.request) return []; // another search was started meanwhile
     this.results.removeAttribute("aria-busy");
-    if (!text) return [];
-    const page = new DOMParser().parseFromString(text, "text/html");
+    if (!page) return [];
     const cells = withoutShown([...page.querySelectorAll("[data-imagesim-list] > li")], this.list);
     const { token } = page.querySelector("[data-imagesim-results]").dataset;
     for (const cell of cells) {
@@ -129,16 +128,17 @@ export class ImageSearch {
     return more && textTotal ? textTotal.replace("{count}", length) : countHits(this.root.dataset, length, more);
   }
 
-  // Return the page of a link; empty if there is none to append: without a connection the visitor keeps the results.
+  // Return the page of a link; null if there is none to append: without a connection the visitor keeps the results.
   async fetchPage(link, onRefused) {
     try {
       const response = await fetch(link.href, { signal: withLimit() });
-      if (response.ok) return await response.text();
-      onRefused();
+      const page = response.ok && new DOMParser().parseFromString(await response.text(), "text/html");
+      if (page && page.querySelector("[data-imagesim-results]")) return page;
+      onRefused(); // also if it is another page, such as one to log in
     } catch {
       this.setStatus("failed", { error: true, place: this.next });
     }
-    return "";
+    return null;
   }
 
   onSubmit(event) {
