@@ -157,6 +157,14 @@ class TestBuild:
             build(category=asked)
         assert caught.value.field == "category"
 
+    def test_an_instance_of_a_category(self):
+        expected = (
+            "'category' is of type Category; it must be the text of a category, such as its slug, or a list of them."
+        )
+        for asked in (Category(slug="shoes"), [Category(slug="shoes")]):
+            with pytest.raises(BadQuery, match=f"^{expected}$"):
+                build(category=asked)
+
     @pytest.mark.parametrize("asked", [1, 0, "true", "", [], object()])
     def test_invalid_in_stock(self, asked):
         with pytest.raises(BadQuery, match="True, False or None"):

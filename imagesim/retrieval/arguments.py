@@ -168,7 +168,7 @@ class Categories(ArgumentType):
         return {"type": "array", "items": {"type": "string", "maxLength": get_settings().MAX_TEXT_LENGTH}}
 
     def _refusal(self, name: str, value: object) -> BadQuery:
-        return bad_value(name, value, _("a category or a list of them"))
+        return bad_value(name, value, _("the text of a category, such as its slug, or a list of them"))
 
 
 class ModelLabels(ArgumentType):
