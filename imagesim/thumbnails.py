@@ -58,9 +58,11 @@ class Pictures:
 
     @cached_property
     def original(self) -> str:
-        if self._own_url:
-            return self._complete(self._items.get_image_url(self._item, self._name))
-        return self._complete(str(getattr(self._image, "url", "")))
+        with without_failing(self._items, self._item, "get_image_url"):  # also in a storage without URLs
+            if self._own_url:
+                return self._complete(self._items.get_image_url(self._item, self._name))
+            return self._complete(str(getattr(self._image, "url", "")))
+        return ""
 
     def url(self, width: int) -> str:
         """Return the URL of the picture about ``width`` pixels wide; of the original where making a smaller one fails.

@@ -203,6 +203,20 @@ def test_an_item_on_which_the_shops_code_fails_breaks_no_page(shoe, monkeypatch,
     assert record.getMessage() == f"ProductItems.get_images() fails for shop.product:{shoe.pk}"
 
 
+def test_a_picture_without_a_url_breaks_no_page(shoe, client, monkeypatch, caplog):
+    def no_url(*_given):
+        raise NotImplementedError("This storage has no URLs.")
+
+    items = registry.for_item(shoe)
+    monkeypatch.setattr(default_storage, "url", no_url)
+    assert Pictures(items, shoe, "").original == ""
+    assert client.get(url(shoe)).status_code == 200
+    monkeypatch.setattr(type(items), "get_image_url", no_url)  # such as that of an image server
+    pictures = Pictures(items, shoe, "")
+    assert (pictures.original, pictures.url(320), pictures.srcset) == ("", "", "")
+    assert f"ProductItems.get_image_url() fails for shop.product:{shoe.pk}" in caplog.text
+
+
 def test_without_a_picture():
     assert url(product("bare")) == ""
     assert Pictures(registry.for_item(bare := product("bare too")), bare, "").srcset == ""
