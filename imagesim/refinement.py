@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 
 from imagesim.conf import get_settings
 from imagesim.embedders import get_embedder
+from imagesim.exceptions import ConfigurationError, format_choices
 from imagesim.images import colours
 from imagesim.measured_colours import filter_values
 from imagesim.registry import registry
@@ -69,6 +70,8 @@ class Refinement:
 
     Pass :meth:`arguments` to the search and its hits to :meth:`apply`, which counts and orders at most ``MAX_LIMIT`` of
     them, the most relevant. So counts are those of the answer, not of the catalogue.
+
+    :raises ConfigurationError: if there is no such filter.
     """
 
     def __init__(
@@ -83,6 +86,13 @@ class Refinement:
         name_of: Callable[[str, str], str] | None = None,
     ) -> None:
         self._items = registry.for_model(model)
+        kinds = self._items.kinds
+        numbers = [name for name, kind in kinds.items() if kind == "number"]
+        for argument, names, known in (("facets", facets, kinds), ("sort", sort, numbers)):
+            for name in names:
+                if name not in known:
+                    good = format_choices(known)
+                    raise ConfigurationError(f"{argument!r} of a refinement names {name!r}; it can name {good}.")
         self._query, self._facets, self._sort, self._like = query, facets, sort, like
         self._page_size, self._name_of = page_size, name_of or self._default_name
         self._values: dict[int, Mapping[str, FilterValue]] = {}

@@ -10,7 +10,7 @@ from django.utils.translation import override
 
 import imagesim
 from demo_shop.shop.models import Product
-from imagesim.exceptions import BadQuery
+from imagesim.exceptions import BadQuery, ConfigurationError
 from imagesim.refinement import Choice, Refinement, _middle
 from imagesim.registry import registry
 from imagesim.types import Hits
@@ -59,6 +59,22 @@ def choices(refinement: Refinement, name: str) -> list[tuple[str, int | None]]:
         ),
         [],
     )
+
+
+@pytest.mark.parametrize(
+    ("declared", "message"),
+    [
+        (
+            {"facets": {"colr": "Colour"}},
+            "'facets' of a refinement names 'colr'; it can name 'brand', 'colour' or 'price'.",
+        ),
+        ({"sort": {"brand": "Brand"}}, "'sort' of a refinement names 'brand'; it can name 'price'."),
+    ],
+)
+def test_a_filter_that_is_not_declared_is_named(declared, message):
+    """There was no facet, and no order but an error of a number."""
+    with pytest.raises(ConfigurationError, match=f"^{message}$"):
+        Refinement(Product, QueryDict(""), **declared)
 
 
 def test_facets_count_the_hits(shelf):
