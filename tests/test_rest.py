@@ -14,6 +14,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.contrib.auth import get_user_model
 from django.core.cache import cache
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -21,10 +22,11 @@ from django.core.handlers.base import BaseHandler
 from django.db import connection
 from django.http import HttpRequest, HttpResponse
 from django.template import engines
-from django.test import Client
+from django.test import AsyncClient, Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import include, path, resolve, reverse
 from django.utils.translation import gettext_lazy
+from django.views import View
 from drf_spectacular.drainage import GENERATOR_STATS
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.validation import validate_schema
@@ -35,6 +37,7 @@ from rest_framework.utils.serializer_helpers import ReturnDict
 from rest_framework.versioning import AcceptHeaderVersioning, NamespaceVersioning
 from rest_framework.views import APIView
 
+import imagesim
 from demo_shop.shop.models import Product
 from imagesim import images
 from imagesim.exceptions import ConfigurationError, EmbedderError
@@ -789,6 +792,22 @@ class TestForms:
         assert view(request).content == b"InMemoryUploadedFile"
         response = view(rf.post("/", b"", CONTENT_LENGTH="30000000", content_type="multipart/form-data; boundary=b"))
         assert (response.status_code, response["Content-Type"]) == (413, "text/plain; charset=utf-8")
+
+    @pytest.mark.parametrize("server", ["wsgi", "asgi"])
+    @pytest.mark.parametrize("kind", ["function", "class"])
+    def test_an_async_view(self, shelf, settings, server, kind):
+        """The response was a coroutine, which Django refuses."""
+
+        class Searching(View):
+            async def post(self, request: HttpRequest) -> HttpResponse:
+                assert concurrency._deadline.get() is not None
+                found = await imagesim.asearch(image=request.FILES["image"], limit=1)
+                return HttpResponse(found[0].item.name)
+
+        view = limit_uploads("look")(Searching().post if kind == "function" else Searching.as_view())
+        settings.ROOT_URLCONF = (path("", view),)
+        post = Client().post if server == "wsgi" else async_to_sync(AsyncClient().post)
+        assert post("/", {"image": photo()}).content == b"navy"
 
     @pytest.mark.parametrize("charset", ["hex", "rot13", "idna", "undefined"])
     @pytest.mark.parametrize("kind", ["multipart/form-data; boundary=b", "application/x-www-form-urlencoded"])

@@ -17,6 +17,7 @@ from types import SimpleNamespace
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from asgiref.sync import async_to_sync, iscoroutinefunction
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.core.files.uploadhandler import MemoryFileUploadHandler
@@ -206,11 +207,12 @@ def limit_uploads(scope: str, *, refused: Refusal | None = None) -> Callable[[Vi
     and GETs with a query string, are counted in the throttle ``scope`` and must end within ``REQUEST_SECONDS``; POSTs,
     and all that counts as ``look``, take one of the slots for photos. ``refused(request, message, status)`` makes the
     page where something is refused (413, 415, 429, 503); by default it is plain text. The view must not take a slot
-    itself.
+    itself. An async view becomes a synchronous one, since waiting for a slot would stop the event loop.
     """
     refuse = refused or _plain
 
     def decorate(view: View) -> View:
+        view = _synchronous(view)
         protected = csrf_protect(_within_budget(view, scope, refuse))
 
         @wraps(view)
@@ -238,6 +240,18 @@ def limit_uploads(scope: str, *, refused: Refusal | None = None) -> Callable[[Vi
         return csrf_exempt(limited)
 
     return decorate
+
+
+def _synchronous(view: View) -> View:
+    if not iscoroutinefunction(view):
+        return view
+
+    @wraps(view, updated=())  # without what marks it as a coroutine function
+    def call(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        response: HttpResponse = async_to_sync(view)(request, *args, **kwargs)
+        return response
+
+    return call
 
 
 def _within_budget(view: View, scope: str, refuse: Refusal) -> View:
