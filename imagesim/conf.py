@@ -72,8 +72,9 @@ class Settings:
     SANDBOX: bool = False
 
     # Limits of queries. An index answers up to its 5,000th candidate, and a page needs some more than it shows.
+    # No limit that a query has by default is above the least MAX_LIMIT.
     MAX_TEXT_LENGTH: int = 500
-    MAX_LIMIT: int = field(default=100, metadata={"max": 500})
+    MAX_LIMIT: int = field(default=100, metadata={"min": 24, "max": 500})
     MAX_OFFSET: int = field(default=1_000, metadata={"min": 0, "max": 4_000})
 
     # The minimum relevance of hits on pages and in the REST API; 0 shows all.

@@ -67,7 +67,7 @@ class TestSettings:
         assert item_checks.check_items() == []
 
     def test_every_wrong_setting_is_reported_at_once(self, settings):
-        settings.IMAGESIM = {"NO": 1, "SYNC": 2, "MAX_LIMIT": 3}
+        settings.IMAGESIM = {"NO": 1, "SYNC": 2, "MAX_LIMIT": 30}
 
         found = checks.check_settings()
 

@@ -38,8 +38,8 @@ def test_settings_override_the_defaults(settings):
 
 
 def test_changed_settings_are_reloaded():
-    with override_settings(IMAGESIM={"MAX_LIMIT": 7}):
-        assert get_settings().MAX_LIMIT == 7
+    with override_settings(IMAGESIM={"MAX_LIMIT": 70}):
+        assert get_settings().MAX_LIMIT == 70
     assert get_settings().MAX_LIMIT == Settings().MAX_LIMIT
     with override_settings(LANGUAGE_CODE="de"):
         assert get_settings().MAX_LIMIT == Settings().MAX_LIMIT
@@ -60,8 +60,8 @@ def test_changed_settings_are_reloaded():
         ({"SYNC": None}, "IMAGESIM['SYNC'] must be of type str, not NoneType (None)."),
         ({"MAX_LIMIT": "9"}, "IMAGESIM['MAX_LIMIT'] must be of type int, not str ('9')."),
         ({"MAX_LIMIT": True}, "IMAGESIM['MAX_LIMIT'] must be of type int, not bool (True)."),
-        ({"MAX_LIMIT": 0}, "IMAGESIM['MAX_LIMIT'] is 0; it must be from 1 to 500."),
-        ({"MAX_LIMIT": 501}, "IMAGESIM['MAX_LIMIT'] is 501; it must be from 1 to 500."),
+        ({"MAX_LIMIT": 23}, "IMAGESIM['MAX_LIMIT'] is 23; it must be from 24 to 500."),
+        ({"MAX_LIMIT": 501}, "IMAGESIM['MAX_LIMIT'] is 501; it must be from 24 to 500."),
         ({"MAX_OFFSET": -1}, "IMAGESIM['MAX_OFFSET'] is -1; it must be from 0 to 4000."),
         ({"SIMILAR_SECONDS": -1}, "IMAGESIM['SIMILAR_SECONDS'] is -1; it must be 0 or more."),
         (
@@ -99,9 +99,9 @@ def test_a_wrong_setting_is_named_with_the_valid_ones(settings, given, message):
 
 
 def test_every_wrong_setting_is_found_and_the_others_apply():
-    settings, errors = conf.parse({"MAX_LIMIT": 5, "SYNC": 1, "NO": 2})
+    settings, errors = conf.parse({"MAX_LIMIT": 50, "SYNC": 1, "NO": 2})
 
-    assert settings.MAX_LIMIT == 5
+    assert settings.MAX_LIMIT == 50
     assert len(errors) == 2
 
 

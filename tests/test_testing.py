@@ -80,8 +80,8 @@ class TestCaseWithItems(TestCase):
         assert len(asked[0]) == len(asked[1]) == len(asked[2]), asked
 
     def test_settings_can_be_changed_further(self) -> None:
-        with override_imagesim(MAX_LIMIT=5):
-            assert get_settings().MAX_LIMIT == 5
+        with override_imagesim(MAX_LIMIT=50):
+            assert get_settings().MAX_LIMIT == 50
             assert isinstance(get_embedder(), PixelEmbedder)
 
     @override_settings(IMAGESIM={"SIMILAR_SECONDS": 60, "WARM_UP": True})
