@@ -107,6 +107,15 @@ def check_rest() -> list[CheckMessage]:
             if not callable(given) or (isinstance(given, type) and not hasattr(given, method)):
                 message = f"IMAGESIM[{name!r}]: {path!r} is no class with a method {method}()."
                 found.append(Error(message, id="imagesim.E005"))
+    requires_login = "django.contrib.auth.middleware.LoginRequiredMiddleware" in django_settings.MIDDLEWARE
+    if requires_login and "rest_framework.permissions.AllowAny" in settings.REST_PERMISSIONS:
+        found.append(
+            Warning(
+                "LoginRequiredMiddleware does not concern views of REST framework: anyone can search the shop.",
+                hint="Set IMAGESIM['REST_PERMISSIONS'] to ['rest_framework.permissions.IsAuthenticated'].",
+                id="imagesim.W031",
+            )
+        )
     return found
 
 

@@ -509,6 +509,13 @@ class TestRest:
         assert found.id == "imagesim.E005"
         assert f"{path!r} is no class with a method" in found.msg
 
+    def test_a_site_that_requires_a_login(self, rest):
+        """Its middleware leaves out views of REST framework, so that anyone could read the catalogue."""
+        rest.MIDDLEWARE = [*rest.MIDDLEWARE, "django.contrib.auth.middleware.LoginRequiredMiddleware"]
+        assert ids(checks.check_rest()) == ["imagesim.W031"]
+        rest.IMAGESIM = {"REST_PERMISSIONS": ["rest_framework.permissions.IsAuthenticated"]}
+        assert checks.check_rest() == []
+
     def test_not_included_or_not_installed(self, rest, monkeypatch):
         rest.IMAGESIM = {"REST_PERMISSIONS": ["shop.Nobody"]}
         monkeypatch.setattr(checks, "find_spec", lambda name: None)

@@ -57,6 +57,10 @@ class TestHealth:
         assert answer.json() == {"status": "ok", "checks": {"database": "ok", "queue": "ok", "index": "ok"}}
         assert "no-store" in answer["Cache-Control"]
 
+    def test_a_monitor_needs_no_login(self, client, shop, settings):
+        settings.MIDDLEWARE = [*settings.MIDDLEWARE, "django.contrib.auth.middleware.LoginRequiredMiddleware"]
+        assert [client.get(f"/visual/{name}/").status_code for name in ("live", "health", "metrics")] == [200, 200, 302]
+
     def test_texts_declared_after_the_index_was_made(self, shop, monkeypatch):
         """Words are not found in what the index does not hold, and nothing else says so."""
         assert status.get_status().index.outdated == ""

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
+from django.contrib.auth.decorators import login_not_required
 from django.db import DatabaseError
 from django.db.models import Count, Max, Min, Q
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -235,12 +236,14 @@ def worst(checks: list[Check]) -> State:
     return max((check.state for check in checks), key=SEVERITY.index)
 
 
+@login_not_required  # monitors have no account
 @never_cache
 @require_safe
 def live_view(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"status": "ok"})
 
 
+@login_not_required
 @never_cache
 @require_safe
 def health_view(request: HttpRequest) -> JsonResponse:
