@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 from django.core.cache import cache
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.http import HttpResponse
+from django.http import HttpResponse, QueryDict
 from django.template import Context, Template
 from django.test import RequestFactory
 from django.urls import NoReverseMatch, include, path, resolve
@@ -21,6 +21,7 @@ from demo_shop.shop.models import Product
 from imagesim import widgets
 from imagesim.exceptions import BadQuery, IndexUnavailable, NotRegistered
 from imagesim.items import Items
+from imagesim.refinement import Refinement
 from imagesim.registry import registry
 from imagesim.retrieval.look import Look
 from imagesim.thumbnails import Pictures
@@ -67,6 +68,42 @@ def render(source: str, **context: object) -> str:
 
 def found(html: str) -> list[str]:
     return [name for name in ("crimson", "darkred", "blue") if f">{name}</span>" in html]
+
+
+class TestNonce:
+    """Of a Content-Security-Policy: without it, a browser runs none of the scripts under 'strict-dynamic'."""
+
+    TAGS = (
+        "{% similar_products product %}{% search_bar action='/' look='/look/' %}{% refine refinement %}"
+        "{% image_search action='/' %}{% shop_the_look action='/' %}"
+    )
+
+    def scripts(self, settings, product, **context):
+        settings.IMAGESIM = {**settings.IMAGESIM, "EVENTS": True}
+        refinement = Refinement(Product, QueryDict("sort=price"), sort={"price": "Price"})
+        refinement.apply(imagesim.similar_to(product))
+        return re.findall("<script[^>]*>", render(self.TAGS, product=product, refinement=refinement, **context))
+
+    def test_of_the_context_or_the_request(self, shelf, settings, rf):
+        request = rf.get("/")
+        request.csp_nonce = "r4nd0m"
+        for context in ({"csp_nonce": "r4nd0m"}, {"request": request}):
+            scripts = self.scripts(settings, shelf["red"], **context)
+            assert len(scripts) == 5
+            assert all(' nonce="r4nd0m"' in script for script in scripts)
+
+    def test_a_page_that_does_not_use_one(self, shelf, settings, rf):
+        class Unused:
+            """As in Django 6.0: false until it was rendered, which adds it to the header."""
+
+            def __bool__(self) -> bool:
+                return False
+
+            def __str__(self) -> str:
+                raise AssertionError("rendered")
+
+        for context in ({}, {"request": rf.get("/")}, {"csp_nonce": Unused()}):
+            assert not any("nonce" in script for script in self.scripts(settings, shelf["red"], **context))
 
 
 class TestSimilarProducts:

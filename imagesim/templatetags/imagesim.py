@@ -61,6 +61,7 @@ def similar_products(
     return {
         "request": request,
         "csrf_token": context.get("csrf_token"),
+        "csp_nonce": _csp_nonce(context),
         "item": item,
         "hits": hits,
         "cards": widgets.cards(hits),
@@ -136,6 +137,7 @@ def search_bar(
         "bar_id": bar_id,
         "formats": ", ".join(images.accepted_formats()),
         "suggest_api": widgets.api_url("suggest", context.get("request")),
+        "csp_nonce": _csp_nonce(context),
         "max_bytes": conf.MAX_IMAGE_BYTES,
         "max_length": conf.MAX_TEXT_LENGTH,
     }
@@ -183,12 +185,19 @@ def image_search(
     }
 
 
+def _csp_nonce(context: Context) -> Any:
+    """The nonce of a Content-Security-Policy, of Django 6.0 or of django-csp. Such an object is false in a page that
+    does not use it."""
+    return context.get("csp_nonce") or getattr(context.get("request"), "csp_nonce", "")
+
+
 def _photo_form(context: Context, action: str, form_id: str) -> dict[str, Any]:
     """What a form that takes a photo needs, on a page that answers it or that has its answer."""
     request = context.get("request")
     return {
         "request": request,
         "csrf_token": context.get("csrf_token"),
+        "csp_nonce": _csp_nonce(context),
         "action": action or (escape_uri_path(request.path) if request else ""),
         "events_api": widgets.events_url(request),
         "form_id": form_id,
@@ -199,14 +208,14 @@ def _photo_form(context: Context, action: str, form_id: str) -> dict[str, Any]:
     }
 
 
-@register.inclusion_tag("imagesim/refinement.html")
-def refine(refinement: Refinement, *, form_id: str = "imagesim-search") -> dict[str, Any]:
+@register.inclusion_tag("imagesim/refinement.html", takes_context=True)
+def refine(context: Context, refinement: Refinement, *, form_id: str = "imagesim-search") -> dict[str, Any]:
     """``{% refine refinement %}``: facets with counts, the order, and steps such as "cheaper", as links.
 
     ``refinement`` is a :class:`imagesim.refinement.Refinement` that the view has applied to its hits. What is chosen
     is sent with the form of ``form_id``, too.
     """
-    return {"refinement": refinement, "form_id": form_id}
+    return {"refinement": refinement, "form_id": form_id, "csp_nonce": _csp_nonce(context)}
 
 
 @register.inclusion_tag("imagesim/shop_the_look.html", takes_context=True)
