@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import logging
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from django.contrib.staticfiles.storage import ManifestStaticFilesStorage
 from django.core.cache import cache
+from django.core.files.storage import FileSystemStorage
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.http import HttpResponse, QueryDict
 from django.template import Context, Template
@@ -104,6 +107,26 @@ class TestNonce:
 
         for context in ({}, {"request": rf.get("/")}, {"csp_nonce": Unused()}):
             assert not any("nonce" in script for script in self.scripts(settings, shelf["red"], **context))
+
+
+def test_a_storage_with_hashes_renames_the_imports_of_modules(tmp_path):
+    class ModuleStorage(ManifestStaticFilesStorage):
+        support_js_module_import_aggregation = True
+
+    source = Path(imagesim.__file__).parent / "static"
+    shutil.copytree(source, tmp_path, dirs_exist_ok=True)
+    names = [str(file.relative_to(source)) for file in source.rglob("*.*") if file.suffix in (".js", ".css")]
+    storage = ModuleStorage(location=tmp_path)
+    processed = list(storage.post_process({name: (FileSystemStorage(source), name) for name in names}))
+    hashed = {(tmp_path / made) for _name, made, _changed in processed}
+    imported = [
+        module.parent / name
+        for module in hashed
+        if module.suffix == ".js"
+        for name in re.findall(r'^(?:import|export)\b.*"(\.[^"]+)";$', module.read_text(), re.MULTILINE)
+    ]
+    assert len(imported) > 20
+    assert {each.resolve() for each in imported} <= {each.resolve() for each in hashed}
 
 
 class TestSimilarProducts:
