@@ -372,7 +372,7 @@ class TestFallback:
 
     def test_a_shop_can_define_the_category_tree(self, tree, monkeypatch):
         items = registry.for_model(Product)
-        monkeypatch.setattr(items, "get_category_parents", lambda: {"boots": ["x"], "hats": ["x"]}, raising=False)
+        monkeypatch.setattr(items, "get_category_parents", lambda: {"boots": ["attic"], "hats": "attic"}, raising=False)
         cache.clear()
         hits = imagesim.similar_to(tree["boot"], same_category=True, fallback="parent")
         assert self.stages(hits) == [("boot2", ""), ("hat", "parent")]

@@ -24,6 +24,7 @@ from imagesim.indexing.reconcile import reconcile
 from imagesim.indexing.sync import MOST_OWNERS, sync
 from imagesim.models import Embedding, ItemImage, ItemState, Job, Scope
 from imagesim.registry import registry
+from imagesim.types import Filters
 from tests.shop import EMBEDDER, encoded, picture, product
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media_root")]
@@ -153,6 +154,24 @@ def test_items_are_not_to_blame_when_the_process_ends(monkeypatch):
     left = state(shoe)
     assert (left.pending, left.outcome, left.error, left.attempts, left.lease) == (True, "new", "", 0, "")
     assert sync().indexed == 1
+
+
+@pytest.mark.parametrize("given", ["shoes", None, [None], 7, [Category(slug="shoes")]], ids=repr)
+def test_categories_that_are_no_list_of_texts(monkeypatch, given):
+    """An item was indexed under each letter of its category."""
+    monkeypatch.setattr(type(registry.for_model(Product)), "get_categories", lambda self, item: given)
+    shoe = product("shoe", picture("red"))
+    assert sync().retried == 1
+    expected = f"TypeError: ProductItems.get_categories() gives {given!r}; it must give a list of texts."
+    assert state(shoe).error == expected
+
+
+@pytest.mark.parametrize("given", [["shoes", 7], {"shoes", 7}, iter(["shoes", "7"])], ids=str)
+def test_categories_of_any_collection(monkeypatch, given):
+    monkeypatch.setattr(type(registry.for_model(Product)), "get_categories", lambda self, item: given)
+    product("shoe", picture("red"))
+    assert sync().indexed == 1
+    assert [get_index().count(Filters(categories=(each,))) for each in ("shoes", "7", "s")] == [1, 1, 0]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
+from uuid import UUID
 
 from django.db import models, router
 
@@ -188,7 +189,7 @@ def metadata_of(
         items, items.get_filters(item), [colours.get(digest, ()) for digest in digests]
     )
     return {
-        "categories": tuple(items.get_categories(item)),
+        "categories": _categories(items, item),
         "in_stock": bool(items.get_in_stock(item)),
         "group": items.group_key_of(item),
         "filters": filters,
@@ -262,6 +263,18 @@ def _files(items: Items[Any], item: models.Model) -> list[Any]:
                 "files of a field (photo.file, not photo.file.name or .url), or a RemoteImage for an address."
             )
     return found
+
+
+def _categories(items: Items[Any], item: models.Model) -> tuple[str, ...]:
+    """The item's categories.
+
+    :raises TypeError: if a method of the shop gives anything else, such as one text, whose letters they would be.
+    """
+    given: object = items.get_categories(item)
+    found = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [None]
+    if not all(isinstance(each, str | int | UUID) for each in found):
+        raise TypeError(f"{type(items).__name__}.get_categories() gives {given!r:.100}; it must give a list of texts.")
+    return tuple(map(str, found))
 
 
 def _with_known(picture: Picture, state: ItemState, known: ItemImage | None) -> Picture:

@@ -225,7 +225,10 @@ def _parents_of(items: Items[Any]) -> dict[str, list[str]]:
     if monotonic() >= kept.until:
         known: dict[str, list[str]] | None = shared_cache.read(name)
         if known is None:
-            known = {str(category): list(parents) for category, parents in items.get_category_parents().items()}
+            known = {
+                str(category): [parents] if isinstance(parents, str) else list(map(str, parents))
+                for category, parents in items.get_category_parents().items()
+            }
             shared_cache.keep(name, known, CATEGORY_SECONDS)
         kept.known, kept.until = known, monotonic() + PROCESS_SECONDS
     return kept.known
