@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from datetime import date, datetime, time, timedelta
 from datetime import timezone as tz
 from decimal import Decimal, InvalidOperation
@@ -97,8 +97,9 @@ class FilterType(ABC):
 
     def canonical_values(self, value: FilterValue) -> list[Canonical]:
         """Return all values of one filter of an entry, without duplicates; empty for None."""
-        values = value if isinstance(value, tuple | list) else (value,)
-        return list(dict.fromkeys(self.canonical(each) for each in values if each is not None))
+        if isinstance(value, Set):  # its order differs from process to process
+            raise ValueError(f"{value!r} has no order; give a tuple or a list")
+        return list(dict.fromkeys(self.canonical(each) for each in several(value) if each is not None))
 
 
 class Keyword(FilterType):
@@ -175,6 +176,11 @@ class Number(FilterType):
 
     def restore(self, value: Any) -> float:
         return float(value)
+
+
+def several(value: Any) -> Sequence[Any]:
+    """The values of one filter of an item, of which there can be one or several."""
+    return value if isinstance(value, tuple | list) else (value,)
 
 
 def amount_of(value: Any) -> Any:

@@ -14,6 +14,7 @@ from django.db import router
 from django.utils.translation import override
 
 from imagesim.database import delete, insert_new
+from imagesim.filter_types import several
 from imagesim.hydrate import fact_of
 from imagesim.images import colours
 from imagesim.models import ImageColours, ItemImage, ItemState
@@ -99,7 +100,7 @@ def text_specs(items: Items[Any]) -> dict[str, TextSpec]:
 def texts(items: Items[Any], values: Mapping[str, FilterValue]) -> dict[str, tuple[str, ...]]:
     """Return the names of an item's colours in each language of its texts; ``values`` are those of its filters."""
     given = values.get(items.measured_colours or "")
-    own = [str(each) for each in (given if isinstance(given, tuple | list) else (given,)) if each not in EMPTY]
+    own = [str(each) for each in several(given) if each not in EMPTY]
     found = {}
     for name, spec in text_specs(items).items() if own else ():
         with override(spec.language):

@@ -18,6 +18,7 @@ from django.utils.translation import gettext as _
 from imagesim.conf import get_settings
 from imagesim.embedders import get_embedder
 from imagesim.exceptions import ConfigurationError, format_choices
+from imagesim.filter_types import several
 from imagesim.images import colours
 from imagesim.measured_colours import filter_values
 from imagesim.registry import registry
@@ -160,7 +161,7 @@ class Refinement:
     def _facet(self, name: str, hits: Hits) -> Group | None:
         counts: Counter[str] = Counter()
         for hit in hits:
-            counts.update({str(each) for each in _several(self._values[id(hit)].get(name)) if each not in (None, "")})
+            counts.update({str(each) for each in several(self._values[id(hit)].get(name)) if each not in (None, "")})
         chosen = self._query.get(name, "")
         if len(counts) < 2 and not chosen:
             return None
@@ -230,10 +231,6 @@ class Refinement:
         return f"?{query.urlencode()}"
 
 
-def _several(value: FilterValue) -> tuple[Any, ...]:
-    return value if isinstance(value, tuple) else (value,)
-
-
 def _middle(numbers: Sequence[float]) -> float | None:
     """Return the median, rounded as a shop would write it (80 for 82.47, 12 for 12.34) if any number is below that."""
     if len(numbers) < ENOUGH:
@@ -249,7 +246,7 @@ def _middle(numbers: Sequence[float]) -> float | None:
 
 def _number(value: FilterValue) -> float | None:
     """Return a filter's value as a number: of several, the minimum."""
-    numbers = [float(each) for each in _several(value) if each is not None]
+    numbers = [float(each) for each in several(value) if each is not None]
     return min(numbers, default=None)
 
 

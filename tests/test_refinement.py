@@ -93,6 +93,15 @@ def test_a_hit_on_which_the_shops_code_fails_is_in_no_facet(shelf, monkeypatch):
     assert choices(refinement, "brand") == [("acme", 4), ("zeta", 1)]
 
 
+def test_a_list_of_values_is_several_as_in_the_index(shelf, monkeypatch):
+    """It was one value, whose link found nothing."""
+    items = registry.for_model(Product)
+    asked = items.get_filters
+    monkeypatch.setattr(items, "get_filters", lambda item: asked(item) | {"colour": [item.colour, "dotted"]})
+    refinement, _hits = refined("")
+    assert choices(refinement, "colour") == [("dotted", 6), ("red", 3), ("blue", 2), ("orange", 1)]
+
+
 def test_a_choice_filters_the_search_and_can_be_removed(shelf):
     refinement, hits = refined("q=x&colour=red")
     assert sorted(names(hits)) == ["dark", "hat", "red"]

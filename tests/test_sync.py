@@ -166,6 +166,15 @@ def test_categories_that_are_no_list_of_texts(monkeypatch, given):
     assert state(shoe).error == expected
 
 
+def test_a_set_of_filter_values_is_named(monkeypatch):
+    """It was indexed as one text, "{'red', 'blue'}"."""
+    given = {"colour": {"red"}}
+    monkeypatch.setattr(type(registry.for_model(Product)), "get_filters", lambda self, item: given)
+    shoe = product("shoe", picture("red"))
+    assert sync().failed == 1
+    assert state(shoe).error == "filter 'colour': {'red'} has no order; give a tuple or a list."
+
+
 @pytest.mark.parametrize("given", [["shoes", 7], {"shoes", 7}, iter(["shoes", "7"])], ids=str)
 def test_categories_of_any_collection(monkeypatch, given):
     monkeypatch.setattr(type(registry.for_model(Product)), "get_categories", lambda self, item: given)

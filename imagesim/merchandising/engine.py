@@ -21,7 +21,7 @@ from django.utils import timezone
 
 from imagesim.conf import get_settings
 from imagesim.database import primary
-from imagesim.filter_types import COMPARE
+from imagesim.filter_types import COMPARE, several
 from imagesim.indexes.validation import MAX_NONE_OF, CompiledFilters, compile_filters
 from imagesim.measured_colours import filter_values
 from imagesim.merchandising.conditions import (
@@ -232,8 +232,7 @@ def _selected(ready: Ready, question: Question) -> Filters | None:
             filters = replace(filters, in_stock=items.get_in_stock(question.item))
         else:
             value = filter_values(items, [question.item])[0].get(name)
-            values = value if isinstance(value, tuple) else (value,)
-            values = tuple(each for each in values if each not in (None, ""))
+            values = tuple(each for each in several(value) if each not in (None, ""))
             if not values:
                 return None
             filters = replace(filters, conditions=(*filters.conditions, Condition(name, "in", values)))
