@@ -1,9 +1,13 @@
-"""The types of the attributes of ``Items``: what Python would only find out when an item is read."""
+"""The types of the attributes of ``Items``, and of what its methods give: what Python would not find out, or only when
+an item is read."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
+from uuid import UUID
+
+from django.utils.functional import Promise
 
 from imagesim.exceptions import ConfigurationError
 
@@ -56,3 +60,15 @@ def require_types(items: Any) -> None:
             raise ConfigurationError(
                 f"{type(items).__name__}.{name} must be a dict of texts such as {example!r}, not {value!r}."
             )
+
+
+def require_texts(items: Any, method: str, given: object) -> list[str]:
+    """The texts that a method gives.
+
+    :raises TypeError: if it gives anything else, such as one text, whose letters would be taken for them.
+    """
+    if isinstance(given, Iterable) and not isinstance(given, str):
+        found = list(given)
+        if all(isinstance(each, str | Promise | int | UUID) for each in found):
+            return list(map(str, found))
+    raise TypeError(f"{type(items).__name__}.{method}() gives {given!r:.100}; it must give a list of texts.")

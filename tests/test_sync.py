@@ -11,6 +11,7 @@ from django.core.files.base import ContentFile
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from django.utils.translation import gettext_lazy
 
 import imagesim
 from demo_shop.shop.models import Category, Photo, Product
@@ -175,7 +176,17 @@ def test_a_set_of_filter_values_is_named(monkeypatch):
     assert state(shoe).error == "filter 'colour': {'red'} has no order; give a tuple or a list."
 
 
-@pytest.mark.parametrize("given", [["shoes", 7], {"shoes", 7}, iter(["shoes", "7"])], ids=str)
+@pytest.mark.parametrize("given", ["red shoe", None, [None]], ids=repr)
+def test_texts_that_are_no_list(monkeypatch, given):
+    """The words of an item were the letters of its text, and no word found it."""
+    monkeypatch.setattr(type(registry.for_model(Product)), "get_texts", lambda self, item: {"name": given})
+    shoe = product("shoe", picture("red"))
+    assert sync().retried == 1
+    expected = f"TypeError: ProductItems.get_texts() gives {given!r}; it must give a list of texts."
+    assert state(shoe).error == expected
+
+
+@pytest.mark.parametrize("given", [["shoes", 7], {gettext_lazy("shoes"), 7}, iter(["shoes", "7"])], ids=str)
 def test_categories_of_any_collection(monkeypatch, given):
     monkeypatch.setattr(type(registry.for_model(Product)), "get_categories", lambda self, item: given)
     product("shoe", picture("red"))

@@ -12,13 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
-from uuid import UUID
 
 from django.db import models, router
 
 from imagesim import measured_colours
 from imagesim.conf import get_settings
 from imagesim.database import primary
+from imagesim.declarations import require_texts
 from imagesim.exceptions import ImagesimError, IndexMissing
 from imagesim.indexing.embedding import Picture, Vectors
 from imagesim.indexing.leases import INFRASTRUCTURE_ERRORS, SyncResult
@@ -188,12 +188,13 @@ def metadata_of(
     filters = measured_colours.with_measured(
         items, items.get_filters(item), [colours.get(digest, ()) for digest in digests]
     )
+    texts = {path: require_texts(items, "get_texts", given) for path, given in items.get_texts(item).items()}
     return {
-        "categories": _categories(items, item),
+        "categories": tuple(require_texts(items, "get_categories", items.get_categories(item))),
         "in_stock": bool(items.get_in_stock(item)),
         "group": items.group_key_of(item),
         "filters": filters,
-        "texts": {**items.get_texts(item), **measured_colours.texts(items, filters)},
+        "texts": {**texts, **measured_colours.texts(items, filters)},
     }
 
 
@@ -263,18 +264,6 @@ def _files(items: Items[Any], item: models.Model) -> list[Any]:
                 "files of a field (photo.file, not photo.file.name or .url), or a RemoteImage for an address."
             )
     return found
-
-
-def _categories(items: Items[Any], item: models.Model) -> tuple[str, ...]:
-    """The item's categories.
-
-    :raises TypeError: if a method of the shop gives anything else, such as one text, whose letters they would be.
-    """
-    given: object = items.get_categories(item)
-    found = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [None]
-    if not all(isinstance(each, str | int | UUID) for each in found):
-        raise TypeError(f"{type(items).__name__}.get_categories() gives {given!r:.100}; it must give a list of texts.")
-    return tuple(map(str, found))
 
 
 def _with_known(picture: Picture, state: ItemState, known: ItemImage | None) -> Picture:
