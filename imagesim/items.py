@@ -154,10 +154,10 @@ class Items(Generic[M]):
         found = self._read(item, self.in_stock)
         return any(value > 0 if isinstance(value, int | float | Decimal) else bool(value) for value in found)
 
-    def get_group(self, item: M) -> str:
+    def get_group(self, item: M) -> str | M | None:
         """The group that an item shares with its variants; empty if it has none.
 
-        If you override it, return the primary key of the group's main item, or a text that is no item's primary key.
+        If you override it, return the group's main item or its primary key, or a text that is no item's primary key.
         """
         return next((str(_scalar(value)) for value in self._read(item, self.group)), "")
 
@@ -234,7 +234,8 @@ class Items(Generic[M]):
 
     def group_key_of(self, item: M) -> str:
         """The key by which the index collapses variants: the key of a parent is also that of its variants' group."""
-        group = self.get_group(item)
+        given = self.get_group(item)
+        group = self.pk_of(given) if isinstance(given, self._model) else given
         return make_key(self._group_label, group) if group else self.key_of(item)
 
     @cached_property

@@ -161,6 +161,16 @@ class TestGroups:
 
         assert Own(Lamp).group_key_of(lamp) == "zoo.lamp:x"
 
+    def test_a_group_that_is_given_as_its_main_item(self, lamp):
+        """Its text was the group, which the main item itself was not in."""
+
+        class Own(Items[Lamp]):
+            def get_group(self, item):
+                return None if item == lamp else lamp
+
+        own = Own(Lamp)
+        assert own.group_key_of(Lamp()) == own.group_key_of(lamp) == own.key_of(lamp)
+
 
 class TestFilters:
     def test_values_by_kind(self, lamp):
