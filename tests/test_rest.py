@@ -848,6 +848,11 @@ class TestNotAvailable:
         assert values["blue"] == nothing != values["red"]
         assert f"ProductItems.{method}() fails for {key_of(shelf['blue'])}" in caplog.text
 
+    def test_details_of_none_are_empty(self, shelf, api, monkeypatch):
+        """The scripts of a page could not show any of the results."""
+        monkeypatch.setattr(registry.for_model(Product), "get_details", lambda item: None)
+        assert [each["item"]["details"] for each in api.get(SEARCH, {"q": "red"}).json()["results"]] == [{}] * 4
+
     def test_a_programming_error_is_a_500(self, shelf, monkeypatch):
         monkeypatch.setattr(type(get_index()), "search", lambda self, queries, **given: 1 / 0)
         assert Client(raise_request_exception=False).get(SEARCH, {"q": "red"}).status_code == 500

@@ -102,7 +102,7 @@ class HitSerializer(serializers.Serializer[Any]):
                 "url": card.url or None,
                 "similar": card.similar_url or None,
                 "category": next(iter(fact_of(hit.item, "get_categories", ())), None),
-                "details": fact_of(hit.item, "get_details", {}),
+                "details": fact_of(hit.item, "get_details", {}) or {},
             },
             "score": hit.score,
             "image": {
