@@ -36,10 +36,11 @@ def without_token(route: Any) -> None:
     route.fulfill(response=answer, body=json.dumps(body))
 
 
-def test_a_photo_that_cannot_be_handed_over_is_asked_for_again(page: Any, photo: bytes) -> None:
-    """The page opened without the photo, and without a word."""
+@pytest.mark.parametrize("address", ["/shop/drinks/", "/look/"])
+def test_a_photo_that_cannot_be_handed_over_is_asked_for_again(page: Any, photo: bytes, address: str) -> None:
+    """The page opened without the photo, and without a word; on that page itself, the photo was looked at for ever."""
     page.add_init_script(WITHOUT_STORAGE)
-    page.goto("/shop/drinks/")
+    page.goto(address)
     page.locator("[data-imagesim-bar-file]").set_input_files(
         {"name": "photo.jpg", "mimeType": "image/jpeg", "buffer": photo}
     )

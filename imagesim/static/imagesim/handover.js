@@ -13,7 +13,9 @@ export async function handOver(photo, url, { always = false } = {}) {
     if (!always) return false; // storage is disabled or full
     target = new URL(LOST, url);
   }
+  const [former] = location.href.split("#");
   location.assign(target);
+  if (location.href === `${former}${LOST}`) location.reload(); // on that page already: only the fragment has changed
   return true;
 }
 
