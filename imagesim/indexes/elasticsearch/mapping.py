@@ -12,7 +12,7 @@ from imagesim.filter_types import FILTER_TYPES
 from imagesim.indexes import validation
 from imagesim.indexes.elasticsearch.selectivity import Statistics
 from imagesim.indexes.statistics import IndexStatistics
-from imagesim.indexes.validation import MAX_IMAGES
+from imagesim.indexes.validation import MAX_IMAGES, TOMBSTONE_AGE
 from imagesim.types import IndexMeta
 
 Quantisation = Literal["none", "int8", "bbq"]
@@ -144,8 +144,7 @@ def _settings(storage: Storage, server: Server) -> dict[str, Any]:
         # The index is not searched before it is promoted; see ``serving``.
         "number_of_replicas": 0,
         "refresh_interval": "-1",
-        # How long after a removal a late write of an older version is refused (the server's default: 60 s).
-        "gc_deletes": "1h",
+        "gc_deletes": f"{TOMBSTONE_AGE.total_seconds():.0f}s",  # the server's default is 60 s
         "max_inner_result_window": MAX_IMAGES,
     }
     if server.knn_skips_filtered:
