@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from imagesim.exceptions import ConfigurationError, ModelMismatch, SearchIndexError, format_choices
 from imagesim.indexes import BaseIndex, validation
-from imagesim.indexes.elasticsearch import bulk, mapping, upkeep
+from imagesim.indexes.elasticsearch import bulk, mapping, recall
 from imagesim.indexes.elasticsearch.mapping import Quantisation, Server
 from imagesim.indexes.elasticsearch.queries import CompiledQuery, count_body, facets_body, parse_facets
 from imagesim.indexes.elasticsearch.selectivity import Selectivity, exact_up_to
@@ -145,7 +145,7 @@ class ElasticsearchIndex(BaseIndex):
         storage = mapping.Storage(quantisation, self._m, self._ef_construction, self._shards)
         backing_index = self.name_at(timezone.now())
         with self._translated_errors():
-            upkeep.check_name(self._client, self.name)
+            mapping.check_name(self._client, self.name)
             try:
                 self._create(backing_index, meta, storage)
             except BadRequestError as error:
@@ -192,11 +192,11 @@ class ElasticsearchIndex(BaseIndex):
 
     def backing_indexes(self) -> list[str]:
         with self._translated_errors():
-            return upkeep.backing_indexes(self._client, self.name)
+            return mapping.backing_indexes(self._client, self.name)
 
     def active(self) -> str | None:
         with self._translated_errors():
-            return upkeep.active(self._client, self.name)
+            return mapping.active(self._client, self.name)
 
     def meta(self, backing_index: str | None = None) -> IndexMeta:
         return self._layout(backing_index)[0]
@@ -227,7 +227,7 @@ class ElasticsearchIndex(BaseIndex):
             with self._translated_errors():
                 read_at = time.monotonic()
                 found = self._client.indices.get_mapping(index=name)
-                backing_index, body = upkeep.only(self.name, found.body)
+                backing_index, body = mapping.only(self.name, found.body)
                 mappings = body["mappings"]
                 meta = mapping.meta_of(backing_index, mappings)
                 same = known is not None and known.backing_index == backing_index
@@ -256,12 +256,12 @@ class ElasticsearchIndex(BaseIndex):
     def update_statistics(self, backing_index: str | None = None) -> None:
         backing_index = backing_index or self._read(refresh=True).backing_index
         with self._translated_errors():
-            upkeep.count_entries(self._connection, backing_index, self.meta(backing_index).filters)
+            recall.count_entries(self._connection, backing_index, self.meta(backing_index).filters)
         self._searched.clear()
 
     def statistics(self, backing_index: str | None = None) -> IndexStatistics:
         with self._translated_errors():
-            return upkeep.read_statistics(self._client, backing_index or self.name, self._recall)
+            return recall.read_statistics(self._client, backing_index or self.name, self._recall)
 
     def measure_recall(
         self,
@@ -274,7 +274,7 @@ class ElasticsearchIndex(BaseIndex):
             return None
         backing_index = backing_index or self._read(refresh=True).backing_index
         with self._translated_errors():
-            report = upkeep.measure(
+            report = recall.measure(
                 self._connection,
                 self._server,
                 backing_index,

@@ -46,6 +46,11 @@ EXACTLY: Settings = {"enable_sort": "on", "jit": "off"}
 """Those of exact search. A search by the graph changes the first."""
 
 
+def exact_up_to(entries: int, candidates: int) -> float:
+    """Return the number of matching entries up to which scoring all of them takes no longer than the graph."""
+    return max(EXACT_UP_TO, break_even(entries, candidates))
+
+
 def conditions(compiled: CompiledFilters, generation: Generation, bind: Bound) -> sql.Composable:
     """Return the SQL condition of the filters on the table alias ``e`` of entries."""
     filters = compiled.filters
@@ -289,7 +294,7 @@ def _plan(
     take = candidates_for(query, candidates or DEFAULT_CANDIDATES)
     if query.exact is None:
         exact = exact or not candidates
-        exact = exact or (share < 1 and passing <= max(EXACT_UP_TO, break_even(effort.entries, take)))
+        exact = exact or (share < 1 and passing <= exact_up_to(effort.entries, take))
         exact = exact or (not effort.iterative and take / share > MOST_CANDIDATES)
     vector = validation.unit_vector(query.vector)
     return Nearest(query, vector, filters, similarity, _all(query) if exact else take, exact), share

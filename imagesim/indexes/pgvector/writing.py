@@ -67,7 +67,7 @@ def write(cursor: CursorWrapper, generation: Generation, operations: Sequence[En
             "DELETE FROM {entry} WHERE id = ANY(ARRAY("
             "SELECT id FROM {entry} WHERE removed_at < now() - %s::interval FOR UPDATE SKIP LOCKED))"
         )
-        cursor.execute(purge.format(entry=generation.table("entry")), [TOMBSTONE_AGE])
+        cursor.execute(purge.format(entry=generation.table("entry")), [str(TOMBSTONE_AGE)])
     return [results[number] for number in range(len(operations))]
 
 
