@@ -47,7 +47,7 @@ HASH_BYTES = 6  # per item of an answer; as text a third more
 HASH_LENGTH = HASH_BYTES * 4 // 3
 CART_WEIGHT = 3.0  # a purchase is a stronger signal than a click
 SMOOTHING = 5.0  # prior weight in views
-LEAST_RATE = 1e-3  # of clicks at a position
+MIN_RATE = 1e-3  # of clicks at a position
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,8 +258,8 @@ def judged_pairs(label: str) -> dict[tuple[str, str], float]:
     few views, and divided by the usual share at its position, because the first hits are clicked more often.
     """
     ever = timezone.now() - timedelta(days=36_500)  # the first day of the calendar has no moment in some time zones
-    usual: dict[str, float] = defaultdict(lambda: LEAST_RATE)  # of positions whose first events arrive meanwhile
-    usual |= {rate.name: max(rate.click_through, LEAST_RATE) for rate in rates("position", since=ever)}
+    usual: dict[str, float] = defaultdict(lambda: MIN_RATE)  # of positions whose first events arrive meanwhile
+    usual |= {rate.name: max(rate.click_through, MIN_RATE) for rate in rates("position", since=ever)}
     views: dict[tuple[str, str], float] = defaultdict(float)
     gains: dict[tuple[str, str], float] = defaultdict(float)
     events = Event.objects.filter(source="similar", query_key__startswith=f"{label}:", item_key__startswith=f"{label}:")

@@ -70,7 +70,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("imagesim.indexes.statistics.VISITED", 0)
     monkeypatch.setattr(recall, "LADDER", (10, 20, 40, 80, 160, 320))
     monkeypatch.setattr(recall, "SLOWER", 1e9)  # so small an index would always be searched exactly
-    monkeypatch.setattr(recall, "FEWEST", 4)
+    monkeypatch.setattr(recall, "MIN_QUERIES", 4)
 
 
 class Made:

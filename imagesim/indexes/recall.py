@@ -31,7 +31,7 @@ SECONDS = 120.0
 """How long one measurement may take; the request in progress at the end is still completed."""
 BATCH = 5
 """The number of queries in one request."""
-FEWEST = 20
+MIN_QUERIES = 20
 """The minimum number of queries for a measurement."""
 MAX_FILTERED = 100
 """The maximum number of queries under each filter."""
@@ -199,7 +199,7 @@ class Measurement:
                     trial.exact.append(answer)
             self._progress()
         trial.took[0] = sum(answer.took_ms for answer in trial.exact)
-        return trial if len(trial.queries) >= FEWEST else None
+        return trial if len(trial.queries) >= MIN_QUERIES else None
 
     def _approximately(self, trial: _Trial, candidates: int) -> None:
         """Measure recall and time of one number of candidates, unless this was done before.

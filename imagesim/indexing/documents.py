@@ -103,7 +103,7 @@ def prepare(states: Sequence[ItemState], targets: Sequence[Target], vectors: Vec
     """
     for target in targets:
         get_projection(target.meta.projection)
-    items = _read_items([state for state in states if not _has_worn_out(state)])
+    items = _read_items([state for state in states if not _has_no_attempts_left(state)])
     known = images_by_state(states)
     outlines = []
     for state in states:
@@ -201,7 +201,7 @@ def checksum(metadata: dict[str, Any], images: Sequence[tuple[str, str]]) -> str
     return hashlib.sha256(json.dumps([metadata, images], default=str, sort_keys=True).encode()).hexdigest()
 
 
-def _has_worn_out(state: ItemState) -> bool:
+def _has_no_attempts_left(state: ItemState) -> bool:
     """Whether more workers than ``SYNC_MAX_ATTEMPTS`` have died while syncing the item."""
     return state.attempts > get_settings().SYNC_MAX_ATTEMPTS
 
@@ -224,7 +224,7 @@ def _read_items(states: Iterable[ItemState]) -> dict[tuple[str, str], models.Mod
 
 def _outline(state: ItemState, item: models.Model | Exception | None, known: Sequence[ItemImage]) -> Document:
     """Return the document without vectors: the item's images, and which of them have to be opened."""
-    if _has_worn_out(state):
+    if _has_no_attempts_left(state):
         error = f"The worker stopped {state.attempts} times while syncing this item."
         return Document(state, Outcome.FAILED, error)
     if isinstance(item, Exception):

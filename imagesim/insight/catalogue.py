@@ -43,7 +43,7 @@ QUERIES = 50
 OF_NEIGHBOURS = (Kind.DUPLICATE, Kind.OUTLIER)
 """What only the index can tell."""
 
-MOST_OWNERS = 50
+MAX_OWNERS = 50
 """Items of a shared picture that an item is compared with: a placeholder may be that of all."""
 
 DUPLICATE = 0.96
@@ -223,7 +223,7 @@ def _look_for_shared(items: Sequence[Item]) -> None:
     counted = ItemImage.objects.filter(digest__in=digests).values("digest").annotate(owners=models.Count("pk"))
     rows = ItemImage.objects.exclude(state__outcome=Outcome.REMOVED).select_related("state").order_by("pk")
     owners = {
-        digest: [image.state for image in rows.filter(digest=digest)[:MOST_OWNERS]]
+        digest: [image.state for image in rows.filter(digest=digest)[:MAX_OWNERS]]
         for digest in counted.filter(owners__gt=1).values_list("digest", flat=True)
     }
     others = {state.pk: state for found in owners.values() for state in found}

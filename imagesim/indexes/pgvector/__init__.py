@@ -83,9 +83,9 @@ class PgvectorIndex(BaseIndex):
             raise ConfigurationError(
                 f"INDEX's quantisation {quantisation!r} is unknown; it can be 'auto', 'half' or 'none'."
             )
-        if num_candidates is not None and not 1 <= num_candidates <= searching.MOST_CANDIDATES:
+        if num_candidates is not None and not 1 <= num_candidates <= searching.MAX_EF_SEARCH:
             raise ConfigurationError(
-                f"INDEX's num_candidates must be from 1 to {searching.MOST_CANDIDATES}, not {num_candidates!r}."
+                f"INDEX's num_candidates must be from 1 to {searching.MAX_EF_SEARCH}, not {num_candidates!r}."
             )
         if not (2 <= m <= 100 and 2 * m <= ef_construction <= 1_000):
             raise ConfigurationError(

@@ -16,7 +16,7 @@ from imagesim.filter_types import FILTER_TYPES
 from imagesim.indexes import validation
 from imagesim.indexes.pgvector import searching
 from imagesim.indexes.pgvector.database import Database, rows
-from imagesim.indexes.pgvector.searching import MOST_CANDIDATES, Effort
+from imagesim.indexes.pgvector.searching import MAX_EF_SEARCH, Effort
 from imagesim.indexes.pgvector.tables import REGISTRY, Generation
 from imagesim.indexes.recall import DEFAULT_CANDIDATES, LADDER, Ask, Measurement, Scope, chosen_scopes
 from imagesim.indexes.statistics import STATISTICS, IndexStatistics, Probe, RecallReport, with_statistics
@@ -60,7 +60,7 @@ def measure(
         known = read(cursor, generation).recall
         fewest = searching.exact_up_to(effort.entries, DEFAULT_CANDIDATES) / effort.entries
         scopes = chosen_scopes(list(_conditions(cursor, generation)), fewest)
-    most = LADDER[-1] if effort.iterative else MOST_CANDIDATES
+    most = LADDER[-1] if effort.iterative else MAX_EF_SEARCH
     measurement = Measurement(_asking(database, generation, effort), progress, most)
     report = measurement.run(
         probes,
