@@ -65,7 +65,7 @@ def index(filled: ElasticsearchIndex, monkeypatch: pytest.MonkeyPatch) -> Elasti
     monkeypatch.setattr("imagesim.indexes.statistics.VISITED", 0)
     monkeypatch.setattr(elasticsearch_recall, "EXACT_UP_TO", EXACT)
     filled.update_statistics()
-    filled._searched.clear()
+    filled._states.clear()
     return filled
 
 
