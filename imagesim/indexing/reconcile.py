@@ -39,7 +39,7 @@ from imagesim.indexing.sync import Progress, sync
 from imagesim.indexing.time_limit import stopped_at_time_limit
 from imagesim.indexing.write_targets import Target, live_targets
 from imagesim.items import Items, valid_pks
-from imagesim.models import Embedding, ItemImage, ItemState, Job, Scope
+from imagesim.models import Embedding, ItemImage, ItemState, Job, Scope, stored_name
 from imagesim.registry import make_key, registry, split_key
 
 logger = logging.getLogger("imagesim.indexing.sync")
@@ -264,7 +264,7 @@ def _compare_item(
             return "missing" if wanted and list(items.get_images(item)) else ""
         if not wanted:
             return "orphaned" if state.outcome == Outcome.INDEXED else ""
-        names = [str(file.name)[:500] for file in items.get_images(item)]
+        names = [stored_name(str(file.name)) for file in items.get_images(item)]
         if names != [image.name for image in known]:
             return "stale" if state.outcome == Outcome.INDEXED else "missing"
         refused = state.outcome == Outcome.FAILED and state.checksum  # by the index
