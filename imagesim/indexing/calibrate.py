@@ -16,11 +16,12 @@ from imagesim.calibration.fit import Sample, fit
 from imagesim.database import retry_conflicts, stored_array
 from imagesim.embedders import get_embedder_of
 from imagesim.exceptions import ImagesimError
+from imagesim.hydrate import with_pks
 from imagesim.indexes import get_index
 from imagesim.indexes.analysis import Token, analyse, base_language, languages_of, listed_stems, stem_collisions
 from imagesim.indexing.fit_roles import Described, compounds_of, fit_roles, kind_of, parts_of
 from imagesim.indexing.leases import INFRASTRUCTURE_ERRORS
-from imagesim.items import Items, valid_pks
+from imagesim.items import Items
 from imagesim.measured_colours import colours_by_stem
 from imagesim.models import Embedding, ItemImage, StoredCalibration
 from imagesim.projections import project
@@ -231,7 +232,7 @@ def _items(items: Items[Any], meta: IndexMeta) -> list[tuple[Vector, Any]]:
         digests = dict(page.values_list("state__object_pk", "digest"))
         stored = Embedding.objects.filter(fingerprint=meta.fingerprint, digest__in=set(digests.values()))
         known = {digest: stored_array(vector) for digest, vector in stored.values_list("digest", "vector")}
-        queryset = items.for_reading(items.get_queryset().filter(pk__in=valid_pks(items.model, digests)))
+        queryset = items.for_reading(with_pks(items.get_queryset(), digests))
         for item in queryset:
             vector = known.get(digests.get(items.pk_of(item), ""))
             if vector is not None:

@@ -21,10 +21,11 @@ from django.db.models.functions import Concat
 
 from imagesim import measured_colours
 from imagesim.database import in_code_point_order, pages, primary
+from imagesim.hydrate import with_pks
 from imagesim.indexing import item_regions
 from imagesim.indexing.documents import Outcome, checksum, images_by_state, items_behind, metadata_of, queryset_of
 from imagesim.indexing.write_targets import Target
-from imagesim.items import Items, valid_pks
+from imagesim.items import Items
 from imagesim.models import Embedding, ItemImage, ItemState, Scope, stored_name
 from imagesim.registry import make_key, registry, split_key
 
@@ -227,7 +228,7 @@ def _existing(states: Iterable[ItemState]) -> set[tuple[str, str]]:
     """Return the label and the primary key of those items that exist."""
     found: set[tuple[str, str]] = set()
     for items, pks in registry.grouped((state.model, state.object_pk) for state in states):
-        existing = queryset_of(items).filter(pk__in=valid_pks(items.model, pks)).values_list("pk", flat=True)
+        existing = with_pks(queryset_of(items), pks).values_list("pk", flat=True)
         found |= {(items.label, str(pk)) for pk in existing}
     return found
 

@@ -19,10 +19,11 @@ from imagesim import measured_colours
 from imagesim.conf import get_settings
 from imagesim.database import primary
 from imagesim.exceptions import ImagesimError, IndexMissing
+from imagesim.hydrate import with_pks
 from imagesim.indexing.embedding import Picture, Vectors
 from imagesim.indexing.leases import INFRASTRUCTURE_ERRORS, SyncResult
 from imagesim.indexing.write_targets import Target
-from imagesim.items import Items, valid_pks
+from imagesim.items import Items
 from imagesim.models import ItemImage, ItemState, Scope
 from imagesim.projections import get_projection, project
 from imagesim.registry import make_key, registry
@@ -212,7 +213,7 @@ def _read_items(states: Iterable[ItemState]) -> dict[tuple[str, str], models.Mod
     found: dict[tuple[str, str], models.Model | Exception] = {}
     for items, pks in registry.grouped((state.model, state.object_pk) for state in states):
         try:
-            for item in items.for_reading(queryset_of(items).filter(pk__in=valid_pks(items.model, pks))):
+            for item in items.for_reading(with_pks(queryset_of(items), pks)):
                 found[items.label, items.pk_of(item)] = item
         except INFRASTRUCTURE_ERRORS:
             raise

@@ -18,11 +18,11 @@ from django.utils.translation import gettext_noop
 from imagesim import images
 from imagesim.database import atomic, delete_in_batches, retry_conflicts
 from imagesim.exceptions import ImagesimError
-from imagesim.hydrate import without_failing
+from imagesim.hydrate import with_pks, without_failing
 from imagesim.images.quality import Quality, measure
 from imagesim.indexing.documents import images_by_state
 from imagesim.insight.models import CatalogueScan, Finding, PictureFacts
-from imagesim.items import Items, valid_pks
+from imagesim.items import Items
 from imagesim.models import ItemImage, ItemState
 from imagesim.registry import make_key, registry
 from imagesim.retrieval.query_vector import stored_vectors
@@ -157,8 +157,7 @@ def _load(states: Sequence[ItemState]) -> list[Item]:
     known = images_by_state(states)
     found = {make_key(state.model, state.object_pk): Item(state, known.get(state.pk, ())) for state in states}
     for declared, pks in registry.grouped((state.model, state.object_pk) for state in states):
-        queryset = declared.get_queryset().filter(pk__in=valid_pks(declared.model, pks))
-        for instance in declared.for_reading(queryset):
+        for instance in declared.for_reading(with_pks(declared.get_queryset(), pks)):
             item = found[declared.key_of(instance)]
             item.declared, item.instance = declared, instance
     return list(found.values())
