@@ -307,7 +307,7 @@ def check_index() -> list[CheckMessage]:
     ]
 
 
-def check_upkeep() -> list[CheckMessage]:
+def check_maintenance() -> list[CheckMessage]:
     """Whether something runs the reconcile and the purge, without which tables grow for ever."""
     from imagesim.models import Event
     from imagesim.monitoring.status import RECONCILE_AGE, unreconciled_since
