@@ -86,7 +86,7 @@ observers: list[Observer] = []
 
 
 @dataclass(frozen=True)
-class Rate:
+class EventCounts:
     """How often results at a position, or of a category, were seen, clicked and put into the cart."""
 
     name: str
@@ -230,7 +230,7 @@ def _is_shown(key: str, hashes: str) -> bool:
     return _hash(key) in shown
 
 
-def rates(field: str, *, since: datetime | None = None, latest: int | None = None) -> list[Rate]:
+def rates(field: str, *, since: datetime | None = None, latest: int | None = None) -> list[EventCounts]:
     """Views, clicks and carts by ``position``, ``category`` or ``source``, for 30 days or ``since``; of no more than
     the ``latest`` so many events."""
     if field not in ("position", "category", "source"):
@@ -248,7 +248,7 @@ def rates(field: str, *, since: datetime | None = None, latest: int | None = Non
         )
         .order_by(field)
     )
-    return [Rate(str(row[field]), row["views"], row["clicks"], row["carts"]) for row in rows]
+    return [EventCounts(str(row[field]), row["views"], row["clicks"], row["carts"]) for row in rows]
 
 
 def judged_pairs(label: str) -> dict[tuple[str, str], float]:
