@@ -5,19 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 from django.db import models
 
 from imagesim.circuit_breaker import log_repeated
 from imagesim.database import CONNECTION_ERRORS, batched
-from imagesim.items import Items, split_key, valid_pks
+from imagesim.items import Items, M, split_key, valid_pks
 from imagesim.registry import registry
 from imagesim.types import Candidate, Hit, HitImage
 
 logger = logging.getLogger(__name__)
-
-M = TypeVar("M", bound=models.Model)
 
 CHUNK = 1_000
 """Items of which the groups are read together."""
