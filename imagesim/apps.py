@@ -68,5 +68,5 @@ def check_deployment(**kwargs: Any) -> list[CheckMessage]:
         *checks.check_visitors(),
         *checks.check_connections(),
         *checks.check_index(),
-        *checks.check_upkeep(),
+        *checks.check_maintenance(),
     ]

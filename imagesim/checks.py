@@ -20,10 +20,11 @@ from django.urls import get_resolver
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from imagesim import conf, images
+from imagesim import conf
 from imagesim.conf import EXTRAS, get_instance, install_hint
 from imagesim.embedders import BaseEmbedder
 from imagesim.exceptions import ConfigurationError, ImagesimError, SearchIndexError, format_choices, mask_credentials
+from imagesim.images import formats
 from imagesim.indexes import BaseIndex
 from imagesim.indexing.dispatch import CeleryDispatcher
 from imagesim.regions import BaseRegionFinder
@@ -45,7 +46,7 @@ def check_settings() -> list[CheckMessage]:
             hint=f"Write {meant!r}." if meant else "See the names in Pillow's list of image file formats.",
             id="imagesim.E001",
         )
-        for name, meant in images.unknown_formats(settings.IMAGE_FORMATS).items()
+        for name, meant in formats.unknown_formats(settings.IMAGE_FORMATS).items()
     ]
     if settings.SYNC == "celery":
         if find_spec("celery") is None:
@@ -315,7 +316,7 @@ def check_index() -> list[CheckMessage]:
     ]
 
 
-def check_upkeep() -> list[CheckMessage]:
+def check_maintenance() -> list[CheckMessage]:
     """Whether something runs the reconcile and the purge, without which tables grow for ever."""
     from imagesim.models import Event
     from imagesim.monitoring.status import RECONCILE_AGE, unreconciled_since

@@ -47,7 +47,7 @@ HASH_BYTES = 6  # per item of an answer; as text a third more
 HASH_LENGTH = HASH_BYTES * 4 // 3
 CART_WEIGHT = 3.0  # a purchase is a stronger signal than a click
 SMOOTHING = 5.0  # prior weight in views
-LEAST_RATE = 1e-3  # of clicks at a position
+MIN_RATE = 1e-3  # of clicks at a position
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ observers: list[Observer] = []
 
 
 @dataclass(frozen=True)
-class Rate:
+class EventCounts:
     """How often results at a position, or of a category, were seen, clicked and put into the cart."""
 
     name: str
@@ -230,7 +230,7 @@ def _is_shown(key: str, hashes: str) -> bool:
     return _hash(key) in shown
 
 
-def rates(field: str, *, since: datetime | None = None, latest: int | None = None) -> list[Rate]:
+def rates(field: str, *, since: datetime | None = None, latest: int | None = None) -> list[EventCounts]:
     """Views, clicks and carts by ``position``, ``category`` or ``source``, for 30 days or ``since``; of no more than
     the ``latest`` so many events."""
     if field not in ("position", "category", "source"):
@@ -248,7 +248,7 @@ def rates(field: str, *, since: datetime | None = None, latest: int | None = Non
         )
         .order_by(field)
     )
-    return [Rate(str(row[field]), row["views"], row["clicks"], row["carts"]) for row in rows]
+    return [EventCounts(str(row[field]), row["views"], row["clicks"], row["carts"]) for row in rows]
 
 
 def judged_pairs(label: str) -> dict[tuple[str, str], float]:
@@ -258,8 +258,8 @@ def judged_pairs(label: str) -> dict[tuple[str, str], float]:
     few views, and divided by the usual share at its position, because the first hits are clicked more often.
     """
     ever = timezone.now() - timedelta(days=36_500)  # the first day of the calendar has no moment in some time zones
-    usual: dict[str, float] = defaultdict(lambda: LEAST_RATE)  # of positions whose first events arrive meanwhile
-    usual |= {rate.name: max(rate.click_through, LEAST_RATE) for rate in rates("position", since=ever)}
+    usual: dict[str, float] = defaultdict(lambda: MIN_RATE)  # of positions whose first events arrive meanwhile
+    usual |= {rate.name: max(rate.click_through, MIN_RATE) for rate in rates("position", since=ever)}
     views: dict[tuple[str, str], float] = defaultdict(float)
     gains: dict[tuple[str, str], float] = defaultdict(float)
     events = Event.objects.filter(source="similar", query_key__startswith=f"{label}:", item_key__startswith=f"{label}:")

@@ -11,7 +11,7 @@ from django.db import models
 
 from imagesim.circuit_breaker import log_repeated
 from imagesim.database import CONNECTION_ERRORS, batched
-from imagesim.items import Items, split_key, valid_pks
+from imagesim.items import Items, M, split_key, valid_pks
 from imagesim.registry import registry
 from imagesim.types import Candidate, Hit, HitImage
 
@@ -46,6 +46,11 @@ def load_items(keys: Iterable[str]) -> dict[str, models.Model]:
     return {items.key_of(item): item for items, pks in wanted for item in load_shown(items, pks)}
 
 
+def with_pks(queryset: models.QuerySet[M], pks: Iterable[str]) -> models.QuerySet[M]:
+    """The rows of ``queryset`` with these primary keys, as far as they are valid."""
+    return queryset.filter(pk__in=valid_pks(queryset.model, pks))
+
+
 def with_groups(keys: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Yield each key with that of the item's group, in the same order; its own for an item that has none, that the shop
     no longer has or on which the shop's code fails."""
@@ -58,7 +63,7 @@ def with_groups(keys: Iterable[str]) -> Iterator[tuple[str, str]]:
             if not items.has_groups:
                 continue
             queryset = items.for_asking(items.get_queryset(), category=False)
-            for item in queryset.filter(pk__in=valid_pks(items.model, pks)).order_by():
+            for item in with_pks(queryset, pks).order_by():
                 with without_failing(items, item, "get_group"):
                     groups[items.key_of(item)] = items.group_key_of(item)
         yield from ((key, groups.get(key, key)) for key in chunk)
@@ -70,10 +75,7 @@ def load_shown(items: Items[Any], pks: Collection[str], *, to_many: bool = True)
     ``to_many``: as pages show hits, with their photos; without, as a query reads the item that it asks about.
     """
     queryset = items.get_hit_queryset() if to_many else items.for_asking(items.get_queryset())
-    valid = valid_pks(queryset.model, pks)
-    if not valid:
-        return []
-    return [item for item in queryset.filter(pk__in=valid).order_by() if _is_shown(items, item)]
+    return [item for item in with_pks(queryset, pks).order_by() if _is_shown(items, item)]
 
 
 def _is_shown(items: Items[Any], item: models.Model) -> bool:

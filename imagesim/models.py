@@ -74,12 +74,20 @@ class ItemState(models.Model):
         return f"{self.model}:{self.object_pk}"
 
 
+MAX_IMAGE_NAME = 500
+
+
+def stored_name(name: str) -> str:
+    """Return the name of an image file as :class:`ItemImage` holds it."""
+    return name[:MAX_IMAGE_NAME]
+
+
 class ItemImage(models.Model):
     """One image of an item as of the last sync: its name in the storage, its digest, or the error."""
 
     state = models.ForeignKey(ItemState, models.CASCADE, related_name="images", verbose_name=_("item"))
     position = models.PositiveIntegerField(_("position"))
-    name = models.CharField(_("name"), max_length=500)
+    name = models.CharField(_("name"), max_length=MAX_IMAGE_NAME)
     digest = models.CharField(_("digest"), max_length=64, blank=True, default="", db_index=True)
     error = models.TextField(_("error"), blank=True, default="")
     permanent = models.BooleanField(_("permanent error"), default=False)

@@ -39,15 +39,14 @@ class ResolvedPath:
 
     ``field`` is the model field that the path ends in, or None for a property, a method or a key of a JSON field.
     ``relations`` lists the models on the way, each with its query path, so that a change in one of them can be traced
-    to the items; it includes the through model of a many-to-many relation if the shop declared one. ``many``: whether
-    the path can give several values. ``load_one`` and ``load_many`` are the lookups for ``select_related`` and
+    to the items; it includes the through model of a many-to-many relation if the shop declared one. ``load_one`` and
+    ``load_many`` are the lookups for ``select_related`` and, if the path can give several values,
     ``prefetch_related``.
     """
 
     path: str
     field: models.Field[Any, Any] | None
     relations: tuple[tuple[str, type[models.Model]], ...]
-    many: bool
     steps: tuple[Step, ...]
     load_one: str = ""
     load_many: str = ""
@@ -108,7 +107,6 @@ def _resolve(model: type[models.Model], path: str) -> ResolvedPath:
         path=path,
         field=field if isinstance(field, models.Field) else None,
         relations=tuple(relations),
-        many=many,
         steps=tuple(steps),
         load_one="" if many else load,
         load_many=load if many else "",

@@ -22,6 +22,7 @@ from imagesim.conf import get_settings
 from imagesim.exceptions import CircuitOpen, EmbedderError, NotIndexed, SearchIndexError
 from imagesim.items import SIMILAR_ID, Items
 from imagesim.middleware import degraded
+from imagesim.models import stored_name
 from imagesim.registry import key_of, registry
 from imagesim.retrieval import answer_cache
 from imagesim.retrieval.arguments import bad_value
@@ -189,7 +190,7 @@ def dots(item: models.Model, name: str = "", chosen: str = "") -> list[Dot]:
     shown = []
     for found in item_regions(item):
         url = items.get_region_url(item, found.id)
-        if found.image == name[:500] and url:
+        if found.image == stored_name(name) and url:
             count[found.name] += 1  # two people's shoes are "Shoes" and "Shoes 2"
             number = f" {count[found.name]}" if count[found.name] > 1 else ""
             shown.append(Dot(found, found.name + number, url, found.id == chosen))

@@ -48,7 +48,7 @@ SLOW_MODULES = {
     "test_openapi",
     "test_oscar",
     "test_packaging",
-    "test_plain_text",
+    "test_special_tokens",
     "test_precision",
     "test_quickstart",
     "test_readme",

@@ -609,24 +609,24 @@ class TestBeforeGoingLive:
     @pytest.mark.django_db
     def test_a_reconcile_that_nobody_runs_is_reported(self, settings, media_root, monkeypatch):
         settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": EMBEDDER}
-        assert checks.check_upkeep() == []
+        assert checks.check_maintenance() == []
         product("shoe", picture("red"))
         sync()
-        assert checks.check_upkeep() == []
+        assert checks.check_maintenance() == []
         Job.objects.update(started_at=timezone.now() - timedelta(days=9))
-        (found,) = checks.check_upkeep()
+        (found,) = checks.check_maintenance()
         assert found.id == "imagesim.W028"
         output = io.StringIO()
         call_command("imagesim_status", stdout=output)
         assert f"reconciled not since {timezone.now() - timedelta(days=9):%Y-%m-%d}: have" in output.getvalue()
         Job.objects.create(kind="reconcile", status="failed", finished_at=timezone.now())
-        assert ids(checks.check_upkeep()) == ["imagesim.W028"]
+        assert ids(checks.check_maintenance()) == ["imagesim.W028"]
         reconcile()
-        assert checks.check_upkeep() == []
+        assert checks.check_maintenance() == []
         Job.objects.filter(kind="reconcile").update(finished_at=timezone.now() - timedelta(days=9))
-        assert ids(checks.check_upkeep()) == ["imagesim.W028"]
+        assert ids(checks.check_maintenance()) == ["imagesim.W028"]
         monkeypatch.setattr(Job.objects, "aggregate", Mock(side_effect=DatabaseError("no such table")), raising=False)
-        assert checks.check_upkeep() == []
+        assert checks.check_maintenance() == []
 
     @pytest.mark.django_db
     def test_events_that_nobody_purges_are_reported(self, settings):
@@ -634,9 +634,9 @@ class TestBeforeGoingLive:
         event = Event.objects.create(request="a", kind="view", source="search", item_key="a:1", position=0)
         for days, found in ((31, []), (39, ["imagesim.W029"])):
             Event.objects.filter(pk=event.pk).update(created_at=timezone.now() - timedelta(days=days))
-            assert ids(checks.check_upkeep()) == found
+            assert ids(checks.check_maintenance()) == found
         purge()
-        assert checks.check_upkeep() == []
+        assert checks.check_maintenance() == []
 
     @pytest.mark.django_db
     def test_a_changed_model_on_the_real_index(self, settings, media_root):
@@ -664,7 +664,7 @@ class TestTheCommand:
     def test_deployment_checks_run_only_with_deploy(self, settings, monkeypatch):
         settings.IMAGESIM = {"SYNC": "manual"}
         monkeypatch.setattr(checks, "check_index", lambda: [Warning("The index was asked.", id="test.W1")])
-        monkeypatch.setattr(checks, "check_upkeep", list)
+        monkeypatch.setattr(checks, "check_maintenance", list)
 
         assert "test.W1" not in ids(run_checks(tags=["imagesim"]))
         assert "test.W1" in ids(run_checks(tags=["imagesim"], include_deployment_checks=True))

@@ -406,7 +406,7 @@ class TestRecording:
 
     def test_the_answers_to_one_visitor_are_bounded(self, client, shelf, monkeypatch):
         """As those that insight records."""
-        monkeypatch.setattr(recording, "MOST_ANSWERS", 3)
+        monkeypatch.setattr(recording, "MAX_ANSWERS", 3)
         monkeypatch.setattr(events, "observers", [exposures, insight_observer])
         made = experiment()
         for address in ("203.0.113.9", "203.0.113.10"):

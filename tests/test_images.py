@@ -28,7 +28,7 @@ from PIL import Image, ImageCms, ImageFile, PngImagePlugin, features
 from demo_shop.shop.models import Photo
 from imagesim import images
 from imagesim.exceptions import BadImage, ImageTooLarge, UnsupportedFormat
-from imagesim.images import sandbox
+from imagesim.images import formats, sandbox
 from imagesim.images.avif import coded_pixels
 from imagesim.retrieval import query_image
 from imagesim.runtime import runtime
@@ -524,7 +524,7 @@ images.decode(png(64, 64, extra=chunk(b"eXIf", struct.pack(">2sHLH", b"MM", 42, 
     def test_heic_without_a_decoder(self, settings):
         settings.IMAGESIM = {"IMAGE_FORMATS": ["JPEG"]}
         self.assert_rejected(b"\0\0\0\x18ftypheic\0\0\0\0heicmif1", UnsupportedFormat, "HEIC", "send one of JPEG.")
-        assert images.accept_attribute() == "image/jpeg"
+        assert formats.accept_attribute() == "image/jpeg"
 
     def test_a_transparent_gif_is_placed_on_white(self):
         first = Image.new("P", (64, 64), 0)
@@ -552,7 +552,7 @@ images.decode(png(64, 64, extra=chunk(b"eXIf", struct.pack(">2sHLH", b"MM", 42, 
 
     def test_a_format_that_pillow_cannot_read_is_not_accepted(self, settings):
         settings.IMAGESIM = {"IMAGE_FORMATS": ["JPEG", "NOSUCH"]}
-        assert images.accepted_formats() == ["JPEG"]
+        assert formats.accepted_formats() == ["JPEG"]
         self.assert_rejected(b"hello", UnsupportedFormat, "send one of JPEG.")
 
     def test_a_memory_error(self, monkeypatch):
@@ -816,15 +816,15 @@ class TestHeic:
     @pytest.fixture(autouse=True)
     def _heif(self):
         pytest.importorskip("pillow_heif")
-        images.accepted_formats()  # registers it
+        formats.accepted_formats()  # registers it
 
     @pytest.fixture
     def heic(self) -> bytes:
         return encoded(halves("red", "blue", size=(128, 128)), "HEIF", quality=90)
 
     def test_is_read_upright(self, heic):
-        assert "HEIC" in images.accepted_formats()
-        assert images.accept_attribute().endswith("image/heic,.heic")
+        assert "HEIC" in formats.accepted_formats()
+        assert formats.accept_attribute().endswith("image/heic,.heic")
         assert near(colours(images.decode(heic)), [(255, 0, 0), (0, 0, 255)], 12)
         exif = Image.Exif()
         exif[0x0112] = 6

@@ -397,7 +397,7 @@ def test_an_alias_of_several_indexes_answers_nothing_wrong(index: ElasticsearchI
         index._client.indices.create(index=name, aliases={index.name: {}})
     try:
         assert index.active() == first, "to which changes are written"
-        index._searched.clear()
+        index._states.clear()
         with pytest.raises(SearchIndexError, match=r"several indexes, .*imagesim_rebuild"):
             index.search([Query(axis(0))])
         second = index.create(META)
@@ -559,7 +559,7 @@ def test_small_indexes_and_l1_are_searched_exactly(index: ElasticsearchIndex, mo
     assert index.search([Query(axis(0))])[0].exact
     monkeypatch.setattr(selectivity, "EXACT_UP_TO", 5)
     monkeypatch.setattr("imagesim.indexes.statistics.VISITED", 0)
-    index._searched.clear()
+    index._states.clear()
     assert not index.search([Query(axis(0))])[0].exact
     assert index.search([Query(axis(0), similarity="l1")])[0].exact
     assert index.search([Query(axis(0), exact=True)])[0].exact

@@ -139,7 +139,7 @@ PUBLIC = {"x-forwarded-for": "203.0.113.9"}
 )
 def test_the_answers_to_one_visitor_are_bounded(client, shelf, monkeypatch, caplog, other, recorded) -> None:
     """A program that calls itself a browser filled the table, and the reports with what it asked."""
-    monkeypatch.setattr(recording, "MOST_ANSWERS", 3)
+    monkeypatch.setattr(recording, "MAX_ANSWERS", 3)
     path = "/api/visual/search/?q=red"
     assert sum(len(asked(client, path, **PUBLIC)) for _number in range(6)) == 3
     assert "Further answers to a visitor are not recorded" in caplog.text
@@ -152,7 +152,7 @@ def test_the_answers_to_one_visitor_are_bounded(client, shelf, monkeypatch, capl
 
 
 def test_the_visitors_that_are_counted_are_bounded(monkeypatch) -> None:
-    monkeypatch.setattr(recording, "MOST_VISITORS", 10)
+    monkeypatch.setattr(recording, "MAX_VISITORS", 10)
     counts = recording.VisitorCounts()
     for number in range(50):
         address = f"2001:4860::{number:x}"
@@ -162,7 +162,7 @@ def test_the_visitors_that_are_counted_are_bounded(monkeypatch) -> None:
 
 @pytest.mark.parametrize("address", ["", "10.0.0.7", "unix:", "::1"])
 def test_what_may_be_the_address_of_a_proxy_is_not_taken_for_one_visitor(monkeypatch, address: str) -> None:
-    monkeypatch.setattr(recording, "MOST_ANSWERS", 1)
+    monkeypatch.setattr(recording, "MAX_ANSWERS", 1)
     counts = recording.VisitorCounts()
     request = RequestFactory().get("/", REMOTE_ADDR=address, headers={"user-agent": PERSON})
     assert all(counts.admit(request) for _number in range(3))

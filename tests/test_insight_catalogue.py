@@ -143,7 +143,7 @@ def test_a_placeholder_of_all_products_does_not_load_them_all_at_each_step(monke
     load = catalogue._load
     monkeypatch.setattr(catalogue, "_load", lambda states: loaded.append(len(states)) or load(states))
     monkeypatch.setattr(catalogue, "BATCH", 2)
-    monkeypatch.setattr(catalogue, "MOST_OWNERS", 3, raising=False)
+    monkeypatch.setattr(catalogue, "MAX_OWNERS", 3)
     look()
     assert max(loaded) == 3
     assert Finding.objects.filter(kind="shared").count() == 12

@@ -19,12 +19,13 @@ from imagesim import tasks
 from imagesim.exceptions import AlreadyRunning, IndexUnavailable
 from imagesim.indexes import get_index
 from imagesim.indexes.local import LocalIndex
-from imagesim.indexing import dispatch, jobs
+from imagesim.indexing import differences, dispatch, jobs
 from imagesim.indexing import rebuild as rebuilding
 from imagesim.indexing import reconcile as reconciling
+from imagesim.indexing.differences import DIFFERENCES
 from imagesim.indexing.outbox import touch
 from imagesim.indexing.rebuild import rebuild
-from imagesim.indexing.reconcile import DIFFERENCES, reconcile
+from imagesim.indexing.reconcile import reconcile
 from imagesim.indexing.sync import sync
 from imagesim.models import ItemState, Job
 from tests.shop import EMBEDDER, INDEXES, drop_index, index_for, picture, product, synced_products
@@ -37,7 +38,7 @@ JOBS = reverse("admin:imagesim_job_changelist")
 @pytest.fixture(autouse=True)
 def _small_pages(settings: Any, monkeypatch: Any) -> None:
     settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": EMBEDDER, "SYNC_BATCH_SIZE": 2}
-    monkeypatch.setattr(reconciling, "CHUNK", 2)
+    monkeypatch.setattr(differences, "CHUNK", 2)
     monkeypatch.setattr(reconciling, "HEARTBEAT_SECONDS", -1.0)
 
 
@@ -249,8 +250,8 @@ class TestReconcile:
     def act_during(self, monkeypatch: Any, act: Any) -> None:
         original = reconciling._queue
 
-        def queue(differences: Any) -> None:
-            original(differences)
+        def queue(found: Any) -> None:
+            original(found)
             if only("reconcile").requested == "":
                 act(only("reconcile"))
 
@@ -261,16 +262,16 @@ class TestReconcile:
         self.act_during(monkeypatch, jobs.pause)
         job = reconcile(repair_now=False)
         monkeypatch.undo()
-        monkeypatch.setattr(reconciling, "CHUNK", 2)
+        monkeypatch.setattr(differences, "CHUNK", 2)
         assert (job.status, only("reconcile").report["stale"], only("reconcile").done) == ("paused", 2, 2)
         assert ItemState.objects.filter(pending=True).count() == 2
         with pytest.raises(AlreadyRunning, match="paused"):
             reconcile()
         assert jobs.resume(job)
         looked: list[str] = []
-        compare = reconciling._compare_item
+        compare = differences._compare_item
         monkeypatch.setattr(
-            reconciling,
+            differences,
             "_compare_item",
             lambda items, item, *rest: looked.append(item.name) or compare(items, item, *rest),
         )

@@ -332,14 +332,14 @@ class TestResults:
         assert (after.pending, after.scope, after.attempts) == (True, Scope.ALL, 2)
         assert (after.version, after.synced_version) == (before.version + 1, before.version)
 
-    def test_a_revived_item_has_one_more_attempt(self, item):
+    def test_an_item_that_is_queued_again_has_one_more_attempt(self, item):
         for _ in range(2):
             ItemState.objects.filter(pending=True).update(attempts=2)
             after, _before = sync_result(item, "failed", error="bad", written=False, retry=True)
             assert (after.pending, after.attempts) == (False, 2)
             assert 0.75 * 900 - 5 <= (after.not_before - timezone.now()).total_seconds() <= 1.25 * 900
             ItemState.objects.filter(pk=after.pk).update(not_before=timezone.now(), scope=Scope.METADATA)
-            assert leases.revive() == 1
+            assert leases.requeue_failed() == 1
             again = state(item)
             assert (again.pending, again.scope, again.version) == (True, Scope.ALL, after.version + 1)
 

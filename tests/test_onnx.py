@@ -267,7 +267,7 @@ def test_a_model_that_differs_is_not_stored(local_clip: Path, tmp_path: Path) ->
     done = run(
         serving(local_clip, tmp_path)
         + "from imagesim.embedders import onnx_export\n"
-        + "onnx_export.LEAST_COSINE = 1.1\n"
+        + "onnx_export.MIN_COSINE = 1.1\n"
         + "onnx_export.export(e.name, e.cache_dir, e._exported())\n"
     )
     assert "its vectors differ from those of torch (minimum cosine" in done.stderr

@@ -17,7 +17,8 @@ from imagesim.items import Items
 from imagesim.registry import registry
 from imagesim.retrieval import params
 from imagesim.retrieval.arguments import check_text
-from imagesim.retrieval.params import LookArguments, SearchArguments, SearchRequest, SimilarArguments, SuggestArguments
+from imagesim.retrieval.params import SearchRequest
+from imagesim.retrieval.signatures import LookArguments, SearchArguments, SimilarArguments, SuggestArguments
 from imagesim.types import Condition, Filters
 
 

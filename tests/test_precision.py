@@ -156,7 +156,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(OpenClipEmbedder, "_load_in", load)
     monkeypatch.setattr(openclip, "lower_precisions", lambda device: ("bf16",))
-    monkeypatch.setattr(precision, "LEAST_GAIN", 0.0)
+    monkeypatch.setattr(precision, "MIN_GAIN", 0.0)
     return done
 
 

@@ -34,9 +34,10 @@ from imagesim.indexes.local import LocalIndex
 from imagesim.indexing import embedding, jobs, leases, outbox, purge
 from imagesim.indexing import rebuild as rebuilding
 from imagesim.indexing import reconcile as reconciling
+from imagesim.indexing.differences import DIFFERENCES
 from imagesim.indexing.leases import INFRASTRUCTURE_ERRORS
 from imagesim.indexing.rebuild import rebuild
-from imagesim.indexing.reconcile import DIFFERENCES, reconcile
+from imagesim.indexing.reconcile import reconcile
 from imagesim.indexing.sync import sync
 from imagesim.indexing.write_targets import live_targets
 from imagesim.items import Items

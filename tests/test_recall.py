@@ -18,7 +18,8 @@ from django.utils import timezone
 
 from imagesim.exceptions import ConfigurationError
 from imagesim.indexes import BaseIndex, get_index, recall
-from imagesim.indexes.elasticsearch import ElasticsearchIndex, selectivity, upkeep
+from imagesim.indexes.elasticsearch import ElasticsearchIndex, selectivity
+from imagesim.indexes.elasticsearch import recall as elasticsearch_recall
 from imagesim.indexes.pgvector import PgvectorIndex, searching, tables
 from imagesim.indexes.pgvector import recall as pgvector_recall
 from imagesim.indexes.statistics import IndexStatistics, Probe, RecallReport, ScopeRecall
@@ -64,12 +65,12 @@ def of_one_category(chance: np.random.Generator) -> Any:
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (selectivity, upkeep, searching):
+    for module in (selectivity, elasticsearch_recall, searching):
         monkeypatch.setattr(module, "EXACT_UP_TO", EXACT)
     monkeypatch.setattr("imagesim.indexes.statistics.VISITED", 0)
     monkeypatch.setattr(recall, "LADDER", (10, 20, 40, 80, 160, 320))
     monkeypatch.setattr(recall, "SLOWER", 1e9)  # so small an index would always be searched exactly
-    monkeypatch.setattr(recall, "FEWEST", 4)
+    monkeypatch.setattr(recall, "MIN_QUERIES", 4)
 
 
 class Made:
@@ -297,7 +298,7 @@ class TestShop:
         settings: Any,
         monkeypatch: pytest.MonkeyPatch,
     ) -> Iterator[None]:
-        for module in (selectivity, upkeep, searching):
+        for module in (selectivity, elasticsearch_recall, searching):
             monkeypatch.setattr(module, "EXACT_UP_TO", 3)
         settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": EMBEDDER, "INDEX": index_for(request, kind)}
         for number in range(8):
@@ -356,7 +357,7 @@ class TestShop:
 def store(report: RecallReport) -> None:
     index = get_index()
     if isinstance(index, ElasticsearchIndex):
-        upkeep._store(index._client, str(index.active()), {"recall": asdict(report)})
+        elasticsearch_recall._store(index._client, str(index.active()), {"recall": asdict(report)})
     elif isinstance(index, PgvectorIndex):
         with index._database.writing() as cursor:
             generation = tables.read(cursor, index.name, None, {})
@@ -371,7 +372,7 @@ def test_scopes_are_conditions_that_the_graph_answers(monkeypatch: pytest.Monkey
         "filters.gone": {"values": {"x": 0.4}, "more": False},
     }
     meta = IndexMeta("m", 2, {"brand": "keyword", "sale": "boolean"})
-    chosen = upkeep.filtered_scopes(selectivity.Statistics(shares), meta.filters, 10_000)
+    chosen = elasticsearch_recall.filtered_scopes(selectivity.Statistics(shares), meta.filters, 10_000)
     assert [(scope.name, scope.share) for scope in chosen] == [
         ("brand=b", 0.2),
         ("category=half", 0.5),

@@ -21,8 +21,7 @@ from imagesim.embedders import get_embedder
 from imagesim.indexes import get_index
 from imagesim.indexes.local import LocalIndex
 from imagesim.indexes.tables import LocalEntry
-from imagesim.indexing import jobs, leases
-from imagesim.indexing import reconcile as reconciling
+from imagesim.indexing import differences, jobs, leases
 from imagesim.indexing.rebuild import rebuild
 from imagesim.indexing.reconcile import reconcile
 from imagesim.indexing.sync import sync
@@ -184,7 +183,7 @@ def test_restored_backup(shop):
 @pytest.fixture
 def differing(shop, monkeypatch):
     """The first and the last of the items are stale, one is gone, and a page is one item."""
-    monkeypatch.setattr(reconciling, "CHUNK", 1)
+    monkeypatch.setattr(differences, "CHUNK", 1)
     Product.objects.filter(pk__in=[shop[0].pk, shop[3].pk]).update(price=99)
     Photo.objects.filter(product=shop[1])._raw_delete("default")
     Product.objects.filter(pk=shop[1].pk)._raw_delete("default")

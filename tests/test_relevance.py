@@ -678,7 +678,7 @@ class TestStored:
 
     def test_the_sync_calibrates_a_filled_or_grown_index(self, shop, monkeypatch):
         assert not StoredCalibration.objects.exists()  # too few
-        monkeypatch.setattr(calibration, "FEWEST_ITEMS", 8)
+        monkeypatch.setattr(calibration, "MIN_ITEMS", 8)
         monkeypatch.setattr("imagesim.indexing.statistics.CHECK_SECONDS", 0.0)
         forget()
         for count, fitted in ((7, None), (8, 8), (23, 8), (24, 24)):
@@ -864,7 +864,7 @@ def test_pages_of_words_neither_overlap_nor_skip(size, monkeypatch):
 def test_a_calibration_reads_the_pictures_of_its_sample_alone(monkeypatch, settings):
     """Of a million items it needs a few thousand; of the others it holds a number."""
     settings.IMAGESIM = {"SYNC": "manual"}
-    monkeypatch.setattr(calibration, "MOST_ITEMS", 3)
+    monkeypatch.setattr(calibration, "MAX_ITEMS", 3)
     ItemState.objects.bulk_create(ItemState(model="shop.product", object_pk=str(pk)) for pk in range(10))
     ItemImage.objects.bulk_create(
         ItemImage(state=state, digest=str(state.pk), position=0) for state in ItemState.objects.all()

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from imagesim.indexes.elasticsearch import ElasticsearchIndex, selectivity, upkeep
+from imagesim.indexes.elasticsearch import ElasticsearchIndex, selectivity
+from imagesim.indexes.elasticsearch import recall as elasticsearch_recall
 from imagesim.indexes.elasticsearch.selectivity import Selectivity, Statistics, exact_up_to
 from imagesim.indexes.validation import CompiledFilters, compile_filters
 from imagesim.testing.index_samples import DIMS, META, entry
@@ -62,9 +63,9 @@ def index(filled: ElasticsearchIndex, monkeypatch: pytest.MonkeyPatch) -> Elasti
     """As a process that has just started finds it, with its entries counted."""
     monkeypatch.setattr(selectivity, "EXACT_UP_TO", EXACT)
     monkeypatch.setattr("imagesim.indexes.statistics.VISITED", 0)
-    monkeypatch.setattr(upkeep, "EXACT_UP_TO", EXACT)
+    monkeypatch.setattr(elasticsearch_recall, "EXACT_UP_TO", EXACT)
     filled.update_statistics()
-    filled._searched.clear()
+    filled._states.clear()
     return filled
 
 

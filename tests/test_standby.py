@@ -23,8 +23,9 @@ from imagesim.exceptions import AlreadyRunning, IndexMissing, ModelMismatch
 from imagesim.indexes import get_index
 from imagesim.indexing import jobs, purge
 from imagesim.indexing import rebuild as rebuilding
+from imagesim.indexing.differences import DIFFERENCES
 from imagesim.indexing.rebuild import rebuild, swap
-from imagesim.indexing.reconcile import DIFFERENCES, reconcile
+from imagesim.indexing.reconcile import reconcile
 from imagesim.indexing.sync import sync
 from imagesim.models import Embedding, ItemState, Job, LocalEntry, StoredCalibration
 from imagesim.monitoring.status import get_health

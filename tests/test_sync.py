@@ -22,7 +22,7 @@ from imagesim.indexes.local import LocalIndex
 from imagesim.indexing import jobs
 from imagesim.indexing.rebuild import rebuild
 from imagesim.indexing.reconcile import reconcile
-from imagesim.indexing.sync import MOST_OWNERS, sync
+from imagesim.indexing.sync import MAX_OWNERS, sync
 from imagesim.models import Embedding, ItemImage, ItemState, Job, Scope
 from imagesim.registry import registry
 from imagesim.types import Filters
@@ -237,7 +237,7 @@ def test_touch_marks_a_queryset():
 def test_a_placeholder_of_many_products_does_not_queue_them_again():
     first = product("shoe-0", picture("grey"))
     placeholder = first.photos.get().file.name
-    for number in range(1, MOST_OWNERS + 2):
+    for number in range(1, MAX_OWNERS + 2):
         Photo.objects.create(product=product(f"shoe-{number}"), file=placeholder)
     sync()
     Photo.objects.create(product=product("last"), file=placeholder)
@@ -321,7 +321,7 @@ def test_an_index_that_refuses_as_such_says_nothing_of_the_items(monkeypatch, me
 
 
 def test_a_first_index_that_keeps_failing_leaves_a_bounded_number_of_jobs(monkeypatch):
-    monkeypatch.setattr(jobs, "KEPT", 3, raising=False)
+    monkeypatch.setattr(jobs, "MAX_ENDED_JOBS", 3)
 
     def fail(meta):
         raise IndexUnavailable("no disk left")

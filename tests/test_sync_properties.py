@@ -26,10 +26,11 @@ from imagesim.indexes import get_index
 from imagesim.indexes.local import LocalIndex
 from imagesim.indexing import leases
 from imagesim.indexing import rebuild as rebuilding
+from imagesim.indexing.differences import DIFFERENCES
 from imagesim.indexing.documents import prepare, write
 from imagesim.indexing.embedding import Vectors
 from imagesim.indexing.rebuild import rebuild
-from imagesim.indexing.reconcile import DIFFERENCES, reconcile
+from imagesim.indexing.reconcile import reconcile
 from imagesim.indexing.sync import _queue_former_owners, sync
 from imagesim.indexing.write_targets import live_targets
 from imagesim.models import ItemState, Job, LocalEntry, Scope

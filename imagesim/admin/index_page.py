@@ -316,11 +316,11 @@ def event_tables() -> list[EventTable] | None:
     ]
 
 
-def _row(name: str, rate: events.Rate) -> EventRow:
+def _row(name: str, counts: events.EventCounts) -> EventRow:
     views, clicks, carts = (
-        number_format(count, force_grouping=True) for count in (rate.views, rate.clicks, rate.carts)
+        number_format(count, force_grouping=True) for count in (counts.views, counts.clicks, counts.carts)
     )
-    share = f"{number_format(round(100 * rate.click_through, 1), decimal_pos=1)} %" if rate.views else "–"
+    share = f"{number_format(round(100 * counts.click_through, 1), decimal_pos=1)} %" if counts.views else "–"
     return EventRow(name, views, clicks, carts, share)
 
 

@@ -27,7 +27,7 @@ from imagesim.admin.base import (
     thumbnail,
 )
 from imagesim.exceptions import NotRegistered
-from imagesim.items import valid_pks
+from imagesim.hydrate import with_pks
 from imagesim.models import ItemImage, ItemState
 from imagesim.registry import registry
 
@@ -215,6 +215,6 @@ def picture_of(state: ItemState, name: str = "", *, alt: str = "", links: bool =
 def _items_of(states: Iterable[ItemState]) -> dict[tuple[str, str], models.Model]:
     found: dict[tuple[str, str], models.Model] = {}
     for items, pks in registry.grouped((state.model, state.object_pk) for state in states):
-        rows = items.model._base_manager.filter(pk__in=valid_pks(items.model, pks))
+        rows = with_pks(items.model._base_manager.all(), pks)
         found |= {(items.label, items.pk_of(item)): item for item in items.for_reading(rows)}
     return found

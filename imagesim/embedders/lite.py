@@ -130,7 +130,7 @@ def _inside(package: str, name: str, extra: str) -> Path:
     )
 
 
-def trunk_state_dict(size: Size = LITE) -> dict[str, Tensor]:
+def trunk_state_dict(size: Size) -> dict[str, Tensor]:
     """Load the image tower's weights under timm's names, float32."""
     import torch
 
@@ -355,7 +355,7 @@ def _assemble(target: Path, size: Size) -> None:
     (target / "open_clip_config.json").write_text(json.dumps(open_clip_config(size), indent=2))
 
 
-def open_clip_config(size: Size = LITE) -> dict[str, Any]:
+def open_clip_config(size: Size) -> dict[str, Any]:
     """Return the model's configuration for open_clip. Loading replaces the text tower's name by the folder."""
     return {
         "model_cfg": {

@@ -128,7 +128,7 @@ class ModelName:
             return None
         return None if path is None else self._read(path)
 
-    def fetched_config(self, cache_dir: Path | None = None) -> dict[str, Any]:
+    def fetched_config(self, cache_dir: Path | None) -> dict[str, Any]:
         """Return open_clip's configuration of a model on the hub, fetched if it is not on this machine.
 
         :raises EmbedderError: if it cannot be fetched.
@@ -154,7 +154,7 @@ def image_side(config: dict[str, Any]) -> int:
     return int(min(size)) if isinstance(size, list | tuple) else int(size)
 
 
-def parse_name(model: str, pretrained: str | None = None) -> ModelName:
+def parse_name(model: str, pretrained: str | None) -> ModelName:
     """Parse a name.
 
     :raises ConfigurationError: if it is empty, or ``pretrained`` is given for a model with weights of its own.

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.checks import CheckMessage, Warning
 
 from imagesim.embedders import lite, onnx_files, precision
-from imagesim.embedders.plain_text import separator
+from imagesim.embedders.special_tokens import separator
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -20,7 +20,7 @@ from imagesim.embedders.model_spec import ModelName, parse_name
 from imagesim.embedders.onnx import FACTS, OnnxModel
 from imagesim.exceptions import EmbedderError
 
-LEAST_COSINE = 0.9999
+MIN_COSINE = 0.9999
 """The minimum cosine between the vectors of torch and of ONNX Runtime, both in fp32."""
 TEXTS = (
     "red dress",
@@ -145,7 +145,7 @@ def _compare(loaded: Loaded, exported: OnnxModel) -> precision.PrecisionTrial:
 
     :raises EmbedderError: if they disagree.
     """
-    drawn = precision.synthetic_pictures(precision.DRAWN)
+    drawn = precision.synthetic_pictures(precision.SYNTHETIC_PICTURES)
     sides = [(60, 900), (900, 61), (17, 13), (640, 427), (427, 641)]
     drawn += [image.resize(size) for image, size in zip(drawn, sides, strict=False)]
     prepared = [loaded.prepare(image) for image in drawn]
@@ -159,9 +159,9 @@ def _compare(loaded: Loaded, exported: OnnxModel) -> precision.PrecisionTrial:
     least = (full * vectors).sum(1).min()
     for texts in (TEXTS, TEXTS[:1]):
         least = min(least, (loaded.texts(texts) * exported.texts(texts)).sum(1).min())
-    if not least >= LEAST_COSINE:
+    if not least >= MIN_COSINE:
         raise EmbedderError(f"its vectors differ from those of torch (minimum cosine {least:.5f}).")
-    overlap = precision.overlap(full, vectors, precision.DRAWN_TIE)
+    overlap = precision.overlap(full, vectors, precision.SYNTHETIC_TIE)
     return precision.PrecisionTrial("fp32", took, float(least), overlap)
 
 

@@ -23,7 +23,7 @@ from imagesim.embedders.process import import_onnxruntime
 from imagesim.exceptions import EmbedderError
 from imagesim.runtime import interpreter, threads
 
-MOST_THREADS = 8
+MAX_THREADS = 8
 OPSET = 17
 EXPORTERS = ("torch", "onnx", "onnxruntime")
 """The packages that an export needs besides those of the model."""
@@ -100,7 +100,7 @@ def session(path: Path) -> Any:
     onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # "4,2": one number per nesting level
-    options.intra_op_num_threads = min(int(given) if given.isdecimal() else threads(), MOST_THREADS)
+    options.intra_op_num_threads = min(int(given) if given.isdecimal() else threads(), MAX_THREADS)
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     # Threads that wait actively take processor time from everything else.

@@ -32,7 +32,7 @@ RUNTIMES = ("auto", "onnx", "torch")
 
 logger = logging.getLogger(__name__)
 
-LEAST_PICTURES = 30
+MIN_PICTURES = 30
 """The minimum number of pictures for a comparison of precisions."""
 
 
@@ -228,8 +228,8 @@ class OpenClipEmbedder(BaseEmbedder):
         """
         if self.runtime == "onnx":
             raise EmbedderError("The runtime 'onnx' computes in fp32: there is no precision to choose.")
-        if len(images) < LEAST_PICTURES:
-            raise EmbedderError(f"{len(images)} pictures are too few; at least {LEAST_PICTURES} are needed.")
+        if len(images) < MIN_PICTURES:
+            raise EmbedderError(f"{len(images)} pictures are too few; at least {MIN_PICTURES} are needed.")
         process.prepare()  # before torch is imported
         from imagesim.embedders import reduced_precision as reduced
 
@@ -341,7 +341,9 @@ class OpenClipEmbedder(BaseEmbedder):
         lower = lower_precisions(device)
         if not lower:
             return self._load_in("fp32", device)
-        chosen, _, last = self._try(device, lower, precision.synthetic_pictures(precision.DRAWN), precision.DRAWN_TIE)
+        chosen, _, last = self._try(
+            device, lower, precision.synthetic_pictures(precision.SYNTHETIC_PICTURES), precision.SYNTHETIC_TIE
+        )
         return last if chosen == last.precision else self._load_in(chosen, device)
 
     def _try(

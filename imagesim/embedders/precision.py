@@ -35,18 +35,18 @@ logger = logging.getLogger(__name__)
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
 
-LEAST_COSINE = 0.995
-LEAST_OVERLAP = 0.98
+MIN_COSINE = 0.995
+MIN_OVERLAP = 0.98
 NEAREST = 10
-LEAST_GAIN = 1.1
+MIN_GAIN = 1.1
 """The minimum speed-up over fp32 for another precision to be chosen."""
-DRAWN = 64
+SYNTHETIC_PICTURES = 64
 """The number of pictures in the short trial."""
-DRAWN_TIE = 0.005
+SYNTHETIC_TIE = 0.005
 """Synthetic pictures resemble each other more than photos do: neighbours whose similarity differs by less may change
 places. Where bf16 keeps .985 of the ten nearest of 600 photos, it keeps .970 among 64 synthetic pictures, .991 if such
 swaps count as kept."""
-DRAWN_SIDE = 256
+SYNTHETIC_SIDE = 256
 
 
 class ImageTower(Protocol):
@@ -105,7 +105,7 @@ class PrecisionTrial:
     @property
     def holds(self) -> bool:
         """Whether the precision agrees well enough with fp32."""
-        return self.cosine >= LEAST_COSINE and self.overlap >= LEAST_OVERLAP
+        return self.cosine >= MIN_COSINE and self.overlap >= MIN_OVERLAP
 
     def __str__(self) -> str:
         rejected = "" if self.holds else ", rejected"
@@ -118,7 +118,7 @@ class PrecisionTrial:
 def best(tried: Sequence[PrecisionTrial]) -> str:
     """Return the fastest acceptable precision. The first trial is fp32; the others must be clearly faster."""
     full = tried[0]
-    good = [t for t in tried[1:] if t.holds and full.milliseconds >= LEAST_GAIN * t.milliseconds]
+    good = [t for t in tried[1:] if t.holds and full.milliseconds >= MIN_GAIN * t.milliseconds]
     return min(good, key=lambda t: t.milliseconds, default=full).precision
 
 
@@ -247,9 +247,9 @@ def _draw(dice: random.Random) -> Image:
         return (dice.randint(least, 255), dice.randint(least, 255), dice.randint(least, 255))
 
     def point() -> tuple[int, int]:
-        return (dice.randint(0, DRAWN_SIDE), dice.randint(0, DRAWN_SIDE))
+        return (dice.randint(0, SYNTHETIC_SIDE), dice.randint(0, SYNTHETIC_SIDE))
 
-    image = Image.new("RGB", (DRAWN_SIDE, DRAWN_SIDE), colour(150))
+    image = Image.new("RGB", (SYNTHETIC_SIDE, SYNTHETIC_SIDE), colour(150))
     draw = ImageDraw.Draw(image)
     draw.polygon([point() for _ in range(dice.randint(3, 9))], fill=colour())
     for _ in range(dice.randint(0, 12)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from imagesim.calibration.fit import Sample, reliability
 from imagesim.evaluation import catalogue, charts, study
 from imagesim.evaluation.catalogue import SOURCES, Case, Catalogue, Source
-from imagesim.evaluation.study import METRICS, Outcome, Variant, check_variant, estimate, paired_difference
+from imagesim.evaluation.study import METRICS, Estimate, Outcome, Variant, check_variant, estimate, paired_difference
 from imagesim.exceptions import ImagesimError, ModelMismatch
 from imagesim.indexes import get_index
 from imagesim.indexing.calibrate import departments_of
@@ -166,10 +166,7 @@ def _as_report(
         "variants": [
             {
                 "name": outcome.name,
-                **{
-                    metric: {"mean": value.mean, "low": value.low, "high": value.high}
-                    for metric, value in outcome.estimates.items()
-                },
+                **{metric: asdict(value) for metric, value in outcome.estimates.items()},
                 "overlap": float(study.overlap(outcome.rankings, plain.rankings, k).mean()),
                 "ndcg_difference": paired_difference(outcome.values["ndcg"], plain.values["ndcg"]).interval,
             }
@@ -189,9 +186,7 @@ def as_table(report: Report) -> str:
         "  ".join([" " * width, *[f"{heads[metric]:<22}" for metric in METRICS], f"top {k} shared"]),
     ]
     for variant in report["variants"]:
-        cells = [
-            f"{variant[m]['mean']:.3f} [{variant[m]['low']:.3f}, {variant[m]['high']:.3f}]".ljust(22) for m in METRICS
-        ]
+        cells = [str(Estimate(**variant[metric])).ljust(22) for metric in METRICS]
         lines.append("  ".join([variant["name"].ljust(width), *cells, f"{variant['overlap']:.3f}"]))
     if "approximate" in report:
         found = report["approximate"]

@@ -29,14 +29,14 @@ SPENT = 0.04
 """Of the error of 5 %, what the bounds spend: the rest is room for what the normal distribution gets wrong where values
 are skewed, and for goals that are reached days later."""
 
-LEAST_STEP = 0.001
+MIN_STEP = 0.001
 """Of the information, relative to that of the last look; similar looks so share one computation."""
 
-MOST_LOOKS = 100
+MAX_LOOKS = 100
 """More than an experiment has: after a first day of some minutes, its looks seem to be many."""
 
-LEAST_VISITORS = 100
-LEAST_CONVERTED = 10
+MIN_VISITORS = 100
+MIN_CONVERTED = 10
 """Of both variants together; with fewer, no distribution is normal, and there is no verdict."""
 
 
@@ -142,8 +142,8 @@ def _compare(
     for look, edge in zip(looks, edges, strict=True):
         control, other = look.arm(CONTROL), look.arm(name)
         apart = difference(mean_of(control, by_value=by_value), mean_of(other, by_value=by_value))
-        enough = min(control.visitors, other.visitors) >= LEAST_VISITORS
-        enough = enough and control.converted + other.converted >= LEAST_CONVERTED
+        enough = min(control.visitors, other.visitors) >= MIN_VISITORS
+        enough = enough and control.converted + other.converted >= MIN_CONVERTED
         points.append(Point(apart, edge, plain, enough))
     called = next((number for number, point in enumerate(points) if point.is_beyond), None)
     control, other = looks[-1].arm(CONTROL), looks[-1].arm(name)
@@ -160,14 +160,14 @@ def _bounds(looks: Sequence[Look], name: str, alpha: float) -> list[float]:
     most = information[-1] or 1.0
     shares = list[float]()
     for each in information[blank:]:
-        shares.append(round(max(each / most, (shares[-1] if shares else 0.0) + LEAST_STEP), 3))
+        shares.append(round(max(each / most, (shares[-1] if shares else 0.0) + MIN_STEP), 3))
     times = tuple(round(look.time, 4) for look in looks[blank:])
     return [math.inf] * blank + list(bounds(times, tuple(shares), alpha))
 
 
 def _final_bound(looks: Sequence[Look], alpha: float) -> float:
     """The bound at the planned end, if the looks and the visitors go on evenly."""
-    count = max(1, min(MOST_LOOKS, round(len(looks) / max(looks[-1].time, 1e-3))))
+    count = max(1, min(MAX_LOOKS, round(len(looks) / max(looks[-1].time, 1e-3))))
     times = tuple(round((number + 1) / count, 4) for number in range(count))
     return bounds(times, times, alpha)[-1]
 

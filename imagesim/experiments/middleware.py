@@ -42,7 +42,7 @@ class Visit:
     by the kind of query, so that one request has one answer to each; ``preview``: the variant that staff look at, in
     place of any."""
 
-    def __init__(self, request: HttpRequest, preview: Preview | None = None) -> None:
+    def __init__(self, request: HttpRequest, preview: Preview | None) -> None:
         self.asked = False
         self.preview = preview
         self.variants: dict[str, Chosen | None] = {}

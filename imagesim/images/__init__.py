@@ -8,11 +8,7 @@ thing a stranger could have written.
 from __future__ import annotations
 
 import math
-import warnings
-from functools import cache
 from hashlib import sha256
-from importlib import import_module
-from importlib.util import find_spec
 from io import BytesIO, TextIOBase
 from typing import IO, TYPE_CHECKING, Any
 
@@ -26,6 +22,7 @@ from django.utils.translation import gettext as _
 from imagesim.conf import get_settings
 from imagesim.exceptions import BadImage, ImageTooLarge, UnsupportedFormat
 from imagesim.images.avif import coded_pixels
+from imagesim.images.formats import accepted, accepted_formats, name_of
 from imagesim.images.headers import (
     check_gif,
     damaged,
@@ -69,8 +66,6 @@ _PIXEL_COST = {"WEBP": 2.25, "AVIF": 1.5, "HEIF": 1.25, "CMYK": 1.25}
 """Memory that a format's decoder takes for a pixel, in terms of the others' (8 bytes; libwebp takes 16, libavif 11
 where there is transparency). "CMYK" is a JPEG of four channels in several scans, all of whose coefficients are kept."""
 
-_NAMES = {"WEBP": "WebP", "HEIF": "HEIC"}
-_LIBRARIES = {"WEBP": "webp", "AVIF": "avif"}
 _XMP = ("xmp", "XML:com.adobe.xmp")
 _ORIENTATION = 0x0112
 _SIDEWAYS = range(5, 9)
@@ -195,42 +190,6 @@ def dimensions(data: bytes) -> tuple[int, int]:
     return (height, width) if _orientation(image) in _SIDEWAYS else (width, height)
 
 
-@cache
-def _formats(wanted: tuple[str, ...]) -> tuple[str, ...]:
-    """Those of ``wanted`` that this Pillow can read."""
-    from PIL import Image, features
-
-    Image.init()
-    # Of each damaged entry of EXIF data, of which one picture can have 65,535.
-    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
-    if "HEIF" in wanted and find_spec("pillow_heif"):
-        # A thumbnail in the file can differ from the picture.
-        options = {"thumbnails": False, "depth_images": False, "aux_images": False, "decode_threads": 1}
-        import_module("pillow_heif").register_heif_opener(**options)
-    names = (name.upper() for name in wanted)
-    return tuple(n for n in names if n in Image.OPEN and (n not in _LIBRARIES or features.check(_LIBRARIES[n])))
-
-
-def unknown_formats(wanted: tuple[str, ...]) -> dict[str, str]:
-    """Those of ``wanted`` that no Pillow reads, each with the name that is probably meant, or an empty text."""
-    from PIL import Image
-
-    Image.init()
-    unknown = [name for name in wanted if name.upper() not in {*Image.OPEN, "AVIF", "HEIF"}]
-    return {name: Image.EXTENSION.get(f".{name.lower()}", "") for name in unknown}
-
-
-def accepted_formats() -> list[str]:
-    """The accepted formats by their usual names: ``['JPEG', 'PNG', 'WebP', 'AVIF', 'GIF']``."""
-    return [_NAMES.get(name, name) for name in _formats(get_settings().IMAGE_FORMATS)]
-
-
-def accept_attribute() -> str:
-    """The same for ``accept`` of a file field. Without HEIC a phone sends its photos as JPEG."""
-    types = [f"image/{name.lower()}" for name in _formats(get_settings().IMAGE_FORMATS)]
-    return ",".join([*types, "image/heic", ".heic"] if "image/heif" in types else types)
-
-
 def _read_bounded(source: IO[bytes]) -> bytes:
     limit = get_settings().MAX_IMAGE_BYTES
     data = bytearray()
@@ -255,7 +214,7 @@ def _open(data: bytes) -> Image:
     _check_bytes(len(data))
     if not data:
         raise BadImage(_("The picture is empty: it has 0 bytes."))
-    formats = _formats(get_settings().IMAGE_FORMATS)
+    formats = accepted()
     kind = sniff(data[:1024])
     exif = png_exif(data) if kind == "PNG" else b""
     scans = jpeg_scans(data) if kind == "JPEG" else 0
@@ -274,7 +233,7 @@ def _open(data: bytes) -> Image:
             raise damaged() from error
         raise UnsupportedFormat(
             _("This is not a picture that can be read (it looks like %(kind)s); send one of %(formats)s.")
-            % {"kind": _NAMES.get(kind, kind) or _("something else"), "formats": ", ".join(accepted_formats())}
+            % {"kind": name_of(kind) or _("something else"), "formats": ", ".join(accepted_formats())}
         ) from error
     check_shape(image.size)
     cost, limit = _PIXEL_COST.get(image.format or "", 1.0), get_settings().MAX_IMAGE_PIXELS

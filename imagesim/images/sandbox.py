@@ -26,6 +26,7 @@ from imagesim import images
 from imagesim.circuit_breaker import log_repeated
 from imagesim.conf import get_settings
 from imagesim.exceptions import BadImage, Busy, ImageTooLarge, busy
+from imagesim.images.formats import accepted_formats
 from imagesim.images.headers import damaged
 from imagesim.runtime import called_after, interpreter, runtime, threads
 
@@ -230,7 +231,7 @@ def main(limits: dict[str, Any]) -> None:
     from django.conf import settings
 
     settings.configure(IMAGESIM=limits, USE_I18N=False)
-    images.accepted_formats()  # loads the decoders
+    accepted_formats()  # loads the decoders
     damaged()  # and what messages need: without privileges, no further file may be readable
     _confine(limits["MAX_IMAGE_PIXELS"])
     with open(0, "rb", buffering=0) as source, open(1, "wb", buffering=0) as target, contextlib.suppress(EOFError):

@@ -31,7 +31,7 @@ SECONDS = 120.0
 """How long one measurement may take; the request in progress at the end is still completed."""
 BATCH = 5
 """The number of queries in one request."""
-FEWEST = 20
+MIN_QUERIES = 20
 """The minimum number of queries for a measurement."""
 MAX_FILTERED = 100
 """The maximum number of queries under each filter."""
@@ -139,11 +139,12 @@ class Measurement:
         scopes: Sequence[Scope],
         target: float,
         *,
+        backing_index: str,
         entries: int,
         known: RecallReport | None,
         fixed: int | None,
     ) -> RecallReport | None:
-        """Return the least number of candidates that reaches ``target`` in each scope, with the recall.
+        """Return and log the least number of candidates that reaches ``target`` in each scope, with the recall.
 
         The result is None if there were too few queries or too little time for the scope without a filter.
 
@@ -165,9 +166,11 @@ class Measurement:
             except _TimeOver:
                 pass  # the remaining time may suffice for a quicker scope
             if not rows:
-                return None
+                break
         at = timezone.now().isoformat(timespec="seconds")
-        return RecallReport(target, entries, queries, at, tuple(rows))
+        report = RecallReport(target, entries, queries, at, tuple(rows)) if rows else None
+        _log(report, backing_index)
+        return report
 
     def _row(self, trial: _Trial, target: float, in_use: int, fixed: bool) -> ScopeRecall:
         """Choose the candidates of one scope, and return its row of the report.
@@ -196,7 +199,7 @@ class Measurement:
                     trial.exact.append(answer)
             self._progress()
         trial.took[0] = sum(answer.took_ms for answer in trial.exact)
-        return trial if len(trial.queries) >= FEWEST else None
+        return trial if len(trial.queries) >= MIN_QUERIES else None
 
     def _approximately(self, trial: _Trial, candidates: int) -> None:
         """Measure recall and time of one number of candidates, unless this was done before.
@@ -233,7 +236,7 @@ class Measurement:
         return self._ladder[low] if low < len(self._ladder) else 0
 
 
-def log_report(report: RecallReport | None, backing_index: str) -> None:
+def _log(report: RecallReport | None, backing_index: str) -> None:
     """Log the measured recall; as a warning if searches did not reach the target, or nothing could be measured."""
     if report is None:
         logger.warning(

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 MAX_CANDIDATES = 10_000
 """The maximum number of candidates that a search takes from the graph."""
-
-
+STATISTICS = "statistics"
+"""The key of the statistics in the stored meta. They change with the entries, and do not change which entries match."""
 VISITED = 5
 """The minimum number of vectors that a search of the graph compares per candidate."""
 
@@ -152,3 +152,9 @@ class IndexStatistics:
     def for_target(self, target: float | None) -> IndexStatistics:
         """Return them without a recall that was measured for another target, which counts as not measured."""
         return self if self.recall is not None and self.recall.target == target else replace(self, recall=None)
+
+
+def with_statistics(meta: Mapping[str, Any], statistics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the stored meta of an index with the given keys of its statistics replaced; the others remain."""
+    before = meta.get(STATISTICS)
+    return {**meta, STATISTICS: {**(before if isinstance(before, Mapping) else {}), **statistics}}

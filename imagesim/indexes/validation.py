@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from imagesim.exceptions import BadQuery, ConfigurationError, ModelMismatch, format_choices
@@ -45,6 +46,9 @@ ROUNDING = 1e-6
 """The error of scores, which are float32: that of an image that is equal to the query may be a little below 1."""
 MAX_PAGE_END = 5_000
 """The maximum of offset + limit, which bounds the cost of a query."""
+TOMBSTONE_AGE = timedelta(hours=1)
+"""How long after a removal an index refuses a late write of an older version. After that, only the writer protects
+against it, by reading the item from the database."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,12 @@ from imagesim.calibration.fit import Sample, fit
 from imagesim.database import retry_conflicts, stored_array
 from imagesim.embedders import get_embedder_of
 from imagesim.exceptions import ImagesimError
+from imagesim.hydrate import with_pks
 from imagesim.indexes import get_index
 from imagesim.indexes.analysis import Token, analyse, base_language, languages_of, listed_stems, stem_collisions
 from imagesim.indexing.fit_roles import Described, compounds_of, fit_roles, kind_of, parts_of
 from imagesim.indexing.leases import INFRASTRUCTURE_ERRORS
-from imagesim.items import Items, valid_pks
+from imagesim.items import Items
 from imagesim.measured_colours import colours_by_stem
 from imagesim.models import Embedding, ItemImage, StoredCalibration
 from imagesim.projections import project
@@ -32,10 +33,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("imagesim.indexing")
 
-MOST_ITEMS = 4_000
+MAX_ITEMS = 4_000
 """Items of a catalogue that a calibration is fitted on."""
 
-MOST_NAMES = 200
+MAX_NAMES = 200
 """The number of categories whose names are used as queries by words."""
 
 MOSTLY = 0.5
@@ -47,7 +48,7 @@ Written = dict[str, set[Token]]
 
 CHUNK = 500
 
-FEWEST_ITEMS = 20
+MIN_ITEMS = 20
 """The minimum number of entries for an automatic calibration, after the sync that filled the index."""
 
 GROWTH = 3
@@ -59,8 +60,8 @@ def is_outgrown() -> bool:
     index = get_index()
     meta = index.meta()
     row = StoredCalibration.objects.filter(fingerprint=meta.fingerprint, projection=meta.projection).first()
-    least = FEWEST_ITEMS if row is None else GROWTH * max(row.items, 1)
-    return least <= MOST_ITEMS and index.count() >= least
+    least = MIN_ITEMS if row is None else GROWTH * max(row.items, 1)
+    return least <= MAX_ITEMS and index.count() >= least
 
 
 def calibrate_quietly(backing_index: str | None = None) -> None:
@@ -151,7 +152,7 @@ def by_heads(sample: Sample, heads: Sequence[frozenset[str]]) -> Sample:
     kept: list[int] = np.flatnonzero([bool(words) for words in shared]).tolist()
     named = Sample(sample.vectors[kept], [shared[i] for i in kept], [sample.groups[i] for i in kept])
     groups, nearest, chance = np.array(named.groups), 0, 0.0
-    asked = random.Random(0).sample(range(len(kept)), min(len(kept), MOST_NAMES))
+    asked = random.Random(0).sample(range(len(kept)), min(len(kept), MAX_NAMES))
     for number in asked:
         others = groups != groups[number]
         same = np.array([not named.categories[number].isdisjoint(words) for words in named.categories])
@@ -223,15 +224,15 @@ def _with_parts(entry: Described, names: Collection[tuple[str, ...]]) -> Describ
 def _items(items: Items[Any], meta: IndexMeta) -> list[tuple[Vector, Any]]:
     rows = ItemImage.objects.filter(state__model=items.label, position=0).exclude(digest="").order_by("state_id")
     chosen = list(rows.values_list("pk", flat=True))
-    if len(chosen) > MOST_ITEMS:
-        chosen = random.Random(0).sample(chosen, MOST_ITEMS)
+    if len(chosen) > MAX_ITEMS:
+        chosen = random.Random(0).sample(chosen, MAX_ITEMS)
     found = []
     for start in range(0, len(chosen), CHUNK):
         page = rows.filter(pk__in=chosen[start : start + CHUNK])
         digests = dict(page.values_list("state__object_pk", "digest"))
         stored = Embedding.objects.filter(fingerprint=meta.fingerprint, digest__in=set(digests.values()))
         known = {digest: stored_array(vector) for digest, vector in stored.values_list("digest", "vector")}
-        queryset = items.for_reading(items.get_queryset().filter(pk__in=valid_pks(items.model, digests)))
+        queryset = items.for_reading(with_pks(items.get_queryset(), digests))
         for item in queryset:
             vector = known.get(digests.get(items.pk_of(item), ""))
             if vector is not None:
@@ -253,7 +254,7 @@ def departments_of(parents: Mapping[str, Any]) -> dict[str, frozenset[str]]:
 
 def embed_words(meta: IndexMeta, categories: Sequence[str]) -> tuple[Vector, Sequence[str]] | None:
     """Return the vectors of the categories' names, if the model embeds texts and the names are words."""
-    named = list(filter(_spaced, categories))[:MOST_NAMES]
+    named = list(filter(_spaced, categories))[:MAX_NAMES]
     try:
         embedder = get_embedder_of(meta.fingerprint)
         if not named or not embedder.supports_texts:

@@ -20,10 +20,11 @@ from imagesim.conf import get_settings
 from imagesim.database import primary
 from imagesim.declarations import require_texts
 from imagesim.exceptions import ImagesimError, IndexMissing
+from imagesim.hydrate import with_pks
 from imagesim.indexing.embedding import Picture, Vectors
 from imagesim.indexing.leases import INFRASTRUCTURE_ERRORS, SyncResult
 from imagesim.indexing.write_targets import Target
-from imagesim.items import Items, valid_pks
+from imagesim.items import Items
 from imagesim.models import ItemImage, ItemState, Scope
 from imagesim.projections import get_projection, project
 from imagesim.registry import make_key, registry
@@ -104,7 +105,7 @@ def prepare(states: Sequence[ItemState], targets: Sequence[Target], vectors: Vec
     """
     for target in targets:
         get_projection(target.meta.projection)
-    items = _read_items([state for state in states if not _has_worn_out(state)])
+    items = _read_items([state for state in states if not _has_no_attempts_left(state)])
     known = images_by_state(states)
     outlines = []
     for state in states:
@@ -203,7 +204,7 @@ def checksum(metadata: dict[str, Any], images: Sequence[tuple[str, str]]) -> str
     return hashlib.sha256(json.dumps([metadata, images], default=str, sort_keys=True).encode()).hexdigest()
 
 
-def _has_worn_out(state: ItemState) -> bool:
+def _has_no_attempts_left(state: ItemState) -> bool:
     """Whether more workers than ``SYNC_MAX_ATTEMPTS`` have died while syncing the item."""
     return state.attempts > get_settings().SYNC_MAX_ATTEMPTS
 
@@ -214,7 +215,7 @@ def _read_items(states: Iterable[ItemState]) -> dict[tuple[str, str], models.Mod
     found: dict[tuple[str, str], models.Model | Exception] = {}
     for items, pks in registry.grouped((state.model, state.object_pk) for state in states):
         try:
-            for item in items.for_reading(queryset_of(items).filter(pk__in=valid_pks(items.model, pks))):
+            for item in items.for_reading(with_pks(queryset_of(items), pks)):
                 found[items.label, items.pk_of(item)] = item
         except INFRASTRUCTURE_ERRORS:
             raise
@@ -226,7 +227,7 @@ def _read_items(states: Iterable[ItemState]) -> dict[tuple[str, str], models.Mod
 
 def _outline(state: ItemState, item: models.Model | Exception | None, known: Sequence[ItemImage]) -> Document:
     """Return the document without vectors: the item's images, and which of them have to be opened."""
-    if _has_worn_out(state):
+    if _has_no_attempts_left(state):
         error = f"The worker stopped {state.attempts} times while syncing this item."
         return Document(state, Outcome.FAILED, error)
     if isinstance(item, Exception):

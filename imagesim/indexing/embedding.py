@@ -21,7 +21,7 @@ from imagesim.indexing.leases import INFRASTRUCTURE_ERRORS, EmbeddingKey, Embedd
 from imagesim.indexing.write_targets import Target, find_embedder
 from imagesim.measured_colours import store, stored
 from imagesim.metrics import timed
-from imagesim.models import Embedding
+from imagesim.models import Embedding, stored_name
 from imagesim.runtime import threads
 
 if TYPE_CHECKING:
@@ -68,8 +68,8 @@ class Picture:
 
     @property
     def stored_name(self) -> str:
-        """Return the name, shortened to what a column of :class:`~imagesim.models.ItemImage` holds."""
-        return self.name[:500]
+        """Return the name as :class:`~imagesim.models.ItemImage` holds it."""
+        return stored_name(self.name)
 
 
 @dataclass(frozen=True)

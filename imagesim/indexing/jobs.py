@@ -33,7 +33,7 @@ STALE_AFTER = timedelta(seconds=60)
 BEAT_SECONDS = 15.0
 """Between two heartbeats during a long call."""
 
-KEPT = 1_000
+MAX_ENDED_JOBS = 1_000
 """Jobs of a kind that are kept after their end: hourly reconciles of 40 days."""
 
 COMMANDS = {"rebuild": "imagesim_rebuild", "reconcile": "imagesim_sync --reconcile"}
@@ -95,7 +95,7 @@ def start(kind: Job.Kind, *, unfinished: int | None = None, hold: bool = False, 
 
 
 def _delete_old(ended: QuerySet[Job]) -> None:
-    if last := ended.order_by("-pk").values_list("pk", flat=True)[KEPT : KEPT + 1].first():
+    if last := ended.order_by("-pk").values_list("pk", flat=True)[MAX_ENDED_JOBS : MAX_ENDED_JOBS + 1].first():
         delete(ended.filter(pk__lte=last))
 
 
@@ -267,7 +267,7 @@ def suspend(job: Job, *, error: str = "") -> None:
 def discard(job: Job) -> None:
     """Drop the index that a rebuild of this process was filling, and finish the job as cancelled."""
     drop_unfinished(job.target)
-    leases.revive_refused(job.started_at)
+    leases.requeue_refused(job.started_at)
     finish(job, cancelled=True)
     logger.info("the rebuild was cancelled; the active index is unchanged", extra={"event": "rebuild.cancelled"})
 

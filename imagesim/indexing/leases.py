@@ -214,9 +214,9 @@ def _values_after(result: SyncResult, now: datetime) -> dict[str, Any]:
         not_before = None if result.outcome == ItemState.Outcome.FAILED else now
         return {**values, "outcome": result.outcome, "pending": False, "attempts": 0, "not_before": not_before}
     most = get_settings().SYNC_MAX_ATTEMPTS
-    worn_out = result.state.attempts + 1 >= most
-    attempts = most - 1 if worn_out else result.state.attempts + 1  # once worn out, one more attempt per retry
-    pending = not worn_out or result.retry_forever
+    was_last = result.state.attempts + 1 >= most
+    attempts = most - 1 if was_last else result.state.attempts + 1  # after the last one, one more per retry
+    pending = not was_last or result.retry_forever
     seconds = delay(attempts) if pending else FAILED_RETRY_DELAY * random.uniform(0.75, 1.25)
     values |= {"pending": pending, "attempts": attempts, "not_before": now + timedelta(seconds=seconds)}
     # The next write will differ from this one, of which a part may be in an index. (MySQL evaluates left to right.)
@@ -284,7 +284,7 @@ def account_for(filled: Sequence[tuple[ItemState, str]]) -> None:
 
 
 @retry_conflicts
-def revive() -> int:
+def requeue_failed() -> int:
     """Queue failed items that are due for a retry; return how many."""
     now = timezone.now()
     failed = primary(ItemState).filter(outcome=ItemState.Outcome.FAILED, pending=False, not_before__lte=now)
@@ -294,7 +294,7 @@ def revive() -> int:
 
 
 @retry_conflicts
-def revive_refused(since: datetime) -> int:
+def requeue_refused(since: datetime) -> int:
     """Queue the items that an index refused since then, because it is dropped; return how many."""
     refused = primary(ItemState).filter(outcome=ItemState.Outcome.FAILED, pending=False, synced_at__gte=since)
     return refused.exclude(checksum="").update(

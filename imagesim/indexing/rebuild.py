@@ -49,7 +49,7 @@ for an embedder that has worked before, and then fails: while it is unfinished, 
 WAIT_SECONDS = 2.0
 """Between two heartbeats while it waits."""
 
-MOST_LOST = 0.5
+MAX_LOST = 0.5
 """Share of the active index that may be missing from the new one because the items failed."""
 
 
@@ -119,7 +119,7 @@ def rebuild(
             jobs.stand_by(job)  # it is complete, and took hours
             raise
         jobs.drop_unfinished(job.target)
-        leases.revive_refused(job.started_at)
+        leases.requeue_refused(job.started_at)
         jobs.finish(job, error=f"{type(error).__name__}: {error}")
         raise
     if job.status == Job.Status.STANDBY:
@@ -203,14 +203,14 @@ def _build(job: Job, progress: Progress | None, until: float | None) -> None:
 def _check_losses(target: Target) -> None:
     """Check that most of what can be found now will be found in the new index, too.
 
-    :raises SearchIndexError: if more than :data:`MOST_LOST` of the active index would be lost because the items failed,
+    :raises SearchIndexError: if more than :data:`MAX_LOST` of the active index would be lost because the items failed,
         as where its server has no space left. What the shop itself excludes meanwhile is no loss.
     """
     index = target.index
     active = index.count() if index.active() is not None else 0
     taken = index.count(backing_index=target.backing_index)
     failing = primary(ItemState).exclude(error="")
-    if min(active - taken, failing.count()) > active * MOST_LOST:
+    if min(active - taken, failing.count()) > active * MAX_LOST:
         reason = "; ".join(failing.order_by("-changed_at").values_list("error").first() or ())
         raise SearchIndexError(
             f"The new index took only {taken} of the {active} items of the active one, so it is not used: {reason}"

@@ -56,7 +56,7 @@ NOT_THE_ITEMS = (
 METADATA_BATCH = 512
 """Metadata changes open no image and call no model, so a batch can be large."""
 
-MOST_OWNERS = 10
+MAX_OWNERS = 10
 """Items up to which an image may have been moved from one to another. One of more items is shared by them, as a
 placeholder is: queueing them all again with each new one would take time in proportion to their square."""
 
@@ -118,7 +118,7 @@ def sync(
         registry.require_models()
         if get_index().active() is None:
             bootstrap_index()
-        leases.revive()
+        leases.requeue_failed()
         _drain(report, began, limit, progress, started + seconds if seconds else None)
     except INTERRUPTING as error:
         report.interrupted = str(error)
@@ -264,7 +264,7 @@ def _queue_former_owners(documents: Sequence[Document]) -> None:
     images = primary(ItemImage)
     counted = images.filter(name__in=new).values("name").annotate(owners=models.Count("pk"))
     owners = (
-        images.filter(name__in=counted.filter(owners__lte=MOST_OWNERS).values("name"))
+        images.filter(name__in=counted.filter(owners__lte=MAX_OWNERS).values("name"))
         .exclude(state__in=[document.state.pk for document in documents])
         .values_list("state__model", "state__object_pk")
         .distinct()

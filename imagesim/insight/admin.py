@@ -27,11 +27,12 @@ from django.utils.translation import gettext_lazy
 from imagesim import events
 from imagesim.admin.base import ReadOnlyAdmin, change_url, page, posted
 from imagesim.admin.items import attach_items, picture_of
+from imagesim.hydrate import with_pks
 from imagesim.insight import catalogue
 from imagesim.insight.models import Finding, Search, SearchReport
 from imagesim.insight.reports import REPORTS, Column, Rate, Report, Selection, chart_by_day, csv_response
 from imagesim.insight.rollup import local_date, roll_up
-from imagesim.items import split_key, valid_pks
+from imagesim.items import split_key
 from imagesim.models import ItemState
 from imagesim.registry import make_key, registry
 
@@ -194,7 +195,7 @@ def linked_items(site: AdminSite, request: HttpRequest, keys: Iterable[str]) -> 
     it. One query per model."""
     found: dict[str, tuple[str, str]] = {}
     for items, pks in registry.grouped(map(split_key, keys)):
-        for item in items.model._base_manager.filter(pk__in=valid_pks(items.model, pks)):
+        for item in with_pks(items.model._base_manager.all(), pks):
             found[items.key_of(item)] = (str(item), change_url(site, item, request))
     return found
 

@@ -18,11 +18,11 @@ from django.utils.translation import gettext_noop
 from imagesim import images
 from imagesim.database import atomic, delete_in_batches, retry_conflicts
 from imagesim.exceptions import ImagesimError
-from imagesim.hydrate import without_failing
+from imagesim.hydrate import with_pks, without_failing
 from imagesim.images.quality import Quality, measure
 from imagesim.indexing.documents import images_by_state
 from imagesim.insight.models import CatalogueScan, Finding, PictureFacts
-from imagesim.items import Items, valid_pks
+from imagesim.items import Items
 from imagesim.models import ItemImage, ItemState
 from imagesim.registry import make_key, registry
 from imagesim.retrieval.query_vector import stored_vectors
@@ -43,7 +43,7 @@ QUERIES = 50
 OF_NEIGHBOURS = (Kind.DUPLICATE, Kind.OUTLIER)
 """What only the index can tell."""
 
-MOST_OWNERS = 50
+MAX_OWNERS = 50
 """Items of a shared picture that an item is compared with: a placeholder may be that of all."""
 
 DUPLICATE = 0.96
@@ -157,8 +157,7 @@ def _load(states: Sequence[ItemState]) -> list[Item]:
     known = images_by_state(states)
     found = {make_key(state.model, state.object_pk): Item(state, known.get(state.pk, ())) for state in states}
     for declared, pks in registry.grouped((state.model, state.object_pk) for state in states):
-        queryset = declared.get_queryset().filter(pk__in=valid_pks(declared.model, pks))
-        for instance in declared.for_reading(queryset):
+        for instance in declared.for_reading(with_pks(declared.get_queryset(), pks)):
             item = found[declared.key_of(instance)]
             item.declared, item.instance = declared, instance
     return list(found.values())
@@ -223,7 +222,7 @@ def _look_for_shared(items: Sequence[Item]) -> None:
     counted = ItemImage.objects.filter(digest__in=digests).values("digest").annotate(owners=models.Count("pk"))
     rows = ItemImage.objects.exclude(state__outcome=Outcome.REMOVED).select_related("state").order_by("pk")
     owners = {
-        digest: [image.state for image in rows.filter(digest=digest)[:MOST_OWNERS]]
+        digest: [image.state for image in rows.filter(digest=digest)[:MAX_OWNERS]]
         for digest in counted.filter(owners__gt=1).values_list("digest", flat=True)
     }
     others = {state.pk: state for found in owners.values() for state in found}

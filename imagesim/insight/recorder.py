@@ -42,10 +42,10 @@ INTERVAL = 2.0
 
 STOP_SECONDS = 5.0
 
-MOST_ANSWERS = 1_000
+MAX_ANSWERS = 1_000
 """Of one visitor, per day and process."""
 
-MOST_VISITORS = 10_000
+MAX_VISITORS = 10_000
 """Whose answers are counted; those who asked last."""
 
 DAY = 24 * 60 * 60
@@ -152,16 +152,16 @@ class VisitorCounts:
                 self._day, self._counts = today, OrderedDict()
             count = self._counts.pop(visitor, 0) + 1
             self._counts[visitor] = count
-            if len(self._counts) > MOST_VISITORS:
+            if len(self._counts) > MAX_VISITORS:
                 self._counts.popitem(last=False)
-        if count > MOST_ANSWERS:
+        if count > MAX_ANSWERS:
             log_repeated(logger, logging.WARNING, "flood", "Further answers to a visitor are not recorded today")
-        return count <= MOST_ANSWERS
+        return count <= MAX_ANSWERS
 
     def is_within(self, request: HttpRequest) -> bool:
         """Return whether another answer is within the bound, without counting it."""
         visitor = _visitor(request)
-        return visitor is None or self._counts.get(visitor, 0) < MOST_ANSWERS
+        return visitor is None or self._counts.get(visitor, 0) < MAX_ANSWERS
 
 
 def visitor_counts() -> VisitorCounts:

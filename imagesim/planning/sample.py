@@ -28,7 +28,7 @@ QUERIES = 50
 NOTHING = Filters(keys=("sample:none",))
 """Filters that nothing passes."""
 SETTLED = 0.95
-MOST_MEASUREMENTS = 10
+MAX_MEASUREMENTS = 10
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def settled(measure: Callable[[], float]) -> float:
     """Return the first measurement that is not clearly less than the one before: the first searches of a server take
     longer, while it compiles its code."""
     last = measure()
-    for _ in range(MOST_MEASUREMENTS):
+    for _ in range(MAX_MEASUREMENTS):
         before, last = last, measure()
         if last > SETTLED * before:
             break

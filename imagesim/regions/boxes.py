@@ -18,7 +18,7 @@ Mask: TypeAlias = npt.NDArray[np.bool_]
 Numbers: TypeAlias = npt.NDArray[np.int32]
 
 GROUND = 0.5  # a cell with a lower probability of ground is foreground
-FEWEST_CELLS = 5
+MIN_CELLS = 5
 PERSON = 0.04  # a piece of foreground smaller than this share of the largest one is not a person
 HEAD_CELLS = 10
 HEAD = 0.06  # hair smaller than this share of the largest head's cells is not a head
@@ -116,7 +116,7 @@ def _pieces(ground: Map) -> tuple[Numbers, int]:
     if count <= 1:
         return np.zeros(labels.shape, dtype=np.int32), 1
     sizes = np.bincount(labels[labels >= 0], minlength=count)
-    large = np.flatnonzero(sizes >= max(FEWEST_CELLS, PERSON * sizes.max()))
+    large = np.flatnonzero(sizes >= max(MIN_CELLS, PERSON * sizes.max()))
     if len(large) == 1:
         return np.zeros(labels.shape, dtype=np.int32), 1
     # A detached shoe belongs to the person above it: horizontal distance counts twice.
@@ -205,7 +205,7 @@ def candidates(probabilities: Map, presence: Map, classes: Sequence[str]) -> lis
             weight = np.where(person_of == person, probabilities[number + 1], 0).astype(np.float32)
             peak = _peak(weight, form.peak)
             mask = weight >= max(LOWEST_PEAK, form.share * peak)
-            if peak < LOWEST_PEAK or int(mask.sum()) < FEWEST_CELLS:
+            if peak < LOWEST_PEAK or int(mask.sum()) < MIN_CELLS:
                 continue
             box = _box(np.where(_without_fragments(mask, weight, form.piece), weight, 0.0).astype(np.float32))
             score = min(1.0, float(presence[number] ** 0.35 * peak**0.65))

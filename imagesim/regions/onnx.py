@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 VERSION = 1
 """Increment it when a change of the export must replace the stored files."""
 NETWORK = "network.onnx"
-MOST_DIFFERENCE = 0.01
+MAX_DIFFERENCE = 0.01
 """The largest accepted difference of a probability from torch's, both in fp32."""
 SHAPES = ((600, 800), (800, 600), (500, 500), (300, 1000), (1200, 300), (640, 360))
 
@@ -115,7 +115,7 @@ def _compare(segmenter: Any, exported: OnnxSegmenter) -> None:
     for image, size in zip(precision.synthetic_pictures(len(SHAPES)), SHAPES, strict=True):
         small = resize(image.resize(size))
         for ours, theirs in zip(exported.predict(small), segmenter.predict(small), strict=True):
-            if ours.shape != theirs.shape or not np.abs(ours - theirs).max() <= MOST_DIFFERENCE:
+            if ours.shape != theirs.shape or not np.abs(ours - theirs).max() <= MAX_DIFFERENCE:
                 raise EmbedderError(f"its answers differ from those of torch on a photo of {size}.")
 
 

@@ -47,7 +47,7 @@ class Segmenter:
     :raises EmbedderError: if the tower's package is missing or the head is damaged.
     """
 
-    def __init__(self, precision: str = "auto") -> None:
+    def __init__(self, precision: str) -> None:
         if file_digest(WEIGHTS) != config()["checksum"]:
             raise EmbedderError(f"{WEIGHTS.name} is damaged: reinstall django-imagesim.")
         trunk: Any = load_trunk()
@@ -77,14 +77,14 @@ class Segmenter:
 class Separable(nn.Module):
     """A residual block: depthwise 5 x 5, then twice the width and back."""
 
-    def __init__(self, width: int, *, expansion: int = 2, kernel: int = 5) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=width, bias=False),
+            nn.Conv2d(width, width, 5, padding=2, groups=width, bias=False),
             nn.BatchNorm2d(width),
-            nn.Conv2d(width, width * expansion, 1),
+            nn.Conv2d(width, 2 * width, 1),
             nn.Hardswish(),
-            nn.Conv2d(width * expansion, width, 1, bias=False),
+            nn.Conv2d(2 * width, width, 1, bias=False),
             nn.BatchNorm2d(width),
         )
 
@@ -93,11 +93,11 @@ class Separable(nn.Module):
 
 
 class Attention(nn.Module):
-    """One pre-norm transformer block over the cells of a feature map."""
+    """One pre-norm transformer block of four heads over the cells of a feature map."""
 
-    def __init__(self, width: int, heads: int = 4) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads = 4
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))

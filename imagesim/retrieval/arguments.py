@@ -86,7 +86,7 @@ class Integer(ArgumentType):
 class Real(ArgumentType):
     """A number from ``least`` to ``most``; ``optional``: or None."""
 
-    def __init__(self, least: float, most: float, description: str = "", *, optional: bool = False) -> None:
+    def __init__(self, least: float, most: float, description: str, *, optional: bool = False) -> None:
         super().__init__(description)
         self.least, self.most, self.optional = least, most, optional
 
@@ -115,7 +115,7 @@ class Real(ArgumentType):
 class Switch(ArgumentType):
     """True or False; ``optional``: or None."""
 
-    def __init__(self, description: str = "", *, optional: bool = False) -> None:
+    def __init__(self, description: str, *, optional: bool = False) -> None:
         super().__init__(description)
         self.optional = optional
 

@@ -11,16 +11,16 @@ T = TypeVar("T")
 
 
 class Extension(Generic[T]):
-    """The object that an app registered; ``nothing``, which does nothing, where no app did."""
+    """The object that an app registered; ``default``, which does nothing, where no app did."""
 
-    def __init__(self, nothing: T) -> None:
-        self._nothing = nothing
-        self._registered = nothing
+    def __init__(self, default: T) -> None:
+        self._default = default
+        self._registered = default
         self._replaced: ContextVar[T | None] = ContextVar("imagesim_extension", default=None)
 
     def register(self, given: T | None) -> None:
         """Use an object in every search; call it in the ``ready()`` of an app. None removes it."""
-        self._registered = self._nothing if given is None else given
+        self._registered = self._default if given is None else given
 
     def active(self) -> T:
         """Return the object of this context."""
@@ -30,7 +30,7 @@ class Extension(Generic[T]):
     @contextmanager
     def replaced_by(self, other: T | None) -> Iterator[None]:
         """Use another object, or none, within this context only, for previews."""
-        token = self._replaced.set(self._nothing if other is None else other)
+        token = self._replaced.set(self._default if other is None else other)
         try:
             yield
         finally:

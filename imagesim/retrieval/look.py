@@ -23,12 +23,13 @@ from imagesim.retrieval import variants
 from imagesim.retrieval.arguments import Searched
 from imagesim.retrieval.boxes import corners, read_point, read_regions, region_at
 from imagesim.retrieval.item_regions import is_sold, label_categories
-from imagesim.retrieval.params import SearchRequest, takes
+from imagesim.retrieval.params import SearchRequest
 from imagesim.retrieval.query_image import QueryImage, read_picture
 from imagesim.retrieval.query_vector import to_query
 from imagesim.retrieval.relevance import Cutoff, Judge, WithRelevance, calibration_of
 from imagesim.retrieval.rerank import Question, plan_for
 from imagesim.retrieval.retriever import Retriever, open_index, retry_on_swap, unseen
+from imagesim.retrieval.signatures import takes
 from imagesim.types import Filters, Hits, IndexMeta, Message, Query, Region
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from imagesim.retrieval.boxes import Box, Corners
-    from imagesim.retrieval.params import LookArguments
     from imagesim.retrieval.query_image import Picture
+    from imagesim.retrieval.signatures import LookArguments
     from imagesim.types import Vector
 
 

@@ -8,11 +8,10 @@ filter of a shop may have.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
-from inspect import Parameter, Signature, signature
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 from django.db import models
 from django.utils.translation import gettext as _
@@ -38,7 +37,6 @@ from imagesim.retrieval.filters import build_conditions, describe_filters, filte
 from imagesim.types import Condition, Filters
 
 if TYPE_CHECKING:
-    from imagesim.retrieval.arguments import TermValues
     from imagesim.retrieval.variants import Variant
 
 Call = Literal["similar", "search", "look", "suggest"]
@@ -203,63 +201,14 @@ class SearchRequest:
         return Filters(self.model, self.category, self.in_stock, self.filters, exclude_keys, exclude_groups)
 
 
-class _FilterArguments(TypedDict, total=False):
-    """The arguments of all calls, for type checkers; :class:`SearchRequest` declares what they mean."""
-
-    limit: int
-    category: str | Iterable[str] | None
-    in_stock: bool | None
-    filters: Mapping[str, Any] | None
-
-
-class SuggestArguments(_FilterArguments, total=False):
-    """The arguments of ``suggest``."""
-
-    model: type[models.Model] | str | Iterable[type[models.Model] | str] | None
-
-
-class _EveryArgument(_FilterArguments, total=False):
-    """The arguments of the calls that search by vectors."""
-
-    min_score: float | None
-    min_relevance: float | None
-    collapse: bool
-    exact: bool | None
-
-
-class _PagedArguments(_EveryArgument, total=False):
-    offset: int
-    like: TermValues | None
-    unlike: TermValues | None
-    components: Mapping[str, float] | None
-    diversity: float
-    fallback: bool | Iterable[str]
-    facets: bool | Iterable[str]
-
-
-class LookArguments(_EveryArgument, total=False):
-    """The arguments of ``shop_the_look``."""
-
-    model: type[models.Model] | str | Iterable[type[models.Model] | str] | None
-
-
-class SimilarArguments(_PagedArguments, total=False):
-    """The arguments of ``similar_to``."""
-
-    same_category: bool
-    region_id: str | None
-
-
-class SearchArguments(_PagedArguments, LookArguments, total=False):
-    """The arguments of ``search``."""
-
-    text: str | None
-    region: str | None
-
-
 def argument_names(call: Call) -> tuple[str, ...]:
     """The arguments of a call, without ``filters``."""
     return tuple(_declared(call))
+
+
+def argument_defaults(call: Call) -> dict[str, Any]:
+    """The arguments of a call, without ``filters``, with their defaults."""
+    return {name: _default(each, call) for name, each in _declared(call).items()}
 
 
 def reserved_names() -> frozenset[str]:
@@ -339,26 +288,6 @@ def model_labels(model: object) -> tuple[str, ...]:
                 field="model",
             )
     return tuple(dict.fromkeys(found))
-
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def takes(call: Call) -> Callable[[F], F]:
-    """Give a function the signature of its call, for ``help()`` and editors, in place of its ``**arguments``."""
-
-    def decorate(function: F) -> F:
-        own = [each for each in signature(function).parameters.values() if each.kind is not Parameter.VAR_KEYWORD]
-        declared = [
-            Parameter(name, Parameter.KEYWORD_ONLY, default=_default(each, call))
-            for name, each in _declared(call).items()
-            if name not in signature(function).parameters
-        ]
-        filters = Parameter("filters", Parameter.KEYWORD_ONLY, default=None)
-        function.__signature__ = Signature([*own, *declared, filters])  # type: ignore[attr-defined]
-        return function
-
-    return decorate
 
 
 @cache

@@ -188,7 +188,7 @@ def stored_vectors(digests: Collection[str], meta: IndexMeta) -> dict[str, Vecto
 
 
 def to_query(
-    request: SearchRequest, filters: Filters, vector: Vector, meta: IndexMeta, fields: tuple[str, ...] = ()
+    request: SearchRequest, filters: Filters, vector: Vector, meta: IndexMeta, fields: tuple[str, ...]
 ) -> Query:
     """The query of a request with its projected vector, whose candidates have the values of ``fields``."""
     return Query(

@@ -50,7 +50,7 @@ UNKNOWN = 0.2
 """The relevance by vectors that is neutral. Vectors decide about entries that match less than :data:`BY_NAME`: for "red
 shoes", they keep shoes and drop red apples."""
 
-LEAST_LOOKS = 0.1
+MIN_LOOKS = 0.1
 """The minimum relevance by vectors that counts beside a match of words: the model is unreliable for many words, so
 vectors can halve the odds of a match, but not reject it."""
 
@@ -182,7 +182,7 @@ def either(by_words: float, looks: float) -> float:
 
 def _both(text: float, looks: float) -> float:
     """Combine the probabilities of words and vectors, with :data:`UNKNOWN` as neutral."""
-    together = _odds(text) * _odds(max(looks, LEAST_LOOKS)) / _odds(UNKNOWN)
+    together = _odds(text) * _odds(max(looks, MIN_LOOKS)) / _odds(UNKNOWN)
     return together / (1 + together)
 
 

@@ -21,7 +21,7 @@ from imagesim.retrieval import variants
 from imagesim.retrieval.concurrency import check_deadline
 from imagesim.retrieval.feedback import MovedVectors
 from imagesim.retrieval.filters import wider
-from imagesim.retrieval.params import SearchRequest, takes
+from imagesim.retrieval.params import SearchRequest
 from imagesim.retrieval.query_image import take
 from imagesim.retrieval.query_vector import (
     ItemKey,
@@ -36,6 +36,7 @@ from imagesim.retrieval.query_vector import (
 from imagesim.retrieval.relevance import Cutoff, Judge, WithRelevance, calibration_of
 from imagesim.retrieval.rerank import NO_CHANGES, Plan, Question, plan_for
 from imagesim.retrieval.retriever import GuardedIndex, Retriever, WithFallback, WithMMR, open_index, retry_on_swap
+from imagesim.retrieval.signatures import takes
 from imagesim.retrieval.variants import Where
 from imagesim.runtime import RecentlyUsed, runtime
 from imagesim.types import Candidate, Facet, Filters, Hit, Hits, IndexMeta, Query
@@ -44,9 +45,9 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from imagesim.calibration import Kind
-    from imagesim.retrieval.params import SearchArguments, SimilarArguments
     from imagesim.retrieval.query_image import Picture, QueryImage
     from imagesim.retrieval.query_text import QueryTexts, Reading
+    from imagesim.retrieval.signatures import SearchArguments, SimilarArguments
     from imagesim.retrieval.text import WithText
     from imagesim.types import Message, Vector
 

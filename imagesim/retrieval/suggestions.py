@@ -15,16 +15,17 @@ from imagesim.indexes.analysis import Token, analyse, base_language, languages_o
 from imagesim.indexes.text import TextIndex
 from imagesim.metrics import timed
 from imagesim.registry import registry
-from imagesim.retrieval.params import SearchRequest, takes
+from imagesim.retrieval.params import SearchRequest
 from imagesim.retrieval.rerank import Question, plan_for
 from imagesim.retrieval.retriever import open_index, retry_on_swap
+from imagesim.retrieval.signatures import takes
 from imagesim.types import Hit, IndexMeta, Query, TextSpec
 from imagesim.word_roles import MENTION
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from imagesim.retrieval.params import SuggestArguments
+    from imagesim.retrieval.signatures import SuggestArguments
 
 SUGGESTED_WINDOW = 24
 """Entries whose texts are read."""

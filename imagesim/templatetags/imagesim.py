@@ -11,8 +11,9 @@ from django.template.context import Context
 from django.utils.encoding import escape_uri_path
 from django.utils.translation import gettext as _
 
-from imagesim import images, widgets
+from imagesim import widgets
 from imagesim.conf import get_settings
+from imagesim.images import formats
 from imagesim.items import SIMILAR_ID
 from imagesim.registry import registry
 from imagesim.thumbnails import Pictures
@@ -135,7 +136,7 @@ def search_bar(
         "text": text,
         "placeholder": placeholder,
         "bar_id": bar_id,
-        "formats": ", ".join(images.accepted_formats()),
+        "formats": ", ".join(formats.accepted_formats()),
         "suggest_api": widgets.api_url("suggest", context.get("request")),
         "csp_nonce": _csp_nonce(context),
         "max_bytes": conf.MAX_IMAGE_BYTES,
@@ -201,8 +202,8 @@ def _photo_form(context: Context, action: str, form_id: str) -> dict[str, Any]:
         "action": action or (escape_uri_path(request.path) if request else ""),
         "events_api": widgets.events_url(request),
         "form_id": form_id,
-        "accept": images.accept_attribute(),
-        "formats": ", ".join(images.accepted_formats()),
+        "accept": formats.accept_attribute(),
+        "formats": ", ".join(formats.accepted_formats()),
         "max_bytes": get_settings().MAX_IMAGE_BYTES,
         "results_text": widgets.results_text(),
     }

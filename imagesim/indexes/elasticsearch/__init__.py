@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from imagesim.exceptions import ConfigurationError, ModelMismatch, SearchIndexError, format_choices
 from imagesim.indexes import BaseIndex, validation
-from imagesim.indexes.elasticsearch import bulk, mapping, upkeep
+from imagesim.indexes.elasticsearch import bulk, mapping, recall
 from imagesim.indexes.elasticsearch.mapping import Quantisation, Server
 from imagesim.indexes.elasticsearch.queries import CompiledQuery, count_body, facets_body, parse_facets
 from imagesim.indexes.elasticsearch.selectivity import Selectivity, exact_up_to
@@ -40,8 +40,8 @@ META_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Searched:
-    """The state of a backing index, active or not, when it was last read."""
+class _State:
+    """What searches need to know of a backing index, active or not, as it was when it was last read."""
 
     backing_index: str
     meta: IndexMeta
@@ -115,16 +115,12 @@ class ElasticsearchIndex(BaseIndex):
         self._recall, self._num_candidates = check_recall(recall), num_candidates
         self._shards, self._replicas, self._refresh_interval = shards, replicas, refresh_interval
         self._timeout = request_timeout
-        self._searched: dict[str, _Searched] = {}  # by the name that is searched: the alias, or a backing index
+        self._states: dict[str, _State] = {}  # by the name that is searched: the alias, or a backing index
         self._layouts: dict[str, tuple[IndexMeta, frozenset[str]]] = {}
 
     @property
     def _client(self) -> Elasticsearch:
         return self._connection.client
-
-    @property
-    def _slow(self) -> Elasticsearch:
-        return self._connection.slow
 
     @cached_property
     def _server(self) -> Server:
@@ -145,7 +141,7 @@ class ElasticsearchIndex(BaseIndex):
         storage = mapping.Storage(quantisation, self._m, self._ef_construction, self._shards)
         backing_index = self.name_at(timezone.now())
         with self._translated_errors():
-            upkeep.check_name(self._client, self.name)
+            mapping.check_name(self._client, self.name)
             try:
                 self._create(backing_index, meta, storage)
             except BadRequestError as error:
@@ -165,38 +161,38 @@ class ElasticsearchIndex(BaseIndex):
 
             body["settings"]["index"] |= SETTINGS
             body["mappings"]["properties"] |= text_properties(meta, self._analyzers)
-        self._slow.indices.create(index=backing_index, aliases={bulk.write_alias(backing_index): {}}, **body)
+        self._connection.slow.indices.create(index=backing_index, aliases={bulk.write_alias(backing_index): {}}, **body)
 
     def make_searchable(self, backing_index: str) -> None:
         settings = mapping.serving(self._replicas, self._refresh_interval)
         with self._translated_errors():
-            self._slow.indices.put_settings(index=backing_index, settings=settings)
-            self._slow.indices.refresh(index=backing_index)
+            self._connection.slow.indices.put_settings(index=backing_index, settings=settings)
+            self._connection.slow.indices.refresh(index=backing_index)
 
     def promote(self, backing_index: str) -> None:
         self.make_searchable(backing_index)
         with self._translated_errors():
-            self._slow.indices.update_aliases(
+            self._connection.slow.indices.update_aliases(
                 actions=[
                     {"remove": {"index": f"{self.name}-*", "alias": self.name, "must_exist": False}},
                     {"add": {"index": backing_index, "alias": self.name, "is_write_index": True}},
                 ]
             )
-        self._searched.clear()
+        self._states.clear()
 
     def drop(self, backing_index: str) -> None:
         with self._translated_errors():
-            self._slow.indices.delete(index=backing_index, ignore_unavailable=True)
+            self._connection.slow.indices.delete(index=backing_index, ignore_unavailable=True)
         self._layouts.pop(backing_index, None)
-        self._searched.clear()
+        self._states.clear()
 
     def backing_indexes(self) -> list[str]:
         with self._translated_errors():
-            return upkeep.backing_indexes(self._client, self.name)
+            return mapping.backing_indexes(self._client, self.name)
 
     def active(self) -> str | None:
         with self._translated_errors():
-            return upkeep.active(self._client, self.name)
+            return mapping.active(self._client, self.name)
 
     def meta(self, backing_index: str | None = None) -> IndexMeta:
         return self._layout(backing_index)[0]
@@ -214,26 +210,26 @@ class ElasticsearchIndex(BaseIndex):
             self._layouts[backing_index] = mapping.meta_of(backing_index, mappings), mapping.fields_of(mappings)
         return self._layouts[backing_index]
 
-    def _read(self, name: str | None = None, *, refresh: bool = False) -> _Searched:
+    def _read(self, name: str | None = None, *, refresh: bool = False) -> _State:
         """Return what searches need to know about the active index, or about the backing index ``name``.
 
         :raises IndexMissing: if there is none.
         """
         name = name or self.name
-        known = self._searched.get(name)
+        known = self._states.get(name)
         if refresh or known is None or time.monotonic() - known.read_at > META_SECONDS:
             # Several threads may read it at the same time. With a lock, they would wait for each other's timeouts when
             # the server does not answer.
             with self._translated_errors():
                 read_at = time.monotonic()
                 found = self._client.indices.get_mapping(index=name)
-                backing_index, body = upkeep.only(self.name, found.body)
+                backing_index, body = mapping.only(self.name, found.body)
                 mappings = body["mappings"]
                 meta = mapping.meta_of(backing_index, mappings)
                 same = known is not None and known.backing_index == backing_index
                 selectivity = known.selectivity if known is not None and same else Selectivity()
                 selectivity.statistics, statistics = mapping.statistics_of(mappings)
-                known = _Searched(
+                known = _State(
                     backing_index,
                     meta,
                     mapping.fields_of(mappings),
@@ -243,7 +239,7 @@ class ElasticsearchIndex(BaseIndex):
                     statistics.recall if self._recall is not None else None,
                     read_at,
                 )
-                self._searched[name] = known
+                self._states[name] = known
         return known
 
     # Writing.
@@ -256,12 +252,12 @@ class ElasticsearchIndex(BaseIndex):
     def update_statistics(self, backing_index: str | None = None) -> None:
         backing_index = backing_index or self._read(refresh=True).backing_index
         with self._translated_errors():
-            upkeep.count_entries(self._connection, backing_index, self.meta(backing_index).filters)
-        self._searched.clear()
+            recall.count_entries(self._connection, backing_index, self.meta(backing_index).filters)
+        self._states.clear()
 
     def statistics(self, backing_index: str | None = None) -> IndexStatistics:
         with self._translated_errors():
-            return upkeep.read_statistics(self._client, backing_index or self.name, self._recall)
+            return recall.read_statistics(self._client, backing_index or self.name, self._recall)
 
     def measure_recall(
         self,
@@ -274,7 +270,7 @@ class ElasticsearchIndex(BaseIndex):
             return None
         backing_index = backing_index or self._read(refresh=True).backing_index
         with self._translated_errors():
-            report = upkeep.measure(
+            report = recall.measure(
                 self._connection,
                 self._server,
                 backing_index,
@@ -283,61 +279,61 @@ class ElasticsearchIndex(BaseIndex):
                 self._num_candidates,
                 progress,
             )
-        self._searched.clear()
+        self._states.clear()
         return report
 
     def refresh(self, backing_index: str | None = None) -> None:
         with self._translated_errors():
-            self._slow.indices.refresh(index=backing_index or self.name)
+            self._connection.slow.indices.refresh(index=backing_index or self.name)
 
     # Reading.
 
     def search(self, queries: Sequence[Query], *, backing_index: str | None = None) -> list[Candidates]:
         name = backing_index or self.name
-        searched = self._read(name)
-        compiled = [self._compile(query, searched) for query in queries]
-        answers = self._ask(name, compiled, searched)
+        state = self._read(name)
+        compiled = [self._compile(query, state) for query in queries]
+        answers = self._ask(name, compiled, state)
         hits = (hit for of_query in answers for answer in of_query for hit in answer["hits"].get("hits", ()))
-        if any(hit["_index"] != searched.backing_index for hit in hits):
-            self._swapped(searched, queries)
+        if any(hit["_index"] != state.backing_index for hit in hits):
+            self._swapped(state, queries)
         for number, each in enumerate(list(compiled)):
             while (instead := each.follow_up(*answers[number])) is not None:
                 if isinstance(instead, CompiledQuery) and instead.which_image:
-                    searched.selectivity.forget_images()
+                    state.selectivity.forget_images()
                 compiled[number] = each = instead
-                [answers[number]] = self._ask(name, [each], searched)
+                [answers[number]] = self._ask(name, [each], state)
             if (passing := each.passing(*answers[number])) is not None:
-                searched.selectivity.count(each.filters, passing)
+                state.selectivity.count(each.filters, passing)
         return [each.parse(*of_query) for each, of_query in zip(compiled, answers, strict=True)]
 
-    def _compile(self, query: Query, searched: _Searched) -> CompiledQuery | CompiledText:
-        filters = validation.check_query(query, searched.meta)
-        by_column = mapping.CANDIDATE in searched.fields and not query.fields  # columns hold no values of filters
+    def _compile(self, query: Query, state: _State) -> CompiledQuery | CompiledText:
+        filters = validation.check_query(query, state.meta)
+        by_column = mapping.CANDIDATE in state.fields and not query.fields  # columns hold no values of filters
         if query.text:
             from imagesim.indexes.elasticsearch.text import CompiledText  # 2 MB, which similar products need not
 
-            return CompiledText(query, filters, searched.meta, by_column=by_column)
+            return CompiledText(query, filters, state.meta, by_column=by_column)
         similarity = query.similarity or self.similarity
-        passing = min(searched.selectivity.passing(filters, searched.entries), searched.entries)
-        tuned = searched.recall.effort(passing / max(searched.entries, 1)) if searched.recall else DEFAULT_CANDIDATES
+        passing = min(state.selectivity.passing(filters, state.entries), state.entries)
+        tuned = state.recall.effort(passing / max(state.entries, 1)) if state.recall else DEFAULT_CANDIDATES
         effort = self._num_candidates or tuned
         candidates = effort or DEFAULT_CANDIDATES
         exact = query.exact
         if exact is None:
             # The graph only knows cosines.
-            exact = similarity == "l1" or not effort or passing <= exact_up_to(searched.entries, candidates)
+            exact = similarity == "l1" or not effort or passing <= exact_up_to(state.entries, candidates)
         return CompiledQuery(
             query,
             validation.unit_vector(query.vector),
             filters,
-            searched.meta.filters,
+            state.meta.filters,
             similarity,
             0 if exact else min(candidates_for(query, candidates), MAX_CANDIDATES),
-            which_image=similarity == "l1" or not searched.selectivity.statistics.one_image_each,
+            which_image=similarity == "l1" or not state.selectivity.statistics.one_image_each,
             by_column=by_column,
         )
 
-    def _swapped(self, before: _Searched, queries: Sequence[Query]) -> None:
+    def _swapped(self, before: _State, queries: Sequence[Query]) -> None:
         """Read the state of the active index after a swap.
 
         :raises ModelMismatch: if the queries were embedded by another model, or projected for the former index.
@@ -351,20 +347,20 @@ class ElasticsearchIndex(BaseIndex):
         if after.meta.fingerprint != before.meta.fingerprint and unnamed:
             raise ModelMismatch("The index was swapped for one of another model meanwhile; ask again.")
 
-    def _ask(self, name: str, compiled: Sequence[CompiledQuery | CompiledText], searched: _Searched) -> list[list[Any]]:
+    def _ask(self, name: str, compiled: Sequence[CompiledQuery | CompiledText], state: _State) -> list[list[Any]]:
         """Return the server's answers to the bodies of each query, all sent in one request.
 
         The first body of each query takes the longest. The server starts a few searches at once, in the order in which
         they were sent.
         """
-        bodies = [each.bodies(self._server, searched.quantisation) for each in compiled]
+        bodies = [each.bodies(self._server, state.quantisation) for each in compiled]
         try:
             with self._translated_errors():
                 ordered = [*(each[0] for each in bodies), *chain(*(each[1:] for each in bodies))]
                 found = self._connection.search(name, ordered)
         except SearchIndexError as error:
             if type(error) is SearchIndexError and name == self.name:  # such as vectors of other dimensions
-                self._swapped(searched, [each.query for each in compiled])
+                self._swapped(state, [each.query for each in compiled])
             raise
         others = iter(found[len(bodies) :])
         return [[first, *(next(others) for _body in each[1:])] for first, each in zip(found, bodies, strict=False)]

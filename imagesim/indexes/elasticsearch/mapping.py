@@ -1,19 +1,22 @@
-"""The version of the server, and the mapping and settings of backing indexes."""
+"""The version of the server, and the names, mapping and settings of backing indexes."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from imagesim.exceptions import ConfigurationError, SearchIndexError, format_choices
 from imagesim.filter_types import FILTER_TYPES
 from imagesim.indexes import validation
 from imagesim.indexes.elasticsearch.selectivity import Statistics
-from imagesim.indexes.statistics import IndexStatistics
-from imagesim.indexes.validation import MAX_IMAGES
+from imagesim.indexes.statistics import STATISTICS, IndexStatistics
+from imagesim.indexes.validation import MAX_IMAGES, TOMBSTONE_AGE
 from imagesim.types import IndexMeta
+
+if TYPE_CHECKING:
+    from elasticsearch import Elasticsearch
 
 Quantisation = Literal["none", "int8", "bbq"]
 
@@ -24,8 +27,6 @@ BBQ_FROM_DIMS = 384
 INDEX_TYPES: Mapping[Quantisation, str] = {"none": "hnsw", "int8": "int8_hnsw", "bbq": "bbq_hnsw"}
 META = "imagesim"
 """The key of the index's meta in ``_meta``."""
-STATISTICS = "statistics"
-"""The key of the statistics in the meta. They change with the entries, and do not change which entries match."""
 CANDIDATE = "candidate"
 """The field that repeats the data of a candidate as one value with doc values."""
 CANDIDATE_TEXTS = "candidate_texts"
@@ -106,6 +107,45 @@ class Storage:
     """Whether int8 covers the range of all values rather than of a quantile of them."""
 
 
+def backing_indexes(client: Elasticsearch, name: str) -> list[str]:
+    """Return the indexes that this app made under ``name``, oldest first."""
+    ours = re.compile(rf"{re.escape(name)}-\d{{20}}-[0-9a-f]{{6}}")
+    found = client.indices.get_settings(index=f"{name}-*", name="index.creation_date")
+    made = {name: int(of["settings"]["index"]["creation_date"]) for name, of in found.items() if ours.fullmatch(name)}
+    return sorted(made, key=lambda name: (made[name], name))
+
+
+def check_name(client: Elasticsearch, name: str) -> None:
+    """:raises ConfigurationError: if an index has the name itself, so that no alias can have it."""
+    if client.indices.exists(index=name) and not client.indices.exists_alias(name=name):
+        raise ConfigurationError(
+            f"Elasticsearch has an index {name!r} that imagesim did not make: choose another name in INDEX's OPTIONS."
+        )
+
+
+def active(client: Elasticsearch, name: str) -> str | None:
+    """Return the index that the alias points to; of several, the one that was made active by this app."""
+    found = client.options(ignore_status=404).indices.get_alias(name=name)
+    if found.meta.status != 200:
+        return None
+    written = (index for index, of in found.items() if of["aliases"].get(name, {}).get("is_write_index"))
+    return next(written, next(iter(found)))
+
+
+def only(name: str, found: Mapping[str, Any]) -> tuple[str, Any]:
+    """Return the one index that the alias points to and what the server says of it, from its answer about ``name``.
+
+    :raises SearchIndexError: if there are several: a search would answer from all of them.
+    """
+    if len(found) > 1:
+        raise SearchIndexError(
+            f"The alias {name!r} points to several indexes, {format_choices(found, '%(some)s and %(last)s')}: remove "
+            "it from the others, or run `manage.py imagesim_rebuild`, which removes it from those that imagesim made."
+        )
+    [only] = found.items()
+    return only
+
+
 def check_options(name: str, quantisation: str, refresh_interval: str) -> None:
     """:raises ConfigurationError: naming the option that is not valid."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,199}", name):
@@ -144,8 +184,7 @@ def _settings(storage: Storage, server: Server) -> dict[str, Any]:
         # The index is not searched before it is promoted; see ``serving``.
         "number_of_replicas": 0,
         "refresh_interval": "-1",
-        # How long after a removal a late write of an older version is refused (the server's default: 60 s).
-        "gc_deletes": "1h",
+        "gc_deletes": f"{TOMBSTONE_AGE.total_seconds():.0f}s",  # the server's default is 60 s
         "max_inner_result_window": MAX_IMAGES,
     }
     if server.knn_skips_filtered:
@@ -226,14 +265,6 @@ def statistics_of(mapping: Mapping[str, Any]) -> tuple[Statistics, IndexStatisti
     """Return the stored statistics of the values of fields, and of the number of entries and the recall."""
     stored = mapping["_meta"][META].get(STATISTICS)
     return Statistics.from_stored(stored), IndexStatistics.from_stored(stored)
-
-
-def with_statistics(mapping: Mapping[str, Any], statistics: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the whole ``_meta`` of the index with the given statistics replaced."""
-    meta = mapping["_meta"]
-    before = meta[META].get(STATISTICS)
-    before = before if isinstance(before, Mapping) else {}
-    return {**meta, META: {**meta[META], STATISTICS: {**before, **statistics}}}
 
 
 def quantisation_of(mapping: Mapping[str, Any]) -> Quantisation:

@@ -28,7 +28,7 @@ VECTOR = "images.vector"
 COSINE = f"dotProduct(params.q, '{VECTOR}') + 1.0"
 L1 = f"1.0 / (1.0 + l1norm(params.q, '{VECTOR}'))"
 OVERSAMPLE = {"none": 0.0, "int8": 0.0, "bbq": 3.0}
-NAMED = {"_source": False, "stored_fields": "_none_"}
+POSITION_ONLY = {"_source": False, "stored_fields": "_none_"}
 """Options of inner hits that only return the positions of images, and no stored fields."""
 FACET_SHARD_SIZE = 10 * MAX_FACET_VALUES
 """The number of values that each shard counts, so that the commonest are counted completely even with several
@@ -220,12 +220,12 @@ class CompiledQuery:
             if lowest is not None:
                 images = {"script_score": {**_scored(images, COSINE, vector), "min_score": lowest}}
             # The hits are ordered by the distance l1, but their score is the cosine.
-            cosine = _nested(images, COSINE, vector, {"size": MAX_IMAGES, "name": "cosine", **NAMED})
-            must = [_nested(images, L1, vector, {"size": 1, **NAMED}), {**cosine, "boost": 0}]
+            cosine = _nested(images, COSINE, vector, {"size": MAX_IMAGES, "name": "cosine", **POSITION_ONLY})
+            must = [_nested(images, L1, vector, {"size": 1, **POSITION_ONLY}), {**cosine, "boost": 0}]
         else:
             if lowest is not None:
                 body["min_score"] = lowest
-            must = [_nested(images, COSINE, vector, {"size": 1, **NAMED} if self.which_image else None)]
+            must = [_nested(images, COSINE, vector, {"size": 1, **POSITION_ONLY} if self.which_image else None)]
         body["query"] = {"bool": {**clauses, "must": [{"nested": clause} for clause in must]}}
         return [body]
 

@@ -8,7 +8,6 @@ import secrets
 import zlib
 from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
 from operator import itemgetter
 from threading import Condition, Lock
 from typing import Any, NamedTuple
@@ -23,14 +22,11 @@ from imagesim.database import batched, delete_in_batches, in_code_point_order, r
 from imagesim.exceptions import SearchIndexError, index_missing
 from imagesim.indexes.local.columnar import Record, Table
 from imagesim.indexes.tables import LocalEntry, LocalGeneration
-from imagesim.indexes.validation import Prepared
+from imagesim.indexes.validation import TOMBSTONE_AGE, Prepared
 from imagesim.types import IndexMeta, Removal
 
 logger = logging.getLogger("imagesim.indexes.local")
 
-# A late write of an older version is refused as long as the tombstone exists, as with Elasticsearch's index.gc_deletes.
-# After that, only the writer protects against it, by reading the item from the database.
-TOMBSTONE_AGE = timedelta(hours=1)
 BATCH = 500
 _READ = ("key", "version", "document", "vectors", "checksum")
 _WRITTEN = ("version", "seq_no", "removed_at", "document", "vectors", "checksum")

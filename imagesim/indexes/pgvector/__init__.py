@@ -34,7 +34,7 @@ them again. A search notices a swap of the active index at once."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Searched:
+class _State:
     """The state of a backing index at one of its last searches. It is not read again before ``time.monotonic()``
     reaches ``until``."""
 
@@ -83,9 +83,9 @@ class PgvectorIndex(BaseIndex):
             raise ConfigurationError(
                 f"INDEX's quantisation {quantisation!r} is unknown; it can be 'auto', 'half' or 'none'."
             )
-        if num_candidates is not None and not 1 <= num_candidates <= searching.MOST_CANDIDATES:
+        if num_candidates is not None and not 1 <= num_candidates <= searching.MAX_EF_SEARCH:
             raise ConfigurationError(
-                f"INDEX's num_candidates must be from 1 to {searching.MOST_CANDIDATES}, not {num_candidates!r}."
+                f"INDEX's num_candidates must be from 1 to {searching.MAX_EF_SEARCH}, not {num_candidates!r}."
             )
         if not (2 <= m <= 100 and 2 * m <= ef_construction <= 1_000):
             raise ConfigurationError(
@@ -100,7 +100,7 @@ class PgvectorIndex(BaseIndex):
         self._num_candidates = num_candidates
         self._build_memory = build_memory
         self._known: dict[str, Generation] = {}
-        self._searched: dict[str | None, _Searched] = {}  # the key None is for the active index
+        self._states: dict[str | None, _State] = {}  # the key None is for the active index
 
     # Backing indexes.
 
@@ -148,13 +148,13 @@ class PgvectorIndex(BaseIndex):
         self.make_searchable(backing_index)
         with self._database.writing(seconds=0) as cursor:
             tables.activate(cursor, self.name, backing_index)
-        self._searched.clear()
+        self._states.clear()
 
     def drop(self, backing_index: str) -> None:
         with self._database.writing() as cursor:
             tables.drop(cursor, self.name, backing_index)
         self._known.pop(backing_index, None)
-        self._searched.clear()
+        self._states.clear()
 
     def backing_indexes(self) -> list[str]:
         return tables.names(self._database)
@@ -163,7 +163,7 @@ class PgvectorIndex(BaseIndex):
         return next(iter(tables.names(self._database, "active")), None)
 
     def meta(self, backing_index: str | None = None) -> IndexMeta:
-        last = self._searched.get(backing_index)
+        last = self._states.get(backing_index)
         if last is not None and time.monotonic() < last.until and (known := self._known.get(last.name)):
             return known.meta
         with self._reading(backing_index) as (_cursor, generation):
@@ -198,7 +198,7 @@ class PgvectorIndex(BaseIndex):
             entries = searching.count_entries(cursor, generation)
             if entries > searching.EXACT_UP_TO:
                 recall.store(cursor, generation, {"entries": entries})
-        self._searched.clear()
+        self._states.clear()
 
     def statistics(self, backing_index: str | None = None) -> IndexStatistics:
         with self._reading(backing_index) as (cursor, generation):
@@ -216,7 +216,7 @@ class PgvectorIndex(BaseIndex):
         with self._reading(backing_index) as (cursor, generation):
             effort = self._effort(self._database.version(cursor), searching.count_entries(cursor, generation))
         report = recall.measure(self._database, generation, effort, probes, progress)
-        self._searched.clear()
+        self._states.clear()
         return report
 
     # Reading.
@@ -224,7 +224,7 @@ class PgvectorIndex(BaseIndex):
     @retry_missing
     def search(self, queries: Sequence[Query], *, backing_index: str | None = None) -> list[Candidates]:
         settings = dict(searching.EXACTLY)
-        last = self._searched.get(backing_index)
+        last = self._states.get(backing_index)
         if (version := self._database.known_version) and last and last.entries > searching.EXACT_UP_TO:
             effort = self._effort(version, last.entries, last.recall)
             settings |= effort.settings(effort.candidates(1.0) or DEFAULT_CANDIDATES)
@@ -242,19 +242,19 @@ class PgvectorIndex(BaseIndex):
     def _effort(self, version: tuple[int, int], entries: int, measured: RecallReport | None = None) -> searching.Effort:
         return searching.Effort(self.similarity, self._num_candidates, version, entries, self._recall, measured)
 
-    def _read(self, cursor: CursorWrapper, backing_index: str | None) -> tuple[Generation, _Searched]:
+    def _read(self, cursor: CursorWrapper, backing_index: str | None) -> tuple[Generation, _State]:
         """Return a backing index, by default the active one, and its state, which is read again every ``META_SECONDS``.
 
         :raises ModelMismatch: if the queries may have been projected for the index that was active before.
         """
         generation = self._generation(cursor, backing_index)
-        last = self._searched.get(backing_index)
+        last = self._states.get(backing_index)
         now = time.monotonic()
         if last is not None and last.name == generation.name and now <= last.until:
             return generation, last
         entries = searching.count_entries(cursor, generation)
         measured = None if self._recall is None else recall.read(cursor, generation).recall
-        current = self._searched[backing_index] = _Searched(generation.name, entries, measured, now + META_SECONDS)
+        current = self._states[backing_index] = _State(generation.name, entries, measured, now + META_SECONDS)
         if last is not None and now < last.until and (former := self._known.get(last.name)):
             validation.check_projection(former.meta, generation.meta)
         return generation, current

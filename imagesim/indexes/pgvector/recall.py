@@ -16,17 +16,15 @@ from imagesim.filter_types import FILTER_TYPES
 from imagesim.indexes import validation
 from imagesim.indexes.pgvector import searching
 from imagesim.indexes.pgvector.database import Database, rows
-from imagesim.indexes.pgvector.searching import MOST_CANDIDATES, Effort
+from imagesim.indexes.pgvector.searching import MAX_EF_SEARCH, Effort
 from imagesim.indexes.pgvector.tables import REGISTRY, Generation
-from imagesim.indexes.recall import DEFAULT_CANDIDATES, LADDER, Ask, Measurement, Scope, chosen_scopes, log_report
-from imagesim.indexes.statistics import IndexStatistics, Probe, RecallReport, break_even
+from imagesim.indexes.recall import DEFAULT_CANDIDATES, LADDER, Ask, Measurement, Scope, chosen_scopes
+from imagesim.indexes.statistics import STATISTICS, IndexStatistics, Probe, RecallReport, with_statistics
 from imagesim.types import Candidates, Condition, Filters, Query
 
 if TYPE_CHECKING:
     from django.db.backends.utils import CursorWrapper
 
-STATISTICS = "statistics"
-"""The key of the statistics in the stored meta. They change with the entries, and do not change which entries match."""
 PARTS = (0.1, 0.25, 0.5)
 """The quantiles of numbers and dates under which recall is measured."""
 
@@ -38,9 +36,7 @@ def read(cursor: CursorWrapper, generation: Generation) -> IndexStatistics:
 
 def store(cursor: CursorWrapper, generation: Generation, statistics: Mapping[str, Any]) -> None:
     """Replace the given keys of the stored statistics; the others remain."""
-    meta = _stored(cursor, generation, " FOR UPDATE")
-    before = meta.get(STATISTICS)
-    meta[STATISTICS] = {**(before if isinstance(before, Mapping) else {}), **statistics}
+    meta = with_statistics(_stored(cursor, generation, " FOR UPDATE"), statistics)
     update = sql.SQL("UPDATE {} SET meta = %s WHERE id = %s").format(REGISTRY)
     cursor.execute(update, [json.dumps(meta), generation.id])
 
@@ -62,14 +58,19 @@ def measure(
         return None
     with database.reading(10 * database.timeout) as cursor:
         known = read(cursor, generation).recall
-        fewest = max(searching.EXACT_UP_TO, break_even(effort.entries, DEFAULT_CANDIDATES)) / effort.entries
+        fewest = searching.exact_up_to(effort.entries, DEFAULT_CANDIDATES) / effort.entries
         scopes = chosen_scopes(list(_conditions(cursor, generation)), fewest)
-    most = LADDER[-1] if effort.iterative else MOST_CANDIDATES
+    most = LADDER[-1] if effort.iterative else MAX_EF_SEARCH
     measurement = Measurement(_asking(database, generation, effort), progress, most)
     report = measurement.run(
-        probes, scopes, effort.recall, entries=effort.entries, known=known, fixed=effort.num_candidates
+        probes,
+        scopes,
+        effort.recall,
+        backing_index=generation.name,
+        entries=effort.entries,
+        known=known,
+        fixed=effort.num_candidates,
     )
-    log_report(report, generation.name)
     if report is not None:
         with database.writing() as cursor:
             store(cursor, generation, {"recall": asdict(report)})

@@ -32,7 +32,7 @@ COMPARISONS = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
 
 EXACT_UP_TO = 2_000
 """The number of entries up to which search is always exact: the graph would save nothing."""
-MOST_CANDIDATES = 1_000
+MAX_EF_SEARCH = 1_000
 """The maximum number of candidates that one scan of the graph returns."""
 SCANNED = 20_000
 """The minimum of ``hnsw.max_scan_tuples``: the number of images after which a scan under a narrow filter ends."""
@@ -44,6 +44,11 @@ Settings = dict[str, Any]
 
 EXACTLY: Settings = {"enable_sort": "on", "jit": "off"}
 """Those of exact search. A search by the graph changes the first."""
+
+
+def exact_up_to(entries: int, candidates: int) -> float:
+    """Return the number of matching entries up to which scoring all of them takes no longer than the graph."""
+    return max(EXACT_UP_TO, break_even(entries, candidates))
 
 
 def conditions(compiled: CompiledFilters, generation: Generation, bind: Bound) -> sql.Composable:
@@ -231,7 +236,7 @@ class Effort:
     def settings(self, take: int, share: float = 1.0) -> Settings:
         """Return the settings with which the graph returns ``take`` images, if ``share`` of all satisfy the filters."""
         wanted = take if self.iterative else round(take / share)
-        settings: Settings = {"enable_sort": "off", "hnsw__ef_search": min(wanted, MOST_CANDIDATES)}
+        settings: Settings = {"enable_sort": "off", "hnsw__ef_search": min(wanted, MAX_EF_SEARCH)}
         if self.iterative:
             settings["hnsw__iterative_scan"] = "relaxed_order"
             settings["hnsw__max_scan_tuples"] = max(SCANNED, round(4 * take / share))
@@ -289,8 +294,8 @@ def _plan(
     take = candidates_for(query, candidates or DEFAULT_CANDIDATES)
     if query.exact is None:
         exact = exact or not candidates
-        exact = exact or (share < 1 and passing <= max(EXACT_UP_TO, break_even(effort.entries, take)))
-        exact = exact or (not effort.iterative and take / share > MOST_CANDIDATES)
+        exact = exact or (share < 1 and passing <= exact_up_to(effort.entries, take))
+        exact = exact or (not effort.iterative and take / share > MAX_EF_SEARCH)
     vector = validation.unit_vector(query.vector)
     return Nearest(query, vector, filters, similarity, _all(query) if exact else take, exact), share
 

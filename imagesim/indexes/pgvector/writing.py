@@ -21,7 +21,7 @@ from imagesim.indexes import text_hits
 from imagesim.indexes.analysis import Token, analyse, base_language
 from imagesim.indexes.pgvector.database import rows
 from imagesim.indexes.pgvector.tables import Generation
-from imagesim.indexes.validation import Prepared, newest, prepare_all
+from imagesim.indexes.validation import TOMBSTONE_AGE, Prepared, newest, prepare_all
 from imagesim.indexes.word_matcher import letters
 from imagesim.types import Entry, Removal, WriteResult
 
@@ -37,8 +37,6 @@ MAX_WORD_BYTES = 1_000_000
 indexed."""
 WORD_OVERHEAD = 16
 """The maximum number of bytes that PostgreSQL adds to a word."""
-TOMBSTONE_AGE = "1 hour"
-"""How long after a removal a late write of an older version is refused, which is the same for all kinds of indexes."""
 
 _HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
 _TRAILER = struct.pack(">h", -1)
@@ -69,7 +67,7 @@ def write(cursor: CursorWrapper, generation: Generation, operations: Sequence[En
             "DELETE FROM {entry} WHERE id = ANY(ARRAY("
             "SELECT id FROM {entry} WHERE removed_at < now() - %s::interval FOR UPDATE SKIP LOCKED))"
         )
-        cursor.execute(purge.format(entry=generation.table("entry")), [TOMBSTONE_AGE])
+        cursor.execute(purge.format(entry=generation.table("entry")), [str(TOMBSTONE_AGE)])
     return [results[number] for number in range(len(operations))]
 
 

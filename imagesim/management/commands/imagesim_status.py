@@ -57,7 +57,8 @@ class Command(ImagesimCommand):
 
     def _differences(self) -> dict[str, int]:
         from imagesim.exceptions import ImagesimError
-        from imagesim.indexing.reconcile import DIFFERENCES, reconcile
+        from imagesim.indexing.differences import DIFFERENCES
+        from imagesim.indexing.reconcile import reconcile
 
         try:
             job = reconcile(dry_run=True)

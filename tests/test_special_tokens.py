@@ -12,8 +12,8 @@ import pytest
 
 from imagesim.embedders import loading
 from imagesim.embedders.openclip import OpenClipEmbedder
-from imagesim.embedders.plain_text import separator
 from imagesim.embedders.process import import_torchvision
+from imagesim.embedders.special_tokens import separator
 from tests.clip_families import write_tokenizer
 
 

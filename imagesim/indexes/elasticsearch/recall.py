@@ -1,16 +1,14 @@
-"""Maintain backing indexes: list them, and keep statistics of their entries and answers in their meta.
+"""Count the entries of an index and measure the recall of its answers, and store both in its meta.
 
-Statistics are written with one request when they are complete, so that a killed process leaves the former ones.
+Both are written with one request when they are complete, so that a killed process leaves the former ones.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from imagesim.exceptions import ConfigurationError, SearchIndexError, format_choices
 from imagesim.filter_types import FILTER_TYPES
 from imagesim.indexes import validation
 from imagesim.indexes.elasticsearch import mapping
@@ -24,51 +22,12 @@ from imagesim.indexes.elasticsearch.selectivity import (
     statistics_body,
 )
 from imagesim.indexes.elasticsearch.transport import Connection
-from imagesim.indexes.recall import DEFAULT_CANDIDATES, Ask, Measurement, Scope, chosen_scopes, log_report
-from imagesim.indexes.statistics import IndexStatistics, Probe, RecallReport
+from imagesim.indexes.recall import DEFAULT_CANDIDATES, Ask, Measurement, Scope, chosen_scopes
+from imagesim.indexes.statistics import IndexStatistics, Probe, RecallReport, with_statistics
 from imagesim.types import Candidates, Condition, FilterKind, Filters, Query
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
-
-
-def backing_indexes(client: Elasticsearch, name: str) -> list[str]:
-    """Return the indexes that this app made under ``name``, oldest first."""
-    ours = re.compile(rf"{re.escape(name)}-\d{{20}}-[0-9a-f]{{6}}")
-    found = client.indices.get_settings(index=f"{name}-*", name="index.creation_date")
-    made = {name: int(of["settings"]["index"]["creation_date"]) for name, of in found.items() if ours.fullmatch(name)}
-    return sorted(made, key=lambda name: (made[name], name))
-
-
-def check_name(client: Elasticsearch, name: str) -> None:
-    """:raises ConfigurationError: if an index has the name itself, so that no alias can have it."""
-    if client.indices.exists(index=name) and not client.indices.exists_alias(name=name):
-        raise ConfigurationError(
-            f"Elasticsearch has an index {name!r} that imagesim did not make: choose another name in INDEX's OPTIONS."
-        )
-
-
-def active(client: Elasticsearch, name: str) -> str | None:
-    """Return the index that the alias points to; of several, the one that was made active by this app."""
-    found = client.options(ignore_status=404).indices.get_alias(name=name)
-    if found.meta.status != 200:
-        return None
-    written = (index for index, of in found.items() if of["aliases"].get(name, {}).get("is_write_index"))
-    return next(written, next(iter(found)))
-
-
-def only(name: str, found: Mapping[str, Any]) -> tuple[str, Any]:
-    """Return the one index that the alias points to and what the server says of it, from its answer about ``name``.
-
-    :raises SearchIndexError: if there are several: a search would answer from all of them.
-    """
-    if len(found) > 1:
-        raise SearchIndexError(
-            f"The alias {name!r} points to several indexes, {format_choices(found, '%(some)s and %(last)s')}: remove "
-            "it from the others, or run `manage.py imagesim_rebuild`, which removes it from those that imagesim made."
-        )
-    [only] = found.items()
-    return only
 
 
 def count_entries(connection: Connection, backing_index: str, kinds: Mapping[str, FilterKind]) -> None:
@@ -105,8 +64,9 @@ def measure(
         return None
     scopes = filtered_scopes(counted, mapping.meta_of(backing_index, mappings).filters, entries)
     measurement = Measurement(_asking(connection, server, backing_index, mappings), progress)
-    report = measurement.run(probes, scopes, target, entries=entries, known=known.recall, fixed=fixed)
-    log_report(report, backing_index)
+    report = measurement.run(
+        probes, scopes, target, backing_index=backing_index, entries=entries, known=known.recall, fixed=fixed
+    )
     if report is not None:
         _store(client, backing_index, {"recall": asdict(report)})
     return report
@@ -143,8 +103,9 @@ def _mappings(client: Elasticsearch, backing_index: str) -> dict[str, Any]:
 
 
 def _store(client: Elasticsearch, backing_index: str, statistics: Mapping[str, Any]) -> None:
-    meta = mapping.with_statistics(_mappings(client, backing_index), statistics)
-    client.indices.put_mapping(index=backing_index, meta=meta)
+    meta = _mappings(client, backing_index)["_meta"]
+    changed = {**meta, mapping.META: with_statistics(meta[mapping.META], statistics)}
+    client.indices.put_mapping(index=backing_index, meta=changed)
 
 
 def filtered_scopes(statistics: Statistics, kinds: Mapping[str, FilterKind], entries: int) -> list[Scope]:
