@@ -21,7 +21,7 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 from django.conf import settings as django_settings
-from django.db import DatabaseError, OperationalError, connection, connections, transaction
+from django.db import DatabaseError, OperationalError, ProgrammingError, connection, connections, transaction
 from django.db.models import Model
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -704,9 +704,18 @@ def test_a_swap_in_another_process_is_noticed(index: LocalIndex) -> None:
     assert keys(index, Query(axis(0))) == []
 
 
-def test_a_missing_table_says_what_to_do():
+@pytest.mark.parametrize(
+    "error",
+    [
+        OperationalError("no such table: imagesim_localgeneration"),
+        ProgrammingError('relation "imagesim_localgeneration" does not exist\nLINE 1: SELECT "id" FROM'),
+        ProgrammingError(1146, "Table 'shop.imagesim_localgeneration' doesn't exist"),
+    ],
+    ids=["SQLite", "PostgreSQL", "MariaDB"],
+)
+def test_a_missing_table_says_what_to_do(error):
     with (
         pytest.raises(IndexUnavailable, match=r"run `manage.py migrate imagesim` first\.$"),
         local._translated_errors(),
     ):
-        raise OperationalError("no such table: imagesim_localgeneration")
+        raise error
