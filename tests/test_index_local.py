@@ -406,18 +406,22 @@ def test_a_writer_that_is_interrupted_while_it_waits_leaves_the_lock_to_readers(
             time.sleep(0.001)
         read(0)
 
+    def interrupt_when_both_wait() -> None:
+        while len(lock._condition._waiters) < 2:
+            time.sleep(0.001)
+        os.kill(os.getpid(), signal.SIGALRM)
+
     before = signal.signal(signal.SIGALRM, interrupt)
     try:
         with lock.shared():
             threading.Thread(target=read_while_the_writer_waits, daemon=True).start()
-            signal.setitimer(signal.ITIMER_REAL, 0.1)
+            threading.Thread(target=interrupt_when_both_wait, daemon=True).start()
             with pytest.raises(Interrupted), lock.exclusive():
                 pass
-            assert ended[0].wait(2)
+            assert ended[0].wait(20)
         threading.Thread(target=read, args=(1,), daemon=True).start()
-        assert ended[1].wait(2)
+        assert ended[1].wait(20)
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
 
 

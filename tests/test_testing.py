@@ -164,7 +164,9 @@ class UnlockedEmbedder(PixelEmbedder):
     def embed_images(self, images: Sequence[Image.Image]) -> np.ndarray:
         if not self.loaded:
             self.loads += 1
-            time.sleep(0.2)
+            until = time.monotonic() + 10
+            while self.loads == 1 and time.monotonic() < until:
+                time.sleep(0.01)
             if self.loads > 1:
                 raise RuntimeError("loaded twice")
             self.loaded = True
