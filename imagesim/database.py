@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
 from itertools import islice
@@ -111,6 +111,21 @@ def insert_new(rows: Collection[models.Model]) -> None:
     """Insert rows of one model, without those that another process has stored already."""
     if rows:
         primary(type(next(iter(rows)))).bulk_create(rows, ignore_conflicts=True)
+
+
+@retry_conflicts
+def put(model: type[Model], values: Mapping[str, Any], **key: Any) -> Model:
+    """Create the row with this unique ``key``, or change its ``values``; return it.
+
+    ``update_or_create()`` reads and then writes in one transaction, which SQLite refuses while another process writes,
+    unless transactions begin with the lock for writing.
+    """
+    row, created = model._default_manager.get_or_create(defaults=values, **key)
+    if not created:
+        for name, value in values.items():
+            setattr(row, name, value)
+        row.save(update_fields=list(values))
+    return row
 
 
 def stored_array(column: bytes | memoryview) -> Vector:

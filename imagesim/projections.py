@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from imagesim.database import atomic, retry_conflicts, stored_array
+from imagesim.database import atomic, put, retry_conflicts, stored_array
 from imagesim.exceptions import ConfigurationError, IndexMissing
 from imagesim.models import FittedProjection
 
@@ -45,20 +45,16 @@ class Projection:
         """Project vectors of shape (n, dims_in) or (dims_in,) to dims_out, normalised to unit length."""
         return transform(vectors, self.matrix)
 
-    @retry_conflicts
     def save(self) -> FittedProjection:
-        row, _ = FittedProjection.objects.update_or_create(
-            id=self.id,
-            defaults={
-                "fingerprint": self.fingerprint,
-                "kind": self.kind,
-                "dims_in": self.dims_in,
-                "dims_out": self.dims_out,
-                "matrix": self._bytes(),
-                "report": self.report,
-            },
-        )
-        return row
+        values = {
+            "fingerprint": self.fingerprint,
+            "kind": self.kind,
+            "dims_in": self.dims_in,
+            "dims_out": self.dims_out,
+            "matrix": self._bytes(),
+            "report": self.report,
+        }
+        return put(FittedProjection, values, id=self.id)
 
     def _bytes(self) -> bytes:
         return self.matrix.astype("<f4").tobytes()

@@ -194,18 +194,19 @@ def _stored(file: Any, width: int) -> bytes | None:
     """
     name = f"{folder()}/{file_name(file.name, width)}"
     storage: Storage = file.storage
-    if storage.exists(name) and _is_newer(storage, name, file.name):
-        return _read(storage, name)
+    if (data := _read(storage, name, file.name)) is not None:
+        return data
     turn = runtime.get("thumbnails", Lock)
     if not turn.acquire(timeout=WAIT_SECONDS):
         return None
     try:
-        exists = storage.exists(name)
-        if exists and _is_newer(storage, name, file.name):  # created while this thread waited
-            return _read(storage, name)
+        if (data := _read(storage, name, file.name)) is not None:  # created while this thread waited
+            return data
         data = _made(images.read(file), width)
         try:
-            _store(storage, name, data, exists=exists)
+            _store(storage, name, file.name, data)
+        except FileNotFoundError:
+            pass  # another process has replaced it
         except Exception as error:  # read-only, or full: it can be shown all the same
             log_repeated(logger, logging.ERROR, "store", "Thumbnails cannot be stored, and are made anew: %s", error)
         return data
@@ -213,8 +214,27 @@ def _stored(file: Any, width: int) -> bytes | None:
         turn.release()
 
 
-def _store(storage: Storage, name: str, data: bytes, *, exists: bool) -> None:
-    if exists:
+def _read(storage: Storage, name: str, original: str) -> bytes | None:
+    """Return the stored thumbnail; None if there is none that is whole and as new as the picture.
+
+    Another process may be writing or deleting it at this moment; one that is killed, or has no space left, leaves a
+    part of it.
+    """
+    if not (storage.exists(name) and _is_newer(storage, name, original)):
+        return None
+    try:
+        with storage.open(name, "rb") as stored:
+            data = bytes(stored.read())
+    except FileNotFoundError:
+        return None
+    return data if data[:4] == b"RIFF" and len(data) == 8 + int.from_bytes(data[4:8], "little") else None
+
+
+def _store(storage: Storage, name: str, original: str, data: bytes) -> None:
+    """Store a thumbnail in the place of an older one, or of a part of one, unless another process has done so."""
+    if _read(storage, name, original) is not None:
+        return
+    if storage.exists(name):
         storage.delete(name)
     if (saved := storage.save(name, ContentFile(data))) != name:
         storage.delete(saved)  # another process was faster, and nobody would ever read this copy
@@ -226,11 +246,6 @@ def _is_newer(storage: Storage, name: str, original: str) -> bool:
         return storage.get_modified_time(name) > storage.get_modified_time(original)
     except Exception:  # not every storage knows, and each raises errors of its own client
         return True
-
-
-def _read(storage: Storage, name: str) -> bytes:
-    with storage.open(name, "rb") as stored:
-        return bytes(stored.read())
 
 
 def _made(data: bytes, width: int) -> bytes:

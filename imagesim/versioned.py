@@ -17,11 +17,14 @@ from typing import Any, Generic, TypeVar
 
 from django.core.cache import cache
 from django.core.checks import CheckMessage, Warning
+from django.db import Error as DatabaseError
 from django.db import router
 from django.db.models import Model
 from django.db.models.signals import post_delete, post_save
 
+from imagesim.circuit_breaker import log_repeated
 from imagesim.database import after_commit, current_schema
+from imagesim.exceptions import with_migrate_hint
 from imagesim.indexes import get_index
 from imagesim.runtime import runtime
 from imagesim.shared_cache import is_of_one_process
@@ -58,8 +61,8 @@ class _Kept(Generic[T]):
 
 
 class Versioned(Generic[T]):
-    """What ``load`` returns for a version, of this shop (and tenant) and at most a few seconds old; ``empty`` is used
-    where they cannot be loaded. ``model``: that of the rows."""
+    """What ``load`` returns for a version, of this shop (and tenant) and at most a few seconds old; where they cannot
+    be loaded, what was loaded before, or ``empty``. ``model``: that of the rows."""
 
     def __init__(self, name: str, model: type[Model], load: Callable[[str], T], empty: Callable[[], T]) -> None:
         self.name = name
@@ -80,6 +83,9 @@ class Versioned(Generic[T]):
             if version != kept.version or now - kept.loaded >= RELOAD_SECONDS:
                 kept.value, kept.version = self._load(version), version
                 kept.loaded = now
+        except DatabaseError as error:  # such as before a new table or column is migrated: a page can do without them
+            reason = with_migrate_hint(error)
+            log_repeated(logger, logging.ERROR, self.name, "The %s cannot be loaded: %s", self.name, reason)
         finally:
             kept.tried.set()
         return kept.value

@@ -132,6 +132,46 @@ def test_figures_are_locked_on_the_database_that_they_are_on(tmp_path: Path) -> 
     run(FIGURES, tmp_path, apps, SETTINGS.replace('"SYNC"', '"EVENTS": True, "SYNC"') + STRICT)
 
 
+WAIT = """
+import django; django.setup()
+import threading, time
+import numpy as np
+from django.core.management import call_command
+from django.db import connections, transaction
+from django.utils import timezone
+from demo_shop.shop.models import Category
+from imagesim import projections
+from imagesim.insight import catalogue, rollup
+from imagesim.insight.models import Search
+
+call_command("migrate", verbosity=0)
+Search.objects.create(request="a", where="words", text="red", found=1)
+catalogue.restart()
+matrix = np.eye(2, dtype=np.float32)
+projection = projections.Projection("model", "pca", matrix)
+projection.save()
+for call in (lambda: rollup.roll_up_day(timezone.now().date()), catalogue.restart, projection.save):
+    writing = threading.Event()
+
+    def write():
+        with transaction.atomic():
+            Category.objects.create(name="shoes", slug=str(time.monotonic()))
+            writing.set()
+            time.sleep(0.5)
+        connections.close_all()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    writing.wait()
+    call()
+    writer.join()
+"""
+
+
+def test_on_sqlite_a_write_waits_for_another_process_that_writes(tmp_path: Path) -> None:
+    run(WAIT, tmp_path, "", SETTINGS)
+
+
 def run(script: str, tmp_path: Path, on_other: str, router: str) -> None:
     (tmp_path / "two_databases.py").write_text(router)
     environment = {

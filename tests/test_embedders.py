@@ -368,13 +368,16 @@ def test_a_user_without_a_home_is_told_to_name_a_folder(monkeypatch: pytest.Monk
 
 def test_requests_that_wait_for_a_model_that_cannot_be_loaded_fail_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not each after an attempt of its own: where the hub does not answer, each takes its time-out."""
-    embedder, loads = OpenClipEmbedder(), []
+    embedder, loads, asked = OpenClipEmbedder(), [], []
 
     def load() -> None:
+        while len(asked) < 8:
+            time.sleep(0.01)
         loads.append(time.sleep(0.3))
         raise EmbedderError("the hub cannot be reached")
 
     def embed() -> str:
+        asked.append(True)
         with pytest.raises(EmbedderError) as raised:
             embedder.embed_texts(["red"])
         return str(raised.value)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imagesim.embedders import hub, model_spec
+from imagesim.embedders import hub, lite, model_spec
 from imagesim.embedders.openclip import OpenClipEmbedder
 from imagesim.embedders.process import import_torchvision
 from imagesim.exceptions import EmbedderError
@@ -337,6 +337,22 @@ def test_weights_that_were_damaged_in_the_cache_are_refused(
     with pytest.raises(EmbedderError, match="not the one that the hub announced"):
         embedder("LAION", "tag", repositories, tmp_path).embed_texts(["shirt"])
     assert embedder("LAION", "tag", repositories, tmp_path).embed_texts(["shirt"]).shape == (1, 32)
+
+
+def test_two_processes_find_the_same_damaged_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blob, path, digest = tmp_path / ("0" * 64), tmp_path / "weights", lite.file_digest
+    blob.write_bytes(b"?")
+    path.symlink_to(blob)
+
+    def digest_and_removed(file: Path) -> str:
+        found = digest(file)
+        path.unlink()  # by the other process
+        blob.unlink()
+        return found
+
+    monkeypatch.setattr(lite, "file_digest", digest_and_removed)
+    with pytest.raises(EmbedderError, match="not the one that the hub announced"):
+        hub._verify(path)
 
 
 def test_weights_in_the_older_format(

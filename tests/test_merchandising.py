@@ -16,7 +16,7 @@ from django.contrib.auth.models import Permission
 from django.core.cache import cache as default_cache
 from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import connection
+from django.db import ProgrammingError, connection
 from django.template import Context, Template
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -400,6 +400,24 @@ class TestCache:
             wait([second], 0.1)
             may_go.set()
             assert [first.result(), second.result()] == ["the rules", "the rules"]
+
+    def test_rules_that_cannot_be_loaded_break_no_page(self, monkeypatch, caplog):
+        now, loaded = [1000.0], ["the rules"]
+        monkeypatch.setattr(versioned, "monotonic", lambda: now[0])
+
+        def load(version: str) -> str:
+            if not loaded:
+                raise ProgrammingError(
+                    'column imagesim_merchandising_rule.new does not exist\nLINE 1: SELECT "id" FROM'
+                )
+            return loaded.pop()
+
+        kept = versioned.Versioned("test", Rule, load, str)
+        assert kept.current() == "the rules"
+        now[0] += versioned.RELOAD_SECONDS
+        assert kept.current() == "the rules"
+        assert "run `manage.py migrate imagesim` first" in caplog.text
+        assert versioned.Versioned("other", Rule, load, str).current() == ""
 
     def test_a_kept_answer_is_asked_again_when_a_rule_begins_or_ends(self, shelf, monkeypatch):
         start = timezone.now()

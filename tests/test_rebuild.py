@@ -73,7 +73,7 @@ def assert_equal():
 def test_an_item_whose_primary_key_is_empty_is_read_once():
     Session.objects.create(session_key="", expire_date=timezone.now())
     with registered(Session, type("Sessions", (Items,), {"get_images": lambda self, item: []})):
-        job = rebuild(seconds=3)
+        job = rebuild(seconds=20)
     assert (job.status, job.done) == (Job.Status.DONE, 1)
 
 

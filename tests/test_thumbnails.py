@@ -87,6 +87,30 @@ def test_a_thumbnail_created_meanwhile_is_not_created_again(shoe, client, monkey
     assert client.get(url(shoe)).status_code == 200
 
 
+@pytest.mark.parametrize("size", [0, 100], ids=["empty", "a part"])
+def test_a_part_of_a_thumbnail_is_not_shown(shoe, client, size):
+    whole = client.get(url(shoe)).content
+    path = default_storage.path(f"{FOLDER}/{stored()[0]}")
+    with open(path, "r+b") as file:  # another process is writing it, or was killed meanwhile
+        file.truncate(size)
+    assert client.get(url(shoe)).content == whole
+    with open(path, "rb") as file:
+        assert file.read() == whole
+
+
+def test_a_thumbnail_that_is_deleted_while_it_is_read_is_created_again(shoe, client, monkeypatch):
+    whole, name, is_newer = client.get(url(shoe)).content, f"{FOLDER}/{stored()[0]}", thumbnails._is_newer
+
+    def is_newer_and_deleted(*names: object) -> bool:
+        newer = is_newer(*names)
+        default_storage.delete(name)
+        return newer
+
+    monkeypatch.setattr(thumbnails, "_is_newer", is_newer_and_deleted)
+    response = client.get(url(shoe))
+    assert (response.status_code, response.content) == (200, whole)
+
+
 def test_of_a_thumbnail_that_two_processes_create_there_is_one_file(shoe, client, monkeypatch):
     client.get(url(shoe))
     [name] = stored()

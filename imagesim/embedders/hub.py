@@ -107,7 +107,7 @@ def _verify(path: Path) -> None:
     digest = lite.file_digest(blob)
     if digest == blob.name:
         return
-    path.unlink()
+    path.unlink(missing_ok=True)  # another process that has found it is faster
     blob.unlink(missing_ok=True)
     raise EmbedderError(
         f"The file {path.name!r} was removed, because it is not the one that the hub announced: its SHA-256 is "

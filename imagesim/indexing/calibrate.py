@@ -13,7 +13,7 @@ from django.db import Error as DatabaseError
 from django.utils import timezone
 
 from imagesim.calibration.fit import Sample, fit
-from imagesim.database import retry_conflicts, stored_array
+from imagesim.database import put, stored_array
 from imagesim.embedders import get_embedder_of
 from imagesim.exceptions import ImagesimError
 from imagesim.hydrate import with_pks
@@ -90,17 +90,8 @@ def calibrate(backing_index: str | None = None) -> StoredCalibration | None:
     roles = fit_roles(described, sample.departments, colours_by_stem(languages))
     collisions = stem_collisions({language: written[language] for language in languages})
     calibration = replace(fit(sample), roles=replace(roles, collisions=collisions))
-    return _store(meta, calibration.to_json(), len(sample.vectors))
-
-
-@retry_conflicts
-def _store(meta: IndexMeta, data: dict[str, Any], items: int) -> StoredCalibration:
-    stored, _created = StoredCalibration.objects.update_or_create(
-        fingerprint=meta.fingerprint,
-        projection=meta.projection,
-        defaults={"data": data, "items": items, "created_at": timezone.now()},
-    )
-    return stored
+    values = {"data": calibration.to_json(), "items": len(sample.vectors), "created_at": timezone.now()}
+    return put(StoredCalibration, values, fingerprint=meta.fingerprint, projection=meta.projection)
 
 
 def _sample(meta: IndexMeta) -> tuple[Sample, list[Described], Written] | None:

@@ -16,7 +16,7 @@ from django.utils import timezone, translation
 from django.utils.translation import gettext_noop
 
 from imagesim import images
-from imagesim.database import atomic, delete_in_batches, retry_conflicts
+from imagesim.database import atomic, delete_in_batches, put, retry_conflicts
 from imagesim.exceptions import ImagesimError
 from imagesim.hydrate import with_pks, without_failing
 from imagesim.images.quality import Quality, measure
@@ -110,12 +110,9 @@ def scan(seconds: float) -> CatalogueScan:
             return progress
 
 
-@retry_conflicts
 def restart() -> None:
     """Begin again with the first item. The list stays until its items are looked at again."""
-    CatalogueScan.objects.update_or_create(
-        pk=1, defaults={"cursor": 0, "done": 0, "started_at": timezone.now(), "finished_at": None}
-    )
+    put(CatalogueScan, {"cursor": 0, "done": 0, "started_at": timezone.now(), "finished_at": None}, pk=1)
 
 
 @retry_conflicts
@@ -214,7 +211,7 @@ def _measured(item: Item, image: ItemImage) -> PictureFacts | None:
         quality = measure(data)
     except Exception:  # of the picture, of a storage's own client, or of the shop's code; the next sync names it
         return None
-    return PictureFacts.objects.update_or_create(digest=image.digest, defaults=asdict(quality))[0]
+    return put(PictureFacts, asdict(quality), digest=image.digest)
 
 
 def _look_for_shared(items: Sequence[Item]) -> None:

@@ -20,7 +20,7 @@ from django.db.models import Min
 from django.utils import timezone
 
 from imagesim import events
-from imagesim.database import atomic, pages, retry_conflicts
+from imagesim.database import atomic, insert_new, pages, retry_conflicts
 from imagesim.insight.models import DailyCount, Purchase, RolledDay, Search
 from imagesim.models import Event
 
@@ -135,8 +135,9 @@ def roll_up_day(day: date) -> None:
     now = timezone.now()
     start, end = bounds(day)
     with atomic(RolledDay):
-        # The row of the day is the lock: of two processes, the second computes it after the first.
-        RolledDay.objects.get_or_create(day=day, defaults={"rolled_at": start})
+        # The row of the day is the lock: of two processes, the second computes it after the first. Nothing is read
+        # before, since SQLite does not let a transaction that has read wait for another one's writes.
+        insert_new([RolledDay(day=day, rolled_at=start)])
         rolled = RolledDay.objects.select_for_update().get(day=day)
         counts = _count(start, end)
         DailyCount.objects.filter(day=day).delete()

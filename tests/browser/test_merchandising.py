@@ -96,6 +96,7 @@ def test_products_chosen_while_names_are_fetched_stay(page):
     for route in reversed(late):
         with page.expect_response("**/rule/products/?key=*"):
             route.continue_()
+    picker.locator(".rule-chosen li").nth(1).wait_for()
     page.wait_for_timeout(200)
     assert picker.locator(".rule-chosen li").count() == 2
 

@@ -12,11 +12,12 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
+from django.db import Error as DatabaseError
 from django.db import transaction
 from django.utils import timezone
 
 from imagesim.database import CONNECTION_ERRORS, close_lost_connections, retry_conflicts
-from imagesim.exceptions import IndexUnavailable, with_migrate_hint
+from imagesim.exceptions import IndexUnavailable, migrate_hint, with_migrate_hint
 from imagesim.indexes import BaseIndex, retry_missing, validation
 from imagesim.indexes.local import store
 from imagesim.indexes.local.knn import answer
@@ -40,10 +41,13 @@ SLICE_SECONDS = 0.1
 
 @contextmanager
 def _translated_errors() -> Iterator[None]:
-    """Convert errors of the database connection to IndexUnavailable. The next call opens a lost connection again."""
+    """Convert errors of the database connection, and of tables that are not migrated yet, to IndexUnavailable. The next
+    call opens a lost connection again."""
     try:
         yield
-    except CONNECTION_ERRORS as error:
+    except DatabaseError as error:
+        if not isinstance(error, CONNECTION_ERRORS) and not migrate_hint(error):
+            raise
         close_lost_connections()
         raise IndexUnavailable(f"The local index cannot reach its database: {with_migrate_hint(error)}") from error
 
