@@ -186,7 +186,11 @@ def test_texts_that_are_no_list(monkeypatch, given):
     assert state(shoe).error == expected
 
 
-@pytest.mark.parametrize("given", [["shoes", 7], {gettext_lazy("shoes"), 7}, iter(["shoes", "7"])], ids=str)
+@pytest.mark.parametrize(
+    "given",
+    [["shoes", 7], {gettext_lazy("shoes"), 7}, iter(["shoes", "7"])],
+    ids=["list", "set", "iterator"],
+)
 def test_categories_of_any_collection(monkeypatch, given):
     monkeypatch.setattr(type(registry.for_model(Product)), "get_categories", lambda self, item: given)
     product("shoe", picture("red"))
