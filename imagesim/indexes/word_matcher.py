@@ -16,7 +16,7 @@ import numpy as np
 
 from imagesim.indexes.analysis import Token, stop_words
 from imagesim.indexes.query_words import QueryWord
-from imagesim.indexes.stop_words import INFLECTIONS
+from imagesim.indexes.stop_words import FORMS_BY_NUMBER, INFLECTIONS
 from imagesim.indexes.word_forms import is_made_so, may_be_compound
 from imagesim.word_roles import SHORTEST, SHORTEST_FIRST, has_digit
 
@@ -147,12 +147,16 @@ class WordMatcher:
 
         typed = word.word
         note([vocabulary.ids[typed]] if typed in vocabulary.ids else (), 1.0)
+        forms = {spelling for spelling, _stems in word.spellings}
+        is_known = not forms.isdisjoint(vocabulary.ids)
         for spelling, stems in word.spellings:
             note([vocabulary.ids[spelling]] if spelling in vocabulary.ids else (), STEM)
             for language, stem in stems.items():
                 for number in self._stems.get((language, stem), ()):
-                    only_made_so = alone and is_made_so(words[number], stem, spelling, language)
-                    note([number], ENDING if only_made_so else STEM)
+                    # A "Self levelling compound" is no level, where something is called so.
+                    is_other = is_known and language in FORMS_BY_NUMBER and words[number] not in forms
+                    only_stem = alone and (is_other or is_made_so(words[number], stem, spelling, language))
+                    note([number], ENDING if only_stem else STEM)
         if len(typed) < 3:
             if prefix:
                 note(vocabulary.starting_with(typed), TYPING)

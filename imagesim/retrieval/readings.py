@@ -56,7 +56,8 @@ class WithSynonyms:
 
     The roles of words are those of the commonest words of a large catalogue, so that the index is asked. ``read`` makes
     the retriever for the texts, ``vector_of`` the vector of a text: a model knows the commoner of two English words
-    better, as the catalogue does. To most models a German word is an English one, or nothing.
+    better, as the catalogue does. To most models a German word is an English one, or nothing. A synonym of several
+    words that names no category has to call something as a whole: "nail varnish" is no varnish for wood.
     """
 
     retriever: Retriever
@@ -68,9 +69,11 @@ class WithSynonyms:
         return [self._answer(query) for query in queries]
 
     def _answer(self, query: Query) -> Candidates:
-        (own,) = self.retriever.search([self.texts.text.asked(replace(query, offset=0, limit=1, min_score=None))])
         texts, others = self.texts, self.texts.in_other_words
-        if others and not any(each.text >= BY_NAME for each in own.candidates):
+        first = replace(query, offset=0, limit=1, min_score=None)
+        own, *found = self.retriever.search([each.text.asked(first) for each in (texts, others) if each])
+        is_called, *replaces = (any(each.text >= BY_NAME for each in answer.candidates) for answer in (own, *found))
+        if others and not is_called and (any(replaces) or others.is_certain):
             texts = others
             if others.language == ENGLISH:
                 query = replace(query, vector=self.vector_of(others.text.text))
