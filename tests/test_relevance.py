@@ -617,6 +617,27 @@ class TestWords:
         words.search([Query(np.array([1, 0], np.float32), limit=2)])
         assert read == [asked_as]
 
+    def test_any_of_the_synonyms_may_be_what_something_is_called(self):
+        """ "Bum bag" showed nothing in a shop with bags, belts and waist pouches."""
+        roles = Roles(things=frozenset({"belt", "bag", "waist", "pouch"}))
+        texts, _calibration = reading("fanny pack", replace(PLAIN, roles=roles), ["en"])
+        assert [texts.in_other_words.text.text, texts.in_other_words.alternatives[0].text] == [
+            "belt bag",
+            "waist pouch",
+        ]
+
+        class Called(Fixed):
+            def search(self, queries):
+                match = {"waist pouch": 0.9}
+                return [Candidates((candidate("w", 0)._replace(text=match.get(each.text, 0.4)),)) for each in queries]
+
+        read = []
+        words = WithSynonyms(
+            Called(), texts, lambda found: (read.append(found.text.text), Fixed())[1], lambda _text: None
+        )
+        words.search([Query(np.array([1, 0], np.float32), limit=2)])
+        assert read == ["belt bag"]
+
     @pytest.mark.usefixtures("without_dictionaries")
     def test_a_word_of_the_models_vocabulary_is_no_misspelling(self):
         asked = []

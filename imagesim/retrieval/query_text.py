@@ -105,11 +105,6 @@ class QueryTexts:
             *(each.mentioned for each in equal), compounds.mentioned if compounds else ()
         )
 
-    @property
-    def is_certain(self) -> bool:
-        """Whether the text is one word by which the catalogue calls things, or the name of a category."""
-        return self.text.is_name or self.text.in_full
-
     def read_as(self, text: QueryText) -> QueryTexts:
         """Return the same with one of the readings of the text."""
         return QueryTexts(text, self.alternatives, self.compounds)
