@@ -184,6 +184,7 @@ class Roles:
         if apart and not named[head]:
             mention = head
             named = [frozenset[str]() if number in apart else each for number, each in enumerate(named)]
+        told = specify
         # Without categories nothing tells a kind: Harry Potter comes before other books for "harry potter book".
         specify = specify if specify and self.kinds and (apart or self.calls(words[head])) else ()
         heads, specified = list[int](), False
@@ -210,6 +211,8 @@ class Roles:
                 others = [n for n in specify if n in heads and not near.isdisjoint(self._departments_of(named[n]))]
                 rivals = tuple((number, named[number]) for number in (head, *others)) if others else ()
                 heads, categories, mentioned = [head], named[head], named[head]
+        if any(self._are_of_another(categories, words[n], words[head]) for n in set(told) - set(qualifiers)):
+            categories, rivals = frozenset(), ()
         parts = Counter(n for stems in words for n in {name for stem in stems for name in self.listed.get(stem, ())})
         partly = frozenset(name for name, count in parts.items() if count == 1)
         whole, whole_categories = self._in_full(words, {*fillers, *qualifiers}, specify, mention)
@@ -219,6 +222,16 @@ class Roles:
         asked = tuple(heads) if len(heads) < len(words) else ()
         specifies = self._specified_by(stem for number in heads for stem in words[number]) - categories
         return Interpretation(asked, categories, mentioned, partly, in_full, rivals, specifies)
+
+    def _are_of_another(self, kinds: Collection[str], stems: Collection[str], head: Collection[str]) -> bool:
+        """Whether all of these categories are of something else than a word that specifies their kind, if it names
+        others: "Hamster cages" are no dog cages, while "Coats" may be for dogs."""
+        own = {n for stem in stems for n in (*self.names.get((stem,), ()), *self.listed.get(stem, ()))}
+        own |= {n for name, each in self.names.items() if own and not set(name).isdisjoint(stems) for n in each}
+        if not own or not kinds or not own.isdisjoint(kinds) or any((stem,) in self.names for stem in head):
+            return False
+        specified = {n for name, each in self.names.items() if len(name) > 1 and name[-1] in head for n in each}
+        return specified.issuperset(kinds)
 
     def _specified_by(self, stems: Iterable[str]) -> frozenset[str]:
         """Return the categories in whose names the word for a kind only says what other things are for."""

@@ -708,3 +708,27 @@ def test_of_modifiers_alone_no_number_colour_or_qualifier_is_what_is_sought(type
     roles = Roles({"car": ("car",)}, modifiers, things=frozenset(), colours=frozenset({"red"}))
     text = QueryReader(roles, ["en"], lambda _word: False).read(typed)
     assert " ".join(query_words(typed, ["en"])[number].word for number in text.heads) == asked
+
+
+def test_a_stop_word_is_no_part_of_a_word_whose_plural_has_its_stem() -> None:
+    """ "Tasse à café" was read as "tasseà café", since the verb "tasseas" would have the stem of "tasse"."""
+    roles = Roles({"tass": ("cups",)}, frozenset({"caf"}))
+    assert spaced("tasse à café", roles, ["fr"]) == "tasse à café"
+
+
+def test_french_words_whose_forms_have_several_stems() -> None:
+    """ "Oreiller" asked for ears, and "blanche" was an unknown word beside "blanc"."""
+    roles = Roles(
+        {"oreiller": ("pillows",)}, frozenset({"blanc"}), things=frozenset({"oreil"}), colours=frozenset({"blanc"})
+    )
+    text = QueryReader(roles, ["fr"], lambda _word: False).read("oreiller blanche")
+    assert (text.categories, text.colours) == ({"pillows"}, (1,))
+
+
+def test_the_language_of_the_page_says_which_word_is_the_head() -> None:
+    """Of texts in German and French: one has the head last, the other first."""
+    roles = Roles({"chais": ("chairs",), "bois": ("wood",)})
+    for spoken, categories in (("fr", {"chairs"}), ("de", {"wood"}), ("", {"chairs", "wood"})):
+        assert (
+            QueryReader(roles, ["fr", "de"], lambda _word: False, spoken).read("chaise bois").categories == categories
+        )

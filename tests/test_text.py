@@ -1066,3 +1066,15 @@ def test_the_matches_that_are_remembered_are_limited(monkeypatch):
     assert [len(each[0]) for each in found] == [10] * 40
     assert found[:20] == found[20:]
     assert sum(map(len, matcher._found.values())) <= 100
+
+
+@pytest.mark.parametrize(("language", "typed", "other"), [("en", "level", "Levelling"), ("es", "silla", "Sillo")])
+def test_another_word_with_the_stem_of_one_that_the_catalogue_has(language: str, typed: str, other: str) -> None:
+    """For "level", a self levelling compound came before the spirit levels."""
+    index = TextIndex({"name": TextSpec(3, language)})
+    index.set(0, {"name": [f"{other} compound"]})
+    assert scores_of(match(index, typed))[0] > 0.8
+    index.set(1, {"name": [f"Spirit {typed}s"]})
+    scores = scores_of(match(index, typed))
+    assert scores[1] > 0.8
+    assert scores[0] < 0.6

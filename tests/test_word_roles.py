@@ -165,6 +165,17 @@ class TestRoles:
         assert roles.interpret(both, head=0, specify=[1])[0] == ()  # paint is a kind
         assert roles.interpret([{"kiwi"}, {"paint"}], head=1, specify=[0])[0] == ()  # it may be all that is sought
 
+    def test_what_a_kind_of_another_thing_is_for(self):
+        """ "Bird food" showed that for dogs."""
+        names = {("dog", "food"): ("dog-food",), ("fish", "food"): ("fish-food",), ("bird",): ("bird-cages",)}
+        kinds = {"food": ("dog-food", "fish-food"), "bird": ("bird-cages",)}
+        roles = Roles(kinds, frozenset({"cheap"}), names=names)
+        for first, categories in (("bird", set()), ("cheap", {"dog-food", "fish-food"})):
+            found = roles.interpret([{first}, {"food"}], head=1, specify=[0])
+            assert (found.categories, found.mentioned) == (categories, {"dog-food", "fish-food"})
+        whole = replace(roles, names=names | {("food",): ("dog-food", "fish-food")})
+        assert whole.interpret([{"bird"}, {"food"}], head=1, specify=[0]).categories == {"dog-food", "fish-food"}
+
     def test_a_word_of_a_list_names_a_part_of_the_category(self):
         def furniture(text: str) -> Described:
             name = frozenset(text.split())
@@ -198,6 +209,25 @@ class TestRoles:
 
 
 class TestNamesOfCategories:
+    def test_a_word_that_only_specifies_what_a_category_is_called_names_nothing(self):
+        """ "Curved screen" showed screen protectors, and "hammer drill" hammers where descriptions mention drills."""
+
+        def called(category: str, name: str, *kind: str, **words: float) -> Described:
+            found = frozenset(name.split())
+            return Described(
+                frozenset({category}), dict.fromkeys((*found, *kind), 1.0) | words, found, called=frozenset({kind})
+            )
+
+        shop = [
+            *(called("protectors", f"film {n}", "screen", "protector") for n in range(3)),
+            *(called("drills", f"combi {n}", "cordless", "drill") for n in range(3)),
+            *(called("hammers", f"club {n}", "hammer", drill=0.3) for n in range(9)),
+        ]
+        roles = fit_roles(shop, {})
+        assert "screen" not in roles.kinds
+        assert roles.kinds["drill"] == ("drills",)
+        assert roles.kinds["protector"] == ("protectors",)
+
     """A shop of furniture, where "table" is in the names of many categories and in all departments."""
 
     roles = fit_roles(

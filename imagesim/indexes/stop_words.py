@@ -322,18 +322,24 @@ PLURALS = {
 """The endings of singular and plural, without accents, where stemmers may give the two different stems ("shelf",
 "shelves"; the Dutch "hemd", "hemden"; the Swedish "stövel", "stövlar")."""
 
+FORMS_BY_NUMBER = frozenset({"en", "es", "fr", "pt"})
+"""Languages whose nouns have a singular and a plural, as of :data:`PLURALS`, and no other forms: other words with the
+stem are other words, or say what is done with a thing."""
+
 PARTICIPLES = {"en": "ed"}
 """The ending of words for what was done to a thing ("hammered"), which have the stem of the word for another."""
 
 IRREGULAR_PLURALS = {
     "en": "child-children foot-feet goose-geese mouse-mice tooth-teeth",
-    "fr": "oeil-yeux",
+    "fr": "oeil-yeux bas-basse beau-belle beaux-belles blanc-blanche blancs-blanches doux-douce epais-epaisse "
+    "frais-fraiche gros-grosse long-longue longs-longues neuf-neuve neufs-neuves roux-rousse "
+    "sec-seche secs-seches vieux-vieille",
     "nl": "ei-eieren kind-kinderen slot-sloten",
     "pt": "cao-caes pao-paes",
     "sv": "bla-blatt gra-gratt rod-rott",
 }
-"""Words with an irregular plural, or in Swedish an irregular form of a colour. "Men" and "women" are missing because
-they name departments of shops rather than several persons."""
+"""Words with an irregular plural, or another irregular form: in Swedish of a colour, in French of an adjective. "Men"
+and "women" are missing because they name departments of shops rather than several persons."""
 
 AUDIENCES = {
     "da": "damer-kvinder damer-kvinde dame-kvinder dame-kvinde herrer-maend herre-maend",

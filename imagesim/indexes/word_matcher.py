@@ -16,9 +16,9 @@ import numpy as np
 
 from imagesim.indexes.analysis import Token, stop_words
 from imagesim.indexes.query_words import QueryWord
-from imagesim.indexes.stop_words import INFLECTIONS
+from imagesim.indexes.stop_words import FORMS_BY_NUMBER, INFLECTIONS
 from imagesim.indexes.word_forms import is_made_so, may_be_compound
-from imagesim.word_roles import SHORTEST_FIRST, has_digit
+from imagesim.word_roles import SHORTEST, SHORTEST_FIRST, has_digit
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -60,6 +60,7 @@ class WordMatcher:
     def __init__(self, languages: Sequence[str]) -> None:
         self._languages = tuple(languages)
         self._vocabulary = Vocabulary()
+        self._stem_vocabulary = Vocabulary()
         self._tokens: dict[str, dict[Token, int]] = defaultdict(dict)
         self._stems: dict[tuple[str, str], set[int]] = defaultdict(set)
         self._known_in: dict[str, set[int]] = defaultdict(set)
@@ -79,6 +80,7 @@ class WordMatcher:
         if number is None:
             number = known[token] = self._vocabulary.add(token.word)
             self._stems[language, token.stem].add(number)
+            self._stem_vocabulary.add(token.stem)
             self._known_in[language].add(number)
             self._found, self._remembered = {}, 0
         return number
@@ -86,6 +88,7 @@ class WordMatcher:
     def sort(self) -> None:
         """Sort the words again if many were added."""
         self._vocabulary.sort()
+        self._stem_vocabulary.sort()
 
     def match(
         self, words: Sequence[QueryWord], *, prefix: bool = False, spelled: Collection[str] = ()
@@ -144,12 +147,16 @@ class WordMatcher:
 
         typed = word.word
         note([vocabulary.ids[typed]] if typed in vocabulary.ids else (), 1.0)
+        forms = {spelling for spelling, _stems in word.spellings}
+        is_known = not forms.isdisjoint(vocabulary.ids)
         for spelling, stems in word.spellings:
             note([vocabulary.ids[spelling]] if spelling in vocabulary.ids else (), STEM)
             for language, stem in stems.items():
                 for number in self._stems.get((language, stem), ()):
-                    only_made_so = alone and is_made_so(words[number], stem, spelling, language)
-                    note([number], ENDING if only_made_so else STEM)
+                    # A "Self levelling compound" is no level, where something is called so.
+                    is_other = is_known and language in FORMS_BY_NUMBER and words[number] not in forms
+                    only_stem = alone and (is_other or is_made_so(words[number], stem, spelling, language))
+                    note([number], ENDING if only_stem else STEM)
         if len(typed) < 3:
             if prefix:
                 note(vocabulary.starting_with(typed), TYPING)
@@ -176,7 +183,22 @@ class WordMatcher:
                     continue  # "lodgings" is no misspelling of "leggings"
                 likely = factor if alone else factor**2
                 note([number], likely * FUZZY[distance] * (SAME_CONSONANTS if alike else 1.0))
+        if factor == 1.0 and not any(quality >= STEM for quality in found.values()):
+            note(self._of_near_stems(word), STEM * FUZZY[1])
         return found
+
+    def _of_near_stems(self, word: QueryWord) -> set[int]:
+        """Return the numbers of the words whose stem differs from that of a word of a query by one typing error: of its
+        other number, or another form, with an error."""
+        languages = word.stems.keys() & self._known_in.keys()
+        typed = {(language, form) for language in languages for form in (word.word, word.stems[language])}
+        return {
+            number
+            for language, form in typed
+            for near, distance in self._stem_vocabulary.near(form)
+            if distance == 1 and len(stem := self._stem_vocabulary.words[near]) > SHORTEST
+            for number in self._stems.get((language, stem), ())
+        }
 
     def _compound_quality(self, number: int, endings: Mapping[str, Collection[str]]) -> float:
         """Return the quality of a match with a word that may be a compound with one of these endings, in a language of

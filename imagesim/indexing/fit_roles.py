@@ -63,25 +63,28 @@ def fit_roles(
 ) -> Roles:
     """Derive the roles of the words of a catalogue. ``departments``: each category with its siblings under the same
     parents; ``colours``: the stems of the names of colours."""
-    sizes: Counter[str] = Counter()
-    found: dict[str, Counter[str]] = defaultdict(Counter)
-    weights: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
-    listed: dict[str, set[str]] = defaultdict(set)
-    for entry in entries:
-        sizes.update(entry.categories)
-        for stem in entry.words.keys() | entry.listed:
-            found[stem].update(entry.categories)
-            for category in entry.categories:
-                weights[stem][category] += 1.0 if stem in entry.listed else entry.words[stem]
-        for stem in entry.listed:
-            listed[stem] |= entry.categories
+    sizes = Counter(category for entry in entries for category in entry.categories)
     names = _names(entries, sizes)
     headed, specifying = _parts(names)
+    found: dict[str, Counter[str]] = defaultdict(Counter)
+    weights: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    naming: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    listed: dict[str, set[str]] = defaultdict(set)
+    for entry in entries:
+        for stem in entry.words.keys() | entry.listed:
+            found[stem].update(entry.categories)
+            weight = 1.0 if stem in entry.listed else entry.words[stem]
+            for category in entry.categories:
+                weights[stem][category] += weight
+                specifies = category in specifying[stem] and category not in headed[stem]
+                if not (specifies and (headed[stem] or stem not in entry.name)):
+                    naming[stem][category] += weight if weight >= MENTION or not headed[stem] else 0.0
+        for stem in entry.listed:
+            listed[stem] |= entry.categories
     kinds = {
         stem: named
         for stem in found
-        if stem not in UNITS
-        and (named := _named(weights[stem], sizes, departments, headed[stem], specifying[stem] - headed[stem]))
+        if stem not in UNITS and (named := _named(naming[stem], sizes, departments, headed=bool(headed[stem])))
     }
     alone: set[str] = set()
     for entry in entries:
@@ -197,16 +200,10 @@ def _dominant(entries: Collection[Described], kinds: Mapping[str, Collection[str
 
 
 def _named(
-    weights: Mapping[str, float],
-    sizes: Mapping[str, int],
-    departments: Mapping[str, frozenset[str]],
-    headed: Collection[str] = (),
-    specified: Collection[str] = (),
+    weights: Mapping[str, float], sizes: Mapping[str, int], departments: Mapping[str, frozenset[str]], *, headed: bool
 ) -> tuple[str, ...]:
-    """Return the categories that a word names; empty if it is as common elsewhere. ``headed``: those whose names say by
-    it what their things are; ``specified``: those in whose names it stands before the word that does."""
-    if headed:
-        weights = {name: weight for name, weight in weights.items() if name not in specified}
+    """Return the categories that a word names; empty if it is as common elsewhere. ``headed``: the name of one says by
+    it what its things are."""
     covered = tuple(sorted(name for name, weight in weights.items() if weight >= COVERAGE * (sizes[name] + 1)))
     total = sum(weights.values())
     if not covered or sum(weights[name] for name in covered) < PURITY * total:

@@ -35,12 +35,11 @@ after "?" is replaced by the others and replaces none of them, because a shop ma
 
 
 def own_stems(word: QueryWord, roles: Roles) -> Collection[str]:
-    """Return the stems of a word, or of its other forms if the catalogue has only these."""
+    """Return the stems of a word, and of its other forms if the catalogue has these: the French stemmer gives
+    "oreillers" (pillows) another one than "oreiller", which has that of "oreille" (ear)."""
     own = frozenset(word.stems.values())
-    if roles.has(own):
-        return own
-    others = frozenset(stem for stems in word.other_forms.values() for stem in stems.values())
-    return others if roles.has(others) else own
+    others = (stem for stems in word.other_forms.values() for stem in stems.values())
+    return own.union(stem for stem in others if roles.has((stem,)))
 
 
 def with_kinds_of_compounds(roles: Roles, words: Sequence[QueryWord], except_for: Collection[str]) -> Roles:
@@ -91,10 +90,12 @@ def spaced(text: str, roles: Roles, languages: Sequence[str]) -> str:
         apart = all(has(part) and fold(part) not in stop for part in parts)
         if apart and not _is_kind("".join(parts), parts, roles, languages):
             return False
-        # "silver" and "ring" in one piece have the stem "silver", which contains nothing of the second word.
+        # "silver" and "ring" in one piece have the stem "silver", which contains nothing of the second word. So has the
+        # plural of the French "tasse" and "à" in one piece.
         joined = query_words("".join(parts), languages)
-        shortest = min((len(stem) for word in joined for stem in word.stems.values()), default=0)
-        return shortest > len("".join(parts[:-1])) and has("".join(parts))
+        first = len("".join(parts[:-1]))
+        stems = [own_stems(word, roles) for word in joined]
+        return bool(stems) and all(roles.has(each) and min(map(len, each)) > first for each in stems)
 
     def is_colour(typed: str) -> bool:
         words = query_words(typed, languages)
@@ -247,19 +248,15 @@ def _synonyms(phrase: str, roles: Roles, language: str) -> list[str]:
 
 
 def _calls(phrase: str, roles: Roles, language: str) -> bool:
-    """Whether something is called by a phrase: by each of its words, by a compound that ends with the only one, or a
-    category by all of them. The word that says what the thing is may stand beside the other in names alone: the
-    "polish" of "Nail polish" in a category "Nails"."""
+    """Whether something is called by a phrase: by a word, by a compound that ends with it, or maybe by all of several
+    words, of which more than descriptions have each, and which call something or name a category."""
     words = query_words(phrase, (language,))
-    called = [roles.calls(own_stems(word, roles)) for word in words]
-    if words and all(called):
-        return True
     if len(words) == 1:
-        return language in INFLECTIONS and roles.ends_compounds(words[0].endings)
-    head = 0 if language in HEAD_FIRST else -1
-    if words and not called.pop(head) and all(called) and _is_in_names(words[head], roles):
-        return True
-    return _is_category(words, roles)
+        return roles.calls(own_stems(words[0], roles)) or (
+            language in INFLECTIONS and roles.ends_compounds(words[0].endings)
+        )
+    called = [roles.calls(own_stems(word, roles)) for word in words]
+    return (any(called) and all(_is_in_names(word, roles) for word in words)) or _is_category(words, roles)
 
 
 def _is_category(words: Sequence[QueryWord], roles: Roles) -> bool:

@@ -176,10 +176,10 @@ class QueryReader:
         units = {n for n, word in enumerate(words) if word.unit}
         complements = _complements(words, meant, fillers, roles)
         others = fillers | units | shades_of(words, colours) | complements
-        head, specify = _compound(words, others, languages)
+        head, specify = _compound(words, others, written_in)
         qualifiers = {n for n, word in enumerate(words) if word.qualifier and not _is_sought(n, head, meant, roles)}
         if qualifiers:
-            head, specify = _compound(words, others | qualifiers, languages)
+            head, specify = _compound(words, others | qualifiers, written_in)
         things = [n for n, word in enumerate(words) if not word.complement and n not in others]
         said_of = [(n, thing) for n, word in enumerate(words) if word.complement for thing in things]
         departments = _departments([*((n, head) for n in specify), *said_of], meant, roles)

@@ -56,7 +56,9 @@ class WithSynonyms:
 
     The roles of words are those of the commonest words of a large catalogue, so that the index is asked. ``read`` makes
     the retriever for the texts, ``vector_of`` the vector of a text: a model knows the commoner of two English words
-    better, as the catalogue does. To most models a German word is an English one, or nothing.
+    better, as the catalogue does. To most models a German word is an English one, or nothing. One of the
+    synonyms has to be a word by which things are called, the name of a category, or several words by which something is
+    called as a whole: "nail varnish" is no varnish for wood.
     """
 
     retriever: Retriever
@@ -68,9 +70,16 @@ class WithSynonyms:
         return [self._answer(query) for query in queries]
 
     def _answer(self, query: Query) -> Candidates:
-        (own,) = self.retriever.search([self.texts.text.asked(replace(query, offset=0, limit=1, min_score=None))])
         texts, others = self.texts, self.texts.in_other_words
-        if others and not any(each.text >= BY_NAME for each in own.candidates):
+        synonyms = (
+            [each for each in (others.text, *others.alternatives) if each.text != texts.text.text] if others else []
+        )
+        is_known = any(each.is_name or each.in_full for each in synonyms)
+        first = replace(query, offset=0, limit=1, min_score=None)
+        asked = [texts.text, *([] if is_known else synonyms)]
+        own, *found = self.retriever.search([each.asked(first) for each in asked])
+        is_called, *replaces = (any(each.text >= BY_NAME for each in answer.candidates) for answer in (own, *found))
+        if others and not is_called and (is_known or any(replaces)):
             texts = others
             if others.language == ENGLISH:
                 query = replace(query, vector=self.vector_of(others.text.text))

@@ -218,7 +218,8 @@ class WithText:
 
         If a word is the whole name of a category, it does not call an entry so beside others: for "glasses", no coffee
         table of glass, and for "oak table", no long name of a table lamp. With a colour it may: "black soap" may be a
-        cleanser. Others come after the best of the kind, at :data:`OUTSIDE` if the word specifies their category.
+        cleanser. Others come after the best of the kind, at :data:`OUTSIDE` if the word specifies their category. So do
+        these beside another thing: for "canon camera", the lenses come after the cameras.
         """
         named = self.texts.categories
         kinds = {names for names in {each.categories for each in candidates} if self._is_of_kind(names)}
@@ -231,8 +232,13 @@ class WithText:
             one_word = self.texts.text.is_name or len(self.texts.text.heads) == 1
             called, most = alone if one_word else BY_NAME, OTHER_KIND
         best = max((each.text for each in candidates if each.key in of_kind), default=0.0)
+        mentioned, specified = self.texts.mentioned, self.texts.text.specified - self.texts.mentioned
+        of_mentioned = (each.text for each in candidates if not mentioned.isdisjoint(each.categories))
+        best_mentioned = max(of_mentioned, default=0.0)
 
         def match(each: Candidate) -> float:
+            if not named and best_mentioned >= BY_NAME and not specified.isdisjoint(each.categories):
+                return min(each.text, best_mentioned - AFTER)
             if each.key in of_kind:
                 return max(each.text, KIND_MATCH)
             is_called = (min(each.head, each.text) if self.texts.text.in_full else each.head) >= called

@@ -173,6 +173,15 @@ class TextContract(IndexFixtures):
             assert correct.text < 0.5 < misspelled.text
         assert answer(shelf, "chairs", spelled=frozenset({"chairs"}))[0].text > 0.9
 
+    def test_another_number_of_a_misspelled_word(self, index: BaseIndex) -> None:
+        """ "Lipstik" found no lipsticks, and "Matraze" no "Matratzen": with the plural they differ by two letters."""
+        index.promote(index.create(TEXT_META))
+        index.write([described(1, "Lipsticks"), described(2, "Mattresses", "Matratzen"), described(3, "Slips")])
+        index.refresh()
+        for text, key in (("lipstik", "shop.product:1"), ("matraze", "shop.product:2")):
+            assert [each.key for each in answer(index, text)] == [key]
+            assert answer(index, text, spelled=frozenset({text})) == ()
+
     def test_filters_groups_and_pages(self, shelf: BaseIndex) -> None:
         cheap = Filters(conditions=(Condition("price", "lt", 100),))
         assert [each.key for each in answer(shelf, "running shoe", filters=cheap)] == ["shop.product:5"]

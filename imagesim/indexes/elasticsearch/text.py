@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from imagesim.indexes import text_hits
-from imagesim.indexes.analysis import MAX_WORD, base_language
+from imagesim.indexes.analysis import MAX_WORD, base_language, stem_key
 from imagesim.indexes.elasticsearch.mapping import CANDIDATE_TEXTS, STEMS, WORDS, Quantisation, Server
 from imagesim.indexes.elasticsearch.queries import (
     candidate,
@@ -30,7 +30,7 @@ from imagesim.indexes.validation import MAX_TEXT_MATCHES, CompiledFilters
 from imagesim.indexes.word_forms import SHORTEST_PART
 from imagesim.indexes.word_matcher import COMPOUND, FUZZY, SPELLED, TWO_ERRORS, TYPING
 from imagesim.types import Candidate, Candidates, IndexMeta, Query
-from imagesim.word_roles import has_digit
+from imagesim.word_roles import SHORTEST, has_digit
 
 ANALYZERS: Mapping[str, str] = {
     "ar": "arabic", "bg": "bulgarian", "bn": "bengali", "ca": "catalan", "cs": "czech", "da": "danish", "de": "german",
@@ -195,6 +195,7 @@ class CompiledText:
             yield {"match": {field: similar}}, place * error
             if self._is_prefix(word):
                 yield {"prefix": {field: {"value": typed}}}, place * longer
+        yield from ((query, ELSEWHERE * error) for query in self._near_stems(word) if not known)
         compound = COMPOUND * (KNOWN_PART if known else 1.0)
         for part in sorted(word.endings):
             yield {"prefix": {f"{WORDS}.reversed": {"value": part[::-1]}}}, ELSEWHERE * compound
@@ -208,6 +209,21 @@ class CompiledText:
         # Two errors in a word that is spelled correctly count for nothing.
         two = MAX_WORD + 1 if word.word in self.query.spelled else TWO_ERRORS
         return "0" if has_digit(word.word) else f"AUTO:3,{two}"
+
+    def _near_stems(self, word: QueryWord) -> list[dict[str, Any]]:
+        """Return queries for stems that differ from that of a misspelled word by one typing error."""
+        if word.word in self.query.spelled or has_digit(word.word):
+            return []
+        forms = {
+            (language, form)
+            for language, stem in word.stems.items()
+            for form in (word.word, stem)
+            if len(form) >= SHORTEST
+        }
+        return [
+            {"fuzzy": {STEMS: {"value": stem_key(*each), "fuzziness": 1, "prefix_length": len(each[0]) + 1}}}
+            for each in sorted(forms)
+        ]
 
     def _has(self, word: QueryWord) -> dict[str, Any]:
         """Return a query for the entries that contain the word or its stem."""
@@ -223,6 +239,7 @@ class CompiledText:
             {"match": {WORDS: {"query": word.word, "fuzziness": self._fuzziness(word)}}},
             *({"term": {WORDS: {"value": spelling, "boost": 3}}} for spelling, stems in word.spellings if not stems),
             *_stems(word),
+            *self._near_stems(word),
         ]
         if self._is_prefix(word):
             near.append({"prefix": {WORDS: {"value": word.word}}})

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 MAX_WORDS = 1_000
 """The maximum number of words of the index that are compared with a word of a query for each way to match: for prefixes
 and suffixes the shortest, for typing errors those with the most similar letters."""
+OTHER_FORM = 2
+"""How many letters the other number of a word may add to a typing error: "matratzen" to that of "matraze"."""
 STEP = 0.05
 """The precision of the qualities of matches in the rough ranking."""
 
@@ -102,6 +104,8 @@ def _near(word: QueryWord, query: Query, bind: Bound) -> Iterator[tuple[sql.Comp
         yield _between("reversed", part[::-1], bind), shortest
     if len(word.word) >= 3 and not has_digit(word.word):
         most, length = most_errors(word.word), bind(len(word.word), "int")
+        if word.word not in query.spelled:
+            most += OTHER_FORM
         different = sql.SQL("bit_count((letters # {})::bit(64))").format(bind(signed(letters(word.word)), "bigint"))
         apart = sql.SQL("abs(length - {})").format(length)
         condition = sql.SQL("{} <= {} AND {} <= {}").format(apart, sql.Literal(most), different, sql.Literal(2 * most))
