@@ -13,7 +13,6 @@ from imagesim.indexes import stemmers
 from imagesim.indexes.stop_words import CONJUNCTIONS, ELIDED, FEATURES, HEAD_FIRST, STOP_WORDS, UNITS
 
 if TYPE_CHECKING:
-    from imagesim.indexes.query_words import QueryWord
     from imagesim.types import IndexMeta
 
 ANALYSIS = 7
@@ -232,19 +231,6 @@ def stem_collisions(written: Mapping[str, Collection[Token]]) -> dict[str, froze
                     if alike and all(stem_of(word, own) != stem for word in alike):
                         found[other].add(stem_key(own, stem))
     return {language: frozenset(stems) for language, stems in found.items() if stems}
-
-
-def foreign_to(
-    words: Collection[QueryWord], collisions: Mapping[str, Collection[str]], spoken: str
-) -> frozenset[tuple[str, str]]:
-    """Return words of a query, each with a language whose stem of it misleads. Never that which is ``spoken``."""
-    return frozenset(
-        (word.word, language)
-        for language, stems in collisions.items()
-        if language != spoken
-        for word in words
-        if any(stem_key(each, stem) in stems for each, stem in word.stems.items())
-    )
 
 
 def _forms(tokens: Collection[Token]) -> Mapping[str, set[str]]:

@@ -20,6 +20,7 @@ from imagesim.indexes.analysis import (
     fold,
     in_one_piece,
     normalised,
+    stem_key,
     stem_of,
     stop_words,
     word_list,
@@ -309,6 +310,19 @@ def word_weight(word: QueryWord, entries: int, known: int, *, shade: bool, spell
 def rarity(entries: int, known: int) -> float:
     """Return the inverse document frequency of a word that ``known`` of ``entries`` entries contain."""
     return math.log1p((max(entries - known, 0) + 0.5) / (known + 0.5))
+
+
+def foreign_to(
+    words: Collection[QueryWord], collisions: Mapping[str, Collection[str]], spoken: str
+) -> frozenset[tuple[str, str]]:
+    """Return words of a query, each with a language whose stem of it misleads. Never that which is ``spoken``."""
+    return frozenset(
+        (word.word, language)
+        for language, stems in collisions.items()
+        if language != spoken
+        for word in words
+        if any(stem_key(each, stem) in stems for each, stem in word.stems.items())
+    )
 
 
 def words_not_of(text: str, languages: Sequence[str]) -> frozenset[tuple[str, str]]:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from django.utils.translation import gettext as _
 
-from imagesim.indexes.analysis import HYPHEN, analyse, foreign_to, stop_words
+from imagesim.indexes.analysis import HYPHEN, analyse, stop_words
 from imagesim.indexes.dictionaries import in_dictionary
 from imagesim.indexes.query_words import (
     ENGLISH,
     QueryWord,
+    foreign_to,
     is_on_a_list,
     negations,
     query_words,
@@ -31,7 +32,7 @@ from imagesim.retrieval.query_rewriting import (
     units_apart,
     with_kinds_of_compounds,
 )
-from imagesim.retrieval.text import ALL_OF_NAME, KIND_MATCH
+from imagesim.retrieval.relevance import ALL_OF_NAME, KIND_MATCH
 from imagesim.types import Message, Query
 from imagesim.word_roles import SHORTEST, Roles
 

@@ -46,6 +46,13 @@ rarity, give a probability of about one half."""
 BY_NAME = 0.75
 """The minimum match for an entry to rank by its texts, before all entries that only look similar."""
 
+KIND_MATCH = 0.5
+"""The minimum match of an entry of the category that the words name: shoes of any colour answer "yellow shoes"."""
+
+ALL_OF_NAME = 0.96
+HALF_OF_NAME = 0.94
+"""The minimum match of an entry that is called by the words and nothing else, and by them and as many others."""
+
 UNKNOWN = 0.2
 """The relevance by vectors that is neutral. Vectors decide about entries that match less than :data:`BY_NAME`: for "red
 shoes", they keep shoes and drop red apples."""

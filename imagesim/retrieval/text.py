@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING
 from imagesim.calibration import Calibration
 from imagesim.retrieval import feedback
 from imagesim.retrieval.relevance import (
+    ALL_OF_NAME,
     BY_NAME,
+    HALF_OF_NAME,
+    KIND_MATCH,
     WIDENINGS,
     Cutoff,
     Judge,
@@ -30,9 +33,6 @@ if TYPE_CHECKING:
     from imagesim.retrieval.retriever import Retriever
     from imagesim.types import Vector
 
-KIND_MATCH = 0.5
-"""The minimum match of an entry of the category that the words name: shoes of any colour answer "yellow shoes"."""
-
 CALLED = 0.6
 """The minimum match by its heads of what is called by the words, though it is in other categories. It is more than a
 mention gives in a text of a third of the weight: for "red table", a red blind for the window beside the table."""
@@ -40,10 +40,6 @@ mention gives in a text of a third of the weight: for "red table", a red blind f
 OUTSIDE = 0.45
 """The most that a match of what is in other categories counts, if it has the word for the kind in a part of another at
 best: for "red shoes", red boxing gloves ("Boxhandschuhe") come after shoes."""
-
-ALL_OF_NAME = 0.96
-HALF_OF_NAME = 0.94
-"""The minimum match of an entry that is called by the words and nothing else, and by them and as many others."""
 
 OTHER_KIND = 0.35
 """The most that a match of what is in other categories counts, if the words are the whole name of one: for "desk", a
