@@ -148,7 +148,7 @@ class WordMatcher:
         typed = word.word
         note([vocabulary.ids[typed]] if typed in vocabulary.ids else (), 1.0)
         forms = {spelling for spelling, _stems in word.spellings}
-        is_known = not forms.isdisjoint(vocabulary.ids)
+        is_known = any(form in vocabulary.ids for form in forms)
         for spelling, stems in word.spellings:
             note([vocabulary.ids[spelling]] if spelling in vocabulary.ids else (), STEM)
             for language, stem in stems.items():
