@@ -25,11 +25,12 @@ from django.views.defaults import server_error
 import imagesim
 from demo_shop import environment
 from demo_shop.shop import catalogue, own_catalogue, packages, seeding
-from demo_shop.shop.management.commands.demo import Command as DemoCommand
+from demo_shop.shop.management.commands import demo
 from demo_shop.shop.models import COLOURS, Category, Photo, Product
 from demo_shop.shop.packages import PACKAGES, PackageUnavailable
 from imagesim.exceptions import IndexUnavailable
 from imagesim.indexes import get_index
+from imagesim.indexing.dispatch import ThreadDispatcher
 from imagesim.indexing.sync import sync
 from imagesim.monitoring.status import get_status
 from imagesim.registry import registry
@@ -228,6 +229,15 @@ class TestDemoCommand:
         with pytest.raises(CommandError, match=rf"{port} is no port"):
             call_command("demo", port=port)
 
+    def test_the_rest_of_a_catalogue_is_indexed_without_a_request(self, monkeypatch, settings):
+        settings.IMAGESIM = {"SYNC": "thread"}
+        started = []
+        monkeypatch.setattr(ThreadDispatcher, "start_thread", lambda self: started.append(self))
+        monkeypatch.setattr(demo, "warm_up", lambda: None)
+        monkeypatch.setattr(demo, "run", lambda *args, on_bind, **kwargs: on_bind(8000))
+        demo.Command(stdout=io.StringIO())._serve(8000)
+        assert len(started) == 1
+
     @pytest.mark.django_db
     def test_an_index_made_before_the_texts_changed_is_made_anew(self, settings, media_root, monkeypatch):
         """As that of a demo.sqlite3 from an older checkout, in which words would not be found."""
@@ -242,12 +252,12 @@ class TestDemoCommand:
             monkeypatch.undo()
             items.__dict__.pop("text_specs", None)
             out = io.StringIO()
-            DemoCommand(stdout=out)._index()
+            demo.Command(stdout=out)._index()
             assert "The model, the filters or the texts changed: the index is made anew." in out.getvalue()
             assert get_index().active() != old
             assert get_status().index.outdated == ""
             out = io.StringIO()
-            DemoCommand(stdout=out)._index()
+            demo.Command(stdout=out)._index()
             assert out.getvalue() == ""
         finally:
             items.__dict__.pop("text_specs", None)

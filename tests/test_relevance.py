@@ -213,7 +213,8 @@ class TestFloor:
 
 
 @pytest.fixture
-def shop():
+def shop(monkeypatch):
+    monkeypatch.setattr(calibration, "MIN_ITEMS", 1000)  # a test that calibrates says so
     items = {
         "Banana Juice": product("Banana Juice", picture("yellow"), category="juices"),
         "Carrot Juice": product("Carrot Juice", picture("orange"), category="juices"),
@@ -711,12 +712,30 @@ class TestStored:
         monkeypatch.setattr(calibration, "MIN_ITEMS", 8)
         monkeypatch.setattr("imagesim.indexing.statistics.CHECK_SECONDS", 0.0)
         forget()
-        for count, fitted in ((7, None), (8, 8), (23, 8), (24, 24)):
-            for number in range(ItemState.objects.filter(outcome="indexed").count(), count):
-                product(f"hat {number}", picture((number, 90, 90)))
+        for count, fitted in ((7, None), (8, 8), (11, 8), (12, 12)):
+            self._hats(count)
             sync()
-            row = StoredCalibration.objects.first()
-            assert (row and row.items) == fitted, count
+            assert self._fitted() == fitted, count
+
+    def test_a_sync_that_fills_an_index_calibrates_it_meanwhile(self, shop, monkeypatch, settings):
+        """For the hours that a first fill can take, words were judged by the prior: "red shoes" found red apples."""
+        monkeypatch.setattr(calibration, "MIN_ITEMS", 8)
+        monkeypatch.setattr("imagesim.indexing.statistics.CHECK_SECONDS", 0.0)
+        settings.IMAGESIM = {**settings.IMAGESIM, "SYNC_BATCH_SIZE": 4}
+        forget()
+        self._hats(30)
+        for limit, fitted in ((3, 8), (12, 8), (4, 24)):
+            assert sync(limit=limit).more
+            assert self._fitted() == fitted
+        sync()
+        assert self._fitted() == 24  # grown by less than half
+
+    def _hats(self, count: int) -> None:
+        for number in range(ItemState.objects.filter(outcome="indexed").count(), count):
+            product(f"hat {number}", picture((number, 90, 90)))
+
+    def _fitted(self) -> int | None:
+        return StoredCalibration.objects.values_list("items", flat=True).first()
 
     def test_a_catalogue_without_categories_is_calibrated_by_its_names(self):
         """All of it was left to the prior, which shows little of some shops and too much of others."""

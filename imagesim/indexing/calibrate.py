@@ -48,20 +48,17 @@ Written = dict[str, set[Token]]
 
 CHUNK = 500
 
-MIN_ITEMS = 20
-"""The minimum number of entries for an automatic calibration, after the sync that filled the index."""
-
-GROWTH = 3
-"""The growth factor after which an index is calibrated again."""
+MIN_ITEMS = 5
+"""The minimum number of entries for an automatic calibration."""
 
 
-def is_outgrown() -> bool:
-    """Whether the active index has been filled, or has grown several-fold, since it was calibrated."""
+def is_outgrown(growth: float) -> bool:
+    """Whether the active index has grown by this factor since it was calibrated, or has been filled."""
     index = get_index()
+    index.refresh()
     meta = index.meta()
     row = StoredCalibration.objects.filter(fingerprint=meta.fingerprint, projection=meta.projection).first()
-    least = MIN_ITEMS if row is None else GROWTH * max(row.items, 1)
-    return least <= MAX_ITEMS and index.count() >= least
+    return index.count() >= (MIN_ITEMS if row is None else growth * max(row.items, 1))
 
 
 def calibrate_quietly(backing_index: str | None = None) -> None:
@@ -81,7 +78,8 @@ def calibrate(backing_index: str | None = None) -> StoredCalibration | None:
 
     :raises IndexMissing: if there is no such index.
     """
-    meta = get_index().meta(backing_index)
+    index = get_index()
+    meta, count = index.meta(backing_index), index.count(backing_index=backing_index)
     found = _sample(meta)
     if found is None:
         return None
@@ -90,7 +88,7 @@ def calibrate(backing_index: str | None = None) -> StoredCalibration | None:
     roles = fit_roles(described, sample.departments, colours_by_stem(languages))
     collisions = stem_collisions({language: written[language] for language in languages})
     calibration = replace(fit(sample), roles=replace(roles, collisions=collisions))
-    values = {"data": calibration.to_json(), "items": len(sample.vectors), "created_at": timezone.now()}
+    values = {"data": calibration.to_json(), "items": count, "created_at": timezone.now()}
     return put(StoredCalibration, values, fingerprint=meta.fingerprint, projection=meta.projection)
 
 

@@ -370,8 +370,12 @@ def _start_thread(sender: Any, **kwargs: Any) -> None:
     lock a database that tests share, and load a model. ``mail.outbox`` exists once Django, pytest-django or another
     runner has set up the test environment; ``LiveServerTestCase`` has a real server.
     """
-    if not (isinstance(sender, type) and issubclass(sender, WSGIHandler | ASGIHandler)) or hasattr(mail, "outbox"):
-        return
+    if isinstance(sender, type) and issubclass(sender, WSGIHandler | ASGIHandler) and not hasattr(mail, "outbox"):
+        start_thread()
+
+
+def start_thread() -> None:
+    """Start the thread of this process, if the thread is what syncs, without waiting for a request."""
     dispatcher = get_dispatcher()
     if isinstance(dispatcher, ThreadDispatcher) and not dispatcher.is_running:
         dispatcher.start_thread()

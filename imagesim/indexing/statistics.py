@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from time import monotonic
@@ -34,7 +35,9 @@ CHECK_SECONDS = 60.0
 COUNT_SECONDS = 3600.0
 """How often it counts the entries anew in any case."""
 GROWTH = 1.5
-"""An index that has grown so many times is counted and measured again after a sync."""
+"""An index that has grown by this factor is calibrated, counted and measured again after a sync."""
+FILLING_GROWTH = 3
+"""The same for a calibration between the batches of a sync."""
 MEASURE_AGE = timedelta(hours=6)
 """A reconcile measures again after so long, or where the number of entries has changed by a fifth."""
 IMAGES = 200
@@ -44,8 +47,22 @@ HEARTBEAT_SECONDS = 5.0
 
 @dataclass
 class _Checked:
+    batch: float = 0.0
     look: float = 0.0
     count: float = 0.0
+
+
+def calibrate_while_filling() -> None:
+    """Calibrate the index between the batches of a sync, if it has grown several-fold: visitors search while it is
+    filled, which can take hours."""
+    checked = runtime.get(("growth checked", get_index().name), _Checked)
+    now = monotonic()
+    if now < checked.batch:
+        return
+    checked.batch = now + CHECK_SECONDS
+    with suppress(ImagesimError, DatabaseError):  # it can wait until the index can be reached
+        if is_outgrown(FILLING_GROWTH):
+            calibrate_quietly()
 
 
 def update_if_grown() -> None:
@@ -57,11 +74,10 @@ def update_if_grown() -> None:
         return
     checked.look = now + CHECK_SECONDS
     try:
-        if is_outgrown():
+        if is_outgrown(GROWTH):
             calibrate_quietly()
         if not index.supports_approximate:
             return
-        index.refresh()
         known = index.statistics() or IndexStatistics()
         grown = index.count() >= GROWTH * max(known.entries, 1)
     except (ImagesimError, DatabaseError):

@@ -32,7 +32,7 @@ from imagesim.indexing.documents import Document, Outcome, prepare, queryset_of,
 from imagesim.indexing.embedding import Vectors, store_vectors
 from imagesim.indexing.item_regions import find_regions
 from imagesim.indexing.leases import INFRASTRUCTURE_ERRORS, Lease, SyncResult
-from imagesim.indexing.statistics import update_if_grown
+from imagesim.indexing.statistics import calibrate_while_filling, update_if_grown
 from imagesim.indexing.time_limit import stopped_at_time_limit
 from imagesim.indexing.write_targets import Target, live_targets, new_meta
 from imagesim.models import Embedding, ItemImage, ItemState, Job, Scope
@@ -199,6 +199,8 @@ def _drain(
             except BaseException as error:
                 _release(lease, error)
                 raise
+            if scope is Scope.ALL:
+                calibrate_while_filling()
             if progress:
                 total = max(total, report.done)
                 progress(report.done, total)

@@ -112,6 +112,7 @@ class Command(BaseCommand):
         def ready(bound: int) -> None:
             self.stdout.write(self.style.SUCCESS(f"imagesim demo ready: http://127.0.0.1:{bound}/"))
             self.stdout.flush()
+            dispatch.start_thread()  # for what is not indexed yet
             Thread(target=warm_up, daemon=True).start()
 
         try:
