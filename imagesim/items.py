@@ -92,7 +92,7 @@ class Items(Generic[M]):
     text_languages: Mapping[str, str] = {}
     """The languages of paths of ``text``. By default that of the suffix (``name_de``), else ``LANGUAGE_CODE``."""
     look_categories: Mapping[str, Sequence[str]] = {}
-    """The categories in which "shop the look" searches for a label (``{"shoes": ["schuhe", "stiefel"]}``), instead of
+    """The categories in which "shop the look" searches for a label (``{"shoes": ["kengat", "saappaat"]}``), instead of
     those whose names suggest it. With an empty list the categories of the nearest items decide."""
     related: Mapping[type[models.Model] | str, str] = {}
     """Models whose changes affect items, each with its path to the item (``{StockRecord: "product"}``). Models on the

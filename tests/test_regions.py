@@ -20,6 +20,7 @@ from imagesim.conf import Backend
 from imagesim.exceptions import ConfigurationError, EmbedderError
 from imagesim.regions import BaseRegionFinder, NoRegions, get_region_finder, get_region_fingerprint
 from imagesim.regions.boxes import merge, select
+from imagesim.regions.category_words import NO_GARMENT, WORDS
 from imagesim.regions.labels import GARMENTS, LABELS, label_for, likely_categories, name_of, words_of
 from imagesim.regions.lite import LiteRegionFinder, SingleItemFinder
 from imagesim.regions.transformers import TransformersRegionFinder
@@ -502,6 +503,57 @@ class TestLabels:
     )
     def test_label_for(self, name: str, label: str) -> None:
         assert label_for(name) == label
+
+    @pytest.mark.parametrize(
+        ("name", "label"),
+        [
+            ("accessories-belts", "belt"),
+            ("Accessories > Sunglasses", "glasses"),
+            ("Lace dresses", "dress"),
+            ("shoe-accessories", ""),
+            ("accessories for shoes", ""),
+            ("shoe laces", ""),
+            ("innerwear-vests", ""),
+        ],
+    )
+    def test_a_department_of_accessories_is_no_accessory_of_a_garment(self, name: str, label: str) -> None:
+        """In a shop with the category "accessories-bags" no bag of a photo was found."""
+        assert label_for(name) == label
+
+    @pytest.mark.parametrize(
+        ("language", "names"),
+        [
+            (
+                "de",
+                "Damenschuhe Handtaschen sonnenbrillen guertel Röcke Abendkleider Rucksäcke Strumpfhosen jeans-rock",
+            ),
+            ("es", "Zapatos Bolsos gafas-de-sol Cinturones faldas Vestidos mochilas Calcetines falda-vaquera"),
+            ("fr", "Chaussures sacs-a-main lunettes-de-soleil ceintures Jupes robes-chemises sac-a-dos collants jupes"),
+            ("it", "Scarpe Borse occhiali-da-sole Cinture gonne Vestiti zaini calze gonne-jeans"),
+            ("nl", "Schoenen handtassen zonnebrillen Riemen Rokken jurken rugzakken sokken spijkerrok"),
+            ("pl", "Buty Torebki okulary-przeciwsłoneczne paski Spódnice sukienki plecaki rajstopy spodnica"),
+            ("pt", "Sapatos Bolsas oculos-de-sol Cintos Saias vestidos mochilas meias saia-jeans"),
+        ],
+    )
+    def test_categories_in_the_language_of_the_shop(self, settings, language: str, names: str) -> None:
+        """In a German shop that mapped nothing, hits for a bag came from all categories, and none was near enough."""
+        expected = ["shoes", "bag", "glasses", "belt", "skirt", "dress", "bag", "hosiery", "skirt"]
+        assert [label_for(name) for name in names.split()] != expected
+        settings.LANGUAGE_CODE = f"{language}-{language}"
+        assert [label_for(name) for name in names.split()] == expected
+        assert [label_for(name) for name in ("boot-socks", "dress shoes", "tables")] == ["hosiery", "shoes", ""]
+
+    @pytest.mark.parametrize(
+        ("language", "name"),
+        [("de", "Handschuhe"), ("de", "Schuhpflege"), ("de", "Luftpumpen"), ("de", "Badehosen"), ("de", "Laptops"),
+         ("fr", "accessoires-pour-chaussures"), ("nl", "Handschoenen"), ("es", "Fundas para gafas")],
+    )  # fmt: skip
+    def test_words_that_end_like_a_garment(self, settings, language: str, name: str) -> None:
+        settings.LANGUAGE_CODE = language
+        assert label_for(name) == ""
+
+    def test_other_languages_have_the_same_labels(self) -> None:
+        assert {label for words in WORDS.values() for label in words} == {*GARMENTS, NO_GARMENT}
 
 
 class TestBenchmark:

@@ -7,12 +7,16 @@ the label's words. A shop whose categories have other names maps them in its ``I
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
+from django.conf import settings
 from django.utils.functional import Promise
 from django.utils.translation import pgettext_lazy
+
+from imagesim.indexes.analysis import base_language
+from imagesim.regions.category_words import labels_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +103,10 @@ LABELS: dict[str, Label] = {
     ITEM: Label(pgettext_lazy("garment", "Product")),
 }
 
-# A category with one of these words holds accessories or underwear, never the garment in a photo.
-NOT_SEEN = _words(
-    "accessory, care, cleaner, hanger, innerwear, insole, lace, lingerie, polish, rack, underwear, drinking"
-)
+# A category with one of these words holds nothing that is seen in a photo of a person.
+NOT_SEEN = _words("innerwear, lingerie, underwear, drinking")
+# Nor does one with such a word behind that for a garment, as in "shoe care"; "lace dresses" and "accessories-belts" do.
+NOT_GARMENTS = _words("accessory, care, cleaner, hanger, insole, lace, polish, rack")
 
 GARMENTS: tuple[str, ...] = tuple(name for name, label in LABELS.items() if label.words)
 NEUTRAL: tuple[str, ...] = tuple(name for name, label in LABELS.items() if label.parts)
@@ -123,10 +127,14 @@ def words_of(label: str, alternatives: Iterable[str] = ()) -> tuple[str, ...]:
     known = LABELS.get(label)
     if known is None:
         return tuple(dict.fromkeys(word for part in re.split(r"[,/|]", label) if (word := _plain(part))))
-    if known.parts:
-        parts = [part for part in alternatives if part in LABELS] or known.parts
-        return tuple(dict.fromkeys(word for part in parts for word in LABELS[part].words))
-    return known.words
+    parts = _parts(label, alternatives)
+    return tuple(dict.fromkeys(word for part in parts for word in LABELS[part].words)) if parts else known.words
+
+
+def _parts(label: str, alternatives: Iterable[str]) -> Sequence[str]:
+    """Return the labels that a neutral one stands for."""
+    parts = LABELS[label].parts if label in LABELS else ()
+    return parts and ([part for part in alternatives if part in LABELS] or parts)
 
 
 def label_for(name: str) -> str:
@@ -139,18 +147,24 @@ def likely_categories(label: str, categories: Iterable[str], alternatives: Itera
 
     ``womens-ankle-boots`` belongs to ``shoes``; ``shoulder-straps`` does not. If the last such word of a name belongs
     to another label (``boot socks``, ``belt-bags``), the last word decides, as the head noun of an English compound.
+    Words are English, or of the language in ``LANGUAGE_CODE``.
     """
-    alternatives = tuple(alternatives)
-    return [category for category in categories if _belongs(category, label, alternatives)]
+    alternatives, language = tuple(alternatives), base_language(settings.LANGUAGE_CODE)
+    return [category for category in categories if _belongs(category, label, alternatives, language)]
 
 
 @lru_cache(maxsize=50_000)  # called with all of a shop's categories for each region of each photo
-def _belongs(category: str, label: str, alternatives: tuple[str, ...]) -> bool:
-    name, words = f" {_plain(category)} ", {_plain(word) for word in words_of(label, alternatives)}
+def _belongs(category: str, label: str, alternatives: tuple[str, ...], language: str) -> bool:
+    if found := labels_in(_spaced(category), language, _garment_words()):
+        return not found.isdisjoint(_parts(label, alternatives) or (label,))
+    name = f" {_plain(category)} ".partition(" for ")[0] + " "  # not of "accessories for shoes"
+    words = {_plain(word) for word in words_of(label, alternatives)}
     held = [word for word in words | _garment_words() if f" {word} " in name]
     if not held or any(f" {word} " in name for word in NOT_SEEN):
         return False
     last = max(name.rfind(f" {word} ") + len(word) for word in held)
+    if any(name.rfind(f" {word} ") >= last for word in NOT_GARMENTS):
+        return False
     final = {word for word in held if name.rfind(f" {word} ") + len(word) == last}
     return max(final, key=len) in words
 
@@ -163,9 +177,12 @@ def _garment_words() -> frozenset[str]:
 def _plain(text: str) -> str:
     """Normalise a name: lower case, words separated by one space, in the singular: ``"Womens-Boots"`` -> ``"women
     boot"``."""
-    text = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text)
-    words = re.findall(r"[^\W_]+", text.casefold())
+    words = re.findall(r"[^\W_]+", _spaced(text).casefold())
     return " ".join(_singular(word) for word in words)
+
+
+def _spaced(text: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text)
 
 
 _IE = frozenset(("beanies", "booties", "camies", "hoodies", "neckties", "onesies", "ties"))

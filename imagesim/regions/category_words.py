@@ -1,0 +1,189 @@
+"""The words of other languages than English for garments in the names of shops' categories."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection
+from functools import cache
+
+from imagesim.indexes.analysis import analyse, fold, stem_of
+from imagesim.indexes.stop_words import HEAD_FIRST, INFLECTIONS
+
+SHORTEST_PART = 4
+"""Letters that the stem of a word has at least to be found at the end of a compound, as "schuh" is in "Damenschuhe"."""
+
+BEFORE_COMPLEMENT = {
+    "de": "für von mit ohne",
+    "es": "para de con sin",
+    "fr": "pour de d à avec sans",
+    "it": "per di da con senza",
+    "nl": "voor van met zonder",
+    "pl": "dla do na z bez",
+    "pt": "para de com sem",
+}
+"""Words behind which a name does not say what its things are: "accessoires pour chaussures"."""
+
+_TRANSLITERATED = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss"})
+"""As slugs spell German."""
+
+NO_GARMENT = "none"
+"""The label of words that end like a garment's, or name one that is not seen."""
+
+WORDS: dict[str, dict[str, str]] = {
+    "de": {
+        "top": "oberteil shirt hemd bluse pullover pulli strickjacke strickware tunika sweatshirt weste",
+        "outerwear": "jacke mantel blazer sakko anorak parka weste strickjacke cardigan poncho",
+        "trousers": "hose jeans chino leggings jogginghose",
+        "shorts": "shorts bermuda kurze-hose capri",
+        "skirt": "rock minirock maxirock jeansrock",
+        "dress": "kleid abendkleid overall jumpsuit",
+        "shoes": "schuh stiefel stiefelette sneaker sandale sandalette ballerina slipper pantolette halbschuh mokassin",
+        "bag": "tasche rucksack turnbeutel geldbörse portemonnaie clutch",
+        "hat": "hut mütze kappe cap beanie sonnenhut strohhut sommerhut damenhut herrenhut kopfbedeckung",
+        "scarf": "schal halstuch kopftuch seidentuch stola",
+        "glasses": "brille sonnenbrille",
+        "belt": "gürtel",
+        "hosiery": "strumpfhose strumpf socke kniestrumpf",
+        "suit": "anzug hosenanzug smoking sakko",
+        NO_GARMENT: "handschuh badehose unterhose unterhemd nachthemd badeanzug schlafanzug unterrock schutzbrille "
+        "klobrille toilettenbrille bademantel schwimmweste pflege",
+    },
+    "es": {
+        "top": "camiseta camisa blusa polo jersey suéter sudadera túnica chaleco",
+        "outerwear": "chaqueta abrigo cazadora blazer parka gabardina chubasquero poncho chaleco cárdigan",
+        "trousers": "pantalón vaquero jean legging mallas chino",
+        "shorts": "short bermuda",
+        "skirt": "falda",
+        "dress": "vestido mono peto",
+        "shoes": "zapato zapatilla calzado bota botín sandalia mocasín bailarina tacón chancla alpargata",
+        "bag": "bolso bolsa mochila cartera monedero bandolera riñonera",
+        "hat": "sombrero gorra gorro boina",
+        "scarf": "bufanda pañuelo fular",
+        "glasses": "gafas",
+        "belt": "cinturón",
+        "hosiery": "calcetín panti",
+        "suit": "traje esmoquin",
+        NO_GARMENT: "lencería",
+    },
+    "fr": {
+        "top": "chemise chemisier blouse pull polo sweat débardeur tunique gilet",
+        "outerwear": "veste manteau blouson blazer parka imperméable trench doudoune cape poncho gilet cardigan",
+        "trousers": "pantalon jean legging jogging chino",
+        "shorts": "short bermuda",
+        "skirt": "jupe",
+        "dress": "robe combinaison salopette",
+        "shoes": "chaussure botte bottine sandale basket escarpin ballerine mocassin talon tong espadrille",
+        "bag": "sac cabas pochette portefeuille porte-monnaie maroquinerie",
+        "hat": "chapeau casquette bonnet béret",
+        "scarf": "écharpe foulard étole",
+        "glasses": "lunettes",
+        "belt": "ceinture",
+        "hosiery": "collant chaussette",
+        "suit": "costume tailleur smoking",
+        NO_GARMENT: "lingerie",
+    },
+    "it": {
+        "top": "maglia maglietta camicia camicetta blusa polo maglione felpa tunica gilet",
+        "outerwear": "giacca cappotto giubbotto piumino blazer parka impermeabile poncho gilet cardigan",
+        "trousers": "pantalone jeans leggings chino",
+        "shorts": "pantaloncino short bermuda",
+        "skirt": "gonna",
+        "dress": "vestito abito salopette",
+        "shoes": "scarpa calzatura stivale stivaletto sandalo sneaker mocassino ballerina décolleté tacco infradito",
+        "bag": "borsa zaino portafoglio pochette tracolla",
+        "hat": "cappello berretto",
+        "scarf": "sciarpa foulard stola",
+        "glasses": "occhiali",
+        "belt": "cintura",
+        "hosiery": "calza calzino collant",
+        "suit": "smoking",
+        NO_GARMENT: "lingerie",
+    },
+    "nl": {
+        "top": "bovenkleding shirt overhemd overhemden blouse trui sweater polo tuniek vest",
+        "outerwear": "jas jack blazer colbert winterjas zomerjas regenjas parka vest poncho",
+        "trousers": "broek spijkerbroek jeans legging joggingbroek chino",
+        "shorts": "short bermuda",
+        "skirt": "rok minirok spijkerrok",
+        "dress": "jurk jumpsuit tuinbroek",
+        "shoes": "schoen laars laarzen enkellaars sneaker sandaal ballerina slipper hakken instapper",
+        "bag": "tas handtas schoudertas rugtas laptoptas schooltas reistas rugzak portemonnee",
+        "hat": "hoed muts pet zonnehoed",
+        "scarf": "sjaal omslagdoek",
+        "glasses": "bril zonnebril",
+        "belt": "riem ceintuur",
+        "hosiery": "panty sok sokken kous kousen",
+        "suit": "pak kostuum smoking",
+        NO_GARMENT: "handschoen zwembroek onderbroek skibril duikbril badjas hondenriem toiletbril verzorging",
+    },
+    "pl": {
+        "top": "koszula koszulka bluzka bluza sweter polo tunika kamizelka",
+        "outerwear": "kurtka płaszcz marynarka żakiet parka blezer poncho kamizelka kardigan",
+        "trousers": "spodnie jeansy dżinsy legginsy chinosy",
+        "shorts": "szorty spodenki bermudy",
+        "skirt": "spódnica spódniczka",
+        "dress": "sukienka suknia kombinezon",
+        "shoes": "buty obuwie kozaki botki sandały trampki półbuty szpilki baleriny mokasyny klapki czółenka",
+        "bag": "torba torebka plecak portfel kopertówka",
+        "hat": "kapelusz czapka beret kaszkiet",
+        "scarf": "szalik szal chusta apaszka",
+        "glasses": "okulary",
+        "belt": "pasek paski",
+        "hosiery": "rajstopy pończochy skarpety skarpetki",
+        "suit": "garnitur smoking",
+        NO_GARMENT: "bielizna",
+    },
+    "pt": {
+        "top": "camiseta camisa blusa polo suéter camisola moletom túnica colete",
+        "outerwear": "jaqueta casaco blazer sobretudo parka blusão poncho colete cardigã",
+        "trousers": "calça jeans legging chino",
+        "shorts": "short calção bermuda",
+        "skirt": "saia",
+        "dress": "vestido macacão jardineira",
+        "shoes": "sapato sapatilha calçado bota botim sandália tênis ténis mocassim chinelo",
+        "bag": "bolsa mochila carteira mala pochete",
+        "hat": "chapéu chapéus boné gorro boina",
+        "scarf": "cachecol cachecóis lenço echarpe",
+        "glasses": "óculos",
+        "belt": "cinto",
+        "hosiery": "meia collant",
+        "suit": "terno fato smoking",
+        NO_GARMENT: "lingerie",
+    },
+}
+
+
+def labels_in(name: str, language: str, english: Collection[str] = ()) -> frozenset[str]:
+    """Return the labels of the word that says what the things of a category are; empty if no word of ``language`` does.
+
+    That is the first garment of a name in languages such as Spanish, and the last one in others; none if a word that
+    is ``english`` only comes before it or behind it.
+    """
+    words = [token.word for token in analyse(name, language)]
+    behind = {fold(word) for word in BEFORE_COMPLEMENT.get(language, "").split()}
+    end = next((place for place, word in enumerate(words) if word in behind), len(words))
+    for word in words[:end] if language in HEAD_FIRST else reversed(words[:end]):
+        if found := _labels_of(stem_of(word, language), language):
+            return found - {NO_GARMENT}
+        if word in english:
+            break
+    return frozenset()
+
+
+def _labels_of(stem: str, language: str) -> frozenset[str]:
+    known = _by_stem(language)
+    if stem in known or language not in INFLECTIONS:
+        return known.get(stem, frozenset())
+    parts = [part for part in known if len(part) >= SHORTEST_PART and stem.endswith(part)]
+    return known[max(parts, key=len)] if parts else frozenset()
+
+
+@cache
+def _by_stem(language: str) -> dict[str, frozenset[str]]:
+    """The labels of each stem."""
+    found: dict[str, frozenset[str]] = defaultdict(frozenset)
+    for label, words in WORDS.get(language, {}).items():
+        for word in words.split():
+            for spelling in {fold(word), word.translate(_TRANSLITERATED) if language == "de" else fold(word)}:
+                found[stem_of(spelling, language)] |= {label}
+    return dict(found)
