@@ -29,7 +29,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 demo: venv  ## the demo shop on http://127.0.0.1:PORT/ (PORT=8000), or with your own pictures (CATALOGUE=folder or file.csv)
-	@$(if $(CATALOGUE),export DEMO_CATALOGUE='$(CATALOGUE)';) exec $(BIN)/python manage.py demo --port $(PORT)
+	@$(if $(CATALOGUE),export DEMO_CATALOGUE='$(CATALOGUE)' CATALOGUE_LANGUAGE='$(CATALOGUE_LANGUAGE)';) exec $(BIN)/python manage.py demo --port $(PORT)
 
 services: venv  ## Elasticsearch, Redis, PostgreSQL and MariaDB in the foreground, for running single tests beside them
 	@exec $(BIN)/python -m tools.services

@@ -15,6 +15,7 @@
 ``SECRET_KEY`` ``DEBUG``                as Django has them; ``DEBUG=1`` turns it on
 ``ALLOWED_HOSTS`` ``CSRF_TRUSTED_ORIGINS``  separated by commas
 ``MEDIA_ROOT``                          the folder of the pictures, shared by all processes
+``CATALOGUE_LANGUAGE``                  the language of the texts of your own catalogue, as ``de``; unset: ``en``
 ======================================  ====================================================================
 """
 
@@ -25,6 +26,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.translation import get_language_info
 
 DEMO_KEY = "demo-only-not-secret"
 
@@ -53,6 +55,19 @@ def security(environ: Environment) -> dict[str, Any]:
         if debug:
             raise ImproperlyConfigured("PRODUCTION=1 cannot be combined with DEBUG=1.")
     return {"SECRET_KEY": key or DEMO_KEY, "DEBUG": debug, "ALLOWED_HOSTS": hosts or ["*"]}
+
+
+def language(environ: Environment) -> tuple[str, str]:
+    """The code of ``CATALOGUE_LANGUAGE``, and its own name for itself.
+
+    :raises ImproperlyConfigured: if there is no such language.
+    """
+    code = environ.get("CATALOGUE_LANGUAGE") or "en"
+    try:
+        return code, get_language_info(code)["name_local"].capitalize()
+    except KeyError as error:
+        message = f"CATALOGUE_LANGUAGE is {code!r}; it must be the code of a language, such as 'de'."
+        raise ImproperlyConfigured(message) from error
 
 
 def number_of_proxies(environ: Environment) -> int:

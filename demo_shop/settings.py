@@ -94,8 +94,8 @@ if not DEBUG:  # Django itself sends errors by mail only
 
 USE_TZ = True
 TIME_ZONE = "UTC"
-LANGUAGE_CODE = "en"
-LANGUAGES = [("en", "English"), ("de", "Deutsch")]  # the products have texts in both
+LANGUAGE_CODE, _language = environment.language(os.environ)  # of the texts of an own catalogue
+LANGUAGES = [*{"en": "English", "de": "Deutsch", LANGUAGE_CODE: _language}.items()]  # the demo's texts are in both
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 IMAGESIM = {
     "REGIONS": {"BACKEND": "imagesim.regions.lite.LiteRegionFinder"},

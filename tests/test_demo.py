@@ -263,6 +263,13 @@ class TestDemoCommand:
             items.__dict__.pop("text_specs", None)
 
 
+def test_the_language_of_an_own_catalogue():
+    assert environment.language({}) == ("en", "English")
+    assert environment.language({"CATALOGUE_LANGUAGE": "fr"}) == ("fr", "Français")
+    with pytest.raises(ImproperlyConfigured, match="CATALOGUE_LANGUAGE is 'xx'"):
+        environment.language({"CATALOGUE_LANGUAGE": "xx"})
+
+
 def test_the_index_of_the_demo_can_be_in_postgresql():
     own, other = "postgres://shop@db:5432/shop", "postgres://shop@vectors:5432/vectors"
     backend = "imagesim.indexes.pgvector.PgvectorIndex"
