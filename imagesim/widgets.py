@@ -20,7 +20,7 @@ from imagesim import events
 from imagesim.circuit_breaker import log_repeated
 from imagesim.conf import get_settings
 from imagesim.exceptions import CircuitOpen, EmbedderError, NotIndexed, SearchIndexError
-from imagesim.items import SIMILAR_ID, Items
+from imagesim.items import SIMILAR_ID, Items, make_key
 from imagesim.middleware import degraded
 from imagesim.models import stored_name
 from imagesim.registry import key_of, registry
@@ -133,13 +133,14 @@ def similar_hits(
         filters[name] = arguments.pop(name)
     arguments["filters"] = filters or None
     seconds = get_settings().SIMILAR_SECONDS if timeout is None else whole_number("timeout", timeout)
+    key = make_key(registry.for_item(item).label, item.pk)  # also of one that is not saved, as a CMS previews it
     try:
         return answer_cache.similar_to(item, seconds=seconds, **arguments)
     except NotIndexed as reason:
-        logger.info("No similar items for %s: %s", key_of(item), reason)
+        logger.info("No similar items for %s: %s", key, reason)
         return Hits(degraded=str(reason))
     except (CircuitOpen, SearchIndexError, EmbedderError) as reason:
-        log_repeated(logger, logging.WARNING, reason.code, "No similar items for %s: %s", key_of(item), reason)
+        log_repeated(logger, logging.WARNING, reason.code, "No similar items for %s: %s", key, reason)
         degraded(reason.code)
         return Hits(degraded=str(reason))
 

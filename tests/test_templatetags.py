@@ -202,6 +202,15 @@ class TestSimilarProducts:
         assert hits == []
         assert "no embedding yet" in hits.degraded
 
+    @pytest.mark.parametrize("timeout", [0, 60])
+    def test_an_item_that_is_not_saved_has_no_similar_products(self, shelf, caplog, timeout):
+        """As on the preview of a page that an editor is writing."""
+        draft = Product(name="draft", slug="draft", category=shelf["red"].category)
+        with caplog.at_level(logging.INFO, "imagesim.widgets"):
+            page = render(f"a {{% similar_products product timeout={timeout} %}} z", product=draft)
+        assert page.split() == ["a", "z"]
+        assert "not saved yet" in caplog.text
+
     def test_template_errors_are_raised(self, shelf):
         with pytest.raises(BadQuery, match="colr"):
             render("{% similar_products product colr='red' %}", product=shelf["red"])
