@@ -274,7 +274,10 @@ def answers_url(tag: str, name: str, request: HttpRequest | None, *, has_page: b
     """:func:`api_url` for the form of a tag, which otherwise needs a page of the shop that answers it."""
     url = api_url(name, request)
     if not (url or has_page):
-        message = "{%% %s %%} has no answers: include imagesim.rest.urls, or name the page that answers it in action"
+        message = (
+            "{%% %s %%} has no answers: include imagesim.rest.urls, with no arguments in its prefix that the page's "
+            "URL lacks, or name the page that answers it in action"
+        )
         log_repeated(logger, logging.WARNING, tag, message, tag)
     return url
 
