@@ -97,7 +97,8 @@ def _resolve(model: type[models.Model], path: str) -> ResolvedPath:
             raise ConfigurationError(f"{path!r} continues after {part!r}, a generic relation that leads to any model.")
         if field.many_to_many:
             _note_through(field, query, relations, through)
-        many = many or to_many
+        # The row of a child is loaded like rows: a queryset that gives the child itself cannot join it.
+        many = many or to_many or bool(_is_reverse(field) and field.parent_link)
         query.append(field.name)
         steps.append(Step(_accessor(field), "many" if to_many else "one"))
         current = field.related_model
@@ -156,7 +157,9 @@ def _find(model: type[models.Model], name: str) -> Any:
     try:
         return model._meta.get_field(name)
     except FieldDoesNotExist:
-        return next((f for f in model._meta.get_fields() if _is_reverse(f) and _accessor(f) == name), None)
+        known = (model, *model._meta.get_parent_list())  # an instance of a child can be asked what its parent can
+        fields = (field for each in known for field in each._meta.get_fields() if _is_reverse(field))
+        return next((field for field in fields if name in (field.name, _accessor(field))), None)
 
 
 def _holds_value(field: Any, name: str) -> bool:

@@ -20,7 +20,7 @@ from imagesim import events
 from imagesim.circuit_breaker import log_repeated
 from imagesim.conf import get_settings
 from imagesim.exceptions import CircuitOpen, EmbedderError, NotIndexed, SearchIndexError
-from imagesim.items import SIMILAR_ID, Items
+from imagesim.items import SIMILAR_ID, Items, make_key
 from imagesim.middleware import degraded
 from imagesim.models import stored_name
 from imagesim.registry import key_of, registry
@@ -133,13 +133,14 @@ def similar_hits(
         filters[name] = arguments.pop(name)
     arguments["filters"] = filters or None
     seconds = get_settings().SIMILAR_SECONDS if timeout is None else whole_number("timeout", timeout)
+    key = make_key(registry.for_item(item).label, item.pk)  # also of one that is not saved, as a CMS previews it
     try:
         return answer_cache.similar_to(item, seconds=seconds, **arguments)
     except NotIndexed as reason:
-        logger.info("No similar items for %s: %s", key_of(item), reason)
+        logger.info("No similar items for %s: %s", key, reason)
         return Hits(degraded=str(reason))
     except (CircuitOpen, SearchIndexError, EmbedderError) as reason:
-        log_repeated(logger, logging.WARNING, reason.code, "No similar items for %s: %s", key_of(item), reason)
+        log_repeated(logger, logging.WARNING, reason.code, "No similar items for %s: %s", key, reason)
         degraded(reason.code)
         return Hits(degraded=str(reason))
 
@@ -273,7 +274,10 @@ def answers_url(tag: str, name: str, request: HttpRequest | None, *, has_page: b
     """:func:`api_url` for the form of a tag, which otherwise needs a page of the shop that answers it."""
     url = api_url(name, request)
     if not (url or has_page):
-        message = "{%% %s %%} has no answers: include imagesim.rest.urls, or name the page that answers it in action"
+        message = (
+            "{%% %s %%} has no answers: include imagesim.rest.urls, with no arguments in its prefix that the page's "
+            "URL lacks, or name the page that answers it in action"
+        )
         log_repeated(logger, logging.WARNING, tag, message, tag)
     return url
 

@@ -218,6 +218,18 @@ class TestReading:
         assert list(paths.read(child, "pictures__file")) == ["desk.png"]
         assert list(paths.read(BrightLamp.objects.get(), "pictures__file")) == ["desk.png"]
 
+    def test_reading_the_child_of_a_parent_and_of_itself(self, django_assert_num_queries):
+        """A queryset that gives children, as with django-polymorphic, can prefetch their rows but not join them."""
+        self.make()
+        DeskLamp.objects.create(name="Desk", arm=45)
+        resolved = paths.resolve(Lamp, "desklamp__arm")
+
+        assert (resolved.load_one, resolved.load_many) == ("", "desklamp")
+        for lamps in (Lamp.objects.all(), DeskLamp.objects.all()):
+            with django_assert_num_queries(2):
+                every = lamps.prefetch_related("desklamp")
+                assert [arm for lamp in every for arm in paths.read(lamp, "desklamp__arm")] == [45]
+
     @pytest.mark.parametrize("path", ["maker__name", "box__colour", "tags__label", "standing__shelf__name"])
     def test_no_query_per_item(self, path, django_assert_max_num_queries):
         for number in range(5):

@@ -29,6 +29,7 @@ from django.utils.translation import gettext_lazy
 from django.views import View
 from drf_spectacular.drainage import GENERATOR_STATS
 from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.settings import patched_settings
 from drf_spectacular.validation import validate_schema
 from PIL import Image
 from rest_framework.renderers import JSONRenderer
@@ -1016,6 +1017,15 @@ class TestPrefixWithArguments:
             assert f'"/acme/api/{name}"' in html, name
 
 
+def renamed(result: dict[str, Any], generator: SchemaGenerator, **kwargs: Any) -> dict[str, Any]:
+    generator.registry._components["Hits", "schemas"].schema["properties"] = {"nextOffset": {}}
+    return result
+
+
+def of_the_project(endpoints: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    return [each for each in endpoints if each[0].startswith("/api/v1/")]
+
+
 class TestSchema:
     @pytest.fixture
     def document(self, rf) -> dict[str, Any]:
@@ -1078,6 +1088,13 @@ class TestSchema:
         validate_schema(document)
         assert not GENERATOR_STATS
         assert "/shop/items/{model}/{id}/similar/" in document["paths"]
+
+    def test_hooks_of_the_project_are_for_its_own_views(self, client):
+        """One that renames fields as the project's renderer does described names that no answer has."""
+        plain = client.get("/api/visual/schema/").content
+        hooks = {"POSTPROCESSING_HOOKS": [f"{__name__}.renamed"], "PREPROCESSING_HOOKS": [f"{__name__}.of_the_project"]}
+        with patched_settings({**hooks, "APPEND_PATHS": {"/more/": {}}}):
+            assert client.get("/api/visual/schema/").content == plain
 
     def test_served(self, client):
         response = client.get("/api/visual/schema/", {"format": "json"})

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from django.contrib.staticfiles.storage import ManifestStaticFilesStorage
@@ -201,6 +202,15 @@ class TestSimilarProducts:
         hits = widgets.similar_hits(product("new", picture("red")))
         assert hits == []
         assert "no embedding yet" in hits.degraded
+
+    @pytest.mark.parametrize("timeout", [0, 60])
+    def test_an_item_that_is_not_saved_has_no_similar_products(self, shelf, caplog, timeout):
+        """As on the preview of a page that an editor is writing."""
+        draft = Product(name="draft", slug="draft", category=shelf["red"].category)
+        with caplog.at_level(logging.INFO, "imagesim.widgets"):
+            page = render(f"a {{% similar_products product timeout={timeout} %}} z", product=draft)
+        assert page.split() == ["a", "z"]
+        assert "not saved yet" in caplog.text
 
     def test_template_errors_are_raised(self, shelf):
         with pytest.raises(BadQuery, match="colr"):
@@ -494,6 +504,18 @@ def test_the_search_page_of_the_docs(shelf, unavailable):
     failing = True
     unavailable("search")
     assert '<p role="alert">The search is not available.' in view["search"](requests.get("/search/?q=red"))
+
+
+def test_the_functions_of_the_docs_for_jinja(shelf, rf):
+    code: dict[str, Any] = {}
+    exec(snippets("template-tags.md", "python", "from django.template import engines\nfrom jinja2")[0], code)
+    page = "{{ similar_products(product, limit=2) }}{{ image_search(action='/search/') }}{{ find_similar(product) }}"
+    template = code["environment"](autoescape=True).from_string(page)
+    html = template.render(product=shelf["red"], request=rf.get("/"))
+    similar, _, form = html.partition("<form")
+    assert similar.count("imagesim-hit__link") == 2
+    assert 'name="csrfmiddlewaretoken"' in form
+    assert "imagesim-find-similar" in form
 
 
 def test_the_refined_search_of_the_docs(shelf, unavailable, monkeypatch):

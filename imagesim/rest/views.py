@@ -13,7 +13,6 @@ from django.utils.cache import patch_cache_control
 from django.utils.encoding import escape_uri_path
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
-from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.renderers import (
     OpenApiJsonRenderer,
     OpenApiJsonRenderer2,
@@ -304,9 +303,9 @@ class SchemaView(APIView):
     schema = None
 
     def get(self, request: Request) -> Response:
-        generator: Any = SchemaGenerator(patterns=self.patterns)  # type: ignore[no-untyped-call]
+        generator: Any = described.OwnSchemaGenerator(patterns=self.patterns)  # type: ignore[no-untyped-call]
         generator.coerce_path_pk = False
-        description = generator.get_schema(request=None, public=True)
+        description = generator.get_schema()
         root = request.path.removesuffix("/").rpartition("/")[0]
         description["info"] = {
             "title": _("Visual search"),

@@ -7,6 +7,11 @@ const SEND_DELAY = 2000; // milliseconds until collected events are sent
 const MAX_BATCH = 100; // in one batch
 const VISIBLE_SHARE = 0.5; // share of a hit that must be in view
 
+const unsent = new Set(); // ResultEvents that have collected some, also those of a part of the page that was replaced
+const sendAll = () => unsent.forEach((events) => events.send());
+addEventListener("visibilitychange", () => document.visibilityState === "hidden" && sendAll());
+addEventListener("pagehide", sendAll);
+
 export class ResultEvents {
   constructor(url, csrfToken = "") {
     this.url = url;
@@ -16,8 +21,6 @@ export class ResultEvents {
     this.timer = 0;
     if (!url) return;
     this.observer = new IntersectionObserver((entries) => this.onIntersect(entries), { threshold: VISIBLE_SHARE });
-    addEventListener("visibilitychange", () => document.visibilityState === "hidden" && this.send());
-    addEventListener("pagehide", () => this.send());
   }
 
   // Report when a hit is seen or clicked. ``item`` is a key such as "shop.product:7"; ``position`` counts from 0.
@@ -40,6 +43,7 @@ export class ResultEvents {
 
   add(element, kind) {
     this.waiting.push({ ...this.details.get(element), kind });
+    unsent.add(this);
     if (kind === "click" || this.waiting.length >= MAX_BATCH) this.send();
     else this.timer ||= setTimeout(() => this.send(), SEND_DELAY);
   }
@@ -47,6 +51,7 @@ export class ResultEvents {
   send() {
     clearTimeout(this.timer);
     this.timer = 0;
+    unsent.delete(this);
     while (this.waiting.length) {
       const events = this.waiting.splice(0, MAX_BATCH);
       // keepalive: the request survives the page, as with sendBeacon, but can carry the CSRF token.

@@ -1,7 +1,7 @@
 // The behaviour of {% image_search %}: send a chosen, dropped, pasted or taken photo to the REST API and show its hits
 // below the form. Without this script, the form is posted to a page of the shop.
 
-import { attach } from "./attach.js";
+import { attach, listen } from "./attach.js";
 import { ResultEvents } from "./events.js";
 import { handOver, isPhotoLost, rememberPhoto } from "./handover.js";
 import { countHits, hitKey, renderHit, renderMessages, withoutShown } from "./hits.js";
@@ -64,6 +64,8 @@ export class ImageSearch {
       onPicture: (url) => this.usePicture(url),
       onError: (name) => this.setStatus(name, { error: true }),
     });
+    // The copy of a used page that htmx or Turbo shows after "back" has its results, but not its photo and words.
+    for (const element of [this.preview, this.clear, this.more]) if (element) element.hidden = true;
     const lost = isPhotoLost();
     if (this.file.files[0]) this.usePhoto(this.file.files[0]); // restored by the browser after "back"
     else if (lost) this.setStatus("again", { error: true });
@@ -91,7 +93,7 @@ export class ImageSearch {
     // The browser itself restores the position too early, while the page is still short.
     let timer;
     const rememberPosition = () => remember({ imagesimScroll: window.scrollY });
-    window.addEventListener("scroll", () => {
+    listen(this.root, "scroll", () => {
       clearTimeout(timer);
       timer = setTimeout(rememberPosition, SCROLLED);
     });

@@ -1,4 +1,5 @@
 // Accept photos that visitors drop, paste or take. The template marks the elements with data-imagesim-… attributes.
+import { listen } from "./attach.js";
 import { picturesIn } from "./pictures.js";
 
 // What is dragged within this page: null, or an object with the address of its picture, if it has one. A link such as a
@@ -39,10 +40,10 @@ export class PhotoPicker {
     this.capture = find("capture");
     this.dialog = find("dialog");
     this.listenForDrops();
-    document.addEventListener("paste", (event) => {
+    listen(root, "paste", (event) => {
       // Of several widgets, the one with the focus takes the photo, or else the first.
       const focused = event.target.closest?.("[data-imagesim-look], [data-imagesim-search]");
-      if (event.defaultPrevented || !root.isConnected || (focused && focused !== root)) return;
+      if (event.defaultPrevented || (focused && focused !== root)) return;
       const photo = pastedPicture(event);
       if (!photo) return;
       event.preventDefault();

@@ -1,7 +1,7 @@
 // The behaviour of {% search_bar %}: open the search page with a photo that is chosen, taken, dropped or pasted on the
 // page, and show suggestions while words are typed.
 
-import { attach } from "./attach.js";
+import { attach, listen } from "./attach.js";
 import { handOver } from "./handover.js";
 import { isFromOtherSite, isOwn, ownPicture, pastedPicture } from "./picker.js";
 import { fetchPicture, picturesIn, shrink } from "./pictures.js";
@@ -33,9 +33,9 @@ export class SearchBar {
     });
     this.listenForDrops();
     this.listenForDismissal();
-    document.addEventListener("paste", (event) => {
+    listen(this.root, "paste", (event) => {
       // Other widgets of the page handle pasted photos themselves.
-      if (!this.root.isConnected || document.querySelector("[data-imagesim-look], [data-imagesim-search]")) return;
+      if (document.querySelector("[data-imagesim-look], [data-imagesim-search]")) return;
       const photo = pastedPicture(event);
       if (!photo || event.defaultPrevented) return;
       event.preventDefault();
@@ -51,13 +51,13 @@ export class SearchBar {
         ? ownPicture() && this.root.contains(target)
         : dataTransfer?.types.includes("Files") || isFromOtherSite(dataTransfer);
     const showOverlay = (on) => (this.overlay.hidden = !on || isOwn());
-    addEventListener("dragenter", (event) => hasPicture(event) && showOverlay(++depth > 0));
-    addEventListener("dragleave", (event) => hasPicture(event) && showOverlay((depth = Math.max(0, depth - 1)) > 0));
-    addEventListener("dragover", (event) => hasPicture(event) && event.preventDefault());
-    addEventListener("drop", (event) => {
+    listen(this.root, "dragenter", (event) => hasPicture(event) && showOverlay(++depth > 0));
+    listen(this.root, "dragleave", (event) => hasPicture(event) && showOverlay((depth = Math.max(0, depth - 1)) > 0));
+    listen(this.root, "dragover", (event) => hasPicture(event) && event.preventDefault());
+    listen(this.root, "drop", (event) => {
       if (!hasPicture(event)) return;
       showOverlay((depth = 0) > 0);
-      if (event.defaultPrevented || !this.root.isConnected) return; // another widget has handled it
+      if (event.defaultPrevented) return; // another widget has handled it
       event.preventDefault();
       const [photo] = picturesIn(event.dataTransfer);
       if (photo) this.usePhoto(photo);
@@ -70,10 +70,10 @@ export class SearchBar {
   // from memory is as it was left.
   listenForDismissal() {
     const hide = () => (this.status.textContent = "");
-    document.addEventListener("pointerdown", (event) => this.status.contains(event.target) || hide());
-    document.addEventListener("keydown", (event) => event.key === "Escape" && hide());
+    listen(this.root, "pointerdown", (event) => this.status.contains(event.target) || hide());
+    listen(this.root, "keydown", (event) => event.key === "Escape" && hide());
     this.root.addEventListener("input", hide);
-    addEventListener("pagehide", hide);
+    listen(this.root, "pagehide", hide);
   }
 
   async usePicture(url) {

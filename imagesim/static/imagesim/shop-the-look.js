@@ -102,6 +102,7 @@ export class ShopTheLook {
 
   // Use the photo that another page handed over, that the address names, or that the browser restored after "back".
   async restore() {
+    if (!this.view.hidden) this.showStart(); // the copy of a used page that htmx or Turbo shows after "back"
     const received = await receivePhoto();
     const token = new URL(location).searchParams.get("photo");
     const lost = isPhotoLost();
@@ -262,12 +263,16 @@ export class ShopTheLook {
     return !place || place === document.body || this.start.contains(place) || this.results.contains(place);
   }
 
-  reset({ focus = true } = {}) {
-    this.choice += 1;
+  showStart() {
     this.clear();
-    this.file.value = "";
     this.view.hidden = true;
     this.start.hidden = false;
+  }
+
+  reset({ focus = true } = {}) {
+    this.choice += 1;
+    this.showStart();
+    this.file.value = "";
     this.updateAddress(null);
     rememberPhoto(false);
     this.setStatus("");
