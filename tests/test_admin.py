@@ -540,7 +540,7 @@ def test_the_result_of_the_latest_job():
 class TestJobs:
     def test_the_list_and_a_page(self, admin_client):
         run = Job.objects.create(
-            kind="rebuild", status="done", total=4, done=4, report={"repaired": 1}, error="x" * 200
+            kind="rebuild", status="done", total=4, done=4, report={"repaired": 1}, error="x" * 201
         )
         Job.objects.create(kind="reconcile", status="running")
 
@@ -560,6 +560,8 @@ def test_badges():
     assert 'data-tone="good"' in badge(ItemState(outcome="indexed", pending=False))
     assert 'data-tone="none"' in badge(ItemState(outcome="skipped", pending=False))
     assert shorten("one\ntwo") == "one"
+    cause = "This is not a picture that can be read (it looks like HTML); send one of JPEG, PNG, WebP, AVIF, GIF, HEIC."
+    assert shorten(f"products/2026/11/mountain-running-shoe-blue-42.jpg: {cause}").endswith(cause)
     assert registry.for_model(Product)
 
 

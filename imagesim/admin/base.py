@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 Outcome = ItemState.Outcome
 TONES: dict[str, str] = {Outcome.INDEXED: "good", Outcome.FAILED: "bad", Outcome.NEW: "waiting"}
-ERROR_LENGTH = 100
+ERROR_LENGTH = 200
 THUMBNAIL_WIDTH = 160
 """In pixels; the style sheet shows it smaller."""
 

@@ -80,6 +80,8 @@ def test_a_paused_rebuild_is_cancelled_after_a_question(open_page: Any, width: i
     assert fits(page)
     is_accessible(page, "#content-main")
     picture(page, f"admin-cancel-{width}")
+    answers = page.locator("#content-main .button").all()
+    assert min(each.bounding_box()["height"] for each in answers) >= 28  # they were as high as their text
     page.get_by_role("button", name="Cancel").click()
     page.locator(".messagelist .success", has_text="cancelled").wait_for()
     assert page.get_by_role("link", name="Cancel: rebuild").is_hidden()
