@@ -70,6 +70,7 @@ def test_a_paused_rebuild_is_cancelled_after_a_question(open_page: Any, width: i
     log_in(page)
     page.goto(PAGE)
     assert page.locator("[data-field=job_left]").inner_text() == "paused"
+    assert page.locator("#imagesim-running").inner_text() == "Paused: rebuild"
     assert page.get_by_role("link", name="Pause: rebuild").is_hidden()
     assert page.get_by_role("link", name="Resume: rebuild").is_visible()
     assert fits(page)
