@@ -442,6 +442,7 @@ class TestVisualIndexPage:
         assert told["fields"]["job_kind"] == "rebuild"
         assert told["fields"]["job_progress"] == "100 of 400 (25.0 %)"
         assert told["fields"]["job_left"] == "5 minutes left"
+        assert told["fields"]["job_state"] == "Running now"
         assert told["fields"]["rebuild"].startswith("running since ")
         assert 'max="400"' in admin_client.get(PAGE).content.decode()
 
@@ -454,6 +455,7 @@ class TestVisualIndexPage:
         told = admin_client.get(STATUS).json()
 
         assert told["fields"]["job_left"] == "stopped; the next sync continues it"
+        assert told["fields"]["job_state"] == "Waiting"
         assert told["bars"]["job"] == [1, 4]
 
     def test_a_job_without_a_known_total(self, admin_client):
@@ -475,6 +477,17 @@ class TestVisualIndexPage:
         assert told["fields"]["job_kind"] == "sync"
         assert told["fields"]["job_progress"] == "1 change waits"
         assert told["bars"]["job"][0] == told["bars"]["job"][1] - 1
+        assert told["fields"]["job_state"] == "Running now"
+
+    @pytest.mark.usefixtures("thread")
+    def test_changes_that_are_retried_wait(self, admin_client, shop):
+        """The page said that a sync was running, with the error, for hours until the next attempt."""
+        later = timezone.now() + timedelta(hours=1)
+        ItemState.objects.update(pending=True, attempts=3, error="There is no file.", not_before=later)
+
+        fields = admin_client.get(STATUS).json()["fields"]
+
+        assert (fields["job_state"], fields["job_kind"], fields["job_left"]) == ("Waiting", "sync", "There is no file.")
 
     def test_an_unavailable_index(self, admin_client, settings, shop):
         settings.IMAGESIM = {
@@ -540,7 +553,7 @@ def test_the_result_of_the_latest_job():
 class TestJobs:
     def test_the_list_and_a_page(self, admin_client):
         run = Job.objects.create(
-            kind="rebuild", status="done", total=4, done=4, report={"repaired": 1}, error="x" * 200
+            kind="rebuild", status="done", total=4, done=4, report={"repaired": 1}, error="x" * 201
         )
         Job.objects.create(kind="reconcile", status="running")
 
@@ -560,6 +573,8 @@ def test_badges():
     assert 'data-tone="good"' in badge(ItemState(outcome="indexed", pending=False))
     assert 'data-tone="none"' in badge(ItemState(outcome="skipped", pending=False))
     assert shorten("one\ntwo") == "one"
+    cause = "This is not a picture that can be read (it looks like HTML); send one of JPEG, PNG, WebP, AVIF, GIF, HEIC."
+    assert shorten(f"products/2026/11/mountain-running-shoe-blue-42.jpg: {cause}").endswith(cause)
     assert registry.for_model(Product)
 
 

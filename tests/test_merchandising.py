@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import timedelta
@@ -671,6 +672,8 @@ class TestAdmin:
         label = LabelCategories.objects.create(label="top", categories=["hats", "shoes"])
         page = client.get(reverse("admin:imagesim_merchandising_rule_change", args=[seen.pk])).content.decode()
         assert "Search by words, Shop the look" in page
+        rows = re.findall(r"form-row field-(\w+)", page)
+        assert rows[5:] == ["where_shown", "when", "action", "filters", "same_field", "factor"]  # not those of others
         assert "rule-preview-button" not in page  # that of a rule is for those who may change it
         assert "rule-preview-button" in client.get(reverse(ADD)).content.decode()
         page = client.get(reverse("admin:imagesim_merchandising_labelcategories_change", args=[label.pk]))

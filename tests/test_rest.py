@@ -764,6 +764,13 @@ class TestForms:
         assert api.get("/look/?sample=clothing").status_code == 429
         assert api.get("/look/").status_code == 200
 
+    def test_parameters_that_search_nothing_are_free(self, api, settings, page, monkeypatch):
+        """Links of a newsletter counted as searches, and a page whose script restores a photo counted it twice."""
+        self.throttle(settings, look="0/min", search="0/min")
+        monkeypatch.setattr("imagesim.rest.uploads.photo_slot", lambda: pytest.fail("a slot was taken"))
+        for query in ("utm_source=letter", "photo=token&region=0,0,1,1", "q=&sample=&like="):
+            assert api.get(f"{page}?{query}").status_code == 200
+
     def test_a_photo_is_never_written_to_disk(self, shelf, api, page, settings, monkeypatch):
         settings.FILE_UPLOAD_MAX_MEMORY_SIZE = 10
         monkeypatch.setattr("tempfile.NamedTemporaryFile", lambda *args, **options: pytest.fail("written"))

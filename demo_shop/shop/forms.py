@@ -60,7 +60,6 @@ class SearchForm(FilterForm):
     q = forms.CharField(required=False, max_length=500, strip=True, label=_("Words"))
     image = forms.FileField(required=False)
     like = forms.CharField(required=False)
-    page = forms.IntegerField(required=False, min_value=1, max_value=40, label=_("Page"))
 
 
 class LookForm(FilterForm):

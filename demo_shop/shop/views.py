@@ -92,7 +92,7 @@ def _address(given: QueryDict) -> str:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@limit_uploads("search", refused=search_refused)
+@limit_uploads("search", params=["q", "like"], refused=search_refused)
 def search(request: HttpRequest) -> HttpResponse:
     """Search by words (GET, so that the page can be shared) or by a photo (POST; the photo is not stored)."""
     asked = request.method == "POST"
@@ -155,7 +155,7 @@ def look_refused(request: HttpRequest, message: str, status: int) -> HttpRespons
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@limit_uploads("look", refused=look_refused)
+@limit_uploads("look", params=["sample"], refused=look_refused)
 def look(request: HttpRequest) -> HttpResponse:
     """Shop the look. The page uses the REST API; without JavaScript the photo is posted here (and not stored)."""
     form = LookForm(request.POST, request.FILES) if request.method == "POST" else LookForm()

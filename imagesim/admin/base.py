@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import wraps
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 Outcome = ItemState.Outcome
 TONES: dict[str, str] = {Outcome.INDEXED: "good", Outcome.FAILED: "bad", Outcome.NEW: "waiting"}
-ERROR_LENGTH = 100
+ERROR_LENGTH = 200
 THUMBNAIL_WIDTH = 160
 """In pixels; the style sheet shows it smaller."""
 
@@ -64,6 +64,13 @@ class ReadOnlyAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     """A ModelAdmin whose pages cannot be edited."""
 
 
+class Checkboxes(forms.CheckboxSelectMultiple):
+    """Checkboxes whose labels are as wide as their texts: Django's admin wraps them at the width of a field's label."""
+
+    class Media:
+        css: ClassVar = {"all": ["imagesim/admin/admin.css"]}
+
+
 class WhereField(forms.MultipleChoiceField):
     """The field of a form for the places of what is :class:`~imagesim.models.Placed`."""
 
@@ -72,7 +79,7 @@ class WhereField(forms.MultipleChoiceField):
             label=gettext_lazy("Where"),
             choices=Placed.Where.choices,
             required=False,
-            widget=forms.CheckboxSelectMultiple,
+            widget=Checkboxes(attrs={"class": "imagesim-checkboxes"}),
             help_text=help_text,
         )
 

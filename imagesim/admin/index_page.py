@@ -214,9 +214,10 @@ def _bar(job: JobStatus | None, waiting: int, items: int) -> list[int] | None:
 
 def _waiting_fields(waiting: int, error: str) -> dict[str, str]:
     if not waiting:
-        return {"job_kind": "", "job_progress": "", "job_left": ""}
+        return {"job_state": "", "job_kind": "", "job_progress": "", "job_left": ""}
     text = ngettext("%(count)s change waits", "%(count)s changes wait", waiting)
     return {
+        "job_state": _("Waiting") if error else _("Running now"),
         "job_kind": _("sync"),
         "job_progress": text % {"count": number_format(waiting, force_grouping=True)},
         "job_left": error,
@@ -229,8 +230,9 @@ def _job_fields(job: JobStatus) -> dict[str, str]:
         "total": number_format(job.total, force_grouping=True),
         "percent": _percent(job.done, job.total),
     }
+    state = _("Waiting") if job.abandoned or job.error else _("Running now")
     if job.status == Job.Status.PAUSED:
-        left = _("paused")
+        state, left = capfirst(_("paused")), _("paused")
     elif job.requested == Job.Request.SWAP:
         left = _("becomes the active index")
     elif job.requested:
@@ -241,7 +243,12 @@ def _job_fields(job: JobStatus) -> dict[str, str]:
         left = f"{Job.Status.WAITING.label}: {job.error}"
     else:
         left = "" if job.seconds_left is None else _("%(time)s left") % {"time": _duration(job.seconds_left)}
-    return {"job_kind": str(Job.Kind(job.kind).label), "job_progress": progress, "job_left": left}
+    return {
+        "job_state": state,
+        "job_kind": str(Job.Kind(job.kind).label),
+        "job_progress": progress,
+        "job_left": left,
+    }
 
 
 def _latest(job: JobStatus | None) -> str:

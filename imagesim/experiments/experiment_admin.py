@@ -179,6 +179,7 @@ class ExperimentAdmin(ShowsWhere, admin.ModelAdmin):  # type: ignore[type-arg]
         experiment = context.get("original")
         if experiment is not None:
             context["report_url"] = self._address("report", experiment)
+            context["may_start"] = _is_draft(experiment) and self.has_run_permission(request)
             context["frozen"] = "" if _is_draft(experiment) else UNCHANGEABLE
         return super().render_change_form(request, context, *args, **kwargs)
 

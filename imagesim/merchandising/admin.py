@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from django import forms
@@ -153,14 +154,17 @@ class RuleAdmin(ShowsWhere, admin.ModelAdmin):  # type: ignore[type-arg]
         )
 
     def get_fieldsets(self, request: HttpRequest, obj: Rule | None = None) -> Any:
-        """Whoever may only look reads the names of the places, not what is stored."""
+        """Whoever may only look reads the names of the places, not what is stored, and no fields of other actions."""
         found = super().get_fieldsets(request, obj)
         if obj is None or self.has_change_permission(request, obj):
             return found
-        return [
-            (title, {**options, "fields": ["where_shown" if name == "where" else name for name in options["fields"]]})
-            for title, options in found
-        ]
+        unused = {name for fields in OWN_FIELDS.values() for name in fields} - set(OWN_FIELDS[obj.action])
+        unused |= {name for name in ("triggers", "variant") if not getattr(obj, name)}
+
+        def shown(names: Iterable[Any]) -> list[Any]:
+            return ["where_shown" if name == "where" else name for name in names if name not in unused]
+
+        return [(title, {**options, "fields": shown(options["fields"])}) for title, options in found]
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         """Note which rules hold for nobody: those for a variant of an experiment that is over or has not started."""

@@ -200,28 +200,39 @@ def budget(*, pictures: bool) -> Iterator[None]:
         yield
 
 
-def limit_uploads(scope: str, *, refused: Refusal | None = None) -> Callable[[View], View]:
-    """Give an HTML view the limits of the REST views: ``@limit_uploads("look")``.
+def limit_uploads(
+    scope: str, *, params: Collection[str] | None = None, refused: Refusal | None = None
+) -> Callable[[View], View]:
+    """Give an HTML view the limits of the REST views: ``@limit_uploads("look", params=["sample"])``.
 
     A body that is too long is refused before it is read, even by the CSRF check; what passes is kept in memory. POSTs,
-    and GETs with a query string, are counted in the throttle ``scope`` and must end within ``REQUEST_SECONDS``; POSTs,
-    and all that counts as ``look``, take one of the slots for photos. ``refused(request, message, status)`` makes the
-    page where something is refused (413, 415, 429, 503); by default it is plain text. The view must not take a slot
-    itself. An async view becomes a synchronous one, since waiting for a slot would stop the event loop.
+    and GETs that search, are counted in the throttle ``scope`` and must end within ``REQUEST_SECONDS``; POSTs, and all
+    that counts as ``look``, take one of the slots for photos. A GET searches if it has a value for one of ``params``,
+    or, unless these are named, any query string. ``refused(request, message, status)`` makes the page where something
+    is refused (413, 415, 429, 503); by default it is plain text. The view must not take a slot itself. An async view
+    becomes a synchronous one, since waiting for a slot would stop the event loop.
     """
     refuse = refused or _plain
 
+    def searches(request: HttpRequest) -> bool:
+        if request.method == "POST":
+            return True
+        if params is None:
+            return bool(request.META.get("QUERY_STRING"))
+        return any(value for name in params for value in request.GET.getlist(name))
+
     def decorate(view: View) -> View:
         view = _synchronous(view)
-        protected = csrf_protect(_within_budget(view, scope, refuse))
+        bounded = csrf_protect(_within_budget(view, scope, refuse))
+        free = csrf_protect(view)
 
         @wraps(view)
         def limited(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
             throttles = (RefusalThrottle(), VisitorThrottle())
-            counted = request.method == "POST" or bool(request.META.get("QUERY_STRING"))
             try:
                 check_length(request)
                 check_charset(request)
+                counted = searches(request)
                 for throttle in throttles if counted else ():
                     if not throttle.allow_request(request, SimpleNamespace(throttle_scope=scope)):  # type: ignore[arg-type]
                         message = _("Too many searches; try again in a moment.")
@@ -234,7 +245,7 @@ def limit_uploads(scope: str, *, refused: Refusal | None = None) -> Callable[[Vi
             except UnsupportedMediaType as error:
                 request._mark_post_parse_error()  # type: ignore[attr-defined]
                 return refuse(request, str(error.detail), error.status_code)
-            response: HttpResponse = protected(request, *args, **kwargs)
+            response: HttpResponse = (bounded if counted else free)(request, *args, **kwargs)
             return response
 
         return csrf_exempt(limited)
@@ -256,11 +267,8 @@ def _synchronous(view: View) -> View:
 
 def _within_budget(view: View, scope: str, refuse: Refusal) -> View:
     def bounded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        posted = request.method == "POST"
-        if not posted and not request.META.get("QUERY_STRING"):
-            return view(request, *args, **kwargs)
         try:
-            with budget(pictures=posted or scope == "look"):
+            with budget(pictures=request.method == "POST" or scope == "look"):
                 first_picture(list(request.FILES.values()), request._imagesim_throttles)  # type: ignore[attr-defined]
                 return view(request, *args, **kwargs)
         except (Busy, DeadlineExceeded) as error:

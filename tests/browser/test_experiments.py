@@ -65,7 +65,8 @@ def test_an_experiment_is_written_started_read_and_stopped(open_page, demo_folde
     page.locator("#id_variants-1-diversity").fill("0.4")
     page.locator("[name=_save]").click()
     page.locator(".messagelist .success").wait_for()
-    page.get_by_role("link", name="Report", exact=True).first.click()
+    page.get_by_role("link", name="More variety").first.click()
+    page.get_by_role("link", name="Start …").click()  # it was called "Report", and nothing there said how to start it
     page.get_by_text("It has not started").wait_for()
     is_accessible(page, ".insight")
     is_previewed(page)

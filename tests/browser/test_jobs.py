@@ -70,6 +70,7 @@ def test_a_paused_rebuild_is_cancelled_after_a_question(open_page: Any, width: i
     log_in(page)
     page.goto(PAGE)
     assert page.locator("[data-field=job_left]").inner_text() == "paused"
+    assert page.locator("#imagesim-running").inner_text() == "Paused: rebuild"
     assert page.get_by_role("link", name="Pause: rebuild").is_hidden()
     assert page.get_by_role("link", name="Resume: rebuild").is_visible()
     assert fits(page)
@@ -80,6 +81,8 @@ def test_a_paused_rebuild_is_cancelled_after_a_question(open_page: Any, width: i
     assert fits(page)
     is_accessible(page, "#content-main")
     picture(page, f"admin-cancel-{width}")
+    answers = page.locator("#content-main .button").all()
+    assert min(each.bounding_box()["height"] for each in answers) >= 28  # they were as high as their text
     page.get_by_role("button", name="Cancel").click()
     page.locator(".messagelist .success", has_text="cancelled").wait_for()
     assert page.get_by_role("link", name="Cancel: rebuild").is_hidden()

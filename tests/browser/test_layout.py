@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from tests.browser.conftest import until
-from tests.browser.pages import log_in
+from tests.browser.pages import fits, log_in
+from tools.demo import ARGUMENTS, find_chromium
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -191,3 +192,58 @@ def test_no_gap_below_a_look_without_scripts(open_page: Callable[..., Any]) -> N
     last = page.locator(".imagesim-look__section").last.bounding_box()
     whole = page.locator(".imagesim-look__server").bounding_box()
     assert whole["y"] + whole["height"] == pytest.approx(last["y"] + last["height"], abs=1)
+
+
+def test_pages_follow_the_text_size_of_the_browser(chromium: Any, demo: str) -> None:
+    """Texts had a size in pixels, and what fits beside what was decided by pixels: pages were wider than the window."""
+    large = "--blink-settings=defaultFontSize=32"
+    browser = chromium.browser_type.launch(executable_path=find_chromium(), args=[*ARGUMENTS, large])
+    try:
+        for width in (360, 768):
+            page = browser.new_page(base_url=demo, viewport={"width": width, "height": 900}, locale="de")
+            for address in ("/", "/search/?q=white", "/look/", "/product/box-logo-hoodie/", "/shop/drinks/"):
+                page.goto(address)
+                assert page.evaluate("parseFloat(getComputedStyle(document.body).fontSize)") == 32
+                assert fits(page), (address, width)
+    finally:
+        browser.close()
+
+
+def test_what_is_chosen_stands_out_in_forced_colours(open_page: Callable[..., Any]) -> None:
+    """Every department was underlined and every picture framed; no choice that only has a background was marked."""
+    page = open_page(forced_colors="active")
+    lines = """(list) => [...document.querySelectorAll(`${list} a, ${list} button`)].map((each) => {
+      const { borderBottomColor, borderBottomWidth } = getComputedStyle(each);
+      return [each.hasAttribute("aria-current"), borderBottomColor + borderBottomWidth];
+    })"""
+    for address, part in (
+        ("/shop/shoes/", ".departments"),
+        ("/shop/shoes/", ".pills"),
+        ("/product/confetti-plimsolls-mustard/", ".photos__thumbs"),
+        ("/product/box-logo-hoodie/", ".swatches"),
+        ("/", ".bottom form"),
+    ):
+        page.goto(address)
+        page.locator(part).first.wait_for()
+        found = page.evaluate(lines, part)
+        (chosen,) = {line for is_chosen, line in found if is_chosen}
+        assert chosen not in {line for is_chosen, line in found if not is_chosen}, (part, found)
+
+
+def test_a_printed_page_has_results_and_no_controls(page: Any) -> None:
+    page.goto("/search/?q=white")
+    page.emulate_media(media="print")
+    for control in (".imagesim-bar", ".imagesim-refine", ".imagesim-find-similar", ".search__filters"):
+        assert page.locator(control).first.is_hidden(), control
+    cards = page.locator(".card__name")
+    first, fourth = (cards.nth(place).bounding_box()["y"] for place in (0, 3))
+    assert fourth == pytest.approx(first, abs=1)
+
+
+def test_the_buttons_of_a_photo_are_in_one_line_on_a_phone(open_page: Callable[..., Any]) -> None:
+    page = open_page(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True, locale="de")
+    page.goto("/look/")
+    page.get_by_role("link", name=re.compile("T-Shirt")).first.click()
+    page.locator("[data-imagesim-results]:not([aria-busy]) .card").first.wait_for()
+    draw, another = (page.locator(f"[data-imagesim-{name}]").bounding_box() for name in ("draw", "another"))
+    assert draw["y"] == another["y"]

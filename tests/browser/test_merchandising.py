@@ -186,3 +186,16 @@ def test_without_scripts_the_preview_is_a_page(open_page):
     assert shown.locator("#rule-before").inner_text() == "Vorher"
     # Rules that other tests have saved may be named there, too.
     assert "durch „Ohne Skript“" in shown.locator("section[aria-labelledby=rule-after]").inner_text()
+
+
+def test_the_names_of_places_are_on_one_line(open_page):
+    """They were wrapped below their boxes at the width of the names of fields."""
+    page = open_page(locale="de")
+    log_in(page)
+    for address in ("/admin/imagesim_merchandising/rule/add/", "/admin/imagesim_experiments/experiment/add/"):
+        page.goto(address)
+        page.locator("#id_where label", has_text="Mit Worten suchen").evaluate(
+            "(label) => label.append(' oder mit einem Bild, in jeder Sprache')"
+        )
+        heights = [each.bounding_box()["height"] for each in page.locator("#id_where label").all()]
+        assert heights == pytest.approx([heights[0]] * 4, abs=2)

@@ -266,6 +266,25 @@ def test_a_box_is_drawn_without_a_pointer(page):
     assert draw.get_attribute("aria-pressed") == "false"
 
 
+def test_a_box_drawn_around_a_thing_finds_what_the_thing_found(page):
+    """It had no label: the box of a T-shirt, drawn anew, found nothing. Elsewhere there is still none."""
+    open_sample(page, "white T-shirt")
+    page.get_by_role("button", name="Top").click()
+    wait_for_results(page)
+    found = results(page)
+    with page.expect_request(REGION) as asked:
+        page.get_by_role("button", name="Draw a box").click()
+    assert b"top" in asked.value.post_data_buffer
+    wait_for_results(page)
+    assert results(page) == found
+    for _time in range(12):
+        page.locator(BOX).press("ArrowUp")
+        page.locator(BOX).press("ArrowLeft")
+    with page.expect_request(REGION) as asked:
+        page.locator(BOX).press("Enter")
+    assert b"label" not in asked.value.post_data_buffer
+
+
 def test_a_box_of_the_visitor_is_named_and_announced(page):
     """It was the "Box around: Your box", and nothing said where it is."""
     open_sample(page, "juice")

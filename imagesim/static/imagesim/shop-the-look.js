@@ -14,7 +14,7 @@ import { explainRefusal, retryAfter } from "./refusals.js";
 import { isCancelled, withLimit } from "./requests.js";
 
 const WHOLE = { x: 0, y: 0, width: 1, height: 1 };
-const LABEL_OVERLAP = 0.4; // a moved box keeps its label while its overlap with the found box is at least this
+const LABEL_OVERLAP = 0.4; // a box has the label of a found one while they overlap by at least this
 const TAP_SIDE = 1 / 3; // side of the box around a tapped point, as a share of the photo's shorter side
 const NEW_BOX = { x: 0.3, y: 0.3, width: 0.4, height: 0.4 };
 const LARGE_AREA = 0.5; // share of the photo; a new box starts at the active one unless that is larger
@@ -361,6 +361,7 @@ export class ShopTheLook {
     });
     renderMessages(this.messages, answer.messages);
     numberNames(this.regions);
+    for (const region of this.regions) Object.assign(region, { foundLabel: region.label, foundName: region.name });
     this.showRegions();
     this.select(this.regions.find(hasOwn) ?? this.regions[0]);
     const count = this.regions.length - 1;
@@ -451,14 +452,9 @@ export class ShopTheLook {
   moveTo(box) {
     const region = this.active;
     region.box = box;
-    // The label holds while the box stays near the place where it was found; elsewhere the server infers it from hits.
-    if (!region.isDrawn) {
-      region.foundLabel ??= region.label;
-      region.foundName ??= region.name;
-      const stays = overlap(box, region.foundBox) >= LABEL_OVERLAP;
-      region.label = stays ? region.foundLabel : "";
-      region.name = stays ? region.foundName : this.getText("box");
-    }
+    const stays = !region.isDrawn && overlap(box, region.foundBox) >= LABEL_OVERLAP;
+    region.label = stays ? region.foundLabel : this.labelAt(box);
+    region.name = stays ? region.foundName : this.getText("box");
     region.results = null;
     this.showRegions();
     this.select(region);
@@ -467,12 +463,19 @@ export class ShopTheLook {
   addDrawnRegion(box) {
     let region = this.regions.find((one) => one.isDrawn);
     if (!region) {
-      region = { isDrawn: true, label: "", name: this.getText("box") };
+      region = { isDrawn: true, name: this.getText("box") };
       this.regions.splice(-1, 0, region);
     }
-    Object.assign(region, { box, foundBox: box, results: null });
+    Object.assign(region, { box, foundBox: box, label: this.labelAt(box), results: null });
     this.showRegions();
     this.select(region, { focus: true });
+  }
+
+  // The label of what was found where the box is; where there is nothing, the server infers it from hits.
+  labelAt(box) {
+    const shares = this.regions.map((one) => (one.foundLabel ? overlap(box, one.foundBox) : 0));
+    const most = Math.max(...shares);
+    return most >= LABEL_OVERLAP ? this.regions[shares.indexOf(most)].foundLabel : "";
   }
 
   // Start or stop drawing. A box appears at once, so that visitors who cannot drag move it with the arrow keys.
