@@ -148,7 +148,8 @@ def abandoned(job: Job) -> bool:
     miss."""
     if job.status in (Job.Status.PAUSED, Job.Status.STANDBY):
         return False
-    if timezone.now() - job.heartbeat_at > STALE_AFTER:
+    age = timezone.now() - job.heartbeat_at
+    if age > STALE_AFTER or age < -leases.CLOCK_WAS_WRONG:
         return True
     host, _, rest = job.owner.partition("/")
     pid, _, began = rest.partition("/")
