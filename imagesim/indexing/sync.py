@@ -159,7 +159,8 @@ def bootstrap_index() -> None:
     backing_index = ""
     try:
         if index.active() is None:  # no other process has been faster
-            jobs.drop_unfinished(job.target)  # of a process that was killed
+            for leftover in index.backing_indexes():  # of a process that was killed
+                jobs.drop_unfinished(leftover)
             backing_index = index.create(new_meta())
             jobs.heartbeat(job, target=backing_index)
             with jobs.kept_alive(job):
