@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from django.db import connections, transaction
+from django.db import OperationalError, connections, transaction
 
 from imagesim.conf import Backend
 from imagesim.exceptions import (
@@ -105,6 +105,22 @@ def test_a_rollback_takes_the_writes_along(index: PgvectorIndex) -> None:
         index.write([entry(1, axis(0))])
         raise RuntimeError
     assert index.count() == 0
+
+
+def test_a_connection_that_was_lost_by_another_statement_is_opened_again(index: PgvectorIndex) -> None:
+    """In a service that runs on, without the requests between which Django would do so."""
+    other = connections.create_connection("pgvector")
+    try:
+        with other.cursor() as cursor:
+            connection = connections["pgvector"]
+            cursor.execute("SELECT pg_terminate_backend(%s)", [connection.connection.info.backend_pid])
+    finally:
+        other.close()
+    with pytest.raises(OperationalError):
+        sql("SELECT 1")
+    with pytest.raises(IndexUnavailable):
+        index.active()
+    assert index.active()
 
 
 def test_a_slow_search_ends_in_time(index: PgvectorIndex) -> None:

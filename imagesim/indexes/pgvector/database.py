@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import DatabaseError, InterfaceError, OperationalError, connections, transaction
 from psycopg import sql
 
+from imagesim.database import closing_lost_connections
 from imagesim.exceptions import ConfigurationError, IndexUnavailable, QueryTimeout, SearchIndexError, index_missing
 
 if TYPE_CHECKING:
@@ -144,7 +145,8 @@ class Database:
     @contextmanager
     def _translated_errors(self) -> Iterator[None]:
         try:
-            yield
+            with closing_lost_connections():
+                yield
         except DatabaseError as error:
             raise self._translated(error) from error
         except InterfaceError as error:
