@@ -245,6 +245,21 @@ def test_a_picture_that_kills_its_process_does_not_keep_a_rebuild_from_its_end(s
     assert "The worker stopped" in ItemState.objects.get(object_pk=str(shop[3].pk)).error
 
 
+@pytest.mark.parametrize("hold", [False, True])
+def test_an_index_whose_name_a_killed_process_did_not_note_is_dropped(shop, monkeypatch, hold):
+    def kill(*args, **values):
+        if "target" in values:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(jobs, "heartbeat", kill)
+        with pytest.raises(KeyboardInterrupt):
+            rebuild(hold=hold)
+    assert len(get_index().backing_indexes()) == 2
+    job = rebuild(hold=hold)
+    assert get_index().backing_indexes() == [get_index().active(), job.target][not hold :]
+
+
 def test_a_sync_whose_index_is_swapped_and_dropped_meanwhile(shop, monkeypatch):
     original = syncing.write
 

@@ -271,7 +271,7 @@ def test_the_first_index_of_a_process_that_was_killed_is_dropped(monkeypatch, ow
 
     product("shoe", picture("red"))
     monkeypatch.setattr(owner, call, kill)
-    for name in ("drop_unfinished", "finish"):  # after kill -9 nothing is tidied up
+    for name in ("drop_leftovers", "finish"):  # after kill -9 nothing is tidied up
         monkeypatch.setattr(jobs, name, lambda *args, **kwargs: None)
     with pytest.raises(KeyboardInterrupt):
         sync()
