@@ -25,7 +25,7 @@ from imagesim.exceptions import (
     SearchIndexError,
 )
 from imagesim.indexes import BaseIndex, get_index, validation
-from imagesim.indexes.pgvector import PgvectorIndex, searching, text, writing
+from imagesim.indexes.pgvector import PgvectorIndex, searching, tables, text, writing
 from imagesim.indexes.pgvector.database import Database
 from imagesim.testing.index_contract import IndexContract
 from imagesim.testing.index_samples import DIMS, META, axis, entry, expected, keys
@@ -263,6 +263,23 @@ def test_an_unreachable_database_is_an_unavailable_index(index: PgvectorIndex) -
     finally:
         connections["pgvector"].settings_dict["PORT"] = good
     index.ping()
+
+
+def test_a_drop_that_others_keep_waiting_is_retried_as_an_outage(index: PgvectorIndex) -> None:
+    """A rebuild failed after the swap, while a worker was suspended in the middle of a write to the former index."""
+    beside = index.create(META)
+    hasty = PgvectorIndex(database="pgvector", name=index.name, request_timeout=0.02)
+    other = connections.create_connection("pgvector")
+    other.set_autocommit(False)
+    try:
+        with other.cursor() as cursor:
+            tables.read(cursor, index.name, beside, {})
+            with pytest.raises(IndexUnavailable, match="statement timeout"):
+                hasty.drop(beside)
+    finally:
+        other.close()
+    hasty.drop(beside)
+    assert index.backing_indexes() == [index.active()]
 
 
 def test_nothing_is_left_of_a_dropped_index(index: PgvectorIndex) -> None:
