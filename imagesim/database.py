@@ -58,7 +58,8 @@ def primary(model: type[Model]) -> models.QuerySet[Model]:
 
 
 def after_commit(using: str | None, call: Callable[..., object], /, *arguments: Any, **options: Any) -> None:
-    """Call a function once the open transaction is committed, or now if none is open.
+    """Call a function once the open transaction is committed; now if none is open, or if the project commits by hand
+    (without autocommit), of which nobody learns.
 
     Its failure is logged, and has no effect on what was committed.
     """
@@ -67,7 +68,11 @@ def after_commit(using: str | None, call: Callable[..., object], /, *arguments: 
         call(*arguments, **options)
 
     run.__qualname__ = call.__qualname__  # by which Django logs a failure; a partial has none, and would raise then
-    transaction.on_commit(run, using=using, robust=True)
+    connection = transaction.get_connection(using)
+    if connection.in_atomic_block or connection.get_autocommit():
+        transaction.on_commit(run, using=using, robust=True)
+    else:
+        run()
 
 
 def retry_conflicts(function: Callable[P, R]) -> Callable[P, R]:

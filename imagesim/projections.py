@@ -110,10 +110,8 @@ def choose(projection_id: str | None) -> None:
     :raises ConfigurationError: if there is no such projection; nothing changes then.
     """
     with atomic(FittedProjection):
-        if projection_id and not FittedProjection.objects.filter(pk=projection_id).exists():
+        FittedProjection.objects.filter(chosen=True).update(chosen=False)
+        if projection_id and not FittedProjection.objects.filter(pk=projection_id).update(chosen=True):
             raise ConfigurationError(
                 f"There is no projection {projection_id!r}; run `manage.py imagesim_tune` to fit one."
             )
-        FittedProjection.objects.filter(chosen=True).update(chosen=False)
-        if projection_id:
-            FittedProjection.objects.filter(pk=projection_id).update(chosen=True)

@@ -141,6 +141,7 @@ from django.db import connections, transaction
 from django.utils import timezone
 from demo_shop.shop.models import Category
 from imagesim import projections
+from imagesim.experiments.models import Experiment, Variant
 from imagesim.insight import catalogue, rollup
 from imagesim.insight.models import Search
 
@@ -150,7 +151,16 @@ catalogue.restart()
 matrix = np.eye(2, dtype=np.float32)
 projection = projections.Projection("model", "pca", matrix)
 projection.save()
-for call in (lambda: rollup.roll_up_day(timezone.now().date()), catalogue.restart, projection.save):
+experiment = Experiment.objects.create(name="an experiment")
+for letter, changes in (("A", {}), ("B", {"diversity": 0.5})):
+    Variant.objects.create(experiment=experiment, letter=letter, **changes)
+for call in (
+    lambda: rollup.roll_up_day(timezone.now().date()),
+    catalogue.restart,
+    projection.save,
+    lambda: projections.choose(projection.id),
+    experiment.start,
+):
     writing = threading.Event()
 
     def write():
@@ -169,7 +179,7 @@ for call in (lambda: rollup.roll_up_day(timezone.now().date()), catalogue.restar
 
 
 def test_on_sqlite_a_write_waits_for_another_process_that_writes(tmp_path: Path) -> None:
-    run(WAIT, tmp_path, "", SETTINGS)
+    run(WAIT, tmp_path, "", SETTINGS.replace('"SYNC"', '"EVENTS": True, "SYNC"'))
 
 
 def run(script: str, tmp_path: Path, on_other: str, router: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from django.db import connections, transaction
+from django.db import OperationalError, connections, transaction
 
 from imagesim.conf import Backend
 from imagesim.exceptions import (
@@ -25,7 +25,7 @@ from imagesim.exceptions import (
     SearchIndexError,
 )
 from imagesim.indexes import BaseIndex, get_index, validation
-from imagesim.indexes.pgvector import PgvectorIndex, searching, text, writing
+from imagesim.indexes.pgvector import PgvectorIndex, searching, tables, text, writing
 from imagesim.indexes.pgvector.database import Database
 from imagesim.testing.index_contract import IndexContract
 from imagesim.testing.index_samples import DIMS, META, axis, entry, expected, keys
@@ -105,6 +105,22 @@ def test_a_rollback_takes_the_writes_along(index: PgvectorIndex) -> None:
         index.write([entry(1, axis(0))])
         raise RuntimeError
     assert index.count() == 0
+
+
+def test_a_connection_that_was_lost_by_another_statement_is_opened_again(index: PgvectorIndex) -> None:
+    """In a service that runs on, without the requests between which Django would do so."""
+    other = connections.create_connection("pgvector")
+    try:
+        with other.cursor() as cursor:
+            connection = connections["pgvector"]
+            cursor.execute("SELECT pg_terminate_backend(%s)", [connection.connection.info.backend_pid])
+    finally:
+        other.close()
+    with pytest.raises(OperationalError):
+        sql("SELECT 1")
+    with pytest.raises(IndexUnavailable):
+        index.active()
+    assert index.active()
 
 
 def test_a_slow_search_ends_in_time(index: PgvectorIndex) -> None:
@@ -247,6 +263,23 @@ def test_an_unreachable_database_is_an_unavailable_index(index: PgvectorIndex) -
     finally:
         connections["pgvector"].settings_dict["PORT"] = good
     index.ping()
+
+
+def test_a_drop_that_others_keep_waiting_is_retried_as_an_outage(index: PgvectorIndex) -> None:
+    """A rebuild failed after the swap, while a worker was suspended in the middle of a write to the former index."""
+    beside = index.create(META)
+    hasty = PgvectorIndex(database="pgvector", name=index.name, request_timeout=0.02)
+    other = connections.create_connection("pgvector")
+    other.set_autocommit(False)
+    try:
+        with other.cursor() as cursor:
+            tables.read(cursor, index.name, beside, {})
+            with pytest.raises(IndexUnavailable, match="statement timeout"):
+                hasty.drop(beside)
+    finally:
+        other.close()
+    hasty.drop(beside)
+    assert index.backing_indexes() == [index.active()]
 
 
 def test_nothing_is_left_of_a_dropped_index(index: PgvectorIndex) -> None:

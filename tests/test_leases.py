@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -16,14 +17,15 @@ from django.utils import timezone
 from demo_shop.shop.models import Product
 from demo_shop.shop.similarity import ProductItems
 from imagesim import images
+from imagesim.embedders import get_embedder
 from imagesim.exceptions import EmbedderError, IndexUnavailable
 from imagesim.indexes import get_index
 from imagesim.indexes.local import LocalIndex
-from imagesim.indexing import leases
+from imagesim.indexing import jobs, leases
 from imagesim.indexing import sync as syncing
 from imagesim.indexing.reconcile import reconcile
 from imagesim.indexing.sync import sync
-from imagesim.models import ItemImage, ItemState, LocalEntry, Scope
+from imagesim.models import ItemImage, ItemState, Job, LocalEntry, Scope
 from imagesim.types import Entry, EntryImage, WriteResult
 from tests.embedders import PixelEmbedder
 from tests.shop import EMBEDDER, picture, price_in_the_index, product, synced_products
@@ -152,6 +154,62 @@ class TestLeases:
         assert ItemState.objects.get(object_pk=str(pk)).pending
         sync()
         assert f"shop.product:{pk}" not in entries()
+
+
+class TestClocks:
+    """The machines that save and that sync have clocks of their own, which differ, and are set."""
+
+    @staticmethod
+    @contextmanager
+    def ahead(by):
+        now = timezone.now
+        with patch.object(timezone, "now", lambda: now() + by):
+            yield
+
+    def test_a_change_is_due_at_once_for_a_worker_whose_clock_is_behind(self, shop):
+        with self.ahead(timedelta(seconds=30)):
+            change(shop[0])
+        assert sync().indexed == 1
+
+    @pytest.mark.parametrize("by", [timedelta(days=1), timedelta(days=400)])
+    def test_a_change_of_a_clock_that_was_wrong_is_due(self, shop, by):
+        with self.ahead(by):
+            change(shop[0])
+        assert sync().indexed == 1
+
+    def test_a_lease_of_a_clock_that_was_wrong_is_over(self, shop):
+        change(shop[0])
+        with self.ahead(timedelta(days=1)):
+            take()  # its worker dies
+        assert sync().indexed == 1
+
+    def test_a_failure_of_a_clock_that_was_wrong_is_retried(self, shop):
+        ItemState.objects.update(outcome="failed", not_before=timezone.now() + timedelta(days=1))
+        assert sync().indexed == 4
+
+    def test_a_lease_may_be_longer_than_a_clock_can_be_wrong(self, shop, settings):
+        settings.IMAGESIM = {**settings.IMAGESIM, "SYNC_LEASE_SECONDS": 7200}
+        change(shop[0])
+        take()
+        assert take().states == []
+
+    def test_an_embedding_that_was_leased_by_a_clock_that_was_wrong_is_computed(self):
+        shoe = product("shoe", picture("red"))
+        with shoe.photos.get().file.open("rb") as file:
+            key = images.digest(file.read()), get_embedder().fingerprint
+        with self.ahead(timedelta(days=1)):
+            assert leases.EmbeddingLeases().lease({key}) == {key}  # its worker dies
+        assert leases.EmbeddingLeases().lease({key}) == {key}
+
+    def test_a_job_of_a_clock_that_was_wrong_is_abandoned(self):
+        now = timezone.now()
+        assert jobs.abandoned(Job(owner="elsewhere/1/1", heartbeat_at=now + timedelta(days=1)))
+        assert not jobs.abandoned(Job(owner="elsewhere/1/1", heartbeat_at=now + timedelta(minutes=10)))
+
+    def test_reconcile_compares_what_was_synced_by_a_clock_that_was_wrong(self, shop):
+        ItemState.objects.update(synced_at=timezone.now() + timedelta(days=1))
+        Product.objects.filter(pk=shop[0].pk).update(price=499)
+        assert reconcile().report["stale"] == 1
 
 
 class TestLeasing:

@@ -231,3 +231,15 @@ def test_a_failing_dispatcher_does_not_affect_the_save(monkeypatch):
     monkeypatch.setattr(dispatch, "wake", fail)
     product("shoe")
     assert ItemState.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("ends", ["commit", "rollback"])
+def test_a_change_is_recorded_in_a_transaction_that_is_ended_by_hand(ends):
+    transaction.set_autocommit(False)
+    try:
+        product("shoe")
+        getattr(transaction, ends)()
+    finally:
+        transaction.set_autocommit(True)
+    assert ItemState.objects.count() == (ends == "commit")

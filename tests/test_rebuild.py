@@ -34,6 +34,7 @@ from imagesim.indexes.local import LocalIndex
 from imagesim.indexing import embedding, jobs, leases, outbox, purge
 from imagesim.indexing import rebuild as rebuilding
 from imagesim.indexing import reconcile as reconciling
+from imagesim.indexing import sync as syncing
 from imagesim.indexing.differences import DIFFERENCES
 from imagesim.indexing.leases import INFRASTRUCTURE_ERRORS
 from imagesim.indexing.rebuild import rebuild
@@ -45,7 +46,7 @@ from imagesim.models import Embedding, ItemState, Job, LocalEntry, LocalGenerati
 from imagesim.registry import registry
 from imagesim.types import WriteResult
 from tests.embedders import PixelEmbedder
-from tests.shop import EMBEDDER, encoded, picture, product, registered, synced_products
+from tests.shop import EMBEDDER, encoded, picture, price_in_the_index, product, registered, synced_products
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media_root")]
 OTHER = {"BACKEND": "tests.embedders.PixelEmbedder", "OPTIONS": {"name": "other", "dims": 32}}
@@ -242,6 +243,41 @@ def test_a_picture_that_kills_its_process_does_not_keep_a_rebuild_from_its_end(s
     assert len(kills) < 15
     assert len(entries()) == 5
     assert "The worker stopped" in ItemState.objects.get(object_pk=str(shop[3].pk)).error
+
+
+@pytest.mark.parametrize("hold", [False, True])
+def test_an_index_whose_name_a_killed_process_did_not_note_is_dropped(shop, monkeypatch, hold):
+    def kill(*args, **values):
+        if "target" in values:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(jobs, "heartbeat", kill)
+        with pytest.raises(KeyboardInterrupt):
+            rebuild(hold=hold)
+    assert len(get_index().backing_indexes()) == 2
+    job = rebuild(hold=hold)
+    assert get_index().backing_indexes() == [get_index().active(), job.target][not hold :]
+
+
+def test_a_sync_whose_index_is_swapped_and_dropped_meanwhile(shop, monkeypatch):
+    original = syncing.write
+
+    def write(*args):
+        monkeypatch.undo()
+        rebuild()
+        return original(*args)
+
+    Product.objects.filter(pk=shop[1].pk).update(price=499)
+    shop[0].price = 498
+    shop[0].save()
+    shop[-1].delete()
+    monkeypatch.setattr(syncing, "write", write)
+    assert not sync().interrupted
+    sync()
+    assert [price_in_the_index(each) for each in shop[:2]] == [498, 499]
+    assert len(dict(get_index().scan())) == len(shop) - 1
+    assert not ItemState.objects.filter(pending=True).exists()
 
 
 def test_a_rebuild_killed_after_the_swap_only_cleans_up(shop, monkeypatch):

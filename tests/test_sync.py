@@ -262,13 +262,16 @@ def test_a_first_index_that_cannot_be_filled_is_dropped(monkeypatch):
         assert get_index().backing_indexes() == []
 
 
-def test_the_first_index_of_a_process_that_was_killed_is_dropped(monkeypatch):
-    def kill(*args):
+@pytest.mark.parametrize(("owner", "call"), [(jobs, "heartbeat"), (LocalIndex, "promote")])
+def test_the_first_index_of_a_process_that_was_killed_is_dropped(monkeypatch, owner, call):
+    """Before the job noted its name, or later."""
+
+    def kill(*args, **kwargs):
         raise KeyboardInterrupt
 
     product("shoe", picture("red"))
-    monkeypatch.setattr(LocalIndex, "promote", kill)
-    for name in ("drop_unfinished", "finish"):  # after kill -9 nothing is tidied up
+    monkeypatch.setattr(owner, call, kill)
+    for name in ("drop_leftovers", "finish"):  # after kill -9 nothing is tidied up
         monkeypatch.setattr(jobs, name, lambda *args, **kwargs: None)
     with pytest.raises(KeyboardInterrupt):
         sync()

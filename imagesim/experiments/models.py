@@ -136,8 +136,9 @@ class Experiment(Placed):
         :raises ValidationError: if it was started before, is incomplete, or another one runs in the same place.
         """
         with atomic(Experiment):
-            # Drafts, too: two that are started at the same time wait for each other.
-            others = list(Experiment.objects.select_for_update().filter(settled=False))
+            others = primary(Experiment).filter(settled=False)
+            # Takes the locks, on SQLite that for writing. Of drafts, too: two started at once wait for each other.
+            others.update(settled=False)
             self.refresh_from_db(using=primary(Experiment).db)
             if self.started is not None:
                 raise ValidationError(_("It was started before; copy it to run it again."))

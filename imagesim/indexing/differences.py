@@ -18,11 +18,12 @@ from typing import Any, TypeVar
 
 from django.db import models
 from django.db.models.functions import Concat
+from django.utils import timezone
 
 from imagesim import measured_colours
 from imagesim.database import in_code_point_order, pages, primary
 from imagesim.hydrate import with_pks
-from imagesim.indexing import item_regions
+from imagesim.indexing import item_regions, leases
 from imagesim.indexing.documents import Outcome, checksum, images_by_state, items_behind, metadata_of, queryset_of
 from imagesim.indexing.write_targets import Target
 from imagesim.items import Items
@@ -160,7 +161,8 @@ def _compare_vanished(since: datetime) -> Iterator[list[Difference]]:
 
 def _is_in_progress(state: ItemState, since: datetime) -> bool:
     """Whether a change waits, or the item was synced since the comparison began."""
-    return state.pending or (state.synced_at is not None and state.synced_at >= since)
+    latest = timezone.now() + leases.CLOCK_WAS_WRONG
+    return state.pending or (state.synced_at is not None and since <= state.synced_at <= latest)
 
 
 # The states and the entries of the index, side by side.

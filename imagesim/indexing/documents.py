@@ -140,9 +140,9 @@ def write(documents: Sequence[Document], targets: Sequence[Target]) -> list[Docu
         try:
             answers = target.index.write([operation for _, operation in todo], backing_index=name)
         except IndexMissing:
-            if target.active:
+            if target.active and target.index.active() in (name, None):
                 raise
-            continue  # the rebuild failed and dropped it, or it was discarded
+            continue  # a rebuild failed, it was discarded, or another index was swapped in, which has all items
         for (position, _), answer in zip(todo, answers, strict=True):
             results.setdefault(position, []).append(answer)
     return [replace(document, results=tuple(results.get(n, ()))) for n, document in enumerate(documents)]

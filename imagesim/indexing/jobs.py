@@ -148,7 +148,8 @@ def abandoned(job: Job) -> bool:
     miss."""
     if job.status in (Job.Status.PAUSED, Job.Status.STANDBY):
         return False
-    if timezone.now() - job.heartbeat_at > STALE_AFTER:
+    age = timezone.now() - job.heartbeat_at
+    if age > STALE_AFTER or age < -leases.CLOCK_WAS_WRONG:
         return True
     host, _, rest = job.owner.partition("/")
     pid, _, began = rest.partition("/")
@@ -266,22 +267,21 @@ def suspend(job: Job, *, error: str = "") -> None:
 
 def discard(job: Job) -> None:
     """Drop the index that a rebuild of this process was filling, and finish the job as cancelled."""
-    drop_unfinished(job.target)
+    drop_leftovers()
     leases.requeue_refused(job.started_at)
     finish(job, cancelled=True)
     logger.info("the rebuild was cancelled; the active index is unchanged", extra={"event": "rebuild.cancelled"})
 
 
-def drop_unfinished(backing_index: str) -> None:
-    """Drop an index that was not filled to its end, unless it is active; a failure is logged."""
-    if not backing_index:
-        return
+def drop_leftovers() -> None:
+    """Drop every index but the active one: it was not filled to its end. Only for a process that has the slot of a
+    rebuild; a failure is logged."""
     try:
         index = get_index()
-        if backing_index != index.active():
+        for backing_index in {*index.backing_indexes()} - {index.active()}:
             index.drop(backing_index)
     except Exception as error:
-        logger.warning("The unfinished index %s could not be dropped: %s", backing_index, error)
+        logger.warning("What is left of an unfinished index could not be dropped: %s", error)
 
 
 # What others ask for, from another process than the one that runs the job.

@@ -36,6 +36,9 @@ FAILED_RETRY_DELAY = 900.0
 """Seconds until a failed item with a temporary error is retried."""
 EMBEDDING_LEASE_SECONDS = 120
 """The time after which a worker that leased an embedding and did not store it is considered dead."""
+CLOCK_WAS_WRONG = timedelta(hours=1)
+"""A time that is further ahead, beyond what is set, is of a clock that was wrong, as that of a machine that has just
+started: it counts as over."""
 
 EmbeddingKey = tuple[str, str]
 """(digest, fingerprint)"""
@@ -77,11 +80,16 @@ class SyncResult:
 
 def due(scope: Scope | None = None) -> QuerySet[ItemState]:
     """Return the waiting changes that are due and not leased."""
-    now = timezone.now()
-    states = primary(ItemState).filter(pending=True, not_before__lte=now)
+    states = primary(ItemState).filter(_is_over("not_before"), pending=True)
     if scope is not None:
         states = states.filter(scope=scope)
-    return states.filter(Q(leased_until=None) | Q(leased_until__lt=now))
+    return states.filter(Q(leased_until=None) | _is_over("leased_until", get_settings().SYNC_LEASE_SECONDS))
+
+
+def _is_over(time: str, seconds: float = 0) -> Q:
+    """Whether a time, which was set up to ``seconds`` ahead, is over."""
+    now = timezone.now()
+    return Q(**{f"{time}__lte": now}) | Q(**{f"{time}__gt": now + timedelta(seconds=seconds) + CLOCK_WAS_WRONG})
 
 
 @retry_conflicts
@@ -286,8 +294,7 @@ def account_for(filled: Sequence[tuple[ItemState, str]]) -> None:
 @retry_conflicts
 def requeue_failed() -> int:
     """Queue failed items that are due for a retry; return how many."""
-    now = timezone.now()
-    failed = primary(ItemState).filter(outcome=ItemState.Outcome.FAILED, pending=False, not_before__lte=now)
+    failed = primary(ItemState).filter(_is_over("not_before"), outcome=ItemState.Outcome.FAILED, pending=False)
     if not failed.exists():  # on SQLite, an UPDATE of no row takes the lock for writing, too, and waits for readers
         return 0
     return failed.update(pending=True, scope=Scope.ALL, version=F("version") + 1)
@@ -319,10 +326,9 @@ class EmbeddingLeases:
         if not wanted:
             return set()
         self._leased = True
-        now = timezone.now()
         leased = primary(EmbeddingLease).filter(digest__in={digest for digest, _ in wanted})
-        delete(leased.filter(until__lt=now))
-        until = now + timedelta(seconds=EMBEDDING_LEASE_SECONDS)
+        delete(leased.filter(_is_over("until")))
+        until = timezone.now() + timedelta(seconds=EMBEDDING_LEASE_SECONDS)
         rows = [
             EmbeddingLease(digest=digest, fingerprint=fingerprint, worker=self._worker, until=until)
             for digest, fingerprint in sorted(wanted)  # in one order everywhere, so that workers do not deadlock

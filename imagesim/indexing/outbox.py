@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
+from datetime import timedelta
 from functools import cached_property, partial
 from typing import Any, ClassVar
 
@@ -23,6 +24,8 @@ from imagesim.registry import registry
 from imagesim.runtime import runtime
 
 CHUNK = 500
+CLOCK_DIFFERENCE = timedelta(minutes=1)
+"""How far behind a worker's clock may be: changes are due at once for it, too."""
 VENDORS = ("postgresql", "sqlite", "mysql")  # the last includes MariaDB
 _TO_ANNOUNCE = "_imagesim_changes_to_announce"
 # Keys that the database casts to the same text as Python. (SQLite stores a UUID without its dashes.)
@@ -226,8 +229,9 @@ class _Upsert:
 
     def _values(self, scope: Scope) -> list[Any]:
         """The parameters of a new row after its primary key, as the database wants them."""
-        now = ItemState._meta.get_field("changed_at").get_db_prep_save(timezone.now(), self.connection)
-        return [now_version(), int(scope), now, now]
+        now, field = timezone.now(), ItemState._meta.get_field("changed_at")
+        times = [field.get_db_prep_save(each, self.connection) for each in (now - CLOCK_DIFFERENCE, now)]
+        return [now_version(), int(scope), *times]
 
     @cached_property
     def conflict(self) -> str:

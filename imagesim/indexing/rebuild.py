@@ -118,7 +118,8 @@ def rebuild(
         if job.requested == Job.Request.SWAP:
             jobs.stand_by(job)  # it is complete, and took hours
             raise
-        jobs.drop_unfinished(job.target)
+        if job.target:
+            jobs.drop_leftovers()
         leases.requeue_refused(job.started_at)
         jobs.finish(job, error=f"{type(error).__name__}: {error}")
         raise
@@ -224,7 +225,7 @@ def _target(job: Job) -> Target:
     unfinished = bool(job.target) and job.target in _retry_while_unavailable(index.backing_indexes, job)
     if unfinished and index.meta(job.target) == meta:
         return Target(index, job.target, meta, active=False)
-    jobs.drop_unfinished(job.target)
+    _retry_while_unavailable(jobs.drop_leftovers, job)
     total = count_items()  # of the shop's own code, which may fail: before there is an index
     backing_index = _retry_while_unavailable(lambda: index.create(meta), job)
     # From now on, every sync writes to this index too.

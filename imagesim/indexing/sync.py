@@ -156,10 +156,9 @@ def bootstrap_index() -> None:
         job = jobs.start(Job.Kind.REBUILD)
     except AlreadyRunning as error:
         raise IndexMissing(f"There is no index {index.name!r} yet. {error}") from error
-    backing_index = ""
     try:
         if index.active() is None:  # no other process has been faster
-            jobs.drop_unfinished(job.target)  # of a process that was killed
+            jobs.drop_leftovers()
             backing_index = index.create(new_meta())
             jobs.heartbeat(job, target=backing_index)
             with jobs.kept_alive(job):
@@ -171,7 +170,8 @@ def bootstrap_index() -> None:
                 "created the first index %s", backing_index, extra={"event": "index.created", "index": backing_index}
             )
     except BaseException as error:
-        jobs.drop_unfinished(backing_index)  # the next sync, seconds later, creates another
+        jobs.heartbeat(job)  # what another process has taken over is not dropped
+        jobs.drop_leftovers()  # the next sync, seconds later, creates another
         jobs.finish(job, error=str(error) or type(error).__name__)
         raise
     jobs.finish(job, report={"first": True})

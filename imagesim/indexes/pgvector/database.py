@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import DatabaseError, InterfaceError, OperationalError, connections, transaction
 from psycopg import sql
 
+from imagesim.database import closing_lost_connections
 from imagesim.exceptions import ConfigurationError, IndexUnavailable, QueryTimeout, SearchIndexError, index_missing
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Database:
         """
         nested = self.connection.in_atomic_block
         with (
-            self._translated_errors(),
+            self._translated_errors(of_query=False),
             transaction.atomic(using=self.alias),
             self.connection.cursor() as cursor,
         ):
@@ -142,19 +143,21 @@ class Database:
         return self.known_version
 
     @contextmanager
-    def _translated_errors(self) -> Iterator[None]:
+    def _translated_errors(self, *, of_query: bool = True) -> Iterator[None]:
+        """Translate errors. A query that took too long fails alone; a write can succeed when others have ended."""
         try:
-            yield
+            with closing_lost_connections():
+                yield
         except DatabaseError as error:
-            raise self._translated(error) from error
+            raise self._translated(error, of_query) from error
         except InterfaceError as error:
             raise IndexUnavailable(f"The index cannot reach its database: {error}") from error
 
-    def _translated(self, error: DatabaseError) -> Exception:
+    def _translated(self, error: DatabaseError, of_query: bool) -> Exception:
         state = _state(error)
         if state == MISSING:
             return index_missing(self.name, None)
-        if state == CANCELLED:
+        if state == CANCELLED and of_query:
             return QueryTimeout("PostgreSQL took too long for this query; ask for less, or with fewer terms.")
         refused = (state or "").startswith(LIMITS)
         if state in PASSING or (isinstance(error, OperationalError) and not refused):
