@@ -359,7 +359,10 @@ class FittedProjection(models.Model):
 
 
 class StoredCalibration(models.Model):
-    """The calibration fitted to this shop's catalogue for one model and one projection."""
+    """The calibration fitted to this shop's catalogue for one model and one projection.
+
+    ``items`` are the entries of its index; 0 if that was still being filled.
+    """
 
     fingerprint = models.CharField(_("model fingerprint"), max_length=64)
     projection = models.CharField(_("projection"), max_length=64, blank=True, default="")

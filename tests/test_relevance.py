@@ -724,11 +724,13 @@ class TestStored:
         settings.IMAGESIM = {**settings.IMAGESIM, "SYNC_BATCH_SIZE": 4}
         forget()
         self._hats(30)
-        for limit, fitted in ((3, 8), (12, 8), (4, 24)):
+        for limit, asked in ((3, 8), (12, 8), (4, 24)):
             assert sync(limit=limit).more
-            assert self._fitted() == fitted
-        sync()
-        assert self._fitted() == 24  # grown by less than half
+            row = StoredCalibration.objects.get()
+            assert (row.items, row.data["queries"]["items"]) == (0, asked)
+        sync()  # although it has grown by less than half
+        row = StoredCalibration.objects.get()
+        assert (row.items, row.data["queries"]["items"]) == (30, 30)
 
     def _hats(self, count: int) -> None:
         for number in range(ItemState.objects.filter(outcome="indexed").count(), count):

@@ -52,19 +52,21 @@ MIN_ITEMS = 5
 """The minimum number of entries for an automatic calibration."""
 
 
-def is_outgrown(growth: float) -> bool:
-    """Whether the active index has grown by this factor since it was calibrated, or has been filled."""
+def is_outgrown(growth: float, *, known: int = 0) -> bool:
+    """Whether the active index has grown by this factor since it was calibrated, with ``known`` entries if the
+    calibration does not say so, or has been filled."""
     index = get_index()
     index.refresh()
     meta = index.meta()
     row = StoredCalibration.objects.filter(fingerprint=meta.fingerprint, projection=meta.projection).first()
-    return index.count() >= (MIN_ITEMS if row is None else growth * max(row.items, 1))
+    known = max(known, row.items if row else 0)
+    return index.count() >= (growth * known or MIN_ITEMS)
 
 
-def calibrate_quietly(backing_index: str | None = None) -> None:
+def calibrate_quietly(backing_index: str | None = None, *, filled: bool = True) -> None:
     """Call :func:`calibrate`; a failure is logged, and the previous calibration stays in use."""
     try:
-        calibrate(backing_index)
+        calibrate(backing_index, filled=filled)
     except (ImagesimError, DatabaseError, ValueError) as error:
         logger.warning("The calibration could not be fitted: %s", error, extra={"event": "calibration.failed"})
     except INFRASTRUCTURE_ERRORS:
@@ -73,13 +75,15 @@ def calibrate_quietly(backing_index: str | None = None) -> None:
         logger.exception("The calibration could not be fitted", extra={"event": "calibration.failed"})
 
 
-def calibrate(backing_index: str | None = None) -> StoredCalibration | None:
+def calibrate(backing_index: str | None = None, *, filled: bool = True) -> StoredCalibration | None:
     """Fit the calibration of an index, the active one by default, on the stored embeddings; None if there are none.
+
+    Of an index that is not ``filled`` yet, it is fitted again at the end of the sync that fills it.
 
     :raises IndexMissing: if there is no such index.
     """
     index = get_index()
-    meta, count = index.meta(backing_index), index.count(backing_index=backing_index)
+    meta, count = index.meta(backing_index), index.count(backing_index=backing_index) if filled else 0
     found = _sample(meta)
     if found is None:
         return None

@@ -48,6 +48,7 @@ HEARTBEAT_SECONDS = 5.0
 @dataclass
 class _Checked:
     batch: float = 0.0
+    entries: int = 0
     look: float = 0.0
     count: float = 0.0
 
@@ -61,8 +62,9 @@ def calibrate_while_filling() -> None:
         return
     checked.batch = now + CHECK_SECONDS
     with suppress(ImagesimError, DatabaseError):  # it can wait until the index can be reached
-        if is_outgrown(FILLING_GROWTH):
-            calibrate_quietly()
+        if is_outgrown(FILLING_GROWTH, known=checked.entries):
+            calibrate_quietly(filled=False)
+            checked.entries = get_index().count()
 
 
 def update_if_grown() -> None:
