@@ -134,16 +134,19 @@ def _slips(languages: tuple[str, ...]) -> frozenset[str]:
 
 
 @lru_cache(maxsize=4_000)
-def _forms(word: str, languages: tuple[str, ...]) -> list[Mapping[str, Mapping[str, str]]]:
-    """Return the other forms of a word of each kind, with their stems by language."""
-    kinds: list[Mapping[str, Mapping[str, str]]] = []
+def _forms(word: str, languages: tuple[str, ...]) -> tuple[list[tuple[str, Mapping[str, str]]], frozenset[str]]:
+    """Return the other forms of a word, each with its stems by language, and all these stems. Of its other number it is
+    enough to know the word."""
+    found: list[tuple[str, Mapping[str, str]]] = []
+    every: set[str] = set()
     for of in (plurals, other_spellings, same_audience):
-        found: dict[str, dict[str, str]] = {}
+        stems: dict[str, dict[str, str]] = {}
         for language in languages:
             for form in of(word, language):
-                found.setdefault(form, {})[language] = stem_of(form, language)
-        kinds.append(found)
-    return kinds
+                stems.setdefault(form, {})[language] = stem_of(form, language)
+        found += [(form, {} if of is plurals else each) for form, each in stems.items()]
+        every.update(*(each.values() for each in stems.values()))
+    return found, frozenset(every)
 
 
 class _Lists(NamedTuple):
@@ -215,14 +218,12 @@ class QueryWord:
             found.append((joined, {language: stem for language, stem in stems.items() if len(stem) > first}))
         if match := _GRAMMAR.fullmatch(self.word):  # "青い" (blue) is written "青" alone, too
             found.append((match[1] or match[2], {}))
-        by_number, *others = _forms(self.word, tuple(self.stems))
-        return [*found, *((form, {}) for form in by_number), *(pair for forms in others for pair in forms.items())]
+        return found + _forms(self.word, tuple(self.stems))[0]
 
     @property
-    def other_forms(self) -> dict[str, Mapping[str, str]]:
-        """Words that mean the same as the word, as of :mod:`~imagesim.indexes.word_forms`, each with its stem by the
-        language that it is in."""
-        return {form: stems for forms in _forms(self.word, tuple(self.stems)) for form, stems in forms.items()}
+    def other_stems(self) -> frozenset[str]:
+        """The stems of the words that mean the same, as of :mod:`~imagesim.indexes.word_forms`."""
+        return _forms(self.word, tuple(self.stems))[1]
 
     @property
     def endings(self) -> dict[str, set[str]]:

@@ -85,10 +85,10 @@ class WordMatcher:
             self._found, self._remembered = {}, 0
         return number
 
-    def sort(self) -> None:
-        """Sort the words again if many were added."""
-        self._vocabulary.sort()
-        self._stem_vocabulary.sort()
+    def sort(self, *, all_words: bool = False) -> None:
+        """Sort the words again if many were added, or whenever some were with ``all_words``."""
+        self._vocabulary.sort(all_words=all_words)
+        self._stem_vocabulary.sort(all_words=all_words)
 
     def match(
         self, words: Sequence[QueryWord], *, prefix: bool = False, spelled: Collection[str] = ()
@@ -248,10 +248,9 @@ class Vocabulary:
             self.words.append(word)
         return number
 
-    def sort(self) -> None:
-        """Sort the words again if many were added."""
+    def sort(self, *, all_words: bool = False) -> None:
         words = self.words
-        if len(words) - self._known > UNSORTED_WORDS + self._known // UNSORTED_SHARE:
+        if len(words) - self._known > (0 if all_words else UNSORTED_WORDS + self._known // UNSORTED_SHARE):
             backwards = [word[::-1] for word in words]
             self._order = sorted(range(len(words)), key=words.__getitem__)
             self._reversed_order = sorted(range(len(words)), key=backwards.__getitem__)

@@ -31,6 +31,7 @@ from imagesim.retrieval.query_rewriting import (
     spaced,
     units_apart,
     with_kinds_of_compounds,
+    words_in,
 )
 from imagesim.retrieval.relevance import ALL_OF_NAME, KIND_MATCH
 from imagesim.types import Message, Query
@@ -294,7 +295,7 @@ def _divided(word: str, roles: Roles, languages: Sequence[str], *, known: bool) 
         # "Schultertasche" ends with "ertasche", too: "Ledertasche" is one of "leder".
         for start in (spelled or starts) if is_thing is ends_compounds else starts:
             first, ending = word[:start], word[start:]
-            is_end = any(map(is_thing, query_words(ending, languages)))
+            is_end = any(map(is_thing, words_in(ending, languages)))
             if has_all(first, roles, languages):
                 fits = is_end or (not known and has_all(ending, roles, languages))
             else:
