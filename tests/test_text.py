@@ -750,6 +750,14 @@ def test_german_plurals_and_words_with_one_stem() -> None:
     assert [found(typed) for typed in ("Leder", "Küche", "Pumps")] == [set(), {5}, set()]
 
 
+def test_a_stop_word_is_no_form_of_a_word() -> None:
+    """ "Pere" (pears) found flour "per pizza", because "per" (for) has the same stem."""
+    index = TextIndex({"name": TextSpec(1, "it")})
+    index.set(0, {"name": ("Farina per pizza",)})
+    index.set(1, {"name": ("Pera Abate",)})
+    assert scores_of(match(index, "pere")).keys() == {1}
+
+
 def test_a_word_of_a_list_in_the_name_of_a_category_scores_less_than_one_of_the_entry() -> None:
     index = TextIndex({"name": TextSpec(3), "category": TextSpec(2, "en", category=True)})
     index.set(1, {"name": ["Oak Desk"], "category": ["Sofas & desks"]})

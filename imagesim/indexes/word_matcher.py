@@ -153,6 +153,8 @@ class WordMatcher:
             note([vocabulary.ids[spelling]] if spelling in vocabulary.ids else (), STEM)
             for language, stem in stems.items():
                 for number in self._stems.get((language, stem), ()):
+                    if words[number] in stop_words((language,)):  # the Italian "pere" are pears, and not "per"
+                        continue
                     # A "Self levelling compound" is no level, where something is called so.
                     is_other = is_known and language in FORMS_BY_NUMBER and words[number] not in forms
                     only_stem = alone and (is_other or is_made_so(words[number], stem, spelling, language))
