@@ -30,7 +30,6 @@ from imagesim.indexes.stop_words import (
     ELIDED,
     FILLERS,
     HEAD_FIRST,
-    INFLECTIONS,
     NEGATIONS,
     PICTURES,
     PREPOSITIONS,
@@ -77,8 +76,8 @@ _UNITS = frozenset(map(fold, UNITS))
 
 negations = word_list(NEGATIONS)
 _prepositions = word_list(PREPOSITIONS)
-_qualifiers = word_list(QUALIFIERS)
-_shades = word_list(SHADES)
+qualifiers = word_list(QUALIFIERS)
+shades = word_list(SHADES)
 
 Forms = Callable[[str], tuple[frozenset[str], frozenset[str]]]
 """A function from a language to the words of a list, and the stems by which other forms of them are recognised."""
@@ -352,23 +351,8 @@ def shades_of(words: Sequence[QueryWord], colours: Collection[int]) -> frozenset
     return frozenset(n for n, word in enumerate(words) if word.shade and n not in colours and beside(n))
 
 
-@lru_cache(maxsize=1_000)
-def divided_shade(word: str, languages: tuple[str, ...]) -> tuple[str, str]:
-    """Divide a word such as "hellblau" into a shade, which is empty if the word begins with none, and the rest."""
-    return _divided(word, _shades(languages))
-
-
-@lru_cache(maxsize=1_000)
-def divided_qualifier(word: str, languages: tuple[str, ...]) -> tuple[str, str]:
-    """Divide a word such as "Herrenschuhe" into a qualifier, empty if the word begins with none, and the rest.
-
-    Only qualifiers of languages that write compounds as one word are known.
-    """
-    return _divided(word, _qualifiers(tuple(language for language in languages if language in INFLECTIONS)))
-
-
-def _divided(word: str, parts: Collection[str]) -> tuple[str, str]:
-    """Divide a word after the longest of ``parts`` that it begins with; return ('', word) if there is none."""
-    folded = fold(word)
-    first = max((each for each in parts if folded.startswith(each)), key=len, default="")
+def divided(word: str, parts: Collection[str]) -> tuple[str, str]:
+    """Divide a word after the longest of ``parts`` that it begins with, as "hellblau" after a shade; return ('', word)
+    if there is none."""
+    first = max(filter(fold(word).startswith, parts), key=len, default="")
     return word[: len(first)], word[len(first) :]

@@ -7,11 +7,10 @@ import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
-from itertools import chain
 from pathlib import Path
 
 from imagesim.indexes.analysis import DECIMAL, HYPHEN, NO_SPACES, analyse, fold, normalised, stem_of, stop_words
-from imagesim.indexes.query_words import MAX_TERMS, QueryWord, divided_qualifier, divided_shade, query_words
+from imagesim.indexes.query_words import MAX_TERMS, QueryWord, divided, qualifiers, query_words, shades
 from imagesim.indexes.stop_words import HEAD_FIRST, INFLECTIONS
 from imagesim.indexes.word_forms import may_be_compound
 from imagesim.word_roles import SHORTEST_FIRST, Roles, has_digit
@@ -28,6 +27,9 @@ LONGEST = 32
 MOST_JOINED = 3
 """The maximum number of words that are joined: "hoge druk reiniger" (pressure washer) is the Dutch
 "hogedrukreiniger"."""
+
+LONGEST_PHRASE = 5
+"""The maximum number of words of a phrase with synonyms."""
 
 MAX_SYNONYMS = 2
 """The maximum number of synonyms of a query: each is one more search of texts."""
@@ -94,6 +96,7 @@ def spaced(text: str, roles: Roles, languages: Sequence[str]) -> str:
 
     has = partial(has_all, roles=roles, languages=languages)
     stop = stop_words(tuple(languages))
+    compounding = tuple(each for each in languages if each in INFLECTIONS)
 
     def is_joined(parts: Sequence[str]) -> bool:
         if len(parts) > 2 and min(map(len, parts)) < SHORTEST_FIRST:
@@ -122,14 +125,14 @@ def spaced(text: str, roles: Roles, languages: Sequence[str]) -> str:
             words[end - len(written_as_one) : end] = ["".join(written_as_one), *[""] * (len(written_as_one) - 1)]
         elif 1 < len(parts) <= MOST_JOINED and is_joined(parts):
             words[end - 1] = "".join(parts)
-        elif (shade := divided_shade(words[end - 1], tuple(languages)))[0] and is_colour(shade[1]):
+        elif (shade := divided(words[end - 1], shades(tuple(languages))))[0] and is_colour(shade[1]):
             words[end - 1] = " ".join(shade)
         elif has(words[end - 1]):
             continue
         elif written := _apart(words[end - 1], has):
             words[end - 1] = written
         else:
-            qualifier, rest = divided_qualifier(words[end - 1], tuple(languages))
+            qualifier, rest = divided(words[end - 1], qualifiers(compounding))
             if qualifier and has(rest):
                 words[end - 1] = f"{qualifier} {rest}"
     return text if words == given[:MAX_TERMS] else " ".join(filter(None, [*words, *given[MAX_TERMS:]]))
@@ -175,9 +178,9 @@ def _apart(typed: str, has: Callable[[str], bool]) -> str:
 
 
 @lru_cache(maxsize=64)
-def _groups(language: str) -> dict[tuple[str, ...], list[list[str]]]:
-    """Return the groups of each phrase, by its stems; of each group what may replace it."""
-    found: dict[tuple[str, ...], list[list[str]]] = {}
+def _groups(language: str) -> dict[str, list[list[str]]]:
+    """Return the groups of each phrase, by its stems in one piece; of each group what may replace it."""
+    found: dict[str, list[list[str]]] = {}
     path = FOLDER / f"{language}.txt"
     for line in path.read_text("utf-8").splitlines() if path.is_file() else ():
         group = line.split(", ")
@@ -187,15 +190,10 @@ def _groups(language: str) -> dict[tuple[str, ...], list[list[str]]]:
     return found
 
 
-@lru_cache(maxsize=64)
-def _longest(language: str) -> int:
-    """Return the number of words of the longest phrase."""
-    return max(map(len, _groups(language)), default=0)
-
-
 @lru_cache(maxsize=4_000)
-def _stems(phrase: str, language: str) -> tuple[str, ...]:
-    return tuple(token.stem for word in phrase.split() for token in analyse(word, language))
+def _stems(phrase: str, language: str) -> str:
+    """Return the stems of the words of a phrase in one piece: a "pinboard" may be written "pin board"."""
+    return "".join(token.stem for word in HYPHEN.sub(" ", phrase).split() for token in analyse(word, language))
 
 
 def in_other_words(text: str, roles: Roles, languages: Sequence[str]) -> list[tuple[str, str]]:
@@ -205,19 +203,20 @@ def in_other_words(text: str, roles: Roles, languages: Sequence[str]) -> list[tu
     One phrase is replaced. A single word has to be what is sought: no "gown shoes" for "dress shoes".
     """
     words = text.split()
-    stems = [(_groups(each), [_stems(word, each) for word in words[:MAX_TERMS]]) for each in languages]
-    longest = max(map(_longest, languages), default=0)
-    for start, end in _windows(min(len(words), MAX_TERMS), longest):
-        if not any(tuple(chain(*of_words[start:end])) in groups for groups, of_words in stems):
+    stems = {each: [_stems(word, each) for word in words[:MAX_TERMS]] for each in languages}
+    for start, end in _windows(min(len(words), MAX_TERMS)):
+        listed = [each for each in languages if "".join(stems[each][start:end]) in _groups(each)]
+        if not listed:
             continue
         phrase = " ".join(words[start:end])
         head = _head(query_words(text, languages), roles, languages)
         if end - start == 1 and not any(token.word == head for each in languages for token in analyse(phrase, each)):
             continue
-        if any(_is_known(phrase, roles, language) for language in languages):
+        # The English "telephone" is no German compound with "phone".
+        if any(_is_known(phrase, roles, each) for each in languages if each in listed or each not in INFLECTIONS):
             continue
         found: dict[str, str] = {}
-        for language in languages:
+        for language in listed:
             for synonym in _synonyms(phrase, roles, language):
                 found.setdefault(synonym, language)
         if found:
@@ -226,9 +225,9 @@ def in_other_words(text: str, roles: Roles, languages: Sequence[str]) -> list[tu
     return []
 
 
-def _windows(count: int, longest: int) -> Iterator[tuple[int, int]]:
-    """Yield where phrases of up to ``longest`` of ``count`` words may start and end, the longest first."""
-    for length in range(min(longest, count), 0, -1):
+def _windows(count: int) -> Iterator[tuple[int, int]]:
+    """Yield where phrases may start and end among ``count`` words, the longest first."""
+    for length in range(min(LONGEST_PHRASE, count), 0, -1):
         yield from ((start, start + length) for start in range(count - length + 1))
 
 
@@ -256,9 +255,8 @@ def _is_known(phrase: str, roles: Roles, language: str) -> bool:
 
 def _synonyms(phrase: str, roles: Roles, language: str) -> list[str]:
     """Return the synonyms by which something is called, those that name a kind first."""
-    stems = _stems(phrase, language)
-    others = [other for group in _groups(language).get(stems, ()) for other in group]
-    found = [each for each in others if _stems(each, language) != stems and _calls(each, roles, language)]
+    others = [other for group in _groups(language).get(_stems(phrase, language), ()) for other in group]
+    found = [each for each in others if each != phrase and _calls(each, roles, language)]
     return sorted(found, key=lambda each: not _names_kind(each, roles, language))
 
 
