@@ -154,9 +154,7 @@ class Roles:
 
         By two errors a third of the words that a catalogue lacks would be taken for one that it has, by one an eighth.
         """
-        if self.things is None or len(word) < SHORTEST or has_digit(word):
-            return stems
-        if self.has(stems):
+        if self.things is None or len(word) < SHORTEST or has_digit(word) or self.has(stems):
             return stems
         from rapidfuzz import process
         from rapidfuzz.distance import OSA
@@ -164,8 +162,7 @@ class Roles:
         found = {
             stem
             for form in (word, *stems)
-            for each in (self.kinds, self.modifiers, self.things)
-            for stem, _, _ in process.extract(form, list(each), scorer=OSA.distance, score_cutoff=1, limit=None)
+            for stem, _, _ in process.extract(form, list(self.known), scorer=OSA.distance, score_cutoff=1, limit=None)
             if len(stem) >= SHORTEST - 1
         }
         return found or stems
@@ -245,9 +242,9 @@ class Roles:
 
     def _specified_by(self, stems: Iterable[str]) -> frozenset[str]:
         """Return the categories in whose names the word for a kind only says what other things are for."""
-        kinds = self.kinds.keys() & set(stems)
-        specified = (categories for name, categories in self.names.items() if not kinds.isdisjoint(name[:-1]))
-        return frozenset[str]().union(*specified) if kinds else frozenset()
+        heads = set(stems)
+        specified = (categories for name, categories in self.names.items() if not heads.isdisjoint(name[:-1]))
+        return frozenset[str]().union(*specified)
 
     def _categories_of(self, stems: Collection[str]) -> frozenset[str]:
         """Return the categories that a word names."""
