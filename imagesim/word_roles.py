@@ -23,6 +23,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 DEPARTMENT = 3
@@ -61,7 +62,7 @@ class Interpretation(NamedTuple):
     specified: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Roles:
     """``kinds``: the categories that a word names, by its stem; ``listed``: the same, of those that only list the word
     in their names, as "Sofas & tables" do; ``modifiers``: the stems of those that name nothing;
@@ -85,15 +86,24 @@ class Roles:
     departments: Mapping[str, str] = field(default_factory=dict)
     mentions: frozenset[str] = frozenset()
     compounds: frozenset[tuple[str, str]] = frozenset()
-    _called: str = field(init=False, compare=False, repr=False)
-    _specifiers: frozenset[str] = field(init=False, compare=False, repr=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_called", " ".join((*self.kinds, *(self.things or ()), "")))
-        object.__setattr__(self, "_specifiers", self._words_of_departments())
+    @cached_property
+    def _called(self) -> frozenset[str]:
+        """The stems of the words by which a category or a thing is called."""
+        return frozenset((*self.kinds, *(self.things or ()), *(name[0] for name in self.names if len(name) == 1)))
 
-    def _words_of_departments(self) -> frozenset[str]:
-        """Return the stems that are the name of a department, or a part of the names of some and name nothing else.
+    @cached_property
+    def known(self) -> frozenset[str]:
+        """The stems of the words that the catalogue has."""
+        return self._called | self.modifiers
+
+    @cached_property
+    def _called_words(self) -> str:
+        return " ".join((*self.kinds, *(self.things or ()), ""))
+
+    @cached_property
+    def _specifiers(self) -> frozenset[str]:
+        """The stems that are the name of a department, or a part of the names of some and name nothing else.
         Those by which categories are called are left out: the "shoes" of "Running shoes"."""
         departments = {name for name, categories in self.names.items() if len(categories) >= DEPARTMENT}
         below: dict[str, set[str]] = defaultdict(set)
@@ -109,12 +119,11 @@ class Roles:
 
     def has(self, stems: Collection[str]) -> bool:
         """Whether a word of the catalogue has one of these stems."""
-        return self.calls(stems) or not self.modifiers.isdisjoint(stems)
+        return not self.known.isdisjoint(stems)
 
     def calls(self, stems: Collection[str]) -> bool:
         """Whether the catalogue calls a category or a thing by a word with one of these stems."""
-        things = self.things or ()
-        return any(stem in self.kinds or stem in things or (stem,) in self.names for stem in stems)
+        return not self._called.isdisjoint(stems)
 
     def only_mentions(self, stems: Collection[str]) -> bool:
         """Whether the catalogue has the word in descriptions only."""
@@ -123,8 +132,9 @@ class Roles:
     def ends_compounds(self, endings: Iterable[str]) -> bool:
         """Whether the catalogue calls something by a compound with one of these endings: "stuhl", if it has only a
         "Gartenstuhl"."""
+        words = self._called_words
         return any(
-            f"{ending} " in self._called and re.search(rf"\S{{{SHORTEST_FIRST}}}{re.escape(ending)} ", self._called)
+            f"{ending} " in words and re.search(rf"\S{{{SHORTEST_FIRST}}}{re.escape(ending)} ", words)
             for ending in endings
             if len(ending) >= SHORTEST
         )
@@ -144,9 +154,7 @@ class Roles:
 
         By two errors a third of the words that a catalogue lacks would be taken for one that it has, by one an eighth.
         """
-        if self.things is None or len(word) < SHORTEST or has_digit(word):
-            return stems
-        if self.has(stems):
+        if self.things is None or len(word) < SHORTEST or has_digit(word) or self.has(stems):
             return stems
         from rapidfuzz import process
         from rapidfuzz.distance import OSA
@@ -154,8 +162,7 @@ class Roles:
         found = {
             stem
             for form in (word, *stems)
-            for each in (self.kinds, self.modifiers, self.things)
-            for stem, _, _ in process.extract(form, list(each), scorer=OSA.distance, score_cutoff=1, limit=None)
+            for stem, _, _ in process.extract(form, list(self.known), scorer=OSA.distance, score_cutoff=1, limit=None)
             if len(stem) >= SHORTEST - 1
         }
         return found or stems
@@ -235,9 +242,9 @@ class Roles:
 
     def _specified_by(self, stems: Iterable[str]) -> frozenset[str]:
         """Return the categories in whose names the word for a kind only says what other things are for."""
-        kinds = self.kinds.keys() & set(stems)
-        specified = (categories for name, categories in self.names.items() if not kinds.isdisjoint(name[:-1]))
-        return frozenset[str]().union(*specified) if kinds else frozenset()
+        heads = set(stems)
+        specified = (categories for name, categories in self.names.items() if not heads.isdisjoint(name[:-1]))
+        return frozenset[str]().union(*specified)
 
     def _categories_of(self, stems: Collection[str]) -> frozenset[str]:
         """Return the categories that a word names."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from imagesim.indexes.analysis import analyse
-from imagesim.retrieval.query_rewriting import FOLDER, MAX_SYNONYMS, in_other_words
+from imagesim.retrieval.query_rewriting import FOLDER, LONGEST_PHRASE, MAX_SYNONYMS, in_other_words
 from imagesim.word_roles import Roles
 
 ROLES = Roles(
@@ -61,6 +61,12 @@ def test_a_word_that_only_descriptions_have_is_replaced() -> None:
     assert in_other_words("red trainers", ROLES, ["en"]) == []  # more than descriptions have it
 
 
+@pytest.mark.parametrize("typed", ["pin board", "pinboard", "pin-board"])
+def test_a_phrase_may_be_written_in_one_piece(typed: str) -> None:
+    """ "Pin board" showed nothing in a shop with noticeboards, because the list has a "pinboard"."""
+    assert in_other_words(typed, Roles(things=frozenset({"noticeboard"})), ["en"]) == [("noticeboard", "en")]
+
+
 def test_a_word_with_another_meaning_replaces_nothing() -> None:
     """ "Sunglasses" showed the lampshades of a home shop, and "baseball cap" the swimming caps of a sports shop."""
     roles = Roles({"lampshad": ("lampshades",)}, things=frozenset({"shade", "cap"}))
@@ -82,6 +88,12 @@ def test_a_word_beside_the_name_of_a_category_may_be_what_is_sought() -> None:
     roles = Roles({"nail": ("nails",)}, frozenset({"polish"}))
     assert in_other_words("nail varnish", roles, ["en"]) == [("nail polish", "en")]
     assert in_other_words("nail varnish", replace(roles, mentions=frozenset({"polish"})), ["en"]) == []
+
+
+def test_a_word_is_known_by_compounds_of_its_own_language_only() -> None:
+    """ "Phone" showed nothing in a shop with telephones and some German texts."""
+    roles = Roles({"telephon": ("telephones",)})
+    assert in_other_words("phone", roles, ["en", "de"]) == [("telephone", "en")]
 
 
 def test_a_compound_of_the_catalogue_is_known() -> None:
@@ -131,6 +143,7 @@ def test_each_group_has_several_phrases(path) -> None:
         assert len(group) > 1, line
         assert line == line.strip().lower(), line
         assert all(stems), line
+        assert max(len(phrase.split()) for phrase in group) <= LONGEST_PHRASE, line
         assert len(stems) == len(set(stems)), line  # what stemming does not find anyway
         assert any(not phrase.startswith("?") for phrase in group), line
 

@@ -507,6 +507,39 @@ class TestWords:
         [found] = words.search([Query(np.array([1, 0], np.float32), limit=3)])
         assert [each.key for each in found.candidates] == ["cleats", "sneakers", "gloves"]
 
+    def test_what_a_list_names_comes_before_what_is_called_so_elsewhere(self):
+        """ "Dog bowl" showed the "Goldfish bowl starter kit", in a shop with a category "Bowls & feeders"."""
+        found = {"aquarium": (0.92, "Aquariums"), "feeder": (0.45, "Bowls & feeders")}
+        named = [candidate(key, 0, category)._replace(text=text, head=text) for key, (text, category) in found.items()]
+
+        class Catalogue(Fixed):
+            def search(self, queries):
+                return [Candidates(tuple(named) if query.text else ()) for query in queries]
+
+        kinds, of_dogs = {"bowl": ("Bowls & feeders",)}, {"dog": ("collars", "leads", "beds")}
+        names = {("dog",): of_dogs["dog"]}
+        roles = Roles(kinds | of_dogs, things=frozenset(), listed=kinds, names=names)
+        texts = reading("dog bowl", replace(PLAIN, roles=roles), ["en"])
+        words = WithText(Catalogue(), *texts, Cutoff(), lambda _candidates: {})
+        [answer] = words.search([Query(np.array([1, 0], np.float32), limit=3)])
+        assert [each.key for each in answer.candidates] == ["feeder", "aquarium"]
+
+    def test_a_word_that_only_specifies_what_is_sold_names_nothing_there(self):
+        """ "Dining table" showed table tennis bats."""
+        bat = candidate("bat", 0, "Table tennis bats")._replace(text=0.36, head=0.92)
+
+        class Catalogue(Fixed):
+            def search(self, queries):
+                return [Candidates((bat,) if query.text else ()) for query in queries]
+
+        names = {("tabl", "tenni", "bat"): ("Table tennis bats",)}
+        for named, shown in (({}, True), (names, False)):
+            roles = Roles({"bat": ("Table tennis bats",)}, things=frozenset({"tabl", "tenni"}), names=named)
+            texts = reading("dining table", replace(PLAIN, roles=roles), ["en"])
+            words = WithText(Catalogue(), *texts, Cutoff(), lambda _candidates: {})
+            [answer] = words.search([Query(np.array([1, 0], np.float32), limit=3)])
+            assert (answer.candidates[0].text == 0.5) == shown
+
     def test_the_name_of_a_category_beside_another_word_calls_no_thing_of_another_category_so(self):
         """ "Mesa de roble" (oak table) showed table lamps of oak first."""
         found = {"lamp": (0.95, "Lámparas"), "table": (0.93, "Mesas"), "desk": (0.97, "Escritorios")}

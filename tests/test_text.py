@@ -310,7 +310,7 @@ def test_another_spelling_is_the_same_word(typed: str, written: str) -> None:
 
 
 def test_a_word_in_ss_is_no_plural() -> None:
-    assert not {"glas", "glasss"} & query_words("glass", ("en",))[0].other_forms.keys()
+    assert {"glas", "glasss"}.isdisjoint(dict(query_words("glass", ("en",))[0].spellings))
 
 
 def test_vowel_signs_are_part_of_a_word() -> None:
@@ -748,6 +748,14 @@ def test_german_plurals_and_words_with_one_stem() -> None:
 
     assert [found(typed) for typed in ("Sofa", "Schals", "Schale", "Laptops")] == [{0}, {1}, {2}, {6}]
     assert [found(typed) for typed in ("Leder", "Küche", "Pumps")] == [set(), {5}, set()]
+
+
+def test_a_stop_word_is_no_form_of_a_word() -> None:
+    """ "Pere" (pears) found flour "per pizza", because "per" (for) has the same stem."""
+    index = TextIndex({"name": TextSpec(1, "it")})
+    index.set(0, {"name": ("Farina per pizza",)})
+    index.set(1, {"name": ("Pera Abate",)})
+    assert scores_of(match(index, "pere")).keys() == {1}
 
 
 def test_a_word_of_a_list_in_the_name_of_a_category_scores_less_than_one_of_the_entry() -> None:

@@ -524,6 +524,15 @@ class TestSearch:
         assert names["garden", "chair"] == ("garden-chairs",)
         assert not any("42" in name for name in names)
 
+    def test_a_stop_word_has_no_role(self):
+        """ "Pere" (pears) named nothing, because "per" (for) has the same stem, and stands in many names."""
+        for number in range(3):
+            product(f"Rack for shoes {number}", picture("brown"), category="racks")
+        sync_and_calibrate()
+        roles = Calibration.from_json(StoredCalibration.objects.get().data).roles
+        assert roles.has({"rack"})
+        assert not roles.has({"for"})
+
     def test_a_part_of_a_category_is_not_all_of_it(self):
         """ "sofa" showed every table of "Sofas & tables" as a relevant hit."""
         for number, kind in enumerate(("sofa", "sofa", "desk")):

@@ -26,7 +26,7 @@ from benchmarks.relevance.data import Shop
 HERE = Path(__file__).parent
 SHOPS = (
     *("sports", "home", "garden", "children", "german"),
-    *("electronics", "diy", "beauty", "pets", "french", "jewellery"),
+    *("electronics", "diy", "beauty", "pets", "french", "jewellery", "office", "italian"),
 )
 
 SHARES = {"shape": 0.65, "colour": 0.15, "words": 0.2}

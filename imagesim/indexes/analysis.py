@@ -59,6 +59,8 @@ class Token(NamedTuple):
 
 def fold(text: str) -> str:
     """Return ``text`` without case, compatibility characters and accents."""
+    if text.isascii():
+        return text.lower()
     decomposed = unicodedata.normalize("NFKD", text.casefold())
     plain = "".join(character for character in decomposed if not unicodedata.combining(character))
     return plain.translate(_PLAIN_LETTERS)

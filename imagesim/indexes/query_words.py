@@ -30,7 +30,6 @@ from imagesim.indexes.stop_words import (
     ELIDED,
     FILLERS,
     HEAD_FIRST,
-    INFLECTIONS,
     NEGATIONS,
     PICTURES,
     PREPOSITIONS,
@@ -77,8 +76,8 @@ _UNITS = frozenset(map(fold, UNITS))
 
 negations = word_list(NEGATIONS)
 _prepositions = word_list(PREPOSITIONS)
-_qualifiers = word_list(QUALIFIERS)
-_shades = word_list(SHADES)
+qualifiers = word_list(QUALIFIERS)
+shades = word_list(SHADES)
 
 Forms = Callable[[str], tuple[frozenset[str], frozenset[str]]]
 """A function from a language to the words of a list, and the stems by which other forms of them are recognised."""
@@ -134,16 +133,19 @@ def _slips(languages: tuple[str, ...]) -> frozenset[str]:
 
 
 @lru_cache(maxsize=4_000)
-def _forms(word: str, languages: tuple[str, ...]) -> list[Mapping[str, Mapping[str, str]]]:
-    """Return the other forms of a word of each kind, with their stems by language."""
-    kinds: list[Mapping[str, Mapping[str, str]]] = []
+def _forms(word: str, languages: tuple[str, ...]) -> tuple[list[tuple[str, Mapping[str, str]]], frozenset[str]]:
+    """Return the other forms of a word, each with its stems by language, and all these stems. Of its other number it is
+    enough to know the word."""
+    found: list[tuple[str, Mapping[str, str]]] = []
+    every: set[str] = set()
     for of in (plurals, other_spellings, same_audience):
-        found: dict[str, dict[str, str]] = {}
+        stems: dict[str, dict[str, str]] = {}
         for language in languages:
             for form in of(word, language):
-                found.setdefault(form, {})[language] = stem_of(form, language)
-        kinds.append(found)
-    return kinds
+                stems.setdefault(form, {})[language] = stem_of(form, language)
+        found += [(form, {} if of is plurals else each) for form, each in stems.items()]
+        every.update(*(each.values() for each in stems.values()))
+    return found, frozenset(every)
 
 
 class _Lists(NamedTuple):
@@ -215,14 +217,12 @@ class QueryWord:
             found.append((joined, {language: stem for language, stem in stems.items() if len(stem) > first}))
         if match := _GRAMMAR.fullmatch(self.word):  # "青い" (blue) is written "青" alone, too
             found.append((match[1] or match[2], {}))
-        by_number, *others = _forms(self.word, tuple(self.stems))
-        return [*found, *((form, {}) for form in by_number), *(pair for forms in others for pair in forms.items())]
+        return found + _forms(self.word, tuple(self.stems))[0]
 
     @property
-    def other_forms(self) -> dict[str, Mapping[str, str]]:
-        """Words that mean the same as the word, as of :mod:`~imagesim.indexes.word_forms`, each with its stem by the
-        language that it is in."""
-        return {form: stems for forms in _forms(self.word, tuple(self.stems)) for form, stems in forms.items()}
+    def other_stems(self) -> frozenset[str]:
+        """The stems of the words that mean the same, as of :mod:`~imagesim.indexes.word_forms`."""
+        return _forms(self.word, tuple(self.stems))[1]
 
     @property
     def endings(self) -> dict[str, set[str]]:
@@ -351,23 +351,8 @@ def shades_of(words: Sequence[QueryWord], colours: Collection[int]) -> frozenset
     return frozenset(n for n, word in enumerate(words) if word.shade and n not in colours and beside(n))
 
 
-@lru_cache(maxsize=1_000)
-def divided_shade(word: str, languages: tuple[str, ...]) -> tuple[str, str]:
-    """Divide a word such as "hellblau" into a shade, which is empty if the word begins with none, and the rest."""
-    return _divided(word, _shades(languages))
-
-
-@lru_cache(maxsize=1_000)
-def divided_qualifier(word: str, languages: tuple[str, ...]) -> tuple[str, str]:
-    """Divide a word such as "Herrenschuhe" into a qualifier, empty if the word begins with none, and the rest.
-
-    Only qualifiers of languages that write compounds as one word are known.
-    """
-    return _divided(word, _qualifiers(tuple(language for language in languages if language in INFLECTIONS)))
-
-
-def _divided(word: str, parts: Collection[str]) -> tuple[str, str]:
-    """Divide a word after the longest of ``parts`` that it begins with; return ('', word) if there is none."""
-    folded = fold(word)
-    first = max((each for each in parts if folded.startswith(each)), key=len, default="")
+def divided(word: str, parts: Collection[str]) -> tuple[str, str]:
+    """Divide a word after the longest of ``parts`` that it begins with, as "hellblau" after a shade; return ('', word)
+    if there is none."""
+    first = max(filter(fold(word).startswith, parts), key=len, default="")
     return word[: len(first)], word[len(first) :]

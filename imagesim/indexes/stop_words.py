@@ -315,7 +315,8 @@ OTHER_THINGS = {"de": "handschuh", "nl": "handschoen"}
 """Compounds that are no kind of what their last part says: a glove ("Handschuh") is no shoe."""
 
 PLURALS = {
-    "da": "el-ler", "en": "-s s-ses f-ves fe-ves", "es": "-s -es z-ces", "fr": "-s -x", "nb": "el-ler er-rer",
+    "da": "el-ler", "en": "-s s-ses f-ves fe-ves", "es": "-s -es z-ces", "fr": "-s -x",
+    "it": "co-chi go-ghi ca-che ga-ghe", "nb": "el-ler er-rer",
     "nl": "-s -en f-ven s-zen", "pl": "ek-ki", "pt": "-s ao-oes al-ais el-eis ol-ois",
     "sv": "a-an r-rna el-lar el-ler er-rar",
 }  # fmt: skip

@@ -142,10 +142,10 @@ class TextIndex:
         """Make entries visible that were added or removed since the last call."""
         if not self._unsettled:
             return
-        self._words.sort()
         if len(self._added) > UNPACKED or (self._added and not len(self._slots)):
             self.pack()
         else:
+            self._words.sort()
             for slot in self._unsettled:
                 for posting in self._added.get(slot, ()):
                     self._overlay[posting >> FIELD_BITS].add((slot, posting & FIELD_MASK))
@@ -201,7 +201,8 @@ class TextIndex:
         return features(values, language) if number in self._main else described_features(values, language)
 
     def pack(self) -> None:
-        """Merge the overlay into the arrays."""
+        """Merge the overlay into the arrays, and sort the words."""
+        self._words.sort(all_words=True)
         keep = ~self._stale[self._slots]
         new = np.array([posting for each in self._added.values() for posting in each], dtype=np.int64)
         owners = np.repeat(list(self._added), [len(each) for each in self._added.values()]).astype(np.int32)

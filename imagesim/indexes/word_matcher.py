@@ -85,10 +85,10 @@ class WordMatcher:
             self._found, self._remembered = {}, 0
         return number
 
-    def sort(self) -> None:
-        """Sort the words again if many were added."""
-        self._vocabulary.sort()
-        self._stem_vocabulary.sort()
+    def sort(self, *, all_words: bool = False) -> None:
+        """Sort the words again if many were added, or whenever some were with ``all_words``."""
+        self._vocabulary.sort(all_words=all_words)
+        self._stem_vocabulary.sort(all_words=all_words)
 
     def match(
         self, words: Sequence[QueryWord], *, prefix: bool = False, spelled: Collection[str] = ()
@@ -153,6 +153,8 @@ class WordMatcher:
             note([vocabulary.ids[spelling]] if spelling in vocabulary.ids else (), STEM)
             for language, stem in stems.items():
                 for number in self._stems.get((language, stem), ()):
+                    if words[number] in stop_words((language,)):  # the Italian "pere" are pears, and not "per"
+                        continue
                     # A "Self levelling compound" is no level, where something is called so.
                     is_other = is_known and language in FORMS_BY_NUMBER and words[number] not in forms
                     only_stem = alone and (is_other or is_made_so(words[number], stem, spelling, language))
@@ -248,10 +250,9 @@ class Vocabulary:
             self.words.append(word)
         return number
 
-    def sort(self) -> None:
-        """Sort the words again if many were added."""
+    def sort(self, *, all_words: bool = False) -> None:
         words = self.words
-        if len(words) - self._known > UNSORTED_WORDS + self._known // UNSORTED_SHARE:
+        if len(words) - self._known > (0 if all_words else UNSORTED_WORDS + self._known // UNSORTED_SHARE):
             backwards = [word[::-1] for word in words]
             self._order = sorted(range(len(words)), key=words.__getitem__)
             self._reversed_order = sorted(range(len(words)), key=backwards.__getitem__)

@@ -18,7 +18,15 @@ from imagesim.embedders import get_embedder_of
 from imagesim.exceptions import ImagesimError
 from imagesim.hydrate import with_pks
 from imagesim.indexes import get_index
-from imagesim.indexes.analysis import Token, analyse, base_language, languages_of, listed_stems, stem_collisions
+from imagesim.indexes.analysis import (
+    Token,
+    analyse,
+    base_language,
+    languages_of,
+    listed_stems,
+    stem_collisions,
+    stop_words,
+)
 from imagesim.indexing.fit_roles import Described, compounds_of, fit_roles, kind_of, parts_of
 from imagesim.indexing.leases import INFRASTRUCTURE_ERRORS
 from imagesim.items import Items
@@ -169,7 +177,7 @@ def _described(items: Items[Any], item: Any, categories: frozenset[str], written
         language = base_language(spec.language)
         tokens = {token for value in values for token in analyse(value, language)}
         written[language] |= tokens
-        stems = {token.stem for token in tokens}
+        stems = {token.stem for token in tokens if token.word not in stop_words((language,))}
         weight = 1.0 if spec.category else spec.weight / top
         if spec.category:
             listed |= listed_stems(values, language)

@@ -9,8 +9,8 @@ from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 
-from imagesim.indexes.analysis import DECIMAL, HYPHEN, analyse, fold, stop_words
-from imagesim.indexes.query_words import MAX_TERMS, QueryWord, divided_qualifier, divided_shade, query_words
+from imagesim.indexes.analysis import DECIMAL, HYPHEN, NO_SPACES, analyse, fold, normalised, stem_of, stop_words
+from imagesim.indexes.query_words import MAX_TERMS, QueryWord, divided, qualifiers, query_words, shades
 from imagesim.indexes.stop_words import HEAD_FIRST, INFLECTIONS
 from imagesim.indexes.word_forms import may_be_compound
 from imagesim.word_roles import SHORTEST_FIRST, Roles, has_digit
@@ -18,12 +18,18 @@ from imagesim.word_roles import SHORTEST_FIRST, Roles, has_digit
 _RUNS = re.compile(rf"{DECIMAL}|\d+|[^\W\d_]+")
 """The numbers and the letters of a typed word."""
 
+_DIVISION = re.compile(rf"[\W_]|[xX]\d|{NO_SPACES.pattern}")
+"""Where a typed word may be divided into several."""
+
 LONGEST = 32
 """The maximum number of letters of a word that is divided."""
 
 MOST_JOINED = 3
 """The maximum number of words that are joined: "hoge druk reiniger" (pressure washer) is the Dutch
 "hogedrukreiniger"."""
+
+LONGEST_PHRASE = 5
+"""The maximum number of words of a phrase with synonyms."""
 
 MAX_SYNONYMS = 2
 """The maximum number of synonyms of a query: each is one more search of texts."""
@@ -37,9 +43,7 @@ after "?" is replaced by the others and replaces none of them, because a shop ma
 def own_stems(word: QueryWord, roles: Roles) -> Collection[str]:
     """Return the stems of a word, and of its other forms if the catalogue has these: the French stemmer gives
     "oreillers" (pillows) another one than "oreiller", which has that of "oreille" (ear)."""
-    own = frozenset(word.stems.values())
-    others = (stem for stems in word.other_forms.values() for stem in stems.values())
-    return own.union(stem for stem in others if roles.has((stem,)))
+    return (word.other_stems & roles.known).union(word.stems.values())
 
 
 def with_kinds_of_compounds(roles: Roles, words: Sequence[QueryWord], except_for: Collection[str]) -> Roles:
@@ -47,7 +51,9 @@ def with_kinds_of_compounds(roles: Roles, words: Sequence[QueryWord], except_for
     "Schuh" the "Laufschuhe" and the "Hausschuhe". ``except_for``: words of languages without such compounds."""
     found: dict[str, tuple[str, ...]] = {}
     for word in words:
-        if word.word in except_for or word.filler or word.qualifier or roles.has(own_stems(word, roles)):
+        if not word.word.isalpha() or word.word in except_for or word.filler or word.qualifier:
+            continue
+        if roles.has(own_stems(word, roles)):
             continue
         parts = [
             (ending, language)
@@ -66,9 +72,17 @@ def with_kinds_of_compounds(roles: Roles, words: Sequence[QueryWord], except_for
     return replace(roles, kinds={**roles.kinds, **found}) if found else roles
 
 
+def words_in(typed: str, languages: Sequence[str]) -> Sequence[QueryWord]:
+    """Return the words of a typed one, to look up whether the catalogue has them. What lists of words say of a single
+    one is left out, because it takes the most time."""
+    if not typed or _DIVISION.search(typed):
+        return query_words(typed, languages)
+    return [QueryWord(fold(typed), {each: stem_of(normalised(typed, each), each) for each in languages})]
+
+
 def has_all(typed: str, roles: Roles, languages: Sequence[str]) -> bool:
     """Whether the catalogue has all words of a typed one."""
-    words = query_words(typed, languages)
+    words = words_in(typed, languages)
     return bool(words) and all(roles.has(own_stems(word, roles)) for word in words)
 
 
@@ -82,23 +96,24 @@ def spaced(text: str, roles: Roles, languages: Sequence[str]) -> str:
 
     has = partial(has_all, roles=roles, languages=languages)
     stop = stop_words(tuple(languages))
+    compounding = tuple(each for each in languages if each in INFLECTIONS)
 
     def is_joined(parts: Sequence[str]) -> bool:
         if len(parts) > 2 and min(map(len, parts)) < SHORTEST_FIRST:
             return False
-        # A stop word says nothing alone: the "e" of "e-bike" is "and" in Italian.
-        apart = all(has(part) and fold(part) not in stop for part in parts)
-        if apart and not _is_kind("".join(parts), parts, roles, languages):
-            return False
         # "silver" and "ring" in one piece have the stem "silver", which contains nothing of the second word. So has the
         # plural of the French "tasse" and "à" in one piece.
-        joined = query_words("".join(parts), languages)
-        first = len("".join(parts[:-1]))
-        stems = [own_stems(word, roles) for word in joined]
-        return bool(stems) and all(roles.has(each) and min(map(len, each)) > first for each in stems)
+        joined = "".join(parts)
+        stems = [own_stems(word, roles) for word in words_in(joined, languages)]
+        first = len(joined) - len(parts[-1])
+        if not stems or not all(roles.has(each) and min(map(len, each)) > first for each in stems):
+            return False
+        # A stop word says nothing alone: the "e" of "e-bike" is "and" in Italian.
+        apart = all(has(part) and fold(part) not in stop for part in parts)
+        return not apart or _is_kind(joined, parts, roles, languages)
 
     def is_colour(typed: str) -> bool:
-        words = query_words(typed, languages)
+        words = words_in(typed, languages)
         return bool(words) and all(not roles.colours.isdisjoint(word.stems.values()) for word in words)
 
     given = text.split()
@@ -110,12 +125,14 @@ def spaced(text: str, roles: Roles, languages: Sequence[str]) -> str:
             words[end - len(written_as_one) : end] = ["".join(written_as_one), *[""] * (len(written_as_one) - 1)]
         elif 1 < len(parts) <= MOST_JOINED and is_joined(parts):
             words[end - 1] = "".join(parts)
-        elif (shade := divided_shade(words[end - 1], tuple(languages)))[0] and is_colour(shade[1]):
+        elif (shade := divided(words[end - 1], shades(tuple(languages))))[0] and is_colour(shade[1]):
             words[end - 1] = " ".join(shade)
-        elif not has(words[end - 1]) and (written := _apart(words[end - 1], has)):
+        elif has(words[end - 1]):
+            continue
+        elif written := _apart(words[end - 1], has):
             words[end - 1] = written
-        elif not has(words[end - 1]):
-            qualifier, rest = divided_qualifier(words[end - 1], tuple(languages))
+        else:
+            qualifier, rest = divided(words[end - 1], qualifiers(compounding))
             if qualifier and has(rest):
                 words[end - 1] = f"{qualifier} {rest}"
     return text if words == given[:MAX_TERMS] else " ".join(filter(None, [*words, *given[MAX_TERMS:]]))
@@ -124,7 +141,7 @@ def spaced(text: str, roles: Roles, languages: Sequence[str]) -> str:
 def _is_kind(joined: str, parts: Sequence[str], roles: Roles, languages: Sequence[str]) -> bool:
     """Whether two words in one piece name a kind, and no category is called by both: screwdrivers of "screw driver"."""
     stems, *of_parts = (
-        frozenset(stem for word in query_words(typed, languages) for stem in word.stems.values())
+        frozenset(stem for word in words_in(typed, languages) for stem in word.stems.values())
         for typed in (joined, *parts)
     )
     if roles.kinds.keys().isdisjoint(stems):
@@ -161,9 +178,9 @@ def _apart(typed: str, has: Callable[[str], bool]) -> str:
 
 
 @lru_cache(maxsize=64)
-def _groups(language: str) -> dict[tuple[str, ...], list[list[str]]]:
-    """Return the groups of each phrase, by its stems; of each group what may replace it."""
-    found: dict[tuple[str, ...], list[list[str]]] = {}
+def _groups(language: str) -> dict[str, list[list[str]]]:
+    """Return the groups of each phrase, by its stems in one piece; of each group what may replace it."""
+    found: dict[str, list[list[str]]] = {}
     path = FOLDER / f"{language}.txt"
     for line in path.read_text("utf-8").splitlines() if path.is_file() else ():
         group = line.split(", ")
@@ -173,15 +190,10 @@ def _groups(language: str) -> dict[tuple[str, ...], list[list[str]]]:
     return found
 
 
-@lru_cache(maxsize=64)
-def _longest(language: str) -> int:
-    """Return the number of words of the longest phrase."""
-    return max(map(len, _groups(language)), default=0)
-
-
 @lru_cache(maxsize=4_000)
-def _stems(phrase: str, language: str) -> tuple[str, ...]:
-    return tuple(token.stem for token in analyse(phrase, language))
+def _stems(phrase: str, language: str) -> str:
+    """Return the stems of the words of a phrase in one piece: a "pinboard" may be written "pin board"."""
+    return "".join(token.stem for word in HYPHEN.sub(" ", phrase).split() for token in analyse(word, language))
 
 
 def in_other_words(text: str, roles: Roles, languages: Sequence[str]) -> list[tuple[str, str]]:
@@ -191,18 +203,20 @@ def in_other_words(text: str, roles: Roles, languages: Sequence[str]) -> list[tu
     One phrase is replaced. A single word has to be what is sought: no "gown shoes" for "dress shoes".
     """
     words = text.split()
-    head = _head(query_words(text, languages), roles, languages)
-    longest = max(map(_longest, languages), default=0)
-    for start, end in _windows(min(len(words), MAX_TERMS), longest):
-        phrase = " ".join(words[start:end])
-        if not any(_stems(phrase, language) in _groups(language) for language in languages):
+    stems = {each: [_stems(word, each) for word in words[:MAX_TERMS]] for each in languages}
+    for start, end in _windows(min(len(words), MAX_TERMS)):
+        listed = [each for each in languages if "".join(stems[each][start:end]) in _groups(each)]
+        if not listed:
             continue
+        phrase = " ".join(words[start:end])
+        head = _head(query_words(text, languages), roles, languages)
         if end - start == 1 and not any(token.word == head for each in languages for token in analyse(phrase, each)):
             continue
-        if any(_is_known(phrase, roles, language) for language in languages):
+        # The English "telephone" is no German compound with "phone".
+        if any(_is_known(phrase, roles, each) for each in languages if each in listed or each not in INFLECTIONS):
             continue
         found: dict[str, str] = {}
-        for language in languages:
+        for language in listed:
             for synonym in _synonyms(phrase, roles, language):
                 found.setdefault(synonym, language)
         if found:
@@ -211,9 +225,9 @@ def in_other_words(text: str, roles: Roles, languages: Sequence[str]) -> list[tu
     return []
 
 
-def _windows(count: int, longest: int) -> Iterator[tuple[int, int]]:
-    """Yield where phrases of up to ``longest`` of ``count`` words may start and end, the longest first."""
-    for length in range(min(longest, count), 0, -1):
+def _windows(count: int) -> Iterator[tuple[int, int]]:
+    """Yield where phrases may start and end among ``count`` words, the longest first."""
+    for length in range(min(LONGEST_PHRASE, count), 0, -1):
         yield from ((start, start + length) for start in range(count - length + 1))
 
 
@@ -241,9 +255,8 @@ def _is_known(phrase: str, roles: Roles, language: str) -> bool:
 
 def _synonyms(phrase: str, roles: Roles, language: str) -> list[str]:
     """Return the synonyms by which something is called, those that name a kind first."""
-    stems = _stems(phrase, language)
-    others = [other for group in _groups(language).get(stems, ()) for other in group]
-    found = [each for each in others if _stems(each, language) != stems and _calls(each, roles, language)]
+    others = [other for group in _groups(language).get(_stems(phrase, language), ()) for other in group]
+    found = [each for each in others if each != phrase and _calls(each, roles, language)]
     return sorted(found, key=lambda each: not _names_kind(each, roles, language))
 
 

@@ -31,6 +31,7 @@ from imagesim.retrieval.query_rewriting import (
     spaced,
     units_apart,
     with_kinds_of_compounds,
+    words_in,
 )
 from imagesim.retrieval.relevance import ALL_OF_NAME, KIND_MATCH
 from imagesim.types import Message, Query
@@ -49,7 +50,8 @@ class QueryText:
     ``heads``, ``spelled``, ``colours`` and ``foreign`` are those of :class:`~imagesim.types.Query`, ``categories``,
     ``mentioned``, ``partly``, ``in_full`` and ``specified`` those of :class:`~imagesim.word_roles.Interpretation`.
     ``compounds`` are those that the catalogue lacks, divided before a word that it calls something by: "büro stuhl" for
-    "Bürostuhl". ``is_name``: it is one word, which the catalogue calls things by, and colours. ``readings``: those of a
+    "Bürostuhl". ``is_name``: it is one word, which the catalogue calls things by, and colours. ``listed``: it has one
+    word beside these and departments, which is only listed in the names of the categories. ``readings``: those of a
     compound whose words name several kinds of one department, that of its head first; of "sandal shoes", as shoes and
     as sandals.
     """
@@ -65,6 +67,7 @@ class QueryText:
     compounds: str
     is_name: bool
     in_full: bool
+    listed: bool
     specified: frozenset[str]
     readings: tuple[QueryText, ...] = ()
 
@@ -179,6 +182,9 @@ class QueryReader:
         others = fillers | units | shades_of(words, colours) | complements
         head, specify = _compound(words, others, written_in)
         qualifiers = {n for n, word in enumerate(words) if word.qualifier and not _is_sought(n, head, meant, roles)}
+        if HEAD_FIRST.issuperset(written_in) and head not in qualifiers and meant and roles.calls(meant[head]):
+            # "Acqua minerale" is water, also where nobody knows of minerals: no noun follows another without a word.
+            qualifiers |= {n for n in specify if words[n].follows and not (divided[n] or roles.has(meant[n]))}
         if qualifiers:
             head, specify = _compound(words, others | qualifiers, written_in)
         things = [n for n, word in enumerate(words) if not word.complement and n not in others]
@@ -199,6 +205,8 @@ class QueryReader:
             compounds=" ".join(parts for n, parts in enumerate(divided) if parts and n not in complements),
             is_name=is_name,
             in_full=meaning.in_full,
+            listed=meaning.partly >= meaning.categories
+            and len({*range(len(words))} - fillers - departments - {*colours}) == 1,
             specified=meaning.specified,
         )
         readings = (
@@ -294,7 +302,7 @@ def _divided(word: str, roles: Roles, languages: Sequence[str], *, known: bool) 
         # "Schultertasche" ends with "ertasche", too: "Ledertasche" is one of "leder".
         for start in (spelled or starts) if is_thing is ends_compounds else starts:
             first, ending = word[:start], word[start:]
-            is_end = any(map(is_thing, query_words(ending, languages)))
+            is_end = any(map(is_thing, words_in(ending, languages)))
             if has_all(first, roles, languages):
                 fits = is_end or (not known and has_all(ending, roles, languages))
             else:

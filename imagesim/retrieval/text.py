@@ -222,12 +222,12 @@ class WithText:
         of_kind = self._best_of_part(candidates, attrgetter("text")).union(
             each.key for each in candidates if each.categories in kinds
         )
+        best = max((each.text for each in candidates if each.key in of_kind), default=0.0)
         called, most = CALLED, OUTSIDE
-        if self.texts.text.in_full:
+        if self.texts.text.in_full or (named and self.texts.text.listed and best < BY_NAME):
             alone = HALF_OF_NAME if self.texts.text.colours else ALL_OF_NAME
             one_word = self.texts.text.is_name or len(self.texts.text.heads) == 1
             called, most = alone if one_word else BY_NAME, OTHER_KIND
-        best = max((each.text for each in candidates if each.key in of_kind), default=0.0)
         mentioned, specified = self.texts.mentioned, self.texts.text.specified - self.texts.mentioned
         of_mentioned = (each.text for each in candidates if not mentioned.isdisjoint(each.categories))
         best_mentioned = max(of_mentioned, default=0.0)
@@ -257,12 +257,14 @@ class WithText:
         which those count that match all of the words."""
         part = self._best_of_part(candidates, attrgetter("head"))
         nothing_has_all = all(each.text < BY_NAME for each in candidates)
-        least = BY_NAME if nothing_has_all and not self.texts.text.in_full else math.inf
+        by_name = self.texts.text.in_full or (self.texts.categories and self.texts.text.listed)
+        least = BY_NAME if nothing_has_all and not by_name else math.inf
 
         def match(each: Candidate) -> float:
             if each.key in part and 0 < each.head < each.text and each.text > KIND_MATCH:
                 return max(each.text, BY_NAME)
-            return max(each.text, KIND_MATCH) if each.head >= least or each.key in part else each.text
+            of_head = each.head >= least and self.texts.text.specified.isdisjoint(each.categories)
+            return max(each.text, KIND_MATCH) if of_head or each.key in part else each.text
 
         return _with_matches(candidates, match)
 
