@@ -152,8 +152,9 @@ class WordMatcher:
         for spelling, stems in word.spellings:
             note([vocabulary.ids[spelling]] if spelling in vocabulary.ids else (), STEM)
             for language, stem in stems.items():
+                no_forms = stop_words((language,))  # the Italian "pere" are pears, and not "per"
                 for number in self._stems.get((language, stem), ()):
-                    if words[number] in stop_words((language,)):  # the Italian "pere" are pears, and not "per"
+                    if words[number] in no_forms:
                         continue
                     # A "Self levelling compound" is no level, where something is called so.
                     is_other = is_known and language in FORMS_BY_NUMBER and words[number] not in forms

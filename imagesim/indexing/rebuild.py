@@ -225,7 +225,7 @@ def _target(job: Job) -> Target:
     unfinished = bool(job.target) and job.target in _retry_while_unavailable(index.backing_indexes, job)
     if unfinished and index.meta(job.target) == meta:
         return Target(index, job.target, meta, active=False)
-    _retry_while_unavailable(jobs.drop_leftovers, job)
+    jobs.drop_leftovers()
     total = count_items()  # of the shop's own code, which may fail: before there is an index
     backing_index = _retry_while_unavailable(lambda: index.create(meta), job)
     # From now on, every sync writes to this index too.

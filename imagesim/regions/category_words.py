@@ -6,25 +6,15 @@ from collections import defaultdict
 from collections.abc import Collection
 from functools import cache
 
-from imagesim.indexes.analysis import analyse, fold, stem_of
+from imagesim.indexes.analysis import fold, stem_of
+from imagesim.indexes.query_words import query_words
 from imagesim.indexes.stop_words import HEAD_FIRST, INFLECTIONS
 
 SHORTEST_PART = 4
 """Letters that the stem of a word has at least to be found at the end of a compound, as "schuh" is in "Damenschuhe"."""
 
-BEFORE_COMPLEMENT = {
-    "de": "für von mit ohne",
-    "es": "para de con sin",
-    "fr": "pour de d à avec sans",
-    "it": "per di da con senza",
-    "nl": "voor van met zonder",
-    "pl": "dla do na z bez",
-    "pt": "para de com sem",
-}
-"""Words behind which a name does not say what its things are: "accessoires pour chaussures"."""
-
-_TRANSLITERATED = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss"})
-"""As slugs spell German."""
+_TRANSLITERATED = {"de": str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss"})}
+"""How slugs may spell letters, if not without their accents."""
 
 NO_GARMENT = "none"
 """The label of words that end like a garment's, or name one that is not seen."""
@@ -34,17 +24,17 @@ WORDS: dict[str, dict[str, str]] = {
         "top": "oberteil shirt hemd bluse pullover pulli strickjacke strickware tunika sweatshirt weste",
         "outerwear": "jacke mantel blazer sakko anorak parka weste strickjacke cardigan poncho",
         "trousers": "hose jeans chino leggings jogginghose",
-        "shorts": "shorts bermuda kurze-hose capri",
-        "skirt": "rock minirock maxirock jeansrock",
-        "dress": "kleid abendkleid overall jumpsuit",
+        "shorts": "shorts bermuda capri",
+        "skirt": "rock",
+        "dress": "kleid overall jumpsuit",
         "shoes": "schuh stiefel stiefelette sneaker sandale sandalette ballerina slipper pantolette halbschuh mokassin",
         "bag": "tasche rucksack turnbeutel geldbörse portemonnaie clutch",
         "hat": "hut mütze kappe cap beanie sonnenhut strohhut sommerhut damenhut herrenhut kopfbedeckung",
         "scarf": "schal halstuch kopftuch seidentuch stola",
-        "glasses": "brille sonnenbrille",
+        "glasses": "brille",
         "belt": "gürtel",
-        "hosiery": "strumpfhose strumpf socke kniestrumpf",
-        "suit": "anzug hosenanzug smoking sakko",
+        "hosiery": "strumpfhose strumpf socke",
+        "suit": "anzug smoking sakko",
         NO_GARMENT: "handschuh badehose unterhose unterhemd nachthemd badeanzug schlafanzug unterrock schutzbrille "
         "klobrille toilettenbrille bademantel schwimmweste pflege",
     },
@@ -73,7 +63,7 @@ WORDS: dict[str, dict[str, str]] = {
         "skirt": "jupe",
         "dress": "robe combinaison salopette",
         "shoes": "chaussure botte bottine sandale basket escarpin ballerine mocassin talon tong espadrille",
-        "bag": "sac cabas pochette portefeuille porte-monnaie maroquinerie",
+        "bag": "sac cabas pochette portefeuille portemonnaie maroquinerie",
         "hat": "chapeau casquette bonnet béret",
         "scarf": "écharpe foulard étole",
         "glasses": "lunettes",
@@ -102,15 +92,15 @@ WORDS: dict[str, dict[str, str]] = {
     "nl": {
         "top": "bovenkleding shirt overhemd overhemden blouse trui sweater polo tuniek vest",
         "outerwear": "jas jack blazer colbert winterjas zomerjas regenjas parka vest poncho",
-        "trousers": "broek spijkerbroek jeans legging joggingbroek chino",
+        "trousers": "broek jeans legging chino",
         "shorts": "short bermuda",
         "skirt": "rok minirok spijkerrok",
         "dress": "jurk jumpsuit tuinbroek",
-        "shoes": "schoen laars laarzen enkellaars sneaker sandaal ballerina slipper hakken instapper",
+        "shoes": "schoen laars laarzen sneaker sandaal ballerina slipper hakken instapper",
         "bag": "tas handtas schoudertas rugtas laptoptas schooltas reistas rugzak portemonnee",
         "hat": "hoed muts pet zonnehoed",
         "scarf": "sjaal omslagdoek",
-        "glasses": "bril zonnebril",
+        "glasses": "bril",
         "belt": "riem ceintuur",
         "hosiery": "panty sok sokken kous kousen",
         "suit": "pak kostuum smoking",
@@ -156,16 +146,14 @@ WORDS: dict[str, dict[str, str]] = {
 def labels_in(name: str, language: str, english: Collection[str] = ()) -> frozenset[str]:
     """Return the labels of the word that says what the things of a category are; empty if no word of ``language`` does.
 
-    That is the first garment of a name in languages such as Spanish, and the last one in others; none if a word that
-    is ``english`` only comes before it or behind it.
+    That is the first garment of a name in languages such as Spanish, and the last one in others, and no complement, as
+    in "accessoires pour chaussures"; none if a word that is ``english`` only comes before it or behind it.
     """
-    words = [token.word for token in analyse(name, language)]
-    behind = {fold(word) for word in BEFORE_COMPLEMENT.get(language, "").split()}
-    end = next((place for place, word in enumerate(words) if word in behind), len(words))
-    for word in words[:end] if language in HEAD_FIRST else reversed(words[:end]):
-        if found := _labels_of(stem_of(word, language), language):
+    words = [word for word in query_words(name, (language,)) if not word.complement]
+    for word in words if language in HEAD_FIRST else reversed(words):
+        if found := _labels_of(word.stems[language], language):
             return found - {NO_GARMENT}
-        if word in english:
+        if word.word in english:
             break
     return frozenset()
 
@@ -184,6 +172,6 @@ def _by_stem(language: str) -> dict[str, frozenset[str]]:
     found: dict[str, frozenset[str]] = defaultdict(frozenset)
     for label, words in WORDS.get(language, {}).items():
         for word in words.split():
-            for spelling in {fold(word), word.translate(_TRANSLITERATED) if language == "de" else fold(word)}:
+            for spelling in (word, fold(word), word.translate(_TRANSLITERATED.get(language, {}))):
                 found[stem_of(spelling, language)] |= {label}
     return dict(found)
