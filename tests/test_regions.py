@@ -541,7 +541,8 @@ class TestLabels:
         assert [label_for(name) for name in names.split()] != expected
         settings.LANGUAGE_CODE = f"{language}-{language}"
         assert [label_for(name) for name in names.split()] == expected
-        assert [label_for(name) for name in ("boot-socks", "dress shoes", "tables")] == ["hosiery", "shoes", ""]
+        names = ["boot-socks", "dress shoes", "shirt dresses", "tables"]
+        assert [label_for(name) for name in names] == ["hosiery", "shoes", "dress", ""]
 
     @pytest.mark.parametrize(
         ("language", "name"),
@@ -551,6 +552,12 @@ class TestLabels:
     def test_words_that_end_like_a_garment(self, settings, language: str, name: str) -> None:
         settings.LANGUAGE_CODE = language
         assert label_for(name) == ""
+
+    def test_a_short_stem_of_a_word_ends_compounds_too(self, settings) -> None:
+        """The stem of "Hose" has three letters, so that a shop's "Herrenhosen" were no trousers."""
+        settings.LANGUAGE_CODE = "de"
+        names = ["Herrenhosen", "jogginghose", "Badehosen", "Strumpfhosen", "Schutzhut"]
+        assert [label_for(name) for name in names] == ["trousers", "trousers", "", "hosiery", ""]
 
     def test_other_languages_have_the_same_labels(self) -> None:
         assert {label for words in WORDS.values() for label in words} == {*GARMENTS, NO_GARMENT}

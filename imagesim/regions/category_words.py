@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Callable
 from functools import cache
 
 from imagesim.indexes.analysis import fold, stem_of
@@ -11,7 +11,7 @@ from imagesim.indexes.query_words import query_words
 from imagesim.indexes.stop_words import HEAD_FIRST, INFLECTIONS
 
 SHORTEST_PART = 4
-"""Letters that the stem of a word has at least to be found at the end of a compound, as "schuh" is in "Damenschuhe"."""
+"""Letters that a word has at least to be found at the end of a compound, as "schuh" is in "Damenschuhe"."""
 
 _TRANSLITERATED = {"de": str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss"})}
 """How slugs may spell letters, if not without their accents."""
@@ -23,7 +23,7 @@ WORDS: dict[str, dict[str, str]] = {
     "de": {
         "top": "oberteil shirt hemd bluse pullover pulli strickjacke strickware tunika sweatshirt weste",
         "outerwear": "jacke mantel blazer sakko anorak parka weste strickjacke cardigan poncho",
-        "trousers": "hose jeans chino leggings jogginghose",
+        "trousers": "hose jeans chino leggings",
         "shorts": "shorts bermuda capri",
         "skirt": "rock",
         "dress": "kleid overall jumpsuit",
@@ -143,35 +143,37 @@ WORDS: dict[str, dict[str, str]] = {
 }
 
 
-def labels_in(name: str, language: str, english: Collection[str] = ()) -> frozenset[str]:
+def labels_in(name: str, language: str, is_english: Callable[[str], bool]) -> frozenset[str]:
     """Return the labels of the word that says what the things of a category are; empty if no word of ``language`` does.
 
     That is the first garment of a name in languages such as Spanish, and the last one in others, and no complement, as
-    in "accessoires pour chaussures"; none if a word that is ``english`` only comes before it or behind it.
+    in "accessoires pour chaussures"; none if a garment in English comes before it or behind it.
     """
+    known, endings = _by_stem(language)
     words = [word for word in query_words(name, (language,)) if not word.complement]
     for word in words if language in HEAD_FIRST else reversed(words):
-        if found := _labels_of(word.stems[language], language):
-            return found - {NO_GARMENT}
-        if word.word in english:
-            break
+        stem = word.stems[language]
+        if stem not in known:
+            if is_english(word.word):
+                break
+            if language in INFLECTIONS:
+                stem = max(filter(stem.endswith, endings), key=len, default=stem)
+        if stem in known:
+            return known[stem] - {NO_GARMENT}
     return frozenset()
 
 
-def _labels_of(stem: str, language: str) -> frozenset[str]:
-    known = _by_stem(language)
-    if stem in known or language not in INFLECTIONS:
-        return known.get(stem, frozenset())
-    parts = [part for part in known if len(part) >= SHORTEST_PART and stem.endswith(part)]
-    return known[max(parts, key=len)] if parts else frozenset()
-
-
 @cache
-def _by_stem(language: str) -> dict[str, frozenset[str]]:
-    """The labels of each stem."""
+def _by_stem(language: str) -> tuple[dict[str, frozenset[str]], frozenset[str]]:
+    """The labels of each stem, and the stems with which compounds may end."""
     found: dict[str, frozenset[str]] = defaultdict(frozenset)
+    endings: set[str] = set()
     for label, words in WORDS.get(language, {}).items():
         for word in words.split():
-            for spelling in (word, fold(word), word.translate(_TRANSLITERATED.get(language, {}))):
-                found[stem_of(spelling, language)] |= {label}
-    return dict(found)
+            spellings = (word, fold(word), word.translate(_TRANSLITERATED.get(language, {})))
+            stems = {stem_of(spelling, language) for spelling in spellings}
+            for stem in stems:
+                found[stem] |= {label}
+            if len(word) >= SHORTEST_PART:
+                endings |= stems
+    return dict(found), frozenset(endings)

@@ -155,7 +155,7 @@ def likely_categories(label: str, categories: Iterable[str], alternatives: Itera
 
 @lru_cache(maxsize=50_000)  # called with all of a shop's categories for each region of each photo
 def _belongs(category: str, label: str, alternatives: tuple[str, ...], language: str) -> bool:
-    if found := labels_in(_spaced(category), language, _garment_words()):
+    if found := labels_in(_spaced(category), language, lambda word: _singular(word) in _garment_words()):
         return not found.isdisjoint(_parts(label, alternatives) or (label,))
     name = f" {_plain(category)} ".partition(" for ")[0] + " "  # not of "accessories for shoes"
     words = {_plain(word) for word in words_of(label, alternatives)}
