@@ -6,6 +6,7 @@ import json
 import re
 from datetime import timedelta
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -16,7 +17,7 @@ from django.utils import timezone
 
 from demo_shop.shop.models import Product
 from imagesim import tasks
-from imagesim.exceptions import AlreadyRunning, IndexUnavailable
+from imagesim.exceptions import AccessRefused, AlreadyRunning, IndexUnavailable
 from imagesim.indexes import get_index
 from imagesim.indexes.local import LocalIndex
 from imagesim.indexing import differences, dispatch, jobs
@@ -137,6 +138,26 @@ class TestRebuild:
         assert jobs.cancel(job)
         assert job.status == "cancelled"
         assert get_index().backing_indexes() == [before]
+
+    def test_a_cancelled_one_whose_index_cannot_be_dropped_yet_is_left_to_the_next_process(self, shop, monkeypatch):
+        before = get_index().active()
+        job = paused(monkeypatch)
+        with monkeypatch.context() as patch:
+            patch.setattr(type(get_index()), "drop", Mock(side_effect=IndexUnavailable("no answer")))
+            assert jobs.cancel(job)
+            assert (job.slot, job.requested, job.error) == ("rebuild", "cancel", "no answer")
+            assert jobs.actions(job) == ["cancel"]
+            assert jobs.cancel(job)
+            assert rebuild(unfinished=job.pk).slot == "rebuild"
+        assert jobs.unfinished_rebuild() == job  # which workers look for
+        ended = rebuild()
+        assert (ended, ended.status, get_index().backing_indexes()) == (job, "cancelled", [before])
+
+    def test_a_cancelled_one_whose_index_may_not_be_dropped_ends(self, shop, monkeypatch):
+        job = paused(monkeypatch)
+        monkeypatch.setattr(type(get_index()), "drop", Mock(side_effect=AccessRefused("not allowed")))
+        assert jobs.cancel(job)
+        assert job.status == "cancelled"
 
     @pytest.mark.parametrize(("act", "status"), [("pause", "paused"), ("cancel", "cancelled")])
     def test_one_whose_process_died(self, shop, act, status):

@@ -235,12 +235,12 @@ def _job_fields(job: JobStatus) -> dict[str, str]:
         state, left = capfirst(_("paused")), _("paused")
     elif job.requested == Job.Request.SWAP:
         left = _("becomes the active index")
-    elif job.requested:
+    elif job.requested and not job.abandoned:
         left = _("stops after its current batch")
-    elif job.abandoned:
-        left = _("stopped; the next sync continues it")
     elif job.error:
         left = f"{Job.Status.WAITING.label}: {job.error}"
+    elif job.abandoned:
+        left = _("stopped; the next sync continues it")
     else:
         left = "" if job.seconds_left is None else _("%(time)s left") % {"time": _duration(job.seconds_left)}
     return {

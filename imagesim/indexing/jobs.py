@@ -22,7 +22,7 @@ from django.dispatch import Signal
 from django.utils import timezone
 
 from imagesim.database import atomic, delete, for_thread, primary, retry_conflicts
-from imagesim.exceptions import AlreadyRunning
+from imagesim.exceptions import AlreadyRunning, IndexUnavailable, mask_credentials
 from imagesim.indexes import get_index
 from imagesim.indexing import dispatch, leases
 from imagesim.models import Job
@@ -38,6 +38,8 @@ MAX_ENDED_JOBS = 1_000
 
 COMMANDS = {"rebuild": "imagesim_rebuild", "reconcile": "imagesim_sync --reconcile"}
 """The command that runs a job, by its kind."""
+
+LEFT_BEHIND = "What is left of an unfinished index could not be dropped: %s"
 
 logger = logging.getLogger(__name__)
 
@@ -266,8 +268,18 @@ def suspend(job: Job, *, error: str = "") -> None:
 
 
 def discard(job: Job) -> None:
-    """Drop the index that a rebuild of this process was filling, and finish the job as cancelled."""
-    drop_leftovers()
+    """Drop the index that a rebuild of this process was filling, and finish the job as cancelled.
+
+    While no index can be reached, the job is left to the next process: what it filled can take many gigabytes.
+    """
+    try:
+        _drop_others()
+    except IndexUnavailable as error:
+        suspend(job, error=mask_credentials(error))
+        logger.warning("The index of a cancelled rebuild cannot be dropped yet: %s", error)
+        return
+    except Exception as error:
+        logger.warning(LEFT_BEHIND, error)
     leases.requeue_refused(job.started_at)
     finish(job, cancelled=True)
     logger.info("the rebuild was cancelled; the active index is unchanged", extra={"event": "rebuild.cancelled"})
@@ -277,11 +289,15 @@ def drop_leftovers() -> None:
     """Drop every index but the active one: it was not filled to its end. Only for a process that has the slot of a
     rebuild; a failure is logged."""
     try:
-        index = get_index()
-        for backing_index in {*index.backing_indexes()} - {index.active()}:
-            index.drop(backing_index)
+        _drop_others()
     except Exception as error:
-        logger.warning("What is left of an unfinished index could not be dropped: %s", error)
+        logger.warning(LEFT_BEHIND, error)
+
+
+def _drop_others() -> None:
+    index = get_index()
+    for backing_index in {*index.backing_indexes()} - {index.active()}:
+        index.drop(backing_index)
 
 
 # What others ask for, from another process than the one that runs the job.
@@ -290,8 +306,10 @@ def drop_leftovers() -> None:
 def actions(job: Job) -> list[str]:
     """Return what can be done with the job now: some of ``pause``, ``resume`` and ``cancel``, or ``swap`` and
     ``discard``."""
-    if not job.slot or job.requested in (Job.Request.CANCEL, Job.Request.SWAP):
+    if not job.slot or job.requested == Job.Request.SWAP:
         return []
+    if job.requested == Job.Request.CANCEL:
+        return ["cancel"] if abandoned(job) else []
     if job.status == Job.Status.STANDBY:
         return ["swap", "discard"]
     is_paused = job.status == Job.Status.PAUSED or job.requested == Job.Request.PAUSE

@@ -51,7 +51,7 @@ class Command(ImagesimCommand):
         if interactive:
             self.require_yes(f"Delete the index {job.target!r}?")
         if not jobs.cancel(job) or job.status != Job.Status.CANCELLED:
-            raise CommandError(f"It was changed meanwhile: {jobs.why_none(Job.Kind.REBUILD)}")
+            raise CommandError(job.error or f"It was changed meanwhile: {jobs.why_none(Job.Kind.REBUILD)}")
         self.emit(_values(job), format, f"Deleted {job.target}.")
 
 
