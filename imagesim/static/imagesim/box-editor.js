@@ -6,6 +6,7 @@ const KEY_STEP = 0.02;
 const DRAG_PIXELS = 8; // a shorter movement is a tap
 const NAME_HEIGHT = 34; // pixels, above or below the box
 const SMALL_SIDE = 84; // pixels; a box with a shorter side has its handles outside
+const TAP_SIDE = 1 / 3; // side of the box around a tapped point, as a share of the photo's shorter side
 const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 const clamp = (value, min, max) => Math.min(Math.max(value, min), max);
@@ -18,6 +19,13 @@ export function overlap(a, b) {
   const height = Math.min(a.y + a.height, b.y + b.height) - Math.max(a.y, b.y);
   if (width <= 0 || height <= 0) return 0;
   return (width * height) / (a.width * a.height + b.width * b.height - width * height);
+}
+
+// The box around a point of an image element.
+export function boxAround({ x, y }, { naturalWidth: wide, naturalHeight: high }) {
+  const side = TAP_SIDE * Math.min(wide, high);
+  const [width, height] = [side / wide, side / high];
+  return { x: clamp(x - width / 2, 0, 1 - width), y: clamp(y - height / 2, 0, 1 - height), width, height };
 }
 
 export class BoxEditor extends EventTarget {
@@ -39,6 +47,12 @@ export class BoxEditor extends EventTarget {
     this.box = box && { ...box };
     this.element.hidden = !box;
     if (box) this.place();
+  }
+
+  // ``name`` is shown beside the box, ``label`` read to visitors who do not see it.
+  label(name, label) {
+    this.element.dataset.name = name;
+    this.element.setAttribute("aria-label", label);
   }
 
   setDrawing(on) {
