@@ -172,6 +172,10 @@ class Candidate(NamedTuple):
         """Return what only one candidate of an answer has: its group, if these are collapsed, or its key."""
         return self.group if by_group else self.key
 
+    def moved_by(self, *rules: str) -> Candidate:
+        """Return a copy that names the rules that moved it."""
+        return self._replace(rules=(*self.rules, *rules))
+
 
 @dataclass(frozen=True, slots=True)
 class Facet:

@@ -24,9 +24,9 @@ from imagesim.items import SIMILAR_ID, Items, make_key
 from imagesim.middleware import degraded
 from imagesim.models import stored_name
 from imagesim.registry import key_of, registry
-from imagesim.retrieval import answer_cache
 from imagesim.retrieval.arguments import bad_value
 from imagesim.retrieval.params import argument_names
+from imagesim.retrieval.search import similar_to
 from imagesim.retrieval.variants import page_floor
 from imagesim.thumbnails import Pictures
 from imagesim.types import Hit, Hits, Region
@@ -135,7 +135,7 @@ def similar_hits(
     seconds = get_settings().SIMILAR_SECONDS if timeout is None else whole_number("timeout", timeout)
     key = make_key(registry.for_item(item).label, item.pk)  # also of one that is not saved, as a CMS previews it
     try:
-        return answer_cache.similar_to(item, seconds=seconds, **arguments)
+        return similar_to(item, timeout=seconds, **arguments)
     except NotIndexed as reason:
         logger.info("No similar items for %s: %s", key, reason)
         return Hits(degraded=str(reason))

@@ -7,11 +7,11 @@ import io
 import pytest
 from django.core.cache import cache
 
+import imagesim
 from demo_shop.shop.models import Category, Product
 from imagesim import widgets
 from imagesim.indexes import get_index
 from imagesim.registry import registry
-from imagesim.retrieval import answer_cache
 from imagesim.types import Hits
 from tests import shop
 from tests.shop import encoded, picture
@@ -40,7 +40,7 @@ def searches(monkeypatch) -> list[object]:
 
 
 def similar(item: Product, **arguments: object) -> Hits:
-    return answer_cache.similar_to(Product.objects.get(pk=item.pk), seconds=60, **arguments)
+    return imagesim.similar_to(Product.objects.get(pk=item.pk), timeout=60, **arguments)
 
 
 def names(hits: Hits) -> list[str]:
@@ -58,7 +58,7 @@ def test_pages_and_the_api_share_the_answer(shelf, searches, client):
 
 def test_zero_seconds_ask_the_index(shelf, searches):
     for _time in range(2):
-        answer_cache.similar_to(shelf["red"], seconds=0)
+        imagesim.similar_to(shelf["red"], timeout=0)
         widgets.similar_hits(shelf["red"], timeout=0)
     assert len(searches) == 4
 

@@ -48,7 +48,7 @@ from imagesim.merchandising import engine as rules
 from imagesim.merchandising.models import Rule
 from imagesim.models import Event
 from imagesim.registry import key_of
-from imagesim.retrieval import answer_cache, rerank, variants
+from imagesim.retrieval import rerank, variants
 from imagesim.types import Hits
 from tests import shop
 from tests.shop import encoded, picture
@@ -213,16 +213,16 @@ class TestSettings:
         made = experiment()
         for letter in "AB":
             with visiting(visitor_of(made, letter)):
-                answer_cache.similar_to(shelf["red"], seconds=60)
+                imagesim.similar_to(shelf["red"], timeout=60)
         with visiting(visitor_of(made, "B")), CaptureQueriesContext(connection) as again:
-            answer_cache.similar_to(shelf["red"], seconds=60)
+            imagesim.similar_to(shelf["red"], timeout=60)
         Rule.objects.create(name="no blue", action="exclude", filters="colour = blue", variant=f"{made.pk}:B")
         rerank.register(rules.CachedRules())
         try:
             found = {}
             for letter in "AB":
                 with visiting(visitor_of(made, letter)):
-                    found[letter] = names(answer_cache.similar_to(shelf["red"], seconds=60))
+                    found[letter] = names(imagesim.similar_to(shelf["red"], timeout=60))
         finally:
             rerank.register(None)
         assert len(again) < 4

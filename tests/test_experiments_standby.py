@@ -24,7 +24,7 @@ from imagesim.indexing import jobs
 from imagesim.indexing.rebuild import rebuild, swap
 from imagesim.indexing.sync import sync
 from imagesim.insight.recorder import recorder
-from imagesim.retrieval import answer_cache, variants
+from imagesim.retrieval import variants
 from imagesim.retrieval.suggestions import suggest
 from tests import shop
 from tests.embedders import GreyEmbedder
@@ -133,7 +133,7 @@ class TestReading:
 
         def cached(letter: str) -> Any:
             with visiting(visitor_of(made, letter)):
-                return told(answer_cache.similar_to(shelf["red"], seconds=60))
+                return told(imagesim.similar_to(shelf["red"], timeout=60))
 
         apart = cached("A"), cached("B")
         assert apart[0] != apart[1]
@@ -150,7 +150,7 @@ class TestReading:
         assert seen_by(made, "B", shelf) == before  # as it is, and not counted
         for _ in range(2):
             with visiting(visitor_of(made, "B")):
-                answer_cache.similar_to(shelf["red"], seconds=60)
+                imagesim.similar_to(shelf["red"], timeout=60)
         recorder().flush()
         assert Exposure.objects.filter(variant="B").count() == counted
         assert made.state == "running"

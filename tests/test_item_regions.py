@@ -32,7 +32,6 @@ from imagesim.indexing.reconcile import reconcile
 from imagesim.indexing.sync import sync as sync_now
 from imagesim.models import Embedding, ImageRegions, ItemState, RegionVectors
 from imagesim.regions import get_region_fingerprint
-from imagesim.retrieval import answer_cache
 from tests import shop
 from tests.embedders import PixelEmbedder
 from tests.regions import ColourFinder
@@ -428,8 +427,8 @@ def test_rest_lists_them_and_finds_what_is_similar(dressed: Product, client: Cli
 def test_events_of_a_cached_answer_have_its_category(dressed: Product, settings: Any) -> None:
     settings.IMAGESIM = settings.IMAGESIM | {"EVENTS": True}
     cache.clear()
-    asked = {"seconds": 60, "region_id": region(dressed, "shoes").id}
-    found = [answer_cache.similar_to(dressed, **asked) for _time in range(2)]
+    asked = {"timeout": 60, "region_id": region(dressed, "shoes").id}
+    found = [imagesim.similar_to(dressed, **asked) for _time in range(2)]
     assert [signing.loads(hits.token, salt=events.SALT)["c"] for hits in found] == ["shoes", "shoes"]
     assert [hit.item.name for hit in found[1]] == ["red-shoe", "dark-shoe"]
 

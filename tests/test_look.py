@@ -198,11 +198,8 @@ class TestResults:
             asked = getattr(items, method)
             broken = lambda item, asked=asked: asked(item if item.name != "dark shoe" else item.nothing)  # noqa: E731
             monkeypatch.setattr(items, method, broken)
-        assert names(imagesim.shop_the_look(photo, limit=3).regions[0].hits)[:3] == [
-            "red shoe",
-            "sold shoe",
-            "dark shoe",
-        ]
+        found = names(imagesim.shop_the_look(photo, limit=3).regions[0].hits)
+        assert (set(found[:2]), found[2]) == ({"red shoe", "sold shoe"}, "dark shoe")  # equal scores: by key
         (region,) = imagesim.shop_the_look(photo, regions=[(0.2, 0.8, 0.6, 0.15)], whole=False).regions
         assert "dark shoe" in names(region.hits)
 
@@ -268,7 +265,7 @@ class TestGivenRegions:
         monkeypatch.setattr("tests.regions.ColourFinder.find", lambda self, image: pytest.fail("asked"))
         boxes = [(0.2, 0.8, 0.6, 0.15), Region(0.333, 0.1, 0.333, 0.1, label="hat"), [0, 0, 1, 1]]
         first, second, third = imagesim.shop_the_look(photo, regions=boxes, limit=2).regions
-        assert names(first.hits)[0] in ("red shoe", "red dress")
+        assert names(first.hits)[0] in ("red shoe", "sold shoe", "red dress")  # all of them are equally red
         assert first.name == ""
         assert second.categories == ("hats",)
         assert third.region.width == 1

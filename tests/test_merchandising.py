@@ -33,7 +33,7 @@ from imagesim.merchandising.conditions import read_filters
 from imagesim.merchandising.engine import RuleSet
 from imagesim.merchandising.models import LabelCategories, Rule
 from imagesim.registry import key_of, registry
-from imagesim.retrieval import answer_cache, rerank
+from imagesim.retrieval import rerank
 from imagesim.retrieval.item_regions import is_sold, label_categories
 from imagesim.retrieval.params import SearchRequest
 from imagesim.types import Condition, Filters, Hits, IndexMeta, Message, Region
@@ -427,7 +427,7 @@ class TestCache:
 
         def boosted(hours: int) -> set[str]:
             monkeypatch.setattr(timezone, "now", lambda: start + hours * hour)
-            return moved(answer_cache.similar_to(shelf["red"], seconds=24 * 3600))
+            return moved(imagesim.similar_to(shelf["red"], timeout=24 * 3600))
 
         assert [boosted(hours) for hours in range(5)] == [set(), BLUE, BLUE, set(), set()]
 

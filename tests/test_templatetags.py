@@ -231,7 +231,7 @@ class TestSimilarProducts:
         source = "{% similar_products product timeout=60 %}"
         first = render(source, product=shelf["red"])
         with monkeypatch.context() as patched:
-            patched.setattr("imagesim.retrieval.search.similar_to", None)
+            patched.setattr("imagesim.retrieval.search.Search", None)
             assert render(source, product=shelf["red"]) == first
             with pytest.raises(TypeError):  # other arguments are another question
                 render("{% similar_products product timeout=60 limit=2 %}", product=shelf["red"])

@@ -94,15 +94,15 @@ def evidence(photos: Sequence[tuple[bytes, frozenset[str]]]) -> dict[str, float]
     """Return the figure of each value of ``EVIDENCE``, for photos with the categories (slugs) that are right. Whether
     the shop sells what the region shows is not asked."""
     import imagesim
-    from imagesim.retrieval import search
+    from imagesim.retrieval import look
 
     pairs = []
     for photo, allowed in photos:
         seen: list[Any] = []
-        own = search._evidence
+        own = look._evidence
         with (
-            patch.object(search, "_evidence", lambda hits, seen=seen, own=own: seen.append(hits) or own(hits)),
-            patch("imagesim.retrieval.item_regions.is_sold", lambda *_arguments: False),
+            patch.object(look, "_evidence", lambda hits, seen=seen, own=own: seen.append(hits) or own(hits)),
+            patch.object(look, "is_sold", lambda *_arguments: False),
         ):
             imagesim.search(image=photo, region="auto", limit=10, min_relevance=0.0)
         if len(seen) == 2:
@@ -124,12 +124,12 @@ def store(cache: Path, shop: str, figures: Figures) -> None:
 def report(cache: Path) -> None:
     """Print for each constant and shop the value that is best on the others, with its figure on this one, that of the
     value in the code, and the best possible."""
-    from imagesim.retrieval import relevance, search, text
+    from imagesim.retrieval import look, relevance, text
 
     shipped = {
         "KIND_MATCH": text.KIND_MATCH,
         "CLOSEST_RELEVANCE": relevance.CLOSEST_RELEVANCE,
-        "EVIDENCE": search.EVIDENCE,
+        "EVIDENCE": look.EVIDENCE,
     }
     known: dict[str, Figures] = {
         shop: json.loads(file.read_text()) for shop in SHOPS if (file := cache / f"left-out-{shop}.json").exists()

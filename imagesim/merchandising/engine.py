@@ -36,7 +36,7 @@ from imagesim.merchandising.conditions import (
 )
 from imagesim.merchandising.models import OTHERS, LabelCategories, Rule
 from imagesim.registry import registry
-from imagesim.retrieval.rerank import Judged, Pin, Plan, Question
+from imagesim.retrieval.rerank import Pin, Plan, Question
 from imagesim.types import Candidate, Condition, FilterKind, Filters, IndexMeta, Message
 from imagesim.versioned import Versioned
 
@@ -310,17 +310,17 @@ class Arrangement:
         names += [IN_STOCK for boost in self.boosts if boost.filters.in_stock is not None]
         return tuple(dict.fromkeys(names))
 
-    def __call__(self, judged: Sequence[Judged], placed: Mapping[int, Judged]) -> list[Judged]:
+    def __call__(self, judged: Sequence[Candidate], placed: Mapping[int, Candidate]) -> list[Candidate]:
         found = self._boosted(judged) if self.boosts else list(judged)
         return self._limited(found, placed) if self.limits else found
 
-    def _boosted(self, judged: Sequence[Judged]) -> list[Judged]:
+    def _boosted(self, judged: Sequence[Candidate]) -> list[Candidate]:
         compiled = [(boost, compile_filters(boost.filters, self.kinds)) for boost in self.boosts]
-        worth: list[tuple[float, Judged]] = []
+        worth: list[tuple[float, Candidate]] = []
         best = 0.0
         for each in reversed(judged):
             best = max(best, each.relevance)
-            passed = [boost for boost, filters in compiled if passes(each.candidate, filters)]
+            passed = [boost for boost, filters in compiled if passes(each, filters)]
             value = best
             for boost in passed:
                 value *= boost.factor
@@ -328,15 +328,15 @@ class Arrangement:
         worth.reverse()
         return [each for _value, each in sorted(worth, key=lambda pair: -pair[0])]  # stable
 
-    def _limited(self, judged: Sequence[Judged], placed: Mapping[int, Judged]) -> list[Judged]:
+    def _limited(self, judged: Sequence[Candidate], placed: Mapping[int, Candidate]) -> list[Candidate]:
         """Assign each position to the first candidate that no limit forbids there, or to the first one if all are
         forbidden."""
         counts = Counter[tuple[str, Any]]()
         for limit in self.limits:
             for position, each in placed.items():
                 if position < limit.first:
-                    counts.update((limit.rule, value) for value in each.candidate.values.get(limit.field, ()))
-        left, found = list(judged), list[Judged]()
+                    counts.update((limit.rule, value) for value in each.values.get(limit.field, ()))
+        left, found = list(judged), list[Candidate]()
         position = 0
         while left and position < max(limit.first for limit in self.limits):
             if position not in placed:
@@ -344,19 +344,17 @@ class Arrangement:
                 number = next((n for n, each in enumerate(left) if not _forbidding(each, limits, counts)), 0)
                 for passed_over in range(number):
                     rules = {limit.rule for limit in _forbidding(left[passed_over], limits, counts)}
-                    left[passed_over] = left[passed_over].moved_by(
-                        *sorted(rules - set(left[passed_over].candidate.rules))
-                    )
+                    left[passed_over] = left[passed_over].moved_by(*sorted(rules - set(left[passed_over].rules)))
                 each = left.pop(number)
                 for limit in limits:
-                    counts.update((limit.rule, value) for value in each.candidate.values.get(limit.field, ()))
+                    counts.update((limit.rule, value) for value in each.values.get(limit.field, ()))
                 found.append(each)
             position += 1
         return found + left
 
 
-def _forbidding(each: Judged, limits: Sequence[Limit], counts: Mapping[tuple[str, Any], int]) -> list[Limit]:
-    values = each.candidate.values
+def _forbidding(each: Candidate, limits: Sequence[Limit], counts: Mapping[tuple[str, Any], int]) -> list[Limit]:
+    values = each.values
     return [
         limit
         for limit in limits

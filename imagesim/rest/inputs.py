@@ -101,7 +101,7 @@ class ArgumentsSerializer(serializers.Serializer[Any]):
                 % {"offset": offset, "most": most},
                 field="offset",
             )
-        if arguments.get("exact") is True and get_settings().REST_EXACT == "staff" and not _is_staff(request):
+        if arguments.get("exact") is True and get_settings().REST_EXACT == "staff" and not is_staff(request):
             raise BadQuery(_("'exact' search is for staff; leave the parameter out."), field="exact")
         if "min_relevance" in params.argument_names(self.call):
             arguments.setdefault("min_relevance", page_floor())
@@ -167,11 +167,13 @@ class LookRegionForm(ArgumentsSerializer):
 def max_offset(request: Request) -> int:
     """Return the maximum offset for this visitor."""
     conf = get_settings()
-    return conf.MAX_OFFSET if _is_staff(request) else min(conf.MAX_OFFSET, conf.REST_MAX_OFFSET)
+    return conf.MAX_OFFSET if is_staff(request) else min(conf.MAX_OFFSET, conf.REST_MAX_OFFSET)
 
 
-def _is_staff(request: Request) -> bool:
-    return bool(request.user and getattr(request.user, "is_staff", False))
+def is_staff(request: Request) -> bool:
+    """Whether the visitor is of the shop's staff. A model of users of the shop's own need not say so."""
+    user = request.user
+    return bool(getattr(user, "is_active", False) and getattr(user, "is_staff", False))
 
 
 def _read_json(name: str, given: Any) -> Any:

@@ -15,6 +15,7 @@ from rest_framework.renderers import JSONRenderer
 from imagesim.events import MAX_BATCH
 from imagesim.hydrate import fact_of
 from imagesim.registry import registry
+from imagesim.rest.inputs import is_staff
 from imagesim.retrieval import rerank
 from imagesim.retrieval.item_regions import ItemRegion
 from imagesim.thumbnails import Pictures
@@ -119,8 +120,7 @@ class HitSerializer(serializers.Serializer[Any]):
     @cached_property
     def _for_staff(self) -> bool:
         """Whether the answer is for staff; without a reranker no session is read to know it."""
-        user = getattr(self._request, "user", None) if rerank.active() is not rerank.NO_RERANKER else None
-        return bool(getattr(user, "is_active", False) and getattr(user, "is_staff", False))
+        return rerank.active() is not rerank.NO_RERANKER and bool(self._request) and is_staff(self._request)
 
     def _absolute(self, url: str) -> str:
         if not url or not self._request:

@@ -52,7 +52,7 @@ from imagesim.rest.uploads import (
     first_picture,
     visitor,
 )
-from imagesim.retrieval import answer_cache, look, photo_store, query_image, search, suggestions
+from imagesim.retrieval import look, photo_store, query_image, search, suggestions
 from imagesim.retrieval.arguments import only
 from imagesim.retrieval.item_regions import item_regions
 from imagesim.retrieval.query_vector import check_term_count
@@ -150,8 +150,8 @@ class SimilarView(VisualSearchView):
         items = registry.for_label(model)
         arguments = self.read(inputs.SimilarQuery, _query(request), searched=(items,))
         with budget(pictures=False):
-            seconds = get_settings().SIMILAR_SECONDS
-            return self.answer(request, answer_cache.similar_to(_get_item(items, pk), seconds=seconds, **arguments))
+            timeout = get_settings().SIMILAR_SECONDS
+            return self.answer(request, search.similar_to(_get_item(items, pk), timeout=timeout, **arguments))
 
 
 class ItemRegionsView(VisualSearchView):

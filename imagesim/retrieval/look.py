@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 
 SPARE = 4
 """Candidates beyond the limit, to replace items that no longer exist."""
+
+EVIDENCE = 5
+"""Hits whose relevance tells whether a region or the whole photo is better."""
 
 VOTERS = 10
 MAJORITY = 0.5
@@ -155,6 +158,29 @@ def main_region(photo: QueryImage) -> tuple[Region, QueryImage] | None:
         return None
     part = image.crop(corners(found[0], image.size))
     return found[0], QueryImage(part, part.size)
+
+
+def search_main_region(picture: QueryImage, request: SearchRequest, ask: Callable[..., Hits]) -> Hits:
+    """Return the hits of the main region of a picture, or of all of it. ``ask`` takes a picture, a kind and a
+    request."""
+    found = main_region(picture)
+    if found is None:
+        return ask(picture, "photo")
+    region, part = found
+    of_region = ask(part, "region").replace(region=region)
+    if is_sold(request.searched, region):
+        return of_region
+    # A finder of garments sees some in groceries, too. The same for every page: by the first hits of both.
+    start = replace(request, offset=0, facets=())
+    first = ask(part, "region", start) if request.offset else of_region
+    whole = ask(picture, "photo", start)
+    if _evidence(first) >= _evidence(whole):
+        return of_region
+    return ask(picture, "photo") if request.offset or request.facets else whole
+
+
+def _evidence(hits: Hits) -> float:
+    return sum(hit.relevance for hit in hits[:EVIDENCE])
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from imagesim.indexes import get_index
 from imagesim.indexes.validation import MAX_PAGE_END
 from imagesim.models import StoredCalibration
 from imagesim.retrieval.feedback import NAMED
-from imagesim.retrieval.rerank import NO_CHANGES, Judged, Plan
+from imagesim.retrieval.rerank import NO_CHANGES, Plan
 from imagesim.runtime import runtime
 from imagesim.types import Candidate, Candidates, IndexMeta, Query
 
@@ -144,11 +144,14 @@ class Judge:
         candidates: Sequence[Candidate],
         voters: Sequence[Candidate],
         scores: Sequence[float] | None = None,
-    ) -> list[Judged]:
+    ) -> list[Candidate]:
         """Return the candidates with their scores, by default those that they were found with, and relevances."""
         scores = [candidate.score for candidate in candidates] if scores is None else scores
         relevances = self.relevances(query, candidates, scores, voters)
-        return [Judged(*each) for each in zip(candidates, scores, relevances, strict=True)]
+        return [
+            each._replace(score=score, relevance=relevance)
+            for each, score, relevance in zip(candidates, scores, relevances, strict=True)
+        ]
 
     def _votes(self, query: Query, candidates: Sequence[Candidate], voters: Sequence[Candidate]) -> list[float] | None:
         """Return None without votes: the query is restricted to categories that the visitor chose, or there are
@@ -216,7 +219,7 @@ class Cutoff:
         return replace(query, offset=0, limit=max(least, query.offset + query.limit + SPARE))
 
     def goes_on(
-        self, query: Query, window: Candidates, looks: Sequence[Judged], judged: Sequence[Judged] | None = None
+        self, query: Query, window: Candidates, looks: Sequence[Candidate], judged: Sequence[Candidate] | None = None
     ) -> bool:
         """Whether to search further: the page is not full, and relevant candidates may follow its window.
 
@@ -227,14 +230,14 @@ class Cutoff:
         relevant = sum(each.relevance >= self.floor for each in (looks if judged is None else judged))
         if not window.more or relevant > query.offset + query.limit:  # with the one that tells whether more follow
             return False
-        return any(each.relevance >= self.floor or each.candidate.stage != self.last_stage for each in looks[-SPARE:])
+        return any(each.relevance >= self.floor or each.stage != self.last_stage for each in looks[-SPARE:])
 
     def page(
         self,
         query: Query,
-        judged: Sequence[Judged],
+        judged: Sequence[Candidate],
         window: Candidates,
-        pinned: Sequence[Judged],
+        pinned: Sequence[Candidate],
         mentioned: frozenset[str] = frozenset(),
     ) -> Candidates:
         """Return the page of a query among the judged candidates of its window.
@@ -247,16 +250,16 @@ class Cutoff:
         else:
             kept = [each for each in judged if each.relevance >= self.floor]
         end = query.offset + query.limit
-        near: Sequence[Judged] = ()
+        near: Sequence[Candidate] = ()
         if not kept and not query.offset:
-            of_kind = [each for each in judged if not mentioned.isdisjoint(each.candidate.categories)]
+            of_kind = [each for each in judged if not mentioned.isdisjoint(each.categories)]
             near = of_kind or [each for each in judged if each.relevance >= CLOSEST_RELEVANCE]
         return replace(
             window,
-            candidates=tuple(each.as_candidate() for each in kept[query.offset : end]),
+            candidates=tuple(kept[query.offset : end]),
             more=len(kept) > end,
             cut=sum(each.relevance < self.floor for each in judged[:end]),
-            closest=tuple(each.as_candidate() for each in near[: min(CLOSEST, query.limit)]),
+            closest=tuple(near[: min(CLOSEST, query.limit)]),
         )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from imagesim.registry import key_of
 from imagesim.retrieval import variants
@@ -26,21 +26,6 @@ if TYPE_CHECKING:
 
 WINDOW = 48
 """The number of best candidates that a plan rearranges: four pages. More would slow down each search."""
-
-
-class Judged(NamedTuple):
-    """A candidate with its score and its relevance."""
-
-    candidate: Candidate
-    score: float
-    relevance: float
-
-    def as_candidate(self) -> Candidate:
-        return self.candidate._replace(score=self.score, relevance=self.relevance)
-
-    def moved_by(self, *rules: str) -> Judged:
-        """Return a copy that names the rules that moved it."""
-        return self._replace(candidate=self.candidate._replace(rules=(*self.candidate.rules, *rules)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +62,7 @@ class Pin:
     rule: str = ""
 
 
-Arrange = Callable[[Sequence[Judged], Mapping[int, Judged]], Sequence[Judged]]
+Arrange = Callable[[Sequence[Candidate], Mapping[int, Candidate]], Sequence[Candidate]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +111,12 @@ class Plan:
         )
 
     def apply(
-        self, judged: Sequence[Judged], pinned: Sequence[Judged], floor: float, *, by_group: bool
-    ) -> list[Judged]:
+        self, judged: Sequence[Candidate], pinned: Sequence[Candidate], floor: float, *, by_group: bool
+    ) -> list[Candidate]:
         """Return all candidates in their new order, without those below the floor; pinned ones are never cut."""
         placed = self._placed(pinned, by_group)
-        taken = {each.candidate.identity(by_group) for each in placed.values()}
-        left = [each if each.candidate.identity(by_group) not in taken else None for each in judged]
+        taken = {each.identity(by_group) for each in placed.values()}
+        left = [each if each.identity(by_group) not in taken else None for each in judged]
         head = [each for each in left[:WINDOW] if each is not None and each.relevance >= floor]
         rest = [each for each in left[WINDOW:] if each is not None and each.relevance >= floor]
         found = list(self.arrange(head, placed)) if self.arrange else head
@@ -139,15 +124,15 @@ class Plan:
             found.insert(position, placed[position])
         return found + rest
 
-    def _placed(self, pinned: Sequence[Judged], by_group: bool) -> dict[int, Judged]:
-        known = {each.candidate.key: each for each in pinned}
-        placed: dict[int, Judged] = {}
+    def _placed(self, pinned: Sequence[Candidate], by_group: bool) -> dict[int, Candidate]:
+        known = {each.key: each for each in pinned}
+        placed: dict[int, Candidate] = {}
         taken = set[str]()
         for pin in self.pins:
             each = known.get(pin.key)
-            if each is None or pin.position in placed or each.candidate.identity(by_group) in taken:
+            if each is None or pin.position in placed or each.identity(by_group) in taken:
                 continue
-            taken.add(each.candidate.identity(by_group))
+            taken.add(each.identity(by_group))
             placed[pin.position] = each.moved_by(pin.rule)
         return placed
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from asgiref.sync import sync_to_async
 from django.db import models
@@ -18,6 +18,7 @@ from imagesim.hydrate import load
 from imagesim.metrics import timed
 from imagesim.registry import registry
 from imagesim.retrieval import variants
+from imagesim.retrieval.answer_cache import CachedAnswer, can_keep
 from imagesim.retrieval.concurrency import check_deadline
 from imagesim.retrieval.feedback import MovedVectors
 from imagesim.retrieval.filters import wider
@@ -45,14 +46,12 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from imagesim.calibration import Kind
+    from imagesim.items import Items
     from imagesim.retrieval.query_image import Picture, QueryImage
     from imagesim.retrieval.query_text import QueryTexts, Reading
     from imagesim.retrieval.signatures import SearchArguments, SimilarArguments
     from imagesim.retrieval.text import WithText
-    from imagesim.types import Message, Vector
-
-EVIDENCE = 5
-"""Hits whose relevance tells whether a region or the whole photo is better."""
+    from imagesim.types import Message, Region, Vector
 
 MAX_READINGS = 500
 """The number of texts of which a process remembers how they were read."""
@@ -64,7 +63,7 @@ MAX_ROUNDS = 4
 @takes("similar")
 @timed("search.similar")
 @retry_on_swap
-def similar_to(item: models.Model, **arguments: Unpack[SimilarArguments]) -> Hits:
+def similar_to(item: models.Model, *, timeout: int = 0, **arguments: Unpack[SimilarArguments]) -> Hits:
     """Return the items that look most similar to ``item``, best first, without itself and its variants.
 
     The query is the mean of the item's image embeddings in the database: no model is loaded. ``category`` and
@@ -81,6 +80,9 @@ def similar_to(item: models.Model, **arguments: Unpack[SimilarArguments]) -> Hit
     ``fallback`` searches the other categories of the same parent and then all, if the categories have too few items.
     ``facets`` counts the items that match the filters.
 
+    ``timeout``: for how many seconds the answer is kept in Django's default cache, without its items, which are read
+    each time; an answer that is kept already is used if it is still true. 0 asks the index.
+
     :raises NotRegistered: if the item's model is not registered.
     :raises NotIndexed: if no image of the item, or not the region, has an embedding (yet).
     :raises BadQuery: naming the bad argument and the good ones.
@@ -88,29 +90,40 @@ def similar_to(item: models.Model, **arguments: Unpack[SimilarArguments]) -> Hit
         the template tag does so.
     """
     items = registry.for_item(item)
-    request = SearchRequest.create("similar", arguments, (items,), variants.current("similar"))
+    variant = variants.current("similar")
+    request = SearchRequest.create("similar", arguments, (items,), variant)
+    own = tuple(dict.fromkeys(map(str, items.get_categories(item))))
     if request.same_category:
         if request.category:
             raise BadQuery(_("Give either 'category' or 'same_category', not both."), field="same_category")
-        request = replace(request, category=tuple(dict.fromkeys(map(str, items.get_categories(item)))))
+        request = replace(request, category=own)
     key = items.key_of(item)
+    cached = CachedAnswer(items, key, own, request, variant) if timeout and can_keep(request) else None
+    answer = None if cached is None else cached.read()
+    if answer is None:
+        search = _similar_search(items, item, key, own, request)
+        answer = search.run(), search.filters.categories
+        if cached is not None:
+            cached.keep(*answer, timeout)
+    hits, categories = answer
+    return _with_token(hits, "similar", "similar", request, categories, key)
+
+
+def _similar_search(
+    items: Items[Any], item: models.Model, key: str, own: tuple[str, ...], request: SearchRequest
+) -> Search:
     wanted = request.index_filters(exclude_keys=(key,), exclude_groups=(items.group_key_of(item),))
     extra = read_terms(request.like, request.unlike)
-    if request.region_id:
-        from imagesim.retrieval.item_regions import region_of  # other pages need not load it
-
-        found = region_of(item, request.region_id)
-        labelled = not wanted.categories
-        wanted = replace(wanted, categories=found.categories) if labelled else wanted
-        terms = [QueryTerm(StoredRegion(found.row, found.place)), *extra]
-        hits = Search(request, terms, wanted, "region", item, labelled=labelled).run()
-        hits = hits.replace(region=found.region)
-    else:
-        terms = [QueryTerm(ItemKey(key)), *extra]
-        own = frozenset(map(str, items.get_categories(item)))
+    if not request.region_id:
         near = frozenset(wider((items,), own)) if own else frozenset()
-        hits = Search(request, terms, wanted, "items", item, own, near).run()
-    return _with_token(hits, "similar", "similar", request, wanted, key)
+        return Search(request, [QueryTerm(ItemKey(key)), *extra], wanted, "items", item, frozenset(own), near)
+    from imagesim.retrieval.item_regions import region_of  # other pages need not load it
+
+    found = region_of(item, request.region_id)
+    labelled = not wanted.categories
+    wanted = replace(wanted, categories=found.categories) if labelled else wanted
+    terms = [QueryTerm(StoredRegion(found.row, found.place)), *extra]
+    return Search(request, terms, wanted, "region", item, labelled=labelled, region=found.region)
 
 
 @takes("search")
@@ -151,50 +164,27 @@ def search(*, image: Picture | None = None, **arguments: Unpack[SearchArguments]
     elif picture is None:
         raise BadQuery(_("'region' needs a picture; send one in 'image'."), field="region")
     else:
-        hits = _search_main_region(picture, request, ask)
-    return _with_token(hits, "search", where, request, wanted)
+        from imagesim.retrieval.look import search_main_region  # pages without a photo need not load it
 
-
-def _search_main_region(picture: QueryImage, request: SearchRequest, ask: Callable[..., Hits]) -> Hits:
-    """The hits of the main region of a picture, or of all of it. ``ask`` takes a picture, a kind and a request."""
-    from imagesim.retrieval.item_regions import is_sold  # pages without a photo do not load these
-    from imagesim.retrieval.look import main_region
-
-    found = main_region(picture)
-    if found is None:
-        return ask(picture, "photo")
-    region, part = found
-    of_region = ask(part, "region").replace(region=region)
-    if is_sold(request.searched, region):
-        return of_region
-    # A finder of garments sees some in groceries, too. The same for every page: by the first hits of both.
-    start = replace(request, offset=0, facets=())
-    first = ask(part, "region", start) if request.offset else of_region
-    whole = ask(picture, "photo", start)
-    if _evidence(first) >= _evidence(whole):
-        return of_region
-    return ask(picture, "photo") if request.offset or request.facets else whole
+        hits = search_main_region(picture, request, ask)
+    return _with_token(hits, "search", where, request, wanted.categories)
 
 
 def _with_token(
-    hits: Hits, source: str, where: Where, request: SearchRequest, filters: Filters, query_key: str = ""
+    hits: Hits, source: str, where: Where, request: SearchRequest, categories: Collection[str], query_key: str = ""
 ) -> Hits:
     """The answer with its token: only what is returned to the caller has one."""
     token = events.make_token(
         source,
         hits,
         query_key=query_key,
-        categories=filters.categories,
+        categories=categories,
         where=where,
         text=request.text or "",
         offset=request.offset,
         limit=request.limit,
     )
     return hits.replace(token=token)
-
-
-def _evidence(hits: Hits) -> float:
-    return sum(hit.relevance for hit in hits[:EVIDENCE])
 
 
 # Django's own thread for a request, so that its connections and transactions are the ones used.
@@ -206,9 +196,9 @@ asearch = sync_to_async(search)
 class Search:
     """One search: query vector -> retriever -> hits with their items.
 
-    ``item`` is that to which others are similar. ``own``, ``near`` and ``labelled`` are those of
-    :class:`~imagesim.retrieval.relevance.Judge`. What only searches by words need is imported by these: a page of
-    similar products takes half a megabyte less without it.
+    ``item`` is that to which others are similar, and ``region`` the thing in its image if that alone is meant. ``own``,
+    ``near`` and ``labelled`` are those of :class:`~imagesim.retrieval.relevance.Judge`. What only searches by words
+    need is imported by these: a page of similar products takes half a megabyte less without it.
     """
 
     request: SearchRequest
@@ -219,14 +209,33 @@ class Search:
     own: frozenset[str] = frozenset()
     near: frozenset[str] = frozenset()
     labelled: bool = False
+    region: Region | None = None
     plan: Plan = NO_CHANGES
 
     def run(self) -> Hits:
+        """Search the index, and load the items of the hits."""
         check_terms(self.terms)
         if self.request.matches_nothing:
             return Hits(next_offset=self.request.offset)
         index, meta = open_index(self.filters, self._where)
-        return self._planned(meta).answer(index, meta)
+        search = self._planned(meta)
+        request, plan, text = search.request, search.plan, search.request.text or ""
+        by_text = bool(text and meta.texts) and self.kind == "words" and len(self.terms) == 1
+        reading = search._read(text, meta) if by_text else None
+        asked = search._as_read(reading, meta) if reading else search
+        vector = query_vector(asked.terms, meta, request.components, texts_optional=by_text)
+        query = to_query(request, asked.filters, vector, meta, plan.fields)
+        retriever = asked._by_text(index, meta, reading.texts) if reading else asked._by_vector(index, meta)
+        hits, match = _fill_page(query, retriever)
+        degraded, facets, messages = "", {}, plan.messages
+        if reading and hits:
+            messages += search._about_colours(reading, match, query, index, meta)
+        if not hits and not request.offset and self.filters.categories:
+            degraded = _unknown_category(index, self.filters)
+        if request.facets:
+            found = index.facets(asked.filters, request.facets)
+            facets = {name: _without_blank(facet) for name, facet in found.items()}
+        return hits.replace(degraded=degraded, facets=facets, messages=messages, region=self.region)
 
     @property
     def _where(self) -> Where:
@@ -237,32 +246,13 @@ class Search:
         request, terms, text = self.request, self.terms, self.request.text or ""
         categories = tuple(sorted(self.own)) or request.category
         plan = plan_for(Question(self._where, request, meta, text, self.item, categories))
+        if plan is NO_CHANGES:
+            return self
         plan = replace(plan, any_category=request.same_category or bool(request.fallback))
         if text and plan.text:
             terms = [replace(term, value=plan.text) if term.value == text else term for term in terms]
             request = replace(request, text=plan.text)
         return replace(self, request=request, terms=terms, filters=plan.filters(self.filters), plan=plan)
-
-    def answer(self, index: GuardedIndex, meta: IndexMeta) -> Hits:
-        """Search the index and load the items of the hits."""
-        request, text = self.request, self.request.text
-        by_text = bool(text and meta.texts) and self.kind == "words" and len(self.terms) == 1
-        reading = self._read(text or "", meta) if by_text else None
-        asked = self._as_read(reading, meta) if reading else self
-        vector = query_vector(asked.terms, meta, request.components, texts_optional=by_text)
-        query = to_query(request, asked.filters, vector, meta, self.plan.fields)
-        retriever = asked._by_text(index, meta, reading.texts) if reading else asked._by_vector(index, meta)
-        hits, match = _fill_page(query, retriever)
-        degraded, facets = "", {}
-        messages = self.plan.messages
-        if reading and hits:
-            messages += self._about_colours(reading, match, query, index, meta)
-        if not hits and not request.offset and self.filters.categories:
-            degraded = _unknown_category(index, self.filters)
-        if request.facets:
-            found = index.facets(asked.filters, request.facets)
-            facets = {name: _without_blank(facet) for name, facet in found.items()}
-        return hits.replace(degraded=degraded, facets=facets, messages=messages)
 
     def _read(self, text: str, meta: IndexMeta) -> Reading:
         """Read the words with those of the catalogue, or remember how they were read."""

@@ -24,7 +24,6 @@ from imagesim.retrieval.relevance import (
     text_relevance,
     widened,
 )
-from imagesim.retrieval.rerank import Judged
 from imagesim.types import Candidate, Candidates, Query
 
 if TYPE_CHECKING:
@@ -174,7 +173,7 @@ class WithText:
         self,
         query: Query,
         judge: Judge,
-        matches: Sequence[Judged],
+        matches: Sequence[Candidate],
         named: Sequence[Candidate],
         vectors: Mapping[str, Vector],
         voters: Sequence[Candidate],
@@ -198,7 +197,7 @@ class WithText:
             fused_relevance(n.text, text_relevance(n.text), own[n.key]) if n.key in own else 1.0 for n in named
         ]
         trust = math.fsum(map(mul, feedback.weights(named), relevances))
-        return {each.candidate.key: trust * each.relevance for each in matches} | own, trust
+        return {each.key: trust * each.relevance for each in matches} | own, trust
 
     def _called(self, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
         """Lower the match of candidates that only mention the words, if the words are the name of others."""
@@ -348,8 +347,8 @@ def _scores(candidates: Sequence[Candidate], vector: Vector, vectors: Mapping[st
 
 
 def _fused(
-    matches: Sequence[Judged], looks: Sequence[Judged], evidence: Mapping[str, float], *, by_group: bool
-) -> list[Judged]:
+    matches: Sequence[Candidate], looks: Sequence[Candidate], evidence: Mapping[str, float], *, by_group: bool
+) -> list[Candidate]:
     """Merge both lists: entries that rank by their texts, by match, then the rest by relevance.
 
     Words and vectors are independent evidence. Entries that rank by their texts are relevant by either; the relevance
@@ -357,17 +356,19 @@ def _fused(
     every page, so that pages neither overlap nor skip entries. ``evidence``: the relevance by looks of matches, by key,
     where it is not the one that orders them.
     """
-    found: dict[str, tuple[float, float, float, str, Judged]] = {}  # by ascending place, with the key that sorts them
+    found: dict[
+        str, tuple[float, float, float, str, Candidate]
+    ] = {}  # by ascending place, with the key that sorts them
     for each in matches:
-        key, match = each.candidate.key, each.candidate.text
+        key, match = each.key, each.text
         by_words = text_relevance(match)
         place = -round(match, 2) if match >= BY_NAME else 0.0
         relevance = fused_relevance(match, by_words, evidence.get(key, each.relevance))
         order = (place, -either(by_words, each.relevance), -each.score, key)
-        found[each.candidate.identity(by_group)] = (*order, Judged(each.candidate, each.score, relevance))
+        found[each.identity(by_group)] = (*order, each._replace(relevance=relevance))
     for each in looks[:LOOKS_WINDOW]:
-        name = each.candidate.identity(by_group)
+        name = each.identity(by_group)
         if name not in found:
-            found[name] = (0.0, -each.relevance, -each.score, each.candidate.key, each)
-    rest = (each for each in looks[LOOKS_WINDOW:] if each.candidate.identity(by_group) not in found)
+            found[name] = (0.0, -each.relevance, -each.score, each.key, each)
+    rest = (each for each in looks[LOOKS_WINDOW:] if each.identity(by_group) not in found)
     return [*(each for *_, each in sorted(found.values())), *rest]
