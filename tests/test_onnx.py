@@ -64,7 +64,7 @@ def lite_onnx(model_cache: Path) -> OpenClipEmbedder:
 
 @contextmanager
 def exported_here(kept: Path) -> Iterator[bool]:
-    """Whether the block has to export a network to the folder: in this process, which has imported torch, the large ones
+    """Whether the block has to export a network to the folder: in this process, which has imported torch, large ones
     take half the time. That of ``clip_cache`` is exported by a process of its own, as in a shop."""
     import torch
 
