@@ -12,11 +12,13 @@ AGAIN := $(MAKE) --no-print-directory
 # Starts the services that the environment does not name, and stops them after the command.
 WITH_SERVICES := $(BIN)/python -m tools.services --
 WITH_TEST_SERVICES := $(BIN)/python -m tools.services --tests --
+# The environment is made while those services start that do not come with it.
+WHILE_SERVICES_START = $(PYTHON) -m tools.services --tests --meanwhile '$(AGAIN) prepared' --
 
 # Some containers forbid Python to keep what it compiled: each of some hundred processes would compile all anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help venv demo services test test-all quick lint docs pictures bench-quick chaos protections hostile clean
+.PHONY: help venv prepared demo services test test-all quick lint docs pictures bench-quick chaos protections hostile clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -28,6 +30,9 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -m tools.venv .venv
 	@touch $@
 
+prepared:
+	@$(PYTHON) -m tools.prepare & $(AGAIN) venv && wait
+
 demo: venv  ## the demo shop on http://127.0.0.1:PORT/ (PORT=8000), or with your own pictures (CATALOGUE=folder or file.csv)
 	@$(if $(CATALOGUE),export DEMO_CATALOGUE='$(CATALOGUE)' CATALOGUE_LANGUAGE='$(CATALOGUE_LANGUAGE)';) exec $(BIN)/python manage.py demo --port $(PORT)
 
@@ -35,12 +40,10 @@ services: venv  ## Elasticsearch, Redis, PostgreSQL and MariaDB in the foregroun
 	@exec $(BIN)/python -m tools.services
 
 test:  ## every check and the tests, against the real services
-	@$(PYTHON) -m tools.prepare & $(AGAIN) venv && wait && \
-	exec $(WITH_TEST_SERVICES) $(BIN)/python -m tools.checks
+	@exec $(WHILE_SERVICES_START) $(WITH_TEST_SERVICES) $(BIN)/python -m tools.checks
 
 test-all:  ## more than daily: long tests, coverage, every test on SQLite and on MariaDB too, longer runs under attack and under faults, and one with each protection off
-	@$(PYTHON) -m tools.prepare & $(AGAIN) venv && wait && \
-	exec $(WITH_TEST_SERVICES) $(BIN)/python -m tools.checks --all
+	@exec $(WHILE_SERVICES_START) $(WITH_TEST_SERVICES) $(BIN)/python -m tools.checks --all
 
 quick: venv  ## lint and fast tests on SQLite, without any service: for daily work
 	@exec $(BIN)/python -m tools.checks --quick

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from django.conf import settings as django_settings
 from django.core.cache import cache
+from django.core.management.commands import flush
 from django.db import connections
 
 from demo_shop import environment
@@ -126,9 +127,9 @@ def elasticsearch_url() -> str:
 
 @pytest.fixture(scope="session")
 def redis_url() -> str:
-    """A real Redis, with the database number to use: a different one for each process of pytest-xdist."""
+    """A real Redis, with the database number to use: a different one for each process of pytest-xdist, and without."""
     url = _given("Redis", "IMAGESIM_TEST_REDIS_URL", django_settings.REDIS_URL)
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw15").removeprefix("gw")
     base, _, number = url.rpartition("/")
     return f"{base}/{(int(number) + int(worker)) % 16}" if number.isdigit() else url
 
@@ -176,6 +177,24 @@ def media_root(settings: django_settings, tmp_path: Path) -> Path:
     settings.MEDIA_ROOT = tmp_path / "media"
     settings.MEDIA_ROOT.mkdir()
     return settings.MEDIA_ROOT
+
+
+KEPT_TABLES = {"auth_permission", "django_content_type"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _permissions_are_kept() -> Iterator[None]:
+    """Have the tests with transactions leave permissions and content types alone: to delete them and to create the same
+    again took more time than most of these tests."""
+
+    def tables_to_flush(style: Any, connection: Any, **options: Any) -> list[str]:
+        tables = set(connection.introspection.django_table_names(only_existing=True, include_views=False))
+        return list(connection.ops.sql_flush(style, sorted(tables - KEPT_TABLES), **options))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flush, "sql_flush", tables_to_flush)
+        patch.setattr(flush, "emit_post_migrate_signal", lambda *arguments, **options: None)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -201,55 +201,37 @@ def test_dims_and_fingerprint_need_no_torch() -> None:
     assert done.stdout.strip() == "[]", done.stderr
 
 
-def test_a_child_process_loads_its_own_model(local_clip: Path) -> None:
-    done = _run(
-        "import os, sys, numpy\n"
-        "from PIL import Image\n"
-        "from imagesim.embedders.openclip import OpenClipEmbedder\n"
-        f"e = OpenClipEmbedder(model='local-dir:{local_clip}', runtime='torch')\n"
-        "images = [Image.new('RGB', (224, 224), (i * 9, 40, 90)) for i in range(16)]\n"
-        "before = e.embed_images(images); loaded = e.model\n"
-        "pid = os.fork()\n"
-        "if pid == 0:\n"
-        "    same = numpy.allclose(e.embed_images(images), before, atol=5e-3)\n"
-        "    os._exit(0 if same and e.model is not loaded else 3)\n"
-        "sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))\n"
-    )
-    assert done.returncode == 0, done.stderr
-
-
-def test_the_process_is_unchanged_until_a_model_is_loaded(model_cache: Path, lite_embedder: OpenClipEmbedder) -> None:
+def test_a_process_is_unchanged_until_a_model_is_loaded_and_its_child_loads_its_own(
+    model_cache: Path, local_clip: Path, lite_embedder: OpenClipEmbedder
+) -> None:
     lite_embedder.warm_up()  # so that the model is assembled
     environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
     done = _run(
-        "import os, sys\n"
+        "import os, sys, numpy\n"
+        "from PIL import Image\n"
         "before, platform = dict(os.environ), sys.modules.get('openvino_telemetry', 0)\n"
         "from imagesim.embedders import get_embedder\n"
         "from imagesim.embedders.openclip import OpenClipEmbedder\n"
-        f"e = OpenClipEmbedder(cache_dir={str(model_cache)!r}, precision='fp32')\n"
-        "e.check(), e.dims, e.fingerprint, e.precision_report()\n"
+        f"lite = OpenClipEmbedder(cache_dir={str(model_cache)!r}, precision='fp32')\n"
+        f"e = OpenClipEmbedder(model='local-dir:{local_clip}', runtime='torch')\n"
+        "for each in (lite, e): each.check(), each.dims, each.fingerprint, each.precision_report()\n"
         "assert dict(os.environ) == before and sys.modules.get('openvino_telemetry', 0) == platform\n"
-        "e.embed_texts(['shirt'])\n"
-        "print(os.environ['OMP_WAIT_POLICY'])\n",
-        environment=environment,
-    )
-    assert done.stdout.strip() == "PASSIVE", done.stderr
-
-
-def test_a_child_process_uses_one_thread() -> None:
-    done = _run(
-        "import os, sys\n"
+        "images = [Image.new('RGB', (224, 224), (i * 9, 40, 90)) for i in range(16)]\n"
+        "same = e.embed_images(images); loaded = e.model\n"
+        "print(os.environ['OMP_WAIT_POLICY'], flush=True)\n"
         "from imagesim.embedders.precision import choose_device\n"
         "import torch\n"
-        "choose_device('cpu'); torch.set_num_threads(2); choose_device('cpu')\n"
+        "torch.set_num_threads(2); choose_device('cpu')\n"
         "assert torch.get_num_threads() == 2\n"
         "pid = os.fork()\n"
         "if pid == 0:\n"
-        "    choose_device('cpu')\n"
-        "    os._exit(0 if torch.get_num_threads() == 1 else 3)\n"
-        "sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))\n"
+        "    assert numpy.allclose(e.embed_images(images), same, atol=5e-3) and e.model is not loaded\n"
+        "    assert torch.get_num_threads() == 1\n"
+        "    os._exit(0)\n"
+        "sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))\n",
+        environment=environment,
     )
-    assert done.returncode == 0, done.stderr
+    assert (done.returncode, done.stdout.strip()) == (0, "PASSIVE"), done.stderr
 
 
 def test_one_instance_per_process(settings: object) -> None:

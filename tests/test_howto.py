@@ -16,7 +16,7 @@ from imagesim.embedders import BaseEmbedder
 from imagesim.exceptions import ConfigurationError, EmbedderError
 from imagesim.indexes import BaseIndex
 from imagesim.testing.embedder_contract import EmbedderContract
-from imagesim.testing.index_contract import IndexContract
+from imagesim.testing.index_reading import ReadingContract
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGES = sorted(DOCS.glob("howto-*.md"))
@@ -58,8 +58,10 @@ class TestEmbedderOfThePage(EmbedderContract):
             get_instance(Backend("howto_embedders.ColourEmbedder", {"step": 6}), BaseEmbedder)
 
 
-@pytest.mark.django_db(transaction=True)
-class TestIndexOfThePage(IndexContract):
+@pytest.mark.django_db
+class TestIndexOfThePage(ReadingContract):
+    """Of the contract, what it overrides is in; the rest is that of the local index, see ``test_index_local.py``."""
+
     approximate = False
 
     @pytest.fixture

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
+import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.test_readme import append, manage
+from tests.test_readme import append, manage, start_project
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 BLOCK = re.compile(r"^```(python|django)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -71,9 +70,13 @@ IMAGESIM = SETTINGS
 MEDIA_ROOT = BASE_DIR / "media"
 MEDIA_URL = "media/"
 """
+TABLES = """
+from django.core.management import call_command
+call_command("makemigrations", "shop", verbosity=0)
+call_command("migrate", verbosity=0)
+"""
 SEED = """
 from django.core.management import call_command
-call_command("migrate", verbosity=0)
 call_command("check", fail_level="WARNING")
 
 from django.contrib.sites.models import Site
@@ -167,12 +170,13 @@ def block(page: str, start: str) -> str:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("howto")
-    subprocess.run([sys.executable, "-m", "django", "startproject", "project", folder], check=True)
+    start_project(folder)
     (folder / "shop").mkdir()
     (folder / "shop" / "__init__.py").touch()
     (folder / "shop" / "models.py").write_text(MODELS)
     append(folder / "project" / "settings.py", SETTINGS)
-    manage(folder, "makemigrations", "shop")
+    manage(folder, "shell", "--command", TABLES)
+    (folder / "db.sqlite3").rename(folder / "empty.sqlite3")
     return folder
 
 
@@ -184,7 +188,7 @@ def ask(project: Path, similarity: str, question: str, admin: str = "") -> None:
         similarity += f"\nimagesim.register(Product)({name})\n"
     (project / "shop" / "similarity.py").write_text(head + similarity)
     (project / "shop" / "admin.py").write_text(admin)
-    (project / "db.sqlite3").unlink(missing_ok=True)
+    shutil.copyfile(project / "empty.sqlite3", project / "db.sqlite3")
     manage(project, "shell", "--command", SEED + question)
 
 

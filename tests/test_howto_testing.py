@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_readme import ROOT, append
+from tests.test_readme import ROOT, append, start_project
 
 MODELS = """
 from django.db import models
@@ -51,7 +51,7 @@ def run(folder: Path, *arguments: str) -> str:
 def test_the_tests_of_the_page_pass(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "howto-testing.md").read_text()
     settings, case, conftest, test = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    subprocess.run([sys.executable, "-m", "django", "startproject", "project", tmp_path], check=True)
+    start_project(tmp_path)
     append(tmp_path / "project" / "settings.py", SETTINGS)
     (tmp_path / "shop").mkdir()
     written = {"__init__.py": "", "models.py": MODELS, "similarity.py": SIMILARITY, "tests.py": case}

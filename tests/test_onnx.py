@@ -7,6 +7,9 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +20,7 @@ import pytest
 from PIL import Image
 
 from imagesim.conf import Backend
-from imagesim.embedders import BaseEmbedder, lite, onnx, onnx_files
+from imagesim.embedders import BaseEmbedder, lite, onnx, onnx_files, precision
 from imagesim.embedders.openclip import OpenClipEmbedder
 from imagesim.embedders.precision import synthetic_pictures
 from imagesim.embedders.process import import_torchvision
@@ -27,11 +30,14 @@ from imagesim.regions import onnx as regions_onnx
 from imagesim.regions.lite import LiteRegionFinder
 from imagesim.testing.embedder_contract import EmbedderContract, pictures
 from tests.test_regions import figure, noise, product
+from tools.system import locked
 
 # Not imported here: only the app's own import keeps ONNX Runtime's telemetry off.
 if not (find_spec("onnxruntime") and find_spec("onnx")):
     pytest.skip("ONNX Runtime is not installed: pip install -c constraints.txt '.[onnx]'", allow_module_level=True)
 
+# The first to use a model exports it: up to half a minute of processor time.
+pytestmark = pytest.mark.timeout(400)
 ROOT = Path(__file__).parent.parent
 HEAVY = ("torch", "torchvision", "open_clip", "transformers", "timm", "safetensors", "onnx")
 
@@ -47,7 +53,27 @@ def clip_cache(local_clip: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def lite_onnx(model_cache: Path) -> OpenClipEmbedder:
-    return OpenClipEmbedder(runtime="onnx", cache_dir=model_cache)
+    embedder = OpenClipEmbedder(runtime="onnx", cache_dir=model_cache)
+    with exported_here(embedder._exported()) as missing:
+        if missing:
+            from imagesim.embedders import onnx_export
+
+            onnx_export.export(embedder.name, model_cache, embedder._exported())
+    return embedder
+
+
+@contextmanager
+def exported_here(kept: Path) -> Iterator[bool]:
+    """Whether the block has to export a network to the folder: in this process, which has imported torch, large ones
+    take half the time. That of ``clip_cache`` is exported by a process of its own, as in a shop."""
+    import torch
+
+    fast = torch.backends.mha.get_fastpath_enabled()
+    with locked(kept.parent.parent / "export.lock"), warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
+        warnings.simplefilter("ignore")  # of the tracer, which that process does not show either
+        patch.setattr(precision, "SYNTHETIC_PICTURES", 12)
+        yield not lite.intact(kept)
+    torch.backends.mha.set_fastpath_enabled(fast)
 
 
 @pytest.fixture
@@ -79,7 +105,6 @@ def serving(model: Path, cache: Path) -> str:
     )
 
 
-@pytest.mark.timeout(400)  # the first of them exports the model: half a minute of processor time
 class TestLite(EmbedderContract):
     @pytest.fixture
     def embedder(self, lite_onnx: OpenClipEmbedder) -> BaseEmbedder:
@@ -414,6 +439,9 @@ def test_a_damaged_export_that_cannot_be_replaced_leaves_the_model_to_torch(
 
 @pytest.fixture(scope="session")
 def finder(model_cache: Path) -> LiteRegionFinder:
+    with exported_here(regions_onnx.folder(model_cache)) as missing:
+        if missing:
+            regions_onnx.export(model_cache)
     return LiteRegionFinder(runtime="onnx", cache_dir=model_cache)
 
 

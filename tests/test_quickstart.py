@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_readme import MODELS, ROOT, SEED, SETTINGS, append, manage
+from tests.test_readme import MODELS, ROOT, SEED, SETTINGS, append, manage, start_project
 
 CHECK = """
 from django.core.management import call_command
@@ -173,7 +173,7 @@ class VariantPicture(models.Model):
 
 
 def make(folder: Path, models: str) -> None:
-    subprocess.run([sys.executable, "-m", "django", "startproject", "project", folder], check=True)
+    start_project(folder)
     (folder / "shop").mkdir()
     (folder / "shop" / "__init__.py").touch()
     (folder / "shop" / "models.py").write_text(models)
@@ -216,8 +216,7 @@ def test_a_shop_with_photos_and_brands(tmp_path: Path) -> None:
         'text = {"name": 3, "brand__name": 2}',
     ):
         assert line in written
-    manage(tmp_path, "shell", "--command", SEED)
-    manage(tmp_path, "shell", "--command", ASK)
+    manage(tmp_path, "shell", "--command", SEED + ASK)
     assert "it exists: left as it is" in quickstart(tmp_path, "--write"), "what is there is not written again"
     assert (tmp_path / "shop" / "similarity.py").read_text() == written
 

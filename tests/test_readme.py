@@ -13,9 +13,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from django.core.management import call_command
 
 from imagesim.indexes.elasticsearch import ElasticsearchIndex
 from tests.processes import running
+from tools.system import locked
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -128,11 +130,19 @@ def snippets(language: str, file: str) -> list[str]:
     return [text for name, text in BLOCKS if name == language and file in text.partition("\n")[0]]
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A shop with products, whose developer then did what the README says."""
-    folder = tmp_path_factory.mktemp("readme")
-    subprocess.run([sys.executable, "-m", "django", "startproject", "project", folder], check=True)
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of a shop with products, whose developer did what the README says; one is made for all processes of a
+    run."""
+    made = Path(os.environ["IMAGESIM_TEST_SCRATCH"], "readme")
+    with locked(made.with_suffix(".lock")):
+        if not made.exists():
+            make(made.with_suffix(".half")).rename(made)
+    return Path(shutil.copytree(made, tmp_path / "shop"))
+
+
+def make(folder: Path) -> Path:
+    start_project(folder)
     (folder / "shop" / "templates" / "shop").mkdir(parents=True)
     (folder / "shop" / "__init__.py").touch()
     (folder / "shop" / "models.py").write_text(MODELS)
@@ -145,9 +155,13 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     append(folder / "project" / "urls.py", *snippets("python", "urls.py"))
     for name in ("product", "search"):
         append(folder / "shop" / "templates" / "shop" / f"{name}.html", *snippets("django", f"{name}.html"))
-    for arguments in commands("python manage.py migrate"):
-        manage(folder, *arguments)
+    manage(folder, "shell", "--command", commands("python manage.py migrate"))
     return folder
+
+
+def start_project(folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    call_command("startproject", "project", folder)
 
 
 def append(file: Path, *texts: str) -> None:
@@ -171,17 +185,18 @@ def run(folder: Path, program: str, *arguments: str) -> str:
     return done.stdout
 
 
-def commands(first: str) -> list[list[str]]:
-    """The arguments of each ``manage.py`` line of the shell block that begins with ``first``."""
+def commands(first: str) -> str:
+    """What calls the commands of the shell block that begins with ``first``, one after the other: in one process, as
+    each loads the model."""
     (block,) = [text for language, text in BLOCKS if language == "shell" and text.startswith(first)]
-    return [shlex.split(line)[2:] for line in block.splitlines()]
+    calls = [f"call_command(*{shlex.split(line)[2:]})\n" for line in block.splitlines()]
+    return "from django.core.management import call_command\n" + "".join(calls)
 
 
 @pytest.mark.timeout(400)
 def test_pages_and_python_snippets(project: Path) -> None:
-    manage(project, "shell", "--command", ASK)
     (python,) = snippets("python", "anywhere")
-    printed = manage(project, "shell", "--verbosity", "0", "--command", python).splitlines()
+    printed = manage(project, "shell", "--verbosity", "0", "--command", python + ASK).splitlines()
     assert len(printed) == 3
     assert "Gold shoes" in printed[0], "the nearest colour comes first"
 
@@ -196,10 +211,9 @@ def test_elasticsearch_and_another_model(project: Path, elasticsearch_url: str) 
     for file in ("celery.py", "__init__.py"):
         append(project / "project" / file, *snippets("python", f"project/{file}"))
     append(project / "project" / "grown.py", "from project.settings import *", celery, elasticsearch)
+    rebuild = commands("python manage.py imagesim_rebuild")
     try:
-        for arguments in commands("python manage.py imagesim_rebuild"):
-            manage(project, *arguments, settings="project.grown")
-        manage(project, "shell", "--command", TASKS + ASK, settings="project.grown")
+        manage(project, "shell", "--command", rebuild + TASKS + ASK, settings="project.grown")
     finally:
         index = ElasticsearchIndex(hosts=[elasticsearch_url], name=name)
         for backing_index in index.backing_indexes():
@@ -234,20 +248,18 @@ while not state.exists():
 @pytest.mark.timeout(400)
 def test_workers_of_the_celery_how_to(project: Path, redis_url: str, tmp_path: Path) -> None:
     howto = BLOCK.findall((ROOT / "docs" / "howto-celery.md").read_text())
-    folder = tmp_path / "shop"
-    shutil.copytree(project, folder)
     for language, text in howto:
         file = text.partition("\n")[0].removeprefix("# ")
         if language == "python":
             text = text.replace("redis://127.0.0.1:6379/0", redis_url)
-            append(folder / "project" / file.removeprefix("project/"), text)
+            append(project / "project" / file.removeprefix("project/"), text)
     with ExitStack() as stack:
         (commands,) = [text for language, text in howto if language == "shell" and "celery --app" in text]
         for number, line in enumerate(commands.splitlines()):
             program, *arguments = shlex.split(line)
             command = ["env", "-u", "DJANGO_SETTINGS_MODULE", Path(sys.executable).parent / program, *arguments]
-            stack.enter_context(running(command, log=tmp_path / f"log-{number}", cwd=folder))
-        manage(folder, "shell", "--command", SAVE)
+            stack.enter_context(running(command, log=tmp_path / f"log-{number}", cwd=project))
+        manage(project, "shell", "--command", SAVE)
 
 
 def test_the_commands_it_names_exist() -> None:

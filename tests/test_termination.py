@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -68,10 +69,22 @@ SIGNALS = pytest.mark.parametrize(
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    (tmp_path / "ending_settings.py").write_text(SETTINGS)
-    (tmp_path / "ending.py").write_text(EMBEDDER)
-    settings = {"DJANGO_SETTINGS_MODULE": "ending_settings", "PYTHONPATH": f"{tmp_path}:{ROOT}"}
-    return {**os.environ, **settings, "FOLDER": str(tmp_path)}
+    return prepare(tmp_path)
+
+
+def prepare(folder: Path) -> dict[str, str]:
+    (folder / "ending_settings.py").write_text(SETTINGS)
+    (folder / "ending.py").write_text(EMBEDDER)
+    settings = {"DJANGO_SETTINGS_MODULE": "ending_settings", "PYTHONPATH": f"{folder}:{ROOT}"}
+    return {**os.environ, **settings, "FOLDER": str(folder)}
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the database and the picture of a shop."""
+    folder = tmp_path_factory.mktemp("filled")
+    subprocess.run([sys.executable, "-c", FILL], env=prepare(folder), cwd=ROOT, check=True, timeout=100)
+    return folder
 
 
 @contextmanager
@@ -100,9 +113,9 @@ def running(*command: str, environment: dict[str, str], until: Path) -> Iterator
 
 @SIGNALS
 def test_a_sync_that_is_told_to_end_releases_its_leases(
-    tmp_path: Path, environment: dict[str, str], sent: int, status: int, message: str
+    tmp_path: Path, environment: dict[str, str], filled: Path, sent: int, status: int, message: str
 ) -> None:
-    subprocess.run([sys.executable, "-c", FILL], env=environment, cwd=ROOT, check=True, timeout=100)
+    shutil.copytree(filled, tmp_path, dirs_exist_ok=True)
     command = ("-m", "django", "imagesim_sync")
     with running(*command, environment=environment, until=tmp_path / "embedding") as process:
         with sqlite3.connect(tmp_path / "db.sqlite3") as database:

@@ -95,10 +95,10 @@ QUICK = Step("quick tests on SQLite", ["pytest", "-n", PROCESSES, "--quick", "-q
 Phase = tuple[list[Step], ...]
 """Lanes beside each other; the steps of a lane run one after the other."""
 
-# Tests under faults mostly wait; the tests under attack measure times, when one lane is left beside them.
+# The browser takes one processor all the time. Tests under faults mostly wait; the tests under attack measure times, so
+# that they come before those that take both processors.
 TEST: list[Phase] = [
-    ([BROWSER], [*LINT, DOCS, SQLITE_DATABASE, MARIADB_WRITES], [FAULTS, ATTACKS]),
-    ([POSTGRESQL],),
+    ([FAULTS, ATTACKS, POSTGRESQL], [BROWSER], [SQLITE_DATABASE, MARIADB_WRITES, *LINT, DOCS]),
 ]
 TEST_ALL: list[Phase] = [
     ([*LINT, DOCS, BROWSER_ALL],),

@@ -134,5 +134,7 @@ def configure(
         "ES_PATH_CONF": str(config),
         "ES_TMPDIR": str(scratch),
         "ES_JAVA_OPTS": "-Xms1g -Xmx1g",
+        # Of the program that starts the server, and of the other tools: each runs for a second.
+        "CLI_JAVA_OPTS": "-XX:TieredStopAtLevel=1",
         "HOME": str(folder),
     }

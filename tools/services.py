@@ -4,6 +4,7 @@
 ``python -m tools.services -- COMMAND …`` runs the command with those variables, and returns its exit status
 ``--tests`` before these: servers that live for a run of the tests. Elasticsearch compiles less, and their data is in
 memory where there is room. Not for benchmarks.
+``--meanwhile COMMAND`` after it: this has to be done before the other command, and runs while the servers start
 
 A service whose variable is already set is not started. All their data is in one temporary folder.
 """
@@ -91,6 +92,8 @@ def _leave(number: int, frame: FrameType | None) -> None:
 def main(arguments: list[str]) -> int:
     for_tests = arguments[:1] == ["--tests"]
     arguments = arguments[for_tests:]
+    meanwhile = shlex.split(arguments[1]) if arguments[:1] == ["--meanwhile"] else []
+    arguments = arguments[2:] if meanwhile else arguments
     command = arguments[1:] if arguments[:1] == ["--"] else arguments
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)
@@ -98,7 +101,10 @@ def main(arguments: list[str]) -> int:
     _sweep()
     services = Services(for_tests=for_tests)
     try:
+        beside = subprocess.Popen(meanwhile) if meanwhile else None
         variables = services.start()
+        if beside and beside.wait():
+            return beside.returncode
         if command:
             return subprocess.run(command, env={**os.environ, **variables}).returncode
         for name, value in variables.items():

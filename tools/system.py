@@ -13,7 +13,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +28,6 @@ def say(text: str) -> None:
 
 
 _GIGABYTE = 1 << 30
-_installing = threading.Lock()  # apt-get runs once at a time
 
 
 def find_program(name: str, *, package: str, folders: str = "") -> Path:
@@ -38,7 +36,7 @@ def find_program(name: str, *, package: str, folders: str = "") -> Path:
 
     :raises Failure: if it is missing and cannot be installed.
     """
-    with _installing:
+    with locked(cache_folder() / "installing.lock"):  # apt-get runs once at a time
         program = _look_for(name, folders)
         if program is None and os.geteuid() == 0 and shutil.which("apt-get"):
             _apt_install(package)

@@ -59,23 +59,28 @@ def whole_pages(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(locator, name, then_wait(getattr(locator, name)))
 
 
+@pytest.fixture(scope="package")
+def playwright() -> Iterator[Any]:
+    """One for the tests in a browser: while it runs, this thread has an event loop, and Django's database tests refuse
+    that."""
+    with pytest.importorskip("playwright.sync_api").sync_playwright() as manager:
+        yield manager
+
+
 @contextmanager
-def launched(*, whole: bool = False, **options: Any) -> Iterator[Any]:
+def launched(playwright: Any, *, whole: bool = False, **options: Any) -> Iterator[Any]:
     """A Chromium, see :func:`~tools.demo.find_chromium`; the options are those of Playwright's ``launch()``."""
-    playwright = pytest.importorskip("playwright.sync_api")
     program = find_chromium(whole=whole)
     if program is None:
         missing("chromium is not installed")
-    with playwright.sync_playwright() as manager:
-        browser = manager.chromium.launch(executable_path=program, args=ARGUMENTS, **options)
-        yield browser
-        browser.close()
+    browser = playwright.chromium.launch(executable_path=program, args=ARGUMENTS, **options)
+    yield browser
+    browser.close()
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    """One per module: while Playwright runs, this thread has an event loop, and Django's database tests refuse that."""
-    with launched() as browser:
+@pytest.fixture(scope="package")
+def chromium(playwright: Any) -> Iterator[Any]:
+    with launched(playwright) as browser:
         yield browser
 
 

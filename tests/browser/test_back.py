@@ -15,9 +15,9 @@ pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
+def chromium(playwright: Any) -> Iterator[Any]:
     """With the back/forward cache, which Playwright switches off."""
-    with launched(whole=True, ignore_default_args=["--disable-back-forward-cache"]) as browser:
+    with launched(playwright, whole=True, ignore_default_args=["--disable-back-forward-cache"]) as browser:
         yield browser
 
 
