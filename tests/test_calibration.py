@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from imagesim.calibration import KINDS, PRIOR_BACKGROUND, Ballot, Calibration
+from imagesim.calibration import KINDS, PRIOR_BACKGROUND, Ballot, Calibration, words_of
 from imagesim.calibration.fit import Sample, fit, reliability
 from imagesim.indexing.calibrate import by_heads
 
@@ -191,3 +191,19 @@ def test_relevance_is_calibrated_on_held_out_items() -> None:
     assert found[0].belongs < 0.2
     assert found[-1].belongs > 0.8
     assert [each.relevance for each in found] == sorted(each.relevance for each in found)
+
+
+@pytest.mark.parametrize(
+    ("category", "parents", "words"),
+    [
+        ("soft-drinks", (), "soft drinks"),
+        ("fruit-mango", ["fruit"], "mango"),
+        ("home/kitchen/chairs", ["home/kitchen"], "chairs"),
+        ("fruity", ["fruit"], "fruity"),
+        ("fruit", ["fruit"], "fruit"),
+        ("fruit-12", "fruit", ""),
+        ("12", ["fruit"], ""),
+    ],
+)
+def test_the_words_of_a_category_are_not_those_of_its_parent(category, parents, words) -> None:
+    assert words_of(category, parents) == words

@@ -16,7 +16,7 @@ import imagesim
 from demo_shop.shop.models import Product
 from imagesim import widgets
 from imagesim.embedders import get_embedder
-from imagesim.exceptions import BadImage, BadQuery, IndexMissing, ModelMismatch
+from imagesim.exceptions import BadImage, BadQuery, EmbedderError, IndexMissing, ModelMismatch
 from imagesim.indexes import get_index
 from imagesim.regions import MAX_REGIONS
 from imagesim.registry import registry
@@ -150,6 +150,14 @@ class TestResults:
         (region,) = imagesim.shop_the_look(green, regions=[box], whole=False, limit=1).regions
         assert (region.region.label, region.categories) == ("item", ("sofas",))
         assert [hit.stage for hit in region.hits] == [""]
+
+    def test_a_label_whose_categories_hold_nothing_like_it_is_not_shown(self, shelf):
+        """In a shop of clothes and groceries, shelves of fruit were dresses."""
+        green = Image.new("RGB", (300, 300), "green")
+        box = Region(0, 0, 1, 1, "hat", 0.4)
+        (region,) = imagesim.shop_the_look(green, regions=[box], whole=False, limit=2, min_relevance=0.4).regions
+        assert (region.region.label, region.categories) == ("item", ("sofas",))
+        assert [(hit.item.name, hit.stage) for hit in region.hits] == [("green sofa", ""), ("lime sofa", "")]
 
     def test_few_hits_are_followed_by_marked_ones_of_other_categories(self, shelf, photo):
         hat = imagesim.shop_the_look(photo, limit=4).regions[1]
@@ -365,6 +373,36 @@ class TestClosest:
         assert answer["regions"][0]["results"] == []
         assert answer["regions"][0]["closest"][0]["item"]["name"] in shelf
         assert answer["closest"]
+
+
+@pytest.mark.parametrize("index_kind", ["local"], indirect=True)
+class TestAlone:
+    """The tiny embedder draws the names of colours, as a model of pictures and words knows what they look like."""
+
+    @pytest.fixture
+    def yellow(self, shelf):
+        product("Alone", Image.new("RGB", (64, 64), "yellow"), category="yellow")
+        shop.index()
+        return encoded(Image.new("RGB", (64, 64), "yellow"))
+
+    def test_an_item_that_is_alone_in_its_category(self, yellow):
+        assert names(imagesim.search(image=yellow, min_relevance=0.4)) == ["Alone"]
+        assert names(imagesim.shop_the_look(yellow, regions=[], min_relevance=0.4).hits) == ["Alone"]
+        pink = imagesim.search(image=encoded(Image.new("RGB", (64, 64), "pink")), min_relevance=0.4)
+        assert "Alone" not in names(pink)
+
+    def test_a_model_without_words_compares_no_names(self, yellow, settings):
+        embedder = {**shop.EMBEDDER, "OPTIONS": {"supports_texts": False}}
+        settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": embedder}
+        assert names(imagesim.search(image=yellow, min_relevance=0.4)) == []
+
+    def test_a_model_whose_words_fail_still_finds_what_looks_like_it(self, yellow, monkeypatch, caplog):
+        def fail(self, texts):
+            raise EmbedderError("The words are away.")
+
+        monkeypatch.setattr("imagesim.testing.embedders.PixelEmbedder.embed_texts", fail)
+        assert names(imagesim.search(image=yellow))[0] == "Alone"
+        assert "The words are away." in caplog.text
 
 
 class TestMainRegion:

@@ -18,11 +18,12 @@ from imagesim.hydrate import load
 from imagesim.metrics import timed
 from imagesim.registry import registry
 from imagesim.retrieval import variants
+from imagesim.retrieval.category_names import CategoryNames
 from imagesim.retrieval.concurrency import check_deadline
 from imagesim.retrieval.feedback import MovedVectors
 from imagesim.retrieval.filters import wider
 from imagesim.retrieval.params import SearchRequest
-from imagesim.retrieval.query_image import take
+from imagesim.retrieval.query_image import QueryImage, take
 from imagesim.retrieval.query_vector import (
     ItemKey,
     QueryTerm,
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from imagesim.calibration import Kind
-    from imagesim.retrieval.query_image import Picture, QueryImage
+    from imagesim.retrieval.query_image import Picture
     from imagesim.retrieval.query_text import QueryTexts, Reading
     from imagesim.retrieval.signatures import SearchArguments, SimilarArguments
     from imagesim.retrieval.text import WithText
@@ -100,10 +101,10 @@ def similar_to(item: models.Model, **arguments: Unpack[SimilarArguments]) -> Hit
         from imagesim.retrieval.item_regions import region_of  # other pages need not load it
 
         found = region_of(item, request.region_id)
-        labelled = not wanted.categories
-        wanted = replace(wanted, categories=found.categories) if labelled else wanted
+        label = None if wanted.categories else found.region.score
+        wanted = wanted if wanted.categories else replace(wanted, categories=found.categories)
         terms = [QueryTerm(StoredRegion(found.row, found.place)), *extra]
-        hits = Search(request, terms, wanted, "region", item, labelled=labelled).run()
+        hits = Search(request, terms, wanted, "region", item, label=label).run()
         hits = hits.replace(region=found.region)
     else:
         terms = [QueryTerm(ItemKey(key)), *extra]
@@ -206,7 +207,7 @@ asearch = sync_to_async(search)
 class Search:
     """One search: query vector -> retriever -> hits with their items.
 
-    ``item`` is that to which others are similar. ``own``, ``near`` and ``labelled`` are those of
+    ``item`` is that to which others are similar. ``own``, ``near`` and ``label`` are those of
     :class:`~imagesim.retrieval.relevance.Judge`. What only searches by words need is imported by these: a page of
     similar products takes half a megabyte less without it.
     """
@@ -218,7 +219,7 @@ class Search:
     item: models.Model | None = None
     own: frozenset[str] = frozenset()
     near: frozenset[str] = frozenset()
-    labelled: bool = False
+    label: float | None = None
     plan: Plan = NO_CHANGES
 
     def run(self) -> Hits:
@@ -305,9 +306,11 @@ class Search:
         return unlisted_colours(reading.colours, reading.texts.text, match, query, index)
 
     def _by_vector(self, index: GuardedIndex, meta: IndexMeta) -> WithRelevance:
-        judge = Judge(calibration_of(meta), self.kind, self.own, self.near, self.labelled)
+        one_picture = len(self.terms) == 1 and isinstance(self.terms[0].value, QueryImage)
+        names = CategoryNames(self.request.searched, meta) if one_picture else None
+        judge = Judge(calibration_of(meta), self.kind, self.own, self.near, self.label, names)
         retriever, cutoff = self._wrapped(index, meta)
-        return WithRelevance(retriever, judge, cutoff)
+        return WithRelevance(retriever, [judge], cutoff)
 
     def _by_text(self, index: GuardedIndex, meta: IndexMeta, texts: QueryTexts) -> Retriever:
         from imagesim.retrieval.readings import WithReadings, WithSynonyms
