@@ -219,7 +219,8 @@ def of_its_kind(item: models.Model, arguments: dict[str, Any]) -> dict[str, Any]
 
 
 def sections(look: Look) -> list[Section]:
-    """The sections of a look for a page without JavaScript: its regions, or the whole photo if none was found.
+    """The sections of a look for a page without JavaScript: its regions, or the whole photo if none was found or has
+    results.
 
     Sections with results come first. The nearest items are shown only if no section has results.
     """
@@ -233,10 +234,12 @@ def sections(look: Look) -> list[Section]:
         )
         for region in look.regions
     ]
+    whole = Section(gettext("Whole photo"), cards(drop_weak_fallback(look.hits)), closest=cards(look.hits.closest))
+    if not found or (whole.cards and not any(section.cards for section in found)):
+        found = [whole, *found]
     if any(section.cards for section in found):
         found = [replace(each, closest=[]) for each in sorted(found, key=lambda section: not section.cards)]
-    whole = drop_weak_fallback(look.hits)
-    return found or [Section(gettext("Whole photo"), cards(whole), closest=cards(look.hits.closest))]
+    return found
 
 
 def results_text() -> str:

@@ -226,6 +226,14 @@ class TestResults:
         (seen,) = imagesim.shop_the_look(image, regions=[bag], limit=2, category="shoes").regions
         assert [hit.stage for hit in seen.hits] == ["", ""]
 
+    def test_a_page_shows_the_photo_where_no_region_has_results(self, shelf):
+        """Without JavaScript, a photo whose wrong region found nothing showed nothing, whatever the whole was like."""
+        hits = imagesim.search(image=encoded(Image.new("RGB", (64, 64), "green")), limit=2)
+        bag = (look.LookRegion(Region(0, 0, 0.1, 0.1, "bag"), Hits()),)
+        found = [section.name for section in widgets.sections(look.Look((64, 64), bag, hits))]
+        assert found == ["Whole photo", "Bag"]
+        assert [section.name for section in widgets.sections(look.Look((64, 64), bag))] == ["Bag"]
+
     def test_a_photo_without_regions(self, shelf):
         seen = imagesim.shop_the_look(Image.new("RGB", (300, 300), "white"), in_stock=True)
         assert seen.regions == ()
@@ -361,6 +369,18 @@ class TestClosest:
         assert {each.item.name for each in chosen.regions[0].hits.closest} == {"green sofa", "lime sofa"}
         own = imagesim.shop_the_look(photo, regions=[hat], category="hats", min_relevance=0.55)
         assert [names(each.hits) for each in own.regions] == [["blue hat"]]
+
+    @pytest.mark.parametrize("label", ["bag", "shoes"])
+    def test_a_region_that_is_like_nothing_is_left_out(self, shelf, monkeypatch, label):
+        """A finder of garments saw bags and skirts in shelves of groceries; the page listed them without results."""
+        monkeypatch.setattr("imagesim.retrieval.relevance.CLOSEST_RELEVANCE", 0.2)
+        box = Region(0, 0, 1, 1, label=label, score=0.4)
+        monkeypatch.setattr("tests.regions.ColourFinder.find", lambda self, image: [box])
+        scene = Image.effect_noise((300, 300), 90).convert("RGB")
+        assert imagesim.shop_the_look(scene, min_relevance=0.4).regions == ()
+        assert len(imagesim.shop_the_look(scene).regions) == 1
+        for asked in ({"regions": [box]}, {"point": (0.5, 0.5)}, {"filters": {"price__lt": 0}}):
+            assert len(imagesim.shop_the_look(scene, min_relevance=0.4, **asked).regions) == 1
 
     def test_closest_hits_on_pages_and_in_the_rest_api(self, shelf, photo, client):
         for number, item in enumerate(shelf.values()):

@@ -130,6 +130,8 @@ def shop_the_look(
     answers = _search(retriever, judge, queries, [*([None] if whole else []), *boxes], request.searched)
     hits = answers.pop(0).hits if whole else Hits()
     found = tuple(_look_region(box, each, request.searched) for box, each in zip(boxes, answers, strict=True))
+    if regions is None and tapped is None:
+        found = tuple(each for each in found if not _is_nothing(each.hits))
     token = events.make_token(
         "look",
         hits,
@@ -257,6 +259,11 @@ def _look_region(box: Region, answer: _Answer, searched: Searched) -> LookRegion
         hits = hits.replace(hits=[replace(hit, stage="wider") for hit in hits])
     token = events.make_token("look", hits, categories=answer.categories, where="region", limit=answer.query.limit)
     return LookRegion(box, hits.replace(token=token), answer.categories)
+
+
+def _is_nothing(hits: Hits) -> bool:
+    """Whether nothing that may be shown is like the region: it is no garment, or the shop sells none of its kind."""
+    return bool(hits.cut) and not hits and not hits.closest
 
 
 def _filled(own: Hits, wide: Hits, limit: int) -> Hits:
