@@ -159,6 +159,14 @@ class TestResults:
         assert (region.region.label, region.categories) == ("item", ("sofas",))
         assert [(hit.item.name, hit.stage) for hit in region.hits] == [("green sofa", ""), ("lime sofa", "")]
 
+    def test_a_shop_without_garments_names_none(self, shelf, monkeypatch):
+        Product.objects.exclude(category__slug="sofas").delete()
+        shop.index()
+        cache.clear()
+        scene = Image.effect_noise((300, 300), 90).convert("RGB")
+        seen = imagesim.shop_the_look(scene, regions=[Region(0, 0, 1, 1, "bag")], min_relevance=0.9)
+        assert [(each.region.label, list(each.hits)) for each in seen.regions] == [("item", [])]
+
     def test_few_hits_are_followed_by_marked_ones_of_other_categories(self, shelf, photo):
         hat = imagesim.shop_the_look(photo, limit=4).regions[1]
         assert names(hat.hits)[0] == "blue hat"
@@ -411,6 +419,10 @@ class TestAlone:
         pink = imagesim.search(image=encoded(Image.new("RGB", (64, 64), "pink")), min_relevance=0.4)
         assert "Alone" not in names(pink)
 
+    def test_a_chosen_category_leaves_its_name_no_rivals(self, yellow):
+        khaki = encoded(Image.new("RGB", (64, 64), "khaki"))
+        assert [hit.relevance for hit in imagesim.search(image=khaki, category="yellow")] < [0.9]
+
     def test_a_model_without_words_compares_no_names(self, yellow, settings):
         embedder = {**shop.EMBEDDER, "OPTIONS": {"supports_texts": False}}
         settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": embedder}
@@ -473,6 +485,9 @@ class TestMainRegion:
         hits = imagesim.search(image=scene, region="auto", limit=3, offset=offset)
         assert (hits.region.label if hits.region else "") == chosen
         assert len(hits)
+        if not chosen or inside == "grey":  # nothing is like the region, whether its kind is sold or not
+            found = imagesim.search(image=scene, region="auto", limit=3, offset=offset, min_relevance=0.4)
+            assert (len(found) > 0, found.region) == (True, None)
 
     def test_a_photo_without_regions_is_searched_whole(self, shelf):
         hits = imagesim.search(image=Image.new("RGB", (64, 64), "lime"), region="auto", limit=1)

@@ -73,10 +73,10 @@ PRIOR_ALONE: Mapping[Kind, Curve] = {
 }
 """Without votes: the catalogue has no categories, or the query names one."""
 
-LABELLED = Curve(0.7, 1.0, -1.9)
+LABELLED = Curve(0.7, 1.0, -1.7)
 """In the categories of a region's label. The log odds that the label is right by the score of the finder take the place
 of the vote. Fitted on street photos, of which five labels in six are right, and photos of groceries, of which none is;
-on others of both, .29 is right in .2 of the cases, .5 in .45, .7 in .55 and .94 in .94 (four shops)."""
+on others of both, .29 is right in .2 of the cases, .5 in .4, .7 in .55 and .94 in .93 (four shops)."""
 
 SURE = 0.99
 """The most that a score says about a label."""

@@ -23,7 +23,7 @@ from imagesim.retrieval import variants
 from imagesim.retrieval.arguments import Searched
 from imagesim.retrieval.boxes import corners, read_point, read_regions, region_at
 from imagesim.retrieval.category_names import CategoryNames
-from imagesim.retrieval.item_regions import is_sold, label_categories
+from imagesim.retrieval.item_regions import is_sold, label_categories, sells_garments
 from imagesim.retrieval.params import SearchRequest
 from imagesim.retrieval.query_image import QueryImage, read_picture
 from imagesim.retrieval.query_vector import to_query
@@ -249,11 +249,15 @@ def _look_region(box: Region, answer: _Answer, searched: Searched) -> LookRegion
     """Return the hits of a region, with their own token for events.
 
     If the shop has no category for the label, or nothing there is relevant, the hits are marked as ``wider``. If most
-    of them are in one category, the label is probably wrong (a finder of garments also labels bottles) and the neutral
-    one is shown.
+    of them are in one category, or the shop sells no garments at all, the label is probably wrong (a finder of garments
+    also labels bottles) and the neutral one is shown.
     """
     hits = answer.hits
-    if box.label not in ("", ITEM) and answer.categories and (answer.relabelled or not is_sold(searched, box)):
+    if box.label not in ("", ITEM) and not is_sold(searched, box):
+        wrong = bool(answer.categories) or not sells_garments(searched)
+    else:
+        wrong = answer.relabelled
+    if wrong:
         box = replace(box, label=ITEM, alternatives=())
     if box.label not in ("", ITEM) and not answer.categories:
         hits = hits.replace(hits=[replace(hit, stage="wider") for hit in hits])

@@ -101,7 +101,8 @@ class Judge:
     ``own`` are the categories of the query if they are known, such as those of an item, and ``near`` those under the
     same parents; otherwise the nearest candidates vote. A query with a ``label`` is restricted to the categories of a
     region's label, which is right with this probability. Those that a visitor chose say nothing: shoes are no answer to
-    a blank picture. With ``names`` the query is a picture, and what it shows is compared with them.
+    a blank picture. With ``names`` the query is a picture, which is compared with those of the categories found, unless
+    it is restricted to some.
     """
 
     calibration: Calibration
@@ -129,7 +130,7 @@ class Judge:
             found = self.calibration.labelled(self.kind, scores, self.label)
         else:
             found = self.calibration.relevances(self.kind, scores, self._votes(query, candidates, voters))
-        if self.names:
+        if self.names and not query.filters.categories:  # which leave the names no rivals
             called = self.names.relevances(query.vector, voters, self.calibration)
             for number, each in enumerate(candidates):
                 name = max((called.get(category, 0.0) for category in each.categories), default=0.0)

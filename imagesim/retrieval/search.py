@@ -124,8 +124,8 @@ def search(*, image: Picture | None = None, **arguments: Unpack[SearchArguments]
     ``image`` is bytes, a file open for reading, or a PIL image; it is decoded, used and dropped. Several pictures, or
     pictures and words with weights, go into ``like``. With ``region="auto"`` the main object in ``image`` is found and
     searched (``hits.region``); a picture with a plain background is searched as a whole, and so is one whose hits are
-    more relevant than those of the object, if the shop has no category for the object's label. ``model`` restricts the
-    search to some of the registered models. The rest is as in :func:`similar_to`.
+    more relevant than those of the object, if the shop has no category for the object's label or nothing like it.
+    ``model`` restricts the search to some of the registered models. The rest is as in :func:`similar_to`.
 
     :raises BadImage: if the image cannot be accepted (ImageTooLarge, UnsupportedFormat: why).
     :raises BadQuery: naming the bad argument and the good ones.
@@ -166,7 +166,7 @@ def _search_main_region(picture: QueryImage, request: SearchRequest, ask: Callab
         return ask(picture, "photo")
     region, part = found
     of_region = ask(part, "region").replace(region=region)
-    if is_sold(request.searched, region):
+    if of_region and is_sold(request.searched, region):
         return of_region
     # A finder of garments sees some in groceries, too. The same for every page: by the first hits of both.
     start = replace(request, offset=0, facets=())
