@@ -222,7 +222,7 @@ def sections(look: Look) -> list[Section]:
     """The sections of a look for a page without JavaScript: its regions, or the whole photo if none was found or has
     results.
 
-    Sections with results come first. The nearest items are shown only if no section has results.
+    The sections with the most relevant results come first. The nearest items are shown only if no section has results.
     """
     found = [
         Section(
@@ -238,8 +238,13 @@ def sections(look: Look) -> list[Section]:
     if not found or (whole.cards and not any(section.cards for section in found)):
         found = [whole, *found]
     if any(section.cards for section in found):
-        found = [replace(each, closest=[]) for each in sorted(found, key=lambda section: not section.cards)]
+        found = [replace(each, closest=[]) for each in sorted(found, key=_order)]
     return found
+
+
+def _order(section: Section) -> tuple[bool, float]:
+    """Sections with cards first, the most relevant hit of a region's own category before others."""
+    return not section.cards, -max((card.hit.relevance for card in section.cards if not card.hit.stage), default=0.0)
 
 
 def results_text() -> str:

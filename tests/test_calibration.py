@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from imagesim.calibration import KINDS, PRIOR_BACKGROUND, Ballot, Calibration, words_of
+from imagesim.calibration import KINDS, MANY, PRIOR_BACKGROUND, Ballot, Calibration, words_of
 from imagesim.calibration.fit import Sample, fit, reliability
 from imagesim.indexing.calibrate import by_heads
 
@@ -170,6 +170,14 @@ def test_words_of_a_single_category_are_measured_by_those_of_other_catalogues() 
     background = fit(named).background
     assert background["items"] == PRIOR_BACKGROUND["items"]
     assert background["words"] == PRIOR_BACKGROUND["words"]
+
+
+def test_categories_of_many_items_are_large() -> None:
+    few, many = catalogue(each=MANY), catalogue(each=MANY + 1)
+    assert fit(few[0]).large == frozenset()
+    assert fit(many[0]).large == {f"c{n}" for n in range(8)}
+    variants = replace(many[0], groups=[str(n // 2) for n in range(len(many[0].groups))])
+    assert fit(variants).large == frozenset()
 
 
 def test_json_round_trip() -> None:

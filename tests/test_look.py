@@ -4,6 +4,7 @@ import io
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,13 +16,15 @@ from PIL import Image
 import imagesim
 from demo_shop.shop.models import Product
 from imagesim import widgets
+from imagesim.calibration import Calibration
 from imagesim.embedders import get_embedder
 from imagesim.exceptions import BadImage, BadQuery, EmbedderError, IndexMissing, ModelMismatch
 from imagesim.indexes import get_index
 from imagesim.regions import MAX_REGIONS
 from imagesim.registry import registry
 from imagesim.retrieval import concurrency, filters, look
-from imagesim.types import Hits, Region
+from imagesim.retrieval.category_names import CategoryNames
+from imagesim.types import Hits, Query, Region
 from tests import shop
 from tests.embedders import PixelEmbedder
 from tests.shop import encoded, product
@@ -242,6 +245,15 @@ class TestResults:
         assert found == ["Whole photo", "Bag"]
         assert [section.name for section in widgets.sections(look.Look((64, 64), bag))] == ["Bag"]
 
+    def test_a_page_begins_with_the_region_that_it_is_surest_of(self, shelf):
+        hits = imagesim.search(image=encoded(Image.new("RGB", (64, 64), "green")), limit=1)
+        regions = [
+            look.LookRegion(Region(0, 0, 1, 1, label), Hits([replace(hits[0], relevance=sure, stage=stage)]))
+            for label, sure, stage in (("hat", 0.5, ""), ("bag", 0.9, "wider"), ("shoes", 0.8, ""))
+        ]
+        found = widgets.sections(look.Look((64, 64), tuple(regions)))
+        assert [section.name for section in found] == ["Shoes", "Hat", "Bag"]
+
     def test_a_photo_without_regions(self, shelf):
         seen = imagesim.shop_the_look(Image.new("RGB", (300, 300), "white"), in_stock=True)
         assert seen.regions == ()
@@ -422,6 +434,17 @@ class TestAlone:
     def test_a_chosen_category_leaves_its_name_no_rivals(self, yellow):
         khaki = encoded(Image.new("RGB", (64, 64), "khaki"))
         assert [hit.relevance for hit in imagesim.search(image=khaki, category="yellow")] < [0.9]
+
+    def test_the_name_of_a_large_category_only_competes(self, yellow):
+        """Where many of a kind can vote, names added oranges to satsumas."""
+        index = get_index()
+        names = CategoryNames([registry.for_model(Product)], index.meta())
+        vector = get_embedder().embed_images([Image.new("RGB", (64, 64), "yellow")])[0]
+        nearest = index.search([Query(vector)])[0].candidates
+        assert names.relevances(vector, nearest, Calibration())["yellow"] > 0.9
+        large = names.relevances(vector, nearest, Calibration(large=frozenset({"yellow"})))
+        assert "yellow" not in large
+        assert max(large.values()) < 0.1
 
     def test_a_model_without_words_compares_no_names(self, yellow, settings):
         embedder = {**shop.EMBEDDER, "OPTIONS": {"supports_texts": False}}

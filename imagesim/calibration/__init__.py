@@ -28,6 +28,9 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 VOTERS = 20
 """The number of hits that vote on the category of a query."""
 
+MANY = VOTERS // 2
+"""A category with more items can have most of the votes."""
+
 TEMPERATURE = 0.5
 """The distance from the first hit's score, in standard deviations, at which a vote counts for 1/e."""
 
@@ -100,6 +103,8 @@ class Calibration:
     alone: Mapping[Kind, Curve] = field(default_factory=lambda: dict(PRIOR_ALONE))
     background: Mapping[Kind, Background] = field(default_factory=lambda: dict(PRIOR_BACKGROUND))
     queries: Mapping[Kind, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
+    large: frozenset[str] = frozenset()
+    """Categories with more than :data:`MANY` items, whose votes tell more than their names."""
     roles: Roles = field(default_factory=Roles)
     """The roles of words in this catalogue."""
 
@@ -119,7 +124,7 @@ class Calibration:
         return [LABELLED.relevance(background.standardise(score), odds) for score in scores]
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(replace(self, roles=Roles())), "roles": self.roles.to_json()}
+        return {**asdict(replace(self, roles=Roles())), "large": sorted(self.large), "roles": self.roles.to_json()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Calibration:
@@ -130,6 +135,7 @@ class Calibration:
                 alone={kind: Curve(**data["alone"][kind]) for kind in KINDS},
                 background={kind: Background(**data["background"][kind]) for kind in KINDS},
                 queries={kind: int(data["queries"][kind]) for kind in KINDS},
+                large=frozenset(data.get("large", ())),
                 roles=Roles.from_json(data.get("roles") or Roles().to_json()),
             )
         except (KeyError, TypeError) as error:

@@ -35,7 +35,10 @@ class CategoryNames:
 
     def relevances(self, picture: Vector, nearest: Sequence[Candidate], calibration: Calibration) -> dict[str, float]:
         """Return for each category of the ``nearest`` candidates the probability that a picture with this vector is an
-        answer to its name as a query, and to no other of these names. Empty if the model does not embed texts."""
+        answer to its name as a query, and to no other of these names. Empty if the model does not embed texts.
+
+        Large categories are left out after they have competed: where many of a kind could vote, their votes tell more.
+        """
         categories = dict.fromkeys(category for each in nearest for category in each.categories)
         names = {category: words_of(category, parents_of(self.searched, category)) for category in categories}
         named = [category for category, words in names.items() if words][:VOTERS]
@@ -46,6 +49,7 @@ class CategoryNames:
         return {
             category: relevance * weight / sum(weights)
             for category, relevance, weight in zip(named, found, weights, strict=False)
+            if category not in calibration.large
         }
 
     def _vectors(self, names: Sequence[str]) -> Sequence[Vector]:

@@ -363,7 +363,7 @@ export class ShopTheLook {
     numberNames(this.regions);
     for (const region of this.regions) Object.assign(region, { foundLabel: region.label, foundName: region.name });
     this.showRegions();
-    this.select(this.regions.find(hasOwn) ?? this.regions[0]);
+    this.select(surest(this.regions.slice(0, -1)) ?? this.regions.find(hasOwn) ?? this.regions[0]);
     const count = this.regions.length - 1;
     const summary = count > 1 ? this.summarize(this.active) : this.count(this.active); // of one region the name is said already
     this.setStatus(count ? `${this.getText("seen")} ${this.regionNames()}. ${summary}` : this.getText("none"));
@@ -664,6 +664,12 @@ export class ShopTheLook {
 
 // Whether a region has hits of its own category.
 const hasOwn = (region) => region.results.some((hit) => !hit.stage);
+
+// The region whose best hit of its own category is the most relevant one, if any has hits of its own.
+function surest(regions) {
+  const relevance = (region) => Math.max(...region.results.map((hit) => (hit.stage ? 0 : hit.relevance)));
+  return regions.filter(hasOwn).reduce((best, region) => (!best || relevance(region) > relevance(best) ? region : best), null);
+}
 
 // Number regions of the same name ("Shoes", "Shoes 2"), so that a screen reader distinguishes them.
 function numberNames(regions) {
