@@ -232,19 +232,19 @@ def sections(look: Look) -> list[Section]:
             closest=cards(region.hits.closest),
             region=region.region,
         )
-        for region in look.regions
+        for region in sorted(look.regions, key=lambda region: -_best(region.hits))
     ]
     whole = Section(gettext("Whole photo"), cards(drop_weak_fallback(look.hits)), closest=cards(look.hits.closest))
     if not found or (whole.cards and not any(section.cards for section in found)):
         found = [whole, *found]
     if any(section.cards for section in found):
-        found = [replace(each, closest=[]) for each in sorted(found, key=_order)]
+        found = [replace(each, closest=[]) for each in sorted(found, key=lambda section: not section.cards)]
     return found
 
 
-def _order(section: Section) -> tuple[bool, float]:
-    """Sections with cards first, the most relevant hit of a region's own category before others."""
-    return not section.cards, -max((card.hit.relevance for card in section.cards if not card.hit.stage), default=0.0)
+def _best(hits: Hits) -> float:
+    """The relevance of the best hit of a region's own category."""
+    return max((hit.relevance for hit in hits if not hit.stage), default=0.0)
 
 
 def results_text() -> str:
