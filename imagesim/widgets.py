@@ -219,9 +219,10 @@ def of_its_kind(item: models.Model, arguments: dict[str, Any]) -> dict[str, Any]
 
 
 def sections(look: Look) -> list[Section]:
-    """The sections of a look for a page without JavaScript: its regions, or the whole photo if none was found.
+    """The sections of a look for a page without JavaScript: its regions, or the whole photo if none was found or has
+    results.
 
-    Sections with results come first. The nearest items are shown only if no section has results.
+    The sections with the most relevant results come first. The nearest items are shown only if no section has results.
     """
     found = [
         Section(
@@ -231,12 +232,19 @@ def sections(look: Look) -> list[Section]:
             closest=cards(region.hits.closest),
             region=region.region,
         )
-        for region in look.regions
+        for region in sorted(look.regions, key=lambda region: -_best(region.hits))
     ]
+    whole = Section(gettext("Whole photo"), cards(drop_weak_fallback(look.hits)), closest=cards(look.hits.closest))
+    if not found or (whole.cards and not any(section.cards for section in found)):
+        found = [whole, *found]
     if any(section.cards for section in found):
         found = [replace(each, closest=[]) for each in sorted(found, key=lambda section: not section.cards)]
-    whole = drop_weak_fallback(look.hits)
-    return found or [Section(gettext("Whole photo"), cards(whole), closest=cards(look.hits.closest))]
+    return found
+
+
+def _best(hits: Hits) -> float:
+    """The relevance of the best hit of a region's own category."""
+    return max((hit.relevance for hit in hits if not hit.stage), default=0.0)
 
 
 def results_text() -> str:

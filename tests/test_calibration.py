@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from imagesim.calibration import KINDS, PRIOR_BACKGROUND, Ballot, Calibration
+from imagesim.calibration import KINDS, MANY, PRIOR_BACKGROUND, Ballot, Calibration, words_of
 from imagesim.calibration.fit import Sample, fit, reliability
 from imagesim.indexing.calibrate import by_heads
 
@@ -172,6 +172,14 @@ def test_words_of_a_single_category_are_measured_by_those_of_other_catalogues() 
     assert background["words"] == PRIOR_BACKGROUND["words"]
 
 
+def test_categories_of_many_items_are_large() -> None:
+    few, many = catalogue(each=MANY), catalogue(each=MANY + 1)
+    assert fit(few[0]).large == frozenset()
+    assert fit(many[0]).large == {f"c{n}" for n in range(8)}
+    variants = replace(many[0], groups=[str(n // 2) for n in range(len(many[0].groups))])
+    assert fit(variants).large == frozenset()
+
+
 def test_json_round_trip() -> None:
     calibration = fit(catalogue()[0])
     assert Calibration.from_json(calibration.to_json()) == calibration
@@ -191,3 +199,19 @@ def test_relevance_is_calibrated_on_held_out_items() -> None:
     assert found[0].belongs < 0.2
     assert found[-1].belongs > 0.8
     assert [each.relevance for each in found] == sorted(each.relevance for each in found)
+
+
+@pytest.mark.parametrize(
+    ("category", "parents", "words"),
+    [
+        ("soft-drinks", (), "soft drinks"),
+        ("fruit-mango", ["fruit"], "mango"),
+        ("home/kitchen/chairs", ["home/kitchen"], "chairs"),
+        ("fruity", ["fruit"], "fruity"),
+        ("fruit", ["fruit"], "fruit"),
+        ("fruit-12", "fruit", ""),
+        ("12", ["fruit"], ""),
+    ],
+)
+def test_the_words_of_a_category_are_not_those_of_its_parent(category, parents, words) -> None:
+    assert words_of(category, parents) == words

@@ -4,6 +4,7 @@ import io
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,13 +16,15 @@ from PIL import Image
 import imagesim
 from demo_shop.shop.models import Product
 from imagesim import widgets
+from imagesim.calibration import Calibration
 from imagesim.embedders import get_embedder
-from imagesim.exceptions import BadImage, BadQuery, IndexMissing, ModelMismatch
+from imagesim.exceptions import BadImage, BadQuery, EmbedderError, IndexMissing, ModelMismatch
 from imagesim.indexes import get_index
 from imagesim.regions import MAX_REGIONS
 from imagesim.registry import registry
 from imagesim.retrieval import concurrency, filters, look
-from imagesim.types import Hits, Region
+from imagesim.retrieval.category_names import CategoryNames
+from imagesim.types import Hits, Query, Region
 from tests import shop
 from tests.embedders import PixelEmbedder
 from tests.shop import encoded, product
@@ -151,6 +154,22 @@ class TestResults:
         assert (region.region.label, region.categories) == ("item", ("sofas",))
         assert [hit.stage for hit in region.hits] == [""]
 
+    def test_a_label_whose_categories_hold_nothing_like_it_is_not_shown(self, shelf):
+        """In a shop of clothes and groceries, shelves of fruit were dresses."""
+        green = Image.new("RGB", (300, 300), "green")
+        box = Region(0, 0, 1, 1, "hat", 0.4)
+        (region,) = imagesim.shop_the_look(green, regions=[box], whole=False, limit=2, min_relevance=0.4).regions
+        assert (region.region.label, region.categories) == ("item", ("sofas",))
+        assert [(hit.item.name, hit.stage) for hit in region.hits] == [("green sofa", ""), ("lime sofa", "")]
+
+    def test_a_shop_without_garments_names_none(self, shelf, monkeypatch):
+        Product.objects.exclude(category__slug="sofas").delete()
+        shop.index()
+        cache.clear()
+        scene = Image.effect_noise((300, 300), 90).convert("RGB")
+        seen = imagesim.shop_the_look(scene, regions=[Region(0, 0, 1, 1, "bag")], min_relevance=0.9)
+        assert [(each.region.label, list(each.hits)) for each in seen.regions] == [("item", [])]
+
     def test_few_hits_are_followed_by_marked_ones_of_other_categories(self, shelf, photo):
         hat = imagesim.shop_the_look(photo, limit=4).regions[1]
         assert names(hat.hits)[0] == "blue hat"
@@ -214,6 +233,23 @@ class TestResults:
         assert section.only_wider
         (seen,) = imagesim.shop_the_look(image, regions=[bag], limit=2, category="shoes").regions
         assert [hit.stage for hit in seen.hits] == ["", ""]
+
+    def test_a_page_shows_the_photo_where_no_region_has_results(self, shelf):
+        """Without JavaScript, a photo whose wrong region found nothing showed nothing, whatever the whole was like."""
+        hits = imagesim.search(image=encoded(Image.new("RGB", (64, 64), "green")), limit=2)
+        bag = (look.LookRegion(Region(0, 0, 0.1, 0.1, "bag"), Hits()),)
+        found = [section.name for section in widgets.sections(look.Look((64, 64), bag, hits))]
+        assert found == ["Whole photo", "Bag"]
+        assert [section.name for section in widgets.sections(look.Look((64, 64), bag))] == ["Bag"]
+
+    def test_a_page_begins_with_the_region_that_it_is_surest_of(self, shelf):
+        hits = imagesim.search(image=encoded(Image.new("RGB", (64, 64), "green")), limit=1)
+        regions = [
+            look.LookRegion(Region(0, 0, 1, 1, label), Hits([replace(hits[0], relevance=sure, stage=stage)]))
+            for label, sure, stage in (("hat", 0.5, ""), ("bag", 0.9, "wider"), ("shoes", 0.8, ""))
+        ]
+        found = widgets.sections(look.Look((64, 64), tuple(regions)))
+        assert [section.name for section in found] == ["Shoes", "Hat", "Bag"]
 
     def test_a_photo_without_regions(self, shelf):
         seen = imagesim.shop_the_look(Image.new("RGB", (300, 300), "white"), in_stock=True)
@@ -351,6 +387,18 @@ class TestClosest:
         own = imagesim.shop_the_look(photo, regions=[hat], category="hats", min_relevance=0.55)
         assert [names(each.hits) for each in own.regions] == [["blue hat"]]
 
+    @pytest.mark.parametrize("label", ["bag", "shoes"])
+    def test_a_region_that_is_like_nothing_is_left_out(self, shelf, monkeypatch, label):
+        """A finder of garments saw bags and skirts in shelves of groceries; the page listed them without results."""
+        monkeypatch.setattr("imagesim.retrieval.relevance.CLOSEST_RELEVANCE", 0.2)
+        box = Region(0, 0, 1, 1, label=label, score=0.4)
+        monkeypatch.setattr("tests.regions.ColourFinder.find", lambda self, image: [box])
+        scene = Image.effect_noise((300, 300), 90).convert("RGB")
+        assert imagesim.shop_the_look(scene, min_relevance=0.4).regions == ()
+        assert len(imagesim.shop_the_look(scene).regions) == 1
+        for asked in ({"regions": [box]}, {"point": (0.5, 0.5)}, {"filters": {"price__lt": 0}}):
+            assert len(imagesim.shop_the_look(scene, min_relevance=0.4, **asked).regions) == 1
+
     def test_closest_hits_on_pages_and_in_the_rest_api(self, shelf, photo, client):
         for number, item in enumerate(shelf.values()):
             Product.objects.filter(pk=item.pk).update(slug=f"item-{number}")
@@ -362,6 +410,51 @@ class TestClosest:
         assert answer["regions"][0]["results"] == []
         assert answer["regions"][0]["closest"][0]["item"]["name"] in shelf
         assert answer["closest"]
+
+
+@pytest.mark.parametrize("index_kind", ["local"], indirect=True)
+class TestAlone:
+    """The tiny embedder draws the names of colours, as a model of pictures and words knows what they look like."""
+
+    @pytest.fixture
+    def yellow(self, shelf):
+        product("Alone", Image.new("RGB", (64, 64), "yellow"), category="yellow")
+        shop.index()
+        return encoded(Image.new("RGB", (64, 64), "yellow"))
+
+    def test_an_item_that_is_alone_in_its_category(self, yellow):
+        assert names(imagesim.search(image=yellow, min_relevance=0.4)) == ["Alone"]
+        assert names(imagesim.shop_the_look(yellow, regions=[], min_relevance=0.4).hits) == ["Alone"]
+        pink = imagesim.search(image=encoded(Image.new("RGB", (64, 64), "pink")), min_relevance=0.4)
+        assert "Alone" not in names(pink)
+
+    def test_a_chosen_category_leaves_its_name_no_rivals(self, yellow):
+        khaki = encoded(Image.new("RGB", (64, 64), "khaki"))
+        assert [hit.relevance for hit in imagesim.search(image=khaki, category="yellow")] < [0.9]
+
+    def test_the_name_of_a_large_category_only_competes(self, yellow):
+        """Where many of a kind can vote, names added oranges to satsumas."""
+        index = get_index()
+        names = CategoryNames([registry.for_model(Product)], index.meta())
+        vector = get_embedder().embed_images([Image.new("RGB", (64, 64), "yellow")])[0]
+        nearest = index.search([Query(vector)])[0].candidates
+        assert names.relevances(vector, nearest, Calibration())["yellow"] > 0.9
+        large = names.relevances(vector, nearest, Calibration(large=frozenset({"yellow"})))
+        assert "yellow" not in large
+        assert max(large.values()) < 0.1
+
+    def test_a_model_without_words_compares_no_names(self, yellow, settings):
+        embedder = {**shop.EMBEDDER, "OPTIONS": {"supports_texts": False}}
+        settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": embedder}
+        assert names(imagesim.search(image=yellow, min_relevance=0.4)) == []
+
+    def test_a_model_whose_words_fail_still_finds_what_looks_like_it(self, yellow, monkeypatch, caplog):
+        def fail(self, texts):
+            raise EmbedderError("The words are away.")
+
+        monkeypatch.setattr("imagesim.testing.embedders.PixelEmbedder.embed_texts", fail)
+        assert names(imagesim.search(image=yellow))[0] == "Alone"
+        assert "The words are away." in caplog.text
 
 
 class TestMainRegion:
@@ -412,6 +505,9 @@ class TestMainRegion:
         hits = imagesim.search(image=scene, region="auto", limit=3, offset=offset)
         assert (hits.region.label if hits.region else "") == chosen
         assert len(hits)
+        if not chosen or inside == "grey":  # nothing is like the region, whether its kind is sold or not
+            found = imagesim.search(image=scene, region="auto", limit=3, offset=offset, min_relevance=0.4)
+            assert (len(found) > 0, found.region) == (True, None)
 
     def test_a_photo_without_regions_is_searched_whole(self, shelf):
         hits = imagesim.search(image=Image.new("RGB", (64, 64), "lime"), region="auto", limit=1)

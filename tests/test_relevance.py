@@ -83,7 +83,7 @@ def reading(text: str, calibration: Calibration = PLAIN, languages=(), alternati
 
 class TestFloor:
     def page(self, floor, *candidates, limit=3, offset=0):
-        judged = WithRelevance(Fixed(*candidates), Judge(PLAIN, "photo"), Cutoff(floor or 0.0))
+        judged = WithRelevance(Fixed(*candidates), [Judge(PLAIN, "photo")], Cutoff(floor or 0.0))
         return judged.search([Query(np.ones(2, np.float32), limit=limit, offset=offset)])[0]
 
     def test_an_outlier_is_cut(self):
@@ -131,7 +131,7 @@ class TestFloor:
         """The page ended at a candidate of another category, though a third of the next ones belonged to the answer."""
         every = [candidate(f"{n:02}", 0.7 - n / 200, "shoes" if n % 3 == 0 else "hats") for n in range(120)]
         retriever = Fixed(*every)
-        judged = WithRelevance(retriever, Judge(PLAIN, "items", frozenset({"shoes"})), Cutoff(0.6))
+        judged = WithRelevance(retriever, [Judge(PLAIN, "items", frozenset({"shoes"}))], Cutoff(0.6))
         found: list[str] = []
         more = True
         while more:
@@ -147,7 +147,7 @@ class TestFloor:
         listed = Listed(*hats, *shoes, categories={each.key: each.categories[0] for each in [*hats, *shoes]})
         judged = WithRelevance(
             WithFallback(listed, [("wider", ())]),
-            Judge(PLAIN, "items", frozenset({"shoes"})),
+            [Judge(PLAIN, "items", frozenset({"shoes"}))],
             Cutoff(0.6, last_stage="wider"),
         )
         (page,) = judged.search([Query(np.ones(2, np.float32), Filters(categories=("hats",)), limit=5)])
@@ -161,7 +161,7 @@ class TestFloor:
         judge = Judge(PLAIN, "items", frozenset({"shoes"}))
         for every, requests in (([*shoes, *hats], 1), ([*shoes, *hats[:20], *shoes, *hats[20:]], 2)):
             retriever = Fixed(*every)
-            (page,) = WithRelevance(retriever, judge, Cutoff(0.6)).search([Query(np.ones(2, np.float32), limit=12)])
+            (page,) = WithRelevance(retriever, [judge], Cutoff(0.6)).search([Query(np.ones(2, np.float32), limit=12)])
             assert [each.key for each in page.candidates] == [each.key for each in every[:40] if each.key[0] == "s"]
             assert not page.more
             assert retriever.requests == requests
@@ -185,7 +185,7 @@ class TestFloor:
             keys: list[str] = []
             more = True
             while more:
-                judged = WithRelevance(varied, Judge(Calibration(), "photo"), Cutoff(0.3, least=WithMMR.window))
+                judged = WithRelevance(varied, [Judge(Calibration(), "photo")], Cutoff(0.3, least=WithMMR.window))
                 (page,) = judged.search([Query(np.ones(2, np.float32), limit=size, offset=len(keys))])
                 keys, more = keys + [each.key for each in page.candidates], page.more
             return keys
@@ -198,6 +198,31 @@ class TestFloor:
         assert lone.candidates == ()
         several = self.page(0.5, *(candidate(str(n), 0.8, "sport") for n in range(3)))
         assert len(several.candidates) == 3
+
+    def test_a_single_hit_whose_category_is_called_what_the_picture_shows(self):
+        others = [candidate(str(n), 0.3, f"c{n}") for n in range(9)]
+
+        class Names:
+            def relevances(self, picture, nearest, calibration):
+                assert len(nearest) == 10
+                return {"gloves": 0.9, "c1": 0.3}
+
+        judge = Judge(PLAIN, "photo", names=Names())
+        judged = WithRelevance(Fixed(candidate("lone", 0.3, "sport", "gloves"), *others), [judge], Cutoff(0.5))
+        (page,) = judged.search([Query(np.ones(2, np.float32))])
+        assert [each.key for each in page.candidates] == ["lone"]
+
+    def test_a_label_counts_as_much_as_its_finder_is_sure(self):
+        """All of them had a relevance of .60, whether the finder was sure and however unlike they were."""
+        query = Query(np.ones(2, np.float32), filters=Filters(categories=("bags",)))
+        bags = [candidate("a", 0.6, "bags"), candidate("b", 0.2, "bags")]
+
+        def found(label):
+            return Judge(PLAIN, "region", label=label).relevances(query, bags, [0.6, 0.2], bags)
+
+        assert 0.9 > found(0.8)[0] > found(0.8)[1] > found(0.5)[1]
+        assert found(1.0)[1] > 0.9
+        assert found(0.3)[1] < 0.2
 
     def test_relevance_is_monotonic_within_a_category(self):
         query, scores = Query(np.ones(2, np.float32)), [0.9, 0.5, 0.1]

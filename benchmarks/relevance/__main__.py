@@ -23,7 +23,7 @@ from benchmarks.relevance import data, known_items, left_out, photo_entry, queri
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("shop", choices=(*left_out.SHOPS, "mixed", *shops.PARTS, "left-out"))
+    parser.add_argument("shop", choices=(*left_out.SHOPS, "mixed", shops.LONE, *shops.PARTS, "left-out"))
     parser.add_argument("--data", type=Path, required=True, help="the folder with grocery/ and fashion/")
     parser.add_argument("--cache", type=Path, default=Path("/tmp/imagesim-relevance"))
     parser.add_argument("--floor", type=float, help="min_relevance; the setting's default if not given")

@@ -3,6 +3,7 @@ very small one, and one whose products have nothing but a name."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -50,6 +51,9 @@ PARTS: Mapping[str, Part] = {
 """The boutique has about fifty of all the products. Some shops have other categories than the data set, or a name and
 no category for each product."""
 
+LONE = "lone"
+"""The groceries' own pictures, most of them alone in their category, among 600 clothes; asked photos of groceries."""
+
 REST = "rest"
 """The held-out pictures of what a data set has besides the part that the shop sells."""
 
@@ -64,6 +68,10 @@ def make(name: str, folder: Path, cache: Path) -> tuple[Shop, dict[str, Shop]]:
     home = data.of_departments(demo, ("home", "electronics"))
     if name == "mixed":  # what it does not sell are things for the home
         return data.mixed(grocery, fashion), {name: data.mixed(grocery_photos, fashion_photos), "home": home}
+    if name == LONE:
+        products, _photos = data.grocery(folder, cache, products_only=True)
+        clothes = data.part_of(fashion, random.Random(2).sample(range(len(fashion.keys)), 600))
+        return data.mixed(products, clothes), {name: grocery_photos, "home": home}
     shops = {"demo": demo, "grocery": grocery, "fashion": fashion}
     if name in shops:
         return shops[name], photos

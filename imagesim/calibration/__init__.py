@@ -15,6 +15,7 @@ The coefficients are fitted to each catalogue (:mod:`imagesim.calibration.fit`);
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
@@ -26,6 +27,9 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 VOTERS = 20
 """The number of hits that vote on the category of a query."""
+
+MANY = VOTERS // 2
+"""A category with more items can have most of the votes."""
 
 TEMPERATURE = 0.5
 """The distance from the first hit's score, in standard deviations, at which a vote counts for 1/e."""
@@ -72,6 +76,14 @@ PRIOR_ALONE: Mapping[Kind, Curve] = {
 }
 """Without votes: the catalogue has no categories, or the query names one."""
 
+LABELLED = Curve(0.7, 1.0, -1.7)
+"""In the categories of a region's label. The log odds that the label is right by the score of the finder take the place
+of the vote. Fitted on street photos, of which five labels in six are right, and photos of groceries, of which none is;
+on others of both, .29 is right in .2 of the cases, .5 in .4, .7 in .55 and .94 in .93 (four shops)."""
+
+SURE = 0.99
+"""The most that a score says about a label."""
+
 PRIOR_BACKGROUND: Mapping[Kind, Background] = {
     "items": Background(0.2, 0.15),
     "photo": Background(0.2, 0.15),
@@ -91,6 +103,8 @@ class Calibration:
     alone: Mapping[Kind, Curve] = field(default_factory=lambda: dict(PRIOR_ALONE))
     background: Mapping[Kind, Background] = field(default_factory=lambda: dict(PRIOR_BACKGROUND))
     queries: Mapping[Kind, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
+    large: frozenset[str] = frozenset()
+    """Categories with more than :data:`MANY` items, whose votes tell more than their names."""
     roles: Roles = field(default_factory=Roles)
     """The roles of words in this catalogue."""
 
@@ -103,8 +117,14 @@ class Calibration:
             for score, vote in zip(scores, votes or [0.0] * len(scores), strict=True)
         ]
 
+    def labelled(self, kind: Kind, scores: Sequence[float], probability: float) -> list[float]:
+        """Return the relevance of hits with these scores in the categories of a label, by the score of its finder."""
+        sure = min(max(probability, 1 - SURE), SURE)
+        odds, background = math.log(sure / (1 - sure)), self.background[kind]
+        return [LABELLED.relevance(background.standardise(score), odds) for score in scores]
+
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(replace(self, roles=Roles())), "roles": self.roles.to_json()}
+        return {**asdict(replace(self, roles=Roles())), "large": sorted(self.large), "roles": self.roles.to_json()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Calibration:
@@ -115,6 +135,7 @@ class Calibration:
                 alone={kind: Curve(**data["alone"][kind]) for kind in KINDS},
                 background={kind: Background(**data["background"][kind]) for kind in KINDS},
                 queries={kind: int(data["queries"][kind]) for kind in KINDS},
+                large=frozenset(data.get("large", ())),
                 roles=Roles.from_json(data.get("roles") or Roles().to_json()),
             )
         except (KeyError, TypeError) as error:
@@ -140,3 +161,16 @@ class Ballot:
             return 0.0
         best = max((self._shares.get(name, 0.0) for name in categories), default=0.0)
         return min(1.0, max(0.0, best - left_out) / others)
+
+
+def words_of(category: str, parents: Collection[str] = ()) -> str:
+    """Return the words of a category's name or slug, without those of a parent that it begins with: the mangoes of
+    ``fruit-mango`` in ``fruit`` are called so. Empty if it is a number."""
+    words = _spaced(category)
+    for parent in map(_spaced, [parents] if isinstance(parents, str) else parents):
+        words = words.removeprefix(f"{parent} ")
+    return words if any(map(str.isalpha, words)) else ""
+
+
+def _spaced(category: str) -> str:
+    return re.sub(r"[-_/]+", " ", category)

@@ -9,12 +9,14 @@ catalogues, which dominates for small catalogues.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from imagesim.calibration import (
     KINDS,
+    MANY,
     PRIOR,
     PRIOR_ALONE,
     PRIOR_BACKGROUND,
@@ -127,7 +129,16 @@ def fit(sample: Sample, *, asked: npt.NDArray[np.int64] | None = None) -> Calibr
     for kind in ("photo", "region"):
         background[kind], queries[kind] = background["items"], queries["items"]
     curves["region"], alone["region"] = curves["photo"], alone["photo"]
-    return Calibration(curves, alone, background, queries)
+    return Calibration(curves, alone, background, queries, _large(sample))
+
+
+def _large(sample: Sample) -> frozenset[str]:
+    """Return the categories with more than :data:`~imagesim.calibration.MANY` items, variants counted as one."""
+    items = {
+        (category, group) for names, group in zip(sample.categories, sample.groups, strict=True) for category in names
+    }
+    counted = Counter(category for category, _group in items)
+    return frozenset(category for category, count in counted.items() if count > MANY)
 
 
 class Reliability(NamedTuple):

@@ -7,11 +7,13 @@ import random
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from django.db import Error as DatabaseError
 from django.utils import timezone
 
+from imagesim.calibration import words_of
 from imagesim.calibration.fit import Sample, fit
 from imagesim.database import put, stored_array
 from imagesim.embedders import get_embedder_of
@@ -115,6 +117,7 @@ def _sample(meta: IndexMeta) -> tuple[Sample, list[Described], Written] | None:
     described: dict[str, Described] = {}
     written: Written = defaultdict(set)
     departments: dict[str, frozenset[str]] = {}
+    parents: dict[str, Collection[str]] = {}
     for items in registry:
         for vector, item in _items(items, meta):
             try:
@@ -130,10 +133,12 @@ def _sample(meta: IndexMeta) -> tuple[Sample, list[Described], Written] | None:
             groups.append(group)
             if words is not None:
                 described[group] = words
-        departments |= departments_of(items.get_category_parents())
+        above = items.get_category_parents()
+        departments |= departments_of(above)
+        parents |= above
     if not vectors:
         return None
-    names = embed_words(meta, sorted(frozenset().union(*categories)))
+    names = embed_words(meta, sorted(frozenset().union(*categories)), parents)
     sample = Sample(project(np.stack(vectors), meta.projection), categories, groups, departments, names)
     if not any(categories):
         sample = by_heads(sample, [described[group].heads for group in groups])
@@ -191,7 +196,7 @@ def _described(items: Items[Any], item: Any, categories: frozenset[str], written
             weights[stem] = max(weights.get(stem, 0.0), weight)
     if not any(spec.category for spec in specs.values()):  # the key is all that tells what the category is called
         called = {
-            kind_of(_spaced(each), base_language(spec.language)) for each in categories for spec in specs.values()
+            kind_of(words_of(each), base_language(spec.language)) for each in categories for spec in specs.values()
         }
     return Described(
         categories,
@@ -253,20 +258,18 @@ def departments_of(parents: Mapping[str, Any]) -> dict[str, frozenset[str]]:
     }
 
 
-def embed_words(meta: IndexMeta, categories: Sequence[str]) -> tuple[Vector, Sequence[str]] | None:
+def embed_words(
+    meta: IndexMeta, categories: Sequence[str], parents: Mapping[str, Collection[str]] = MappingProxyType({})
+) -> tuple[Vector, Sequence[str]] | None:
     """Return the vectors of the categories' names, if the model embeds texts and the names are words."""
-    named = list(filter(_spaced, categories))[:MAX_NAMES]
+    words = {each: words_of(each, parents.get(each, ())) for each in categories}
+    named = list(filter(words.__getitem__, categories))[:MAX_NAMES]
     try:
         embedder = get_embedder_of(meta.fingerprint)
         if not named or not embedder.supports_texts:
             return None
-        vectors = embedder.embed_texts([_spaced(name) for name in named])
+        vectors = embedder.embed_texts([words[name] for name in named])
     except ImagesimError as error:
         logger.info("Words use the prior of the calibration: %s", error)
         return None
     return project(vectors, meta.projection), named
-
-
-def _spaced(category: str) -> str:
-    """Return the words of a category's name or slug; empty if it is a number."""
-    return category.replace("-", " ").replace("_", " ") if any(map(str.isalpha, category)) else ""

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 MAX_AREA = 6
 """The total area of the regions of a photo, as a multiple of the photo's. Regions may overlap."""
 
+LABELS_RIGHT = 0.8
+"""The score of a label that comes with a visitor's box: the share of found labels that are right (docs/regions.md)."""
+
 TAPPED = 1 / 3
 """Side of the square around a point without a region, as a share of the photo's shorter side."""
 
@@ -54,7 +57,7 @@ def as_region(box: object, label: str = "") -> Region:
     else:
         raise _bad_region(box)
     if label:
-        region = replace(region, label=label)
+        region = replace(region, label=label, score=LABELS_RIGHT)
     inside = 0 <= region.x <= 1 and 0 <= region.y <= 1 and 0 < region.width <= 1 and 0 < region.height <= 1
     slack = 1e-6
     if not inside or region.x + region.width > 1 + slack or region.y + region.height > 1 + slack:

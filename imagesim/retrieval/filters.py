@@ -211,6 +211,11 @@ def wider(searched: Searched, categories: Collection[str]) -> tuple[str, ...]:
     return tuple(sorted(found | set(categories))) if found else ()
 
 
+def parents_of(searched: Searched, category: str) -> list[str]:
+    """The parents of a category, if they are known."""
+    return [parent for items in searched for parent in _parents_of(items).get(category, ())]
+
+
 @dataclass
 class _Parents:
     """The parents of the categories as this process last read them, and until when it uses them."""

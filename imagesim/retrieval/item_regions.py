@@ -102,6 +102,13 @@ def is_sold(searched: Searched, region: Region) -> bool:
     return bool(label_categories(searched, region)) or any(region.label in _declared(items) for items in searched)
 
 
+def sells_garments(searched: Searched) -> bool:
+    """Whether the shop has a category for any label of a garment, or its categories are not known."""
+    return any(
+        _declared(items) or not (known := categories_of(items)) or any(map(label_for, known)) for items in searched
+    )
+
+
 def _declared(items: Items[Any]) -> Mapping[str, Sequence[str]]:
     """The categories by label, as ``look_categories`` and the reranker declare them."""
     return {**items.look_categories, **rerank.active().label_categories}

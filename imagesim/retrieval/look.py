@@ -22,15 +22,16 @@ from imagesim.registry import key_of
 from imagesim.retrieval import variants
 from imagesim.retrieval.arguments import Searched
 from imagesim.retrieval.boxes import corners, read_point, read_regions, region_at
-from imagesim.retrieval.item_regions import is_sold, label_categories
+from imagesim.retrieval.category_names import CategoryNames
+from imagesim.retrieval.item_regions import is_sold, label_categories, sells_garments
 from imagesim.retrieval.params import SearchRequest
 from imagesim.retrieval.query_image import QueryImage, read_picture
 from imagesim.retrieval.query_vector import to_query
 from imagesim.retrieval.relevance import Cutoff, Judge, WithRelevance, calibration_of
 from imagesim.retrieval.rerank import Question, plan_for
-from imagesim.retrieval.retriever import Retriever, open_index, retry_on_swap, unseen
+from imagesim.retrieval.retriever import open_index, retry_on_swap, unseen
 from imagesim.retrieval.signatures import takes
-from imagesim.types import Filters, Hits, IndexMeta, Message, Query, Region
+from imagesim.types import Filters, Hit, Hits, IndexMeta, Message, Query, Region
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -127,11 +128,13 @@ def shop_the_look(
 
     vectors = _embed(image, crops, meta)
     queries = [to_query(request, filters, vector, meta, plan.fields) for vector in vectors]
-    judge = Judge(calibration_of(meta), "region", labelled=not filters.categories)
-    judged = WithRelevance(index, judge, Cutoff(request.min_relevance or 0.0, plan))
-    answers = _search(judged, queries, [*([None] if whole else []), *boxes], request.searched)
+    judge = Judge(calibration_of(meta), "region", names=CategoryNames(request.searched, meta))
+    retriever = WithRelevance(index, (), Cutoff(request.min_relevance or 0.0, plan))
+    answers = _search(retriever, judge, queries, [*([None] if whole else []), *boxes], request.searched)
     hits = answers.pop(0).hits if whole else Hits()
     found = tuple(_look_region(box, each, request.searched) for box, each in zip(boxes, answers, strict=True))
+    if regions is None and tapped is None:
+        found = tuple(each for each in found if not _is_nothing(each.hits))
     token = events.make_token(
         "look",
         hits,
@@ -168,13 +171,14 @@ def search_main_region(picture: QueryImage, request: SearchRequest, ask: Callabl
         return ask(picture, "photo")
     region, part = found
     of_region = ask(part, "region").replace(region=region)
-    if is_sold(request.searched, region):
+    sold = is_sold(request.searched, region)
+    if of_region and sold:
         return of_region
     # A finder of garments sees some in groceries, too. The same for every page: by the first hits of both.
     start = replace(request, offset=0, facets=())
     first = ask(part, "region", start) if request.offset else of_region
     whole = ask(picture, "photo", start)
-    if _evidence(first) >= _evidence(whole):
+    if (first and sold) or _evidence(first) >= _evidence(whole):
         return of_region
     return ask(picture, "photo") if request.offset or request.facets else whole
 
@@ -187,6 +191,8 @@ def _evidence(hits: Hits) -> float:
 class _Answer:
     query: Query
     hits: Hits
+    relabelled: bool = False
+    """Whether its hits are of another category than those of the label."""
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -205,40 +211,50 @@ def _embed(photo: Image, crops: Sequence[Corners | None], meta: IndexMeta) -> It
 
 
 def _search(
-    retriever: Retriever, queries: Sequence[Query], regions: Sequence[Region | None], searched: Searched
+    retriever: WithRelevance,
+    judge: Judge,
+    queries: Sequence[Query],
+    regions: Sequence[Region | None],
+    searched: Searched,
 ) -> list[_Answer]:
     """Search all regions (None: the whole photo) in one request, and some of them again in a second one.
 
     Unless the request names a category, a region is searched in those of its label. One without any is searched again
-    in the category of most of its hits; one with too few hits is filled from other categories.
+    in the category of most of its hits; one with too few hits is filled from other categories, whose majority takes the
+    place of the label's if these have none.
     """
-    chosen = [query.filters.categories for query in queries]
-    queries = [
-        query if region is None or query.filters.categories else _within(query, label_categories(searched, region))
-        for query, region in zip(queries, regions, strict=True)
-    ]
-    answers = _answer(retriever, queries)
-    again: dict[int, Query] = {}
+    chosen = [bool(query.filters.categories) for query in queries]
+    asked = [(query, judge) for query in queries]
+    for number, region in enumerate(regions):
+        if region is not None and not chosen[number]:
+            within = _within(queries[number], label_categories(searched, region))
+            asked[number] = within, replace(judge, label=region.score)
+    answers = _answer(retriever, asked)
+    again: dict[int, tuple[Query, Judge]] = {}
     for number, (region, answer) in enumerate(zip(regions, answers, strict=True)):
         if region is None or chosen[number]:
             continue
         if not answer.categories:
             if category := _voted(answer.hits):
-                again[number] = _within(answer.query, (category,))
+                best = max(hit.relevance for hit in _of(category, answer.hits))
+                again[number] = _within(answer.query, (category,)), replace(judge, label=best)
         elif len(answer.hits) < answer.query.limit:
-            again[number] = _within(answer.query, ())
+            again[number] = _within(answer.query, ()), judge
     for number, second in zip(again, _answer(retriever, list(again.values())), strict=True):
         first = answers[number]
         own, wide = (first, second) if first.categories else (second, first)
+        if not own.hits and (category := _voted(wide.hits)):
+            own = _Answer(_within(wide.query, (category,)), Hits(_of(category, wide.hits)), relabelled=True)
         answers[number] = replace(own, hits=_filled(own.hits, wide.hits, own.query.limit))
     return answers
 
 
-def _answer(retriever: Retriever, queries: Sequence[Query]) -> list[_Answer]:
-    """Search all queries in one request, and load the items of all answers together."""
-    if not queries:
+def _answer(retriever: WithRelevance, asked: Sequence[tuple[Query, Judge]]) -> list[_Answer]:
+    """Search all queries, each with its judge, in one request, and load the items of all answers together."""
+    if not asked:
         return []
-    answers = retriever.search([replace(query, limit=query.limit + SPARE) for query in queries])
+    queries, judges = zip(*asked, strict=True)
+    answers = replace(retriever, judges=judges).search([replace(query, limit=query.limit + SPARE) for query in queries])
     loaded = load(*(part for each in answers for part in (each.candidates, each.closest)))
     return [
         _Answer(
@@ -259,16 +275,26 @@ def _answer(retriever: Retriever, queries: Sequence[Query]) -> list[_Answer]:
 def _look_region(box: Region, answer: _Answer, searched: Searched) -> LookRegion:
     """Return the hits of a region, with their own token for events.
 
-    If the shop has no category for the label, all hits are marked as ``wider``. If most of them are in one category,
-    the label is probably wrong (a finder of garments also labels bottles) and the neutral one is shown.
+    If the shop has no category for the label, or nothing there is relevant, the hits are marked as ``wider``. If most
+    of them are in one category, or the shop sells no garments at all, the label is probably wrong (a finder of garments
+    also labels bottles) and the neutral one is shown.
     """
     hits = answer.hits
-    if box.label not in ("", ITEM) and answer.categories and not is_sold(searched, box):
+    if box.label not in ("", ITEM) and not is_sold(searched, box):
+        wrong = bool(answer.categories) or not sells_garments(searched)
+    else:
+        wrong = answer.relabelled
+    if wrong:
         box = replace(box, label=ITEM, alternatives=())
     if box.label not in ("", ITEM) and not answer.categories:
         hits = hits.replace(hits=[replace(hit, stage="wider") for hit in hits])
     token = events.make_token("look", hits, categories=answer.categories, where="region", limit=answer.query.limit)
     return LookRegion(box, hits.replace(token=token), answer.categories)
+
+
+def _is_nothing(hits: Hits) -> bool:
+    """Whether nothing that may be shown is like the region: it is no garment, or the shop sells none of its kind."""
+    return bool(hits.cut) and not hits and not hits.closest
 
 
 def _filled(own: Hits, wide: Hits, limit: int) -> Hits:
@@ -293,11 +319,19 @@ def _voted(hits: Hits) -> str:
     for hit in hits[:VOTERS]:
         weight = max(hit.score, 0.0)
         total += weight
-        categories: Sequence[str] = fact_of(hit.item, "get_categories", ())
-        for category in categories:
+        for category in _categories_of(hit):
             votes[category] += weight
     best = max(votes, key=lambda category: votes[category], default="")
     return best if total and votes[best] > MAJORITY * total else ""
+
+
+def _of(category: str, hits: Hits) -> list[Hit]:
+    return [hit for hit in hits if category in _categories_of(hit)]
+
+
+def _categories_of(hit: Hit) -> Sequence[str]:
+    categories: Sequence[str] = fact_of(hit.item, "get_categories", ())
+    return categories
 
 
 def _within(query: Query, categories: tuple[str, ...]) -> Query:

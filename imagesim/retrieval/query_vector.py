@@ -204,7 +204,7 @@ def to_query(
     )
 
 
-def _text_vectors(embedder: BaseEmbedder, texts: Sequence[str]) -> list[Vector]:
+def text_vectors(embedder: BaseEmbedder, texts: Sequence[str]) -> list[Vector]:
     """The vectors of texts; recent ones are kept."""
     name = ("text vectors", embedder.fingerprint)
     recent: RecentlyUsed[str, Vector] = runtime.get(name, partial(RecentlyUsed, CACHED_TEXTS))
@@ -221,7 +221,7 @@ def _embed(embedder: BaseEmbedder, pictures: Mapping[int, QueryImage], texts: Ma
     for picture in pictures.values():  # one by one: a decoded image can take some hundred megabytes
         vectors += list(embedder.embed_images([picture.decode(embedder.min_decode_side)]))
     if texts:
-        vectors += _text_vectors(embedder, list(texts.values()))
+        vectors += text_vectors(embedder, list(texts.values()))
     return vectors
 
 

@@ -20,6 +20,7 @@ from imagesim.runtime import runtime
 from imagesim.types import Candidate, Candidates, IndexMeta, Query
 
 if TYPE_CHECKING:
+    from imagesim.retrieval.category_names import CategoryNames
     from imagesim.retrieval.retriever import Retriever
 
 CALIBRATION_SECONDS = 60.0
@@ -98,15 +99,18 @@ class Judge:
     """Computes the relevance of candidates for a kind of query.
 
     ``own`` are the categories of the query if they are known, such as those of an item, and ``near`` those under the
-    same parents; otherwise the nearest candidates vote. ``labelled`` queries are restricted to the categories of a
-    region's label: these are its own, too. Those that a visitor chose are not: shoes are no answer to a blank picture.
+    same parents; otherwise the nearest candidates vote. A query with a ``label`` is restricted to the categories of a
+    region's label, which is right with this probability. Those that a visitor chose say nothing: shoes are no answer to
+    a blank picture. With ``names`` the query is a picture, which is compared with those of the categories found, unless
+    it is restricted to some.
     """
 
     calibration: Calibration
     kind: Kind
     own: frozenset[str] = frozenset()
     near: frozenset[str] = frozenset()
-    labelled: bool = False
+    label: float | None = None
+    names: CategoryNames | None = None
 
     def relevances(
         self,
@@ -122,11 +126,18 @@ class Judge:
         if not candidates:
             return []
         voters = sorted(voters, key=lambda voter: -voter.score)[:VOTERS]
-        found = self.calibration.relevances(self.kind, scores, self._votes(query, candidates, voters))
-        own = self.own or frozenset(query.filters.categories if self.labelled else ())
-        if own:
+        if self.label is not None and query.filters.categories:
+            found = self.calibration.labelled(self.kind, scores, self.label)
+        else:
+            found = self.calibration.relevances(self.kind, scores, self._votes(query, candidates, voters))
+        if self.names and not query.filters.categories:  # which leave the names no rivals
+            called = self.names.relevances(query.vector, voters, self.calibration)
             for number, each in enumerate(candidates):
-                if not own.isdisjoint(each.categories):
+                name = max((called.get(category, 0.0) for category in each.categories), default=0.0)
+                found[number] = max(found[number], _both(name, found[number]))
+        if self.own:
+            for number, each in enumerate(candidates):
+                if not self.own.isdisjoint(each.categories):
                     found[number] = max(found[number], OWN_KIND)
         # A voter has no vote for itself: it is at least as relevant as less similar ones of the same category.
         best: dict[str, float] = {}
@@ -270,10 +281,10 @@ def widened(window: Query) -> Query:
 
 @dataclass(frozen=True, slots=True)
 class WithRelevance:
-    """Compute the relevance of the candidates, and cut those that are not relevant enough."""
+    """Compute the relevance of the candidates, and cut those that are not relevant enough. Each query has its judge."""
 
     retriever: Retriever
-    judge: Judge
+    judges: Sequence[Judge]
     cutoff: Cutoff = Cutoff()
 
     def search(self, queries: Sequence[Query]) -> list[Candidates]:
@@ -282,8 +293,8 @@ class WithRelevance:
         answers = self.retriever.search([*asked, *lookups])
         windows, pinned = answers[: len(queries)], answers[len(queries) :] or [Candidates(())] * len(queries)
         judged = [
-            self.judge.judged(query, window.candidates, window.candidates)
-            for query, window in zip(queries, windows, strict=True)
+            judge.judged(query, window.candidates, window.candidates)
+            for judge, query, window in zip(self.judges, queries, windows, strict=True)
         ]
         for _widening in range(WIDENINGS):
             short = [n for n, query in enumerate(queries) if self.cutoff.goes_on(query, windows[n], judged[n])]
@@ -293,10 +304,10 @@ class WithRelevance:
                 asked[n] = widened(asked[n])
             for n, window in zip(short, self.retriever.search([asked[n] for n in short]), strict=True):
                 windows[n] = replace(window, took_ms=windows[n].took_ms + window.took_ms)
-                judged[n] = self.judge.judged(queries[n], window.candidates, window.candidates)
+                judged[n] = self.judges[n].judged(queries[n], window.candidates, window.candidates)
         return [
-            self.cutoff.page(query, found, window, self.judge.judged(query, pins.candidates, window.candidates))
-            for query, found, window, pins in zip(queries, judged, windows, pinned, strict=True)
+            self.cutoff.page(query, found, window, judge.judged(query, pins.candidates, window.candidates))
+            for judge, query, found, window, pins in zip(self.judges, queries, judged, windows, pinned, strict=True)
         ]
 
 

@@ -19,11 +19,12 @@ from imagesim.metrics import timed
 from imagesim.registry import registry
 from imagesim.retrieval import variants
 from imagesim.retrieval.answer_cache import CachedAnswer, can_keep
+from imagesim.retrieval.category_names import CategoryNames
 from imagesim.retrieval.concurrency import check_deadline
 from imagesim.retrieval.feedback import MovedVectors
 from imagesim.retrieval.filters import wider
 from imagesim.retrieval.params import SearchRequest
-from imagesim.retrieval.query_image import take
+from imagesim.retrieval.query_image import QueryImage, take
 from imagesim.retrieval.query_vector import (
     ItemKey,
     QueryTerm,
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 
     from imagesim.calibration import Kind
     from imagesim.items import Items
-    from imagesim.retrieval.query_image import Picture, QueryImage
+    from imagesim.retrieval.query_image import Picture
     from imagesim.retrieval.query_text import QueryTexts, Reading
     from imagesim.retrieval.signatures import SearchArguments, SimilarArguments
     from imagesim.retrieval.text import WithText
@@ -120,10 +121,10 @@ def _similar_search(
     from imagesim.retrieval.item_regions import region_of  # other pages need not load it
 
     found = region_of(item, request.region_id)
-    labelled = not wanted.categories
-    wanted = replace(wanted, categories=found.categories) if labelled else wanted
+    label = None if wanted.categories else found.region.score
+    wanted = wanted if wanted.categories else replace(wanted, categories=found.categories)
     terms = [QueryTerm(StoredRegion(found.row, found.place)), *extra]
-    return Search(request, terms, wanted, "region", item, labelled=labelled, region=found.region)
+    return Search(request, terms, wanted, "region", item, label=label, region=found.region)
 
 
 @takes("search")
@@ -136,8 +137,8 @@ def search(*, image: Picture | None = None, **arguments: Unpack[SearchArguments]
     ``image`` is bytes, a file open for reading, or a PIL image; it is decoded, used and dropped. Several pictures, or
     pictures and words with weights, go into ``like``. With ``region="auto"`` the main object in ``image`` is found and
     searched (``hits.region``); a picture with a plain background is searched as a whole, and so is one whose hits are
-    more relevant than those of the object, if the shop has no category for the object's label. ``model`` restricts the
-    search to some of the registered models. The rest is as in :func:`similar_to`.
+    more relevant than those of the object, if the shop has no category for the object's label or nothing like it.
+    ``model`` restricts the search to some of the registered models. The rest is as in :func:`similar_to`.
 
     :raises BadImage: if the image cannot be accepted (ImageTooLarge, UnsupportedFormat: why).
     :raises BadQuery: naming the bad argument and the good ones.
@@ -197,7 +198,7 @@ class Search:
     """One search: query vector -> retriever -> hits with their items.
 
     ``item`` is that to which others are similar, and ``region`` the thing in its image if that alone is meant. ``own``,
-    ``near`` and ``labelled`` are those of :class:`~imagesim.retrieval.relevance.Judge`. What only searches by words
+    ``near`` and ``label`` are those of :class:`~imagesim.retrieval.relevance.Judge`. What only searches by words
     need is imported by these: a page of similar products takes half a megabyte less without it.
     """
 
@@ -208,7 +209,7 @@ class Search:
     item: models.Model | None = None
     own: frozenset[str] = frozenset()
     near: frozenset[str] = frozenset()
-    labelled: bool = False
+    label: float | None = None
     region: Region | None = None
     plan: Plan = NO_CHANGES
 
@@ -295,9 +296,11 @@ class Search:
         return unlisted_colours(reading.colours, reading.texts.text, match, query, index)
 
     def _by_vector(self, index: GuardedIndex, meta: IndexMeta) -> WithRelevance:
-        judge = Judge(calibration_of(meta), self.kind, self.own, self.near, self.labelled)
+        one_picture = len(self.terms) == 1 and isinstance(self.terms[0].value, QueryImage)
+        names = CategoryNames(self.request.searched, meta) if one_picture else None
+        judge = Judge(calibration_of(meta), self.kind, self.own, self.near, self.label, names)
         retriever, cutoff = self._wrapped(index, meta)
-        return WithRelevance(retriever, judge, cutoff)
+        return WithRelevance(retriever, [judge], cutoff)
 
     def _by_text(self, index: GuardedIndex, meta: IndexMeta, texts: QueryTexts) -> Retriever:
         from imagesim.retrieval.readings import WithReadings, WithSynonyms

@@ -138,6 +138,7 @@ def test_the_status_counts_the_results_in_the_language_of_the_page(open_page):
 
 def test_dots_select_their_region(page):
     open_sample(page, "white T-shirt")
+    page.get_by_role("button", name="Whole photo").click()
     before = page.locator("[data-imagesim-title]").inner_text()
     dot = page.locator(".imagesim-look__dot:not([data-active])").first
     name = dot.get_attribute("title")
@@ -146,8 +147,6 @@ def test_dots_select_their_region(page):
     assert page.locator(BOX).get_attribute("aria-label") == f"Box around: {name}"
     told = page.locator("[data-imagesim-status]").inner_text()
     assert told.startswith(f"{name}: ")
-    if "No similar products found" in told:
-        assert page.locator("[data-imagesim-list] .card").count() == 0
     page.get_by_role("button", name="Whole photo").click()
     assert page.locator(BOX).is_hidden()
 

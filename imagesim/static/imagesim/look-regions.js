@@ -55,8 +55,14 @@ export function regionAt(box, regions) {
   return regions.find((region) => !region.whole && overlap(region.box, box) > SAME_OVERLAP);
 }
 
-// Whether a region has hits of its own category.
-export const hasOwn = (region) => region.results.some((hit) => !hit.stage);
+// The region whose best hit of its own category is the most relevant one; the whole photo only if no other has such hits.
+export function surest(regions) {
+  const relevance = (region) => Math.max(...region.results.map((hit) => (hit.stage ? 0 : hit.relevance)));
+  const own = regions.filter((region) => region.results.some((hit) => !hit.stage));
+  const found = own.filter((region) => !region.whole);
+  const best = found.reduce((one, other) => (relevance(other) > relevance(one) ? other : one), found[0]);
+  return best ?? own[0] ?? regions[0];
+}
 
 // The label of what was found where the box is; where there is nothing, the server infers it from hits.
 function labelAt(box, regions) {

@@ -8,7 +8,7 @@ import { BoxEditor, boxAround, sameBox } from "./box-editor.js";
 import { isPhotoLost, receivePhoto, rememberPhoto } from "./handover.js";
 import { renderMessages } from "./hits.js";
 import { readAddress, writeAddress } from "./look-address.js";
-import { RegionMarks, WHOLE, drawnRegion, hasOwn, move, regionAt, regionsOf, update } from "./look-regions.js";
+import { RegionMarks, WHOLE, drawnRegion, move, regionAt, regionsOf, surest, update } from "./look-regions.js";
 import { LookRequests } from "./look-requests.js";
 import { LookResults } from "./look-results.js";
 import { LookTexts } from "./look-texts.js";
@@ -249,7 +249,7 @@ export class ShopTheLook {
     this.regions = regionsOf(answer, this.texts);
     renderMessages(this.messages, answer.messages);
     this.marks.show(this.regions, this.bitmap);
-    this.select(this.regions.find(hasOwn) ?? this.regions[0]);
+    this.select(surest(this.regions));
     this.setStatus(this.texts.found(this.regions, this.active));
     this.root.dispatchEvent(new CustomEvent("imagesim:results", { bubbles: true, detail: answer }));
     this.marks.scrollToSelected({ focus: this.lostFocus });
