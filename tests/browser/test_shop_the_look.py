@@ -151,6 +151,23 @@ def test_dots_select_their_region(page):
     assert page.locator(BOX).is_hidden()
 
 
+def test_the_region_with_the_most_relevant_hit_of_its_kind_is_selected(page):
+    def answer(route: Any) -> None:
+        response = route.fetch()
+        data = response.json()
+        found = next(each for each in data["regions"] if each["results"])
+        hit = found["results"][0]
+        for name, relevance, stage in [("Lamp", 0.5, ""), ("Vase", 0.8, ""), ("Rug", 0.9, "wider")]:
+            results = [{**hit, "relevance": relevance, "stage": stage}]
+            data["regions"].append({**found, "name": name, "results": results})
+        data["regions"].remove(found)
+        route.fulfill(response=response, json=data)
+
+    page.route("**/api/visual/look/", answer)
+    open_sample(page, "white T-shirt")
+    assert page.locator("[data-imagesim-title]").inner_text() == "Vase"
+
+
 def test_a_moved_box_does_not_send_the_photo_again(page):
     open_sample(page, "juice")
     page.get_by_role("button", name="Whole photo").click()
