@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from imagesim.indexes.analysis import (
+    INITIALS,
     JOINED,
     MAX_WORD,
     NO_SPACES,
@@ -23,15 +24,15 @@ from imagesim.indexes.analysis import (
     stem_key,
     stem_of,
     stop_words,
+    without_dots,
     word_list,
 )
+from imagesim.indexes.filler_words import FILLERS, PICTURES
 from imagesim.indexes.stop_words import (
     AMOUNTS,
     ELIDED,
-    FILLERS,
     HEAD_FIRST,
     NEGATIONS,
-    PICTURES,
     PREPOSITIONS,
     QUALIFIERS,
     SHADES,
@@ -246,6 +247,7 @@ def query_words(
 @lru_cache(maxsize=1_000)
 def _query_words(text: str, languages: tuple[str, ...], foreign: frozenset[tuple[str, str]]) -> tuple[QueryWord, ...]:
     text = _ELISION.sub("", text)  # the elided words of "c'è" or "l'huile" ask for nothing
+    text = INITIALS.sub(lambda match: f"{without_dots(match[0])} ", text)
     by_language = {language: analyse(text, language) for language in languages}
     typed = [token.word for token in next(iter(by_language.values()), ())]
     stems = [
