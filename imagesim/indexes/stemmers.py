@@ -148,6 +148,9 @@ PLURALS_ONLY = frozenset(word for word, own in _ENGLISH.items() if word == own a
 _PREPARED = {"nl": _dutch, "pl": _polish, "tr": _turkish}
 
 
+CHANGED_WITHIN = frozenset({"ar", "ga", "he", "id", "nl"})
+"""Languages in which the stem of a word may begin with other letters than the word."""
+
 _OWN = {"ar": _arabic, "he": _hebrew}
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from imagesim.indexes.analysis import DECIMAL, HYPHEN, NO_SPACES, analyse, fold, normalised, stem_of, stop_words
 from imagesim.indexes.query_words import MAX_TERMS, QueryWord, divided, qualifiers, query_words, shades
+from imagesim.indexes.stemmers import CHANGED_WITHIN
 from imagesim.indexes.stop_words import HEAD_FIRST, INFLECTIONS, PARTICLES
 from imagesim.indexes.word_forms import may_be_compound
 from imagesim.word_roles import SHORTEST_FIRST, Roles, has_digit
@@ -97,13 +98,17 @@ def spaced(text: str, roles: Roles, languages: Sequence[str]) -> str:
     has = partial(has_all, roles=roles, languages=languages)
     stop = stop_words(tuple(languages))
     compounding = tuple(each for each in languages if each in INFLECTIONS)
+    alike = CHANGED_WITHIN.isdisjoint(languages)
 
     def is_joined(parts: Sequence[str]) -> bool:
         if len(parts) > 2 and min(map(len, parts)) < SHORTEST_FIRST:
             return False
+        joined = "".join(parts)
+        # Most words are joined in vain, and stemming takes the most time of reading a query.
+        if alike and not roles.has_beginning(fold("".join(parts[:-1])) + fold(parts[-1])[:1]):
+            return False
         # "silver" and "ring" in one piece have the stem "silver", which contains nothing of the second word. So has the
         # plural of the French "tasse" and "à" in one piece.
-        joined = "".join(parts)
         stems = [own_stems(word, roles) for word in words_in(joined, languages)]
         first = len(joined) - len(parts[-1])
         if not stems or not all(roles.has(each) and min(map(len, each)) > first for each in stems):
