@@ -72,8 +72,8 @@ def test_three_words_may_be_written_as_one(typed: str) -> None:
 @pytest.mark.parametrize("typed", ["lord of the rings", "the rings"])
 def test_words_whose_form_in_one_piece_has_another_stem_remain_two(typed: str) -> None:
     """The stem of "therings" is "there": "lord of the rings" showed nothing beside "And Then There Were None"."""
-    roles = Roles(things=frozenset({"lord", "there", "ring"}))
-    assert spaced(typed, roles, ["en"]) == typed
+    roles = Roles(things=frozenset({"lord", "there", "ring", "therapi"}))
+    assert spaced(typed, roles, ["en", "de"]) == typed
 
 
 CHINESE = Roles(

@@ -116,7 +116,8 @@ def spaced(text: str, roles: Roles, languages: Sequence[str]) -> str:
         # A stop word says nothing alone: the "e" of "e-bike" is "and" in Italian. But "the" and "rings" in one piece
         # have the stem of "there".
         with_stop = not stop.isdisjoint(map(fold, parts))
-        if with_stop and not any(stem.startswith(fold(joined[: first + 2])) for each in stems for stem in each):
+        known = (stem for each in stems for stem in roles.known.intersection(each))
+        if with_stop and not any(stem.startswith(fold(joined[: first + 2])) for stem in known):
             return False
         apart = not with_stop and all(map(has, parts))
         return not apart or _is_kind(joined, parts, roles, languages)
