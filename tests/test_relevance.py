@@ -832,6 +832,12 @@ class TestSuggestions:
             found = imagesim.suggest(typed)
         assert sorted(each.text for each in found if each.kind == "category") == expected
 
+    def test_a_category_is_suggested_for_a_character_within_its_name(self, shop):
+        category = Category.objects.create(name="运动鞋", slug="sneakers-zh")
+        product("Gazelle", picture("white"), category=category.slug)
+        sync()
+        assert [each.text for each in imagesim.suggest("鞋")] == ["运动鞋", "Gazelle"]
+
     def test_a_name_in_another_language_than_the_page_s_is_not_suggested(self, shop):
         product("Instant Camera", picture("white"), name_de="Sofortbildkamera")
         product("Soft Rug", picture("white"), name_de="Teppich")
