@@ -29,6 +29,7 @@ HERE = Path(__file__).parent
 SHOPS = (
     *("sports", "home", "garden", "children", "german"),
     *("electronics", "diy", "beauty", "pets", "french", "jewellery", "office", "italian"),
+    *("books", "arabic", "chinese"),
 )
 
 SHARES = {"shape": 0.65, "colour": 0.15, "words": 0.2}
