@@ -20,6 +20,7 @@ A word that is not in the catalogue has the role of those that differ from it by
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -120,6 +121,15 @@ class Roles:
     def has(self, stems: Collection[str]) -> bool:
         """Whether a word of the catalogue has one of these stems."""
         return not self.known.isdisjoint(stems)
+
+    @cached_property
+    def _sorted(self) -> list[str]:
+        return sorted(self.known)
+
+    def has_beginning(self, text: str) -> bool:
+        """Whether a word of the catalogue has a stem that begins so."""
+        at = bisect_left(self._sorted, text)
+        return at < len(self._sorted) and self._sorted[at].startswith(text)
 
     def calls(self, stems: Collection[str]) -> bool:
         """Whether the catalogue calls a category or a thing by a word with one of these stems."""

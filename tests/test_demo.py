@@ -321,6 +321,16 @@ class TestOwnCatalogue:
         assert own_catalogue.load(folder, lambda *done: None) == 4
         assert (Product.objects.count(), sync().indexed) == (4, 1)
 
+    def test_categories_in_any_script(self, tmp_path):
+        """Of an Arabic or Japanese catalogue all products were in one category, that of the first."""
+        for number, name in enumerate(("椅子", "食卓", "Стол", "стул", "Ruß-iPhone", "Ru-iPhone")):
+            self.add(tmp_path / "家具" / name / f"{number}.png", "red", number)
+        own_catalogue.load(tmp_path, lambda *done: None)
+        made = set(Product.objects.values_list("category__name", flat=True))
+        assert made == {"椅子", "食卓", "Стол", "Стул", "Ruß iphone", "Ru iphone"}
+        for category in Category.objects.all():
+            assert Client().get(category.get_absolute_url()).status_code == 200, category
+
     def test_a_csv_file(self, tmp_path):
         self.add(tmp_path / "pictures" / "1.png", "red")
         table = tmp_path / "mine.csv"

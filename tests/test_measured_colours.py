@@ -191,7 +191,9 @@ def test_what_colours_are_called():
         assert colours.words_for("grey") == ("grå",)
         assert colours.words_for("Red") == ("röd",)
         assert colours.words_for("turquoise") == ("turquoise",)
-    with translation.override("ja"):
+    with translation.override("zh-hans"):
+        assert colours.words_for("red") == ("红色",)
+    with translation.override("vi"):
         assert colours.words_for("red") == ("red",)
     assert {len(names.split()) for names in colours.UNTRANSLATED.values()} == {len(colours.COLOURS)}
 

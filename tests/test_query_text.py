@@ -69,6 +69,49 @@ def test_three_words_may_be_written_as_one(typed: str) -> None:
     assert spaced(f"een {typed} met slang", roles, ["nl"]) == "een hogedrukreiniger met slang"
 
 
+@pytest.mark.parametrize("typed", ["lord of the rings", "the rings"])
+def test_words_whose_form_in_one_piece_has_another_stem_remain_two(typed: str) -> None:
+    """The stem of "therings" is "there": "lord of the rings" showed nothing beside "And Then There Were None"."""
+    roles = Roles(things=frozenset({"lord", "there", "ring", "therapi"}))
+    assert spaced(typed, roles, ["en", "de"]) == typed
+
+
+CHINESE = Roles(
+    {
+        "运动": ("shoes",),
+        "动鞋": ("shoes",),
+        "鞋": ("shoes",),
+        "椅子": ("chairs",),
+        "椅": ("chairs",),
+        "裙": ("dresses",),
+    },
+    frozenset({"红色", "白色", "白", "折叠", "运", "动", "升"}),
+    things=frozenset({"汤锅", "运动", "원피", "피스", "빨강"}),
+)
+
+
+@pytest.mark.parametrize(
+    ("typed", "asked"),
+    [
+        ("白色运动鞋", "白色 运动鞋"),
+        ("白运动鞋", "白 运动鞋"),
+        ("白鞋", "白 鞋"),
+        ("折叠椅", "折叠 椅"),
+        ("红色的椅子", "红色 椅子"),
+        ("我想买红色的裙子", "我想买 红色 裙"),  # fillers, which the catalogue lacks
+        ("3升汤锅", "3升 汤锅"),
+        ("빨강원피스를 있나요", "빨강 원피스 있나요"),
+        ("红色自行车", "红色自行车"),  # none is sold: it asks for nothing red
+        ("自行车", "自行车"),
+        ("椅子", "椅子"),
+        ("鞋", "鞋"),
+    ],
+)
+def test_text_without_spaces_is_divided_where_words_meet(typed: str, asked: str) -> None:
+    """ "白色运动鞋" (white sneakers) showed nothing, because no text has the pair 色运."""
+    assert spaced(typed, CHINESE, ["ko" if typed[0] == "빨" else "zh"]) == asked
+
+
 @pytest.mark.parametrize("typed", ["e-bike", "e bike", "E-Bike"])
 def test_a_stop_word_is_a_part_of_what_is_written_as_one(typed: str) -> None:
     """ "E-bike" showed mountain bikes first in an Italian shop, because "e" is the Italian "and"."""

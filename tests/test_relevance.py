@@ -565,6 +565,22 @@ class TestWords:
             [answer] = words.search([Query(np.array([1, 0], np.float32), limit=3)])
             assert (answer.candidates[0].text == 0.5) == shown
 
+    def test_what_a_word_only_specifies_comes_after_its_kind(self):
+        """ "Wine" showed wine glasses first, in a shop with departments "Red wine" and "White wine"."""
+        found = {"glasses": (1.0, "Wine glasses"), "rioja": (0.58, "Rioja"), "riesling": (0.58, "Riesling")}
+        named = [candidate(key, 0, category)._replace(text=text, head=text) for key, (text, category) in found.items()]
+
+        class Catalogue(Fixed):
+            def search(self, queries):
+                return [Candidates(tuple(named) if query.text else ()) for query in queries]
+
+        names = {("red", "wine"): ("Rioja",), ("white", "wine"): ("Riesling",), ("wine", "glass"): ("Wine glasses",)}
+        roles = Roles({"wine": ("Riesling", "Rioja")}, things=frozenset(), names=names)
+        texts = reading("wine", replace(PLAIN, roles=roles), ["en"])
+        words = WithText(Catalogue(), *texts, Cutoff(), lambda _candidates: {})
+        [answer] = words.search([Query(np.array([1, 0], np.float32), limit=3)])
+        assert [each.key for each in answer.candidates][-1] == "glasses"
+
     def test_the_name_of_a_category_beside_another_word_calls_no_thing_of_another_category_so(self):
         """ "Mesa de roble" (oak table) showed table lamps of oak first."""
         found = {"lamp": (0.95, "Lámparas"), "table": (0.93, "Mesas"), "desk": (0.97, "Escritorios")}
@@ -840,6 +856,12 @@ class TestSuggestions:
         with translation.override(language):
             found = imagesim.suggest(typed)
         assert sorted(each.text for each in found if each.kind == "category") == expected
+
+    def test_a_category_is_suggested_for_a_character_within_its_name(self, shop):
+        category = Category.objects.create(name="运动鞋", slug="sneakers-zh")
+        product("Gazelle", picture("white"), category=category.slug)
+        sync()
+        assert [each.text for each in imagesim.suggest("鞋")] == ["运动鞋", "Gazelle"]
 
     def test_a_name_in_another_language_than_the_page_s_is_not_suggested(self, shop):
         product("Instant Camera", picture("white"), name_de="Sofortbildkamera")

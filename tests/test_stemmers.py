@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from imagesim.indexes import stemmers
+from imagesim.indexes.analysis import stem_of
 
 WORDS = [f"{first}{last}" for first in ("garten", "tisch", "leucht", "hand") for last in ("ungen", "lampen", "schuhe")]
 
@@ -39,3 +40,42 @@ def test_threads_do_not_share_the_state_of_a_stemmer() -> None:
 def test_what_ends_with_a_digit_has_no_other_form(code: str, language: str) -> None:
     """Stemmers remove letters from the middle or the start of some, and take longer for a code than for a word."""
     assert stemmers.stem(code, language) == code
+
+
+@pytest.mark.parametrize(
+    ("language", "forms"),
+    [
+        *(("ar", each) for each in ("فستان فساتين والفساتين", "كوب أكواب الأكواب", "حذاء أحذية", "حقيبة حقائب حقيبه")),
+        *(
+            ("ar", each)
+            for each in ("كرسي كراسي كرسى", "ساعة ساعات", "أحمر حمراء احمر", "بنطلون بناطيل", "فُسْتَان فستان")
+        ),
+        *(("he", each) for each in ("שמלה שמלות שמלת השמלות", "נעל נעליים נעלי", "אדום אדומה אדומות", "כרית כריות")),
+        ("pl", "biały białe białych bialych"),
+        ("pl", "buty butów butow"),
+        ("tr", "ayakkabı ayakkabi ayakkabılar ayakkabisi"),
+        ("tr", "saat saati"),
+    ],
+)
+def test_forms_of_a_word_have_one_stem(language: str, forms: str) -> None:
+    """A search for a dress showed nothing in an Arabic shop with a category of dresses: none had the word."""
+    assert len({stem_of(each, language) for each in forms.split()}) == 1
+
+
+@pytest.mark.parametrize(
+    ("language", "one", "other"),
+    [
+        ("ar", "ستائر", "سترات"),
+        ("ar", "مكتب", "مكتبة"),
+        ("ar", "كتاب", "مكتب"),
+        ("he", "דלת", "דלי"),
+        ("tr", "bal", "balık"),
+    ],
+)
+def test_other_things_have_other_stems(language: str, one: str, other: str) -> None:
+    assert stem_of(one, language) != stem_of(other, language)
+
+
+@pytest.mark.parametrize("word", ["ا", "ال", "و", "ة", "ه", "اا", "אא", "ה", "הה", "י", "ـ", "ًٌ"])
+def test_what_is_no_word_has_a_stem(word: str) -> None:
+    assert all(isinstance(stemmers.stem(word, language), str) for language in ("ar", "he"))

@@ -505,6 +505,34 @@ def test_scripts_without_spaces_are_divided_from_others(text: str, words: list[s
     assert [token.word for token in analyse(text, "ja")] == words
 
 
+def test_a_character_of_a_script_without_spaces_is_found() -> None:
+    """ "鞋" (shoe) found no "运动鞋" (sports shoe), whose pairs are 运动 and 动鞋."""
+    index = TextIndex({"name": TextSpec(1, "zh")})
+    for slot, name in enumerate(["运动鞋", "面包刀", "包"]):
+        index.set(slot, {"name": (name,)})
+    assert best(match(index, "鞋"))[0] == 0
+    assert best(match(index, "包"))[:2] == [2, 1]
+    assert best(match(index, "运动鞋")) == [0]
+    assert [word.word for word in query_words("运动鞋 包", ("zh",))] == ["运动", "动鞋", "包"]
+
+
+@pytest.mark.parametrize("written", ["J. R. R. Tolkien", "J.R.R. Tolkien", "JRR Tolkien"])
+@pytest.mark.parametrize("typed", ["jrr tolkien", "j.r.r. tolkien", "J. R. R. Tolkien", "jrr"])
+def test_initials_are_one_word(written: str, typed: str) -> None:
+    """ "jrr tolkien" showed nothing beside the books of "J. R. R. Tolkien"."""
+    index = TextIndex({"name": TextSpec(1, "en")})
+    index.set(0, {"name": (written,)})
+    assert scores_of(match(index, typed)).get(0, 0.0) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("V.S.O.P", "vsop"), ("U. S. A.", "usa"), ("Plan B. Not 5. 6.", "plan b not 5 6"), ("A. B", "a b")],
+)
+def test_what_are_initials(text: str, words: str) -> None:
+    assert " ".join(word.word for word in query_words(text, ("nl",))) == words
+
+
 def test_the_grammar_of_japanese_asks_for_nothing() -> None:
     """Of "手帳が欲しい" (I would like a notebook) four of five pairs of letters are in no text."""
     index = TextIndex({"name": TextSpec(1, "ja")})

@@ -44,13 +44,13 @@ def by_index(texts: list[dict[str, list[str]]], words: str) -> list[tuple[int, f
 def analysed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The texts that were analysed for entries since the last look."""
     seen: list[str] = []
-    analyse = text.analyse
+    indexed = text.indexed
 
     def noted(value: str, language: str) -> Any:
         seen.append(value)
-        return analyse(value, language)
+        return indexed(value, language)
 
-    monkeypatch.setattr(text, "analyse", noted)
+    monkeypatch.setattr(text, "indexed", noted)
     return seen
 
 

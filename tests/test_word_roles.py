@@ -228,6 +228,20 @@ class TestNamesOfCategories:
         assert roles.kinds["drill"] == ("drills",)
         assert roles.kinds["protector"] == ("protectors",)
 
+    def test_a_list_in_the_name_of_a_department_is_not_of_all_its_categories(self):
+        """ "White shoes" showed bags in the department "Clothes & shoes", which has "Running shoes"."""
+        called = {"running": "running shoe", "dresses": "dress", "bags": "bag"}
+        shop = [
+            replace(entry(category, f"{category}{n}", called=name), listed=frozenset({"clothes", "shoe"}))
+            for category, name in called.items()
+            for n in range(3)
+        ]
+        roles = fit_roles(shop, dict.fromkeys(called, frozenset(called)))
+        assert roles.kinds["shoe"] == ("running",)
+        assert roles.kinds["clothes"] == ("bags", "dresses", "running")  # any of which may be meant
+        sofas = [replace(entry("sofas-tables", f"x{n}"), listed=frozenset({"sofa", "shoe"})) for n in range(3)]
+        assert fit_roles([*shop, *sofas], {}).kinds["shoe"] == ("bags", "dresses", "running", "sofas-tables")
+
     """A shop of furniture, where "table" is in the names of many categories and in all departments."""
 
     roles = fit_roles(

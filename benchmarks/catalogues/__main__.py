@@ -2,7 +2,8 @@
 
 The catalogues and the queries beside this module were written for it; there are no pictures. The vector of an item is
 made of that of the words for its category and colour, by the text tower of the built-in model, with noise, so that the
-figures tell how queries are read and how texts are matched, not how well the model sees. A query has a pattern for the
+figures tell how queries are read and how texts are matched, not how well the model sees. Where the model does not know
+the language of a catalogue, it has the English words for what its categories look like. A query has a pattern for the
 name and category of what it asks for, or none if the shop does not sell it. Prints the queries whose first hit is
 something else or nothing that is sold, those of which only most of the first eight hits are ("behind"), and those that
 show nothing of what is sold.
@@ -14,6 +15,7 @@ import argparse
 import json
 import random
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ HERE = Path(__file__).parent
 SHOPS = (
     *("sports", "home", "garden", "children", "german"),
     *("electronics", "diy", "beauty", "pets", "french", "jewellery", "office", "italian"),
+    *("books", "arabic", "chinese"),
 )
 
 SHARES = {"shape": 0.65, "colour": 0.15, "words": 0.2}
@@ -38,30 +41,38 @@ ALIKE = {"shape": 0.6, "colour": 0.7, "words": 0.45}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("shop", choices=SHOPS)
+    parser.add_argument("shop", help=f"{', '.join(SHOPS)}, or a file like theirs")
     parser.add_argument("--cache", type=Path, default=Path("/tmp/imagesim-catalogues"))
     options = parser.parse_args()
-    catalogue = json.loads((HERE / f"{options.shop}.json").read_text("utf-8"))
+    file = HERE / f"{options.shop}.json" if options.shop in SHOPS else Path(options.shop)
+    catalogue = json.loads(file.read_text("utf-8"))
     from demo_shop import settings
 
     settings.LANGUAGE_CODE = catalogue["language"]
-    media = options.cache / f"{options.shop}-files"
+    media = options.cache / f"{file.stem}-files"
     media.mkdir(parents=True, exist_ok=True)
-    served.setup(options.shop, options.cache, media)
+    served.setup(file.stem, options.cache, media)
     served.fill(make(catalogue, media), media)
     ask(catalogue["queries"])
 
 
 def make(catalogue: Any, media: Path) -> Shop:
-    """Return the products of a catalogue, each in two colours."""
+    """Return the products of a catalogue: each in two of its colours, or once if it has none."""
     rng = random.Random(0)
     parents, names, categories, texts, colours = dict[str, str](), [], [], [], []
     for department, of_department in catalogue["departments"].items():
         for category, products in of_department.items():
             parents[category] = department
             for product in products:
-                for colour in rng.sample(catalogue["colours"], 2):
-                    names.append(f"{product} {colour.title()}" if rng.random() < 0.6 else product)
+                if isinstance(product, list):
+                    name, brand, description = product
+                    names.append(name)
+                    texts.append({"brand": brand, "description": description})
+                    categories.append(category)
+                    colours.append("")
+                    continue
+                for colour in rng.sample(catalogue["colours"], 2) if catalogue["colours"] else [""]:
+                    names.append(f"{product} {colour.title()}" if colour and rng.random() < 0.6 else product)
                     description = "" if rng.random() < 0.3 else rng.choice(catalogue["descriptions"])
                     description = description.format(category=category, colour=colour)
                     texts.append({"description": description, "colour": colour})
@@ -79,17 +90,19 @@ def make(catalogue: Any, media: Path) -> Shop:
         texts=texts,
         files=files,
         owner=np.arange(len(files)),
-        vectors=vectors_of(categories, colours),
+        vectors=vectors_of(categories, colours, catalogue.get("looks", {})),
     )
 
 
-def vectors_of(categories: list[str], colours: list[str]) -> np.ndarray:
-    """Return a vector for each item, of shape (items, dims)."""
+def vectors_of(categories: list[str], colours: list[str], looks: Mapping[str, str]) -> np.ndarray:
+    """Return a vector for each item, of shape (items, dims); ``looks`` are the English words for the categories."""
     from imagesim.embedders import get_embedder
 
     rng = np.random.default_rng(0)
     embedder: Any = get_embedder()
-    texts = embedder.embed_texts([f"{name} {colour}" for name, colour in zip(categories, colours, strict=True)])
+    texts = embedder.embed_texts(
+        [f"{looks.get(name, name)} {colour}".strip() for name, colour in zip(categories, colours, strict=True)]
+    )
     names = list(dict.fromkeys(categories))
     shapes = unit(rng.standard_normal((len(names), 256)))
     meant = {

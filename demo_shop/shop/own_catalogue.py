@@ -131,12 +131,21 @@ def _category(row: dict[str, str], categories: dict[str, Category]) -> Category:
         names.append(row["category"])
     parent = None
     for depth in range(len(names)):
-        slug = slugify(" ".join(names[: depth + 1]))[:50] or "everything"
+        slug = _slug(" ".join(names[: depth + 1])) or "everything"
         if slug not in categories:
             categories[slug] = Category.objects.create(name=names[depth][:100], slug=slug, parent=parent)
         parent = categories[slug]
     assert parent is not None
     return parent
+
+
+def _slug(text: str) -> str:
+    """Return a slug of at most 50 characters; with a part of a hash where ``slugify`` leaves out letters, because in
+    Arabic or Japanese all categories would share one without any."""
+    slug = slugify(text)
+    if len(slug) == len(slugify(text, allow_unicode=True)):
+        return slug[:50]
+    return f"{slug[:40]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}".strip("-")
 
 
 def _number(text: str, default: Decimal) -> Decimal:

@@ -45,13 +45,20 @@ COLOURS = tuple(NAMES)
 
 
 UNTRANSLATED = {
+    "ar": "أسود أبيض رمادي أحمر برتقالي بني أصفر أخضر أزرق بنفسجي وردي",
     "cs": "černá bílá šedá červená oranžová hnědá žlutá zelená modrá fialová růžová",
     "da": "sort hvid grå rød orange brun gul grøn blå lilla lyserød",
+    "el": "μαύρο λευκό γκρι κόκκινο πορτοκαλί καφέ κίτρινο πράσινο μπλε μωβ ροζ",
     "fi": "musta valkoinen harmaa punainen oranssi ruskea keltainen vihreä sininen violetti vaaleanpunainen",
+    "he": "שחור לבן אפור אדום כתום חום צהוב ירוק כחול סגול ורוד",
+    "hu": "fekete fehér szürke piros narancssárga barna sárga zöld kék lila rózsaszín",
+    "ja": "黒 白 灰色 赤 橙色 茶色 黄色 緑 青 紫 桃色",
+    "ko": "검정 흰색 회색 빨강 주황 갈색 노랑 초록 파랑 보라 분홍",
     "nb": "svart hvit grå rød oransje brun gul grønn blå lilla rosa",
     "ru": "чёрный белый серый красный оранжевый коричневый жёлтый зелёный синий фиолетовый розовый",
     "sv": "svart vit grå röd orange brun gul grön blå lila rosa",
     "tr": "siyah beyaz gri kırmızı turuncu kahverengi sarı yeşil mavi mor pembe",
+    "zh": "黑色 白色 灰色 红色 橙色 棕色 黄色 绿色 蓝色 紫色 粉色",
 }
 """The colours in their order, in languages of texts that the pages are not translated to."""
 UNTRANSLATED["no"] = UNTRANSLATED["nb"]

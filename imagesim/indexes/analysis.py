@@ -15,7 +15,7 @@ from imagesim.indexes.stop_words import CONJUNCTIONS, ELIDED, FEATURES, HEAD_FIR
 if TYPE_CHECKING:
     from imagesim.types import IndexMeta
 
-ANALYSIS = 7
+ANALYSIS = 8
 """The version of the analysis, increased if earlier indexes have to be rebuilt to find words as well as new ones."""
 
 MAX_WORD = 64
@@ -33,6 +33,8 @@ DECIMAL = r"(?<!\d[.,])(?<!\d)\d+[.,]\d+(?![.,]?\d)"
 _WORD = re.compile(rf"{DECIMAL}[^\W\d_]*|{_LETTERS}(?:['’]{_LETTERS})?")
 # Match from the start of a word only: from each letter, the time would grow with the square of the length of a word.
 JOINED = re.compile(rf"(?<![^\W_])(?<![{_MARKS}]){_LETTERS}(?:{HYPHEN.pattern}{_LETTERS})+")
+# "J. R. R. Tolkien", "V.S.O.P": the letters are one word, too.
+INITIALS = re.compile(r"(?<![^\W_])(?:[^\W\d_]\.\s?){2,}(?:[^\W\d_](?![^\W_]))?")
 # "90x190", "90 cm × 190 cm", "M8 x 40": the "x" is no word of its own.
 _NUMBER = r"\d+(?:[.,]\d+)?"
 _UNIT = rf"\s?(?:{'|'.join(sorted(UNITS, key=len, reverse=True))})\b"
@@ -113,10 +115,11 @@ def analyse(text: str, language: str) -> tuple[Token, ...]:
     """Return the words of ``text`` in their order.
 
     Scripts without spaces are divided into pairs of characters (``白Tシャツ``: ``白``, ``t``, ``シャ``, ``ャツ``). The
-    hyphenated words follow at the end in one piece (``t-shirt``: ``t``, ``shirt``, ``tshirt``), and so do dimensions,
-    whichever way they are written (``90 x 190 cm``: ``90``, ``190``, ``cm``, ``90x190``). A decimal number is one word
-    together with a unit that follows without a space (``8,5W``: ``8.5w``). The division does not depend on the
-    language: an elided word is a word of its own in each (``d'été``: ``d``, ``été``).
+    hyphenated words follow at the end in one piece (``t-shirt``: ``t``, ``shirt``, ``tshirt``), and so do initials
+    (``J. R. R. Tolkien``: ``j``, ``r``, ``r``, ``tolkien``, ``jrr``) and dimensions, whichever way they are written
+    (``90 x 190 cm``: ``90``, ``190``, ``cm``, ``90x190``). A decimal number is one word together with a unit that
+    follows without a space (``8,5W``: ``8.5w``). The division does not depend on the language: an elided word is a word
+    of its own in each (``d'été``: ``d``, ``été``).
     """
     text = normalised(text, language)
     tokens: list[Token] = []
@@ -140,6 +143,8 @@ def analyse(text: str, language: str) -> tuple[Token, ...]:
             break
     for match in JOINED.finditer(text) if HYPHEN.search(text) else ():
         tokens.append(_token(in_one_piece(match[0]), language))
+    for match in INITIALS.finditer(text) if "." in text else ():
+        tokens.append(_token(without_dots(match[0]), language))
     for each in dimensions:
         tokens.append(_token(_BY.sub("x", each).replace(",", ".")[:MAX_WORD], language))
     return tuple(tokens[:MAX_TOKENS])
@@ -153,6 +158,21 @@ def normalised(text: str, language: str = "") -> str:
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text).replace(_SOFT_HYPHEN, "").replace(_DOTTED_CAPITAL, "i")
     return (text.replace("I", "ı") if language == "tr" else text).lower()
+
+
+def indexed(text: str, language: str) -> tuple[Token, ...]:
+    """Return the words of ``text`` by which it is found: those of :func:`analyse`, and each character of scripts
+    without spaces. A query for one of these has no pair: ``鞋`` finds ``运动鞋``."""
+    tokens = analyse(text, language)
+    if text.isascii():
+        return tokens
+    single = dict.fromkeys("".join(NO_SPACES.findall(normalised(text, language))))
+    return (*(Token(each, each) for each in single), *tokens)
+
+
+def without_dots(initials: str) -> str:
+    """Return initials in one piece: "jrr" for "j. r. r."."""
+    return re.sub(r"[\W_]", "", initials)[:MAX_WORD]
 
 
 def in_one_piece(hyphenated: str) -> str:
@@ -171,7 +191,8 @@ def listed_stems(names: Sequence[str], language: str) -> frozenset[str]:
     found: set[str] = set()
     for name in names:
         parts = [
-            analyse(part, language) for part in re.split(rf"[&,/+;|]|\s{conjunction}\s", name, flags=re.IGNORECASE)
+            analyse(part, language)
+            for part in re.split(rf"[&,/+;|、，・]|\s{conjunction}\s", name, flags=re.IGNORECASE)
         ]
         heads = {tokens[head].stem for tokens in parts if tokens}
         found |= heads if len(heads) > 1 else set()

@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from imagesim.indexes.analysis import (
+    INITIALS,
     JOINED,
     MAX_WORD,
     NO_SPACES,
@@ -23,15 +24,16 @@ from imagesim.indexes.analysis import (
     stem_key,
     stem_of,
     stop_words,
+    without_dots,
     word_list,
 )
+from imagesim.indexes.filler_words import FILLERS, PICTURES
+from imagesim.indexes.stemmers import CHANGED_WITHIN
 from imagesim.indexes.stop_words import (
     AMOUNTS,
     ELIDED,
-    FILLERS,
     HEAD_FIRST,
     NEGATIONS,
-    PICTURES,
     PREPOSITIONS,
     QUALIFIERS,
     SHADES,
@@ -209,9 +211,17 @@ class QueryWord:
     def spellings(self) -> list[tuple[str, Mapping[str, str]]]:
         """The word and its equivalents (compounds with its neighbours, other forms), each with stems by
         language."""
+        return self.spellings_among(lambda _beginning: True)
+
+    def spellings_among(self, has: Callable[[str], bool]) -> list[tuple[str, Mapping[str, str]]]:
+        """Return the same, of the compounds only those with a beginning that the catalogue ``has``: most words stand
+        beside each other by chance, and stemming them as one takes the most time of matching a query."""
         found = [(self.word, self.stems)]
+        alike = CHANGED_WITHIN.isdisjoint(self.stems)
         for joined in self.joined:
             first = len(joined) - len(self.word) if joined.endswith(self.word) else len(self.word)
+            if alike and not has(joined[: first + 1]):
+                continue
             stems = {language: stem_of(joined, language) for language in self.stems}
             # "weisses" and "t" in one piece have the stem "weiss", which contains nothing of the second word.
             found.append((joined, {language: stem for language, stem in stems.items() if len(stem) > first}))
@@ -246,6 +256,7 @@ def query_words(
 @lru_cache(maxsize=1_000)
 def _query_words(text: str, languages: tuple[str, ...], foreign: frozenset[tuple[str, str]]) -> tuple[QueryWord, ...]:
     text = _ELISION.sub("", text)  # the elided words of "c'è" or "l'huile" ask for nothing
+    text = INITIALS.sub(lambda match: f"{without_dots(match[0])} ", text)
     by_language = {language: analyse(text, language) for language in languages}
     typed = [token.word for token in next(iter(by_language.values()), ())]
     stems = [

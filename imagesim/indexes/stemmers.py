@@ -8,14 +8,14 @@ from collections.abc import Callable
 from typing import Any
 
 SNOWBALL = {
-    "ar": "arabic", "ca": "catalan", "cs": "czech", "da": "danish", "de": "german", "el": "greek", "en": "english",
+    "ca": "catalan", "cs": "czech", "da": "danish", "de": "german", "el": "greek", "en": "english",
     "es": "spanish", "et": "estonian", "eu": "basque", "fa": "persian", "fi": "finnish", "fr": "french",
     "ga": "irish", "hi": "hindi", "hu": "hungarian", "hy": "armenian", "id": "indonesian", "it": "italian",
     "lt": "lithuanian", "nb": "norwegian", "ne": "nepali", "nl": "dutch", "no": "norwegian", "pl": "polish",
     "pt": "portuguese", "ro": "romanian", "ru": "russian", "sr": "serbian", "sv": "swedish", "ta": "tamil",
     "tr": "turkish",
 }  # fmt: skip
-"""The name of the Snowball stemmer for each language code."""
+"""The name of the Snowball stemmer for each language code. Arabic has a better one here."""
 
 
 SHORTEST = 3
@@ -27,16 +27,73 @@ _TABLE_OR_FISH = re.compile(r"(.*[ft]isch)(?:e[mnrs]?|s)?")
 _PLURAL_OR_POSSESSED = re.compile(r"(?<=...)l[ae]r[ıi]?$|(?<=[aeıioöuü])s[ıiuü]$")
 
 
+_ADJECTIVE = re.compile(r"(?<=.ał)(?:y|a|e|ą|ego|ej|emu|ych|ym|ymi)$")
+_GENITIVE_PLURAL = re.compile(r"(?<=...)ow$")
+_NOT_SPELLED = re.compile("[\u0640\u064b-\u0652\u0670]")  # short vowels, and the letter that only makes a word wider
+_ALIFS = str.maketrans({"أ": "ا", "إ": "ا", "آ": "ا", "ى": "ي", "ة": "ه"})
+_ARTICLE = re.compile("^(?:[وفبك]?ال|و?لل)(?=...)")
+_WEAK = re.compile("[اويئؤء]+")
+_SAAT = re.compile("^saat(?:i|leri?)$")
+_VOWELS = frozenset("aeıioöuü")
+_FINAL_LETTERS = str.maketrans("ךםןףץ", "כמנפצ")
+
+
 def _dutch(word: str) -> str:
     """Return a Dutch word that ends with "e" with the ending "en", which the stemmer removes while it leaves the "e" of
     adjectives: only as "roden" gets "rode" the stem of "rood"."""
     return f"{word}n" if word.endswith("e") else word
 
 
+def _polish(word: str) -> str:
+    """Return a Polish word with the accent of its ending, where it is typed without ("butow"), and an adjective such as
+    "biały" (white), which the stemmer takes for a verb, without its ending."""
+    return _GENITIVE_PLURAL.sub("ów", _ADJECTIVE.sub("", word))
+
+
 def _turkish(word: str) -> str:
     """Return a Turkish word without the ending of the plural, or of the last part of a compound, of which the stemmer
-    would leave the "s": "çanta" for the second word of "omuz çantası"."""
-    return _PLURAL_OR_POSSESSED.sub("", word)
+    would leave the "s": "çanta" for the second word of "omuz çantası". Its vowels are in harmony, so that "ayakkabi",
+    typed without the letter "ı", has the endings of "ayakkabı"; but not in the foreign "saati" (watch)."""
+    letters, back = list(_SAAT.sub("saat", word)), False
+    for number, letter in enumerate(letters):
+        if letter in "ıi" and back:
+            letters[number] = "ı"
+        elif letter in _VOWELS:
+            back = letter in "aıou"
+    return _PLURAL_OR_POSSESSED.sub("", "".join(letters))
+
+
+_ARABIC = {"ستارة": "ستار", "ستائر": "ستار", "مكتبة": "مكتبه", "مكتبات": "مكتبه"}
+"""Arabic words with the consonants of another thing that shops sell: curtains ("ستائر") with those of jackets, a
+bookcase ("مكتبة") with those of a desk."""
+
+
+def _arabic(word: str) -> str:
+    """Return the consonants of an Arabic word. Most plurals have other vowels than the singular, so that no ending
+    tells them: "فستان" (dress) and "فساتين", "كوب" (cup) and "أكواب"."""
+    word = _ARTICLE.sub("", _NOT_SPELLED.sub("", word))
+    if own := _ARABIC.get(word):
+        return own
+    word = word.translate(_ALIFS)
+    for ending, least in (("ات", 2), ("ه", 2), ("ين", 3), ("ون", 3), ("ان", 3)):
+        rest = word.removesuffix(ending)
+        if rest != word and len(_WEAK.sub("", rest)) >= least:
+            word = rest
+    word = _WEAK.sub("و", word[1:] if word.startswith("ا") and len(word) > SHORTEST else word)
+    word = word[:1] + word[1:].rstrip("و")
+    strong = word[:1] + word[1:].replace("و", "")
+    return strong if len(strong) >= SHORTEST else word
+
+
+def _hebrew(word: str) -> str:
+    """Return a Hebrew word without the article and the endings of number, gender and the construct state: "שמל" for
+    "שמלה" (dress), "השמלות" and "שמלת"."""
+    word = word.translate(_FINAL_LETTERS)
+    word = word[1:] if word.startswith("ה") and len(word) > SHORTEST + 1 else word
+    for ending, least in (("יימ", 2), ("ימ", 2), ("ות", 2), ("ה", 2), ("ת", 3), ("י", 3)):
+        if word.endswith(ending) and len(word) - len(ending) >= least:
+            return word[: -len(ending)]
+    return word
 
 
 _GERMAN = {
@@ -88,14 +145,24 @@ def is_other_word(word: str, stem: str, language: str) -> bool:
 PLURALS_ONLY = frozenset(word for word, own in _ENGLISH.items() if word == own and word.endswith("s"))
 """English words without a singular."""
 
-_PREPARED = {"nl": _dutch, "tr": _turkish}
+_PREPARED = {"nl": _dutch, "pl": _polish, "tr": _turkish}
+
+
+CHANGED_WITHIN = frozenset({"ar", "ga", "he", "id", "nl"})
+"""Languages in which the stem of a word may begin with other letters than the word."""
+
+_OWN = {"ar": _arabic, "he": _hebrew}
 
 
 def stem(word: str, language: str) -> str:
     """Return the stem of a word in lower case; the word itself if there is no stemmer, or if it ends with a digit, as
     codes do and no form of a word."""
+    if word[-1:].isdigit():
+        return word
+    if own := _OWN.get(language):
+        return word if word.isascii() else own(word)
     name = SNOWBALL.get(language)
-    if not name or word[-1:].isdigit():
+    if not name:
         return word
     stem_word: Callable[[str], str] = _stemmer(name).stemWord
     if language == "en":

@@ -15,7 +15,11 @@ STOP_WORDS = {
     "pt": "o a os as um uma uns umas e ou de do da dos das para com sem em no na nas por pelo pela ao à às",
     "cs": "a bez do i je jsou k ke na nebo o od po pro s se ta ten to u v ve z za ze",
     "da": "af at de den det eller en er et for fra i med min mine mit og om på som til uden ved",
+    "ar": "أو إلى على عن في مع من هذا هذه و",
+    "el": "για ένα ένας η ή και με μια ο οι σε στα στη στην στο στον τα τη την της το τον του των από",
     "fi": "että ja kanssa ne on se tai tämä",
+    "he": "או אל את ו זה זו על עם של",
+    "hu": "a az egy és vagy",
     "nb": "av de den det ei eller en er et for fra i med min mine mitt og om på som til uten ved å",
     "ru": "без в во для до за и из или к ко на о об от по с со у это",
     "sv": "att av de den det eller en ett från för i med min mina mitt och om på som till utan vid är",
@@ -23,120 +27,27 @@ STOP_WORDS = {
 }
 """Words without a meaning of their own, which are left out wherever other words remain."""
 
+PARTICLES = frozenset("的了吗呢子가과는도로를색에와은을의이")
+"""Characters of Chinese and Korean behind a word that say nothing of what it means."""
+
 ELIDED = frozenset({
     "all", "c", "coll", "d", "dall", "dell", "j", "jusqu", "l", "lorsqu", "m", "n", "nell", "puisqu", "qu", "quell",
     "quelqu", "quest", "s", "sant", "sull", "t", "un",
 })  # fmt: skip
 """Words that lose their last vowel before another vowel, as in French, Italian and Catalan ("d'été", "dell'olio")."""
 
-FILLERS = {
-    "cs": "bych bys byste cena cenu chci chtěl chtěla dobrý dostanu euro fotka hezký hledám jaké jaký ještě jsem jste "
-    "kde kolik koupit kvalita levné levný levně mi mám máte mít můžete můžu nabídka nabízíte nejlepší novou nová nové "
-    "nového nový něco nějakou nějaké nějakého nějaký někde objednat obrázek online potřebuji potřebuju produkt "
-    "produkty prodává prodáváte prosím seženu sháním sleva stojí tady taky také ukažte velikost velmi vás více "
-    "výprodej věc věci",
-    "da": "bare bedste behøver bestille billede billige der dig din dine dit du efter euro finder findes fine flot "
-    "foto gerne gode godt har hej her hvad hvilke hvilken hvor jeg jer kan koster kr kroner kun kunne kvalitet "
-    "køb købe leder mange mangler meget mere mig nogen noget nogle nye nyt også online os pris produkt produkter "
-    "skal skulle smuk størrelse sådan sælger søger tak tilbud ting under vi vil ville vis",
-    "de": "alle alles angebot artikel bekomme bekommen benötige beste bestellen biete bieten bietet bild billig bis "
-    "bitte brauche bräuchte da dein deine ding dinge dort du einige empfehlen empfehlt er es etwas euch eure euro "
-    "finde foto führen führt geben gebt gegen gern gerne gesucht gibt größe gut gute guten guter gutes günstig habe "
-    "haben habt hallo hat helfen hier hilft hätte hätten hübsch ihr jemand kann kaufen kostet können könnt könnte "
-    "könnten laden mal man mehr meinem meinen meiner mir möchte möchten neu neue neuen neuer neues noch nur online "
-    "preis preiswert produkt produkte qualität sache sachen schön sehr shop sie so sollte sowas suche suchen teuer "
-    "toll uns unser unsere unter verkaufen verkauft viel wann warum was welche wer werden wie wieviel will wir wird "
-    "wissen wo wollen würde würden zeig zeigen",
-    "en": "about afford affordable against am any anything beautiful below best better brought but buy buying buys can "
-    "carries carry carrying cheap cheaper cheapest could did do does dollar dollars eu euro euros find finding finds "
-    "gave give giving goes good got great has have having hello help helped helps hi how image images inexpensive "
-    "interest interested into item items its just less look looked looking looks lovely need needed needing needs new "
-    "nice nicer one ones online order ordered ordering orders our photo photos picture pictures please popular pretty "
-    "price priced prices product products quality really recommend recommendation recommendations recommended "
-    "recommends sale sales search searched searches searching sell selling sells shop shopping shops should show "
-    "showing shows size sizes something store stores stuff suggest suggested suggestion suggestions suggests tell "
-    "telling than thank thanks them there these they thing things those too uk under us very want wanted wanting wants "
-    "what when where which who why will wish wishes wishing would you",
-    "es": "algo alguna algunas alguno algunos algún aquí artículo artículos barato bonito bueno buscar busco calidad "
-    "comprar contra cosa cosas cuesta cuestan cuál cuánto cómo disponible dónde encontrar encuentro esta este "
-    "estoy euros favor foto gracias gustaría hacen hasta hay hola imagen mejor menos mi mis muy muéstrame más "
-    "necesito nos nosotros nuevo oferta online podría podrías precio producto productos puede pueden puedo "
-    "quería quiero quisiera qué rebajas recomiendan saber su sus talla tendría tener tengo tenéis tienda tiene "
-    "tienen usted ustedes vende venden vendéis yo",
-    "fi": "edullinen edullisia etsin euro halpa halpoja haluaisin haluan hei hinta hyviä hyvä kiitos koko kuva "
-    "löytyykö maksaa mikä minulle missä mitä myyttekö myös onko online ostaa paljonko paras saako tarjous tarvitsen "
-    "teillä tuote tuotteet tuotteita täältä uudet uusi uusia voinko voisinko",
-    "fr": "acheter ai aimerais aimerait article articles auriez aussi avez avons beau beaux belle belles besoin bon "
-    "bonjour bonne bonnes bons boutique ces cher cherche chose choses chère combien commander contre coûte coûtent "
-    "encore euros fais faites faut ici il image j je joli jolie jusqu ligne ma magasin meilleur meilleure merci mes "
-    "moi moins mon montrez nos notre nous nouveau nouvelle ont où pas peut peux photo plaît pourriez pouvez prix "
-    "produit produits promo promotion proposez puis qualité que quel quelle quelles quelque quels qui recherche "
-    "recommandez savoir soldes sont souhaite souhaiterais svp taille trouve trouver truc très vendent vendez veux vos "
-    "votre voudrais vous y êtes",
-    "it": "acquistare alcune alcuni anche ancora articoli articolo avere avete avrebbe avrei avreste bello bisogno "
-    "buongiorno buono cerco che ci ciao come comprare consigliate contro cosa cose costa costano dove economico "
-    "euro fare fate favore fino foto grazie hanno ho immagine io meno mi mia mie miei migliore mio molto "
-    "mostrami negozio noi nuovo offerta online più possiamo posso potete potrei prezzo prodotti prodotto può "
-    "qualche qualcosa quale quali qualità quanto qui saldi salve sapere serve servono sono sto taglia trovare "
-    "vende vendete vendono vi voglio voi vorrei",
-    "ja": "あります ありますか いい いくら おすすめ お勧め がありますか がほしい ください です ですか "
-    "どこ はありますか ほしい ません 下さい 人気 値段 値段は 売って 売ってますか 安い "
-    "探しています 探してる 教えて 欲しい 良い 見せて 買いたい 買える",
-    "nb": "bare beste bestille bilde billige bra deg der dere din dine ditt du etter euro fine finner finnes fint foto "
-    "gjerne gode godt har hei her hva hvilke hvilken hvor jeg kan kjøpe koster kr kroner kun kunne kvalitet "
-    "leter meg mer mye noe noen nye nytt også online oss pris produkt produkter salg selger ser skal skulle slik "
-    "størrelse søker takk tilbud ting trenger under vi vil ville vis",
-    "nl": "aanbieding alstublieft artikel artikelen bedankt ben beste bestellen ding dingen er euro foto gezocht goed "
-    "goedkoop graag hallo heb hebben hebt heeft helpt hier hoe hoeveel hun iets ik je jij jullie kopen kost "
-    "kosten kunnen kunt kwaliteit laat maat mag mij mijn mooi naar nieuw nodig nog onder online onze ook prijs "
-    "product producten spullen tegen toon tot u verkoopt verkopen vind vinden waar wat welke wij wil willen wilt "
-    "winkel zien zij zijn zoek zou",
-    "pl": "artykuł artykuły bardzo będzie cena chciałabym chciałbym chcę coś czegoś czy dobry dostać dziękuję euro "
-    "gdzie ile interesuje jakaś jaki jakieś jakiś jakość jakąś jestem kosztuje kosztują kupić macie mają mam mi mnie "
-    "mogę moja moje mojego można mój najlepszy nowa nowe nowy nową online państwo pokaż polecacie poniżej poszukuję "
-    "potrzebna potrzebny potrzebuję produkt produkty promocja proszę przeciw przeciwko rozmiar rzecz rzeczy sklep "
-    "sprzedajecie szukam ta tani tania tanie tanią te ten też tu was więcej wyprzedaż zamówić zdjęcie znajdę znaleźć "
-    "zł ładny",
-    "pt": "abaixo algo algum alguma algumas alguns alguém aqui artigo artigos até barato boa boas bom bonito bons "
-    "coisa coisas como comprar contra custa custam encontrar encontro essa esse esta estou eu euros existe existem "
-    "favor foto gostaria há imagem loja mais melhor menos meu meus minha minhas mostre muito nos nova novas novo novos "
-    "obrigada obrigado oferta olá onde online pode podem poderia posso preciso preço procuro produto produtos promoção "
-    "quais qual qualidade quanto queria quero reais recomendam saber tamanho tem tenho ter têm vende vendem você vocês",
-    "ru": "бы вас вы где дешево дешевые дешевый евро есть ещё заказать здесь здравствуйте ищем ищу какая какие какого "
-    "какое какой какую купить куплю ли лучшие лучший магазин мне могу можете можно надо найти наличии нас недорогие "
-    "недорого недорогой нибудь новая новое новую новые новый нужен нужна нужно нужны онлайн очень подскажите "
-    "пожалуйста покажите порекомендуйте посоветуйте привет продаете продается продаются размер руб рублей самые самый "
-    "скидка сколько стоит стоят товар товары тут фото хорошие хороший хотел хотела хотелось хочу цена цены что",
-    "sv": "bara behöver beställa bild billiga billigt bra bästa dem det dig din dina du efter er era erbjudande ert "
-    "euro fina finns fint foto gärna ha har hej hitta hittar hur här jag kan kosta kostar kr kronor kunde "
-    "kvalitet köpa leta letar mer mig mycket ni nya nytt någon något några också online pris produkt produkter "
-    "rea sak saker ska skulle snygga storlek säljer sådan sådana söker ta tack tar under vad var vi vilka vilken "
-    "vilket vill visa",
-    "tr": "acaba alabilir alabilirim almak arıyorum bana beden ben biz bulabilirim bulunur burada daha en euro fiyat "
-    "fiyatları fiyatı fotoğraf gibi göster güzel hangi hangisi indirim indirimli isterim istiyorum iyi kampanya "
-    "kaç lazım lira lütfen merhaba mevcut misiniz miyim musunuz mısınız nasıl ne nerede nereden numara online "
-    "resim satılık satın satıyor sipariş siz size tl ucuz uygun var yeni yok çok ürün ürünler",
-}  # fmt: skip
-"""Words for asking and buying, which weigh very little in matches of words
-(:data:`~imagesim.indexes.query_words.FILLER`) and are not embedded unless the catalogue calls something so."""
-
-PICTURES = {
-    "cs": "fotka obrázek", "da": "billede foto", "de": "bild foto", "en": "image photo picture", "es": "foto imagen",
-    "fi": "kuva", "fr": "image photo", "it": "foto immagine", "nb": "bilde foto", "nl": "foto", "pl": "zdjęcie",
-    "pt": "foto imagem", "ru": "фото", "sv": "bild foto", "tr": "fotoğraf resim",
-}  # fmt: skip
-"""Those of the fillers that may say what a thing is for: a "picture of a vase" is a vase, a "picture frame" a frame."""
-
 FEATURES = {
-    "cs": "bez pro s se", "da": "for med til uden", "de": "für mit ohne", "en": "for with without",
-    "es": "con para sin", "fr": "avec pour sans", "it": "con per senza", "nb": "for med til uten",
+    "ar": "بدون مع", "cs": "bez pro s se", "da": "for med til uden", "de": "für mit ohne",
+    "el": "για με χωρίς", "en": "for with without",
+    "es": "con para sin", "fr": "avec pour sans", "he": "בלי ללא עם", "it": "con per senza", "nb": "for med til uten",
     "nl": "met voor zonder", "pl": "bez dla z ze", "pt": "com para sem", "ru": "без для с со",
     "sv": "för med till utan",
 }  # fmt: skip
 """Words after which a name says what a thing has, or what it is for: a "baby monitor with camera" is no camera."""
 
 PREPOSITIONS = {
-    "cs": "do na z ze", "da": "af i", "de": "aus fürs im in zum zur", "en": "from in", "es": "en", "fr": "en",
+    "ar": "في من", "cs": "do na z ze", "da": "af i", "de": "aus fürs im in zum zur", "el": "από σε", "en": "from in",
+    "es": "en", "fr": "en",
     "it": "in", "nb": "av i", "nl": "in uit van", "pl": "do na w we", "pt": "em", "ru": "в из на", "sv": "av i",
 }  # fmt: skip
 """Further words after which a query says what a thing is for, or what it is like ("shirt in red", "Stuhl aus Holz")."""
@@ -158,24 +69,27 @@ QUALIFIERS = {
     "retro robuste runde schicke schlafzimmer schlichte schmale schul schöne sommer sport sportliche stabile "
     "stilvolle strand süße terrasse terrassen tragbare trekking trendige unisex vintage wander warme weiche "
     "weihnachts winter wohnzimmer zeitlose zimmer zuhause",
-    "en": "acrylic adjustable adult adults aluminium aluminum ankle athletic autumn baggy balcony bamboo bathroom "
-    "beach bedroom beech beginner beginners big birch birthday bodycon boho brass bronze camping canvas cashmere "
-    "casual ceramic checked checkered chic christmas chrome classic classy colorful colourful comfort comfortable "
-    "comfy compact contemporary copper cordless corduroy cotton cozy crew cropped crossbody curved cute decorative "
-    "denim design designer dining dotted double durable elderly elegant embroidered enamel ergonomic evening everyday "
-    "fancy fashion fashionable faux female females festive fitted flannel fleece floral foldable folding full funky "
-    "funny gaming garden gardening gentleman gentlemen gents genuine giant glossy guy guys gym half hallway handmade "
-    "high hiking holiday home hooded house huge indoor indoors jute king kitchen knee knitted ladies lady ladys large "
-    "leather length lightweight little living long loose low luxurious luxury male males man mans marble massive matte "
-    "maxi medium men mens merino metal midi mini minimalist minimalistic modern multicolored multicoloured narrow neck "
-    "necked neckline nursery nylon oak office outdoor outdoors oval oversized padded party patio patterned pine plaid "
-    "plain plastic polyester porcelain portable premium printed professional professionals queen quilted quirky rain "
-    "rattan rectangular retro room round rubber rustic satin scandinavian school seater shiny short silk simple single "
-    "sized skinny sleek sleeve sleeved sleeveless sleeves slim small soft solid sparkly sport sports sporty spotted "
-    "spring square stackable stainless steel stoneware striped sturdy stylish suede summer tall teak terrace thick "
-    "thin tier tiny traditional training travel trekking trending trendy twin unique unisex unusual v velvet veneer "
-    "vintage waist waisted walnut warm waterproof wedding wicker wide winter wireless woman women womens wooden wool "
-    "woolen woollen work workout yoga zip zipped zippered",
+    "en": "acrylic adjustable adult adults african aluminium aluminum american ankle argentinian asian athletic "
+    "australian austrian autumn baggy balcony bamboo bathroom beach bedroom beech beginner beginners belgian big "
+    "birch birthday bodycon boho brass brazilian british bronze camping canadian canvas cashmere casual ceramic "
+    "checked checkered chic chilean chinese christmas chrome classic classy colorful colourful comfort comfortable "
+    "comfy compact contemporary copper cordless corduroy cotton cozy crew cropped crossbody cuban curved cute danish "
+    "decorative denim design designer dining dotted double durable dutch elderly elegant embroidered enamel english "
+    "ergonomic european evening everyday fancy fashion fashionable faux female females festive finnish fitted "
+    "flannel fleece floral foldable folding french full funky funny gaming garden gardening gentleman gentlemen "
+    "gents genuine german giant glossy greek guy guys gym half hallway handmade high hiking holiday home hooded "
+    "house huge indian indoor indoors irish italian japanese jute king kitchen knee knitted korean ladies lady ladys "
+    "large leather length lightweight little living long loose low luxurious luxury male males man mans marble "
+    "massive matte maxi medium men mens merino metal mexican midi mini minimalist minimalistic modern moroccan "
+    "multicolored multicoloured narrow neck necked neckline norwegian nursery nylon oak office outdoor outdoors oval "
+    "oversized padded party patio patterned pine plaid plain plastic polyester porcelain portable portuguese premium "
+    "printed professional professionals queen quilted quirky rain rattan rectangular retro room round rubber russian "
+    "rustic satin scandinavian school scottish seater shiny short silk simple single sized skinny sleek sleeve "
+    "sleeved sleeveless sleeves slim small soft solid spanish sparkly sport sports sporty spotted spring square "
+    "stackable stainless steel stoneware striped sturdy stylish suede summer swedish swiss tall teak terrace thai "
+    "thick thin tier tiny traditional training travel trekking trending trendy turkish twin unique unisex unusual v "
+    "velvet veneer vintage waist waisted walnut warm waterproof wedding wicker wide winter wireless woman women "
+    "womens wooden wool woolen woollen work workout yoga zip zipped zippered",
     "es": "acero acolchado adulto ajustable algodón aluminio antiguo apilable bambú baño baños boda bonita bordado "
     "cachemira camping cerámica clásico cocina colegio comedor corta cuero cálido cómoda cómodo delgado deporte "
     "deportiva deportivo diseño divertido dormitorio elegante ergonómico estampado estrecha exterior fiesta "
@@ -295,8 +209,9 @@ UNITS = frozenset({
 """Units of a number before them. A query for "dumbbell 5 kg" asks for a dumbbell, not for a "kg"."""
 
 CONJUNCTIONS = {
-    "ca": "i", "cs": "a", "da": "og", "de": "und", "en": "and", "es": "y", "fi": "ja", "fr": "et", "hu": "és",
-    "it": "e", "nb": "og", "nl": "en", "no": "og", "pl": "i", "pt": "e", "ro": "și", "ru": "и", "sv": "och", "tr": "ve",
+    "ca": "i", "cs": "a", "da": "og", "de": "und", "el": "και", "en": "and", "es": "y", "fi": "ja", "fr": "et",
+    "hu": "és", "it": "e", "nb": "og", "nl": "en", "no": "og", "pl": "i", "pt": "e", "ro": "și", "ru": "и",
+    "sv": "och", "tr": "ve",
 }  # fmt: skip
 """The word for "and" in each language, in lower case."""
 
@@ -318,6 +233,7 @@ PLURALS = {
     "da": "el-ler", "en": "-s s-ses f-ves fe-ves", "es": "-s -es z-ces", "fr": "-s -x",
     "it": "co-chi go-ghi ca-che ga-ghe", "nb": "el-ler er-rer",
     "nl": "-s -en f-ven s-zen", "pl": "ek-ki", "pt": "-s ao-oes al-ais el-eis ol-ois",
+    "ru": "ек-ки ок-ки ел-лы ол-лы ец-цы ень-ни",
     "sv": "a-an r-rna el-lar el-ler er-rar",
 }  # fmt: skip
 """The endings of singular and plural, without accents, where stemmers may give the two different stems ("shelf",
@@ -335,12 +251,13 @@ IRREGULAR_PLURALS = {
     "fr": "oeil-yeux bas-basse beau-belle beaux-belles blanc-blanche blancs-blanches doux-douce epais-epaisse "
     "frais-fraiche gros-grosse long-longue longs-longues neuf-neuve neufs-neuves roux-rousse "
     "sec-seche secs-seches vieux-vieille",
+    "ko": "검은-검정 까만-검정 노란-노랑 빨간-빨강 파란-파랑 하얀-흰색",
     "nl": "ei-eieren kind-kinderen slot-sloten",
     "pt": "cao-caes pao-paes",
     "sv": "bla-blatt gra-gratt rod-rott",
 }
-"""Words with an irregular plural, or another irregular form: in Swedish of a colour, in French of an adjective. "Men"
-and "women" are missing because they name departments of shops rather than several persons."""
+"""Words with an irregular plural, or another irregular form: in Swedish and Korean of a colour, in French of an
+adjective. "Men" and "women" are missing because they name departments of shops rather than several persons."""
 
 AUDIENCES = {
     "da": "damer-kvinder damer-kvinde dame-kvinder dame-kvinde herrer-maend herre-maend",
@@ -374,8 +291,6 @@ typing error of the other."""
 
 for _table in (
     STOP_WORDS,
-    FILLERS,
-    PICTURES,
     FEATURES,
     PREPOSITIONS,
     QUALIFIERS,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from imagesim.indexes.analysis import analyse, base_language, described_features, features, listed_stems
+from imagesim.indexes.analysis import base_language, described_features, features, indexed, listed_stems
 from imagesim.indexes.query_words import query_words, shades_of, word_weight
 from imagesim.indexes.stop_words import INFLECTIONS
 from imagesim.indexes.word_matcher import COMPOUND, ENDING, STEM, WordMatcher
@@ -183,7 +183,7 @@ class TextIndex:
             if len(self._seen) >= MAX_SEEN:
                 self._seen.clear()
             language = self._language[number]
-            tokens = {token for value in values for token in analyse(value, language)}
+            tokens = {token for value in values for token in indexed(value, language)}
             words = {token: self._words.add(token, language) for token in tokens}
             listed = listed_stems(values, language) if self._specs[number].category else ()
             of_features = self._features_of(number, values)

@@ -10,7 +10,7 @@ from itertools import chain
 
 import numpy as np
 
-from imagesim.indexes.analysis import analyse, base_language, languages_of, stem_key
+from imagesim.indexes.analysis import base_language, indexed, languages_of, stem_key
 from imagesim.indexes.query_words import QueryWord, query_words
 from imagesim.indexes.text import TextIndex
 from imagesim.indexes.validation import MAX_TEXT_MATCHES
@@ -57,7 +57,7 @@ def words_with_stems(texts: Iterable[Mapping[str, Sequence[str]]], meta: IndexMe
     for each in texts:
         for name, values in each.items():
             language = base_language(meta.texts[name].language)
-            for token in {token for value in values for token in analyse(value, language)}:
+            for token in {token for value in values for token in indexed(value, language)}:
                 found.setdefault(token.word, set()).add(stem_key(language, token.stem))
     return found
 

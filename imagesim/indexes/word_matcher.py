@@ -147,9 +147,10 @@ class WordMatcher:
 
         typed = word.word
         note([vocabulary.ids[typed]] if typed in vocabulary.ids else (), 1.0)
-        forms = {spelling for spelling, _stems in word.spellings}
+        spellings = word.spellings_among(self._has_beginning)
+        forms = {spelling for spelling, _stems in spellings}
         is_known = any(form in vocabulary.ids for form in forms)
-        for spelling, stems in word.spellings:
+        for spelling, stems in spellings:
             note([vocabulary.ids[spelling]] if spelling in vocabulary.ids else (), STEM)
             for language, stem in stems.items():
                 no_forms = stop_words((language,))  # the Italian "pere" are pears, and not "per"
@@ -189,6 +190,10 @@ class WordMatcher:
         if factor == 1.0 and not any(quality >= STEM for quality in found.values()):
             note(self._of_near_stems(word), STEM * FUZZY[1])
         return found
+
+    def _has_beginning(self, text: str) -> bool:
+        """Return whether a word, or its stem, begins so."""
+        return bool(self._vocabulary.starting_with(text) or self._stem_vocabulary.starting_with(text))
 
     def _of_near_stems(self, word: QueryWord) -> set[int]:
         """Return the numbers of the words whose stem differs from that of a word of a query by one typing error: of its

@@ -22,8 +22,8 @@ from imagesim.hydrate import with_pks
 from imagesim.indexes import get_index
 from imagesim.indexes.analysis import (
     Token,
-    analyse,
     base_language,
+    indexed,
     languages_of,
     listed_stems,
     stem_collisions,
@@ -180,7 +180,7 @@ def _described(items: Items[Any], item: Any, categories: frozenset[str], written
     for path, values in items.get_texts(item).items():
         spec = specs[path]
         language = base_language(spec.language)
-        tokens = {token for value in values for token in analyse(value, language)}
+        tokens = {token for value in values for token in indexed(value, language)}
         written[language] |= tokens
         stems = {token.stem for token in tokens if token.word not in stop_words((language,))}
         weight = 1.0 if spec.category else spec.weight / top

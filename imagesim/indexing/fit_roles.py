@@ -71,16 +71,24 @@ def fit_roles(
     naming: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     listed: dict[str, set[str]] = defaultdict(set)
     for entry in entries:
+        for stem in entry.listed:
+            listed[stem] |= entry.categories
+    for stem, categories in listed.items():
+        if headed[stem]:
+            listed[stem] = {
+                each for each in categories if not _of_department(each, categories, headed[stem], departments)
+            }
+    for entry in entries:
         for stem in entry.words.keys() | entry.listed:
             found[stem].update(entry.categories)
             weight = 1.0 if stem in entry.listed else entry.words[stem]
             for category in entry.categories:
                 weights[stem][category] += weight
+                if stem in entry.listed and category not in listed[stem]:
+                    continue
                 specifies = category in specifying[stem] and category not in headed[stem]
                 if not (specifies and (headed[stem] or stem not in entry.name)):
                     naming[stem][category] += weight if weight >= MENTION or not headed[stem] else 0.0
-        for stem in entry.listed:
-            listed[stem] |= entry.categories
     kinds = {
         stem: named
         for stem in found
@@ -115,6 +123,15 @@ def fit_roles(
         departments={name: min(siblings) for name, siblings in departments.items() if len(siblings) > 1},
         compounds=_compounds(entries, kinds, colours),
     )
+
+
+def _of_department(
+    category: str, listed: Collection[str], headed: Collection[str], departments: Mapping[str, frozenset[str]]
+) -> bool:
+    """Return whether a category has a word only from the list in the name of its department, of which another category
+    is called so: of "Clothes & shoes", the "Running shoes" are shoes, and no dresses."""
+    siblings = departments.get(category, frozenset())
+    return category not in headed and siblings.issubset(listed) and not siblings.isdisjoint(headed)
 
 
 def _compounds(

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from imagesim.indexes.analysis import DECIMAL, HYPHEN, NO_SPACES, analyse, fold, normalised, stem_of, stop_words
 from imagesim.indexes.query_words import MAX_TERMS, QueryWord, divided, qualifiers, query_words, shades
-from imagesim.indexes.stop_words import HEAD_FIRST, INFLECTIONS
+from imagesim.indexes.stemmers import CHANGED_WITHIN
+from imagesim.indexes.stop_words import HEAD_FIRST, INFLECTIONS, PARTICLES
 from imagesim.indexes.word_forms import may_be_compound
 from imagesim.word_roles import SHORTEST_FIRST, Roles, has_digit
 
@@ -97,25 +98,35 @@ def spaced(text: str, roles: Roles, languages: Sequence[str]) -> str:
     has = partial(has_all, roles=roles, languages=languages)
     stop = stop_words(tuple(languages))
     compounding = tuple(each for each in languages if each in INFLECTIONS)
+    alike = CHANGED_WITHIN.isdisjoint(languages)
 
     def is_joined(parts: Sequence[str]) -> bool:
         if len(parts) > 2 and min(map(len, parts)) < SHORTEST_FIRST:
             return False
+        joined = "".join(parts)
+        # Most words are joined in vain, and stemming takes the most time of reading a query.
+        if alike and not roles.has_beginning(fold("".join(parts[:-1])) + fold(parts[-1])[:1]):
+            return False
         # "silver" and "ring" in one piece have the stem "silver", which contains nothing of the second word. So has the
         # plural of the French "tasse" and "à" in one piece.
-        joined = "".join(parts)
         stems = [own_stems(word, roles) for word in words_in(joined, languages)]
         first = len(joined) - len(parts[-1])
         if not stems or not all(roles.has(each) and min(map(len, each)) > first for each in stems):
             return False
-        # A stop word says nothing alone: the "e" of "e-bike" is "and" in Italian.
-        apart = all(has(part) and fold(part) not in stop for part in parts)
+        # A stop word says nothing alone: the "e" of "e-bike" is "and" in Italian. But "the" and "rings" in one piece
+        # have the stem of "there".
+        with_stop = not stop.isdisjoint(map(fold, parts))
+        known = (stem for each in stems for stem in roles.known.intersection(each))
+        if with_stop and not any(stem.startswith(fold(joined[: first + 2])) for stem in known):
+            return False
+        apart = not with_stop and all(map(has, parts))
         return not apart or _is_kind(joined, parts, roles, languages)
 
     def is_colour(typed: str) -> bool:
         words = words_in(typed, languages)
         return bool(words) and all(not roles.colours.isdisjoint(word.stems.values()) for word in words)
 
+    text = NO_SPACES.sub(lambda match: segmented(match[0], roles, languages), text)
     given = text.split()
     words = given[:MAX_TERMS]
     for end in range(len(words), 0, -1):
@@ -136,6 +147,38 @@ def spaced(text: str, roles: Roles, languages: Sequence[str]) -> str:
             if qualifier and has(rest):
                 words[end - 1] = f"{qualifier} {rest}"
     return text if words == given[:MAX_TERMS] else " ".join(filter(None, [*words, *given[MAX_TERMS:]]))
+
+
+def segmented(run: str, roles: Roles, languages: Sequence[str]) -> str:
+    """Return text of a script without spaces, divided where two words meet: "白色 运动鞋" for "白色运动鞋".
+
+    Two characters are apart if the catalogue has each together with its other neighbour, but not both together: 白色
+    and 运动, but no 色运. The last one may also name a kind alone: a 白鞋 is a shoe. Particles behind a word of the
+    catalogue are left out: "红色的连衣裙" asks for a 红色 连衣裙, and "운동화를" for a 운동화.
+    """
+
+    def is_known(pair: str) -> bool:
+        return all(word.filler or roles.has(own_stems(word, roles)) for word in query_words(pair, languages))
+
+    together = [is_known(run[at : at + 2]) for at in range(len(run) - 1)]
+    if all(together):
+        return run
+    known = {at for first, is_word in enumerate(together) if is_word for at in (first, first + 1)}
+    for at, letter in enumerate(run):
+        ends = at not in known and letter in roles.kinds and (run[at + 1 : at + 2] or "的") in PARTICLES
+        before = run[max(at - 1, 0)]
+        if ends and (at == 0 or at - 1 in known or before in PARTICLES or before in roles.modifiers):
+            known |= {at, at - 1} if before in roles.modifiers else {at}
+    if 1 in known and run[0] in roles.modifiers:
+        known.add(0)
+    divided = run[0]
+    for at, letter in enumerate(run[1:], start=1):
+        if letter in PARTICLES and at not in known and at - 1 in known:
+            divided += " "
+        else:
+            apart = not together[at - 1] and {at - 1, at} <= known
+            divided += f" {letter}" if apart else letter
+    return divided.strip()
 
 
 def _is_kind(joined: str, parts: Sequence[str], roles: Roles, languages: Sequence[str]) -> bool:

@@ -11,7 +11,7 @@ from django.utils.translation import get_language
 
 from imagesim import paths
 from imagesim.hydrate import load
-from imagesim.indexes.analysis import Token, analyse, base_language, languages_of
+from imagesim.indexes.analysis import Token, analyse, base_language, indexed, languages_of
 from imagesim.indexes.text import TextIndex
 from imagesim.metrics import timed
 from imagesim.registry import registry
@@ -133,7 +133,7 @@ def _begun(hit: Hit, typed: Mapping[str, Sequence[Token]]) -> Iterator[_Begun]:
     at_home = {stem for _kind, stem, language, values in texts if language == own and any(values)}
     for kind, stem, language, values in texts:
         for value in values if typed.get(language) else ():
-            if any(token.word.startswith(typed[language][0].word) for token in analyse(value, language)):
+            if any(token.word.startswith(typed[language][0].word) for token in indexed(value, language)):
                 yield _Begun(value, kind, language == own or stem not in at_home)
 
 

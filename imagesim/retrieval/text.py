@@ -222,10 +222,11 @@ class WithText:
             each.key for each in candidates if each.categories in kinds
         )
         best = max((each.text for each in candidates if each.key in of_kind), default=0.0)
+        is_name = self.texts.text.is_name
         called, most = CALLED, OUTSIDE
         if self.texts.text.in_full or (named and self.texts.text.listed and best < BY_NAME):
             alone = HALF_OF_NAME if self.texts.text.colours else ALL_OF_NAME
-            one_word = self.texts.text.is_name or len(self.texts.text.heads) == 1
+            one_word = is_name or len(self.texts.text.heads) == 1
             called, most = alone if one_word else BY_NAME, OTHER_KIND
         mentioned, specified = self.texts.mentioned, self.texts.text.specified - self.texts.mentioned
         of_mentioned = (each.text for each in candidates if not mentioned.isdisjoint(each.categories))
@@ -237,11 +238,11 @@ class WithText:
             if each.key in of_kind:
                 return max(each.text, KIND_MATCH)
             is_called = (min(each.head, each.text) if self.texts.text.in_full else each.head) >= called
+            is_specified = not self.texts.text.specified.isdisjoint(each.categories)
             first = is_called and (each.text >= ALL_OF_NAME or best < OF_PART * each.text)
-            if first or not named or not named.isdisjoint(each.categories):
+            if (first and not (is_specified and is_name)) or not named or not named.isdisjoint(each.categories):
                 return each.text
-            after = is_called and self.texts.text.specified.isdisjoint(each.categories)
-            return min(each.text, best - AFTER if after else most)
+            return min(each.text, best - AFTER if is_called and not is_specified else most)
 
         return _with_matches(candidates, match)
 

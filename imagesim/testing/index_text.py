@@ -91,7 +91,7 @@ SHOWROOM_QUERIES = (
 )
 
 LANGUAGES = {
-    "ar": (("كُرسي حديقة", "شاي أخضر"), ("كرسي", "كُرسي", "شاي")),
+    "ar": (("كُرسي حديقة", "شاي أخضر", "فساتين"), ("كرسي", "كُرسي", "شاي", "فستان")),
     "da": (("Rødt øl glas", "Æblekage", "Løbesko"), ("øl", "rødt", "rød", "æbl", "sko")),
     "de": (
         ("Straßenschuh weiß", "Handtaschen, Größe XL", "Wanduhr"),
@@ -99,11 +99,12 @@ LANGUAGES = {
     ),
     "el": (("Πράσινο τσάι", "Καρέκλα κήπου"), ("τσάι", "τσαι", "καρ")),
     "en": (
-        ("Book shelf", "Garden mouse", "Bed 90 x 190 cm", "Bookshelves 80x120", "Water 1.5 l"),
-        ("shelves", "mice", "bed 90", "90x190", "80 × 120cm", "1,5 litres"),
+        ("Book shelf", "Garden mouse", "Bed 90 x 190 cm", "Bookshelves 80x120", "Water 1.5 l", "J. R. R. Tolkien"),
+        ("shelves", "mice", "bed 90", "90x190", "80 × 120cm", "1,5 litres", "jrr", "J.R.R. Tolkien"),
     ),
     "es": (("Lápiz rojo", "Olla roja"), ("lápices", "ollas")),
     "fr": (("L'eau de cœur", "Chaussure d'été"), ("eau", "cœur", "été", "chaussures")),
+    "he": (("שמלות ערב", "כיסא גן"), ("שמלה", "הכיסא", "כיסאות")),
     "hi": (("लाल जूते", "कुर्सी"), ("जूते", "जूता", "कुर्सी")),
     "ja": (("ガーデンチェア", "緑茶"), ("チェア", "緑茶")),
     "ko": (("빨간 운동화", "녹차"), ("운동화", "녹차")),
@@ -114,6 +115,7 @@ LANGUAGES = {
     "th": (("รองเท้าวิ่ง", "ชาเขียว"), ("รองเท้า", "ชาเขียว")),
     "tr": (("Kırmızı ışık", "İpek gömlek"), ("kırmızı", "ipek", "İpek", "kır")),
     "vi": (("Áo sơ mi trắng", "Đèn bàn"), ("áo", "đèn", "đè")),
+    "zh": (("白色运动鞋", "面包刀"), ("鞋", "刀", "运动鞋", "白")),
 }
 """Names and queries in some languages."""
 

@@ -18,7 +18,7 @@ from psycopg import sql
 from imagesim.database import batched
 from imagesim.filter_types import FILTER_TYPES
 from imagesim.indexes import text_hits
-from imagesim.indexes.analysis import Token, analyse, base_language
+from imagesim.indexes.analysis import Token, base_language, indexed
 from imagesim.indexes.pgvector.database import rows
 from imagesim.indexes.pgvector.tables import Generation
 from imagesim.indexes.validation import TOMBSTONE_AGE, Prepared, newest, prepare_all
@@ -166,7 +166,7 @@ def _put_images(
 
 def _tokens(generation: Generation, name: str, values: Iterable[str]) -> set[Token]:
     language = base_language(generation.meta.texts[name].language)
-    return {token for value in values for token in analyse(value, language)}
+    return {token for value in values for token in indexed(value, language)}
 
 
 def _words(generation: Generation, texts: Mapping[str, Sequence[str]]) -> tuple[str, list[int]]:
