@@ -162,7 +162,7 @@ class TestMixedQueries:
         seen, embed = [], get_embedder().embed_texts
         monkeypatch.setattr(get_embedder(), "embed_texts", lambda texts: (seen.extend(texts), embed(texts))[1])
         for word in ("red", "blue", "red", "green", "red", "blue"):
-            query_vector._text_vectors(get_embedder(), [word])
+            query_vector.text_vectors(get_embedder(), [word])
         assert seen == ["red", "blue", "green", "blue"]
 
     def test_vectors_of_images_are_read_once(self, shelf, django_assert_num_queries, monkeypatch):

@@ -509,6 +509,16 @@ class TestMainRegion:
             found = imagesim.search(image=scene, region="auto", limit=3, offset=offset, min_relevance=0.4)
             assert (len(found) > 0, found.region) == (True, None)
 
+    def test_every_page_is_of_the_same_search(self, shelf, monkeypatch):
+        box = Region(0.3, 0.3, 0.2, 0.2, label="shoes")
+        monkeypatch.setattr(look, "get_region_finder", lambda: SimpleNamespace(find=lambda image: [box]))
+        monkeypatch.setattr(look, "shows_one_thing", lambda image, regions: False)
+        scene = Image.new("RGB", (300, 300), "red")
+        scene.paste(Image.effect_noise((60, 60), 90).convert("RGB"), (90, 90, 150, 150))
+        pages = [imagesim.search(image=scene, region="auto", limit=3, offset=offset) for offset in (0, 3, 90)]
+        assert [hits.region.label for hits in pages] == ["shoes"] * 3
+        assert not pages[-1]
+
     def test_a_photo_without_regions_is_searched_whole(self, shelf):
         hits = imagesim.search(image=Image.new("RGB", (64, 64), "lime"), region="auto", limit=1)
         assert (names(hits), hits.region) == (["lime sofa"], None)
