@@ -39,10 +39,7 @@ MAX_ENDED_JOBS = 1_000
 COMMANDS = {"rebuild": "imagesim_rebuild", "reconcile": "imagesim_sync --reconcile"}
 """The command that runs a job, by its kind."""
 
-LEFT_BEHIND = "What is left of an unfinished index could not be dropped: %s"
-
 logger = logging.getLogger(__name__)
-
 
 standby_ended = Signal()
 """Sent with ``target``, the name of a backing index that no longer stands by, before it is swapped in or dropped. A
@@ -268,36 +265,28 @@ def suspend(job: Job, *, error: str = "") -> None:
 
 
 def discard(job: Job) -> None:
-    """Drop the index that a rebuild of this process was filling, and finish the job as cancelled.
-
-    While no index can be reached, the job is left to the next process: what it filled can take many gigabytes.
-    """
-    try:
-        _drop_others()
-    except IndexUnavailable as error:
+    """Drop the index that a rebuild of this process was filling, and finish the job as cancelled. While no index can be
+    reached, the job is left to the next process: what it filled can take many gigabytes."""
+    error = drop_leftovers()
+    if isinstance(error, IndexUnavailable):
         suspend(job, error=mask_credentials(error))
-        logger.warning("The index of a cancelled rebuild cannot be dropped yet: %s", error)
         return
-    except Exception as error:
-        logger.warning(LEFT_BEHIND, error)
     leases.requeue_refused(job.started_at)
     finish(job, cancelled=True)
     logger.info("the rebuild was cancelled; the active index is unchanged", extra={"event": "rebuild.cancelled"})
 
 
-def drop_leftovers() -> None:
+def drop_leftovers() -> Exception | None:
     """Drop every index but the active one: it was not filled to its end. Only for a process that has the slot of a
-    rebuild; a failure is logged."""
+    rebuild; a failure is logged and returned."""
     try:
-        _drop_others()
+        index = get_index()
+        for backing_index in {*index.backing_indexes()} - {index.active()}:
+            index.drop(backing_index)
     except Exception as error:
-        logger.warning(LEFT_BEHIND, error)
-
-
-def _drop_others() -> None:
-    index = get_index()
-    for backing_index in {*index.backing_indexes()} - {index.active()}:
-        index.drop(backing_index)
+        logger.warning("What is left of an unfinished index could not be dropped: %s", error)
+        return error
+    return None
 
 
 # What others ask for, from another process than the one that runs the job.
@@ -306,10 +295,8 @@ def _drop_others() -> None:
 def actions(job: Job) -> list[str]:
     """Return what can be done with the job now: some of ``pause``, ``resume`` and ``cancel``, or ``swap`` and
     ``discard``."""
-    if not job.slot or job.requested == Job.Request.SWAP:
-        return []
-    if job.requested == Job.Request.CANCEL:
-        return ["cancel"] if abandoned(job) else []
+    if not job.slot or job.requested in (Job.Request.CANCEL, Job.Request.SWAP):
+        return ["cancel"] if job.slot and job.requested == Job.Request.CANCEL and abandoned(job) else []
     if job.status == Job.Status.STANDBY:
         return ["swap", "discard"]
     is_paused = job.status == Job.Status.PAUSED or job.requested == Job.Request.PAUSE
