@@ -7,8 +7,8 @@ import { handOver, isPhotoLost, rememberPhoto } from "./handover.js";
 import { countHits, hitKey, renderHit, renderMessages, withoutShown } from "./hits.js";
 import { PhotoPicker } from "./picker.js";
 import { fetchPicture, shrink } from "./pictures.js";
-import { explainRefusal, retryAfter } from "./refusals.js";
-import { isCancelled, withLimit } from "./requests.js";
+import { explainRefusal } from "./refusals.js";
+import { csrfTokenOf, fieldsOf, post, withLimit } from "./requests.js";
 
 const PAGE = 12;
 const MAX_RESTORED = 5; // pages: each is a search
@@ -57,7 +57,7 @@ export class ImageSearch {
     this.next = find("next");
     this.previous = find("previous");
     this.next?.addEventListener("click", (event) => this.showNextPage(event));
-    this.events = new ResultEvents(this.root.dataset.events, this.csrfToken);
+    this.events = new ResultEvents(this.root.dataset.events, csrfTokenOf(this.form));
     if (this.next) this.restorePages();
     new PhotoPicker(this.root, {
       onPhoto: (photo) => this.usePhoto(photo),
@@ -164,10 +164,6 @@ export class ImageSearch {
     location.assign(url);
   }
 
-  get csrfToken() {
-    return this.form.elements.namedItem("csrfmiddlewaretoken")?.value;
-  }
-
   // Use a picture of this page.
   async usePicture(url) {
     const choice = ++this.choice;
@@ -227,12 +223,7 @@ export class ImageSearch {
 
   // Return name and value of the fields that are not empty; the field of the words is named ``wordsName``.
   fields(wordsName) {
-    const fields = [];
-    for (const [name, value] of new FormData(this.form)) {
-      if (typeof value !== "string" || !value.trim() || name === "csrfmiddlewaretoken") continue;
-      fields.push([name === "q" ? wordsName : name, value.trim()]);
-    }
-    return fields;
+    return fieldsOf(this.form).map(([name, value]) => [name === "q" ? wordsName : name, value]);
   }
 
   async search() {
@@ -252,32 +243,23 @@ export class ImageSearch {
     for (const entry of query) body.append(...entry);
     body.append("limit", String(PAGE));
     body.append("offset", String(offset));
-    const token = this.csrfToken;
     const place = offset ? this.more.parentElement : null;
     this.results.setAttribute("aria-busy", "true");
     this.setStatus("searching");
     try {
-      const response = await fetch(this.root.dataset.api, {
-        method: "POST",
-        body,
-        headers: { Accept: "application/json", ...(token && { "X-CSRFToken": token }) },
-        signal: withLimit(request),
-      });
-      const answer = await response.json().catch((error) => {
-        if (response.ok || request.signal.aborted) throw error;
-        return {}; // a proxy refuses in HTML
-      });
-      if (response.ok) {
+      const found = await post(this.root.dataset.api, body, csrfTokenOf(this.form), request);
+      if (!found) return;
+      const { ok, status, wait, ...answer } = found;
+      if (ok) {
         this.query = query;
         const isShown = this.showResults(answer, offset);
         if (!isShown && offset && answer.more) return await this.load(this.offset);
       } else {
-        const refusal = { ...answer, status: response.status, wait: retryAfter(response) };
-        this.setStatus("failed", { error: true, place, text: explainRefusal(this.root.dataset, refusal) });
+        const text = explainRefusal(this.root.dataset, { ...answer, status, wait });
+        this.setStatus("failed", { error: true, place, text });
       }
     } catch {
-      if (isCancelled(request)) return;
-      this.setStatus("failed", { error: true, place });
+      this.setStatus("failed", { error: true, place }); // the answer, or the template, lacks what belongs there
     }
     this.results.removeAttribute("aria-busy");
   }

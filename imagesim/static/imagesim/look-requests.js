@@ -1,7 +1,6 @@
 // The requests of {% shop_the_look %} to the REST API. Each ends the one before it.
 
-import { retryAfter } from "./refusals.js";
-import { isCancelled, withLimit } from "./requests.js";
+import { csrfTokenOf, fieldsOf, post, withLimit } from "./requests.js";
 
 export class LookRequests {
   // ``data``: the data attributes of the widget; ``onBusy`` is called with true and false as requests begin and end.
@@ -10,19 +9,6 @@ export class LookRequests {
     this.form = form;
     this.onBusy = onBusy;
     this.running = null; // the AbortController of the running request
-  }
-
-  get csrfToken() {
-    return this.form.elements.namedItem("csrfmiddlewaretoken")?.value;
-  }
-
-  // The filters.
-  fields() {
-    const fields = [];
-    for (const [name, value] of new FormData(this.form)) {
-      if (typeof value === "string" && value.trim() && name !== "csrfmiddlewaretoken") fields.push([name, value.trim()]);
-    }
-    return fields;
   }
 
   // Search a photo for regions and hits.
@@ -57,7 +43,7 @@ export class LookRequests {
   // Return the answer, or null if a newer request replaced this one.
   async post(url, { image, ...values } = {}) {
     const body = new FormData();
-    for (const [name, value] of this.fields()) body.append(name, value);
+    for (const [name, value] of fieldsOf(this.form)) body.append(name, value);
     body.append("limit", this.data.limit);
     for (const [name, value] of Object.entries(values)) if (value) body.append(name, value);
     if (image) body.append("image", image, "photo");
@@ -65,21 +51,9 @@ export class LookRequests {
     const request = new AbortController();
     this.running = request;
     this.onBusy(true);
-    let response;
-    let answer;
-    try {
-      response = await fetch(url, {
-        method: "POST",
-        body,
-        headers: { Accept: "application/json", ...(this.csrfToken && { "X-CSRFToken": this.csrfToken }) },
-        signal: withLimit(request),
-      });
-      answer = await response.json();
-    } catch {
-      if (isCancelled(request) || this.running !== request) return null;
-    }
-    if (this.running !== request) return null;
+    const answer = await post(url, body, csrfTokenOf(this.form), request);
+    if (!answer || this.running !== request) return null;
     this.onBusy(false);
-    return { ok: Boolean(response?.ok && answer), status: response?.status ?? 0, wait: retryAfter(response), ...answer };
+    return answer;
   }
 }

@@ -1,4 +1,6 @@
-// A time limit for requests: a server that never answers is one that does not answer.
+// Requests, with a time limit: a server that never answers is one that does not answer.
+
+import { retryAfter } from "./refusals.js";
 
 const TIME_LIMIT = 60_000; // milliseconds, the answer's body included
 
@@ -10,3 +12,33 @@ export function withLimit(controller = new AbortController(), limit = TIME_LIMIT
 
 // Whether a request was ended by another one, or by the visitor, and not by the time limit.
 export const isCancelled = ({ signal }) => signal.reason?.name === "AbortError";
+
+export const csrfTokenOf = (form) => form.elements.namedItem("csrfmiddlewaretoken")?.value;
+
+// Return name and value of the fields of a form that are not empty, without files.
+export function fieldsOf(form) {
+  const fields = [];
+  for (const [name, value] of new FormData(form)) {
+    if (typeof value === "string" && value.trim() && name !== "csrfmiddlewaretoken") fields.push([name, value.trim()]);
+  }
+  return fields;
+}
+
+// Post a form to the REST API. Return the answer with ``ok``, ``status`` (0 without an answer) and ``wait``, the seconds to
+// wait; null if ``request``, its AbortController, was cancelled. What a proxy refuses in HTML has no other fields.
+export async function post(url, body, csrfToken, request) {
+  let response;
+  let answer;
+  try {
+    response = await fetch(url, {
+      method: "POST",
+      body,
+      headers: { Accept: "application/json", ...(csrfToken && { "X-CSRFToken": csrfToken }) },
+      signal: withLimit(request),
+    });
+    answer = await response.json();
+  } catch {
+    if (isCancelled(request)) return null;
+  }
+  return { ...answer, ok: Boolean(response?.ok && answer), status: response?.status ?? 0, wait: retryAfter(response) };
+}

@@ -15,6 +15,7 @@ import { LookTexts } from "./look-texts.js";
 import { PhotoPicker } from "./picker.js";
 import { crop, fetchPicture, shrink } from "./pictures.js";
 import { explainRefusal, retryAfter } from "./refusals.js";
+import { csrfTokenOf, fieldsOf } from "./requests.js";
 
 const NEW_BOX = { x: 0.3, y: 0.3, width: 0.4, height: 0.4 };
 const LARGE_AREA = 0.5; // share of the photo; a new box starts at the active one unless that is larger
@@ -39,7 +40,7 @@ export class ShopTheLook {
     this.server = find("server");
     this.texts = new LookTexts(root.dataset);
     this.requests = new LookRequests(root.dataset, this.form, (on) => this.setBusy(on));
-    this.results = new LookResults(root, this.texts, this.requests.csrfToken);
+    this.results = new LookResults(root, this.texts, csrfTokenOf(this.form));
     this.marks = new RegionMarks(find("dots"), find("chips"), (region) => this.select(region));
     this.editor = new BoxEditor(this.stage, find("box"));
     this.regions = []; // the whole photo comes last
@@ -236,7 +237,7 @@ export class ShopTheLook {
     this.results.title.hidden = true;
     this.view.scrollIntoView({ block: "start", behavior: "instant" });
     this.setStatus(this.texts.get("looking"));
-    const filters = String(this.requests.fields());
+    const filters = String(fieldsOf(this.form));
     const answer = await (token ? this.requests.findHeldRegions(token) : this.requests.findRegions(this.photo));
     if (!answer) return;
     if (!answer.ok) {
@@ -253,7 +254,7 @@ export class ShopTheLook {
     this.setStatus(this.texts.found(this.regions, this.active));
     this.root.dispatchEvent(new CustomEvent("imagesim:results", { bubbles: true, detail: answer }));
     this.marks.scrollToSelected({ focus: this.lostFocus });
-    if (filters !== String(this.requests.fields())) this.refresh(); // one was changed meanwhile
+    if (filters !== String(fieldsOf(this.form))) this.refresh(); // one was changed meanwhile
   }
 
   // Only the server can read the photo, such as HEIC: show the JPEG that it holds. Return whether it is still wanted.
