@@ -11,7 +11,7 @@ import logging
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from threading import Event, Thread
 from typing import Any
@@ -78,11 +78,8 @@ def start(kind: Job.Kind, *, unfinished: int | None = None, hold: bool = False, 
     ours = {"status": Job.Status.RUNNING, "owner": _owner(), "heartbeat_at": now}
     if unfinished is None:
         _delete_old(rows.filter(kind=kind, slot=None))
-        try:
-            with atomic(Job):
-                return rows.create(kind=kind, slot=kind, started_at=now, hold=hold, message=message, **ours)
-        except IntegrityError:
-            pass
+        with suppress(IntegrityError), atomic(Job):
+            return rows.create(kind=kind, slot=kind, started_at=now, hold=hold, message=message, **ours)
     former = rows.filter(slot=kind).first()
     if former is None and unfinished is None:  # it has ended in the same moment
         return start(kind, hold=hold, message=message)
@@ -295,8 +292,10 @@ def drop_leftovers() -> Exception | None:
 def actions(job: Job) -> list[str]:
     """Return what can be done with the job now: some of ``pause``, ``resume`` and ``cancel``, or ``swap`` and
     ``discard``."""
-    if not job.slot or job.requested in (Job.Request.CANCEL, Job.Request.SWAP):
-        return ["cancel"] if job.slot and job.requested == Job.Request.CANCEL and abandoned(job) else []
+    if not job.slot or job.requested == Job.Request.SWAP:
+        return []
+    if job.requested == Job.Request.CANCEL:
+        return ["cancel"] if abandoned(job) else []
     if job.status == Job.Status.STANDBY:
         return ["swap", "discard"]
     is_paused = job.status == Job.Status.PAUSED or job.requested == Job.Request.PAUSE
