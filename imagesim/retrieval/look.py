@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from asgiref.sync import sync_to_async
@@ -29,7 +30,7 @@ from imagesim.retrieval.query_image import QueryImage, read_picture
 from imagesim.retrieval.query_vector import to_query
 from imagesim.retrieval.relevance import Cutoff, Judge, WithRelevance, calibration_of
 from imagesim.retrieval.rerank import Question, plan_for
-from imagesim.retrieval.retriever import open_index, retry_on_swap, unseen
+from imagesim.retrieval.retriever import Retriever, open_index, retry_on_swap, unseen
 from imagesim.retrieval.signatures import takes
 from imagesim.types import Filters, Hit, Hits, IndexMeta, Message, Query, Region
 
@@ -129,8 +130,8 @@ def shop_the_look(
     vectors = _embed(image, crops, meta)
     queries = [to_query(request, filters, vector, meta, plan.fields) for vector in vectors]
     judge = Judge(calibration_of(meta), "region", names=CategoryNames(request.searched, meta))
-    retriever = WithRelevance(index, (), Cutoff(request.min_relevance or 0.0, plan))
-    answers = _search(retriever, judge, queries, [*([None] if whole else []), *boxes], request.searched)
+    judged_by = partial(WithRelevance, index, cutoff=Cutoff(request.min_relevance or 0.0, plan))
+    answers = _search(judged_by, judge, queries, [*([None] if whole else []), *boxes], request.searched)
     hits = answers.pop(0).hits if whole else Hits()
     found = tuple(_look_region(box, each, request.searched) for box, each in zip(boxes, answers, strict=True))
     if regions is None and tapped is None:
@@ -211,7 +212,7 @@ def _embed(photo: Image, crops: Sequence[Corners | None], meta: IndexMeta) -> It
 
 
 def _search(
-    retriever: WithRelevance,
+    judged_by: Callable[[Sequence[Judge]], Retriever],
     judge: Judge,
     queries: Sequence[Query],
     regions: Sequence[Region | None],
@@ -229,7 +230,7 @@ def _search(
         if region is not None and not chosen[number]:
             within = _within(queries[number], label_categories(searched, region))
             asked[number] = within, replace(judge, label=region.score)
-    answers = _answer(retriever, asked)
+    answers = _answer(judged_by, asked)
     again: dict[int, tuple[Query, Judge]] = {}
     for number, (region, answer) in enumerate(zip(regions, answers, strict=True)):
         if region is None or chosen[number]:
@@ -240,7 +241,7 @@ def _search(
                 again[number] = _within(answer.query, (category,)), replace(judge, label=best)
         elif len(answer.hits) < answer.query.limit:
             again[number] = _within(answer.query, ()), judge
-    for number, second in zip(again, _answer(retriever, list(again.values())), strict=True):
+    for number, second in zip(again, _answer(judged_by, list(again.values())), strict=True):
         first = answers[number]
         own, wide = (first, second) if first.categories else (second, first)
         if not own.hits and (category := _voted(wide.hits)):
@@ -249,12 +250,12 @@ def _search(
     return answers
 
 
-def _answer(retriever: WithRelevance, asked: Sequence[tuple[Query, Judge]]) -> list[_Answer]:
+def _answer(judged_by: Callable[[Sequence[Judge]], Retriever], asked: Sequence[tuple[Query, Judge]]) -> list[_Answer]:
     """Search all queries, each with its judge, in one request, and load the items of all answers together."""
     if not asked:
         return []
     queries, judges = zip(*asked, strict=True)
-    answers = replace(retriever, judges=judges).search([replace(query, limit=query.limit + SPARE) for query in queries])
+    answers = judged_by(judges).search([replace(query, limit=query.limit + SPARE) for query in queries])
     loaded = load(*(part for each in answers for part in (each.candidates, each.closest)))
     return [
         _Answer(

@@ -357,9 +357,8 @@ def _fused(
     every page, so that pages neither overlap nor skip entries. ``evidence``: the relevance by looks of matches, by key,
     where it is not the one that orders them.
     """
-    found: dict[
-        str, tuple[float, float, float, str, Candidate]
-    ] = {}  # by ascending place, with the key that sorts them
+    # By ascending place, with the key that sorts them.
+    found: dict[str, tuple[float, float, float, str, Candidate]] = {}
     for each in matches:
         key, match = each.key, each.text
         by_words = text_relevance(match)
