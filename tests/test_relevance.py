@@ -64,6 +64,13 @@ class Fixed:
         ]
 
 
+class Named(Fixed):
+    """Finds the given candidates by words, and nothing by vectors."""
+
+    def search(self, queries):
+        return [Candidates(self.candidates if query.text else ()) for query in queries]
+
+
 def candidate(key: str, score: float, *categories: str) -> Candidate:
     return Candidate(key, score, key, "digest", "name", categories=categories)
 
@@ -444,13 +451,9 @@ class TestWords:
             for key, (text, head) in matches.items()
         ]
 
-        class Catalogue(Fixed):
-            def search(self, queries):
-                return [Candidates(tuple(named) if query.text else ()) for query in queries]
-
         roles = Roles({"wine": ("drinks",)}, frozenset({"white"}), things=frozenset(), listed={"wine": ("drinks",)})
         texts = reading("white wine", replace(PLAIN, roles=roles), ["en"])
-        words = WithText(Catalogue(), *texts, Cutoff(), lambda _candidates: vectors)
+        words = WithText(Named(*named), *texts, Cutoff(), lambda _candidates: vectors)
         [found] = words.search([Query(np.array([1, 0], np.float32), limit=3)])
         assert [each.key for each in found.candidates] == ["white", "red"]
 
@@ -522,13 +525,9 @@ class TestWords:
             candidate(key, 0, category)._replace(text=text, head=head) for key, (text, head, category) in found.items()
         ]
 
-        class Catalogue(Fixed):
-            def search(self, queries):
-                return [Candidates(tuple(named) if query.text else ()) for query in queries]
-
         roles = Roles({"schuh": ("shoes",)}, frozenset({"rot"}), things=frozenset())
         calibration = replace(PLAIN, roles=roles)
-        words = WithText(Catalogue(), *reading("rote Schuhe", calibration, ["de"]), Cutoff(), lambda _candidates: {})
+        words = WithText(Named(*named), *reading("rote Schuhe", calibration, ["de"]), Cutoff(), lambda _candidates: {})
         [found] = words.search([Query(np.array([1, 0], np.float32), limit=3)])
         assert [each.key for each in found.candidates] == ["cleats", "sneakers", "gloves"]
 
@@ -537,15 +536,11 @@ class TestWords:
         found = {"aquarium": (0.92, "Aquariums"), "feeder": (0.45, "Bowls & feeders")}
         named = [candidate(key, 0, category)._replace(text=text, head=text) for key, (text, category) in found.items()]
 
-        class Catalogue(Fixed):
-            def search(self, queries):
-                return [Candidates(tuple(named) if query.text else ()) for query in queries]
-
         kinds, of_dogs = {"bowl": ("Bowls & feeders",)}, {"dog": ("collars", "leads", "beds")}
         names = {("dog",): of_dogs["dog"]}
         roles = Roles(kinds | of_dogs, things=frozenset(), listed=kinds, names=names)
         texts = reading("dog bowl", replace(PLAIN, roles=roles), ["en"])
-        words = WithText(Catalogue(), *texts, Cutoff(), lambda _candidates: {})
+        words = WithText(Named(*named), *texts, Cutoff(), lambda _candidates: {})
         [answer] = words.search([Query(np.array([1, 0], np.float32), limit=3)])
         assert [each.key for each in answer.candidates] == ["feeder", "aquarium"]
 
@@ -553,15 +548,11 @@ class TestWords:
         """ "Dining table" showed table tennis bats."""
         bat = candidate("bat", 0, "Table tennis bats")._replace(text=0.36, head=0.92)
 
-        class Catalogue(Fixed):
-            def search(self, queries):
-                return [Candidates((bat,) if query.text else ()) for query in queries]
-
         names = {("tabl", "tenni", "bat"): ("Table tennis bats",)}
         for named, shown in (({}, True), (names, False)):
             roles = Roles({"bat": ("Table tennis bats",)}, things=frozenset({"tabl", "tenni"}), names=named)
             texts = reading("dining table", replace(PLAIN, roles=roles), ["en"])
-            words = WithText(Catalogue(), *texts, Cutoff(), lambda _candidates: {})
+            words = WithText(Named(bat), *texts, Cutoff(), lambda _candidates: {})
             [answer] = words.search([Query(np.array([1, 0], np.float32), limit=3)])
             assert (answer.candidates[0].text == 0.5) == shown
 
@@ -570,14 +561,10 @@ class TestWords:
         found = {"glasses": (1.0, "Wine glasses"), "rioja": (0.58, "Rioja"), "riesling": (0.58, "Riesling")}
         named = [candidate(key, 0, category)._replace(text=text, head=text) for key, (text, category) in found.items()]
 
-        class Catalogue(Fixed):
-            def search(self, queries):
-                return [Candidates(tuple(named) if query.text else ()) for query in queries]
-
         names = {("red", "wine"): ("Rioja",), ("white", "wine"): ("Riesling",), ("wine", "glass"): ("Wine glasses",)}
         roles = Roles({"wine": ("Riesling", "Rioja")}, things=frozenset(), names=names)
         texts = reading("wine", replace(PLAIN, roles=roles), ["en"])
-        words = WithText(Catalogue(), *texts, Cutoff(), lambda _candidates: {})
+        words = WithText(Named(*named), *texts, Cutoff(), lambda _candidates: {})
         [answer] = words.search([Query(np.array([1, 0], np.float32), limit=3)])
         assert [each.key for each in answer.candidates][-1] == "glasses"
 
@@ -586,13 +573,9 @@ class TestWords:
         found = {"lamp": (0.95, "Lámparas"), "table": (0.93, "Mesas"), "desk": (0.97, "Escritorios")}
         named = [candidate(key, 0, category)._replace(text=text, head=text) for key, (text, category) in found.items()]
 
-        class Catalogue(Fixed):
-            def search(self, queries):
-                return [Candidates(tuple(named) if query.text else ()) for query in queries]
-
         roles = Roles({"mes": ("Mesas",)}, frozenset({"robl"}), things=frozenset(), names={("mes",): ("Mesas",)})
         texts = reading("mesa de roble", replace(PLAIN, roles=roles), ["es"])
-        words = WithText(Catalogue(), *texts, Cutoff(), lambda _candidates: {})
+        words = WithText(Named(*named), *texts, Cutoff(), lambda _candidates: {})
         [answer] = words.search([Query(np.array([1, 0], np.float32), limit=3)])
         assert [each.key for each in answer.candidates] == ["desk", "table", "lamp"]
         assert answer.candidates[1].relevance > 0.9 > 0.3 > answer.candidates[2].relevance
