@@ -18,6 +18,8 @@ from demo_shop import environment
 from imagesim import conf, events
 from imagesim.embedders import BaseEmbedder, hub
 from imagesim.embedders.process import import_torchvision
+from imagesim.indexing import signals
+from imagesim.registry import registry
 from imagesim.retrieval import rerank, variants
 from imagesim.runtime import runtime
 from tests.missing import missing
@@ -205,6 +207,14 @@ def _fresh_runtime() -> Iterator[None]:
     runtime.reset(keep=lambda value: isinstance(value, BaseEmbedder))
     yield
     conf.get_settings.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def _registrations_are_restored() -> Iterator[None]:
+    """A test that leaves a model registered, or a receiver disconnected, fails itself, not those that follow it."""
+    before = dict(registry._items), set(signals._links)
+    yield
+    assert (dict(registry._items), set(signals._links)) == before
 
 
 @pytest.fixture(autouse=True)
