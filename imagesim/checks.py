@@ -13,10 +13,11 @@ from urllib.parse import urlsplit
 
 from django.apps import apps
 from django.conf import settings as django_settings
+from django.conf.urls.i18n import is_language_prefix_patterns_used
 from django.core.cache import caches
 from django.core.checks import CheckMessage, Error, Warning
 from django.db import DatabaseError, connections
-from django.urls import get_resolver
+from django.urls import LocalePrefixPattern, get_resolver
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
@@ -87,7 +88,8 @@ def check_backends() -> list[CheckMessage]:
 
 def check_rest() -> list[CheckMessage]:
     """The REST API, if the project's URLs include it."""
-    if not _includes_rest():
+    including = _including_rest()
+    if not including:
         return []
     for package in ("rest_framework", "drf_spectacular"):
         if find_spec(package) is None:
@@ -117,12 +119,39 @@ def check_rest() -> list[CheckMessage]:
                 id="imagesim.W031",
             )
         )
+    if _has_languages_in_urls() and not any(isinstance(each.pattern, LocalePrefixPattern) for each in including):
+        found.append(
+            Warning(
+                "The URLs of pages begin with their language (i18n_patterns), that of the API does not: what a page asks "
+                "it for can be in another language.",
+                hint="Include imagesim.rest.urls in i18n_patterns.",
+                id="imagesim.W032",
+            )
+        )
     return found
+
+
+def _has_languages_in_urls() -> bool:
+    used, _prefixes_default = is_language_prefix_patterns_used(django_settings.ROOT_URLCONF)
+    return used and len(django_settings.LANGUAGES) > 1
+
+
+def _including_rest() -> list[Any]:
+    """The patterns of the project's root URLconf that include the REST API."""
+    if not getattr(django_settings, "ROOT_URLCONF", None):
+        return []
+    return [pattern for pattern in get_resolver().url_patterns if _is_rest(pattern)]
+
+
+def _is_rest(pattern: Any) -> bool:
+    if getattr(getattr(pattern, "urlconf_name", None), "__name__", "") == "imagesim.rest.urls":
+        return True
+    return any(_is_rest(inner) for inner in getattr(pattern, "url_patterns", ()))
 
 
 def check_visitors() -> list[CheckMessage]:
     """Check that the REST views can distinguish visitors behind a proxy, and count their requests for all processes."""
-    if find_spec("rest_framework") is None or not _includes_rest():
+    if find_spec("rest_framework") is None or not _including_rest():
         return []
     found: list[CheckMessage] = []
     proxied = django_settings.SECURE_PROXY_SSL_HEADER or django_settings.USE_X_FORWARDED_HOST
@@ -368,15 +397,3 @@ def _missing(package: str, message: str, id: str) -> Error:
 def _hint(error: Exception) -> str | None:
     """The install command where a missing package is the cause; the message of load_class holds it already."""
     return install_hint(error) or None if isinstance(error, ImportError) else None
-
-
-def _includes_rest() -> bool:
-    return bool(getattr(django_settings, "ROOT_URLCONF", None)) and any(
-        _is_rest(pattern) for pattern in get_resolver().url_patterns
-    )
-
-
-def _is_rest(pattern: Any) -> bool:
-    if getattr(getattr(pattern, "urlconf_name", None), "__name__", "") == "imagesim.rest.urls":
-        return True
-    return any(_is_rest(inner) for inner in getattr(pattern, "url_patterns", ()))

@@ -13,6 +13,7 @@ from unittest.mock import Mock
 
 import pytest
 from celery import current_app
+from django.conf.urls.i18n import i18n_patterns
 from django.core.checks import ERROR, WARNING, Warning, run_checks
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
@@ -511,6 +512,18 @@ class TestRest:
         rest.MIDDLEWARE = [*rest.MIDDLEWARE, "django.contrib.auth.middleware.LoginRequiredMiddleware"]
         assert ids(checks.check_rest()) == ["imagesim.W031"]
         rest.IMAGESIM = {"REST_PERMISSIONS": ["rest_framework.permissions.IsAuthenticated"]}
+        assert checks.check_rest() == []
+
+    def test_an_api_outside_of_the_languages_of_the_urls(self, rest):
+        """A page in French would ask it in the language of the browser, and link to pages in that."""
+        api = path("a/visual/", include("imagesim.rest.urls"))
+        pages = path("shop/", include([]))
+        rest.ROOT_URLCONF = urlconf(api, *i18n_patterns(pages))
+        assert ids(checks.check_rest()) == ["imagesim.W032"]
+        rest.ROOT_URLCONF = urlconf(*i18n_patterns(pages, api, prefix_default_language=False))
+        assert checks.check_rest() == []
+        rest.ROOT_URLCONF = urlconf(api, *i18n_patterns(pages))
+        rest.LANGUAGES = [("en", "English")]
         assert checks.check_rest() == []
 
     def test_not_included_or_not_installed(self, rest, monkeypatch):
