@@ -212,10 +212,11 @@ class TestRegion:
     @pytest.mark.parametrize(
         ("body", "field"),
         [
-            ({}, "regions"),
-            ({"region": [0, 0, 2, 1]}, "regions"),
+            ({}, "region"),
+            ({"region": [0, 0, 2, 1]}, "region"),
+            ({"region": [0, 0, 0.001, 0.001]}, "region"),
             ({"region": "[0,"}, "region"),
-            ({"region": [[0, 0, 1, 1]]}, "regions"),
+            ({"region": [[0, 0, 1, 1]]}, "region"),
             ({"region": [0, 0, 1, 1], "label": ["x", 1]}, "label"),
             ({"region": [0, 0, 1, 1], "label": "x" * 101}, "label"),
             ({"region": [0, 0, 1, 1], "offset": 3}, "offset"),
@@ -225,6 +226,7 @@ class TestRegion:
     def test_a_bad_query(self, token, body, field):
         response = self.ask(token, **body)
         assert (response.status_code, response.json()["field"]) == (400, field), response.content
+        assert "None" not in response.json()["detail"]
 
     def test_an_unexpected_photo(self, token):
         response = Client().post(f"{LOOK}{token}/region/", {"image": street(), "region": "[0,0,1,1]"})

@@ -160,8 +160,10 @@ class LookRegionForm(ArgumentsSerializer):
         if not isinstance(label, str) or len(label) > MAX_LABEL:
             raise BadQuery(_("'label' must be a text such as 'shoes'."), field="label")
         check_characters("label", label)
-        box = as_region(_read_json("region", data.pop("region", None)), label)
-        return super().run_validation(data) | {"regions": [box], "whole": False}
+        box = _read_json("region", data.pop("region", None))
+        if box is None:
+            raise BadQuery(_("'region' is missing; give x, y, width and height from 0 to 1."), field="region")
+        return super().run_validation(data) | {"regions": [as_region(box, label)], "whole": False}
 
 
 def max_offset(request: Request) -> int:

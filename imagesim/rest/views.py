@@ -253,6 +253,14 @@ class LookRegionView(HeldLookView):
     schema = described.VisualSearchSchema(post=described.LOOK_REGION)
     form = inputs.LookRegionForm
 
+    def post(self, request: Request, token: str) -> Response:
+        try:
+            return super().post(request, token)
+        except BadQuery as error:
+            if error.field == "regions":  # the argument of the call that the parameter becomes
+                error.field = "region"
+            raise
+
     def respond(self, request: Request, seen: look.Look, token: str, size: tuple[int, int]) -> Response:
         return Response(LookRegionSerializer(seen.regions[0], context={"request": request}).data)
 
