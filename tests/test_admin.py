@@ -18,13 +18,14 @@ from django.utils import timezone, translation
 from demo_shop.shop.models import Photo, Product
 from imagesim.admin import ItemStateMixin, index_page
 from imagesim.admin.base import badge, shorten
+from imagesim.indexes import get_index
 from imagesim.indexing import dispatch
 from imagesim.indexing.sync import sync
 from imagesim.items import Items
 from imagesim.models import ItemImage, ItemState, Job
 from imagesim.monitoring.status import JobStatus
 from imagesim.registry import registry
-from imagesim.types import Hit, HitImage
+from imagesim.types import Hit, HitImage, Removal
 from tests.shop import EMBEDDER, picture, product
 from tests.zoo.models import Lamp
 
@@ -504,6 +505,18 @@ class TestVisualIndexPage:
         assert page.context["snapshot"]["shown"]["index_error"] is True
         assert page.context["snapshot"]["fields"]["index_entries"] == ""
 
+    def test_an_index_with_other_entries_than_were_written_to_it(self, admin_client, shop):
+        """The page said that 100 % of the items are in the index."""
+        assert admin_client.get(STATUS).json()["shown"]["mismatch"] is False
+        keys = [key for key, _version in get_index().scan()]
+        get_index().write([Removal(key, ItemState.objects.latest("version").version + 1) for key in keys])
+        ItemState.objects.update(synced_at=timezone.now() - timedelta(minutes=2))
+
+        told = admin_client.get(STATUS).json()
+
+        assert told["shown"]["mismatch"] is True
+        assert told["fields"]["mismatch"].startswith("The index has 0 entries, but 2 items were written to it")
+
     def test_before_the_first_sync(self, admin_client):
         told = admin_client.get(STATUS).json()
 
@@ -547,7 +560,9 @@ def test_the_result_of_the_latest_job():
     text = index_page._latest(run)
 
     assert text.startswith("failed, ")
-    assert "boom; missing 3" in text
+    assert text.endswith("boom; missing 3")
+    with translation.override("de"):
+        assert index_page._latest(run).endswith("boom; fehlend 3")
 
 
 class TestJobs:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from datetime import timedelta
 from io import StringIO
 from pathlib import Path
 from unittest.mock import Mock
@@ -15,6 +16,7 @@ from django.core.files.storage import FileSystemStorage
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, InterfaceError, OperationalError
 from django.db.models.sql.compiler import SQLCompiler
+from django.utils import timezone
 
 import imagesim
 from demo_shop.shop.models import Category, Photo, Product
@@ -31,6 +33,7 @@ from imagesim.monitoring.status import get_status
 from imagesim.registry import registry
 from imagesim.thumbnail_files import FOLDER
 from imagesim.thumbnails import _stored
+from imagesim.types import Removal
 from tests.shop import EMBEDDER, picture, product
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media_root")]
@@ -294,6 +297,26 @@ class TestStatus:
         assert facts["index"]["model"] == "test-pixels-64"
         assert facts["index"]["backend"] == "imagesim.indexes.local.LocalIndex"
         assert facts["index"]["name"] == "imagesim"
+
+    def test_an_index_with_other_entries_than_were_written_to_it(self):
+        """As after a backup of the index or of the database was restored, or where another shop writes to the index."""
+        shoes = [product(colour, picture(colour)) for colour in ("red", "green", "blue")]
+        call("imagesim_sync")
+        version = ItemState.objects.latest("version").version + 1
+        get_index().write([Removal(f"shop.product:{shoe.pk}", version) for shoe in shoes[:2]])
+        assert as_json("imagesim_status")["mismatch"] == 0, "the server counts what was written a moment ago later"
+        ItemState.objects.update(synced_at=timezone.now() - timedelta(minutes=2))
+        assert as_json("imagesim_status")["mismatch"] == -2
+        assert "the index has 2 fewer entries than were written to it: run `manage.py imagesim_sync --rec" in call(
+            "imagesim_status"
+        )
+        call("imagesim_sync", "--reconcile")
+        ItemState.objects.update(synced_at=timezone.now() - timedelta(minutes=2))
+        assert "mismatch" not in call("imagesim_status")
+        ItemState.objects.filter(object_pk=shoes[0].pk).delete()  # the database of before this product
+        assert as_json("imagesim_status")["mismatch"] == 1
+        ItemState.objects.update(pending=True)
+        assert as_json("imagesim_status")["mismatch"] == 0, "it can be what waits"
 
     def test_text(self):
         product("shoe", picture("red"))

@@ -29,7 +29,7 @@ from imagesim.database import primary
 from imagesim.indexes.statistics import RecallReport
 from imagesim.indexing import dispatch
 from imagesim.models import ItemState, Job, VisualIndex
-from imagesim.monitoring.status import IndexStatus, JobStatus, get_status
+from imagesim.monitoring.status import IndexStatus, JobStatus, Status, get_status
 
 DAYS = 30
 LATEST_EVENTS = 500_000
@@ -44,6 +44,16 @@ _NAMES = {
     "search": gettext_lazy("Search"),
     "look": gettext_lazy("Shop the look"),
 }
+
+_FOUND = {
+    "checked": gettext_lazy("compared"),
+    "missing": gettext_lazy("missing"),
+    "stale": gettext_lazy("outdated"),
+    "orphaned": gettext_lazy("no longer in the shop"),
+    "duplicate": gettext_lazy("duplicate"),
+    "repaired": gettext_lazy("repaired"),
+}
+"""What the report of a reconcile counts of the items, in words; what it deletes besides is on the job's own page."""
 
 
 @admin.register(VisualIndex)
@@ -135,6 +145,7 @@ def snapshot() -> dict[str, Any]:
         "embeddings": number_format(status.embeddings, force_grouping=True),
         "coverage": _percent(status.indexed, status.items),
         "oldest": _duration(status.queue_age) if status.pending else "",
+        "mismatch": _mismatch(status),
         **_index_fields(status.index),
         **_standby_fields(status.standby),
         **(_job_fields(running) if running else _waiting_fields(waiting, status.queue_error)),
@@ -151,6 +162,7 @@ def snapshot() -> dict[str, Any]:
         "shown": {
             "job": running is not None or waiting > 0,
             "index_error": bool(status.index.error),
+            "mismatch": status.mismatch != 0,
             "standby": status.standby is not None,
             "failed": status.failed > 0,
             "oldest": status.pending > 0,
@@ -158,6 +170,14 @@ def snapshot() -> dict[str, Any]:
         },
         "running": running is not None or waiting > 0,
     }
+
+
+def _mismatch(status: Status) -> str:
+    if not status.mismatch:
+        return ""
+    text = _("The index has %(entries)s entries, but %(indexed)s items were written to it: compare and repair.")
+    counts = {"entries": status.index.entries, "indexed": status.indexed}
+    return text % {name: number_format(count, force_grouping=True) for name, count in counts.items()}
 
 
 def _index_fields(index: IndexStatus) -> dict[str, str]:
@@ -261,7 +281,7 @@ def _latest(job: JobStatus | None) -> str:
     parts = [f"{Job.Status(job.status).label}, {when}"]
     if job.error:
         parts.append(job.error)
-    parts += [f"{name.replace('_', ' ')} {value}" for name, value in job.report.items() if type(value) is int]
+    parts += [f"{word} {number_format(job.report[name])}" for name, word in _FOUND.items() if name in job.report]
     return "; ".join(parts)
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from django.utils.translation import gettext as _
+
 from imagesim import images
 from imagesim.database import batched, for_thread, insert_new, stored_array
 from imagesim.embedders import BaseEmbedder
@@ -391,7 +393,7 @@ def _read(picture: Picture) -> tuple[Picture, bytes | None]:
     except BadImage as error:
         return replace(picture, error=str(error), permanent=True), None
     except FileNotFoundError:
-        return replace(picture, error=f"There is no file {picture.name!r} in the storage."), None
+        return replace(picture, error=_("There is no file %(name)r in the storage.") % {"name": picture.name}), None
     except Exception as error:  # storages raise errors of their own clients, not only OSError
         message = f"The storage cannot read {picture.name!r}: {type(error).__name__}: {error}"
         return replace(picture, digest=picture.known_digest, error=message, unreachable=True), None

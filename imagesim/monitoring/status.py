@@ -49,6 +49,9 @@ if TYPE_CHECKING:
 RECONCILE_AGE = timedelta(days=8)
 """A reconcile that runs once per week is enough for a very large catalogue."""
 
+REFRESHED = timedelta(minutes=1)
+"""After this time what was written is counted in the index, which Elasticsearch refreshes now and then."""
+
 
 @dataclass
 class IndexStatus:
@@ -99,6 +102,10 @@ class Status:
     failed: int = 0
     skipped: int = 0
     embeddings: int = 0
+    mismatch: int = 0
+    """By how many entries the index has more than was written to it, as after a restored database; negative where it has
+    fewer, as after a restored index. 0 if that can be what waits or was synced just now, or is less than a hundredth. A
+    reconcile repairs it."""
     unrecorded: int = 0
     """How many items no signal has reported, as of a model registered later or a bulk write. A reconcile finds them."""
     queue_age: float = 0.0
@@ -128,11 +135,15 @@ def get_status() -> Status:
         pending_count=Count("pk", filter=Q(pending=True)),
         failed_count=Count("pk", filter=Q(outcome=Outcome.FAILED, pending=False, model__in=labels)),
         skipped_count=Count("pk", filter=Q(outcome=Outcome.SKIPPED, model__in=labels)),
+        entries=Count("pk", filter=Q(outcome=Outcome.INDEXED)),
+        kept=Count("pk", filter=Q(outcome=Outcome.FAILED)),  # with the entry of before, in part
+        moving=Count("pk", filter=Q(pending=True) | Q(synced_at__gte=now - REFRESHED)),
         known=Count("pk", filter=Q(model__in=labels) & (Q(pending=True) | ~Q(outcome=Outcome.REMOVED))),
         oldest=Min("changed_at", filter=_waits(now)),
     )
     for name in ("indexed", "pending", "failed", "skipped"):
         setattr(status, name, counts[f"{name}_count"])
+    status.mismatch = _mismatch(status.index.entries, **{name: counts[name] for name in ("entries", "kept", "moving")})
     items = count_items()
     status.items = max(items - status.skipped, 0)
     status.unrecorded = max(items - counts["known"], 0)
@@ -152,6 +163,13 @@ def unreconciled_since() -> datetime | None:
     found = Job.objects.aggregate(first=Min("started_at"), last=Max("finished_at", filter=done))
     since: datetime | None = found["last"] or found["first"]
     return since if since is not None and timezone.now() - since > RECONCILE_AGE else None
+
+
+def _mismatch(found: int | None, *, entries: int, kept: int, moving: int) -> int:
+    if found is None:
+        return 0
+    more, fewer = found - entries - kept - moving, entries - found - moving
+    return more if more > entries / 100 else -fewer if fewer > entries / 100 else 0
 
 
 def _waits(now: datetime) -> Q:

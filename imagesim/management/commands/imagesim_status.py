@@ -32,6 +32,12 @@ class Command(ImagesimCommand):
             swaps = status.standby is not None and status.standby.model == configured
             command = f"imagesim_rebuild{' --swap' if swaps else ''}"
             text += f"\nmodel      the settings name {configured}; run `manage.py {command}` to change to it"
+        if status.mismatch:
+            more = "more" if status.mismatch > 0 else "fewer"
+            text += (
+                f"\nmismatch   the index has {abs(status.mismatch)} {more} entries than were written to it: "
+                "run `manage.py imagesim_sync --reconcile`"
+            )
         if status.unrecorded:
             text += f"\nrecorded   {status.unrecorded} items never were: run `manage.py imagesim_sync --reconcile`"
         if since := status.unreconciled_since:
