@@ -89,8 +89,9 @@ class TestClear:
     def test_thumbnails_are_found_in_the_storage_of_any_file_field_without_a_registration(self, monkeypatch, tmp_path):
         monkeypatch.setattr(Photo._meta.get_field("file"), "storage", FileSystemStorage(tmp_path))
         _stored(product("shoe", picture("red")).photos.get().file, 320)
-        monkeypatch.setattr(registry, "_items", {})
-        assert as_json("imagesim_clear", "--noinput")["thumbnails"] == 1
+        with monkeypatch.context() as patch:
+            patch.setattr(registry, "_items", {})
+            assert as_json("imagesim_clear", "--noinput")["thumbnails"] == 1
         assert not any((tmp_path / FOLDER).iterdir())
 
     @pytest.mark.parametrize("error", [NotImplementedError("no folders"), ConnectionError("no answer")])
