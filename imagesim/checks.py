@@ -122,8 +122,8 @@ def check_rest() -> list[CheckMessage]:
     if _has_languages_in_urls() and not any(isinstance(each.pattern, LocalePrefixPattern) for each in including):
         found.append(
             Warning(
-                "The URLs of pages begin with their language (i18n_patterns), that of the API does not: what a page asks "
-                "it for can be in another language.",
+                "The URLs of pages begin with their language (i18n_patterns), that of the API does not: what a page "
+                "asks it for can be in another language.",
                 hint="Include imagesim.rest.urls in i18n_patterns.",
                 id="imagesim.W032",
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from PIL import Image
 
+from imagesim import images
 from imagesim.embedders import openclip, precision
 from imagesim.embedders.openclip import OpenClipEmbedder
 from imagesim.embedders.precision import PrecisionCache, PrecisionTrial, best, overlap
@@ -201,7 +203,12 @@ class TestRealPictures:
             OpenClipEmbedder(cache_dir=tmp_path).choose_precision(precision.synthetic_pictures(3))
 
     def test_the_command_reads_pictures_of_a_folder(
-        self, tmp_path: Path, loads: list[str], settings: Any, capsys: pytest.CaptureFixture[str]
+        self,
+        tmp_path: Path,
+        loads: list[str],
+        settings: Any,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         pictures = tmp_path / "pictures"
         pictures.mkdir()
@@ -214,12 +221,22 @@ class TestRealPictures:
                 "OPTIONS": {"cache_dir": str(tmp_path / "cache")},
             }
         }
+        read = images.read
+
+        def denied(file: Any) -> bytes:
+            if "denied" in str(file.name):
+                raise RuntimeError("access denied")  # as a storage's own client does
+            return read(file)
+
+        monkeypatch.setattr(images, "read", denied)
+        (pictures / "denied.jpg").write_bytes(b"no picture")
         call_command("imagesim_precision", folder=pictures, format="json")
         output = capsys.readouterr()
         facts = json.loads(output.out)
         assert facts["chosen"] == "bf16"
         assert facts["pictures"] == 40
-        assert "skipped: " in output.err
+        assert re.search("skipped .*broken.jpg: .", output.err)
+        assert re.search("skipped .*denied.jpg: .", output.err)
 
     def test_the_command_without_a_local_model(self, settings: Any) -> None:
         settings.IMAGESIM = {

@@ -199,7 +199,7 @@ class Vectors:
             ours = self._leases.lease(missing - begun)
             begun |= ours
             measured |= unmeasured & set(data)
-            for digest in sorted({digest for digest, _ in ours} | (unmeasured & set(data))):
+            for digest in sorted({digest for digest, _fingerprint in ours} | (unmeasured & set(data))):
                 if digest not in self._errors:
                     fingerprints = [f for f in self._missing(digest) if (digest, f) in ours]
                     yield Content(digest, data[digest], fingerprints, digest in unmeasured)

@@ -103,9 +103,9 @@ class Status:
     skipped: int = 0
     embeddings: int = 0
     mismatch: int = 0
-    """By how many entries the index has more than was written to it, as after a restored database; negative where it has
-    fewer, as after a restored index. 0 if that can be what waits or was synced just now, or is less than a hundredth. A
-    reconcile repairs it."""
+    """By how many entries the index has more than was written to it, as after a restored database; negative where it
+    has fewer, as after a restored index. 0 if that can be what waits or was synced just now, or is less than a
+    hundredth. A reconcile repairs it."""
     unrecorded: int = 0
     """How many items no signal has reported, as of a model registered later or a bulk write. A reconcile finds them."""
     queue_age: float = 0.0

@@ -14,7 +14,6 @@ from django.core.management.base import CommandError
 
 from imagesim import images
 from imagesim.embedders import get_embedder
-from imagesim.exceptions import BadImage
 from imagesim.management import ImagesimCommand, at_least
 from imagesim.registry import registry
 
@@ -47,8 +46,8 @@ class Command(ImagesimCommand):
         for file in files:
             try:
                 decoded.append(images.decode(images.read(file), min_decode_side=embedder.min_decode_side))
-            except (BadImage, OSError) as error:
-                self.stderr.write(f"skipped: {error}")
+            except Exception as error:  # storages raise errors of their own clients, not only OSError
+                self.stderr.write(f"skipped {file.name}: {error}")
             if len(decoded) == pictures:
                 break
         chosen, tried = choose(decoded)
