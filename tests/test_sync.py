@@ -93,6 +93,29 @@ def test_a_stock_change_opens_no_picture():
     assert (report.indexed, report.embedded, report.opened) == (1, 0, 0)
 
 
+def test_a_lost_index_is_filled_again_without_the_pictures():
+    """All items failed, and nothing was found, until the storage was back."""
+    shoe, boot = product("shoe", picture("red")), product("boot", picture("blue"))
+    sync()
+    get_index().drop(get_index().active())
+    boot.photos.get().file.storage.delete(boot.photos.get().file.name)
+    new = product("sandal", picture("green"))
+
+    report = sync()
+
+    assert (report.indexed, report.opened, report.embedded) == (3, 1, 1)
+    assert set(keys()) == {key(each) for each in (shoe, boot, new)}
+
+
+def test_a_lost_index_with_another_model(settings):
+    shoe = product("shoe", picture("red"))
+    sync()
+    get_index().drop(get_index().active())
+    settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": {**EMBEDDER, "OPTIONS": {"name": "other"}}}
+    assert sync().embedded == 1
+    assert [hit.item for hit in imagesim.similar_to(shoe)] == []
+
+
 def test_a_shared_picture_is_embedded_once():
     product("shoe", picture("red"))
     product("boot", picture("red"))

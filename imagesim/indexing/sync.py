@@ -159,12 +159,11 @@ def bootstrap_index() -> None:
     try:
         if index.active() is None:  # no other process has been faster
             jobs.drop_leftovers()
-            backing_index = index.create(new_meta())
+            meta = new_meta()
+            backing_index = index.create(meta)
             jobs.heartbeat(job, target=backing_index)
             with jobs.kept_alive(job):
-                for items in registry:
-                    queryset = queryset_of(items)
-                    outbox.record(items.label, queryset, using=queryset.db, announce=False)
+                _record_all(meta.fingerprint)
             index.promote(backing_index)
             logger.info(
                 "created the first index %s", backing_index, extra={"event": "index.created", "index": backing_index}
@@ -175,6 +174,19 @@ def bootstrap_index() -> None:
         jobs.finish(job, error=str(error) or type(error).__name__)
         raise
     jobs.finish(job, report={"first": True})
+
+
+def _record_all(fingerprint: str) -> None:
+    """Queue every item. Of those that a lost index had, no image is opened again whose embedding is stored: the storage
+    may be lost as well, or take hours."""
+    stored = primary(Embedding).filter(fingerprint=fingerprint).exists()
+    for items in registry:
+        queryset = queryset_of(items)
+        scope = Scope.METADATA if stored else Scope.ALL
+        outbox.record(items.label, queryset, scope=scope, using=queryset.db, announce=False)
+    queued = primary(ItemState).filter(pending=True, scope=Scope.METADATA)
+    queued.exclude(outcome=Outcome.INDEXED).update(scope=Scope.ALL)
+    queued.update(checksum="")  # an entry is written even if it equals the one that was lost
 
 
 def _drain(
