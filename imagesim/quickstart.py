@@ -174,6 +174,10 @@ def declaration(model: Any, product: Any = None) -> list[str]:
         lines.append(f"filters = {json.dumps(filters)}")
     if texts:
         lines.append(f"text = {json.dumps(texts)}")
+    missing = [name for name, found in (("category", category), ("filters", filters), ("text", texts)) if not found]
+    if missing:
+        named = ", ".join(field.name for field in fields)
+        lines.append(f"# Not recognised: {', '.join(missing)}. Declare them if there are any; the fields are {named}.")
     if shown := list(filter(None, shown)):
         item = model._meta.model_name
         if product is not None:
@@ -204,7 +208,7 @@ def choose(label: str) -> Any:
     found = []
     for model in apps.get_models():
         if next(images_of(model), None) and not model.__module__.startswith(("django.", "imagesim.")):
-            lines = declaration(model)
+            lines = [line for line in declaration(model) if not line.startswith("#")]
             found.append((2 * bool(SOLD.search(model.__name__)) + len(lines), model))
     if not found:
         raise SystemExit(

@@ -51,6 +51,18 @@ class Banner(models.Model):
     image = models.ImageField()
 """
 
+GERMAN = """
+from django.db import models
+
+class Rubrik(models.Model):
+    titel = models.CharField(max_length=100)
+
+class Artikel(models.Model):
+    bezeichnung = models.CharField(max_length=100)
+    rubrik = models.ForeignKey(Rubrik, on_delete=models.CASCADE)
+    bild = models.ImageField(upload_to="bilder/")
+"""
+
 FEED = """
 from django.db import models
 
@@ -241,6 +253,14 @@ def test_texts_in_several_languages(tmp_path: Path) -> None:
     texts = '{"translations__name": 3, "brand__name_de": 2, "brand__name_pt_br": 2, "translations__description": 1}'
     assert_written(tmp_path, TRANSLATED, f"text = {texts}")
     manage(tmp_path, "shell", "--command", CHECK)
+
+
+def test_what_is_not_recognised_is_named(tmp_path: Path) -> None:
+    """As in other languages, where words were then searched in pictures alone."""
+    make(tmp_path, GERMAN)
+    printed = quickstart(tmp_path, "shop.Artikel")
+    named = "# Not recognised: category, filters, text. Declare them if there are any; the fields are bezeichnung, "
+    assert f"    {named}rubrik, bild.\n" in printed
 
 
 def test_addresses_of_pictures(tmp_path: Path) -> None:
