@@ -164,11 +164,10 @@ def _look_at_state(item: Item) -> None:
     state = item.state
     if item.declared is None or item.instance is None:
         return  # it is about to be removed
-    hidden = item.is_hidden
-    if state.outcome == Outcome.SKIPPED and not hidden and not item.images:
+    if item.is_hidden:
+        return  # sold, or a draft: as the shop wants it
+    if state.outcome == Outcome.SKIPPED and not item.images:
         item.note(Kind.NO_PICTURE)
-    elif hidden:
-        item.note(Kind.NOT_INDEXED, gettext_noop("The shop does not show it."))
     elif state.outcome != Outcome.INDEXED:
         with translation.override(None):
             outcome = str(state.get_outcome_display())
