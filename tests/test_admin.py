@@ -507,15 +507,21 @@ class TestVisualIndexPage:
 
     def test_an_index_with_other_entries_than_were_written_to_it(self, admin_client, shop):
         """The page said that 100 % of the items are in the index."""
-        assert admin_client.get(STATUS).json()["shown"]["mismatch"] is False
+        assert admin_client.get(STATUS).json()["shown"]["advice"] is False
         keys = [key for key, _version in get_index().scan()]
         get_index().write([Removal(key, ItemState.objects.latest("version").version + 1) for key in keys])
         ItemState.objects.update(synced_at=timezone.now() - timedelta(minutes=2))
 
         told = admin_client.get(STATUS).json()
 
-        assert told["shown"]["mismatch"] is True
-        assert told["fields"]["mismatch"].startswith("The index has 0 entries, but 2 items were written to it")
+        assert told["shown"]["advice"] is True
+        assert told["fields"]["advice"].startswith("The index has 0 entries, but 2 items were written to it")
+
+    def test_an_index_of_before_a_filter(self, admin_client, shop, monkeypatch):
+        items = registry.for_model(Product)
+        monkeypatch.setattr(items, "kinds", {**items.kinds, "season": "keyword"})
+        told = admin_client.get(STATUS).json()
+        assert told["fields"]["advice"] == "Filters or texts have changed since the index was made: rebuild it."
 
     def test_before_the_first_sync(self, admin_client):
         told = admin_client.get(STATUS).json()

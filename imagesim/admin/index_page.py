@@ -133,6 +133,7 @@ def snapshot() -> dict[str, Any]:
     parts of the page are visible; ``running``: whether to poll frequently.
     """
     status = get_status()
+    advice = _advice(status)
     waiting = status.pending if dispatch.mode() != "manual" else 0
     unfinished = (Job.Status.RUNNING, Job.Status.PAUSED)
     running = next((job for job in (status.rebuild, status.reconcile) if job and job.status in unfinished), None)
@@ -145,7 +146,7 @@ def snapshot() -> dict[str, Any]:
         "embeddings": number_format(status.embeddings, force_grouping=True),
         "coverage": _percent(status.indexed, status.items),
         "oldest": _duration(status.queue_age) if status.pending else "",
-        "mismatch": _mismatch(status),
+        "advice": advice,
         **_index_fields(status.index),
         **_standby_fields(status.standby),
         **(_job_fields(running) if running else _waiting_fields(waiting, status.queue_error)),
@@ -162,7 +163,7 @@ def snapshot() -> dict[str, Any]:
         "shown": {
             "job": running is not None or waiting > 0,
             "index_error": bool(status.index.error),
-            "mismatch": status.mismatch != 0,
+            "advice": bool(advice),
             "standby": status.standby is not None,
             "failed": status.failed > 0,
             "oldest": status.pending > 0,
@@ -172,11 +173,14 @@ def snapshot() -> dict[str, Any]:
     }
 
 
-def _mismatch(status: Status) -> str:
+def _advice(status: Status) -> str:
+    """What to do about the index, if it works but is not what it should be."""
+    if status.index.outdated:
+        return _("Filters or texts have changed since the index was made: rebuild it.")
     if not status.mismatch:
         return ""
     text = _("The index has %(entries)s entries, but %(indexed)s items were written to it: compare and repair.")
-    counts = {"entries": status.index.entries, "indexed": status.indexed}
+    counts = {"entries": status.index.entries or 0, "indexed": status.indexed}
     return text % {name: number_format(count, force_grouping=True) for name, count in counts.items()}
 
 
