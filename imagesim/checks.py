@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 
 from django.apps import apps
 from django.conf import settings as django_settings
-from django.conf.urls.i18n import is_language_prefix_patterns_used
 from django.core.cache import caches
 from django.core.checks import CheckMessage, Error, Warning
 from django.db import DatabaseError, connections
@@ -122,8 +121,8 @@ def check_rest() -> list[CheckMessage]:
     if _has_languages_in_urls() and not any(isinstance(each.pattern, LocalePrefixPattern) for each in including):
         found.append(
             Warning(
-                "The URLs of pages begin with their language (i18n_patterns), that of the API does not: what a page "
-                "asks it for can be in another language.",
+                "The URLs of pages begin with their language (i18n_patterns), that of the API does not: it answers a "
+                "page in another one.",
                 hint="Include imagesim.rest.urls in i18n_patterns.",
                 id="imagesim.W032",
             )
@@ -132,8 +131,10 @@ def check_rest() -> list[CheckMessage]:
 
 
 def _has_languages_in_urls() -> bool:
-    used, _prefixes_default = is_language_prefix_patterns_used(django_settings.ROOT_URLCONF)
-    return used and len(django_settings.LANGUAGES) > 1
+    """Whether the URLs of the shop's pages begin with a language; those of the admin are no pages of the shop."""
+    roots: list[Any] = get_resolver().url_patterns
+    pages = [page for each in roots if isinstance(each.pattern, LocalePrefixPattern) for page in each.url_patterns]
+    return len(django_settings.LANGUAGES) > 1 and any(getattr(page, "app_name", "") != "admin" for page in pages)
 
 
 def _including_rest() -> list[Any]:

@@ -14,6 +14,7 @@ from unittest.mock import Mock
 import pytest
 from celery import current_app
 from django.conf.urls.i18n import i18n_patterns
+from django.contrib import admin
 from django.core.checks import ERROR, WARNING, Warning, run_checks
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
@@ -522,6 +523,8 @@ class TestRest:
         assert ids(checks.check_rest()) == ["imagesim.W032"]
         rest.ROOT_URLCONF = urlconf(*i18n_patterns(pages, api, prefix_default_language=False))
         assert checks.check_rest() == []
+        rest.ROOT_URLCONF = urlconf(api, *i18n_patterns(path("admin/", admin.site.urls)))
+        assert checks.check_rest() == [], "the shop's own pages have no language in their URLs"
         rest.ROOT_URLCONF = urlconf(api, *i18n_patterns(pages))
         rest.LANGUAGES = [("en", "English")]
         assert checks.check_rest() == []
