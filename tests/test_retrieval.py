@@ -236,7 +236,7 @@ class TestSimilarTo:
             imagesim.similar_to(Product(name="new"))
 
     def test_not_indexed_yet(self, shelf):
-        with pytest.raises(NotIndexed, match=r"shop\.product:\d+ has no embedding yet"):
+        with pytest.raises(NotIndexed, match=r"shop\.product:\d+ has no embedding yet.* excluded by `should_index`"):
             imagesim.similar_to(product("new", picture("red")))
 
     def test_without_an_index(self, shelf):

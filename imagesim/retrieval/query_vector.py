@@ -234,7 +234,10 @@ def _item_vector(key: str, meta: IndexMeta) -> Vector:
         vectors = [stored_array(vector) for (vector,) in cursor.fetchall()]
     if not vectors:
         raise NotIndexed(
-            _("%(item)s has no embedding yet; it needs a usable picture, and then `manage.py imagesim_sync`.")
+            _(
+                "%(item)s has no embedding yet; it needs a usable picture, must not be excluded by `should_index`, "
+                "and then needs `manage.py imagesim_sync`."
+            )
             % {"item": key}
         )
     total: Vector = np.sum(vectors, axis=0, dtype=np.float32)
