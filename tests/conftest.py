@@ -98,6 +98,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=deselected)
 
 
+_before = pytest.StashKey[tuple[Any, ...]]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    item.stash[_before] = _registrations()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    """A test that leaves a model registered, or a receiver disconnected, fails itself, not those that follow it."""
+    yield
+    assert _registrations() == item.stash[_before]
+
+
+def _registrations() -> tuple[Any, ...]:
+    return {items.model: type(items) for items in registry}, set(signals._links), set(signals._throughs)
+
+
 def _needs_service(item: pytest.Item) -> bool:
     from tests.shop import INDEXES  # the tests of Oscar run in a project without the demo shop
 
@@ -207,14 +226,6 @@ def _fresh_runtime() -> Iterator[None]:
     runtime.reset(keep=lambda value: isinstance(value, BaseEmbedder))
     yield
     conf.get_settings.cache_clear()
-
-
-@pytest.fixture(autouse=True)
-def _registrations_are_restored() -> Iterator[None]:
-    """A test that leaves a model registered, or a receiver disconnected, fails itself, not those that follow it."""
-    before = dict(registry._items), set(signals._links)
-    yield
-    assert (dict(registry._items), set(signals._links)) == before
 
 
 @pytest.fixture(autouse=True)
