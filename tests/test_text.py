@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from imagesim.indexes import word_matcher
-from imagesim.indexes.analysis import analyse, described_features, features, listed_stems
+from imagesim.indexes.analysis import analyse, codes, described_features, features, listed_stems
 from imagesim.indexes.query_words import query_words
 from imagesim.indexes.text import TextIndex, TextMatches
 from imagesim.indexes.word_matcher import WordMatcher
@@ -1018,6 +1018,8 @@ def test_a_short_word_has_one_error_at_the_most(typed: str, found: list[str]) ->
         ("Bulb 8.5W, 1,5 l", "bulb 8.5w 1.5 l"),
         ("2.4GHz 29x2.25", "2.4ghz 29 2.25 29x2.25"),
         ("EU 38,39,40", "eu 38 39 40"),
+        ("+1.50 2,00m 0.750 l", "1.5 2m 0.75 l"),  # as "1.5", "2m" and "0.75"
+        ("1,000 pieces, 1.300W", "1000 pieces 1300w"),
         ("1.000,50", "1 000 50"),
         ("No.5 v2.0", "no 5 v2 0"),
         ("Torx.5 W. 5", "torx 5 w 5"),
@@ -1041,6 +1043,33 @@ def test_a_decimal_is_one_word(text: str, words: str) -> None:
 )
 def test_the_numbers_of_dimensions_are_words(text: str, words: str) -> None:
     assert [token.word for token in analyse(text, "en")] == words.split()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Brake disc 5Q0 615 301 F 312 mm", "5q0615301f"),
+        ("Chain CN-HG601-11 11-speed", "cnhg601 cnhg60111 hg60111"),
+        ("0 986 494 123", "0986494123"),
+        ("iPhone 13 128 GB, i5 16GB 1TB, 40 EU", ""),
+        ("sizes 36 37 38 39 40 41", ""),
+        ("2026-11-27", ""),
+    ],
+)
+def test_the_numbers_of_parts_are_words_in_one_piece(text: str, words: str) -> None:
+    assert {joined for code in codes(text.lower()) for joined in code.joined} == set(words.split())
+    assert {token.word for token in analyse(text, "en")} >= set(words.split())
+
+
+@pytest.mark.parametrize("written", ["5Q0 615 301 F", "5Q0615301F", "5Q0-615-301-F"])
+def test_the_number_of_a_part_is_found_in_each_way_that_it_is_written(written: str) -> None:
+    index = TextIndex({"name": TextSpec(3)})
+    for slot, name in enumerate([f"Brake disc {written}", "Brake disc 5Q0 615 301 G", "Brake disc 1K0 615 301"]):
+        index.set(slot, {"name": [name]})
+    for typed in ("5Q0 615 301 F", "5q0615301f", "5Q0-615-301-F", "disc 5Q0 615 301F"):
+        scores = scores_of(match(index, typed))
+        assert best(match(index, typed))[0] == 0, typed
+        assert scores[0] > max(0.9, scores.get(1, 0.0) + 0.1), typed
 
 
 @pytest.mark.parametrize("written", ["90x190", "90 x 190 cm", "90×190", "90cm x 190cm", "90 X 190cm"])

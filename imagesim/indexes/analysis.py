@@ -15,7 +15,7 @@ from imagesim.indexes.stop_words import CONJUNCTIONS, ELIDED, FEATURES, HEAD_FIR
 if TYPE_CHECKING:
     from imagesim.types import IndexMeta
 
-ANALYSIS = 8
+ANALYSIS = 9
 """The version of the analysis, increased if earlier indexes have to be rebuilt to find words as well as new ones."""
 
 MAX_WORD = 64
@@ -30,11 +30,22 @@ _MARKS = "".join(map(chr, filter(lambda code: unicodedata.category(chr(code))[0]
 _LETTERS = rf"[^\W_]+(?:[{_MARKS}][^\W_]*)*"
 # With more than two numbers, a comma may separate the items of a list: "38,39,40".
 DECIMAL = r"(?<!\d[.,])(?<!\d)\d+[.,]\d+(?![.,]?\d)"
+_DECIMAL = re.compile(r"(\d+)[.,](\d+)(.*)")
 _WORD = re.compile(rf"{DECIMAL}[^\W\d_]*|{_LETTERS}(?:['’]{_LETTERS})?")
 # Match from the start of a word only: from each letter, the time would grow with the square of the length of a word.
 JOINED = re.compile(rf"(?<![^\W_])(?<![{_MARKS}]){_LETTERS}(?:{HYPHEN.pattern}{_LETTERS})+")
 # "J. R. R. Tolkien", "V.S.O.P": the letters are one word, too.
 INITIALS = re.compile(r"(?<![^\W_])(?:[^\W\d_]\.\s?){2,}(?:[^\W\d_](?![^\W_]))?")
+# "5Q0 615 301 F": parts with a digit, of which short ones without may be the first and the last.
+_PART = r"(?=[^\W_]*\d)[^\W_]+"
+_SPACED_CODE = re.compile(
+    rf"(?<![^\W_])(?:[^\W\d_]{{1,2}}[ -])?{_PART}(?:[ -]{_PART})+(?:[ -][^\W\d_]{{1,2}})?(?!-?[^\W_])"
+)
+_NUMBERS = re.compile(r"\d[^\W\d_]*[ -][^\W\d_]*\d")
+_HYPHENATED_CODE = re.compile(rf"(?<![^\W_])(?<![{_MARKS}]){_LETTERS}(?:{HYPHEN.pattern}{_LETTERS}){{2,}}")
+_QUANTITY = re.compile(rf"\d*(?:{'|'.join(UNITS)})")
+SHORTEST_CODE = 7
+LONGEST_CODE = 24
 # "90x190", "90 cm × 190 cm", "M8 x 40": the "x" is no word of its own.
 _NUMBER = r"\d+(?:[.,]\d+)?"
 _UNIT = rf"\s?(?:{'|'.join(sorted(UNITS, key=len, reverse=True))})\b"
@@ -117,9 +128,10 @@ def analyse(text: str, language: str) -> tuple[Token, ...]:
     Scripts without spaces are divided into pairs of characters (``白Tシャツ``: ``白``, ``t``, ``シャ``, ``ャツ``). The
     hyphenated words follow at the end in one piece (``t-shirt``: ``t``, ``shirt``, ``tshirt``), and so do initials
     (``J. R. R. Tolkien``: ``j``, ``r``, ``r``, ``tolkien``, ``jrr``) and dimensions, whichever way they are written
-    (``90 x 190 cm``: ``90``, ``190``, ``cm``, ``90x190``). A decimal number is one word together with a unit that
-    follows without a space (``8,5W``: ``8.5w``). The division does not depend on the language: an elided word is a word
-    of its own in each (``d'été``: ``d``, ``été``).
+    (``90 x 190 cm``: ``90``, ``190``, ``cm``, ``90x190``), and the numbers of parts (:func:`codes`). A decimal number
+    is one word together with a unit that follows without a space (``8,5W``: ``8.5w``), without zeros at its end
+    (``+1.50``: ``1.5``). The division does not depend on the language: an elided word is a word of its own in each
+    (``d'été``: ``d``, ``été``).
     """
     text = normalised(text, language)
     tokens: list[Token] = []
@@ -132,7 +144,7 @@ def analyse(text: str, language: str) -> tuple[Token, ...]:
             if rest and elided.replace("ı", "i") in ELIDED:  # in the capitals of "PUISQU'ON", Turkish reads no "i"
                 tokens.append(_token(elided, language))
                 word = rest
-            word = _POSSESSIVE.sub("", word.replace(",", "."))
+            word = _POSSESSIVE.sub("", _number(word))
         for part in [word] if word.isascii() else _SCRIPTS.findall(word):
             if NO_SPACES.match(part):
                 pairs = [part[i : i + 2] for i in range(len(part) - 1)] or [part]
@@ -146,7 +158,9 @@ def analyse(text: str, language: str) -> tuple[Token, ...]:
     for match in INITIALS.finditer(text) if "." in text else ():
         tokens.append(_token(without_dots(match[0]), language))
     for each in dimensions:
-        tokens.append(_token(_BY.sub("x", each).replace(",", ".")[:MAX_WORD], language))
+        tokens.append(_token("x".join(map(_number, _BY.split(each)))[:MAX_WORD], language))
+    for code in codes(text):
+        tokens += [_token(each, language) for each in code.joined]
     return tuple(tokens[:MAX_TOKENS])
 
 
@@ -168,6 +182,49 @@ def indexed(text: str, language: str) -> tuple[Token, ...]:
         return tokens
     single = dict.fromkeys("".join(NO_SPACES.findall(normalised(text, language))))
     return (*(Token(each, each) for each in single), *tokens)
+
+
+class Code(NamedTuple):
+    """The number of a part or a model that is written in several parts, and those of them that may be written as
+    one."""
+
+    parts: tuple[str, ...]
+    joined: tuple[str, ...]
+
+
+def codes(text: str) -> list[Code]:
+    """Return the numbers of parts and models in a text in lower case: ``5q0 615 301 f``, ``cn-hg601-11``.
+
+    Of hyphenated ones, any neighbouring parts may be written as one: ``cnhg601``.
+    """
+    found = []
+    for match in _HYPHENATED_CODE.finditer(text) if HYPHEN.search(text) else ():
+        parts = tuple(HYPHEN.split(match[0]))
+        if len(match[0]) <= LONGEST_CODE and not match[0].isalpha():
+            runs = ("".join(parts[i:j]) for i in range(len(parts)) for j in range(i + 2, len(parts) + 1))
+            found.append(Code(parts, tuple(run for run in runs if not (run.isdecimal() or run.isalpha()))))
+    for match in _SPACED_CODE.finditer(text) if _NUMBERS.search(text) else ():
+        parts = tuple(re.split("[ -]", match[0])) if " " in match[0] else ()
+        while parts and _QUANTITY.fullmatch(fold(parts[-1])):
+            parts = parts[:-1]
+        joined = "".join(parts)
+        is_code = len(parts) > 1 and SHORTEST_CODE <= len(joined) <= LONGEST_CODE and max(map(len, parts)) > 2
+        if is_code and not any(_QUANTITY.fullmatch(fold(part)) for part in parts):
+            found.append(Code(parts, (joined,)))
+    return found
+
+
+def _number(word: str) -> str:
+    """Return a decimal number, with or without a unit, as it is compared: "1.5" for "1,50", "2" for "2.0", and "1000"
+    for "1,000"."""
+    match = _DECIMAL.match(word)
+    if not match:
+        return word
+    whole, places, unit = match.groups()
+    if len(places) == 3 and len(whole) <= 3 and whole.strip("0"):
+        return whole + places + unit
+    places = places.rstrip("0")
+    return (f"{whole}.{places}" if places else whole) + unit
 
 
 def without_dots(initials: str) -> str:

@@ -16,7 +16,9 @@ from imagesim.indexes.analysis import (
     JOINED,
     MAX_WORD,
     NO_SPACES,
+    Code,
     analyse,
+    codes,
     feature_marks,
     fold,
     in_one_piece,
@@ -305,11 +307,21 @@ def _query_words(text: str, languages: tuple[str, ...], foreign: frozenset[tuple
     kept = [word for word, each in zip(words, on, strict=True) if not each.stop] or words
     distinct = list({word.word: word for word in kept}.values())[:MAX_TERMS]
     # "t-shirt" is searched as two words or as one, not as three.
-    whole = {fold(in_one_piece(match[0])) for match in JOINED.finditer(normalised(text))}
+    plain = normalised(text)
+    whole = {fold(in_one_piece(match[0])) for match in JOINED.finditer(plain)}
+    for code in codes(plain):
+        whole.update(map(fold, code.joined))
+        parts = frozenset(map(fold, code.parts))
+        distinct = [_part_of(word, code) if word.word in parts else word for word in distinct]
     distinct = [word for word in distinct if word.word not in whole or len(distinct) == 1]
     if distinct:
         distinct[-1] = replace(distinct[-1], last=not text[-1:].isspace())
     return tuple(distinct)
+
+
+def _part_of(word: QueryWord, code: Code) -> QueryWord:
+    """Return the word as one part of a code that may also be written in one piece."""
+    return replace(word, joined=tuple(dict.fromkeys((*word.joined, fold("".join(code.parts))))))
 
 
 def word_weight(word: QueryWord, entries: int, known: int, *, shade: bool, spelled: Collection[str]) -> float:

@@ -99,8 +99,21 @@ LANGUAGES = {
     ),
     "el": (("Πράσινο τσάι", "Καρέκλα κήπου"), ("τσάι", "τσαι", "καρ")),
     "en": (
-        ("Book shelf", "Garden mouse", "Bed 90 x 190 cm", "Bookshelves 80x120", "Water 1.5 l", "J. R. R. Tolkien"),
-        ("shelves", "mice", "bed 90", "90x190", "80 × 120cm", "1,5 litres", "jrr", "J.R.R. Tolkien"),
+        (
+            *(
+                "Book shelf",
+                "Garden mouse",
+                "Bed 90 x 190 cm",
+                "Bookshelves 80x120",
+                "Water 1.50 l",
+                "J. R. R. Tolkien",
+            ),
+            *("Brake disc 5Q0 615 301 F", "Rotor 5Q0615301G", "Buds WH-1000XM4", "Chain CN-HG601-11"),
+        ),
+        (
+            *("shelves", "mice", "bed 90", "90x190", "80 × 120cm", "1,5 litres", "jrr", "J.R.R. Tolkien"),
+            *("5q0615301f", "5Q0 615 301 G", "wh 1000 xm4", "wh1000xm4", "cnhg601", "cn hg 601"),
+        ),
     ),
     "es": (("Lápiz rojo", "Olla roja"), ("lápices", "ollas")),
     "fr": (("L'eau de cœur", "Chaussure d'été"), ("eau", "cœur", "été", "chaussures")),
