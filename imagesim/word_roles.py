@@ -74,7 +74,8 @@ class Roles:
     ``departments``: the department of each category that has siblings, by the name of one of them; ``mentions``: those
     of ``modifiers`` that only descriptions contain; ``compounds``: a word that names a kind, and another that it
     specifies in names of other things: the "eye" and the "drops" of "eye drops", which nobody looks for among
-    eyeshadows."""
+    eyeshadows; ``brands``: the stems of words that mostly stand in texts such as that of a brand or an author, which
+    are more than a mention, but neither the name nor the category."""
 
     kinds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     modifiers: frozenset[str] = frozenset()
@@ -87,6 +88,7 @@ class Roles:
     departments: Mapping[str, str] = field(default_factory=dict)
     mentions: frozenset[str] = frozenset()
     compounds: frozenset[tuple[str, str]] = frozenset()
+    brands: frozenset[str] = frozenset()
 
     @cached_property
     def _called(self) -> frozenset[str]:
@@ -134,6 +136,14 @@ class Roles:
     def calls(self, stems: Collection[str]) -> bool:
         """Whether the catalogue calls a category or a thing by a word with one of these stems."""
         return not self._called.isdisjoint(stems)
+
+    def identifies(self, stems: Collection[str]) -> bool:
+        """Whether a word with one of these stems tells what is sought: a thing, or the brand of one."""
+        return self.calls(stems) or not self.brands.isdisjoint(stems)
+
+    def is_written(self, stems: Collection[str]) -> bool:
+        """Whether names, brands or the like have the word, which is no colour and no number."""
+        return self.has(stems) and not self.only_mentions(stems) and self._may_name(stems)
 
     def only_mentions(self, stems: Collection[str]) -> bool:
         """Whether the catalogue has the word in descriptions only."""
@@ -228,14 +238,23 @@ class Roles:
                 others = [n for n in specify if n in heads and not near.isdisjoint(self._departments_of(named[n]))]
                 rivals = tuple((number, named[number]) for number in (head, *others)) if others else ()
                 heads, categories, mentioned = [head], named[head], named[head]
+        if heads == [head] and categories == named[head]:
+            # Beside a category "Frames", the others of a department "Framing" are no frames.
+            own = frozenset(each for stem in words[head] for each in self.names.get((stem,), ()))
+            categories = own.intersection(categories) or categories
         if any(self._are_of_another(categories, words[n], words[head]) for n in set(told) - set(qualifiers)):
             categories, rivals = frozenset(), ()
         parts = Counter(n for stems in words for n in {name for stem in stems for name in self.listed.get(stem, ())})
         partly = frozenset(name for name, count in parts.items() if count == 1)
-        whole, whole_categories = self._in_full(words, {*fillers, *qualifiers}, specify, mention)
+        sought = {head} if told and named[head] and head not in qualifiers else set[int]()
+        whole, whole_categories = self._in_full(words, {*fillers, *qualifiers}, specify, mention, sought)
         if whole:
             heads, categories, mentioned, in_full = whole, whole_categories, mentioned | whole_categories, True
             rivals = ()
+        if not categories:  # for "history books", a category "History" is as close as "Picture books"
+            beside = [n for n in told if n not in fillers and n not in qualifiers]
+            whole_names = (self.names.get((stem,), ()) for n in beside for stem in words[n])
+            mentioned = mentioned.union(*(named[n] for n in beside), *whole_names)
         asked = tuple(heads) if len(heads) < len(words) else ()
         specifies = self._specified_by(stem for number in heads for stem in words[number]) - categories
         return Interpretation(asked, categories, mentioned, partly, in_full, rivals, specifies)
@@ -268,11 +287,17 @@ class Roles:
         return self.colours.isdisjoint(stems) and not any(map(is_size, stems))
 
     def _in_full(
-        self, words: Sequence[Collection[str]], fillers: Collection[int], specify: Collection[int], mention: int | None
+        self,
+        words: Sequence[Collection[str]],
+        fillers: Collection[int],
+        specify: Collection[int],
+        mention: int | None,
+        sought: Collection[int],
     ) -> tuple[list[int], frozenset[str]]:
         """Return the numbers of the words that are the longest name of a category, and the categories; nothing if the
         query asks for anything else. Of several words, the name may be specified further: "Italian red wine". The
-        categories are those of all names that the same words may mean: "thirts" may be shirts or T-shirts."""
+        categories are those of all names that the same words may mean: "thirts" may be shirts or T-shirts. The name has
+        all words for a kind that is ``sought``: a "bike chain" is no bike."""
         asked = [number for number in range(len(words)) if number not in fillers]
         further = [number for number in specify if self.calls(words[number])]
         longest: set[int] = set()
@@ -282,6 +307,7 @@ class Roles:
             # A word that is common elsewhere names a category alone or in a colour: "glasses", but not "glass table".
             beside = self.modifiers if len(name) > 1 or name[0] in self.kinds else self.colours
             told = len(found) == len(name) and not found.isdisjoint(asked)  # "buty do biegania" are "shoes for running"
+            told = told and found.issuperset(sought)
             others = found.union(further) if len(name) > 1 else found
             if told and all(n in others or (n != mention and not beside.isdisjoint(words[n])) for n in asked):
                 longest = longest or found
@@ -291,7 +317,7 @@ class Roles:
     def to_json(self) -> dict[str, Any]:
         kinds, listed = ({stem: list(names) for stem, names in each.items()} for each in (self.kinds, self.listed))
         sets = {"modifiers": self.modifiers, "dominant": self.dominant, "things": self.things, "colours": self.colours}
-        sets["mentions"] = self.mentions
+        sets |= {"mentions": self.mentions, "brands": self.brands}
         return {
             "kinds": kinds,
             "listed": listed,
@@ -308,7 +334,7 @@ class Roles:
             {str(stem): tuple(map(str, names)) for stem, names in dict(each).items()}
             for each in (data["kinds"], data.get("listed", {}))
         )
-        names = ("modifiers", "dominant", "things", "colours", "mentions")
+        names = ("modifiers", "dominant", "things", "colours", "mentions", "brands")
         collisions = {
             str(language): frozenset(map(str, stems)) for language, stems in dict(data.get("collisions", {})).items()
         }

@@ -777,3 +777,12 @@ def test_the_language_of_the_page_says_which_word_is_the_head() -> None:
         assert (
             QueryReader(roles, ["fr", "de"], lambda _word: False, spoken).read("chaise bois").categories == categories
         )
+
+
+def test_a_word_of_the_page_has_the_synonyms_of_its_language_alone() -> None:
+    """On an English page "scooter" showed a paint roller, because a scooter is a "Roller" in German."""
+    roles = Roles(things=frozenset({"roller"}))
+    for spoken, others in (("en", []), ("de", ["roller"])):
+        reader = QueryReader(roles, ["en", "de"], lambda word: word == "scooter", spoken=spoken)
+        texts = reader.read_all("scooter").in_other_words
+        assert [each.text.text for each in (texts,) if each] == others

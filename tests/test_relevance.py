@@ -32,7 +32,7 @@ from imagesim.retrieval.query_text import QueryReader
 from imagesim.retrieval.readings import WithReadings, WithSynonyms
 from imagesim.retrieval.relevance import Cutoff, Judge, WithRelevance, calibration_of
 from imagesim.retrieval.retriever import WithFallback, WithMMR
-from imagesim.retrieval.text import WithText
+from imagesim.retrieval.text import WithText, with_others
 from imagesim.types import Candidate, Candidates, Filters, IndexMeta, Query
 from imagesim.word_roles import Roles
 from tests.shop import forget, picture, product, registered
@@ -988,3 +988,12 @@ def test_a_calibration_reads_the_pictures_of_its_sample_alone(monkeypatch, setti
     whole = [query["sql"] for query in asked if " IN (" not in query["sql"]]
     assert len(whole) == 1
     assert "digest" not in whole[0].partition(" FROM ")[0]
+
+
+def test_of_a_kind_what_has_the_other_words_too_is_told_from_the_rest() -> None:
+    """ "Beach print" showed those prints first that look like prints, and not the one described as of a beach."""
+    found = {"beach": (0.557, 0.713), "in the name": (0.18, 0.925), "described": (0.101, 0.52)}
+    candidates = [candidate(name, 0.5)._replace(text=text, head=head) for name, (text, head) in found.items()]
+    assert with_others(candidates) == {"beach"}
+    assert with_others(candidates[1:]) == set()
+    assert with_others([candidate("nothing", 0.5)]) == set()

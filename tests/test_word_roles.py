@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 import imagesim
-from demo_shop.shop.models import Product
+from demo_shop.shop.models import Category, Product
 from imagesim.calibration import Calibration
 from imagesim.indexing.fit_roles import Described, effective_number, fit_roles
 from imagesim.indexing.sync import sync
@@ -166,13 +166,14 @@ class TestRoles:
         assert roles.interpret([{"kiwi"}, {"paint"}], head=1, specify=[0])[0] == ()  # it may be all that is sought
 
     def test_what_a_kind_of_another_thing_is_for(self):
-        """ "Bird food" showed that for dogs."""
+        """ "Bird food" showed that for dogs, and for "history books" as the closest nothing called "History"."""
         names = {("dog", "food"): ("dog-food",), ("fish", "food"): ("fish-food",), ("bird",): ("bird-cages",)}
         kinds = {"food": ("dog-food", "fish-food"), "bird": ("bird-cages",)}
         roles = Roles(kinds, frozenset({"cheap"}), names=names)
-        for first, categories in (("bird", set()), ("cheap", {"dog-food", "fish-food"})):
+        food = {"dog-food", "fish-food"}
+        for first, categories, mentioned in (("bird", set(), {"bird-cages"} | food), ("cheap", food, food)):
             found = roles.interpret([{first}, {"food"}], head=1, specify=[0])
-            assert (found.categories, found.mentioned) == (categories, {"dog-food", "fish-food"})
+            assert (found.categories, found.mentioned) == (categories, mentioned)
         whole = replace(roles, names=names | {("food",): ("dog-food", "fish-food")})
         assert whole.interpret([{"bird"}, {"food"}], head=1, specify=[0]).categories == {"dog-food", "fish-food"}
 
@@ -331,6 +332,19 @@ class TestNamesOfCategories:
         assert TestRoles.roles.interpret([{"shoe"}, {"boot"}]).in_full
         assert not TestRoles.roles.interpret([{"boot"}, {"paint"}]).in_full
         assert not TestRoles.roles.interpret([{"shoe"}]).in_full
+
+    def test_a_whole_name_without_the_kind_that_is_sought_is_none_of_it(self):
+        """ "Bike chain" showed bikes, in a shop where many things other than chains have one."""
+        names = {("bike",): ("road-bikes",), ("chain",): ("chains",)}
+        roles = Roles({"bike": ("road-bikes",)}, frozenset({"chain"}), names=names)
+        assert roles.interpret([{"bike"}, {"chain"}], head=1, specify=[0]).categories == {"chains"}
+        assert roles.interpret([{"chain"}, {"bike"}], head=1, specify=[0]).categories == {"road-bikes"}
+
+    def test_beside_a_category_of_the_name_the_others_of_the_department_are_not_of_the_kind(self):
+        """ "Picture frame" showed the hooks of a department "Framing"."""
+        roles = Roles({"frame": ("frames", "hooks")}, frozenset({"wide"}), names={("frame",): ("frames",)})
+        assert roles.interpret([{"wide"}, {"frame"}], head=1, specify=[0]).categories == {"frames"}
+        assert roles.interpret([{"unknown"}, {"frame"}], head=1, specify=[0]).mentioned == {"frames", "hooks"}
 
     def test_a_kind_is_not_what_its_word_specifies(self):
         """ "Leather watch" showed watch straps first, in the department "Watches"."""
@@ -568,6 +582,43 @@ class TestSearch:
         assert len(hits) == 0
         assert {hit.item.name.partition(" ")[0] for hit in hits.closest} == {"Shoe"}
         assert len(imagesim.search(text="qwertyuiop asdfghjkl", min_relevance=0.5).closest) == 0
+
+    def test_beside_an_unknown_word_what_is_called_by_the_others_comes_closest(self):
+        """ "Nike zoom" showed nothing in a shop that has something by Nike, but no Zoom."""
+        for number, name in enumerate(("Racket", "Bottle", "Towel")):
+            product(name, picture("gray"), category=f"things {number}", brand="Acmex")
+        sync_and_calibrate()
+        for text in ("acmex qwertyuiop", "qwertyuiop acmex", "acmex 4711"):
+            hits = imagesim.search(text=text, min_relevance=0.5)
+            assert len(hits) == 0, text
+            assert {hit.item.name for hit in hits.closest} == {"Racket", "Bottle", "Towel"}, text
+        assert len(imagesim.search(text="gold qwertyuiop", min_relevance=0.5).closest) == 0  # says nothing alone
+
+    def test_what_is_not_of_the_kind_is_not_called_so_by_its_word_alone(self):
+        """ "Mushroom poster" showed a poster hanger, in a shop that has posters, and a mushroom of another kind."""
+        for number in range(4):
+            product(f"Great night {number}", picture("navy"), category="Film")
+            product(f"Old town {number}", picture("gold"), category="Maps")
+        department = Category.objects.create(name="Posters", slug="posters")
+        Category.objects.filter(name__in=("Film", "Maps")).update(parent=department)
+        product("Poster hanger", picture("gray"), category="Hanging")
+        product("Mushroom chart", picture("red"), category="Botanical")
+        sync_and_calibrate()
+        hits = imagesim.search(text="mushroom poster", min_relevance=0.4)
+        assert "Poster hanger" not in {hit.item.name for hit in hits}
+        assert {hit.item.category.name for hit in hits.closest} <= {"Film", "Maps"}
+
+    def test_the_whole_name_of_a_department_asks_for_no_other(self):
+        """ "Contact lenses" showed a case for them first."""
+        for number in range(3):
+            product(f"Soft {number}", picture("gray"), category="Day lenses")
+            product(f"Tinted {number}", picture("gold"), category="Green lenses")
+        product("Contact lens case", picture("navy"), category="Cases")
+        department = Category.objects.create(name="Contact lenses", slug="contact")
+        Category.objects.filter(name__endswith="Lenses").update(parent=department)
+        sync_and_calibrate()
+        found = self.names("contact lenses")
+        assert {name.partition(" ")[0] for name in found[:6]} == {"Soft", "Tinted"}
 
     def test_a_compound_that_the_catalogue_lacks_finds_what_has_both_of_its_parts(self):
         """ "Ledersofa" showed the sofas as the closest only, and "Tischlampe" nothing."""

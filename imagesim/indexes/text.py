@@ -44,6 +44,10 @@ FEATURE = 0.48
 camera, and milk that is "good for coffee" no coffee. It is low enough that the vectors decide. It does not apply to a
 query for a purpose, such as "something for a headache"."""
 
+WITH_OTHERS = 0.8
+"""The factor of a feature or purpose in a text other than the name: of bikes, a child's comes before one that is "for
+two children". It does not apply to a word that asks for a feature."""
+
 MAX_SEEN = 1_000
 """The number of field values whose postings are cached while entries are added."""
 
@@ -101,6 +105,8 @@ class TextIndex:
         self._listed, self._features = len(specs), 2 * len(specs)
         self._factor = np.concatenate([factor, factor * LISTED, factor])
         self._main = [number for number, spec in enumerate(self._specs) if spec.weight == top]
+        self._beside = np.ones(3 * len(specs), dtype=np.float32)
+        self._beside[[self._features + n for n, spec in enumerate(self._specs) if spec.weight < top]] = WITH_OTHERS
         self._colours = [number for number, spec in enumerate(self._specs) if spec.colours]
         least = min((self._specs[number].weight for number in self._colours), default=0.0)
         mentions = [spec.weight < least and not spec.category for spec in self._specs]
@@ -265,6 +271,8 @@ class TextIndex:
                 quality[self._mentions[fields] & self._is_coloured(slots)] = 0.0
             weights += weight
             quality *= self._factor[fields]
+            if not word.complement:
+                quality *= self._beside[fields]
             best = _best_by_slot(slots, quality, size)
             covered += weight * best
             own = (quality > 0) & (quality == best[slots]) & (fields < self._features)

@@ -122,6 +122,7 @@ def fit_roles(
         names=_with_specified(names),
         departments={name: min(siblings) for name, siblings in departments.items() if len(siblings) > 1},
         compounds=_compounds(entries, kinds, colours),
+        brands=_brands(entries).intersection(modifiers[:MOST_MODIFIERS]).difference(named_colours),
     )
 
 
@@ -132,6 +133,16 @@ def _of_department(
     is called so: of "Clothes & shoes", the "Running shoes" are shoes, and no dresses."""
     siblings = departments.get(category, frozenset())
     return category not in headed and siblings.issubset(listed) and not siblings.isdisjoint(headed)
+
+
+def _brands(entries: Iterable[Described]) -> frozenset[str]:
+    """Return the words that mostly stand in texts between the name and a description: those of brands and authors."""
+    found: Counter[str] = Counter()
+    elsewhere: Counter[str] = Counter()
+    for entry in entries:
+        for stem, weight in entry.words.items():
+            (found if MENTION <= weight < 1 else elsewhere)[stem] += 1
+    return frozenset(stem for stem, count in found.items() if count >= elsewhere[stem])
 
 
 def _compounds(

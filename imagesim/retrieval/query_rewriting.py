@@ -73,6 +73,21 @@ def with_kinds_of_compounds(roles: Roles, words: Sequence[QueryWord], except_for
     return replace(roles, kinds={**roles.kinds, **found}) if found else roles
 
 
+def known_words(
+    words: Sequence[QueryWord], written: Sequence[Collection[str]], spelled: Collection[str], roles: Roles
+) -> str:
+    """Return the words that tell what is sought, if the catalogue lacks others: what things are called by, and names,
+    which are in no dictionary. ``written``: the stems of the words, not of those that they may be misspelled for."""
+    if all(map(roles.has, written)):
+        return ""
+
+    def tells(word: QueryWord, stems: Collection[str]) -> bool:
+        is_name = word.word not in spelled and not word.qualifier and roles.is_written(stems)
+        return not word.filler and (is_name or roles.identifies(stems))
+
+    return " ".join(word.word for word, stems in zip(words, written, strict=True) if tells(word, stems))
+
+
 def words_in(typed: str, languages: Sequence[str]) -> Sequence[QueryWord]:
     """Return the words of a typed one, to look up whether the catalogue has them. What lists of words say of a single
     one is left out, because it takes the most time."""

@@ -27,6 +27,7 @@ from imagesim.retrieval.query_rewriting import (
     LONGEST,
     has_all,
     in_other_words,
+    known_words,
     own_stems,
     spaced,
     units_apart,
@@ -53,7 +54,9 @@ class QueryText:
     "Bürostuhl". ``is_name``: it is one word, which the catalogue calls things by, and colours. ``listed``: it has one
     word beside these and departments, which is only listed in the names of the categories. ``readings``: those of a
     compound whose words name several kinds of one department, that of its head first; of "sandal shoes", as shoes and
-    as sandals.
+    as sandals. ``known``: its words that tell what is sought, without those that the catalogue lacks: "nike" of "nike
+    zoom"; empty if it lacks none. ``specified_head``: it asks for its last word, or its first in French, which others
+    specify: "beach print".
     """
 
     text: str
@@ -69,6 +72,8 @@ class QueryText:
     in_full: bool
     listed: bool
     specified: frozenset[str]
+    known: str = ""
+    specified_head: bool = False
     readings: tuple[QueryText, ...] = ()
 
     def asked(self, query: Query) -> Query:
@@ -146,7 +151,7 @@ class QueryReader:
         own, *others = map(self.read, (text, *alternatives, *units_apart(text, self.roles, self.languages)))
         compounds = self.read(own.compounds) if own.compounds else None
         in_others = None
-        if synonyms := in_other_words(text, self.roles, self.languages):
+        if synonyms := in_other_words(text, self.roles, self._languages_of(text)):
             first, *more = (self.read(each) for each, _language in synonyms)
             in_others = QueryTexts(first, [*more, own, *others], language=synonyms[0][1])
         return QueryTexts(own, others, compounds, in_others)
@@ -165,10 +170,12 @@ class QueryReader:
         spelled = english.union(
             word.word for word in words if any(in_dictionary(word.word, each) for each in written_in)
         )
+        written: list[Collection[str]] = []
         meant: list[Collection[str]] = []
         divided: list[str] = []
         for word in words:
             own = own_stems(word, roles)
+            written.append(own)
             is_known = word.filler or word.qualifier or word.word in spelled or roles.ends_compounds(word.endings)
             stems = own if is_known else roles.stems_of(word.word, own)
             known = word.word in english or roles.has(stems)  # or is a misspelling
@@ -208,12 +215,22 @@ class QueryReader:
             listed=meaning.partly >= meaning.categories
             and len({*range(len(words))} - fillers - departments - {*colours}) == 1,
             specified=meaning.specified,
+            known=known_words(words, written, spelled, roles),
+            specified_head=meaning.heads == (head,),
         )
         readings = (
             replace(asked, heads=(number,), categories=named, mentioned=named, partly=meaning.partly & named)
             for number, named in meaning.rivals
         )
         return replace(asked, readings=tuple(readings))
+
+    def _languages_of(self, text: str) -> Sequence[str]:
+        """Return the languages whose synonyms count: that of the page alone, if it has all words. An English "scooter"
+        is no German "Roller", nor a paint roller."""
+        spoken = self.spoken
+        typed = [token.word for token in analyse(HYPHEN.sub(" ", text), spoken)]
+        known = (in_dictionary(each, spoken) or (spoken == ENGLISH and self._is_spelled(each)) for each in typed)
+        return (spoken,) if spoken in self.languages and all(known) else self.languages
 
     def _not_of_lists(self, text: str) -> frozenset[tuple[str, str]]:
         """Return the words of a query that the lists of a language do not mean, each with the language: if all words

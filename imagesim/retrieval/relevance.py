@@ -5,7 +5,7 @@ independent evidence, of which a match by name needs no other. Those below a flo
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -209,6 +209,38 @@ def _both(text: float, looks: float) -> float:
 
 def _odds(probability: float) -> float:
     return max(probability, 1e-6) / max(1 - probability, 1e-6)
+
+
+def fused(
+    matches: Sequence[Candidate],
+    looks: Sequence[Candidate],
+    evidence: Mapping[str, float],
+    *,
+    window: int,
+    by_group: bool,
+) -> list[Candidate]:
+    """Merge both lists: entries that rank by their texts, by match, then the rest by relevance.
+
+    Words and vectors are independent evidence. Entries that rank by their texts are relevant by either; the relevance
+    of lower matches combines both. The first ``window`` entries by vectors are merged. They are the same for
+    every page, so that pages neither overlap nor skip entries. ``evidence``: the relevance by looks of matches, by key,
+    where it is not the one that orders them.
+    """
+    # By ascending place, with the key that sorts them.
+    found: dict[str, tuple[float, float, float, str, Candidate]] = {}
+    for each in matches:
+        key, match = each.key, each.text
+        by_words = text_relevance(match)
+        place = -round(match, 2) if match >= BY_NAME else 0.0
+        relevance = fused_relevance(match, by_words, evidence.get(key, each.relevance))
+        order = (place, -either(by_words, each.relevance), -each.score, key)
+        found[each.identity(by_group)] = (*order, each._replace(relevance=relevance))
+    for each in looks[:window]:
+        name = each.identity(by_group)
+        if name not in found:
+            found[name] = (0.0, -each.relevance, -each.score, each.key, each)
+    rest = (each for each in looks[window:] if each.identity(by_group) not in found)
+    return [*(each for *_, each in sorted(found.values())), *rest]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,13 @@ from imagesim.retrieval import feedback
 from imagesim.retrieval.relevance import (
     ALL_OF_NAME,
     BY_NAME,
+    CLOSEST,
     HALF_OF_NAME,
     KIND_MATCH,
     WIDENINGS,
     Cutoff,
     Judge,
-    either,
+    fused,
     fused_relevance,
     share_of,
     text_relevance,
@@ -43,6 +44,13 @@ best: for "red shoes", red boxing gloves ("Boxhandschuhe") come after shoes."""
 OTHER_KIND = 0.35
 """The most that a match of what is in other categories counts, if the words are the whole name of one: for "desk", a
 desk lamp is shown only if it looks more like a desk than most."""
+
+OF_OTHERS = 0.45
+"""The least match of the words beside the heads by which an entry of the kind ranks before those that only look so. One
+in a text of a third of the weight suffices, with no typing error."""
+
+AFTER_NAME = 0.1
+"""How much its own match counts above :data:`BY_NAME`: one with the words in better places comes first."""
 
 OF_PART = 0.8
 """If the words name a part of a category, the least share of the best match there from which on an entry has that
@@ -129,14 +137,27 @@ class WithText:
             looks = judge.judged(query, found, found)
             if trust < 1.0:
                 looks = [each._replace(relevance=trust * each.relevance) for each in looks]
-            judged = _fused(matches, looks, evidence, by_group=query.collapse)
+            judged = fused(matches, looks, evidence, window=LOOKS_WINDOW, by_group=query.collapse)
             if not widenings_left or not self.cutoff.goes_on(query, by_vector, looks, judged):
                 break
             window = widened(window)
             (by_vector,) = self.retriever.search([replace(window, vector=vector)])
             took_ms += by_vector.took_ms
         page = self.cutoff.page(query, judged, by_vector, pins, self.texts.mentioned)
+        if not (page.candidates or page.closest or query.offset):
+            page = replace(page, closest=self._with_known_words(texts, judge, vector, voters))
         return replace(page, took_ms=took_ms)
+
+    def _with_known_words(
+        self, texts: Query, judge: Judge, vector: Vector, voters: Sequence[Candidate]
+    ) -> tuple[Candidate, ...]:
+        """Return what is called by the words that the catalogue has, without those that it lacks: for "nike zoom", what
+        is by Nike."""
+        if not self.texts.text.known:
+            return ()
+        (found,) = self.retriever.search([replace(texts, text=self.texts.text.known, heads=(), colours=())])
+        called = [each for each in found.candidates if each.text >= CALLED][: min(CLOSEST, texts.limit)]
+        return tuple(judge.judged(texts, called, voters, _scores(called, vector, self.vectors_of(called))))
 
     def _moved(
         self,
@@ -226,17 +247,18 @@ class WithText:
         called, most = CALLED, OUTSIDE
         if self.texts.text.in_full or (named and self.texts.text.listed and best < BY_NAME):
             alone = HALF_OF_NAME if self.texts.text.colours else ALL_OF_NAME
-            one_word = is_name or len(self.texts.text.heads) == 1
-            called, most = alone if one_word else BY_NAME, OTHER_KIND
+            whole = is_name or len(self.texts.text.heads) <= 1  # none: all words are the name of a category
+            called, most = alone if whole else BY_NAME, OTHER_KIND
         mentioned, specified = self.texts.mentioned, self.texts.text.specified - self.texts.mentioned
         of_mentioned = (each.text for each in candidates if not mentioned.isdisjoint(each.categories))
         best_mentioned = max(of_mentioned, default=0.0)
+        fuller = with_others(candidates) if self.texts.text.specified_head else set[str]()
 
         def match(each: Candidate) -> float:
             if not named and best_mentioned >= BY_NAME and not specified.isdisjoint(each.categories):
                 return min(each.text, best_mentioned - AFTER)
             if each.key in of_kind:
-                return max(each.text, KIND_MATCH)
+                return max(each.text, BY_NAME + AFTER_NAME * each.text if each.key in fuller else KIND_MATCH)
             is_called = (min(each.head, each.text) if self.texts.text.in_full else each.head) >= called
             is_specified = not self.texts.text.specified.isdisjoint(each.categories)
             first = is_called and (each.text >= ALL_OF_NAME or best < OF_PART * each.text)
@@ -259,11 +281,13 @@ class WithText:
         nothing_has_all = all(each.text < BY_NAME for each in candidates)
         by_name = self.texts.text.in_full or (self.texts.categories and self.texts.text.listed)
         least = BY_NAME if nothing_has_all and not by_name else math.inf
+        mentioned = self.texts.mentioned
 
         def match(each: Candidate) -> float:
             if each.key in part and 0 < each.head < each.text and each.text > KIND_MATCH:
                 return max(each.text, BY_NAME)
             of_head = each.head >= least and self.texts.text.specified.isdisjoint(each.categories)
+            of_head = of_head and (not mentioned or not mentioned.isdisjoint(each.categories))
             return max(each.text, KIND_MATCH) if of_head or each.key in part else each.text
 
         return _with_matches(candidates, match)
@@ -314,6 +338,15 @@ def _with_matches(candidates: Sequence[Candidate], match: Callable[[Candidate], 
     return [each if (text := match(each)) == each.text else each._replace(text=text) for each in candidates]
 
 
+def with_others(candidates: Sequence[Candidate]) -> set[str]:
+    """Return the keys of the candidates that have most of the words beside the heads, be it in a description.
+
+    What some candidate has of the heads alone tells their share of the query.
+    """
+    share = min((each.text / each.head for each in candidates if each.head > 0), default=1.0)
+    return {each.key for each in candidates if each.text - share * each.head >= OF_OTHERS * (1 - share) > 0}
+
+
 def _by_parts(found: Candidates) -> Candidates:
     """Lower the matches of candidates that were found by the parts of a compound."""
 
@@ -345,30 +378,3 @@ def _scores(candidates: Sequence[Candidate], vector: Vector, vectors: Mapping[st
     scores = np.clip(np.array([*images.values()]) @ vector, -1.0, 1.0).tolist() if images else []
     known = dict(zip(images, scores, strict=True))
     return [known.get(each.image_digest, 0.0) for each in candidates]
-
-
-def _fused(
-    matches: Sequence[Candidate], looks: Sequence[Candidate], evidence: Mapping[str, float], *, by_group: bool
-) -> list[Candidate]:
-    """Merge both lists: entries that rank by their texts, by match, then the rest by relevance.
-
-    Words and vectors are independent evidence. Entries that rank by their texts are relevant by either; the relevance
-    of lower matches combines both. The first :data:`LOOKS_WINDOW` entries by vectors are merged. They are the same for
-    every page, so that pages neither overlap nor skip entries. ``evidence``: the relevance by looks of matches, by key,
-    where it is not the one that orders them.
-    """
-    # By ascending place, with the key that sorts them.
-    found: dict[str, tuple[float, float, float, str, Candidate]] = {}
-    for each in matches:
-        key, match = each.key, each.text
-        by_words = text_relevance(match)
-        place = -round(match, 2) if match >= BY_NAME else 0.0
-        relevance = fused_relevance(match, by_words, evidence.get(key, each.relevance))
-        order = (place, -either(by_words, each.relevance), -each.score, key)
-        found[each.identity(by_group)] = (*order, each._replace(relevance=relevance))
-    for each in looks[:LOOKS_WINDOW]:
-        name = each.identity(by_group)
-        if name not in found:
-            found[name] = (0.0, -each.relevance, -each.score, each.key, each)
-    rest = (each for each in looks[LOOKS_WINDOW:] if each.identity(by_group) not in found)
-    return [*(each for *_, each in sorted(found.values())), *rest]
