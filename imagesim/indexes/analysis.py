@@ -44,7 +44,7 @@ _SPACED_CODE = re.compile(
 _NUMBERS = re.compile(r"\d[^\W\d_]*[ -][^\W\d_]*\d")
 _HYPHENATED_CODE = re.compile(rf"(?<![^\W_])(?<![{_MARKS}]){_LETTERS}(?:{HYPHEN.pattern}{_LETTERS}){{2,}}")
 _QUANTITY = re.compile(rf"\d*(?:{'|'.join(UNITS)})")
-SHORTEST_CODE = 7
+SHORTEST_CODE = 7  # "13 128" of "iPhone 13 128 GB" is no number of a part
 LONGEST_CODE = 24
 # "90x190", "90 cm × 190 cm", "M8 x 40": the "x" is no word of its own.
 _NUMBER = r"\d+(?:[.,]\d+)?"
