@@ -143,8 +143,8 @@ class TestResults:
         monkeypatch.setattr(
             index, "search", lambda queries, **given: (requests.append(len(queries)), search(queries, **given))[1]
         )
-        imagesim.shop_the_look(photo, limit=1)
-        assert (batches, requests) == ([3], [3])
+        imagesim.shop_the_look(photo, limit=4)  # more than there are hats
+        assert (batches, requests) == ([3], [5])  # each region in the categories of its label and in all
 
     def test_a_label_that_the_hits_contradict_is_not_shown(self, shelf):
         """A finder of garments called a bottle of juice hosiery."""
@@ -161,6 +161,17 @@ class TestResults:
         (region,) = imagesim.shop_the_look(green, regions=[box], whole=False, limit=2, min_relevance=0.4).regions
         assert (region.region.label, region.categories) == ("item", ("sofas",))
         assert [(hit.item.name, hit.stage) for hit in region.hits] == [("green sofa", ""), ("lime sofa", "")]
+
+    def test_a_label_that_is_contradicted_without_another_kind_is_not_shown(self, shelf):
+        for number, green in enumerate(("forestgreen", "limegreen", "seagreen")):
+            product(f"thing {number}", Image.new("RGB", (64, 64), green), category=f"things-{number}")
+        Product.objects.filter(category__slug="sofas").delete()
+        shop.index()
+        box = Region(0, 0, 1, 1, "hat", 0.1)
+        green = Image.new("RGB", (300, 300), "green")
+        (region,) = imagesim.shop_the_look(green, regions=[box], whole=False, limit=3, min_relevance=0.05).regions
+        assert (region.region.label, region.categories) == ("item", ())
+        assert [(hit.item.name[:5], hit.stage) for hit in region.hits] == [("thing", "")] * 3
 
     def test_a_shop_without_garments_names_none(self, shelf, monkeypatch):
         Product.objects.exclude(category__slug="sofas").delete()
@@ -368,7 +379,8 @@ class TestClosest:
         monkeypatch.setattr("imagesim.retrieval.relevance.CLOSEST_RELEVANCE", 0.0)
 
     def test_regions_and_photo_have_closest_hits(self, shelf, photo):
-        seen = imagesim.shop_the_look(photo, min_relevance=1.0)
+        boxes = [look_at.region for look_at in imagesim.shop_the_look(photo).regions]
+        seen = imagesim.shop_the_look(photo, regions=boxes, min_relevance=1.0)
         assert [len(each.hits) for each in seen.regions] == [0, 0]
         shoes, hat = (each.hits.closest for each in seen.regions)
         assert {hit.item.name for hit in shoes} <= {"red shoe", "dark shoe", "sold shoe"}
@@ -387,6 +399,14 @@ class TestClosest:
         own = imagesim.shop_the_look(photo, regions=[hat], category="hats", min_relevance=0.55)
         assert [names(each.hits) for each in own.regions] == [["blue hat"]]
 
+    def test_what_comes_closest_keeps_no_label(self, shelf, photo):
+        """Peppers were a top, and the hoodies that came closest to them stood under its name."""
+        assert imagesim.shop_the_look(photo, min_relevance=1.0).regions == ()
+        green = Image.new("RGB", (300, 300), "white")
+        green.paste("green", (100, 100, 200, 200))
+        (thing,) = imagesim.shop_the_look(green, min_relevance=1.0).regions
+        assert (thing.region.label, bool(thing.hits.closest)) == ("item", True)
+
     @pytest.mark.parametrize("label", ["bag", "shoes"])
     def test_a_region_that_is_like_nothing_is_left_out(self, shelf, monkeypatch, label):
         """A finder of garments saw bags and skirts in shelves of groceries; the page listed them without results."""
@@ -402,13 +422,17 @@ class TestClosest:
     def test_closest_hits_on_pages_and_in_the_rest_api(self, shelf, photo, client):
         for number, item in enumerate(shelf.values()):
             Product.objects.filter(pk=item.pk).update(slug=f"item-{number}")
-        seen = imagesim.shop_the_look(photo, min_relevance=1.0)
+        shoes, _hat = imagesim.shop_the_look(photo).regions
+        seen = imagesim.shop_the_look(photo, regions=[shoes.region], min_relevance=1.0)
         first = widgets.sections(seen)[0]
         assert (first.cards, first.closest[0].title in shelf, first.region.label) == ([], True, "shoes")
         files = {"image": io.BytesIO(encoded(photo)), "min_relevance": "1"}
         answer = client.post("/api/visual/look/", files).json()
-        assert answer["regions"][0]["results"] == []
-        assert answer["regions"][0]["closest"][0]["item"]["name"] in shelf
+        assert answer["regions"] == []
+        box = {"region": "[0.2, 0.8, 0.6, 0.15]", "label": "shoes", "min_relevance": "1"}
+        region = client.post(f"/api/visual/look/{answer['photo']}/region/", box).json()
+        assert region["results"] == []
+        assert region["closest"][0]["item"]["name"] in shelf
         assert answer["closest"]
 
 
@@ -485,7 +509,7 @@ class TestMainRegion:
         assert imagesim.search(image=scene, region="auto").region.label == "shoes"
 
     @pytest.mark.parametrize(
-        ("label", "inside", "chosen"), [("bag", "red", "bag"), ("bag", "grey", ""), ("shoes", "grey", "shoes")]
+        ("label", "inside", "chosen"), [("bag", "red", "item"), ("bag", "grey", ""), ("shoes", "red", "shoes")]
     )
     @pytest.mark.parametrize("offset", [0, 1])
     def test_a_label_that_is_not_sold_has_to_find_more_than_the_photo(
@@ -505,16 +529,28 @@ class TestMainRegion:
         hits = imagesim.search(image=scene, region="auto", limit=3, offset=offset)
         assert (hits.region.label if hits.region else "") == chosen
         assert len(hits)
-        if not chosen or inside == "grey":  # nothing is like the region, whether its kind is sold or not
+        if not chosen:
             found = imagesim.search(image=scene, region="auto", limit=3, offset=offset, min_relevance=0.4)
             assert (len(found) > 0, found.region) == (True, None)
+
+    def test_a_label_that_the_hits_contradict_is_not_named(self, shelf, monkeypatch):
+        """In a shop of clothes and groceries, photos of fruit were shown as tops."""
+        box = Region(0.3, 0.3, 0.2, 0.2, label="hat")
+        monkeypatch.setattr(look, "get_region_finder", lambda: SimpleNamespace(find=lambda image: [box]))
+        monkeypatch.setattr(look, "shows_one_thing", lambda image, regions: False)
+        scene = Image.effect_noise((300, 300), 90).convert("RGB")
+        scene.paste("green", (90, 90, 150, 150))
+        hits = imagesim.search(image=scene, region="auto", limit=2)
+        assert (hits.region.label, hits.region.x, names(hits)[0]) == ("item", 0.3, "green sofa")
+        scene.paste("blue", (90, 90, 150, 150))
+        assert imagesim.search(image=scene, region="auto", limit=1).region.label == "hat"
 
     def test_every_page_is_of_the_same_search(self, shelf, monkeypatch):
         box = Region(0.3, 0.3, 0.2, 0.2, label="shoes")
         monkeypatch.setattr(look, "get_region_finder", lambda: SimpleNamespace(find=lambda image: [box]))
         monkeypatch.setattr(look, "shows_one_thing", lambda image, regions: False)
-        scene = Image.new("RGB", (300, 300), "red")
-        scene.paste(Image.effect_noise((60, 60), 90).convert("RGB"), (90, 90, 150, 150))
+        scene = Image.effect_noise((300, 300), 90).convert("RGB")
+        scene.paste("red", (90, 90, 150, 150))
         pages = [imagesim.search(image=scene, region="auto", limit=3, offset=offset) for offset in (0, 3, 90)]
         assert [hits.region.label for hits in pages] == ["shoes"] * 3
         assert not pages[-1]

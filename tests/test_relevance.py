@@ -231,6 +231,46 @@ class TestFloor:
         assert found(1.0)[1] > 0.9
         assert found(0.3)[1] < 0.2
 
+    def test_what_is_nearer_than_its_categories_speaks_against_a_label(self):
+        """In a shop of groceries and clothes, peppers in a photo were tops: of all items, only tops were asked."""
+
+        class Two:
+            requests: ClassVar[list[int]] = []
+
+            def search(self, queries):
+                self.requests.append(len(queries))
+                asked = [frozenset(query.filters.categories) for query in queries]
+                found = [[each for each in everything if not only or only & {*each.categories}] for only in asked]
+                return [Candidates(tuple(each)) for each in found]
+
+        class Names:
+            def share(self, picture, own, nearest, calibration):
+                assert own == ["bags"]
+                return named
+
+            def relevances(self, picture, nearest, calibration):
+                return {}
+
+        def best(names=None):
+            judges = [Judge(PLAIN, "region", label=0.7, beside=1, names=names), Judge(PLAIN, "region")]
+            everywhere = Query(np.ones(2, np.float32))
+            query = replace(everywhere, filters=Filters(categories=("bags",)))
+            bags, wide = WithRelevance(Two(), judges).search([query, everywhere])
+            assert {each.categories for each in bags.candidates} == {("bags",)}
+            assert len(wide.candidates) == len(everything)
+            return bags.candidates[0].relevance
+
+        bag = candidate("bag", 0.5, "bags")
+        everything = [bag, *(candidate(str(n), 0.1, "fruit") for n in range(5))]
+        supported = best()
+        everything = [*(candidate(str(n), 0.6, "fruit") for n in range(5)), bag]
+        assert supported > 0.8 > 0.4 > best()
+        named = 1.0
+        assert supported > best(Names()) > best()
+        named = 0.0
+        assert best(Names()) < best()
+        assert set(Two.requests) == {2}
+
     def test_relevance_is_monotonic_within_a_category(self):
         query, scores = Query(np.ones(2, np.float32)), [0.9, 0.5, 0.1]
         each = [candidate("a", 0.9, "x"), candidate("b", 0.5, "x"), candidate("c", 0.1, "y")]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from imagesim.projections import project
 from imagesim.retrieval.arguments import Searched
 from imagesim.retrieval.filters import parents_of
 from imagesim.retrieval.query_vector import text_vectors
-from imagesim.types import Candidate, IndexMeta
+from imagesim.types import Candidate, IndexMeta, categories_found
 
 if TYPE_CHECKING:
     from imagesim.types import Vector
@@ -39,18 +39,29 @@ class CategoryNames:
 
         Large categories are left out after they have competed: where many of a kind could vote, their votes tell more.
         """
-        categories = dict.fromkeys(category for each in nearest for category in each.categories)
-        names = {category: words_of(category, parents_of(self.searched, category)) for category in categories}
-        named = [category for category, words in names.items() if words][:VOTERS]
-        scores = [float(vector @ picture) for vector in self._vectors([names[category] for category in named])]
-        width = TEMPERATURE * calibration.background["words"].deviation
-        weights = [math.exp((score - max(scores)) / width) for score in scores]
-        found = calibration.relevances("words", scores, None)
+        scores = self._scores(picture, categories_found(nearest))
+        found = calibration.relevances("words", list(scores.values()), None)
         return {
-            category: relevance * weight / sum(weights)
-            for category, relevance, weight in zip(named, found, weights, strict=False)
+            category: relevance * weight
+            for (category, weight), relevance in zip(_weights(scores, calibration).items(), found, strict=True)
             if category not in calibration.large
         }
+
+    def share(
+        self, picture: Vector, own: Collection[str], nearest: Sequence[Candidate], calibration: Calibration
+    ) -> float | None:
+        """Return the probability, 0 to 1, that a picture with this vector shows what one of its ``own`` categories is
+        called, and not one of the ``nearest`` candidates. None if the model does not embed texts."""
+        scores = self._scores(picture, own) | self._scores(picture, categories_found(nearest))
+        weights = _weights(scores, calibration)
+        return sum(weights.get(category, 0.0) for category in own) if weights else None
+
+    def _scores(self, picture: Vector, categories: Collection[str]) -> dict[str, float]:
+        """Return how much the picture is like the words of these categories, of the first that have any."""
+        names = {category: words_of(category, parents_of(self.searched, category)) for category in categories}
+        named = [category for category, words in names.items() if words][:VOTERS]
+        vectors = self._vectors([names[category] for category in named])
+        return {category: float(vector @ picture) for category, vector in zip(named, vectors, strict=False)}
 
     def _vectors(self, names: Sequence[str]) -> Sequence[Vector]:
         import numpy as np
@@ -65,3 +76,11 @@ class CategoryNames:
         except ImagesimError as error:
             logger.warning("Photos are not compared with the names of categories: %s", error)
             return []
+
+
+def _weights(scores: Mapping[str, float], calibration: Calibration) -> dict[str, float]:
+    """Return the share of each name among all of them (a softmax)."""
+    best, width = max(scores.values(), default=0.0), TEMPERATURE * calibration.background["words"].deviation
+    weights = {category: math.exp((score - best) / width) for category, score in scores.items()}
+    total = sum(weights.values())
+    return {category: weight / total for category, weight in weights.items()}

@@ -24,7 +24,7 @@ from imagesim.retrieval import variants
 from imagesim.retrieval.arguments import Searched
 from imagesim.retrieval.boxes import corners, read_point, read_regions, region_at
 from imagesim.retrieval.category_names import CategoryNames
-from imagesim.retrieval.item_regions import is_sold, label_categories, sells_garments
+from imagesim.retrieval.item_regions import is_sold, kin_of, label_categories, sells_garments
 from imagesim.retrieval.params import SearchRequest
 from imagesim.retrieval.query_image import QueryImage, read_picture
 from imagesim.retrieval.query_vector import to_query
@@ -102,7 +102,7 @@ def shop_the_look(
     With a ``category`` all hits are from it. Otherwise the hits of a region come from the categories of its label, or
     from the category of most of the nearest items; if there are fewer than ``limit``, hits from other categories
     follow, with the stage ``"wider"``. If the shop has no category for the label, all hits have that stage. All
-    regions are embedded in one batch and searched in one request, with a second request for those with too few hits.
+    regions are embedded in one batch and searched in one request, with a second one for those without a label.
 
     :raises BadImage: if the photo cannot be accepted.
     :raises BadQuery: naming the bad argument and the good ones.
@@ -135,7 +135,7 @@ def shop_the_look(
     hits = answers.pop(0).hits if whole else Hits()
     found = tuple(_look_region(box, each, request.searched) for box, each in zip(boxes, answers, strict=True))
     if regions is None and tapped is None:
-        found = tuple(each for each in found if not _is_nothing(each.hits))
+        found = tuple(each for each in found if not _is_nothing(each))
     token = events.make_token(
         "look",
         hits,
@@ -172,16 +172,24 @@ def search_main_region(picture: QueryImage, request: SearchRequest, ask: Callabl
         return ask(picture, "photo")
     region, part = found
     of_region = ask(part, "region").replace(region=region)
-    sold = is_sold(request.searched, region)
-    if of_region and sold:
-        return of_region
-    # A finder of garments sees some in groceries, too. The same for every page: by the first hits of both.
+    # The same for every page: by the first hits.
     start = replace(request, offset=0, facets=())
     first = ask(part, "region", start) if request.offset else of_region
-    whole = ask(picture, "photo", start)
-    if (first and sold) or _evidence(first) >= _evidence(whole):
+    if first and _agrees(request.searched, region, first):
         return of_region
+    # A finder of garments sees some in groceries, too.
+    whole = ask(picture, "photo", start)
+    if _evidence(first) >= _evidence(whole):
+        return of_region.replace(region=replace(region, label=ITEM, alternatives=()))
     return ask(picture, "photo") if request.offset or request.facets else whole
+
+
+def _agrees(searched: Searched, region: Region, hits: Sequence[Hit]) -> bool:
+    """Whether the shop sells what the label of a region says, and most of the first hits agree with it."""
+    first = hits[:EVIDENCE]
+    kin = kin_of(searched, region, [category for hit in first for category in _categories_of(hit)])
+    right = [not kin.isdisjoint(_categories_of(hit)) for hit in first]
+    return is_sold(searched, region) and (not label_categories(searched, region) or sum(right) > MAJORITY * len(first))
 
 
 def _evidence(hits: Hits) -> float:
@@ -218,36 +226,47 @@ def _search(
     regions: Sequence[Region | None],
     searched: Searched,
 ) -> list[_Answer]:
-    """Search all regions (None: the whole photo) in one request, and some of them again in a second one.
+    """Search all regions (None: the whole photo) in one request, and those without a label again in a second one.
 
-    Unless the request names a category, a region is searched in those of its label. One without any is searched again
-    in the category of most of its hits; one with too few hits is filled from other categories, whose majority takes the
-    place of the label's if these have none.
+    Unless the request names a category, a region is searched in those of its label, and beside it in all, whose nearest
+    items vote on the label and fill a page with too few hits. If none is relevant in the label's categories, those
+    of the others take their place. A region without categories is searched again in the category of most of its hits.
     """
     chosen = [bool(query.filters.categories) for query in queries]
     asked = [(query, judge) for query in queries]
     for number, region in enumerate(regions):
-        if region is not None and not chosen[number]:
-            within = _within(queries[number], label_categories(searched, region))
-            asked[number] = within, replace(judge, label=region.score)
+        if region is not None and not chosen[number] and (categories := label_categories(searched, region)):
+            labelled = replace(judge, label=region.score, beside=len(asked))
+            asked[number] = _within(queries[number], categories), labelled
+            asked.append((queries[number], judge))
     answers = _answer(judged_by, asked)
     again: dict[int, tuple[Query, Judge]] = {}
-    for number, (region, answer) in enumerate(zip(regions, answers, strict=True)):
+    for number, region in enumerate(regions):
+        answer = answers[number]
         if region is None or chosen[number]:
             continue
-        if not answer.categories:
-            if category := _voted(answer.hits):
-                best = max(hit.relevance for hit in _of(category, answer.hits))
-                again[number] = _within(answer.query, (category,)), replace(judge, label=best)
-        elif len(answer.hits) < answer.query.limit:
-            again[number] = _within(answer.query, ()), judge
-    for number, second in zip(again, _answer(judged_by, list(again.values())), strict=True):
-        first = answers[number]
-        own, wide = (first, second) if first.categories else (second, first)
-        if not own.hits and (category := _voted(wide.hits)):
-            own = _Answer(_within(wide.query, (category,)), Hits(_of(category, wide.hits)), relabelled=True)
-        answers[number] = replace(own, hits=_filled(own.hits, wide.hits, own.query.limit))
-    return answers
+        if (beside := asked[number][1].beside) is not None:
+            answers[number] = _with_others(answer, answers[beside])
+        elif category := _voted(answer.hits):
+            best = max(hit.relevance for hit in _of(category, answer.hits))
+            again[number] = _within(answer.query, (category,)), replace(judge, label=best)
+    for number, own in zip(again, _answer(judged_by, list(again.values())), strict=True):
+        answers[number] = _with_others(own, answers[number])
+    return answers[: len(queries)]
+
+
+def _with_others(own: _Answer, wide: _Answer) -> _Answer:
+    """Return the answer in some categories, filled from that in all. If it has no hits, they are replaced by those of
+    the category of most of the others, or by all of these."""
+    if not own.hits and wide.hits:
+        category = _voted(wide.hits)
+        query = _within(wide.query, (category,) if category else ())
+        own = _Answer(
+            query, wide.hits.replace(hits=_of(category, wide.hits) if category else wide.hits), relabelled=True
+        )
+    if len(own.hits) >= own.query.limit:
+        return own
+    return replace(own, hits=_filled(own.hits, wide.hits, own.query.limit))
 
 
 def _answer(judged_by: Callable[[Sequence[Judge]], Retriever], asked: Sequence[tuple[Query, Judge]]) -> list[_Answer]:
@@ -256,6 +275,9 @@ def _answer(judged_by: Callable[[Sequence[Judge]], Retriever], asked: Sequence[t
         return []
     queries, judges = zip(*asked, strict=True)
     answers = judged_by(judges).search([replace(query, limit=query.limit + SPARE) for query in queries])
+    for query, judge, found in zip(queries, judges, answers, strict=True):
+        if judge.beside is not None and len(found.candidates) >= query.limit + SPARE:  # the page is full without them
+            answers[judge.beside] = replace(answers[judge.beside], candidates=(), closest=())
     loaded = load(*(part for each in answers for part in (each.candidates, each.closest)))
     return [
         _Answer(
@@ -293,9 +315,10 @@ def _look_region(box: Region, answer: _Answer, searched: Searched) -> LookRegion
     return LookRegion(box, hits.replace(token=token), answer.categories)
 
 
-def _is_nothing(hits: Hits) -> bool:
-    """Whether nothing that may be shown is like the region: it is no garment, or the shop sells none of its kind."""
-    return bool(hits.cut) and not hits and not hits.closest
+def _is_nothing(found: LookRegion) -> bool:
+    """Whether nothing that may be shown is like the region. What comes closest tells nothing of a garment: its label is
+    more likely wrong than right."""
+    return bool(found.hits.cut) and not found.hits and (found.region.label not in ("", ITEM) or not found.hits.closest)
 
 
 def _filled(own: Hits, wide: Hits, limit: int) -> Hits:
@@ -309,7 +332,7 @@ def _filled(own: Hits, wide: Hits, limit: int) -> Hits:
         took_ms=own.took_ms + wide.took_ms,
         exact=own.exact and wide.exact,
         cut=max(own.cut, wide.cut),
-        closest=[] if found else own.closest or wide.closest,
+        closest=[] if found else own.closest,
     )
 
 

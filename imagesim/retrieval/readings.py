@@ -43,7 +43,8 @@ class WithReadings:
         if query.vector.any():
             (found,) = self.retriever.search([replace(query, offset=0, limit=VOTERS, min_score=None)])
             nearest, took_ms = found.candidates, found.took_ms
-        shares = [share_of(each.categories, nearest, self.calibration) for each in self.readings]
+        deviation = self.calibration.background["words"].deviation
+        shares = [share_of(each.categories, nearest, deviation) for each in self.readings]
         best = max(shares)
         chosen = self.readings[shares.index(best) if best >= CERTAIN else 0]
         (answer,) = self.read(chosen).search([query])

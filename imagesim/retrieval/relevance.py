@@ -17,7 +17,7 @@ from imagesim.models import StoredCalibration
 from imagesim.retrieval.feedback import NAMED
 from imagesim.retrieval.rerank import NO_CHANGES, Plan
 from imagesim.runtime import runtime
-from imagesim.types import Candidate, Candidates, IndexMeta, Query
+from imagesim.types import Candidate, Candidates, IndexMeta, Query, categories_found
 
 if TYPE_CHECKING:
     from imagesim.retrieval.category_names import CategoryNames
@@ -100,9 +100,10 @@ class Judge:
 
     ``own`` are the categories of the query if they are known, such as those of an item, and ``near`` those under the
     same parents; otherwise the nearest candidates vote. A query with a ``label`` is restricted to the categories of a
-    region's label, which is right with this probability. Those that a visitor chose say nothing: shoes are no answer to
-    a blank picture. With ``names`` the query is a picture, which is compared with those of the categories found, unless
-    it is restricted to some.
+    region's label, which is right with this probability by its finder alone; ``beside`` is the position of the same
+    query without these categories in the request, if it is asked, whose candidates vote on the label. Categories that
+    a visitor chose say nothing: shoes are no answer to a blank picture. With ``names`` the query is a picture, which is
+    compared with those of the categories found, unless it is restricted to some.
     """
 
     calibration: Calibration
@@ -111,6 +112,7 @@ class Judge:
     near: frozenset[str] = frozenset()
     label: float | None = None
     names: CategoryNames | None = None
+    beside: int | None = None
 
     def relevances(
         self,
@@ -127,7 +129,8 @@ class Judge:
             return []
         voters = sorted(voters, key=lambda voter: -voter.score)[:VOTERS]
         if self.label is not None and query.filters.categories:
-            found = self.calibration.labelled(self.kind, scores, self.label)
+            support = None if self.beside is None else self._support(query, candidates, voters)
+            found = self.calibration.labelled(self.kind, scores, self.label, support)
         else:
             found = self.calibration.relevances(self.kind, scores, self._votes(query, candidates, voters))
         if self.names and not query.filters.categories:  # which leave the names no rivals
@@ -179,6 +182,18 @@ class Judge:
             ballot.share(each.categories, numbers[each.key]) if each.key in numbers else shares[each.categories]
             for each in candidates
         ]
+
+    def _support(self, query: Query, candidates: Sequence[Candidate], voters: Sequence[Candidate]) -> float:
+        """Return how much speaks for the label, 0 to 1: the share of the votes that is for its categories, and that of
+        their names among those of the nearest candidates, which tell more, but only where the model knows the language.
+        """
+        label = frozenset(query.filters.categories)
+        share = share_of(label, voters, self.calibration.background[self.kind].deviation)
+        if self.names is None:
+            return share
+        own = [category for category in categories_found(candidates) if category in label]
+        named = self.names.share(query.vector, own, voters, self.calibration)
+        return share if named is None else (share + named) / 2
 
     def _known(self, categories: Collection[str]) -> float:
         if self.own & frozenset(categories):
@@ -324,28 +339,40 @@ class WithRelevance:
         asked = [self.cutoff.window_of(query) for query in queries]
         answers = self.retriever.search([*asked, *lookups])
         windows, pinned = answers[: len(queries)], answers[len(queries) :] or [Candidates(())] * len(queries)
-        judged = [
-            judge.judged(query, window.candidates, window.candidates)
-            for judge, query, window in zip(self.judges, queries, windows, strict=True)
+        voters = [
+            windows[n if judge.beside is None else judge.beside].candidates for n, judge in enumerate(self.judges)
         ]
+        judged = [
+            judge.judged(query, window.candidates, nearest)
+            for judge, query, window, nearest in zip(self.judges, queries, windows, voters, strict=True)
+        ]
+        aside = {judge.beside for judge in self.judges}  # asked for votes, and for what fills a page
         for _widening in range(WIDENINGS):
-            short = [n for n, query in enumerate(queries) if self.cutoff.goes_on(query, windows[n], judged[n])]
+            short = [
+                n
+                for n, query in enumerate(queries)
+                if n not in aside and self.cutoff.goes_on(query, windows[n], judged[n])
+            ]
             if not short:
                 break
             for n in short:
                 asked[n] = widened(asked[n])
             for n, window in zip(short, self.retriever.search([asked[n] for n in short]), strict=True):
                 windows[n] = replace(window, took_ms=windows[n].took_ms + window.took_ms)
-                judged[n] = self.judges[n].judged(queries[n], window.candidates, window.candidates)
+                judged[n] = self.judges[n].judged(queries[n], window.candidates, voters[n])
         return [
-            self.cutoff.page(query, found, window, judge.judged(query, pins.candidates, window.candidates))
-            for judge, query, found, window, pins in zip(self.judges, queries, judged, windows, pinned, strict=True)
+            self.cutoff.page(query, found, window, judge.judged(query, pins.candidates, nearest))
+            for judge, query, found, window, pins, nearest in zip(
+                self.judges, queries, judged, windows, pinned, voters, strict=True
+            )
         ]
 
 
-def share_of(categories: frozenset[str], nearest: Sequence[Candidate], calibration: Calibration) -> float:
-    """Return how many of the entries nearest to the words' vector are in one of these categories, 0 to 1, weighted by
-    score."""
+def share_of(categories: frozenset[str], nearest: Sequence[Candidate], deviation: float) -> float:
+    """Return how many of the nearest entries are in one of these categories, 0 to 1, weighted by score.
+
+    ``deviation``: that of the scores of unrelated entries.
+    """
     voters = nearest[:VOTERS]
     votes = [[""] if categories.intersection(voter.categories) else [] for voter in voters]
-    return Ballot([voter.score for voter in voters], votes, calibration.background["words"].deviation).share([""])
+    return Ballot([voter.score for voter in voters], votes, deviation).share([""]) if voters else 0.0

@@ -137,7 +137,7 @@ def search(*, image: Picture | None = None, **arguments: Unpack[SearchArguments]
     ``image`` is bytes, a file open for reading, or a PIL image; it is decoded, used and dropped. Several pictures, or
     pictures and words with weights, go into ``like``. With ``region="auto"`` the main object in ``image`` is found and
     searched (``hits.region``); a picture with a plain background is searched as a whole, and so is one whose hits are
-    more relevant than those of the object, if the shop has no category for the object's label or nothing like it.
+    more relevant than those of the object, if these contradict its label or there are none. The label is then ``item``.
     ``model`` restricts the search to some of the registered models. The rest is as in :func:`similar_to`.
 
     :raises BadImage: if the image cannot be accepted (ImageTooLarge, UnsupportedFormat: why).

@@ -310,7 +310,7 @@ class WithText:
         if most <= 0 or sum(scores) / len(scores) - background.mean < AGREEMENT * most:
             return False
         categories = frozenset(name for each in named for name in each.categories)
-        return not categories or share_of(categories, by_vector.candidates, self.calibration) >= MAJORITY
+        return not categories or share_of(categories, by_vector.candidates, background.deviation) >= MAJORITY
 
     def _ask(self, texts: Query, window: Query, near: Query | None) -> tuple[Candidates, Candidates, Candidates]:
         """Return the entries whose texts match, those that ``near`` finds by its vector, and those that are pinned."""
