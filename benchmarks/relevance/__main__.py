@@ -143,11 +143,14 @@ class Report:
         shown: dict[str, list[bool]] = {"pictures": [], "blank": [], "words": [], "nonsense": []}
         notes: dict[str, list[str]] = {}
         unsold = {other: photos for other, photos in self.photos.items() if other != self.options.shop}
+        sold = shops.heads(name for each in self.products.values() for name in (each.name, each.category.name))
         for other, photos in unsold.items():
             before, to_demo = len(shown["pictures"]), (self.options.shop, other) == ("demo", "fashion")
             for number in self.rng.sample(range(len(photos.keys)), min(self.options.sample, len(photos.keys))):
                 if to_demo and photos.labels[number]["masterCategory"] in ("Apparel", "Footwear"):
                     continue  # the demo sells some
+                if shops.heads([photos.categories[number]]) & sold:
+                    continue  # the juices of a grocery are an answer in a shop of drinks
                 shown["pictures"].append(bool(len(self.vector(photos.vectors[number]))))
             notes.setdefault("pictures", []).append(f"{other} {np.mean(shown['pictures'][before:]):.3f}")
         shown["blank"] = [bool(len(self.vector(vector))) for vector in blank]

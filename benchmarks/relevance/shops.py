@@ -100,6 +100,11 @@ def unsold_words(photos: Mapping[str, Shop], texts: Iterable[str]) -> dict[str, 
     return found
 
 
+def heads(names: Iterable[str]) -> set[str]:
+    """Return what things of these names are: the last word of each, as of "Banana Juice, large" juice."""
+    return {_typed(name.partition(",")[0]).split()[-1].rstrip("s") for name in names if name.strip()}
+
+
 def _typed(name: str) -> str:
     return name.replace("-", " ").lower()
 
