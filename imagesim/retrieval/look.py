@@ -102,7 +102,7 @@ def shop_the_look(
     With a ``category`` all hits are from it. Otherwise the hits of a region come from the categories of its label, or
     from the category of most of the nearest items; if there are fewer than ``limit``, hits from other categories
     follow, with the stage ``"wider"``. If the shop has no category for the label, all hits have that stage. All
-    regions are embedded in one batch and searched in one request, with a second one for those without a label.
+    regions are embedded in one batch and searched in one request.
 
     :raises BadImage: if the photo cannot be accepted.
     :raises BadQuery: naming the bad argument and the good ones.
@@ -226,11 +226,11 @@ def _search(
     regions: Sequence[Region | None],
     searched: Searched,
 ) -> list[_Answer]:
-    """Search all regions (None: the whole photo) in one request, and those without a label again in a second one.
+    """Search all regions (None: the whole photo) in one request.
 
     Unless the request names a category, a region is searched in those of its label, and beside it in all, whose nearest
-    items vote on the label and fill a page with too few hits. If none is relevant in the label's categories, those
-    of the others take their place. A region without categories is searched again in the category of most of its hits.
+    items vote on the label and fill a page with too few hits. If nothing in the label's categories is relevant, or it
+    has none, the hits of the category that most are in come first.
     """
     chosen = [bool(query.filters.categories) for query in queries]
     asked = [(query, judge) for query in queries]
@@ -240,30 +240,23 @@ def _search(
             asked[number] = _within(queries[number], categories), labelled
             asked.append((queries[number], judge))
     answers = _answer(judged_by, asked)
-    again: dict[int, tuple[Query, Judge]] = {}
     for number, region in enumerate(regions):
-        answer = answers[number]
         if region is None or chosen[number]:
             continue
         if (beside := asked[number][1].beside) is not None:
-            answers[number] = _with_others(answer, answers[beside])
-        elif category := _voted(answer.hits):
-            best = max(hit.relevance for hit in _of(category, answer.hits))
-            again[number] = _within(answer.query, (category,)), replace(judge, label=best)
-    for number, own in zip(again, _answer(judged_by, list(again.values())), strict=True):
-        answers[number] = _with_others(own, answers[number])
+            answers[number] = _with_others(answers[number], answers[beside])
+        elif answers[number].hits:
+            answers[number] = _with_others(_Answer(queries[number], Hits()), answers[number])
     return answers[: len(queries)]
 
 
 def _with_others(own: _Answer, wide: _Answer) -> _Answer:
-    """Return the answer in some categories, filled from that in all. If it has no hits, they are replaced by those of
-    the category of most of the others, or by all of these."""
+    """Return the answer in some categories, filled from that in all. If it has no hits, those of the category of most
+    of the others take their place, or all of these if they have none in common."""
     if not own.hits and wide.hits:
         category = _voted(wide.hits)
-        query = _within(wide.query, (category,) if category else ())
-        own = _Answer(
-            query, wide.hits.replace(hits=_of(category, wide.hits) if category else wide.hits), relabelled=True
-        )
+        hits = wide.hits.replace(hits=_of(category, wide.hits)) if category else wide.hits
+        own = _Answer(_within(wide.query, (category,) if category else ()), hits, relabelled=bool(own.categories))
     if len(own.hits) >= own.query.limit:
         return own
     return replace(own, hits=_filled(own.hits, wide.hits, own.query.limit))
