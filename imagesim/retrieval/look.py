@@ -269,7 +269,7 @@ def _answer(judged_by: Callable[[Sequence[Judge]], Retriever], asked: Sequence[t
     queries, judges = zip(*asked, strict=True)
     answers = judged_by(judges).search([replace(query, limit=query.limit + SPARE) for query in queries])
     for query, judge, found in zip(queries, judges, answers, strict=True):
-        if judge.beside is not None and len(found.candidates) >= query.limit + SPARE:  # the page is full without them
+        if judge.beside is not None and len(found.candidates) >= query.limit:  # the page is full without them
             answers[judge.beside] = replace(answers[judge.beside], candidates=(), closest=())
     loaded = load(*(part for each in answers for part in (each.candidates, each.closest)))
     return [

@@ -358,6 +358,21 @@ def test_the_photo_that_was_chosen_last_is_shown(page):
     assert chips(page) == ["Whole photo"]
 
 
+def test_a_photo_with_nothing_that_is_sold_says_so(page):
+    """Of an outfit that the shop had nothing like, it said that nothing was recognised, and how to move a box."""
+    page.goto("/look/")
+    blank = BytesIO()
+    Image.new("RGB", (300, 300), "white").save(blank, "PNG")
+    page.get_by_label("A photo with something you like").set_input_files(
+        {"name": "blank.png", "mimeType": "image/png", "buffer": blank.getvalue()}
+    )
+    page.get_by_text("Nothing similar was found.").wait_for()
+    keys = page.get_by_text("Drag the box or its corners.")
+    assert not keys.is_visible()
+    page.get_by_role("button", name="Draw a box").click()
+    keys.wait_for()
+
+
 @pytest.mark.parametrize("status", [200, 415])
 def test_who_types_while_a_photo_is_searched_goes_on(page, status):
     """The answer moved the keyboard to the results, or to the field of the photo, in the middle of a word."""

@@ -36,7 +36,7 @@ export class LookTexts {
   // What was found in a photo, and for the selected region.
   found(regions, selected) {
     const names = regions.filter((region) => !region.whole).map((region) => region.name);
-    if (!names.length) return this.get("none");
+    if (!names.length) return selected.results.length ? this.summary(selected) : this.get("none");
     const results = names.length > 1 ? this.summary(selected) : this.count(selected); // the only name is said already
     return `${this.get("seen")} ${names.join(", ")}. ${results}`;
   }
