@@ -30,7 +30,7 @@ from imagesim.retrieval import text as retrieval_text
 from imagesim.retrieval.feedback import MovedVectors
 from imagesim.retrieval.query_text import QueryReader
 from imagesim.retrieval.readings import WithReadings, WithSynonyms
-from imagesim.retrieval.relevance import Cutoff, Judge, WithRelevance, calibration_of
+from imagesim.retrieval.relevance import Cutoff, Judge, WithLabel, WithRelevance, calibration_of
 from imagesim.retrieval.retriever import WithFallback, WithMMR
 from imagesim.retrieval.text import WithText, with_others
 from imagesim.types import Candidate, Candidates, Filters, IndexMeta, Query
@@ -225,16 +225,17 @@ class TestFloor:
         bags = [candidate("a", 0.6, "bags"), candidate("b", 0.2, "bags")]
 
         def found(label):
-            return Judge(PLAIN, "region", label=label).relevances(query, bags, [0.6, 0.2], bags)
+            return Judge(PLAIN, "region", label=label).relevances(query, bags, [0.6, 0.2], [*bags, fruit])
 
+        fruit = candidate("c", 0.6, "fruit")
         assert 0.9 > found(0.8)[0] > found(0.8)[1] > found(0.5)[1]
         assert found(1.0)[1] > 0.9
-        assert found(0.3)[1] < 0.2
+        assert found(0.2)[1] < 0.25
 
     def test_what_is_nearer_than_its_categories_speaks_against_a_label(self):
         """In a shop of groceries and clothes, peppers in a photo were tops: of all items, only tops were asked."""
 
-        class Two:
+        class Shop:
             requests: ClassVar[list[int]] = []
 
             def search(self, queries):
@@ -252,12 +253,9 @@ class TestFloor:
                 return {}
 
         def best(names=None):
-            judges = [Judge(PLAIN, "region", label=0.7, beside=1, names=names), Judge(PLAIN, "region")]
-            everywhere = Query(np.ones(2, np.float32))
-            query = replace(everywhere, filters=Filters(categories=("bags",)))
-            bags, wide = WithRelevance(Two(), judges).search([query, everywhere])
+            query = Query(np.ones(2, np.float32), filters=Filters(categories=("bags",)))
+            (bags,) = WithLabel(Shop(), Judge(PLAIN, "region", label=0.7, names=names)).search([query])
             assert {each.categories for each in bags.candidates} == {("bags",)}
-            assert len(wide.candidates) == len(everything)
             return bags.candidates[0].relevance
 
         bag = candidate("bag", 0.5, "bags")
@@ -269,7 +267,7 @@ class TestFloor:
         assert supported > best(Names()) > best()
         named = 0.0
         assert best(Names()) < best()
-        assert set(Two.requests) == {2}
+        assert set(Shop.requests) == {2}  # in one request
 
     def test_relevance_is_monotonic_within_a_category(self):
         query, scores = Query(np.ones(2, np.float32)), [0.9, 0.5, 0.1]

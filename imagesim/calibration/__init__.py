@@ -86,9 +86,6 @@ SUPPORT = 4.4
 """The weight, in log odds, of the share (0..1) of the nearest items and of the names of categories that speak for a
 label."""
 
-LABELLED_ALONE = Curve(0.7, 1.0, -1.7)
-"""The same by the score of the finder alone."""
-
 SURE = 0.99
 """The most that a score says about a label."""
 
@@ -125,15 +122,12 @@ class Calibration:
             for score, vote in zip(scores, votes or [0.0] * len(scores), strict=True)
         ]
 
-    def labelled(
-        self, kind: Kind, scores: Sequence[float], probability: float, support: float | None = None
-    ) -> list[float]:
+    def labelled(self, kind: Kind, scores: Sequence[float], probability: float, support: float) -> list[float]:
         """Return the relevance of hits with these scores in the categories of a label, by the score of its finder and
-        by the share of other evidence that supports it; None if that is not known."""
+        by the share, 0 to 1, of what else speaks for it."""
         sure = min(max(probability, 1 - SURE), SURE)
-        odds, background = math.log(sure / (1 - sure)), self.background[kind]
-        curve, vote = (LABELLED_ALONE, odds) if support is None else (LABELLED, odds + SUPPORT * support)
-        return [curve.relevance(background.standardise(score), vote) for score in scores]
+        vote, background = math.log(sure / (1 - sure)) + SUPPORT * support, self.background[kind]
+        return [LABELLED.relevance(background.standardise(score), vote) for score in scores]
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(replace(self, roles=Roles())), "large": sorted(self.large), "roles": self.roles.to_json()}

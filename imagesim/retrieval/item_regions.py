@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,13 +102,6 @@ def is_sold(searched: Searched, region: Region) -> bool:
     return bool(label_categories(searched, region)) or any(region.label in _declared(items) for items in searched)
 
 
-def kin_of(searched: Searched, region: Region, categories: Collection[str]) -> frozenset[str]:
-    """Those of the ``categories`` that do not contradict a region's label: its own, and for a garment those of all
-    garments, because looks tell garments from other things better than dresses from skirts."""
-    own = frozenset(label_categories(searched, region)).intersection(categories)
-    return own.union(*(_garments_among(items, categories) for items in searched if region.label in _WORN))
-
-
 def sells_garments(searched: Searched) -> bool:
     """Whether the shop has a category for any label of a garment, or its categories are not known."""
     return any(
@@ -144,12 +137,8 @@ def _in_image(items: Items[Any], row: ImageRegions, name: str, garments: bool) -
 def _may_show_garments(items: Items[Any], item: models.Model) -> bool:
     """Whether garments are believed in the item's images: a finder of garments takes armchairs for bags."""
     own = items.get_categories(item)
-    return not own or bool(_garments_among(items, own))
-
-
-def _garments_among(items: Items[Any], categories: Collection[str]) -> frozenset[str]:
     declared = {slug for label, slugs in _declared(items).items() if label in _WORN for slug in slugs}
-    return frozenset(category for category in categories if category in declared or label_for(category))
+    return not own or any(category in declared or label_for(category) for category in own)
 
 
 def _id(digest: str, region: Region) -> str:

@@ -24,7 +24,7 @@ from imagesim.retrieval import variants
 from imagesim.retrieval.arguments import Searched
 from imagesim.retrieval.boxes import corners, read_point, read_regions, region_at
 from imagesim.retrieval.category_names import CategoryNames
-from imagesim.retrieval.item_regions import is_sold, kin_of, label_categories, sells_garments
+from imagesim.retrieval.item_regions import is_sold, label_categories, sells_garments
 from imagesim.retrieval.params import SearchRequest
 from imagesim.retrieval.query_image import QueryImage, read_picture
 from imagesim.retrieval.query_vector import to_query
@@ -49,6 +49,11 @@ SPARE = 4
 
 EVIDENCE = 5
 """Hits whose relevance tells whether a region or the whole photo is better."""
+
+CERTAIN = 0.8
+BELIEVED = 0.5
+"""The relevance of the best hit in the categories of a label from which the whole photo need not be searched, and the
+least with which the label is more likely right than wrong."""
 
 VOTERS = 10
 MAJORITY = 0.5
@@ -165,31 +170,30 @@ def main_region(photo: QueryImage) -> tuple[Region, QueryImage] | None:
 
 
 def search_main_region(picture: QueryImage, request: SearchRequest, ask: Callable[..., Hits]) -> Hits:
-    """Return the hits of the main region of a picture, or of all of it. ``ask`` takes a picture, a kind and a
-    request."""
+    """Return the hits of the main region of a picture in the categories of its label, or of all of the picture.
+
+    ``ask`` takes a picture, a kind, a request and, for a label, the score of its finder and its categories.
+    """
     found = main_region(picture)
     if found is None:
         return ask(picture, "photo")
     region, part = found
-    of_region = ask(part, "region").replace(region=region)
+    categories = label_categories(request.searched, region)
+    label = (region.score, categories) if categories and not request.category else ()
     # The same for every page: by the first hits.
     start = replace(request, offset=0, facets=())
-    first = ask(part, "region", start) if request.offset else of_region
-    if first and _agrees(request.searched, region, first):
+    of_region = ask(part, "region", request, *label).replace(region=region)
+    first = ask(part, "region", start, *label) if request.offset else of_region
+    best = max((hit.relevance for hit in first), default=0.0)
+    if categories and best >= CERTAIN:
         return of_region
     # A finder of garments sees some in groceries, too.
     whole = ask(picture, "photo", start)
-    if _evidence(first) >= _evidence(whole):
-        return of_region.replace(region=replace(region, label=ITEM, alternatives=()))
-    return ask(picture, "photo") if request.offset or request.facets else whole
-
-
-def _agrees(searched: Searched, region: Region, hits: Sequence[Hit]) -> bool:
-    """Whether the shop sells what the label of a region says, and most of the first hits agree with it."""
-    first = hits[:EVIDENCE]
-    kin = kin_of(searched, region, [category for hit in first for category in _categories_of(hit)])
-    right = [not kin.isdisjoint(_categories_of(hit)) for hit in first]
-    return is_sold(searched, region) and (not label_categories(searched, region) or sum(right) > MAJORITY * len(first))
+    if _evidence(first) < _evidence(whole) or (categories and best < BELIEVED):
+        return ask(picture, "photo") if request.offset or request.facets else whole
+    if is_sold(request.searched, region):
+        return of_region
+    return of_region.replace(region=replace(region, label=ITEM, alternatives=()))
 
 
 def _evidence(hits: Hits) -> float:

@@ -17,7 +17,7 @@ from imagesim.models import StoredCalibration
 from imagesim.retrieval.feedback import NAMED
 from imagesim.retrieval.rerank import NO_CHANGES, Plan
 from imagesim.runtime import runtime
-from imagesim.types import Candidate, Candidates, IndexMeta, Query, categories_found
+from imagesim.types import Candidate, Candidates, Filters, IndexMeta, Query, categories_found
 
 if TYPE_CHECKING:
     from imagesim.retrieval.category_names import CategoryNames
@@ -101,7 +101,7 @@ class Judge:
     ``own`` are the categories of the query if they are known, such as those of an item, and ``near`` those under the
     same parents; otherwise the nearest candidates vote. A query with a ``label`` is restricted to the categories of a
     region's label, which is right with this probability by its finder alone; ``beside`` is the position of the same
-    query without these categories in the request, if it is asked, whose candidates vote on the label. Categories that
+    query without these categories in the request, whose candidates vote on the label. Categories that
     a visitor chose say nothing: shoes are no answer to a blank picture. With ``names`` the query is a picture, which is
     compared with those of the categories found, unless it is restricted to some.
     """
@@ -129,7 +129,7 @@ class Judge:
             return []
         voters = sorted(voters, key=lambda voter: -voter.score)[:VOTERS]
         if self.label is not None and query.filters.categories:
-            support = None if self.beside is None else self._support(query, candidates, voters)
+            support = self._support(query, candidates, voters)
             found = self.calibration.labelled(self.kind, scores, self.label, support)
         else:
             found = self.calibration.relevances(self.kind, scores, self._votes(query, candidates, voters))
@@ -366,6 +366,25 @@ class WithRelevance:
                 self.judges, queries, judged, windows, pinned, voters, strict=True
             )
         ]
+
+
+@dataclass(frozen=True, slots=True)
+class WithLabel:
+    """Search in the categories of a region's label, on which the nearest of all candidates vote in the same request."""
+
+    retriever: Retriever
+    judge: Judge
+    cutoff: Cutoff = Cutoff()
+
+    def search(self, queries: Sequence[Query]) -> list[Candidates]:
+        wide = [replace(query, offset=0, limit=VOTERS, filters=without_categories(query)) for query in queries]
+        judges = [replace(self.judge, beside=len(queries) + number) for number in range(len(queries))]
+        judges += [replace(self.judge, label=None)] * len(wide)
+        return WithRelevance(self.retriever, judges, self.cutoff).search([*queries, *wide])[: len(queries)]
+
+
+def without_categories(query: Query) -> Filters:
+    return replace(query.filters, categories=())
 
 
 def share_of(categories: frozenset[str], nearest: Sequence[Candidate], deviation: float) -> float:

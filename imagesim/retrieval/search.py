@@ -35,7 +35,7 @@ from imagesim.retrieval.query_vector import (
     read_terms,
     to_query,
 )
-from imagesim.retrieval.relevance import Cutoff, Judge, WithRelevance, calibration_of
+from imagesim.retrieval.relevance import Cutoff, Judge, WithLabel, WithRelevance, calibration_of
 from imagesim.retrieval.rerank import NO_CHANGES, Plan, Question, plan_for
 from imagesim.retrieval.retriever import GuardedIndex, Retriever, WithFallback, WithMMR, open_index, retry_on_swap
 from imagesim.retrieval.signatures import takes
@@ -136,8 +136,9 @@ def search(*, image: Picture | None = None, **arguments: Unpack[SearchArguments]
 
     ``image`` is bytes, a file open for reading, or a PIL image; it is decoded, used and dropped. Several pictures, or
     pictures and words with weights, go into ``like``. With ``region="auto"`` the main object in ``image`` is found and
-    searched (``hits.region``); a picture with a plain background is searched as a whole, and so is one whose hits are
-    more relevant than those of the object, if these contradict its label or there are none. The label is then ``item``.
+    searched in the categories of its label (``hits.region``); a picture with a plain background is searched as a whole,
+    and so is one whose hits are more relevant than those of the object, or where nothing in these categories is like
+    it. If the shop has no categories for the label, the object is an ``item``, of any category.
     ``model`` restricts the search to some of the registered models. The rest is as in :func:`similar_to`.
 
     :raises BadImage: if the image cannot be accepted (ImageTooLarge, UnsupportedFormat: why).
@@ -156,9 +157,16 @@ def search(*, image: Picture | None = None, **arguments: Unpack[SearchArguments]
     if variant := variants.current(where):
         request = SearchRequest.create("search", arguments, variant=variant)
 
-    def ask(shown: QueryImage | None, kind: Kind, request: SearchRequest = request) -> Hits:
+    def ask(
+        shown: QueryImage | None,
+        kind: Kind,
+        request: SearchRequest = request,
+        label: float | None = None,
+        categories: tuple[str, ...] = (),
+    ) -> Hits:
         terms = others if shown is None else [QueryTerm(shown), *others]
-        return Search(request, terms, wanted, kind).run()
+        filters = replace(wanted, categories=categories) if categories else wanted
+        return Search(request, terms, filters, kind, label=label).run()
 
     if not request.region:
         hits = ask(picture, where)
@@ -295,11 +303,13 @@ class Search:
 
         return unlisted_colours(reading.colours, reading.texts.text, match, query, index)
 
-    def _by_vector(self, index: GuardedIndex, meta: IndexMeta) -> WithRelevance:
+    def _by_vector(self, index: GuardedIndex, meta: IndexMeta) -> Retriever:
         one_picture = len(self.terms) == 1 and isinstance(self.terms[0].value, QueryImage)
         names = CategoryNames(self.request.searched, meta) if one_picture else None
         judge = Judge(calibration_of(meta), self.kind, self.own, self.near, self.label, names)
         retriever, cutoff = self._wrapped(index, meta)
+        if self.label is not None and self.filters.categories:
+            return WithLabel(retriever, judge, cutoff)
         return WithRelevance(retriever, [judge], cutoff)
 
     def _by_text(self, index: GuardedIndex, meta: IndexMeta, texts: QueryTexts) -> Retriever:
