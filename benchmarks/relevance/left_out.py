@@ -91,8 +91,8 @@ def _relevances(shop: Shop, row: int, floor: float, *, whole_department: bool) -
 
 
 def evidence(photos: Sequence[tuple[bytes, frozenset[str]]]) -> dict[str, float]:
-    """Return the figure of each value of ``EVIDENCE``, for photos with the categories (slugs) that are right. Whether
-    the shop sells what the region shows is not asked."""
+    """Return the figure of each value of ``EVIDENCE``, for photos with the categories (slugs) that are right. No label
+    is certain."""
     import imagesim
     from imagesim.retrieval import look
 
@@ -102,7 +102,7 @@ def evidence(photos: Sequence[tuple[bytes, frozenset[str]]]) -> dict[str, float]
         own = look._evidence
         with (
             patch.object(look, "_evidence", lambda hits, seen=seen, own=own: seen.append(hits) or own(hits)),
-            patch.object(look, "is_sold", lambda *_arguments: False),
+            patch.object(look, "CERTAIN", 2.0),
         ):
             imagesim.search(image=photo, region="auto", limit=10, min_relevance=0.0)
         if len(seen) == 2:
