@@ -219,11 +219,15 @@ def of_its_kind(item: models.Model, arguments: dict[str, Any]) -> dict[str, Any]
 
 
 def sections(look: Look) -> list[Section]:
-    """The sections of a look for a page without JavaScript: its regions, or the whole photo if none was found or has
-    results.
+    """The sections of a look for a page without JavaScript: its regions, and the whole photo if none was found or has
+    results, or if the best is a thing without a label, which may be a part of what is meant, and the whole has more
+    relevant results.
 
     The sections with the most relevant results come first. The nearest items are shown only if no section has results.
     """
+    from imagesim.regions.labels import ITEM  # other pages need not load it
+
+    regions = sorted(look.regions, key=lambda region: -_best(region.hits))
     found = [
         Section(
             region.name or gettext("Your box"),
@@ -232,10 +236,11 @@ def sections(look: Look) -> list[Section]:
             closest=cards(region.hits.closest),
             region=region.region,
         )
-        for region in sorted(look.regions, key=lambda region: -_best(region.hits))
+        for region in regions
     ]
     whole = Section(gettext("Whole photo"), cards(drop_weak_fallback(look.hits)), closest=cards(look.hits.closest))
-    if not found or (whole.cards and not any(section.cards for section in found)):
+    is_part = bool(regions) and regions[0].region.label in ("", ITEM) and _best(look.hits) > _best(regions[0].hits)
+    if not found or is_part or (whole.cards and not any(section.cards for section in found)):
         found = [whole, *found]
     if any(section.cards for section in found):
         found = [replace(each, closest=[]) for each in sorted(found, key=lambda section: not section.cards)]

@@ -269,6 +269,14 @@ class TestResults:
         found = widgets.sections(look.Look((64, 64), tuple(regions)))
         assert [section.name for section in found] == ["Shoes", "Hat", "Bag"]
 
+    def test_a_page_begins_with_the_photo_that_is_surer_than_a_thing_in_it(self, shelf):
+        """Of a crate of fruit, some of which was taken for a thing of its own, other fruit was shown."""
+        (hit,) = imagesim.search(image=encoded(Image.new("RGB", (64, 64), "green")), limit=1)
+        whole = Hits([replace(hit, relevance=0.9)])
+        for label, sure, first in (("item", 0.8, "Whole photo"), ("item", 0.95, "Product"), ("hat", 0.8, "Hat")):
+            region = look.LookRegion(Region(0, 0, 1, 1, label), Hits([replace(hit, relevance=sure)]))
+            assert widgets.sections(look.Look((64, 64), (region,), whole))[0].name == first
+
     def test_a_photo_without_regions(self, shelf):
         seen = imagesim.shop_the_look(Image.new("RGB", (300, 300), "white"), in_stock=True)
         assert seen.regions == ()

@@ -8,6 +8,7 @@ export const WHOLE = { x: 0, y: 0, width: 1, height: 1 };
 const LABEL_OVERLAP = 0.4; // a box has the label of a found one while they overlap by at least this
 const SAME_OVERLAP = 0.9; // a box with at least this overlap is the found one
 const THUMBNAIL_SIDE = 96; // pixels
+const UNLABELLED = ["", "item"];
 
 export function regionsOf(answer, texts) {
   const regions = answer.regions.map((region) => ({
@@ -55,12 +56,15 @@ export function regionAt(box, regions) {
   return regions.find((region) => !region.whole && overlap(region.box, box) > SAME_OVERLAP);
 }
 
-// The region whose best hit of its own category is the most relevant one; the whole photo only if no other has such hits.
+// The region whose best hit of its own category is the most relevant one. The whole photo if no other has such hits, or
+// only a thing without a label, of which it has more relevant ones: that thing may be a part of what is meant.
 export function surest(regions) {
   const relevance = (region) => Math.max(...region.results.map((hit) => (hit.stage ? 0 : hit.relevance)));
   const own = regions.filter((region) => region.results.some((hit) => !hit.stage));
   const found = own.filter((region) => !region.whole);
   const best = found.reduce((one, other) => (relevance(other) > relevance(one) ? other : one), found[0]);
+  const whole = own.find((region) => region.whole);
+  if (best && whole && UNLABELLED.includes(best.label) && relevance(whole) > relevance(best)) return whole;
   return best ?? own[0] ?? regions[0];
 }
 
