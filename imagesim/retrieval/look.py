@@ -51,9 +51,8 @@ EVIDENCE = 5
 """Hits whose relevance tells whether a region or the whole photo is better."""
 
 CERTAIN = 0.8
-BELIEVED = 0.5
-"""The relevance of the best hit in the categories of a label from which the whole photo need not be searched, and the
-least with which the label is more likely right than wrong."""
+"""The least relevance of the best hit in the categories of the main region's label. The finder is surest of that region,
+so that a high bar hides few; with .5, in a shop of clothes, 14 of 80 photos of groceries passed for some."""
 
 VOTERS = 10
 MAJORITY = 0.5
@@ -178,18 +177,17 @@ def search_main_region(picture: QueryImage, request: SearchRequest, ask: Callabl
     if found is None:
         return ask(picture, "photo")
     region, part = found
-    categories = label_categories(request.searched, region)
-    label = (region.score, categories) if categories and not request.category else ()
+    categories = () if request.category else label_categories(request.searched, region)
+    label = (region.score, categories) if categories else ()
     # The same for every page: by the first hits.
     start = replace(request, offset=0, facets=())
     of_region = ask(part, "region", request, *label).replace(region=region)
     first = ask(part, "region", start, *label) if request.offset else of_region
-    best = max((hit.relevance for hit in first), default=0.0)
-    if categories and best >= CERTAIN:
+    if categories and max((hit.relevance for hit in first), default=0.0) >= CERTAIN:
         return of_region
     # A finder of garments sees some in groceries, too.
     whole = ask(picture, "photo", start)
-    if _evidence(first) < _evidence(whole) or (categories and best < BELIEVED):
+    if categories or _evidence(first) < _evidence(whole):
         return ask(picture, "photo") if request.offset or request.facets else whole
     if is_sold(request.searched, region):
         return of_region
