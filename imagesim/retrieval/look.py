@@ -51,8 +51,8 @@ EVIDENCE = 5
 """Hits whose relevance tells whether a region or the whole photo is better."""
 
 CERTAIN = 0.8
-"""The least relevance of the best hit in the categories of the main region's label. The finder is surest of that region,
-so that a high bar hides few; with .5, in a shop of clothes, 14 of 80 photos of groceries passed for some."""
+"""The least relevance of the best hit in the categories of the main region's label. The finder is surest of that
+region, so that a high bar hides few; with .5, a shop of clothes showed some to 14 of 80 photos of groceries."""
 
 VOTERS = 10
 MAJORITY = 0.5
