@@ -137,8 +137,8 @@ def search(*, image: Picture | None = None, **arguments: Unpack[SearchArguments]
     ``image`` is bytes, a file open for reading, or a PIL image; it is decoded, used and dropped. Several pictures, or
     pictures and words with weights, go into ``like``. With ``region="auto"`` the main object in ``image`` is found and
     searched in the categories of its label (``hits.region``); a picture with a plain background is searched as a whole,
-    and so is one where nothing in these categories is certainly like the object. If the shop has none for the label, the
-    object is an ``item`` of any category, unless the hits of the whole are more relevant.
+    and so is one where nothing in these categories is certainly like the object. If the shop has none for the label,
+    the object is an ``item`` of any category, unless the hits of the whole are more relevant.
     ``model`` restricts the search to some of the registered models. The rest is as in :func:`similar_to`.
 
     :raises BadImage: if the image cannot be accepted (ImageTooLarge, UnsupportedFormat: why).
