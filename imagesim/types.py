@@ -177,11 +177,6 @@ class Candidate(NamedTuple):
         return self._replace(rules=(*self.rules, *rules))
 
 
-def categories_found(candidates: Iterable[Candidate]) -> list[str]:
-    """Return the categories of candidates, those of the first ones first."""
-    return list(dict.fromkeys(category for each in candidates for category in each.categories))
-
-
 @dataclass(frozen=True, slots=True)
 class Facet:
     """The values of one field among the entries that satisfy the filters.

@@ -245,8 +245,9 @@ class TestFloor:
                 return [Candidates(tuple(each)) for each in found]
 
         class Names:
-            def share(self, picture, own, nearest, calibration):
-                assert own == ["bags"]
+            def share(self, picture, label, labelled, nearest, calibration):
+                assert label == {"bags"}
+                assert [each.categories for each in labelled] == [("bags",)]
                 return named
 
             def relevances(self, picture, nearest, calibration):

@@ -18,7 +18,7 @@ from imagesim.projections import project
 from imagesim.retrieval.arguments import Searched
 from imagesim.retrieval.filters import parents_of
 from imagesim.retrieval.query_vector import text_vectors
-from imagesim.types import Candidate, IndexMeta, categories_found
+from imagesim.types import Candidate, IndexMeta
 
 if TYPE_CHECKING:
     from imagesim.types import Vector
@@ -39,7 +39,7 @@ class CategoryNames:
 
         Large categories are left out after they have competed: where many of a kind could vote, their votes tell more.
         """
-        scores = self._scores(picture, categories_found(nearest))
+        scores = self._scores(picture, _categories_of(nearest))
         found = calibration.relevances("words", list(scores.values()), None)
         return {
             category: relevance * weight
@@ -48,11 +48,18 @@ class CategoryNames:
         }
 
     def share(
-        self, picture: Vector, own: Collection[str], nearest: Sequence[Candidate], calibration: Calibration
+        self,
+        picture: Vector,
+        label: Collection[str],
+        labelled: Sequence[Candidate],
+        nearest: Sequence[Candidate],
+        calibration: Calibration,
     ) -> float | None:
-        """Return the probability, 0 to 1, that a picture with this vector shows what one of its ``own`` categories is
-        called, and not one of the ``nearest`` candidates. None if the model does not embed texts."""
-        scores = self._scores(picture, own) | self._scores(picture, categories_found(nearest))
+        """Return the probability, 0 to 1, that a picture with this vector shows what a category is called that is among
+        those of a ``label`` and of the candidates in these, and not one of the ``nearest`` of all candidates. None if
+        the model does not embed texts."""
+        own = [category for category in _categories_of(labelled) if category in label]
+        scores = self._scores(picture, own) | self._scores(picture, _categories_of(nearest))
         weights = _weights(scores, calibration)
         return sum(weights.get(category, 0.0) for category in own) if weights else None
 
@@ -76,6 +83,11 @@ class CategoryNames:
         except ImagesimError as error:
             logger.warning("Photos are not compared with the names of categories: %s", error)
             return []
+
+
+def _categories_of(candidates: Sequence[Candidate]) -> list[str]:
+    """Return the categories of candidates, those of the first ones first."""
+    return list(dict.fromkeys(category for each in candidates for category in each.categories))
 
 
 def _weights(scores: Mapping[str, float], calibration: Calibration) -> dict[str, float]:

@@ -17,7 +17,7 @@ from imagesim.models import StoredCalibration
 from imagesim.retrieval.feedback import NAMED
 from imagesim.retrieval.rerank import NO_CHANGES, Plan
 from imagesim.runtime import runtime
-from imagesim.types import Candidate, Candidates, Filters, IndexMeta, Query, categories_found
+from imagesim.types import Candidate, Candidates, IndexMeta, Query
 
 if TYPE_CHECKING:
     from imagesim.retrieval.category_names import CategoryNames
@@ -191,8 +191,7 @@ class Judge:
         share = share_of(label, voters, self.calibration.background[self.kind].deviation)
         if self.names is None:
             return share
-        own = [category for category in categories_found(candidates) if category in label]
-        named = self.names.share(query.vector, own, voters, self.calibration)
+        named = self.names.share(query.vector, label, candidates, voters, self.calibration)
         return share if named is None else (share + named) / 2
 
     def _known(self, categories: Collection[str]) -> float:
@@ -377,14 +376,12 @@ class WithLabel:
     cutoff: Cutoff = Cutoff()
 
     def search(self, queries: Sequence[Query]) -> list[Candidates]:
-        wide = [replace(query, offset=0, limit=VOTERS, filters=without_categories(query)) for query in queries]
+        wide = [
+            replace(query, offset=0, limit=VOTERS, filters=replace(query.filters, categories=())) for query in queries
+        ]
         judges = [replace(self.judge, beside=len(queries) + number) for number in range(len(queries))]
         judges += [replace(self.judge, label=None)] * len(wide)
         return WithRelevance(self.retriever, judges, self.cutoff).search([*queries, *wide])[: len(queries)]
-
-
-def without_categories(query: Query) -> Filters:
-    return replace(query.filters, categories=())
 
 
 def share_of(categories: frozenset[str], nearest: Sequence[Candidate], deviation: float) -> float:
