@@ -29,7 +29,7 @@ from imagesim.retrieval.params import SearchRequest
 from imagesim.retrieval.query_image import QueryImage, read_picture
 from imagesim.retrieval.query_vector import to_query
 from imagesim.retrieval.relevance import Cutoff, Judge, WithRelevance, calibration_of
-from imagesim.retrieval.rerank import Question, plan_for
+from imagesim.retrieval.rerank import Plan, Question, plan_for
 from imagesim.retrieval.retriever import Retriever, open_index, retry_on_swap, unseen
 from imagesim.retrieval.signatures import takes
 from imagesim.types import Filters, Hit, Hits, IndexMeta, Message, Query, Region
@@ -135,7 +135,7 @@ def shop_the_look(
     queries = [to_query(request, filters, vector, meta, plan.fields) for vector in vectors]
     judge = Judge(calibration_of(meta), "region", names=CategoryNames(request.searched, meta))
     judged_by = partial(WithRelevance, index, cutoff=Cutoff(request.min_relevance or 0.0, plan))
-    answers = _search(judged_by, judge, queries, [*([None] if whole else []), *boxes], request.searched)
+    answers = _search(judged_by, judge, queries, [*([None] if whole else []), *boxes], request.searched, plan)
     hits = answers.pop(0).hits if whole else Hits()
     found = tuple(_look_region(box, each, request.searched) for box, each in zip(boxes, answers, strict=True))
     if regions is None and tapped is None:
@@ -227,6 +227,7 @@ def _search(
     queries: Sequence[Query],
     regions: Sequence[Region | None],
     searched: Searched,
+    plan: Plan,
 ) -> list[_Answer]:
     """Search all regions (None: the whole photo) in one request.
 
@@ -246,18 +247,18 @@ def _search(
         if region is None or chosen[number]:
             continue
         if (beside := asked[number][1].beside) is not None:
-            answers[number] = _with_others(answers[number], answers[beside])
+            answers[number] = _with_others(answers[number], answers[beside], plan)
         elif answers[number].hits:
-            answers[number] = _with_others(_Answer(queries[number], Hits()), answers[number])
+            answers[number] = _with_others(_Answer(queries[number], Hits()), answers[number], plan)
     return answers[: len(queries)]
 
 
-def _with_others(own: _Answer, wide: _Answer) -> _Answer:
+def _with_others(own: _Answer, wide: _Answer, plan: Plan) -> _Answer:
     """Return the answer in some categories, filled from that in all. If it has no hits, those of the category of most
     of the others take their place, or all of these if they have none in common."""
     if not own.hits and wide.hits:
         category = _voted(wide.hits)
-        hits = wide.hits.replace(hits=_of(category, wide.hits)) if category else wide.hits
+        hits = wide.hits.replace(hits=plan.in_place(_of(category, wide.hits))) if category else wide.hits
         own = _Answer(_within(wide.query, (category,) if category else ()), hits, relabelled=bool(own.categories))
     if len(own.hits) >= own.query.limit:
         return own

@@ -16,7 +16,7 @@ from imagesim.registry import key_of
 from imagesim.retrieval import variants
 from imagesim.retrieval.extension import Extension
 from imagesim.retrieval.variants import Where
-from imagesim.types import Candidate, Filters, Message, Query
+from imagesim.types import Candidate, Filters, Hit, Message, Query
 
 if TYPE_CHECKING:
     from django.db import models
@@ -123,6 +123,20 @@ class Plan:
         for position in sorted(placed):
             found.insert(position, placed[position])
         return found + rest
+
+    def in_place(self, hits: Sequence[Hit]) -> list[Hit]:
+        """Return the hits, of which some were taken out, with the pinned ones at their positions again."""
+        if not self.pins:
+            return list(hits)
+        by_key = {key_of(hit.item): hit for hit in hits}
+        placed: dict[int, Hit] = {}
+        for pin in self.pins:
+            if pin.position not in placed and pin.key in by_key:
+                placed[pin.position] = by_key.pop(pin.key)
+        found = list(by_key.values())
+        for position in sorted(placed):
+            found.insert(position, placed[position])
+        return found
 
     def _placed(self, pinned: Sequence[Candidate], by_group: bool) -> dict[int, Candidate]:
         known = {each.key: each for each in pinned}
