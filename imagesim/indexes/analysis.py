@@ -42,7 +42,6 @@ _SPACED_CODE = re.compile(
     rf"(?<![^\W_])(?:[^\W\d_]{{1,2}}[ -])?{_PART}(?:[ -]{_PART})+(?:[ -][^\W\d_]{{1,2}})?(?!-?[^\W_])"
 )
 _NUMBERS = re.compile(r"\d[^\W\d_]*[ -][^\W\d_]*\d")
-_HYPHENATED_CODE = re.compile(rf"(?<![^\W_])(?<![{_MARKS}]){_LETTERS}(?:{HYPHEN.pattern}{_LETTERS}){{2,}}")
 _QUANTITY = re.compile(rf"\d*(?:{'|'.join(UNITS)})")
 SHORTEST_CODE = 7  # "13 128" of "iPhone 13 128 GB" is no number of a part
 LONGEST_CODE = 24
@@ -198,9 +197,9 @@ def codes(text: str) -> list[Code]:
     Of hyphenated ones, any neighbouring parts may be written as one: ``cnhg601``.
     """
     found = []
-    for match in _HYPHENATED_CODE.finditer(text) if HYPHEN.search(text) else ():
+    for match in JOINED.finditer(text) if HYPHEN.search(text) else ():
         parts = tuple(HYPHEN.split(match[0]))
-        if len(match[0]) <= LONGEST_CODE and not match[0].isalpha():
+        if len(parts) > 2 and len(match[0]) <= LONGEST_CODE:
             runs = ("".join(parts[i:j]) for i in range(len(parts)) for j in range(i + 2, len(parts) + 1))
             found.append(Code(parts, tuple(run for run in runs if not (run.isdecimal() or run.isalpha()))))
     for match in _SPACED_CODE.finditer(text) if _NUMBERS.search(text) else ():

@@ -143,7 +143,7 @@ def get_status() -> Status:
     )
     for name in ("indexed", "pending", "failed", "skipped"):
         setattr(status, name, counts[f"{name}_count"])
-    status.mismatch = _mismatch(status.index.entries, **{name: counts[name] for name in ("entries", "kept", "moving")})
+    status.mismatch = _mismatch(status.index.entries, counts["entries"], counts["kept"], counts["moving"])
     items = count_items()
     status.items = max(items - status.skipped, 0)
     status.unrecorded = max(items - counts["known"], 0)
@@ -165,7 +165,7 @@ def unreconciled_since() -> datetime | None:
     return since if since is not None and timezone.now() - since > RECONCILE_AGE else None
 
 
-def _mismatch(found: int | None, *, entries: int, kept: int, moving: int) -> int:
+def _mismatch(found: int | None, entries: int, kept: int, moving: int) -> int:
     if found is None:
         return 0
     more, fewer = found - entries - kept - moving, entries - found - moving

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from asgiref.sync import sync_to_async
@@ -134,8 +133,8 @@ def shop_the_look(
     vectors = _embed(image, crops, meta)
     queries = [to_query(request, filters, vector, meta, plan.fields) for vector in vectors]
     judge = Judge(calibration_of(meta), "region", names=CategoryNames(request.searched, meta))
-    judged_by = partial(WithRelevance, index, cutoff=Cutoff(request.min_relevance or 0.0, plan))
-    answers = _search(judged_by, judge, queries, [*([None] if whole else []), *boxes], request.searched, plan)
+    cutoff = Cutoff(request.min_relevance or 0.0, plan)
+    answers = _search(index, cutoff, judge, queries, [*([None] if whole else []), *boxes], request.searched)
     hits = answers.pop(0).hits if whole else Hits()
     found = tuple(_look_region(box, each, request.searched) for box, each in zip(boxes, answers, strict=True))
     if regions is None and tapped is None:
@@ -222,12 +221,12 @@ def _embed(photo: Image, crops: Sequence[Corners | None], meta: IndexMeta) -> It
 
 
 def _search(
-    judged_by: Callable[[Sequence[Judge]], Retriever],
+    index: Retriever,
+    cutoff: Cutoff,
     judge: Judge,
     queries: Sequence[Query],
     regions: Sequence[Region | None],
     searched: Searched,
-    plan: Plan,
 ) -> list[_Answer]:
     """Search all regions (None: the whole photo) in one request.
 
@@ -242,14 +241,14 @@ def _search(
             labelled = replace(judge, label=region.score, beside=len(asked))
             asked[number] = _within(queries[number], categories), labelled
             asked.append((queries[number], judge))
-    answers = _answer(judged_by, asked)
+    answers = _answer(index, cutoff, asked)
     for number, region in enumerate(regions):
         if region is None or chosen[number]:
             continue
         if (beside := asked[number][1].beside) is not None:
-            answers[number] = _with_others(answers[number], answers[beside], plan)
+            answers[number] = _with_others(answers[number], answers[beside], cutoff.plan)
         elif answers[number].hits:
-            answers[number] = _with_others(_Answer(queries[number], Hits()), answers[number], plan)
+            answers[number] = _with_others(_Answer(queries[number], Hits()), answers[number], cutoff.plan)
     return answers[: len(queries)]
 
 
@@ -265,12 +264,13 @@ def _with_others(own: _Answer, wide: _Answer, plan: Plan) -> _Answer:
     return replace(own, hits=_filled(own.hits, wide.hits, own.query.limit))
 
 
-def _answer(judged_by: Callable[[Sequence[Judge]], Retriever], asked: Sequence[tuple[Query, Judge]]) -> list[_Answer]:
+def _answer(index: Retriever, cutoff: Cutoff, asked: Sequence[tuple[Query, Judge]]) -> list[_Answer]:
     """Search all queries, each with its judge, in one request, and load the items of all answers together."""
     if not asked:
         return []
     queries, judges = zip(*asked, strict=True)
-    answers = judged_by(judges).search([replace(query, limit=query.limit + SPARE) for query in queries])
+    retriever = WithRelevance(index, judges, cutoff)
+    answers = retriever.search([replace(query, limit=query.limit + SPARE) for query in queries])
     for query, judge, found in zip(queries, judges, answers, strict=True):
         if judge.beside is not None and len(found.candidates) >= query.limit:  # the page is full without them
             answers[judge.beside] = replace(answers[judge.beside], candidates=(), closest=())

@@ -380,7 +380,7 @@ class WithLabel:
             replace(query, offset=0, limit=VOTERS, filters=replace(query.filters, categories=())) for query in queries
         ]
         judges = [replace(self.judge, beside=len(queries) + number) for number in range(len(queries))]
-        judges += [replace(self.judge, label=None)] * len(wide)
+        judges += [replace(self.judge, label=None, names=None)] * len(wide)  # only their votes are read
         return WithRelevance(self.retriever, judges, self.cutoff).search([*queries, *wide])[: len(queries)]
 
 

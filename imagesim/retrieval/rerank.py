@@ -8,9 +8,9 @@ never on the page, so that pages neither repeat nor leave out. Without a reranke
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from imagesim.registry import key_of
 from imagesim.retrieval import variants
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from imagesim.retrieval.params import SearchRequest
     from imagesim.types import IndexMeta
+
+T = TypeVar("T")
 
 WINDOW = 48
 """The number of best candidates that a plan rearranges: four pages. More would slow down each search."""
@@ -119,10 +121,8 @@ class Plan:
         left = [each if each.identity(by_group) not in taken else None for each in judged]
         head = [each for each in left[:WINDOW] if each is not None and each.relevance >= floor]
         rest = [each for each in left[WINDOW:] if each is not None and each.relevance >= floor]
-        found = list(self.arrange(head, placed)) if self.arrange else head
-        for position in sorted(placed):
-            found.insert(position, placed[position])
-        return found + rest
+        found = self.arrange(head, placed) if self.arrange else head
+        return _inserted(found, placed) + rest
 
     def in_place(self, hits: Sequence[Hit]) -> list[Hit]:
         """Return the hits, of which some were taken out, with the pinned ones at their positions again."""
@@ -133,10 +133,7 @@ class Plan:
         for pin in self.pins:
             if pin.position not in placed and pin.key in by_key:
                 placed[pin.position] = by_key.pop(pin.key)
-        found = list(by_key.values())
-        for position in sorted(placed):
-            found.insert(position, placed[position])
-        return found
+        return _inserted(by_key.values(), placed)
 
     def _placed(self, pinned: Sequence[Candidate], by_group: bool) -> dict[int, Candidate]:
         known = {each.key: each for each in pinned}
@@ -149,6 +146,13 @@ class Plan:
             taken.add(each.identity(by_group))
             placed[pin.position] = each.moved_by(pin.rule)
         return placed
+
+
+def _inserted(others: Iterable[T], placed: Mapping[int, T]) -> list[T]:
+    found = list(others)
+    for position in sorted(placed):
+        found.insert(position, placed[position])
+    return found
 
 
 NO_CHANGES = Plan()
