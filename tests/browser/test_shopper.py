@@ -538,12 +538,24 @@ REPLACED = """async () => {
 }"""
 
 
+def searches_of(page: Any) -> list[str]:
+    """The addresses of the searches that the page sends from now on. What visitors see is reported two seconds later,
+    which on a busy machine is within a test."""
+    sent: list[str] = []
+
+    def note(request: Any) -> None:
+        if request.method == "POST" and not request.url.endswith("/api/visual/events/"):
+            sent.append(request.url)
+
+    page.on("request", note)
+    return sent
+
+
 @pytest.mark.parametrize(("target", "shown"), [("body", 0), ("#second input", 1)])
 def test_of_two_forms_one_takes_a_pasted_photo(page, photo, target, shown):
     page.goto("/search/")
     page.evaluate(BESIDE)
-    sent = []
-    page.on("request", lambda request: request.method == "POST" and sent.append(request.url))
+    sent = searches_of(page)
     page.evaluate(PASTE, [target, [list(photo["buffer"])]])
     page.locator("[data-imagesim-list] > li").first.wait_for()
     page.wait_for_timeout(500)
@@ -556,8 +568,7 @@ def test_fragments_that_are_inserted_later_work(page, photo):
     """As htmx and Turbo do it; what was replaced no longer takes part."""
     page.goto("/search/")
     page.evaluate(REPLACED)
-    sent = []
-    page.on("request", lambda request: request.method == "POST" and sent.append(request.url))
+    sent = searches_of(page)
     page.evaluate(PASTE, ["body", [list(photo["buffer"])]])
     page.locator("[data-imagesim-list] > li").first.wait_for()
     assert page.url.endswith("/search/")
@@ -582,8 +593,7 @@ def test_the_photo_that_was_chosen_last_is_searched(page, photo):
     }""")
     blue = BytesIO()
     Image.new("RGB", (300, 300), "blue").save(blue, "JPEG")
-    sent = []
-    page.on("request", lambda request: request.method == "POST" and sent.append(request.url))
+    sent = searches_of(page)
     page.evaluate(PASTE, ["body", [list(blue.getvalue()), list(photo["buffer"])]])
     page.locator("[data-imagesim-list] > li").first.wait_for()
     page.wait_for_timeout(1500)
