@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from imagesim.indexes.query_words import MAX_TERMS, QueryWord, divided, qualifie
 from imagesim.indexes.stemmers import CHANGED_WITHIN
 from imagesim.indexes.stop_words import HEAD_FIRST, INFLECTIONS, PARTICLES
 from imagesim.indexes.word_forms import may_be_compound
-from imagesim.word_roles import SHORTEST_FIRST, Roles, has_digit
+from imagesim.word_roles import SHORTEST, SHORTEST_FIRST, Roles, has_digit
 
 _RUNS = re.compile(rf"{DECIMAL}|\d+|[^\W\d_]+")
 """The numbers and the letters of a typed word."""
@@ -71,6 +71,21 @@ def with_kinds_of_compounds(roles: Roles, words: Sequence[QueryWord], except_for
         if named:
             found |= dict.fromkeys(word.stems.values(), tuple(sorted(named)))
     return replace(roles, kinds={**roles.kinds, **found}) if found else roles
+
+
+def kinds_akin(words: Iterable[QueryWord], roles: Roles) -> frozenset[str]:
+    """Return the categories called by a word that ends one of these, or that ends with it: "Jacken" for "Lederjacke",
+    and "Headtorches" for "torch"."""
+    stems = [(stem, each) for word in words if word.word.isalpha() for each, stem in word.stems.items()]
+
+    def is_akin(kind: str) -> bool:
+        return any(
+            (stem.endswith(kind) and each in INFLECTIONS and may_be_compound(stem, kind, each))
+            or (kind.endswith(stem) and len(stem) >= SHORTEST and may_be_compound(kind, stem, each))
+            for stem, each in stems
+        )
+
+    return frozenset(name for kind, categories in roles.kinds.items() if is_akin(kind) for name in categories)
 
 
 def known_words(
@@ -254,9 +269,11 @@ def _stems(phrase: str, language: str) -> str:
     return "".join(token.stem for word in HYPHEN.sub(" ", phrase).split() for token in analyse(word, language))
 
 
-def in_other_words(text: str, roles: Roles, languages: Sequence[str]) -> list[tuple[str, str]]:
+def in_other_words(
+    text: str, roles: Roles, languages: Sequence[str], *, although_known: bool = False
+) -> list[tuple[str, str]]:
     """Return ``text`` in the words by which the catalogue calls its things, each with the language of the synonym;
-    nothing if it calls some by those of ``text``, or none by a synonym.
+    nothing if it calls some by those of ``text`` (unless ``although_known``), or none by a synonym.
 
     One phrase is replaced. A single word has to be what is sought: no "gown shoes" for "dress shoes".
     """
@@ -271,7 +288,8 @@ def in_other_words(text: str, roles: Roles, languages: Sequence[str]) -> list[tu
         if end - start == 1 and not any(token.word == head for each in languages for token in analyse(phrase, each)):
             continue
         # The English "telephone" is no German compound with "phone".
-        if any(_is_known(phrase, roles, each) for each in languages if each in listed or each not in INFLECTIONS):
+        asked = [each for each in languages if each in listed or each not in INFLECTIONS]
+        if not although_known and any(_is_known(phrase, roles, each) for each in asked):
             continue
         found: dict[str, str] = {}
         for language in listed:

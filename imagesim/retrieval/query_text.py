@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -27,6 +27,7 @@ from imagesim.retrieval.query_rewriting import (
     LONGEST,
     has_all,
     in_other_words,
+    kinds_akin,
     known_words,
     own_stems,
     spaced,
@@ -56,7 +57,9 @@ class QueryText:
     compound whose words name several kinds of one department, that of its head first; of "sandal shoes", as shoes and
     as sandals. ``known``: its words that tell what is sought, without those that the catalogue lacks: "nike" of "nike
     zoom"; empty if it lacks none. ``specified_head``: it asks for its last word, or its first in French, which others
-    specify: "beach print".
+    specify: "beach print". ``narrowed``: a word beside its heads, which is no colour and no qualifier, says which of
+    the kind. ``akin``: if it names no kind, the categories that end a compound of it, or that are one: "Jacken" for
+    "Lederjacke", and "Headtorches" for "torch".
     """
 
     text: str
@@ -74,6 +77,8 @@ class QueryText:
     specified: frozenset[str]
     known: str = ""
     specified_head: bool = False
+    narrowed: bool = False
+    akin: frozenset[str] = frozenset()
     readings: tuple[QueryText, ...] = ()
 
     def asked(self, query: Query) -> Query:
@@ -92,7 +97,7 @@ class QueryTexts:
     """The texts that a query asks for: its own, ``alternatives`` that mean the same, and the ``compounds`` of its own,
     divided; the categories that they name, name only ``partly`` (none of the texts as a whole), or mention; and those
     ``in_other_words``, which are asked for if nothing is called by its own. Of these, ``language`` is that of the
-    synonym in their text."""
+    synonym in their text. ``akin``: the categories that its own or other words mean, if its own name none."""
 
     def __init__(
         self,
@@ -101,12 +106,14 @@ class QueryTexts:
         compounds: QueryText | None = None,
         in_other_words: QueryTexts | None = None,
         language: str = "",
+        akin: frozenset[str] = frozenset(),
     ) -> None:
         self.text = text
         self.alternatives = alternatives
         self.compounds = compounds
         self.in_other_words = in_other_words
         self.language = language
+        self.akin = akin
         equal = (text, *alternatives)
         self.categories = frozenset[str]().union(*(each.categories for each in equal))
         self.partly = self.categories.difference(*(each.categories - each.partly for each in equal))
@@ -116,7 +123,7 @@ class QueryTexts:
 
     def read_as(self, text: QueryText) -> QueryTexts:
         """Return the same with one of the readings of the text."""
-        return QueryTexts(text, self.alternatives, self.compounds)
+        return QueryTexts(text, self.alternatives, self.compounds, akin=self.akin)
 
 
 class Reading(NamedTuple):
@@ -150,11 +157,14 @@ class QueryReader:
         text = spaced(text, self.roles, self.languages)
         own, *others = map(self.read, (text, *alternatives, *units_apart(text, self.roles, self.languages)))
         compounds = self.read(own.compounds) if own.compounds else None
-        in_others = None
-        if synonyms := in_other_words(text, self.roles, self._languages_of(text)):
-            first, *more = (self.read(each) for each, _language in synonyms)
-            in_others = QueryTexts(first, [*more, own, *others], language=synonyms[0][1])
-        return QueryTexts(own, others, compounds, in_others)
+        languages, in_others = self._languages_of(text), None
+        synonyms = in_other_words(text, self.roles, languages)
+        known = () if synonyms or own.categories else in_other_words(text, self.roles, languages, although_known=True)
+        alike = [self.read(each) for each, _language in (*synonyms, *known)]
+        akin = own.akin.union(*(each.mentioned for each in alike))
+        if synonyms:
+            in_others = QueryTexts(alike[0], [*alike[1:], own, *others], language=synonyms[0][1], akin=akin)
+        return QueryTexts(own, others, compounds, in_others, akin=akin)
 
     def read(self, text: str) -> QueryText:
         """Read one text."""
@@ -196,9 +206,12 @@ class QueryReader:
             head, specify = _compound(words, others | qualifiers, written_in)
         things = [n for n, word in enumerate(words) if not word.complement and n not in others]
         said_of = [(n, thing) for n, word in enumerate(words) if word.complement for thing in things]
-        departments = _departments([*((n, head) for n in specify), *said_of], meant, roles)
+        # What names a department, but says here what another thing is for: "dog" in "dog coat" or "coat for dogs".
+        pairs = (*((n, head) for n in specify), *said_of)
+        departments = {n for n, thing in pairs if roles.may_specify(meant[n], meant[thing])}
         meaning = roles.interpret(meant, others | departments, head, specify, qualifiers)
-        named = [stems for n, stems in enumerate(meant) if n not in fillers and n not in colours]
+        asking = {*range(len(words))} - fillers
+        named = [stems for n, stems in enumerate(meant) if n in asking and n not in colours]
         is_name = len(named) == 1 and (meaning.in_full or roles.calls(named[0]))
         asked = QueryText(
             text=text,
@@ -212,11 +225,12 @@ class QueryReader:
             compounds=" ".join(parts for n, parts in enumerate(divided) if parts and n not in complements),
             is_name=is_name,
             in_full=meaning.in_full,
-            listed=meaning.partly >= meaning.categories
-            and len({*range(len(words))} - fillers - departments - {*colours}) == 1,
+            listed=meaning.partly >= meaning.categories and len(asking - departments - {*colours}) == 1,
             specified=meaning.specified,
             known=known_words(words, written, spelled, roles),
             specified_head=meaning.heads == (head,),
+            narrowed=bool(meaning.heads and asking - qualifiers - {*colours, *meaning.heads}),
+            akin=frozenset() if meaning.categories else kinds_akin([words[n] for n in asking], roles),
         )
         readings = (
             replace(asked, heads=(number,), categories=named, mentioned=named, partly=meaning.partly & named)
@@ -276,12 +290,6 @@ def _complements(
         return complements
     of_compounds = any(roles.ends_compounds(words[n].endings) for n in things)
     return {n for n in complements if of_compounds and not roles.has(meant[n])}
-
-
-def _departments(pairs: Iterable[tuple[int, int]], meant: Sequence[Collection[str]], roles: Roles) -> set[int]:
-    """Return the numbers of the words that name a department, but say here what another thing is for. ``pairs``: words
-    that may, each with the thing: "dog" and "coat" of "dog coat" or "coat for dogs"."""
-    return {number for number, thing in pairs if roles.may_specify(meant[number], meant[thing])}
 
 
 def _compound(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from imagesim.calibration import Calibration
 from imagesim.retrieval import feedback
+from imagesim.retrieval.behind_names import name_entries, without_lookalikes, without_other_categories
 from imagesim.retrieval.relevance import (
     ALL_OF_NAME,
     BY_NAME,
@@ -123,12 +124,15 @@ class WithText:
             vector, sources = known.vector, named
         else:
             vector, by_vector, sources = self._moved(window, named, vectors, None if known else by_vector)
-        matching = self._of_heads(matching)
+        matching = without_other_categories(self._of_heads(matching), self.texts)
+        by_names = vector is not query.vector and name_entries(self.texts, matching, self.calibration.roles)
         judge = Judge(self.calibration, "words" if vector is query.vector else "items")
         voters = by_vector.candidates
         scores = _scores([*matching, *pinned.candidates], vector, vectors)
         pins = judge.judged(query, pinned.candidates, voters, scores[len(matching) :])
         matches = judge.judged(query, matching, voters, scores[: len(matching)])
+        if by_names:
+            matches = without_lookalikes(matches, self.texts)
         evidence, trust = self._evidence(query, judge, matches, sources, vectors, voters)
         matches = [each for each in matches if query.min_score is None or each.score >= query.min_score]
         took_ms = by_text.took_ms + by_vector.took_ms
@@ -137,6 +141,8 @@ class WithText:
             looks = judge.judged(query, found, found)
             if trust < 1.0:
                 looks = [each._replace(relevance=trust * each.relevance) for each in looks]
+            if by_names:
+                looks = without_lookalikes(looks, self.texts)
             judged = fused(matches, looks, evidence, window=LOOKS_WINDOW, by_group=query.collapse)
             if not widenings_left or not self.cutoff.goes_on(query, by_vector, looks, judged):
                 break

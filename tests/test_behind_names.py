@@ -1,0 +1,164 @@
+"""What is shown behind entries that have all words of a query."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from django.db.models import Value
+from django.db.models.functions import Replace
+
+import imagesim
+from demo_shop.shop.models import Category
+from imagesim.indexing.rebuild import rebuild
+from imagesim.retrieval.behind_names import (
+    HARDLY,
+    LOOKALIKE,
+    OTHER_CATEGORY,
+    name_entries,
+    without_lookalikes,
+    without_other_categories,
+)
+from imagesim.retrieval.query_text import QueryReader, QueryTexts
+from imagesim.retrieval.relevance import KIND_MATCH
+from imagesim.types import Candidate
+from imagesim.word_roles import Roles
+from tests import shop
+from tests.shop import forget, picture, product
+
+SHOWN = 0.15
+"""A floor that what looks alike passes in these shops of few pictures."""
+
+ROLES = Roles(
+    {"bike": ("children", "racing"), "sofa": ("sofas",), "jack": ("jackets",), "headtorch": ("headtorches",)},
+    frozenset({"blue", "modern", "balanc"}),
+    things=frozenset({"starry", "night", "settee", "lederjack", "torch", "coat"}),
+    colours=frozenset({"blue"}),
+    names={("sofa",): ("sofas",), ("jack",): ("jackets",), ("headtorch",): ("headtorches",)},
+)
+
+
+def read(text: str, roles: Roles = ROLES, language: str = "en") -> QueryTexts:
+    words = {"balance", "starry", "night", "settee", "torch", "bike", "blue", "modern"} if language == "en" else set()
+    return QueryReader(roles, [language], words.__contains__).read_all(text)
+
+
+def candidate(key: str, category: str, text: float = 0.0) -> Candidate:
+    return Candidate(key, 0.5, "", key, "", categories=(category,), text=text, relevance=0.9)
+
+
+@pytest.mark.django_db
+@pytest.mark.slow
+class TestAnswers:
+    @pytest.fixture(params=shop.TWO_DAILY)
+    def index_kind(self, request) -> str:
+        return request.param
+
+    @pytest.fixture(autouse=True)
+    def _index(self, index_kind, request, settings, media_root) -> Iterator[None]:
+        settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": shop.EMBEDDER, "INDEX": shop.index_for(request, index_kind)}
+        yield
+        shop.drop_index()
+
+    @pytest.fixture
+    def everything(self) -> None:
+        """Products whose pictures are alike within their category."""
+        things = {
+            "paintings": ("red", "Starry Night", "Water Lilies", "Mona Lisa", "The Scream", "The Kiss", "Sunflowers"),
+            "sofas": ("blue", "Velvet Settee", "Oslo Modular", "Nina Corner", "Malmo Two Seats", "Bergen", "Aarhus"),
+            "juices": ("green", "Apple", "Carrot", "Tomato", "Orange", "Cherry", "Grape"),
+            "childrens-bikes": ("yellow", "Balance Bike", "Puky", "Woom", "Early Rider"),
+            "racing-bikes": ("black", "Tarmac", "Ultimate", "Emonda", "Propel"),
+        }
+        for category, (colour, *called) in things.items():
+            for number, name in enumerate(called):
+                product(name, picture(colour, mark=number), category=category)
+        Category.objects.update(name=Replace("name", Value("-"), Value(" ")))
+        rebuild()
+        forget()
+
+    def shown(self, text: str, floor: float = SHOWN) -> list[str]:
+        return [hit.item.name for hit in imagesim.search(text=text, min_relevance=floor)]
+
+    def test_what_only_looks_like_what_is_called_so_is_no_answer(self, everything):
+        """A shop of posters showed eight other paintings behind the one that was asked for."""
+        assert self.shown("starry night") == ["Starry Night"]
+        assert self.shown("stary nigth")[0] == "Starry Night"
+        assert self.shown("starry night", 0.0)[0] == "Starry Night"
+        assert len(self.shown("starry night", 0.0)) > 6
+
+    def test_in_a_category_that_a_synonym_names_it_is_one(self, everything):
+        found = self.shown("settee")
+        assert found[0] == "Velvet Settee"
+        assert {"Oslo Modular", "Nina Corner", "Bergen"} < set(found)
+        assert "Starry Night" not in found
+
+    def test_what_has_all_words_tells_which_category_of_the_kind_is_meant(self, everything):
+        """Behind the only balance bike, racing bikes were shown."""
+        racing = {"Tarmac", "Ultimate", "Emonda", "Propel"}
+        found = self.shown("balance bike", 0.4)
+        assert found[0] == "Balance Bike"
+        assert {"Puky", "Woom", "Early Rider"} < set(found)
+        assert racing.isdisjoint(found)
+        for text in ("bikes", "do you have bikes", "modern bikes"):
+            assert racing < set(self.shown(text, 0.4)), text
+
+
+class TestLookalikes:
+    def test_of_what_the_words_name_no_kind_of(self):
+        named, hardly = candidate("starry night", "paintings", 0.9), candidate("any", "paintings", HARDLY - 0.01)
+        assert name_entries(read("starry night"), [named, hardly], ROLES)
+        assert not name_entries(read("starry night"), [hardly], ROLES)
+        assert not name_entries(read("balance bike"), [named], ROLES)  # all bikes are of the kind
+        assert not name_entries(read("starry night", Roles()), [named], Roles())  # nothing tells what is one
+
+    def test_only_what_has_hardly_any_of_the_words(self):
+        every = [candidate("a", "paintings", 0.9), candidate("b", "paintings", HARDLY), candidate("c", "paintings")]
+        lowered = without_lookalikes(every, read("starry night"))
+        assert [each.relevance for each in lowered] == pytest.approx([0.9, 0.9, LOOKALIKE * 0.9])
+        assert [each.text for each in lowered] == [each.text for each in every]
+
+    @pytest.mark.parametrize(
+        ("text", "language", "category"),
+        [
+            ("settee", "en", "sofas"),
+            ("velvet settee", "en", "sofas"),
+            ("Lederjacke", "de", "jackets"),
+            ("torch", "en", "headtorches"),
+            ("starry night", "en", ""),
+            ("Couch", "de", "sofas"),
+            ("jack", "fr", "jackets"),
+        ],
+    )
+    def test_words_mean_categories_that_they_do_not_name(self, text, language, category):
+        texts = read(text, language=language)
+        meant = texts.akin | texts.categories | (texts.in_other_words.categories if texts.in_other_words else set())
+        assert meant == ({category} - {""})
+
+    def test_these_are_an_answer(self):
+        texts = read("settee")
+        assert not texts.categories
+        [sofa, painting] = without_lookalikes([candidate("sofa", "sofas"), candidate("any", "paintings")], texts)
+        assert sofa.relevance == 0.9
+        assert painting.relevance == pytest.approx(LOOKALIKE * 0.9)
+
+
+class TestOtherCategories:
+    EVERY = (
+        candidate("balance bike", "children", 0.85),
+        candidate("another", "children", KIND_MATCH),
+        candidate("racer", "racing", KIND_MATCH),
+        candidate("described as balanced", "racing", 0.6),
+        candidate("tyre", "racing", 0.1),
+    )
+
+    def test_what_has_all_words_tells_the_category(self):
+        found = without_other_categories(self.EVERY, read("balance bike"))
+        assert [each.text for each in found] == [0.85, KIND_MATCH, OTHER_CATEGORY, 0.6, 0.1]
+
+    @pytest.mark.parametrize("text", ["bike", "do you have bikes", "blue bike", "modern bike", "starry night"])
+    def test_without_a_word_that_says_which_of_the_kind(self, text):
+        assert without_other_categories(self.EVERY, read(text)) == list(self.EVERY)
+
+    def test_where_nothing_has_all_words(self):
+        assert without_other_categories(self.EVERY[1:], read("balance bike")) == list(self.EVERY[1:])
