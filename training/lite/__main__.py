@@ -59,7 +59,7 @@ def write(trainer: heads.Trainer, recipe: Recipe, texts: TextCache, out: Path) -
     state["visual.trunk.heads.unlike_weights"] = torch.tensor(recipe.unlike).sqrt()
     sizes = {name: getattr(config, name) for name in ("shape", "colour", "words", "hidden")}
     sizes |= {"stages": trainer.rows.seen["stages"].shape[1], "axes": config.axes, "plain": config.plain}
-    pack(state, sizes, config.text, out, SIZES[config.size], recipe.bits)
+    pack(state, sizes, config.text, out, SIZES[config.size])
 
 
 def main() -> None:

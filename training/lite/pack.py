@@ -14,13 +14,18 @@ SMALLEST = 64
 """Matrices with fewer rows or columns stay in 16 bits."""
 
 
+def in_8_bits(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the numbers of a tensor in 8 bits, and the scale of each of its rows."""
+    scales = value.float().abs().amax(tuple(range(1, value.ndim)), keepdim=True).clamp_min(1e-6) / 127
+    return (value / scales).round().to(torch.int8), scales
+
+
 def rounded(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Return the tensors with matrices in 8 bits and a scale for each of their rows, as ``load_weights`` reads them."""
     out = dict(state)
     for name, value in state.items():
         if value.ndim == 2 and min(value.shape) >= SMALLEST:
-            scales = value.float().abs().amax(1, keepdim=True).clamp_min(1e-6) / 127
-            out[name], out[name + SCALES] = (value / scales).round().to(torch.int8), scales
+            out[name], out[name + SCALES] = in_8_bits(value)
     return out
 
 
@@ -30,12 +35,10 @@ def pack(
     text_projection: str,
     out: Path,
     size: lite.Size = lite.LITE,
-    bits: int = 16,
 ) -> None:
     """Write the weights and their description into ``out``, as ``lite.safetensors`` and ``lite.json`` or as ``base``.
 
     :param state: the heads' tensors, under their names in the open_clip model.
-    :param bits: of each number in a matrix: 16, or 8.
     """
     from safetensors.torch import save_file
 
@@ -44,7 +47,7 @@ def pack(
     if not all(value.isfinite().all() for value in halves.values()):
         raise ValueError("a weight does not fit into 16 bits")
     weights = out / lite.weights_path(size).name
-    save_file(rounded(halves) if bits == 8 else halves, weights)
+    save_file(rounded(halves), weights)
     known = {
         "sizes": sizes,
         "text_projection": text_projection,

@@ -22,13 +22,11 @@ class Stage:
 @dataclass(frozen=True)
 class Recipe:
     """:param shares: of shape, colour and words in the similarity of two pictures.
-    :param unlike: the shares for pictures unlike the training pictures.
-    :param bits: see :func:`training.lite.pack.pack`."""
+    :param unlike: the shares for pictures unlike the training pictures."""
 
     stages: Sequence[Stage]
     shares: tuple[float, float, float]
     unlike: tuple[float, float, float]
-    bits: int = 16
 
 
 RECIPES = {
@@ -98,6 +96,5 @@ RECIPES = {
         ],
         (0.22, 0.12, 0.66),
         unlike=(0.65, 0.25, 0.1),
-        bits=8,
     ),
 }
