@@ -212,13 +212,29 @@ class TestLite:
         everything._segmenter = lite._loaded()
         assert len(everything.find(figure())) >= len(lite.find(figure()))
 
-    def test_the_head_is_small(self) -> None:
+    def test_the_weights_are_small(self) -> None:
         from imagesim.regions.segmentation import WEIGHTS
 
-        assert WEIGHTS.stat().st_size <= 1_000_000
+        assert WEIGHTS.stat().st_size <= 4_000_000
+
+    def test_the_tower_is_that_of_its_package_and_the_stored_differences(
+        self, lite: LiteRegionFinder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from imagesim.embedders.lite import load_weights
+        from imagesim.regions import segmenter
+        from imagesim.regions.segmentation import resize
+
+        def without_differences(file: Path) -> dict[str, object]:
+            return {n: v * (not n.startswith(segmenter.TRUNK)) for n, v in load_weights(file).items()}
+
+        small = resize(figure())
+        ours, _ = segmenter.Segmenter("fp32").predict(small)
+        monkeypatch.setattr(segmenter, "load_weights", without_differences)
+        plain, _ = segmenter.Segmenter("fp32").predict(small)
+        assert abs(ours - plain).mean() > 0.01
 
     def test_damaged_weights_are_rejected(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        broken = tmp_path / "head.safetensors"
+        broken = tmp_path / "segmenter.safetensors"
         broken.write_bytes(b"not weights")
         monkeypatch.setattr("imagesim.regions.segmenter.WEIGHTS", broken)
         with pytest.raises(EmbedderError, match="damaged"):

@@ -129,7 +129,8 @@ MIN_LABEL_PROBABILITY = 0.8
 class LiteRegionFinder(BaseRegionFinder):
     """Find the garments and accessories of everyone in a photo, or the single item of a product picture.
 
-    A small segmentation head on the frozen image tower of the built-in model. Needs ``django-imagesim[lite]``.
+    A small segmentation head on the image tower of the built-in model, whose weights are changed for it. Needs
+    ``django-imagesim[lite]``.
 
     :param min_score: the minimum score (0..1) of a region, instead of the limits chosen for each label on held-out
         photos. 0 returns every candidate, several labels for one garment included.
@@ -195,7 +196,7 @@ class LiteRegionFinder(BaseRegionFinder):
     @cached_property
     def version(self) -> str:
         # The description names the weights by their checksum, and the limits of the scores.
-        return hashlib.sha256((Path(__file__).parent / "assets" / "head.json").read_bytes()).hexdigest()
+        return hashlib.sha256((Path(__file__).parent / "assets" / "segmenter.json").read_bytes()).hexdigest()
 
     def warm_up(self) -> None:
         if self.runtime == "auto" and self.precision == "auto" and find_spec("onnxruntime") and onnx_files.can_export():

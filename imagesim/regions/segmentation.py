@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from imagesim.regions.boxes import Map
 
 ASSETS = Path(__file__).parent / "assets"
-WEIGHTS = ASSETS / "head.safetensors"
-CONFIG = ASSETS / "head.json"
+WEIGHTS = ASSETS / "segmenter.safetensors"
+CONFIG = ASSETS / "segmenter.json"
 
 PIXELS = 512 * 352  # approximate number of pixels of the network's input
 STEP = 32

@@ -1,4 +1,7 @@
-"""The network of the built-in finder: the frozen image tower of the built-in model, and a segmentation head.
+"""The network of the built-in finder: the image tower of the built-in model, and a segmentation head.
+
+The tower was trained with the head: its weights here are those of its package plus differences, which are stored with
+the head.
 
 Attention over the coarsest stage covers the whole photo. A light feature pyramid [1]_ of inverted depthwise-separable
 blocks [2]_ returns to a quarter of the input's size. The probability that a label is in the photo at all (presence)
@@ -15,11 +18,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from imagesim.embedders.lite import file_digest, load_trunk
+from imagesim.embedders.lite import file_digest, load_trunk, load_weights
 from imagesim.embedders.precision import lower_precisions
 from imagesim.embedders.reduced_precision import DTYPES, convert, fold_batch_norms
 from imagesim.exceptions import EmbedderError
@@ -29,6 +31,8 @@ from imagesim.regions.segmentation import WEIGHTS, config
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+HEAD, TRUNK = "head.", "trunk."
+"""The tensors of the head, and what is added to those of the tower, begin so in the file of weights."""
 STAGES = (1, 2, 3, 4)  # of the trunk, at strides 4, 8, 16 and 32
 CHANNELS = (24, 40, 112, 320)
 
@@ -44,18 +48,22 @@ class Segmenter:
     The tower is a copy (14 MB) with its batch norms folded, a fifth faster than the embedder's.
 
     :param precision: ``fp32``, ``bf16`` or ``auto``: bf16 if the processor computes it natively.
-    :raises EmbedderError: if the tower's package is missing or the head is damaged.
+    :raises EmbedderError: if the tower's package is missing or the weights are damaged.
     """
 
     def __init__(self, precision: str) -> None:
         if file_digest(WEIGHTS) != config()["checksum"]:
             raise EmbedderError(f"{WEIGHTS.name} is damaged: reinstall django-imagesim.")
+        weights = load_weights(WEIGHTS)
         trunk: Any = load_trunk()
         trunk.conv_head = trunk.bn2 = trunk.classifier = torch.nn.Identity()
+        for name, value in trunk.named_parameters():
+            value += weights[TRUNK + name]
         self.trunk = fold_batch_norms(trunk)
         self.classes: list[str] = config()["classes"]
         head: Any = RegionHead(len(self.classes), len(config()["labels"]))
-        head.load_state_dict({name: value.float() for name, value in load_file(WEIGHTS).items()}, strict=False)
+        own = {name.removeprefix(HEAD): value for name, value in weights.items() if name.startswith(HEAD)}
+        head.load_state_dict(own, strict=False)
         self.limits: dict[str, float] = config()["limits"]
         self.head = fold_batch_norms(head.to(memory_format=torch.channels_last))
         if precision == "auto":

@@ -1,8 +1,10 @@
 """The photos, their masks, and the augmentations that make the training data look like other people's photos.
 
-Two sources. Street photos with a label per pixel (Clothing Co-Parsing) teach where garments are. Product pictures
-(Fashion Product Images) teach what single things look like: if nobody wears the thing, its pixels are those that are
-not white ground; if somebody may, only the label of the picture is used.
+Four sources. Street photos with a label per pixel (Clothing Co-Parsing) teach where garments are. Further street
+photos of the same collection, of which only the labels are known, have pixels that a teacher labelled (``pseudo.py``).
+Product pictures (Fashion Product Images) teach what single things look like: if nobody wears the thing, its pixels are
+those that are not white ground; if somebody may, only the label of the picture is used. Photos of groceries (Grocery
+Store Dataset) hold no garment at all.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import csv
 import io
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +39,8 @@ SHAPES = (
 )
 LATE_SHAPES = (((512, 352), 16), ((480, 384), 4), ((416, 416), 2), ((352, 512), 4))
 PRODUCT_SHARE = 0.14
+NOTHING_SHARE = 0.06
+OF_PEOPLE = 2  # how often a pass shows a photo whose pixels were labelled by people; the others it shows once
 NOT_WORN = {"shoes", "bag", "hat", "scarf", "glasses", "belt"}
 
 
@@ -45,6 +49,7 @@ class Photo:
     number: int
     image: Image.Image
     mask: Image.Image  # one class of CLASSES per pixel
+    labels: frozenset[str] | None = None  # what is worn, if a teacher labelled the pixels
 
 
 @dataclass
@@ -93,6 +98,34 @@ def load_photos(folder: Path) -> list[Photo]:
     return photos
 
 
+def labels_of(names: Iterable[str]) -> frozenset[str]:
+    return frozenset(label for name in names if (label := label_for(name)))
+
+
+def load_tagged(folder: Path, masks: Path) -> list[Photo]:
+    """Return the training part of the photos of which the labels are known, with the pixels that ``pseudo.py`` wrote
+    into ``masks``."""
+    tags = json.loads((folder / "tags.json").read_text())
+    photos = []
+    for stem, names in sorted(tags.items()):
+        if int(stem) % 5 == 0:
+            continue
+        with Image.open(folder / "photos" / f"{stem}.jpg") as image, Image.open(masks / f"{stem}.png") as mask:
+            photos.append(Photo(int(stem), image.convert("RGB"), mask.copy(), labels_of(names)))
+    return photos
+
+
+def load_groceries(folder: Path, *, most: int, seed: int) -> list[Image.Image]:
+    """Return photos of the training part that show no garment."""
+    rows = [row for row in csv.DictReader((folder / "labels.csv").open()) if row["split"] == "train"]
+    rows = [row for row in rows if row["kind"] != "product"]
+    photos = []
+    for row in random.Random(seed).sample(rows, most):
+        with Image.open(folder / "images" / f"{row['id']}.jpg") as image:
+            photos.append(image.convert("RGB"))
+    return photos
+
+
 def load_products(folder: Path, *, most: int, seed: int) -> list[Product]:
     rows = [row for row in csv.DictReader((folder / "labels.csv").open()) if int(row["id"]) % 5]
     random.Random(seed).shuffle(rows)
@@ -111,15 +144,16 @@ def load_products(folder: Path, *, most: int, seed: int) -> list[Product]:
 class Maker:
     """Yields samples endlessly, from a seed."""
 
-    def __init__(self, photos: list[Photo], products: list[Product], seed: int) -> None:
-        self.photos, self.products = photos, products
+    def __init__(self, photos: list[Photo], products: list[Product], nothing: list[Image.Image], seed: int) -> None:
+        self.photos, self.products, self.nothing = photos, products, nothing
         self.rng = random.Random(seed)
         self.noise = np.random.default_rng(seed)
 
     def views(self, *, late: bool = False) -> Iterator[Sample]:
         """Yield samples that together show every photo once; ``late`` ones have the size of the finder's input."""
         shapes = LATE_SHAPES if late else SHAPES
-        order = self.photos[:]
+        further = any(photo.labels is not None for photo in self.photos)
+        order = [p for p in self.photos for _ in range(OF_PEOPLE if further and p.labels is None else 1)]
         self.rng.shuffle(order)
         by_label: dict[str, list[Product]] = {}
         for product in self.products:
@@ -129,6 +163,9 @@ class Maker:
             if self.rng.random() < PRODUCT_SHARE:
                 yield self.of_product(self.rng.choice(by_label[self.rng.choice(sorted(by_label))]), shape)
                 continue
+            if self.nothing and self.rng.random() < NOTHING_SHARE:
+                yield self.of_nothing(self.rng.choice(self.nothing), shape)
+                continue
             photo = order.pop()
             if self.rng.random() < (0.5 if shape[1] > shape[0] else 0.03):
                 yield self.of_two(photo, self.rng.choice(self.photos), shape)
@@ -137,7 +174,7 @@ class Maker:
 
     def of_photo(self, photo: Photo, shape: tuple[int, int]) -> Sample:
         image, mask = self._window(photo, shape)
-        return self._finish(image, mask, is_aside(photo.number))
+        return self._finish(image, mask, photo)
 
     def of_two(self, left: Photo, right: Photo, shape: tuple[int, int]) -> Sample:
         """Return two people beside each other."""
@@ -148,7 +185,20 @@ class Maker:
             part, part_mask = self._window(photo, (height, w), close=True)
             image.paste(part, (x, 0))
             mask.paste(part_mask, (x // STRIDE, 0))
-        return self._finish(image, mask, is_aside(left.number) or is_aside(right.number))
+        return self._finish(image, mask, left, right)
+
+    def of_nothing(self, image: Image.Image, shape: tuple[int, int]) -> Sample:
+        """Return a part of a photo without garments."""
+        rng = self.rng
+        height, width = shape
+        share = rng.uniform(0.55, 1)
+        w, h = image.width * share, image.width * share * height / width
+        if h > image.height:
+            w, h = image.height * width / height, image.height
+        x, y = rng.uniform(0, image.width - w), rng.uniform(0, image.height - h)
+        part = image.resize((width, height), Image.Resampling.BICUBIC, box=(x, y, x + w, y + h))
+        part, mask = self._finished(part, Image.new("L", (width // STRIDE, height // STRIDE), 0))
+        return Sample(part, np.asarray(mask), np.zeros(len(GARMENTS), dtype=np.float32))
 
     def of_product(self, product: Product, shape: tuple[int, int]) -> Sample:
         rng = self.rng
@@ -286,13 +336,16 @@ class Maker:
         grey = self.rng.choice((0, 255, 128, self.rng.randint(0, 255)))
         return Image.new("RGB", size, (grey,) * 3)
 
-    def _finish(self, image: Image.Image, mask: Image.Image, aside: bool) -> Sample:
+    def _finish(self, image: Image.Image, mask: Image.Image, *photos: Photo) -> Sample:
         image, mask = self._finished(image, mask)
         target = np.asarray(mask)
         count = np.bincount(target.ravel(), minlength=256)[1 : 1 + len(GARMENTS)]
         presence = (count >= 6).astype(np.float32)
         presence[(count > 0) & (count < 6)] = -1
-        return Sample(image, target, presence, aside=aside)
+        # What is worn may be in the view though the teacher did not find its pixels.
+        worn = frozenset[str]().union(*(photo.labels or () for photo in photos))
+        presence[[label in worn for label in GARMENTS] & (count < 6)] = -1
+        return Sample(image, target, presence, aside=any(is_aside(photo.number) for photo in photos))
 
     def _finished(self, image: Image.Image, mask: Image.Image) -> tuple[Image.Image, Image.Image]:
         rng = self.rng

@@ -1,4 +1,4 @@
-"""The two networks that are trained: the student, whose head ships with the app, and its teacher."""
+"""The two networks that are trained: the student, which ships with the app, and its teacher."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ class Finder(nn.Module):
         return logits, presence
 
 
-def student() -> Finder:
-    """Return the shipped network: a head on the frozen image tower of the built-in model."""
-    return Finder(load_trunk(), RegionHead(len(data.CLASSES), len(GARMENTS)), tuned=False)
+def student(*, tuned: bool = True) -> Finder:
+    """Return the shipped network: a head on the image tower of the built-in model, which is trained with it."""
+    return Finder(load_trunk(), RegionHead(len(data.CLASSES), len(GARMENTS)), tuned=tuned)
 
 
 def teacher() -> Finder:

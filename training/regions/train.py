@@ -1,4 +1,4 @@
-"""Train the head of the built-in region finder, or its teacher; see README.md beside this file."""
+"""Train the network of the built-in region finder, or its teacher; see README.md beside this file."""
 
 from __future__ import annotations
 
@@ -56,6 +56,7 @@ def main() -> None:
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--as-teacher", action="store_true", help="train the large network")
     kind.add_argument("--teacher", type=Path, help="weights of a teacher to learn from as well")
+    parser.add_argument("--frozen", action="store_true", help="leave the student's image tower as it is")
     parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)
@@ -64,7 +65,7 @@ def main() -> None:
 
     torch.manual_seed(args.seed)
     device = torch.device(args.device)
-    finder = (networks.teacher() if args.as_teacher else networks.student()).to(device)
+    finder = (networks.teacher() if args.as_teacher else networks.student(tuned=not args.frozen)).to(device)
     average = copy.deepcopy(finder).eval().requires_grad_(False)
     teacher = None
     if args.teacher:

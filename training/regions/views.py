@@ -1,6 +1,6 @@
 """Views of the photos, written once by many processes and read at random by every training.
 
-    python training/regions/views.py --data DATA --out VIEWS
+    python training/regions/views.py --data DATA --out VIEWS [--pseudo MASKS]
 
 A view is a photo as another camera might have framed it. Creating one takes longer than training on it with a GPU,
 and a teacher and its student can share them.
@@ -26,14 +26,17 @@ ARRAYS = ("image", "target", "presence")
 BATCHES_AHEAD = 6
 
 
-def write(folder: Path, source: Path, worker: int, workers: int, passes: dict[str, int]) -> None:
+def write(folder: Path, source: Path, pseudo: Path | None, worker: int, workers: int, passes: dict[str, int]) -> None:
     """Write every ``workers``-th pass through the photos, one file per shape and array."""
     photos = data.load_photos(source / "outfits")
+    if pseudo:
+        photos += data.load_tagged(source / "outfits-tags", pseudo)
     products = data.load_products(source / "fashion", most=120, seed=0)
+    nothing = data.load_groceries(source / "grocery", most=400, seed=0)
     for kind, count in passes.items():
         shapes: dict[tuple[int, ...], list[data.Sample]] = {}
         for number in range(worker, count, workers):
-            maker = data.Maker(photos, products, 2 * number + (kind == LATE))
+            maker = data.Maker(photos, products, nothing, 2 * number + (kind == LATE))
             for sample in maker.views(late=kind == LATE):
                 shapes.setdefault(sample.target.shape, []).append(sample)
         for (height, width), samples in shapes.items():
@@ -43,8 +46,8 @@ def write(folder: Path, source: Path, worker: int, workers: int, passes: dict[st
             np.save(folder / f"{name}-presence.npy", np.stack([s.presence for s in samples]))
             np.save(folder / f"{name}-about.npy", np.array([[s.weak, s.aside] for s in samples]))
     if worker == 0:
-        counts = sum(np.bincount(np.asarray(p.mask).ravel(), minlength=len(data.CLASSES)) for p in photos)
-        np.save(folder / "pixels.npy", counts)
+        counts = sum(np.bincount(np.asarray(p.mask).ravel(), minlength=256) for p in photos)
+        np.save(folder / "pixels.npy", counts[: len(data.CLASSES)])
 
 
 @dataclass
@@ -95,7 +98,8 @@ class Views:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="the folder with outfits/ and fashion/")
+    parser.add_argument("--data", type=Path, required=True, help="the folder with outfits/, fashion/ and grocery/")
+    parser.add_argument("--pseudo", type=Path, help="the masks that pseudo.py wrote of outfits-tags/")
     parser.add_argument("--out", type=Path, required=True, help="a folder for the views, 15 GB")
     parser.add_argument("--passes", type=int, default=64, help="passes through all photos, most of them smaller")
     parser.add_argument("--late", type=int, default=24, help="passes with the size of the finder's input")
@@ -104,7 +108,7 @@ def main() -> None:
     workers = os.cpu_count() or 1
     passes = {EARLY: args.passes, LATE: args.late}
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        pool.starmap(write, [(args.out, args.data, worker, workers, passes) for worker in range(workers)])
+        pool.starmap(write, [(args.out, args.data, args.pseudo, worker, workers, passes) for worker in range(workers)])
 
 
 if __name__ == "__main__":
