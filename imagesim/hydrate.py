@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -30,13 +30,15 @@ def load(*answers: Sequence[Candidate]) -> list[list[Hit]]:
     The items of all the lists are loaded together.
     """
     items = load_items(candidate.key for candidates in answers for candidate in candidates)
+    return [hits_of(candidates, items) for candidates in answers]
+
+
+def hits_of(candidates: Iterable[Candidate], items: Mapping[str, models.Model]) -> list[Hit]:
+    """Return the hits of the candidates whose items are among ``items``, in the same order."""
     return [
-        [
-            Hit(item, each.score, HitImage(each.image_name, each.image_digest), each.stage, each.relevance, each.rules)
-            for each in candidates
-            if (item := items.get(each.key)) is not None
-        ]
-        for candidates in answers
+        Hit(item, each.score, HitImage(each.image_name, each.image_digest), each.stage, each.relevance, each.rules)
+        for each in candidates
+        if (item := items.get(each.key)) is not None
     ]
 
 

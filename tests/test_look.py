@@ -210,10 +210,20 @@ class TestResults:
 
     def test_deleted_items_are_replaced_by_further_hits(self, shelf):
         red = Image.new("RGB", (300, 300), "red")
-        nearest = names(imagesim.shop_the_look(red, regions=[], limit=1 + look.SPARE).hits)
+        nearest = names(imagesim.shop_the_look(red, regions=[], limit=1 + look.SPARES[0]).hits)
         Product.objects.filter(name__in=nearest[1:]).update(active=False)
         seen = imagesim.shop_the_look(red, regions=[], limit=1)
         assert (names(seen.hits), seen.hits.more) == (nearest[:1], True)
+
+    def test_more_of_the_nearest_items_have_ended_than_are_spare(self, shelf):
+        """As in a shop of auctions, between two reconciles: what ended is still in the index."""
+        red = Image.new("RGB", (300, 300), "red")
+        before = imagesim.shop_the_look(red, regions=[], limit=2 + look.SPARES[0])
+        assert before.hits.more
+        Product.objects.filter(name__in=names(before.hits)[1:]).update(active=False)  # no signal
+        seen = imagesim.shop_the_look(red, regions=[], limit=2)
+        assert names(seen.hits)[:1] == names(before.hits)[:1]
+        assert len(seen.hits) == 2
 
     def test_filters(self, shelf, photo):
         Product.objects.filter(name="dark shoe").update(brand="zeta")

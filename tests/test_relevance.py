@@ -900,6 +900,15 @@ class TestSuggestions:
             with translation.override(language):
                 assert sorted(str(each.hit.item.name) for each in imagesim.suggest(typed)) == expected
 
+    def test_an_item_is_suggested_behind_many_that_have_ended(self, shop):
+        """As in a shop of auctions, between two reconciles: what ended is still in the index."""
+        ended = [product(f"Vase {number}", picture("white")) for number in range(30)]
+        product("A tall and narrow vase of blue Venetian glass", picture("white"))
+        sync()
+        assert "A tall and narrow vase" not in str([each.text for each in imagesim.suggest("vas", limit=24)])
+        Product.objects.filter(pk__in=[each.pk for each in ended]).update(active=False)  # no signal
+        assert [each.text for each in imagesim.suggest("vas")] == ["A tall and narrow vase of blue Venetian glass"]
+
     def test_what_only_mentions_the_words_is_suggested_if_nothing_is_called_so(self, shop):
         """ "Head phones" suggested a tripod whose description says that its head holds phones."""
         product("Wireless Headphones", picture("white"))

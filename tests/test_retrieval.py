@@ -29,7 +29,7 @@ from imagesim.exceptions import (
 from imagesim.indexes import get_index
 from imagesim.models import Embedding, ItemState
 from imagesim.projections import Projection
-from imagesim.retrieval import search
+from imagesim.retrieval import pages
 from imagesim.testing.embedders import PixelEmbedder
 from imagesim.types import Entry, EntryImage, Hits, Query
 from tests import shop
@@ -189,11 +189,31 @@ class TestSimilarTo:
 
     def test_searching_stops_after_too_many_deleted_items(self, shelf, monkeypatch):
         delete_without_signal(Product.objects.exclude(name="red"))
+        monkeypatch.setattr(pages, "GROWTH", 1)  # else the second request finds that nothing follows
         counted = CountingIndex(monkeypatch)
         hits = imagesim.similar_to(shelf["red"], limit=1)
         assert list(hits) == []
         assert hits.more
-        assert len(counted.searches) == search.MAX_ROUNDS
+        assert len(counted.searches) == pages.MAX_ROUNDS
+
+    @pytest.mark.parametrize("ended", [range(60), range(1, 60, 2), range(9)], ids=["first", "each other", "a few"])
+    def test_a_page_is_full_while_many_of_the_nearest_items_have_ended(self, ended):
+        """As in a shop of auctions, between two reconciles: what ended is still in the index."""
+        near = [product(f"p{number}", picture("red", mark=number)) for number in range(60)]
+        far = [product(f"far{number}", picture("blue", mark=number)) for number in range(9)]
+        asked = product("asked", picture("red"))
+        shop.index([asked, *near, *far])
+        Product.objects.filter(name__in=[f"p{number}" for number in ended]).update(active=False)  # no signal
+        shown = {each.name for number, each in enumerate(near) if number not in ended} | {each.name for each in far}
+        found: list[str] = []
+        hits = Hits(more=True)
+        while hits.more:
+            hits = imagesim.similar_to(asked, limit=4, offset=hits.next_offset)
+            assert len(hits) == 4 or not hits.more
+            found += names(hits)
+        assert sorted(found) == sorted(shown)
+        far_from = [name.startswith("far") for name in found]
+        assert far_from == sorted(far_from)
 
     def test_an_item_hidden_since_indexing_is_not_shown(self, shelf):
         Product.objects.filter(name="hat").update(active=False)  # no signal

@@ -23,6 +23,7 @@ from imagesim.retrieval import variants
 from imagesim.retrieval.arguments import Searched
 from imagesim.retrieval.boxes import corners, read_point, read_regions, region_at
 from imagesim.retrieval.category_names import CategoryNames
+from imagesim.retrieval.concurrency import check_deadline
 from imagesim.retrieval.item_regions import is_sold, label_categories, sells_garments
 from imagesim.retrieval.params import SearchRequest
 from imagesim.retrieval.query_image import QueryImage, read_picture
@@ -43,8 +44,9 @@ if TYPE_CHECKING:
     from imagesim.types import Vector
 
 
-SPARE = 4
-"""Candidates beyond the limit, to replace items that no longer exist."""
+SPARES = (4, 64)
+"""Candidates beyond the limit, to replace items that are no longer shown: of the first request, and of the second if
+those of the first do not suffice."""
 
 EVIDENCE = 5
 """Hits whose relevance tells whether a region or the whole photo is better."""
@@ -270,11 +272,19 @@ def _answer(index: Retriever, cutoff: Cutoff, asked: Sequence[tuple[Query, Judge
         return []
     queries, judges = zip(*asked, strict=True)
     retriever = WithRelevance(index, judges, cutoff)
-    answers = retriever.search([replace(query, limit=query.limit + SPARE) for query in queries])
-    for query, judge, found in zip(queries, judges, answers, strict=True):
-        if judge.beside is not None and len(found.candidates) >= query.limit:  # the page is full without them
-            answers[judge.beside] = replace(answers[judge.beside], candidates=(), closest=())
-    loaded = load(*(part for each in answers for part in (each.candidates, each.closest)))
+    for spare in SPARES:
+        answers = retriever.search([replace(query, limit=query.limit + spare) for query in queries])
+        for query, judge, found in zip(queries, judges, answers, strict=True):
+            if judge.beside is not None and len(found.candidates) >= query.limit:  # the page is full without them
+                answers[judge.beside] = replace(answers[judge.beside], candidates=(), closest=())
+        loaded = load(*(part for each in answers for part in (each.candidates, each.closest)))
+        full = (
+            not (found.candidates and found.more) or len(hits) >= query.limit
+            for query, found, hits in zip(queries, answers, loaded[::2], strict=True)
+        )
+        if spare == SPARES[-1] or all(full):
+            break
+        check_deadline()
     return [
         _Answer(
             query,

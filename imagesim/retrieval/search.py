@@ -14,15 +14,14 @@ from django.utils.translation import gettext as _
 
 from imagesim import events, measured_colours
 from imagesim.exceptions import BadQuery, local_choices
-from imagesim.hydrate import load
 from imagesim.metrics import timed
 from imagesim.registry import registry
 from imagesim.retrieval import variants
 from imagesim.retrieval.answer_cache import CachedAnswer, can_keep
 from imagesim.retrieval.category_names import CategoryNames
-from imagesim.retrieval.concurrency import check_deadline
 from imagesim.retrieval.feedback import MovedVectors
 from imagesim.retrieval.filters import wider
+from imagesim.retrieval.pages import fill_page
 from imagesim.retrieval.params import SearchRequest
 from imagesim.retrieval.query_image import QueryImage, take
 from imagesim.retrieval.query_vector import (
@@ -41,7 +40,7 @@ from imagesim.retrieval.retriever import GuardedIndex, Retriever, WithFallback, 
 from imagesim.retrieval.signatures import takes
 from imagesim.retrieval.variants import Where
 from imagesim.runtime import RecentlyUsed, runtime
-from imagesim.types import Candidate, Facet, Filters, Hit, Hits, IndexMeta, Query
+from imagesim.types import Candidate, Facet, Filters, Hits, IndexMeta, Query
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -56,9 +55,6 @@ if TYPE_CHECKING:
 
 MAX_READINGS = 500
 """The number of texts of which a process remembers how they were read."""
-
-MAX_ROUNDS = 4
-"""The maximum number of requests for one page, while deleted items are skipped."""
 
 
 @takes("similar")
@@ -235,7 +231,7 @@ class Search:
         vector = query_vector(asked.terms, meta, request.components, texts_optional=by_text)
         query = to_query(request, asked.filters, vector, meta, plan.fields)
         retriever = asked._by_text(index, meta, reading.texts) if reading else asked._by_vector(index, meta)
-        hits, match = _fill_page(query, retriever)
+        hits, match = fill_page(query, retriever)
         degraded, facets, messages = "", {}, plan.messages
         if reading and hits:
             messages += search._about_colours(reading, match, query, index, meta)
@@ -362,27 +358,6 @@ def _without_blank(facet: Facet) -> Facet:
     if not blank:
         return facet
     return replace(facet, count=facet.count - blank, values=tuple(each for each in facet.values if each[0] != ""))
-
-
-def _fill_page(query: Query, retriever: Retriever) -> tuple[Hits, float]:
-    """Search and load the items, and continue the search while some of them no longer exist. Return the hits, and the
-    best match by texts."""
-    hits: list[Hit] = []
-    closest: list[Hit] = []
-    took_ms, match, position, more, exact, cut = 0.0, 0.0, query.offset, True, True, 0
-    for _round in range(MAX_ROUNDS):
-        (found,) = retriever.search([replace(query, limit=query.limit - len(hits), offset=position)])
-        page, near = load(found.candidates, found.closest)
-        hits, closest, cut = hits + page, closest or near, max(cut, found.cut)
-        position += len(found)
-        match = max([match, *(each.text for each in found.candidates)])
-        took_ms += found.took_ms
-        more, exact = found.more, exact and found.exact
-        if len(hits) == query.limit or not more:
-            break
-        check_deadline()
-    closest = [] if hits else closest
-    return Hits(hits, more=more, took_ms=took_ms, exact=exact, next_offset=position, cut=cut, closest=closest), match
 
 
 def _unknown_category(index: GuardedIndex, filters: Filters) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from asgiref.sync import sync_to_async
@@ -17,7 +17,7 @@ from imagesim.metrics import timed
 from imagesim.registry import registry
 from imagesim.retrieval.params import SearchRequest
 from imagesim.retrieval.rerank import Question, plan_for
-from imagesim.retrieval.retriever import open_index, retry_on_swap
+from imagesim.retrieval.retriever import GuardedIndex, open_index, retry_on_swap
 from imagesim.retrieval.signatures import takes
 from imagesim.types import Hit, IndexMeta, Query, TextSpec
 from imagesim.word_roles import MENTION
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from imagesim.retrieval.signatures import SuggestArguments
 
-SUGGESTED_WINDOW = 24
-"""Entries whose texts are read."""
+SUGGESTED_WINDOWS = (24, 96)
+"""Entries whose texts are read: those of the second window only if most of the first are no longer shown."""
 
 BEST_SHARE = 0.5
 """Of the best match; what matches less is not suggested."""
@@ -68,12 +68,8 @@ def suggest(text: str, **arguments: Unpack[SuggestArguments]) -> list[Suggestion
         return []
     plan = plan_for(Question("words", request, meta, request.text))
     nothing = np.empty(0, dtype=np.float32)
-    query = Query(
-        nothing, plan.filters(filters), SUGGESTED_WINDOW, text=request.text, typing=True, fingerprint=meta.fingerprint
-    )
-    (found,) = index.search([query])
-    best = max((each.text for each in found.candidates), default=0.0)
-    hits = _named(load([each for each in found.candidates if each.text >= BEST_SHARE * best])[0], query, meta)
+    query = Query(nothing, plan.filters(filters), text=request.text, typing=True, fingerprint=meta.fingerprint)
+    hits = _named(_shown(query, index, limit), query, meta)
     typed = {language: analyse(request.text, language)[-1:] for language in languages_of(meta)}
     begun = [(hit, list(_begun(hit, typed))) for hit in hits]
     groups = [
@@ -86,6 +82,20 @@ def suggest(text: str, **arguments: Unpack[SuggestArguments]) -> list[Suggestion
 
 
 asuggest = sync_to_async(suggest)
+
+
+def _shown(query: Query, index: GuardedIndex, limit: int) -> list[Hit]:
+    """What matches the query best of the items that are shown."""
+    hits: list[Hit] = []
+    best, offset = 0.0, 0
+    for window in SUGGESTED_WINDOWS:
+        (found,) = index.search([replace(query, limit=window, offset=offset)])
+        best = max([best, *(each.text for each in found.candidates)])
+        hits += load([each for each in found.candidates if each.text >= BEST_SHARE * best])[0]
+        if len(hits) >= min(limit, window) or not found.more:
+            break
+        offset += window
+    return hits
 
 
 def _named(hits: Sequence[Hit], query: Query, meta: IndexMeta) -> Sequence[Hit]:
