@@ -6,13 +6,13 @@ For indexes that compare versions themselves, :func:`newest` chooses the operati
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from imagesim.exceptions import BadQuery, ConfigurationError, ModelMismatch, format_choices
-from imagesim.filter_types import FILTER_TYPES, Canonical, check_text
+from imagesim.filter_types import COMPARE, FILTER_TYPES, Canonical, check_text
 from imagesim.types import (
     SIMILARITIES,
     Condition,
@@ -163,6 +163,16 @@ class CompiledFilters:
     tests: tuple[CompiledFilter, ...] = ()
     none_of: tuple[CompiledFilters, ...] = ()
 
+    @property
+    def groups(self) -> list[tuple[CompiledFilter, ...]]:
+        """The conditions in groups, each of which one value of an entry has to satisfy: what has the prices 10 and 100
+        is not between 20 and 30. The bounds of a filter are a group, of which only the narrowest are left: at most one
+        lower and one upper bound. Every other condition is alone."""
+        groups: dict[object, list[CompiledFilter]] = {}
+        for number, test in enumerate(self.tests):
+            groups.setdefault(test.field if test.operator in COMPARE else number, []).append(test)
+        return [tuple(_narrowest(group)) for group in groups.values()]
+
     def without(self, fields: Collection[str]) -> CompiledFilters:
         """Return a copy without the conditions on these fields: filters, ``category`` or ``in_stock``. Negated filters
         remain."""
@@ -172,6 +182,18 @@ class CompiledFilters:
             in_stock=None if "in_stock" in fields else self.filters.in_stock,
         )
         return CompiledFilters(rest, tuple(test for test in self.tests if test.field not in fields), self.none_of)
+
+
+def _narrowest(bounds: list[CompiledFilter]) -> Iterator[CompiledFilter]:
+    if len(bounds) == 1:
+        yield from bounds
+        return
+    lower = [test for test in bounds if test.operator in ("gt", "gte")]
+    upper = [test for test in bounds if test.operator in ("lt", "lte")]
+    if lower:
+        yield max(lower, key=lambda test: (test.values[0], test.operator == "gt"))
+    if upper:
+        yield min(upper, key=lambda test: (test.values[0], test.operator == "lte"))
 
 
 def compile_filters(filters: Filters, kinds: Mapping[str, FilterKind]) -> CompiledFilters:

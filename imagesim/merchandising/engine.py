@@ -369,11 +369,11 @@ def passes(candidate: Candidate, compiled: CompiledFilters) -> bool:
         return False
     if filters.in_stock is not None and (filters.in_stock,) != candidate.values.get(IN_STOCK):
         return False
-    for test in compiled.tests:
-        values = candidate.values.get(test.field, ())
-        if test.operator in ("eq", "in"):
-            if set(values).isdisjoint(test.values):
+    for group in compiled.groups:
+        values = candidate.values.get(group[0].field, ())
+        if group[0].operator in ("eq", "in"):
+            if set(values).isdisjoint(group[0].values):
                 return False
-        elif not any(COMPARE[test.operator](value, test.values[0]) for value in values):
+        elif not any(all(COMPARE[test.operator](value, test.values[0]) for test in group) for value in values):
             return False
     return True

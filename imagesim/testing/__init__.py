@@ -28,6 +28,7 @@ if "pytest" in sys.modules:
         "imagesim.testing.embedder_contract",
         "imagesim.testing.index_contract",
         "imagesim.testing.index_facets",
+        "imagesim.testing.index_filters",
         "imagesim.testing.index_history",
         "imagesim.testing.index_reading",
         "imagesim.testing.index_samples",

@@ -189,11 +189,11 @@ def _values(entry: Entry, name: str) -> list[Canonical]:
     )
 
 
-def _holds(entry: Entry, condition: Condition) -> bool:
-    canonical, values = FILTER_TYPES[KINDS[condition.field]].canonical, _values(entry, condition.field)
+def _holds(value: Any, condition: Condition) -> bool:
+    canonical = FILTER_TYPES[KINDS[condition.field]].canonical
     if isinstance(condition.value, tuple):
-        return any(value in map(canonical, condition.value) for value in values)
-    return any(COMPARE[condition.operator](value, canonical(condition.value)) for value in values)
+        return canonical(value) in map(canonical, condition.value)
+    return COMPARE[condition.operator](canonical(value), canonical(condition.value))
 
 
 def _passes(entry: Entry, filters: Filters) -> bool:

@@ -312,13 +312,27 @@ def expected(entries: Iterable[Entry], query: Query) -> list[tuple[str, float, s
     return kept
 
 
-def _holds(entry: Entry, condition: Condition) -> bool:
-    value = entry.filters.get(condition.field)
-    values = value if isinstance(value, tuple) else (value,)
-    return any(_compare(_plain(v), condition) for v in values if v is not None)
+def _holds(value: Any, condition: Condition) -> bool:
+    return _compare(_plain(value), condition)
 
 
-def passes(entry: Entry, filters: Filters, holds: Callable[[Entry, Condition], bool] = _holds) -> bool:
+def _values(entry: Entry, field: str) -> Iterable[Any]:
+    value = entry.filters.get(field)
+    return [each for each in (value if isinstance(value, tuple) else (value,)) if each is not None]
+
+
+def satisfies(entry: Entry, conditions: Sequence[Condition], holds: Callable[[Any, Condition], bool]) -> bool:
+    """Whether one value of the entry satisfies all bounds of a filter, and some value each other condition."""
+    groups: dict[object, list[Condition]] = {}
+    for number, condition in enumerate(conditions):
+        groups.setdefault(number if condition.operator in ("eq", "in") else condition.field, []).append(condition)
+    return all(
+        any(all(holds(value, condition) for condition in group) for value in _values(entry, group[0].field))
+        for group in groups.values()
+    )
+
+
+def passes(entry: Entry, filters: Filters, holds: Callable[[Any, Condition], bool] = _holds) -> bool:
     return (
         (not filters.models or entry.model in filters.models)
         and (not filters.categories or bool(set(entry.categories) & set(filters.categories)))
@@ -326,7 +340,7 @@ def passes(entry: Entry, filters: Filters, holds: Callable[[Entry, Condition], b
         and entry.key not in filters.exclude_keys
         and (entry.group or entry.key) not in filters.exclude_groups
         and (not filters.keys or entry.key in filters.keys)
-        and all(holds(entry, condition) for condition in filters.conditions)
+        and satisfies(entry, filters.conditions, holds)
         and not any(passes(entry, each, holds) for each in filters.none_of)
     )
 

@@ -48,13 +48,12 @@ def filter_clauses(compiled: CompiledFilters) -> dict[str, list[dict[str, Any]]]
         must.append({"term": {"in_stock": filters.in_stock}})
     if filters.keys:
         must.append({"ids": {"values": list(filters.keys)}})
-    for test in compiled.tests:
-        field = f"filters.{test.field}"
-        values = FILTER_TYPES[test.kind].to_elasticsearch_values(test.values)
-        if test.operator in ("eq", "in"):
-            must.append({"terms": {field: values}})
+    for group in compiled.groups:
+        field, to_values = f"filters.{group[0].field}", FILTER_TYPES[group[0].kind].to_elasticsearch_values
+        if group[0].operator in ("eq", "in"):
+            must.append({"terms": {field: to_values(group[0].values)}})
         else:
-            must.append({"range": {field: {test.operator: values[0]}}})
+            must.append({"range": {field: {test.operator: to_values(test.values)[0] for test in group}}})
     if filters.exclude_keys:
         must_not.append({"ids": {"values": list(filters.exclude_keys)}})
     if filters.exclude_groups:

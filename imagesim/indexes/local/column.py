@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -49,15 +50,24 @@ class Column:
         numbers = [float(v) for v in values]
         return self._where(lambda a: np.isin(a, numbers) if len(numbers) != 1 else a == numbers[0], size)
 
-    def matching(self, test: CompiledFilter, size: int) -> Mask:
-        """Return a mask of those of the first ``size`` slots that satisfy ``test``. A slot without values never
-        does."""
-        if test.operator in ("eq", "in"):
-            return self.any_of(test.values, size)
-        compare, [value] = COMPARE[test.operator], test.values
+    def matching(self, group: Sequence[CompiledFilter], size: int) -> Mask:
+        """Return a mask of those of the first ``size`` slots of which one value satisfies all conditions of a group. A
+        slot without values never does."""
+        if group[0].operator in ("eq", "in"):
+            return self.any_of(group[0].values, size)
         if self.text:
-            return self._where(self._lookup([code for text, code in self._codes.items() if compare(text, value)]), size)
-        return self._where(lambda a: compare(a, float(value)), size)
+            codes = [
+                code
+                for text, code in self._codes.items()
+                if all(COMPARE[test.operator](text, test.values[0]) for test in group)
+            ]
+            return self._where(self._lookup(codes), size)
+
+        def compare(values: npt.NDArray[Any]) -> Mask:
+            masks = [COMPARE[test.operator](values, float(test.values[0])) for test in group]
+            return reduce(np.logical_and, masks)
+
+        return self._where(compare, size)
 
     def values(self, passing: Mask) -> tuple[int, npt.NDArray[Any]]:
         """Return how many of the passing slots have a value, and all their values as codes of texts or as numbers."""

@@ -211,7 +211,7 @@ class Table:
             masks.append(self._categories.any_of(filters.categories, size))
         if filters.in_stock is not None:
             masks.append(self._in_stock.any_of((filters.in_stock,), size))
-        masks.extend(self._filters[test.field].matching(test, size) for test in compiled.tests)
+        masks.extend(self._filters[group[0].field].matching(group, size) for group in compiled.groups)
         if filters.exclude_groups:
             masks.append(~self._groups.any_of(filters.exclude_groups, size))
         if filters.exclude_keys:

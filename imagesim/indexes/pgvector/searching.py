@@ -67,23 +67,32 @@ def conditions(compiled: CompiledFilters, generation: Generation, bind: Bound) -
     add("e.grp <> ALL({})", filters.exclude_groups)
     if filters.in_stock is not None:
         found.append(sql.SQL("e.in_stock" if filters.in_stock else "NOT e.in_stock"))
-    found += [_condition(test, generation, bind) for test in compiled.tests]
+    found += [_condition(group, generation, bind) for group in compiled.groups]
     found += [sql.SQL("({}) IS NOT TRUE").format(conditions(each, generation, bind)) for each in compiled.none_of]
     return sql.SQL(" AND ").join(found)
 
 
-def _condition(test: CompiledFilter, generation: Generation, bind: Bound) -> sql.Composable:
-    filter_type = FILTER_TYPES[test.kind]
-    if test.operator in ("eq", "in"):
-        column = generation.column(test.field)
-        return sql.SQL("e.{} && {}").format(column, bind(list(test.values), f"{filter_type.postgresql}[]"))
-    value, operator = bind(test.values[0], filter_type.postgresql), sql.SQL(COMPARISONS[test.operator])
-    if filter_type.is_range:
-        # Some value is smaller if the smallest value is.
-        column = generation.column(test.field, "_min" if test.operator in ("lt", "lte") else "_max")
-        return sql.SQL("e.{} {} {}").format(column, operator, value)
-    column = generation.column(test.field)
-    return sql.SQL("EXISTS (SELECT 1 FROM unnest(e.{}) AS v WHERE v {} {})").format(column, operator, value)
+def _condition(group: Sequence[CompiledFilter], generation: Generation, bind: Bound) -> sql.Composable:
+    first, filter_type = group[0], FILTER_TYPES[group[0].kind]
+    column = generation.column(first.field)
+    if first.operator in ("eq", "in"):
+        return sql.SQL("e.{} && {}").format(column, bind(list(first.values), f"{filter_type.postgresql}[]"))
+    bounds = [(test.operator, bind(test.values[0], filter_type.postgresql)) for test in group]
+    compared = [sql.SQL(f"v {COMPARISONS[operator]} {{}}").format(value) for operator, value in bounds]
+    one_value = sql.SQL("EXISTS (SELECT 1 FROM unnest(e.{}) AS v WHERE {})").format(
+        column, sql.SQL(" AND ").join(compared)
+    )
+    if not filter_type.is_range:
+        return one_value
+    # Some value is smaller if the smallest value is.
+    low, high = generation.column(first.field, "_min"), generation.column(first.field, "_max")
+    found = [
+        sql.SQL(f"e.{{}} {COMPARISONS[operator]} {{}}").format(low if operator in ("lt", "lte") else high, value)
+        for operator, value in bounds
+    ]
+    if len(bounds) > 1:
+        found.append(sql.SQL("(e.{} = e.{} OR {})").format(low, high, one_value))
+    return sql.SQL(" AND ").join(found)
 
 
 def entry_columns(query: Query, generation: Generation) -> sql.Composable:

@@ -1,0 +1,156 @@
+"""What every index has to answer to filters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from imagesim.exceptions import BadQuery
+from imagesim.indexes import BaseIndex
+from imagesim.testing.index_samples import (
+    CONDITIONS,
+    PLAIN_FILTERS,
+    WRONG_CONDITIONS,
+    IndexFixtures,
+    axis,
+    entry,
+    keys,
+)
+from imagesim.types import Condition, Filters, FilterValue, Operator, Query
+
+
+class FilterContract(IndexFixtures):
+    def test_filters_on_built_in_fields(self, filled: Callable[..., BaseIndex]) -> None:
+        index = filled(
+            entry("a", axis(0), categories=("shoes",)),
+            entry("b", axis(0, towards=1, share=0.1), categories=("shoes", "hats"), in_stock=False),
+            entry("c", axis(0, towards=1, share=0.2), categories=("bags",), group="g"),
+            entry("d", axis(0, towards=1, share=0.3), group="g"),
+            entry("e", axis(0, towards=1, share=0.4), model="shop.look"),
+        )
+        for filters, found in PLAIN_FILTERS:
+            for exact in (True, False):
+                query = Query(axis(0), filters, collapse=False, exact=exact)
+                assert "".join(keys(index, query)) == found, query
+            assert index.count(filters) == len(found), filters
+
+    def test_filters_of_every_kind(self, filled: Callable[..., BaseIndex]) -> None:
+        utc = timezone.utc
+        filters: list[dict[str, FilterValue]] = [
+            {"brand": "acme", "colour": "red", "price": 9.99, "sale": True, "added": date(2026, 1, 31)},
+            {
+                "brand": "zeta",
+                "colour": ("blue", "red"),
+                "price": Decimal("10"),
+                "sale": False,
+                "added": datetime(2026, 3, 1, tzinfo=utc),
+            },
+            {"brand": "midi", "colour": ("green",), "price": -5, "sale": False, "added": date(1950, 5, 5)},
+            {"brand": None, "price": None, "colour": ()},
+            {},
+        ]
+        index = filled(*(entry(pk, axis(n), filters=f) for n, (pk, f) in enumerate(zip("abcde", filters, strict=True))))
+        for condition, found in CONDITIONS:
+            asked = Filters(conditions=(Condition(*condition),))
+            assert "".join(sorted(keys(index, Query(axis(0), asked)))) == found, condition
+            assert index.count(asked) == len(found), condition
+
+    def test_moments_at_the_ends_of_the_calendar(self, filled: Callable[..., BaseIndex]) -> None:
+        """In UTC they are in the year 0 or 10000, which no index and no date can hold."""
+        first = datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))
+        last = datetime(9999, 12, 31, 23, 59, tzinfo=timezone(timedelta(hours=-12)))
+        index = filled(entry("a", axis(0), filters={"added": date(2026, 1, 31)}))
+        cases: list[tuple[Operator, datetime, list[str]]] = [
+            ("gte", first, ["a"]),
+            ("lt", first, []),
+            ("lte", last, ["a"]),
+            ("gt", last, []),
+        ]
+        for operator, moment, found in cases:
+            asked = Filters(conditions=(Condition("added", operator, moment),))
+            assert keys(index, Query(axis(0), asked)) == found, (operator, moment)
+
+    def test_all_conditions_must_match(self, filled: Callable[..., BaseIndex]) -> None:
+        index = filled(
+            *(entry(n, axis(0), filters={"price": n, "colour": ("red", "blue") if n % 2 else "red"}) for n in range(9))
+        )
+        conditions = (
+            Condition("price", "gte", 2),
+            Condition("price", "lt", 7),
+            Condition("colour", "eq", "red"),
+            Condition("colour", "eq", "blue"),
+        )
+        assert keys(index, Query(axis(0), Filters(conditions=conditions))) == ["3", "5"]
+
+    def test_one_value_satisfies_all_bounds_of_a_filter(self, filled: Callable[..., BaseIndex]) -> None:
+        """What has the prices 10 and 100 does not cost between 20 and 30."""
+        days = {n: date(2026, 1, n) for n in (1, 10, 20)}
+        index = filled(
+            entry("a", axis(0), filters={"price": (10, 100), "brand": ("b", "y"), "added": (days[1], days[20])}),
+            entry(
+                "b", axis(0), filters={"price": (10, 25, 100), "brand": ("b", "m", "y"), "added": tuple(days.values())}
+            ),
+            entry("c", axis(0), filters={"price": 25, "brand": "m", "added": days[10]}),
+            entry("d", axis(0), filters={"price": 30, "brand": "n", "added": date(2026, 1, 15)}),
+            entry("e", axis(0)),
+        )
+
+        def bounds(field: str, low: Any, high: Any, *more: Condition) -> Filters:
+            return Filters(conditions=(Condition(field, "gte", low), Condition(field, "lt", high), *more))
+
+        cases = [
+            (bounds("price", 20, 30), "bc"),
+            (bounds("brand", "m", "n"), "bc"),
+            (bounds("added", date(2026, 1, 5), date(2026, 1, 15)), "bc"),
+            (bounds("price", 20, 31), "bcd"),
+            (bounds("price", 20, 200, Condition("price", "lte", 30), Condition("price", "gt", 25)), "d"),
+            (bounds("price", 25, 200, Condition("price", "gt", 25), Condition("price", "lte", 200)), "abd"),
+            (bounds("price", 30, 20), ""),
+            (bounds("price", 20, 30, Condition("price", "eq", 100)), "b"),  # another value may be that
+            (Filters(none_of=(bounds("price", 20, 30),)), "ade"),
+        ]
+        for filters, found in cases:
+            for exact in (True, False):
+                assert "".join(sorted(keys(index, Query(axis(0), filters, exact=exact)))) == found, filters
+            assert index.count(filters) == len(found), filters
+
+    def test_an_invalid_condition_is_named(self, filled: Callable[..., BaseIndex]) -> None:
+        index = filled()
+        for condition, word in WRONG_CONDITIONS:
+            filters = Filters(conditions=(Condition(*condition),))
+            with pytest.raises(BadQuery, match=word):
+                index.search([Query(axis(0)), Query(axis(0), filters)])
+            with pytest.raises(BadQuery, match=word):
+                index.count(filters)
+
+    @pytest.mark.parametrize(
+        "filters",
+        [
+            Filters(categories=("c" * 33_000,)),
+            Filters(categories=("shoes\x00",)),
+            Filters(models=("\ud800",)),
+            Filters(exclude_keys=("k" * 33_000,)),
+            Filters(exclude_groups=tuple(f"g{n}" for n in range(10_001))),
+            Filters(conditions=(Condition("brand", "eq", "b" * 33_000),)),
+            Filters(none_of=(Filters(conditions=(Condition("brand", "eq", "b" * 33_000),)),)),
+            Filters(none_of=(Filters(categories=("shoes",)),) * 101),
+            Filters(none_of=(Filters(none_of=(Filters(in_stock=True),)),)),
+        ],
+        ids=[
+            *("long category", "NUL", "half a surrogate", "long key", "many groups", "long value"),
+            *("negated long value", "many negated", "negated twice"),
+        ],
+    )
+    def test_an_impossible_filter_is_rejected(self, filled: Callable[..., BaseIndex], filters: Filters) -> None:
+        index = filled(entry(1, axis(0)))
+        for ask in (
+            lambda: index.search([Query(axis(0), filters)]),
+            lambda: index.count(filters),
+            lambda: index.facets(filters, ("brand",)),
+        ):
+            with pytest.raises(BadQuery):
+                ask()
