@@ -29,6 +29,7 @@ from imagesim.exceptions import (
 from imagesim.indexes import get_index
 from imagesim.models import Embedding, ItemState
 from imagesim.projections import Projection
+from imagesim.registry import registry
 from imagesim.retrieval import pages
 from imagesim.testing.embedders import PixelEmbedder
 from imagesim.types import Entry, EntryImage, Hits, Query
@@ -214,6 +215,19 @@ class TestSimilarTo:
         assert sorted(found) == sorted(shown)
         far_from = [name.startswith("far") for name in found]
         assert far_from == sorted(far_from)
+
+    def test_an_item_that_is_no_hit_now_has_similar_items(self, shelf):
+        """As a lot that has ended, or has not begun: the clock decides, and nothing is indexed anew."""
+
+        class Lots(type(registry.for_model(Product))):
+            def get_hit_queryset(self):
+                return super().get_hit_queryset().filter(stock__gt=0)
+
+        with shop.registered(Product, Lots):
+            assert "orange" not in names(imagesim.similar_to(shelf["red"]))
+            assert "red" in names(imagesim.similar_to(shelf["orange"]))
+            Product.objects.filter(name="orange").update(stock=1)  # no signal
+            assert "orange" in names(imagesim.similar_to(shelf["red"]))
 
     def test_an_item_hidden_since_indexing_is_not_shown(self, shelf):
         Product.objects.filter(name="hat").update(active=False)  # no signal
