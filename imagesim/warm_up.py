@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.core.signals import request_started
@@ -22,20 +24,37 @@ DISPATCH_UID = "imagesim.warm_up"
 
 
 def warm_up() -> None:
-    """Load the configured embedder, region finder, index and dictionaries into this process; errors are logged."""
+    """Load the configured embedder, region finder, index and dictionaries into this process; errors are logged.
+
+    Call it in the processes that answer: one that is forked later has none of it. The connections to databases that it
+    opens are closed again, so that no process inherits one that others use.
+    """
     from imagesim.embedders import get_embedder
     from imagesim.indexes import dictionaries, get_index
     from imagesim.indexes.analysis import base_language
     from imagesim.regions import get_region_finder
     from imagesim.registry import registry
 
-    for name, get in (("embedder", get_embedder), ("region finder", get_region_finder), ("index", get_index)):
-        try:
-            get().warm_up()
-        except (ImagesimError, ImportError) as error:
-            logger.warning("The %s could not be loaded: %s", name, error)
+    with _closing_new_connections():
+        for name, get in (("embedder", get_embedder), ("region finder", get_region_finder), ("index", get_index)):
+            try:
+                get().warm_up()
+            except (ImagesimError, ImportError) as error:
+                logger.warning("The %s could not be loaded: %s", name, error)
     for language in {base_language(spec.language) for items in registry for spec in items.text_specs.values()}:
         dictionaries.load(language)
+
+
+@contextmanager
+def _closing_new_connections() -> Iterator[None]:
+    """Close the connections of this thread that are opened in the block."""
+    before = {each.alias for each in connections.all(initialized_only=True) if each.connection is not None}
+    try:
+        yield
+    finally:
+        for each in connections.all(initialized_only=True):
+            if each.alias not in before:
+                each.close()
 
 
 def connect() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.core.signals import request_started
+from django.db import connection
 
 from imagesim import warm_up
 from imagesim.exceptions import EmbedderError
@@ -46,6 +47,28 @@ def test_errors_are_logged_and_the_rest_is_loaded(loaded, monkeypatch, caplog):
     warm_up.warm_up()
     assert loaded == ["region_finder", "index"]
     assert "no such model" in caplog.text
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("opened", [False, True])
+def test_processes_that_are_forked_later_inherit_no_connection_of_it(opened, loaded, monkeypatch):
+    """As where gunicorn preloads the application, or uWSGI loads it: two processes on one connection read each other's
+    rows. A connection that was open before is the shop's own."""
+    backend = SimpleNamespace(warm_up=lambda: connection.ensure_connection())  # that of the thread
+    monkeypatch.setattr("imagesim.indexes.get_index", lambda: backend)
+    left: list[bool] = []
+
+    def load() -> None:
+        if opened:
+            connection.ensure_connection()
+        warm_up.warm_up()
+        left.append(connection.connection is not None)
+        connection.close()
+
+    thread = threading.Thread(target=load)  # which has connections of its own
+    thread.start()
+    thread.join()
+    assert left == [opened]
 
 
 @pytest.mark.django_db  # the signal also has Django look at its connections
