@@ -15,7 +15,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-SOLD = re.compile(r"product|item|article|artwork|garment|good|listing|variant", re.I)
+SOLD = re.compile(
+    r"product|item|article|artwork|garment|good|listing|variant|auction|advert|(?-i:(^|[a-z])(Lot|Ad|Offer)($|[A-Z]))",
+    re.I,
+)
 VARIANT = re.compile(r"variant|variation|sku", re.I)
 IMAGE = re.compile(r"image|photo|picture|file|media|original", re.I)
 PICTURE = re.compile(r"image|img|photo|picture", re.I)
@@ -205,16 +208,21 @@ def choose(label: str) -> Any:
                 f"{label} has no pictures that can be told from its fields: write its similarity.py yourself."
             )
         return model
-    found = []
+    found: dict[Any, int] = {}
     for model in apps.get_models():
         if next(images_of(model), None) and not model.__module__.startswith(("django.", "imagesim.")):
             lines = [line for line in declaration(model) if not line.startswith("#")]
-            found.append((2 * bool(SOLD.search(model.__name__)) + len(lines), model))
+            # The pictures of a category can be those of its products.
+            likely = bool(SOLD.search(model.__name__)) - bool(CATEGORY.search(model.__name__))
+            found[model] = 2 * likely + len(lines)
     if not found:
         raise SystemExit(
             "No model with pictures was found: name yours, as in python -m imagesim.quickstart shop.Product"
         )
-    return max(found, key=lambda pair: pair[0])[1]
+    chosen = max(found, key=lambda model: found[model])
+    # With multi-table inheritance, the parent has the items of all its children.
+    parents = [each for each in chosen._meta.get_parent_list() if each in found and SOLD.search(each.__name__)]
+    return parents[-1] if parents else chosen
 
 
 def similarity(model: Any) -> str:

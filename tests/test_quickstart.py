@@ -51,6 +51,28 @@ class Banner(models.Model):
     image = models.ImageField()
 """
 
+AUCTIONS = """
+from django.db import models
+
+class Category(models.Model):
+    slug = models.SlugField()
+    name = models.CharField(max_length=80)
+    parent = models.ForeignKey("self", null=True, on_delete=models.CASCADE)
+
+class Lot(models.Model):
+    title = models.CharField(max_length=120)
+    category = models.ForeignKey(Category, on_delete=models.PROTECT)
+    quantity = models.PositiveIntegerField(default=1)
+    main_picture = models.ForeignKey("Picture", null=True, on_delete=models.SET_NULL, related_name="+")
+
+class AuctionLot(Lot):
+    price = models.DecimalField(max_digits=9, decimal_places=2)
+
+class Picture(models.Model):
+    lot = models.ForeignKey(Lot, on_delete=models.CASCADE, related_name="pictures")
+    file = models.ImageField()
+"""
+
 GERMAN = """
 from django.db import models
 
@@ -243,6 +265,20 @@ def test_an_image_field_of_the_model_itself(tmp_path: Path) -> None:
         'in_stock = "quantity"',
         'filters = {"sale_price": "sale_price", "colour": "colour"}',
         "    def should_index(self, lamp):\n        return lamp.is_published\n",
+    )
+    manage(tmp_path, "shell", "--command", MIGRATE + CHECK)
+
+
+def test_the_items_of_an_auction_are_its_lots_of_every_kind(tmp_path: Path) -> None:
+    """Neither the categories, through which the pictures of the lots can be reached, nor one kind of lots."""
+    assert_written(
+        tmp_path,
+        AUCTIONS,
+        "@imagesim.register(Lot)",
+        'images = "pictures__file"',
+        'category = "category__slug"',
+        'in_stock = "quantity"',
+        'text = {"title": 3}',
     )
     manage(tmp_path, "shell", "--command", MIGRATE + CHECK)
 
