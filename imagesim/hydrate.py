@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from django.db import models
 
+from imagesim import paths
 from imagesim.circuit_breaker import log_repeated
 from imagesim.database import CONNECTION_ERRORS, batched
 from imagesim.items import Items, M, split_key, valid_pks
@@ -23,13 +24,13 @@ CHUNK = 1_000
 """Items of which the groups are read together."""
 
 
-def load(*answers: Sequence[Candidate]) -> list[list[Hit]]:
+def load(*answers: Sequence[Candidate], in_stock: bool | None = None) -> list[list[Hit]]:
     """Return the hits of each list of candidates, in the same order, without items that were deleted or are no longer
     shown.
 
-    The items of all the lists are loaded together.
+    The items of all the lists are loaded together; for ``in_stock`` see :func:`load_items`.
     """
-    items = load_items(candidate.key for candidates in answers for candidate in candidates)
+    items = load_items((candidate.key for candidates in answers for candidate in candidates), in_stock)
     return [hits_of(candidates, items) for candidates in answers]
 
 
@@ -42,10 +43,29 @@ def hits_of(candidates: Iterable[Candidate], items: Mapping[str, models.Model]) 
     ]
 
 
-def load_items(keys: Iterable[str]) -> dict[str, models.Model]:
-    """The items with these keys that the shop shows now, by key: one query per model and one per prefetch."""
+def load_items(keys: Iterable[str], in_stock: bool | None = None) -> dict[str, models.Model]:
+    """The items with these keys that the shop shows now, by key: one query per model and one per prefetch.
+
+    With ``in_stock`` without those whose stock is another: what was sold by ``update()`` is in stock in the index until
+    the next reconcile.
+    """
     wanted = registry.grouped(map(split_key, keys))
-    return {items.key_of(item): item for items, pks in wanted for item in load_shown(items, pks)}
+    return {
+        items.key_of(item): item
+        for items, pks in wanted
+        for item in load_shown(items, pks)
+        if in_stock is None or _known_stock(items, item) in (in_stock, None)
+    }
+
+
+def _known_stock(items: Items[Any], item: models.Model) -> bool | None:
+    """Whether the item is in stock, if that takes no query; else None, and where there are variants: another one of the
+    group, for which this one stands, may be in stock."""
+    if type(items).get_in_stock is not Items.get_in_stock or not items.in_stock or items.has_groups:
+        return None
+    with without_failing(items, item, "get_in_stock"):
+        return items.get_in_stock(item) if paths.is_loaded(item, items.in_stock) else None
+    return None
 
 
 def with_pks(queryset: models.QuerySet[M], pks: Iterable[str]) -> models.QuerySet[M]:

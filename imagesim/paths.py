@@ -130,6 +130,31 @@ def read(item: models.Model, path: str) -> Iterator[Any]:
         yield from _flat(value)
 
 
+def is_loaded(item: models.Model, path: str) -> bool:
+    """Whether :func:`read` gives the values of a path of fields without a query. False for one that ends in a property
+    or a method, which can make queries.
+
+    :raises ConfigurationError: if the path does not resolve on the item's model.
+    """
+    resolved = resolve(type(item), path)
+    if resolved.field is None:
+        return False
+    values: list[Any] = [item]
+    for step in resolved.steps:
+        if not all(_is_step_loaded(value, step) for value in values):
+            return False
+        values = [found for value in values for found in _take(value, step) if found is not None]
+    return True
+
+
+def _is_step_loaded(value: Any, step: Step) -> bool:
+    if step.kind == "many":
+        return step.name in getattr(value, "_prefetched_objects_cache", ())
+    if step.kind == "one":
+        return step.name in value._state.fields_cache
+    return step.name not in value.get_deferred_fields()
+
+
 def plain_text(value: Any) -> str:
     """Return a value as text without mark-up, at most :data:`MAX_TEXT` characters of it."""
     text = str(value)[:MAX_TEXT]

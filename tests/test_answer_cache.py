@@ -118,6 +118,14 @@ def test_an_answer_of_an_index_that_lags_behind_is_not_kept(shelf, searches):
     assert len(searches) == 2
 
 
+def test_without_variants_it_is_kept_without_what_was_sold(shelf, searches):
+    Product.objects.filter(name="dark").update(stock=0)
+    with shop.registered(Product, type("Own", (type(registry.for_model(Product)),), {"group": ""})):
+        for _time in range(2):
+            assert "dark" not in names(similar(shelf["red"], in_stock=True))
+    assert len(searches) == 1
+
+
 def test_another_category_of_the_item_is_another_question(shelf, searches):
     similar(shelf["red"], same_category=True)
     Product.objects.filter(name="red").update(category=Category.objects.get(slug="hats"))

@@ -243,3 +243,29 @@ class TestReading:
             lamps = Lamp.objects.all()
             lamps = lamps.select_related(found.load_one) if found.load_one else lamps.prefetch_related(found.load_many)
             assert len([value for lamp in lamps for value in paths.read(lamp, path)]) == 5
+
+    @pytest.mark.parametrize(
+        ("path", "load"),
+        [
+            ("lumen", Lamp.objects.all),
+            ("maker_id", Lamp.objects.all),
+            ("maker__name", lambda: Lamp.objects.select_related("maker")),
+            ("box__colour", lambda: Lamp.objects.select_related("box")),
+            ("bulb__watt", lambda: Lamp.objects.prefetch_related("bulb_set")),
+            ("tags__label", lambda: Lamp.objects.prefetch_related("tags")),
+            ("standing__shelf__name", lambda: Lamp.objects.prefetch_related("standing_set__shelf")),
+        ],
+    )
+    def test_what_is_loaded_is_read_without_a_query(self, path, load, django_assert_num_queries):
+        self.make()
+        Lamp.objects.create(name="Bare")
+        loaded, bare = list(load()), list(Lamp.objects.only("name"))
+        with django_assert_num_queries(0):
+            assert [paths.is_loaded(lamp, path) for lamp in loaded] == [True, True]
+            assert [paths.is_loaded(lamp, path) for lamp in bare] == [False, False]
+            for lamp in loaded:
+                list(paths.read(lamp, path))
+
+    @pytest.mark.parametrize("path", ["hues", "half", "marks", "facts__size"])
+    def test_nobody_knows_what_a_property_or_a_method_reads(self, path):
+        assert not paths.is_loaded(self.make(), path)

@@ -11,7 +11,7 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import OperationalError, connection, connections
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 from django.test.utils import CaptureQueriesContext
 
 import imagesim
@@ -228,6 +228,18 @@ class TestSimilarTo:
             assert "red" in names(imagesim.similar_to(shelf["orange"]))
             Product.objects.filter(name="orange").update(stock=1)  # no signal
             assert "orange" in names(imagesim.similar_to(shelf["red"]))
+
+    @pytest.mark.parametrize("group", ["", "parent_id"])
+    def test_an_item_sold_since_indexing_is_not_in_stock(self, shelf, group):
+        """As a checkout sells the last piece: by ``update()``, of which the index learns at the next reconcile. Of
+        variants, the hit stands for all of its group."""
+        own = type("Own", (type(registry.for_model(Product)),), {"group": group})
+        with shop.registered(Product, own):
+            assert names(imagesim.similar_to(shelf["red"], in_stock=True, limit=1)) == ["dark"]
+            Product.objects.filter(name="dark", stock__gte=5).update(stock=F("stock") - 5)
+            hits = imagesim.similar_to(shelf["red"], in_stock=True, limit=2)
+            assert names(hits) == (["dark", "hat"] if group else ["hat", "blue"])
+            assert "dark" in names(imagesim.similar_to(shelf["red"]))
 
     def test_an_item_hidden_since_indexing_is_not_shown(self, shelf):
         Product.objects.filter(name="hat").update(active=False)  # no signal

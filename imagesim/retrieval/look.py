@@ -277,7 +277,8 @@ def _answer(index: Retriever, cutoff: Cutoff, asked: Sequence[tuple[Query, Judge
         for query, judge, found in zip(queries, judges, answers, strict=True):
             if judge.beside is not None and len(found.candidates) >= query.limit:  # the page is full without them
                 answers[judge.beside] = replace(answers[judge.beside], candidates=(), closest=())
-        loaded = load(*(part for each in answers for part in (each.candidates, each.closest)))
+        parts = (part for each in answers for part in (each.candidates, each.closest))
+        loaded = load(*parts, in_stock=queries[0].filters.in_stock)  # all of a look ask for the same
         full = (
             not (found.candidates and found.more) or len(hits) >= query.limit
             for query, found, hits in zip(queries, answers, loaded[::2], strict=True)

@@ -34,7 +34,7 @@ def fill_page(query: Query, retriever: Retriever) -> tuple[Hits, float]:
         lacking = query.limit - len(hits)
         limit = max(lacking, min(lacking * GROWTH**number, MAX_CANDIDATES))
         (found,) = retriever.search([replace(query, limit=limit, offset=position)])
-        items = load_items(each.key for each in (*found.candidates, *found.closest))
+        items = load_items((each.key for each in (*found.candidates, *found.closest)), query.filters.in_stock)
         closest, cut = closest or hits_of(found.closest, items), max(cut, found.cut)
         match = max([match, *(each.text for each in found.candidates)])
         took_ms += found.took_ms

@@ -91,7 +91,8 @@ def _shown(query: Query, index: GuardedIndex, limit: int) -> list[Hit]:
     for window in SUGGESTED_WINDOWS:
         (found,) = index.search([replace(query, limit=window, offset=offset)])
         best = max([best, *(each.text for each in found.candidates)])
-        hits += load([each for each in found.candidates if each.text >= BEST_SHARE * best])[0]
+        matching = [each for each in found.candidates if each.text >= BEST_SHARE * best]
+        hits += load(matching, in_stock=query.filters.in_stock)[0]
         if len(hits) >= min(limit, window) or not found.more:
             break
         offset += window
