@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from operator import attrgetter
 from typing import Any, Literal
 
 from django.conf import settings
@@ -249,10 +250,16 @@ def _take(value: Any, step: Step) -> Iterable[Any]:
     except ObjectDoesNotExist:  # an empty one-to-one relation
         return []
     if step.kind == "many":
-        return found.all()  # type: ignore[no-any-return]
+        return _in_order(found.all())
     if callable(found) and not isinstance(found, models.Model | BaseManager):
         return [found()]
     return [found]
+
+
+def _in_order(rows: models.QuerySet[Any]) -> Iterable[Any]:
+    """Return related rows by their primary key if the shop gives them no order: PostgreSQL then gives them as they lie,
+    so that the values would change with each update of one, and the first picture with them."""
+    return rows if rows.ordered else sorted(rows, key=attrgetter("pk"))
 
 
 def _by_key(value: Any, key: str) -> Any:

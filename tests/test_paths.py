@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from django.db.models import Prefetch
 
 from imagesim import paths
 from imagesim.exceptions import ConfigurationError
@@ -188,6 +189,17 @@ class TestReading:
         found = list(paths.read(self.make(), path))
 
         assert [str(value) if isinstance(value, Tag) else value for value in found] == values
+
+    def test_rows_without_an_order_are_read_by_their_key(self):
+        lamp = self.make()
+        lamp.tags.add(*(Tag.objects.create(label=label) for label in "zay"))
+        by_label = Lamp.objects.prefetch_related(Prefetch("tags", Tag.objects.order_by("label")))
+        by_key = Lamp.objects.prefetch_related("tags")
+
+        assert list(paths.read(by_label.get(), "tags__label")) == ["a", "new", "old", "y", "z"]  # the shop's own order
+        shuffled = by_key.get()
+        shuffled._prefetched_objects_cache["tags"]._result_cache.reverse()  # as a database may give them
+        assert list(paths.read(shuffled, "tags__label")) == ["new", "old", "z", "a", "y"]
 
     def test_a_relation_gives_its_key_or_its_instances(self):
         lamp = self.make()

@@ -25,12 +25,14 @@ from imagesim.indexing import differences, jobs, leases
 from imagesim.indexing.rebuild import rebuild
 from imagesim.indexing.reconcile import reconcile
 from imagesim.indexing.sync import sync
+from imagesim.items import Items
 from imagesim.models import Embedding, EmbeddingLease, ItemState, Job, StoredCalibration
 from imagesim.registry import make_key, registry
 from imagesim.thumbnail_files import WIDTHS, file_name, stored
 from imagesim.thumbnails import _stored
 from imagesim.types import Removal
-from tests.shop import EMBEDDER, encoded, picture, synced_products
+from tests.shop import EMBEDDER, encoded, picture, registered, synced_products
+from tests.zoo.models import Bulb, Lamp, Picture, Tag
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media_root")]
 
@@ -369,3 +371,25 @@ def test_an_item_on_which_the_shops_code_fails_stops_no_job(shop, monkeypatch):
 def test_a_tree_of_categories_that_fails_stops_no_job(shop, monkeypatch):
     monkeypatch.setattr(type(registry.for_model(Product)), "get_category_parents", lambda self: 1 / 0)
     assert rebuild().status == Job.Status.DONE
+
+
+def test_rows_that_a_database_gives_in_another_order_are_no_difference():
+    """PostgreSQL gives rows without an order as they lie, and one that was updated lies behind the others."""
+
+    class LampItems(Items):
+        images = "pictures__file"
+        filters = {"watt": "bulb__watt", "tag": "tags__label"}
+        text = {"tags__label": 1}
+
+    with registered(Lamp, LampItems):
+        rebuild()
+        lamp = Lamp.objects.create(name="Tall")
+        Picture.objects.create(lamp=lamp, file=ContentFile(encoded(picture("red")), "lamp.png"))
+        for watt in (60, 25, 40):
+            Bulb.objects.create(lamp=lamp, watt=watt)
+        lamp.tags.add(*(Tag.objects.create(label=label) for label in ("new", "tall", "old")))
+        sync()
+        Bulb.objects.filter(watt=60).update(watt=60)
+        Lamp.tags.through.objects.filter(tag__label="new").update(lamp=lamp)
+        Tag.objects.filter(label="tall").update(label="tall")
+        assert found(reconcile(dry_run=True)) == CLEAN
