@@ -26,7 +26,7 @@ from imagesim.models import ItemImage, ItemState, Job
 from imagesim.monitoring.status import JobStatus
 from imagesim.registry import registry
 from imagesim.types import Hit, HitImage, Removal
-from tests.shop import EMBEDDER, picture, product
+from tests.shop import EMBEDDER, picture, product, registered
 from tests.zoo.models import Lamp
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media_root")]
@@ -156,6 +156,26 @@ class TestItems:
         for content in (admin_client.get(ITEMS).content.decode(), page):
             (shown,) = re.findall(r'<img class="imagesim-thumbnail" src="([^"]+)"', content)
             assert shown == hidden.photos.get().file.url
+
+    @pytest.mark.parametrize("method", ["get_queryset", "get_hit_queryset"])
+    def test_the_picture_of_what_has_ended_since_it_was_indexed(self, admin_client, method):
+        """The clock has decided that no page shows it: the state says nothing of it."""
+        ended = product("ended", picture("red"))
+        sync()
+        state = ItemState.objects.get()
+        queryset = {method: lambda self: Product.objects.exclude(name="ended")}
+        with registered(Product, type("Lots", (type(registry.for_model(Product)),), queryset)):
+            page = admin_client.get(reverse("admin:imagesim_itemstate_change", args=[state.pk])).content.decode()
+            for content in (admin_client.get(ITEMS).content.decode(), page):
+                shown = set(re.findall(r'<img class="imagesim-thumbnail" src="([^"]+)"', content))
+                assert shown == {ended.photos.get().file.url}
+
+    def test_an_error_of_the_shop_s_queryset_breaks_no_page(self, admin_client):
+        shoe = product("shoe", picture("red"))
+        sync()
+        broken = {"get_hit_queryset": lambda self: Product.objects.filter(no_such_field=1)}
+        with registered(Product, type("Broken", (type(registry.for_model(Product)),), broken)):
+            assert shoe.photos.get().file.url in admin_client.get(ITEMS).content.decode()
 
     def test_a_deleted_item_and_an_unregistered_model(self, admin_client):
         gone = ItemState.objects.create(model="shop.product", object_pk="999")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
@@ -26,10 +27,13 @@ from imagesim.admin.base import (
     shorten,
     thumbnail,
 )
+from imagesim.circuit_breaker import log_repeated
 from imagesim.exceptions import NotRegistered
 from imagesim.hydrate import with_pks
 from imagesim.models import ItemImage, ItemState
 from imagesim.registry import registry
+
+logger = logging.getLogger("imagesim")
 
 SEARCH_LIMIT = 500
 """The maximum number of items per model that a search by name adds."""
@@ -196,11 +200,12 @@ def item_of(state: ItemState) -> models.Model | None:
 
 
 def attach_items(states: Iterable[ItemState]) -> None:
-    """Load the items of a page of states, one query per model."""
+    """Load the items of a page of states, and which of them pages show now: two queries per model."""
     states = list(states)
-    items = _items_of(states)
+    items, shown = _items_of(states), _shown(states)
     for state in states:
         state._imagesim_item = items.get((state.model, state.object_pk))  # type: ignore[attr-defined]
+        state._imagesim_is_shown = (state.model, state.object_pk) in shown  # type: ignore[attr-defined]
 
 
 def picture_of(state: ItemState, name: str = "", *, alt: str = "", links: bool = False) -> SafeString | str:
@@ -208,8 +213,23 @@ def picture_of(state: ItemState, name: str = "", *, alt: str = "", links: bool =
 
     Of an item that the shop does not show it is the picture as it was stored: the view of thumbnails answers 404.
     """
-    item, reduced = item_of(state), state.outcome not in (Outcome.SKIPPED, Outcome.REMOVED)
-    return thumbnail(item, name, alt=alt, links=links, reduced=reduced) if item is not None else ""
+    if (item := item_of(state)) is None:
+        return ""
+    is_shown = state.outcome != Outcome.SKIPPED and state._imagesim_is_shown  # type: ignore[attr-defined]
+    return thumbnail(item, name, alt=alt, links=links, reduced=is_shown)
+
+
+def _shown(states: Iterable[ItemState]) -> set[tuple[str, str]]:
+    """The items that the shop's querysets have now: the clock may decide it, so that no state says so."""
+    found: set[tuple[str, str]] = set()
+    for items, pks in registry.grouped((state.model, state.object_pk) for state in states):
+        try:
+            rows = with_pks(items.get_hit_queryset(), pks).order_by()
+            found |= {(items.label, str(pk)) for pk in rows.values_list("pk", flat=True)}
+        except Exception as error:  # the sync stores it with the items, and this page shows it
+            who = f"{type(items).__name__}.get_hit_queryset()"
+            log_repeated(logger, logging.ERROR, who, "%s fails", who, exc_info=error)
+    return found
 
 
 def _items_of(states: Iterable[ItemState]) -> dict[tuple[str, str], models.Model]:
