@@ -19,6 +19,7 @@ import imagesim
 from demo_shop.shop.models import Category, Product
 from imagesim.calibration import Background, Calibration, Curve
 from imagesim.exceptions import BadQuery
+from imagesim.indexes.local import LocalIndex
 from imagesim.indexing import calibrate as calibration
 from imagesim.indexing.calibrate import calibrate
 from imagesim.indexing.rebuild import rebuild
@@ -908,6 +909,19 @@ class TestSuggestions:
         assert "A tall and narrow vase" not in str([each.text for each in imagesim.suggest("vas", limit=24)])
         Product.objects.filter(pk__in=[each.pk for each in ended]).update(active=False)  # no signal
         assert [each.text for each in imagesim.suggest("vas")] == ["A tall and narrow vase of blue Venetian glass"]
+
+    def test_one_request_suffices_where_little_matches_well(self, shop, monkeypatch):
+        product("Crystal Vase", picture("white"))
+        for number in range(30):
+            product(f"Vase {number}", picture("white"))
+        sync()
+        asked: list[int] = []
+        searching = LocalIndex.search
+        monkeypatch.setattr(
+            LocalIndex, "search", lambda self, queries, **given: asked.append(1) or searching(self, queries, **given)
+        )
+        assert [each.text for each in imagesim.suggest("crystal vase bohemia")] == ["Crystal Vase"]
+        assert len(asked) == 1
 
     def test_what_only_mentions_the_words_is_suggested_if_nothing_is_called_so(self, shop):
         """ "Head phones" suggested a tripod whose description says that its head holds phones."""

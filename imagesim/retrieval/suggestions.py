@@ -93,8 +93,8 @@ def _shown(query: Query, index: GuardedIndex, limit: int) -> list[Hit]:
         best = max([best, *(each.text for each in found.candidates)])
         matching = [each for each in found.candidates if each.text >= BEST_SHARE * best]
         hits += load(matching, in_stock=query.filters.in_stock)[0]
-        if len(hits) >= min(limit, window) or not found.more:
-            break
+        if len(hits) >= min(limit, window) or len(matching) < len(found) or not found.more:
+            break  # what follows matches even less
         offset += window
     return hits
 
