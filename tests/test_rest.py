@@ -29,10 +29,13 @@ from django.utils.translation import gettext_lazy
 from django.views import View
 from drf_spectacular.drainage import GENERATOR_STATS
 from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.settings import patched_settings
 from drf_spectacular.validation import validate_schema
 from PIL import Image
+from rest_framework import serializers
 from rest_framework.authentication import SessionAuthentication
+from rest_framework.generics import GenericAPIView
 from rest_framework.renderers import JSONRenderer
 from rest_framework.settings import api_settings
 from rest_framework.utils.serializer_helpers import ReturnDict
@@ -1034,7 +1037,7 @@ class TestPrefixWithArguments:
 
 
 def renamed(result: dict[str, Any], generator: SchemaGenerator, **kwargs: Any) -> dict[str, Any]:
-    generator.registry._components["Hits", "schemas"].schema["properties"] = {"nextOffset": {}}
+    generator.registry._components["VisualSearchHits", "schemas"].schema["properties"] = {"nextOffset": {}}
     return result
 
 
@@ -1085,11 +1088,11 @@ class TestSchema:
         import jsonschema
 
         components = document["components"]["schemas"]
-        hits = {**components["Hits"], "components": {"schemas": components}}
+        hits = {**components["VisualSearchHits"], "components": {"schemas": components}}
         for asked in ({"q": "red"}, {"q": "red", "facets": "true"}):
             jsonschema.Draft202012Validator(_nullable(hits)).validate(api.get(SEARCH, asked).json())
         error = api.get(SEARCH).json()
-        jsonschema.Draft202012Validator(components["Error"]).validate(error)
+        jsonschema.Draft202012Validator(components["VisualSearchError"]).validate(error)
 
     def test_examples_for_success_and_failure(self, document):
         responses = document["paths"]["/some/where/search/"]["post"]["responses"]
@@ -1104,6 +1107,23 @@ class TestSchema:
         validate_schema(document)
         assert not GENERATOR_STATS
         assert "/shop/items/{model}/{id}/similar/" in document["paths"]
+
+    @pytest.mark.parametrize("split", [False, True])
+    def test_components_of_the_same_name_in_a_project_stay(self, split):
+        """A client that is generated from the project's schema would read its own answers in our form."""
+        names = ("Item", "Hit", "Facet", "Box", "Message", "Size", "Event", "Events", "Stored", "Error", "Look")
+        endpoints = [path("visual/", include("imagesim.rest.urls"))]
+        for name in names:
+            made = type(f"{name}Serializer", (serializers.Serializer,), {"own": serializers.CharField()})
+            members = {"serializer_class": made, "schema": AutoSchema(), "post": lambda self, request: None}
+            view = type(f"{name}View", (GenericAPIView,), members)
+            endpoints.append(path(f"{name.lower()}/", view.as_view()))
+        GENERATOR_STATS.reset()
+        with patched_settings({"COMPONENT_SPLIT_REQUEST": split}):
+            document = SchemaGenerator(patterns=endpoints).get_schema(public=True)
+        assert not GENERATOR_STATS
+        components = document["components"]["schemas"]
+        assert [list(components[name]["properties"]) for name in names] == [["own"]] * len(names)
 
     def test_hooks_of_the_project_are_for_its_own_views(self, client):
         """One that renames fields as the project's renderer does described names that no answer has."""

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from django.utils.functional import cached_property
-from drf_spectacular.utils import extend_schema_field
+from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 from rest_framework.renderers import JSONRenderer
 
@@ -31,7 +31,19 @@ _OF_THIS_SITE = re.compile(r"/(?![/.])(?!.*/\.)[\w\-.~/#%\[\]=:;$&()+,!?*@']*", 
 """The path of a URL of this site, without a dot at the beginning of a part, or a character that has to be quoted."""
 
 
-class ErrorSerializer(serializers.Serializer[Any]):
+class AnswerSerializer(serializers.Serializer[Any]):
+    """The base of what is read and answered here.
+
+    Its components have a prefix, because a shop's own schema is likely to have an ``Item``, ``Event`` or ``Error``, and
+    of two components of one name drf-spectacular keeps the last.
+    """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        extend_schema_serializer(component_name=f"VisualSearch{cls.__name__.removesuffix('Serializer')}")(cls)
+
+
+class ErrorSerializer(AnswerSerializer):
     """Any failure."""
 
     code = serializers.CharField(help_text="Stable, for machines.")
@@ -39,7 +51,7 @@ class ErrorSerializer(serializers.Serializer[Any]):
     field = serializers.CharField(required=False, help_text="The parameter at fault, where one is.")
 
 
-class ItemSerializer(serializers.Serializer[Any]):
+class ItemSerializer(AnswerSerializer):
     """The item of a hit."""
 
     model = serializers.CharField(read_only=True, help_text="The label of its model, such as `shop.product`.")
@@ -59,7 +71,7 @@ class ItemSerializer(serializers.Serializer[Any]):
     )
 
 
-class HitImageSerializer(serializers.Serializer[Any]):
+class HitImageSerializer(AnswerSerializer):
     """The image of the item that matched."""
 
     name = serializers.CharField(help_text="Its name in the shop's storage.")
@@ -78,7 +90,7 @@ def _page_of(address: Callable[[], str | None], absolute: Callable[[str], str]) 
     return absolute(url) if url else None
 
 
-class HitSerializer(serializers.Serializer[Any]):
+class HitSerializer(AnswerSerializer):
     """One result."""
 
     item = ItemSerializer()
@@ -139,14 +151,14 @@ class HitSerializer(serializers.Serializer[Any]):
         return self.context.get("request")
 
 
-class FacetValueSerializer(serializers.Serializer[Any]):
+class FacetValueSerializer(AnswerSerializer):
     """A value, and how many items have it."""
 
     value = serializers.JSONField(help_text="A text, or true or false.")
     count = serializers.IntegerField()
 
 
-class FacetSerializer(serializers.Serializer[Any]):
+class FacetSerializer(AnswerSerializer):
     """The counts of one field among the items that match the other filters: values, or minimum and maximum."""
 
     kind = serializers.ChoiceField(choices=("keyword", "number", "boolean", "date"))
@@ -161,7 +173,7 @@ class FacetSerializer(serializers.Serializer[Any]):
         return [{"value": value, "count": count} for value, count in facet.values]
 
 
-class BoxSerializer(serializers.Serializer[Any]):
+class BoxSerializer(AnswerSerializer):
     """The upper left corner and the size, from 0 to 1 of the upright photo."""
 
     x = serializers.FloatField()
@@ -170,7 +182,7 @@ class BoxSerializer(serializers.Serializer[Any]):
     height = serializers.FloatField()
 
 
-class MessageSerializer(serializers.Serializer[Any]):
+class MessageSerializer(AnswerSerializer):
     """What the shop says to an answer."""
 
     text = serializers.CharField()
@@ -180,7 +192,7 @@ class MessageSerializer(serializers.Serializer[Any]):
 CLOSEST = "If there are no results: the few nearest items."
 
 
-class HitsSerializer(serializers.Serializer[Any]):
+class HitsSerializer(AnswerSerializer):
     """One page of results, best first."""
 
     results = HitSerializer(many=True)
@@ -214,13 +226,13 @@ SUGGESTION_WIDTH = 96
 """Pixels of the picture of a suggestion."""
 
 
-class SuggestedImageSerializer(serializers.Serializer[Any]):
+class SuggestedImageSerializer(AnswerSerializer):
     """A small picture of a suggestion."""
 
     url = serializers.CharField()
 
 
-class SuggestionSerializer(serializers.Serializer[Any]):
+class SuggestionSerializer(AnswerSerializer):
     """A suggestion for the words being typed."""
 
     text = serializers.CharField(help_text="What to search for.")
@@ -240,13 +252,13 @@ class SuggestionSerializer(serializers.Serializer[Any]):
         }
 
 
-class SuggestionsSerializer(serializers.Serializer[Any]):
+class SuggestionsSerializer(AnswerSerializer):
     """Suggestions for the words being typed, best first."""
 
     suggestions = SuggestionSerializer(many=True)
 
 
-class EventSerializer(serializers.Serializer[Any]):
+class EventSerializer(AnswerSerializer):
     """What a visitor did with a result."""
 
     token = serializers.RegexField(r"^[\w.:-]+$", help_text="Of the answer that the result was in.")
@@ -257,19 +269,19 @@ class EventSerializer(serializers.Serializer[Any]):
     position = serializers.IntegerField(min_value=0, help_text="Its place in the answer, from 0.")
 
 
-class EventsSerializer(serializers.Serializer[Any]):
+class EventsSerializer(AnswerSerializer):
     """A batch of at most 100."""
 
     events = serializers.ListField(child=EventSerializer(), min_length=1, max_length=MAX_BATCH)
 
 
-class StoredSerializer(serializers.Serializer[Any]):
+class StoredSerializer(AnswerSerializer):
     """The result of storing a batch."""
 
     stored = serializers.IntegerField(help_text="How many events were new.")
 
 
-class LookRegionSerializer(serializers.Serializer[Any]):
+class LookRegionSerializer(AnswerSerializer):
     """A region of the photo with its hits."""
 
     box = BoxSerializer(source="region")
@@ -286,14 +298,14 @@ class LookRegionSerializer(serializers.Serializer[Any]):
     token = serializers.CharField(source="hits.token", help_text="For `events/`; empty while events are off.")
 
 
-class RegionImageSerializer(serializers.Serializer[Any]):
+class RegionImageSerializer(AnswerSerializer):
     """An image of an item."""
 
     name = serializers.CharField(help_text="Its name in the shop's storage.")
     url = serializers.CharField(allow_null=True, help_text="Its URL; null if it has none.")
 
 
-class ItemRegionSerializer(serializers.Serializer[Any]):
+class ItemRegionSerializer(AnswerSerializer):
     """A thing in one of an item's own images."""
 
     id = serializers.CharField(help_text="For `region_id` of `similar/`.")
@@ -325,20 +337,20 @@ class ItemRegionSerializer(serializers.Serializer[Any]):
         }
 
 
-class ItemRegionsSerializer(serializers.Serializer[Any]):
+class ItemRegionsSerializer(AnswerSerializer):
     """The things in an item's own images, in the order of the images."""
 
     regions = ItemRegionSerializer(many=True)
 
 
-class SizeSerializer(serializers.Serializer[Any]):
+class SizeSerializer(AnswerSerializer):
     """Of the upright photo as it was sent, in pixels."""
 
     width = serializers.IntegerField()
     height = serializers.IntegerField()
 
 
-class LookSerializer(serializers.Serializer[Any]):
+class LookSerializer(AnswerSerializer):
     """A photo, its regions, and the hits for each and for the whole."""
 
     size = SizeSerializer()
