@@ -232,9 +232,12 @@ def pages(rows: models.QuerySet[Any, Row], size: int) -> Iterator[list[Row]]:
 def stream(rows: models.QuerySet[Any, Row], *, chunk_size: int) -> Iterator[Row]:
     """Yield ``rows`` in their order, and hold ``chunk_size`` of them at a time.
 
-    MySQL's drivers read a whole result at once: there only the primary keys are read first, then page by page.
+    Without a server-side cursor a driver reads a whole result at once: there only the primary keys are read first, then
+    page by page. MySQL has none that Django uses, and behind a pool by transaction they are switched off.
     """
-    if connections[rows.db].vendor != "mysql":
+    connection = connections[rows.db]
+    switched_off = connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS", False)
+    if connection.vendor != "mysql" and not switched_off:
         yield from rows.iterator(chunk_size=chunk_size)
         return
     pks = list(rows.values_list("pk", flat=True))
@@ -250,7 +253,7 @@ def in_code_point_order(
 ) -> Iterator[Row]:
     """Stream ``rows`` in the order of the column or annotation ``text``; ``value`` returns it for one row.
 
-    Through a server-side cursor; on SQLite page by page, because a running SELECT blocks writers there.
+    As :func:`stream` reads; on SQLite page by page, because a running SELECT blocks writers there.
     """
     connection = connections[rows.db]
     if connection.vendor == "mysql":  # its collations depend on the character set of the column, but bytes are bytes

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from contextlib import nullcontext
+from operator import itemgetter
 
 import pytest
 from django.db import OperationalError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from imagesim import database
 from imagesim.database import after_commit, retry_conflicts
@@ -191,6 +193,22 @@ def test_workers_under_serializable_isolation_sync_each_change_once(monkeypatch)
 def test_rows_in_pages():
     Embedding.objects.bulk_create(Embedding(digest=f"{n}", fingerprint="f", vector=b"") for n in range(5))
     assert [len(page) for page in database.pages(Embedding.objects.all(), 2)] == [2, 2, 1]
+
+
+@pytest.mark.parametrize("in_order", [False, True])
+def test_without_server_side_cursors_no_whole_table_is_read_at_once(monkeypatch, in_order):
+    """The driver would hold all of it, such as every vector of the index in each process that loads it."""
+    Embedding.objects.bulk_create(Embedding(digest=f"{n}", fingerprint="f", vector=b"v" * n) for n in range(5))
+    monkeypatch.setitem(connection.settings_dict, "DISABLE_SERVER_SIDE_CURSORS", True)
+    rows = Embedding.objects.values_list("digest", "vector")
+    with CaptureQueriesContext(connection) as queries:
+        if in_order:
+            read = list(database.in_code_point_order(rows, "digest", itemgetter(0), chunk_size=2))
+        else:
+            read = list(database.stream(rows.order_by("digest"), chunk_size=2))
+    assert [(digest, bytes(vector)) for digest, vector in read] == [(f"{n}", b"v" * n) for n in range(5)]
+    whole = [each["sql"] for each in queries if '"vector"' in each["sql"] and " IN " not in each["sql"]]
+    assert not [sql for sql in whole if "LIMIT" not in sql]
 
 
 @pytest.mark.django_db(transaction=True)
