@@ -52,6 +52,13 @@ def atomic(model: type[models.Model]) -> transaction.Atomic:
     return transaction.atomic(using=router.db_for_write(model))
 
 
+def without_transaction(view: Callable[P, R]) -> Callable[P, R]:
+    """Take a view out of the transactions of ``ATOMIC_REQUESTS``, which would stay open while it works on pictures."""
+    for alias in connections:
+        view = transaction.non_atomic_requests(using=alias)(view)
+    return view
+
+
 def primary(model: type[Model]) -> models.QuerySet[Model]:
     """Return the rows of a model as the database has them that they are written to: a replica may lag behind."""
     return model._default_manager.using(router.db_for_write(model))

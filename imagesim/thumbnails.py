@@ -27,6 +27,7 @@ from django.views.decorators.http import require_safe
 
 from imagesim import images
 from imagesim.circuit_breaker import log_repeated
+from imagesim.database import without_transaction
 from imagesim.exceptions import BadImage
 from imagesim.hydrate import load_items, without_failing
 from imagesim.items import Items
@@ -155,6 +156,7 @@ def _sign(key: str, name: str) -> str:
     return _signer.sign_object([key, name])
 
 
+@without_transaction
 @require_safe
 def thumbnail(request: HttpRequest, signed: str) -> HttpResponse:
     """The thumbnail at the URL from :class:`Pictures`."""

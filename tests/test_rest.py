@@ -1145,9 +1145,10 @@ class TestSchema:
 
 
 def test_no_endpoint_is_in_a_transaction_of_the_request(monkeypatch):
-    """It would stay open during an embedding."""
+    """It would stay open during an embedding, or while a thumbnail is made from a file on another server."""
     monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
-    for name, arguments in (("search", ()), ("look", ()), ("events", ()), ("similar", ("shop.product", "1"))):
+    endpoints = {"search": (), "look": (), "events": (), "similar": ("shop.product", "1"), "thumbnail": ("x",)}
+    for name, arguments in endpoints.items():
         view = resolve(reverse(f"imagesim:{name}", args=arguments)).func
         assert BaseHandler().make_view_atomic(view) is view
 

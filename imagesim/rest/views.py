@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from django.core.files.uploadedfile import UploadedFile
-from django.db import connections, transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import URLPattern
 from django.utils.cache import patch_cache_control
@@ -29,6 +28,7 @@ from rest_framework.views import APIView
 
 from imagesim import __version__, events
 from imagesim.conf import get_settings
+from imagesim.database import without_transaction
 from imagesim.exceptions import BadQuery, ConfigurationError
 from imagesim.hydrate import load_shown
 from imagesim.registry import registry
@@ -72,10 +72,7 @@ class VisualSearchView(APIView):
     def as_view(cls, **initkwargs: Any) -> Any:
         """Never in a transaction of ``ATOMIC_REQUESTS``, which would stay open during an embedding, and which on SQLite
         can hold the lock for writing."""
-        view = super().as_view(**initkwargs)
-        for alias in connections:
-            view = transaction.non_atomic_requests(using=alias)(view)
-        return view
+        return without_transaction(super().as_view(**initkwargs))
 
     def get_authenticators(self) -> list[BaseAuthentication]:
         return _instances("REST_AUTHENTICATION") or super().get_authenticators()
