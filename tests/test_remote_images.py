@@ -258,6 +258,13 @@ class LampItems(Items[Lamp]):
     images = "link"
 
 
+class FeedItems(Items[Lamp]):
+    depends_on = ("link", "lumen")
+
+    def get_images(self, item: Lamp) -> list[RemoteImage]:
+        return [RemoteImage(item.link)]
+
+
 @pytest.mark.django_db
 class TestIndexing:
     @pytest.fixture(autouse=True)
@@ -291,6 +298,23 @@ class TestIndexing:
         imagesim.touch(lamp)
         sync()
         assert len(Answers.asked) == 3
+
+    def test_so_it_is_where_a_method_gives_it_from_a_field_in_depends_on(self, server):
+        """As by an import that saves its rows anew: the supplier may have replaced the picture at its address."""
+        with registered(Lamp, FeedItems):
+            lamp = Lamp.objects.create(link=f"http://{server}/red.png")
+            sync()
+            lamp.save(update_fields=["lumen"])
+            sync()
+            assert len(Answers.asked) == 1
+
+            lamp.save(update_fields=["link"])
+            sync()
+            assert len(Answers.asked) == 2
+
+            lamp.save()
+            sync()
+            assert len(Answers.asked) == 3
 
     def test_what_is_wrong_is_kept_with_the_item(self, server):
         Lamp.objects.create(link="https://elsewhere.example/red.png")

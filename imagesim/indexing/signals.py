@@ -309,9 +309,10 @@ def _is_to_many(link: Link) -> bool:
 
 
 def _scope_of_path(items: Items[Any], resolved: paths.ResolvedPath) -> Scope:
-    image = resolved.path == items.images or (
-        resolved.path in (items.depends_on or ()) and isinstance(resolved.field, models.FileField)
-    )
+    given = type(items).get_images is not Items.get_images
+    kinds = (models.FileField, models.URLField) if given else models.FileField  # a method can give images by address
+    read = resolved.path in (items.depends_on or ()) and isinstance(resolved.field, kinds)
+    image = resolved.path == items.images or read
     return Scope.ALL if image else Scope.METADATA
 
 
