@@ -471,6 +471,20 @@ class TestUploads:
         )
         assert "smaller" in refused(response, 413, "request_too_large")
 
+    @pytest.mark.parametrize("content_type", ["multipart/form-data; boundary=b", "application/json"])
+    def test_a_body_in_chunks_is_refused_as_such(self, shelf, api, content_type):
+        """Django and DRF take it for an empty one; an app would be told that it sent no picture."""
+        chunked = {"CONTENT_LENGTH": "", "HTTP_TRANSFER_ENCODING": "chunked"}
+        response = api.generic("POST", SEARCH, b'{"text": "red"}', content_type=content_type, **chunked)
+        assert "Content-Length" in refused(response, 411, "length_required")
+        assert api.get(SEARCH, {"q": "red"}, **chunked).status_code == 200  # whose body nobody reads
+
+    def test_a_page_refuses_a_body_in_chunks(self, rf):
+        view = limit_uploads("look")(lambda request: pytest.fail("called"))
+        response = view(rf.post("/", {"text": "red"}, CONTENT_LENGTH="", HTTP_TRANSFER_ENCODING="chunked"))
+        assert response.status_code == 411
+        assert b"Content-Length" in response.content
+
     def test_a_too_large_picture_in_an_acceptable_body(self, shelf, api, settings):
         settings.IMAGESIM = {**settings.IMAGESIM, "MAX_IMAGE_BYTES": 1000}
         response = api.post(SEARCH, {"image": SimpleUploadedFile("a.png", b"x" * 1001)})
@@ -1096,7 +1110,7 @@ class TestSchema:
 
     def test_examples_for_success_and_failure(self, document):
         responses = document["paths"]["/some/where/search/"]["post"]["responses"]
-        assert set(responses) == {"200", "400", "404", "413", "415", "429", "503"}
+        assert set(responses) == {"200", "400", "404", "411", "413", "415", "429", "503"}
         for response in responses.values():
             assert response["content"]["application/json"]["examples"]
 

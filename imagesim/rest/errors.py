@@ -45,6 +45,14 @@ class RequestTooLarge(APIException):
     default_detail = _("The request is too large; send a smaller picture.")
 
 
+class LengthRequired(APIException):
+    """The body comes in chunks. Django and DRF take it for an empty one, as its length is nowhere given."""
+
+    status_code = status.HTTP_411_LENGTH_REQUIRED
+    default_code = "length_required"
+    default_detail = _("The request has no Content-Length; a body in chunks is not accepted.")
+
+
 def handle(error: Exception, context: dict[str, Any]) -> Response | None:
     """DRF's exception handler for the views here; None, and so a reported 500, for unexpected errors."""
     if isinstance(error, exceptions.ImagesimError):

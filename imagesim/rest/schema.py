@@ -93,6 +93,7 @@ _ERRORS = {
         "This photo has expired; send it again, or send the region as a picture.",
         "",
     ),
+    411: ("length_required", "The request has no Content-Length; a body in chunks is not accepted.", ""),
     413: ("image_too_large", "The picture has more than 50 megapixels; send a smaller one.", ""),
     415: (
         "unsupported_format",
@@ -153,7 +154,7 @@ SEARCH = Description(
     "Search by picture, or by picture and words",
     "The items that look like the picture, best first; with words, like the picture but as described by the words. "
     "Filters have the same names in the form and in the JSON object as in a query string.",
-    errors=(400, 404, 413, 415, 429, 503),
+    errors=(400, 404, 411, 413, 415, 429, 503),
     reads=inputs.SearchForm,
     examples=(
         OpenApiExample(
@@ -171,7 +172,7 @@ LOOK = Description(
     "Shop the look",
     "Finds the regions of a photo, and for each the most similar items, from the categories of its label. "
     "Hits with the stage `wider` are from other categories, used where those had too few.",
-    errors=(400, 413, 415, 429, 503),
+    errors=(400, 411, 413, 415, 429, 503),
     reads=inputs.LookForm,
     examples=(OpenApiExample("A photo", value=_LOOK, response_only=True, status_codes=["200"]),),
     answer=LookSerializer,
@@ -180,7 +181,7 @@ HELD_LOOK = Description(
     "held_look",
     "Shop the look of a photo sent before",
     "The answer of `look/` for a photo that was sent to it a few minutes ago: `token` is the `photo` of its answer.",
-    errors=(400, 410, 413, 415, 429, 503),
+    errors=(400, 410, 411, 413, 415, 429, 503),
     reads=inputs.HeldLookForm,
     examples=(OpenApiExample("A photo", value=_LOOK, response_only=True, status_codes=["200"]),),
     answer=LookSerializer,
@@ -197,7 +198,7 @@ LOOK_REGION = Description(
     "A region of a photo sent before",
     "Items similar to one region, such as a box that was moved or drawn, of a photo that was sent to `look/` a few "
     "minutes ago. `token` is the `photo` of its answer. With a `label`, its categories are searched first.",
-    errors=(400, 410, 413, 415, 429, 503),
+    errors=(400, 410, 411, 413, 415, 429, 503),
     reads=inputs.LookRegionForm,
     examples=(OpenApiExample("A region", value=_LOOK["regions"][0], response_only=True, status_codes=["200"]),),
     answer=LookRegionSerializer,
@@ -209,7 +210,7 @@ EVENTS = Description(
     "Record what a visitor did",
     "Stores what a visitor saw, clicked or put into the cart, in batches of at most 100, without identifying the "
     "visitor. Answers 404 unless the shop records events.",
-    errors=(400, 404, 413, 415, 429),
+    errors=(400, 404, 411, 413, 415, 429),
     answer=StoredSerializer,
 )
 

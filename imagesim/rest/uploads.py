@@ -32,7 +32,7 @@ from rest_framework.throttling import ScopedRateThrottle
 
 from imagesim.conf import get_settings
 from imagesim.exceptions import BadImage, Busy, DeadlineExceeded
-from imagesim.rest.errors import RETRY_AFTER, RequestTooLarge
+from imagesim.rest.errors import RETRY_AFTER, LengthRequired, RequestTooLarge
 from imagesim.retrieval import photo_store
 from imagesim.retrieval.concurrency import deadline, photo_slot
 from imagesim.retrieval.query_image import QueryImage, read_picture, take
@@ -162,7 +162,11 @@ def check_length(request: HttpRequest) -> None:
     """Reject a body by its length alone, and keep accepted ones in memory. Call it before anything reads the body.
 
     :raises RequestTooLarge: if it is longer than a form with one picture of the largest size.
+    :raises LengthRequired: if the length is not known.
     """
+    in_chunks = request.headers.get("Transfer-Encoding") and not request.META.get("CONTENT_LENGTH")
+    if request.method == "POST" and in_chunks:
+        raise LengthRequired
     try:
         length = int(request.META.get("CONTENT_LENGTH") or 0)
     except ValueError:
@@ -209,8 +213,8 @@ def limit_uploads(
     and GETs that search, are counted in the throttle ``scope`` and must end within ``REQUEST_SECONDS``; POSTs, and all
     that counts as ``look``, take one of the slots for photos. A GET searches if it has a value for one of ``params``,
     or, unless these are named, any query string. ``refused(request, message, status)`` makes the page where something
-    is refused (413, 415, 429, 503); by default it is plain text. The view must not take a slot itself. An async view
-    becomes a synchronous one, since waiting for a slot would stop the event loop.
+    is refused (411, 413, 415, 429, 503); by default it is plain text. The view must not take a slot itself. An async
+    view becomes a synchronous one, since waiting for a slot would stop the event loop.
     """
     refuse = refused or _plain
 
@@ -242,7 +246,7 @@ def limit_uploads(
             except (RequestTooLarge, RequestDataTooBig):
                 request._mark_post_parse_error()  # type: ignore[attr-defined]  # so that the page which refuses it does not read the rest
                 return refuse(request, str(RequestTooLarge.default_detail), 413)
-            except UnsupportedMediaType as error:
+            except (UnsupportedMediaType, LengthRequired) as error:
                 request._mark_post_parse_error()  # type: ignore[attr-defined]
                 return refuse(request, str(error.detail), error.status_code)
             response: HttpResponse = (bounded if counted else free)(request, *args, **kwargs)
