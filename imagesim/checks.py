@@ -110,14 +110,14 @@ def check_rest() -> list[CheckMessage]:
                 message = f"IMAGESIM[{name!r}]: {path!r} is no class with a method {method}()."
                 found.append(Error(message, id="imagesim.E005"))
     requires_login = "django.contrib.auth.middleware.LoginRequiredMiddleware" in django_settings.MIDDLEWARE
-    if requires_login and "rest_framework.permissions.AllowAny" in settings.REST_PERMISSIONS:
-        found.append(
-            Warning(
-                "LoginRequiredMiddleware does not concern views of REST framework: anyone can search the shop.",
-                hint="Set IMAGESIM['REST_PERMISSIONS'] to ['rest_framework.permissions.IsAuthenticated'].",
-                id="imagesim.W031",
-            )
-        )
+    of_rest = {*map(str, getattr(django_settings, "REST_FRAMEWORK", {}).get("DEFAULT_PERMISSION_CLASSES", ()))}
+    closed = of_rest & {f"rest_framework.permissions.{name}" for name in ("IsAuthenticated", "IsAdminUser")}
+    is_closed = requires_login or (closed and "REST_PERMISSIONS" not in getattr(django_settings, "IMAGESIM", {}))
+    if is_closed and "rest_framework.permissions.AllowAny" in settings.REST_PERMISSIONS:
+        name = "LoginRequiredMiddleware" if requires_login else "REST_FRAMEWORK['DEFAULT_PERMISSION_CLASSES']"
+        message = f"{name} does not concern the views of imagesim.rest.urls: anyone can search the shop."
+        hint = "Set IMAGESIM['REST_PERMISSIONS'] to ['rest_framework.permissions.IsAuthenticated']."
+        found.append(Warning(message, hint=hint, id="imagesim.W031"))
     if _has_languages_in_urls() and not any(isinstance(each.pattern, LocalePrefixPattern) for each in including):
         found.append(
             Warning(

@@ -515,6 +515,21 @@ class TestRest:
         rest.IMAGESIM = {"REST_PERMISSIONS": ["rest_framework.permissions.IsAuthenticated"]}
         assert checks.check_rest() == []
 
+    @pytest.mark.parametrize("name", ["IsAuthenticated", "IsAdminUser"])
+    def test_an_api_that_is_closed_by_default(self, rest, name):
+        """As of a shop for dealers without pages: ours would show its catalogue and prices to anyone."""
+        rest.REST_FRAMEWORK = {"DEFAULT_PERMISSION_CLASSES": [f"rest_framework.permissions.{name}"]}
+        (found,) = checks.check_rest()
+        assert found.id == "imagesim.W031"
+        assert "DEFAULT_PERMISSION_CLASSES" in found.msg
+        for permissions in ([], ["rest_framework.permissions.AllowAny"]):  # a decision
+            rest.IMAGESIM = {"REST_PERMISSIONS": permissions}
+            assert checks.check_rest() == []
+
+    def test_an_api_that_anyone_may_read(self, rest):
+        rest.REST_FRAMEWORK = {"DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticatedOrReadOnly"]}
+        assert checks.check_rest() == []
+
     def test_an_api_outside_of_the_languages_of_the_urls(self, rest):
         """A page in French would ask it in the language of the browser, and link to pages in that."""
         api = path("a/visual/", include("imagesim.rest.urls"))
