@@ -196,7 +196,9 @@ class LiteRegionFinder(BaseRegionFinder):
     @cached_property
     def version(self) -> str:
         # The description names the weights by their checksum, and the limits of the scores.
-        return hashlib.sha256((Path(__file__).parent / "assets" / "segmenter.json").read_bytes()).hexdigest()
+        from imagesim.regions.segmentation import CONFIG
+
+        return hashlib.sha256(CONFIG.read_bytes()).hexdigest()
 
     def warm_up(self) -> None:
         if self.runtime == "auto" and self.precision == "auto" and find_spec("onnxruntime") and onnx_files.can_export():

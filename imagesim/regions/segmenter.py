@@ -180,9 +180,12 @@ class RegionHead(nn.Module):
         finest = self.mix4(self.in4(s4) + _upsampled(self.down4(fine), s4))
         logits = self.classify(self.drop(finest))
         presence = self.presence(middle, fine)
-        push = F.softplus(self.gate) * F.logsigmoid(presence)
-        labels = logits[:, 1 : 1 + self.labels] + push[:, :, None, None]
+        labels = logits[:, 1 : 1 + self.labels] + self.push(presence)
         return torch.cat([logits[:, :1], labels, logits[:, 1 + self.labels :]], dim=1), presence
+
+    def push(self, presence: Tensor) -> Tensor:
+        """Return what the logits of presence add to those of each label's cells (n, labels, 1, 1)."""
+        return (F.softplus(self.gate) * F.logsigmoid(presence))[:, :, None, None]
 
 
 def _conv(inputs: int, outputs: int) -> nn.Sequential:

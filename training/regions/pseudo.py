@@ -11,25 +11,17 @@ the mean over teachers, two sizes, and the mirrored photo; a pixel without a sur
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import sys
 from pathlib import Path
 
+import data
+import networks
 import numpy as np
+import torch
+from PIL import Image
+from torch.nn import functional as F
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(Path(__file__).resolve().parent)]
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
-
-import data  # noqa: E402
-import networks  # noqa: E402
-import torch  # noqa: E402
-from PIL import Image  # noqa: E402
-from torch.nn import functional as F  # noqa: E402
-
-from imagesim.regions.labels import GARMENTS  # noqa: E402
-from imagesim.regions.segmentation import STEP, input_size  # noqa: E402
+from imagesim.regions.labels import GARMENTS
+from imagesim.regions.segmentation import STEP, input_size
 
 SCALES = (1.0, 1.35)
 SURE = 0.5
@@ -50,9 +42,8 @@ def probabilities(
             with torch.autocast(device.type, torch.bfloat16):
                 logits, presence = (each.float() for each in teacher(photo.flip(-1) if flipped else photo))
             logits = logits.flip(-1) if flipped else logits
-            push = F.softplus(teacher.head.gate.float()) * F.logsigmoid(presence)
             labels = logits[:, 1 : 1 + len(GARMENTS)]
-            labels -= push[:, :, None, None]
+            labels -= teacher.head.push(presence)
             labels[:, ~known] = ABSENT
             large = F.interpolate(logits, (image.height, image.width), mode="bilinear", align_corners=False)
             total += large[0].softmax(dim=0)
@@ -68,18 +59,10 @@ def main() -> None:
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     device = torch.device(args.device)
-    teachers = []
-    for weights in args.teacher:
-        teachers.append(networks.teacher().to(device).eval())
-        teachers[-1].load_state_dict(torch.load(weights, map_location=device, weights_only=True))
-    tags = json.loads((args.data / "outfits-tags" / "tags.json").read_text())
+    teachers = [networks.trained(networks.teacher(), weights, device) for weights in args.teacher]
     unknown, missing, worn_labels = [], 0, 0
-    for stem, names in sorted(tags.items()):
-        if int(stem) % 5 == 0:
-            continue
-        worn = data.labels_of(names)
-        with Image.open(args.data / "outfits-tags" / "photos" / f"{stem}.jpg") as opened, torch.inference_mode():
-            image = opened.convert("RGB")
+    for stem, image, worn in data.tagged_photos(args.data / "outfits-tags"):
+        with torch.inference_mode():
             mean = torch.stack([probabilities(teacher, image, worn, device) for teacher in teachers]).mean(dim=0)
         highest, classes = mean.max(dim=0)
         mask = torch.where(highest >= SURE, classes, data.IGNORE).to(torch.uint8).cpu().numpy()

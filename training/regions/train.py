@@ -5,23 +5,16 @@ from __future__ import annotations
 import argparse
 import copy
 import math
-import os
 import random
-import sys
 import time
 from pathlib import Path
 
+import networks
 import numpy as np
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(Path(__file__).resolve().parent)]
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
-
-import networks  # noqa: E402
-import torch  # noqa: E402
-from losses import distance, loss_of  # noqa: E402
-from recolour import recoloured  # noqa: E402
-from views import EARLY, LATE, Views  # noqa: E402
+import torch
+from losses import distance, loss_of
+from recolour import recoloured
+from views import EARLY, LATE, Views
 
 HEAD_RATE, TEACHER_RATE, TRUNK_RATE = 2e-3, 1e-3, 3e-4
 LATE_FROM = 0.75  # share of the steps from which on photos have the size of the finder's input
@@ -56,7 +49,6 @@ def main() -> None:
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--as-teacher", action="store_true", help="train the large network")
     kind.add_argument("--teacher", type=Path, help="weights of a teacher to learn from as well")
-    parser.add_argument("--frozen", action="store_true", help="leave the student's image tower as it is")
     parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)
@@ -65,15 +57,12 @@ def main() -> None:
 
     torch.manual_seed(args.seed)
     device = torch.device(args.device)
-    finder = (networks.teacher() if args.as_teacher else networks.student(tuned=not args.frozen)).to(device)
+    finder = (networks.teacher() if args.as_teacher else networks.student()).to(device)
     average = copy.deepcopy(finder).eval().requires_grad_(False)
     teacher = None
     if args.teacher:
-        teacher = networks.teacher().to(device).eval().requires_grad_(False)
-        teacher.load_state_dict(torch.load(args.teacher, map_location=device, weights_only=True))
-    rates = {finder.head: TEACHER_RATE if args.as_teacher else HEAD_RATE}
-    if finder.tuned:
-        rates[finder.trunk] = TRUNK_RATE
+        teacher = networks.trained(networks.teacher(), args.teacher, device)
+    rates = {finder.head: TEACHER_RATE if args.as_teacher else HEAD_RATE, finder.trunk: TRUNK_RATE}
     optimizer = torch.optim.AdamW(
         [{"params": list(part.parameters()), "highest": rate} for part, rate in rates.items()], weight_decay=0.03
     )
