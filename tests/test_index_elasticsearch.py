@@ -752,6 +752,18 @@ def test_a_server_that_is_not_elasticsearch_is_recognised() -> None:
         ElasticsearchIndex(hosts=url).refresh()
 
 
+@pytest.mark.parametrize("body", [b"", b"{}", b"null", b"<html>Please wait</html>"])
+def test_a_proxy_that_answers_itself_makes_the_index_unavailable(body: bytes) -> None:
+    kind = "application/json" if body != b"<html>Please wait</html>" else "text/html"
+    with Answering(200, body=body, kind=kind) as url:
+        index = ElasticsearchIndex(hosts=url)
+        for path in ("/x/_search", "/_msearch", "/x/_bulk"):
+            with pytest.raises(SearchIndexError) as caught, index._translated_errors():
+                index._connection.post(path, b"{}", {})
+            assert "is not one of Elasticsearch" in str(caught.value)
+            assert isinstance(caught.value, IndexUnavailable)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -840,11 +852,16 @@ class Wire:
 class Answering:
     """A server that answers everything with one status."""
 
-    def __init__(self, status: int, product: bool = True) -> None:
-        body = b'{"error":{"type":"t","reason":"because"}}'
+    def __init__(
+        self,
+        status: int,
+        product: bool = True,
+        body: bytes = b'{"error":{"type":"t","reason":"because"}}',
+        kind: str = "application/json",
+    ) -> None:
         header = "X-Elastic-Product: Elasticsearch\r\n" if product else ""
         self._answer = (
-            f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\n{header}"
+            f"HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\n{header}"
             f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
         ).encode() + body
 

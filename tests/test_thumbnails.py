@@ -40,10 +40,19 @@ def test_a_thumbnail_that_browsers_keep_for_a_day(shoe, client):
     response = client.get(url(shoe))
     assert (response.status_code, response["Content-Type"]) == (200, "image/webp")
     assert Image.open(io.BytesIO(response.content)).size == (320, 213)
-    assert "max-age=86400" in response["Cache-Control"]
+    assert response["Cache-Control"].startswith("public, max-age=86400")
     assert url(shoe) == url(shoe)
     again = client.get(url(shoe), headers={"If-None-Match": response["ETag"]})
     assert (again.status_code, again.content) == (304, b"")
+
+
+def test_a_thumbnail_that_needs_a_login_is_kept_by_no_shared_cache(shoe, client, admin_user, settings):
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "django.contrib.auth.middleware.LoginRequiredMiddleware"]
+    assert client.get(url(shoe)).status_code == 302
+    client.force_login(admin_user)
+    response = client.get(url(shoe))
+    assert response["Cache-Control"].startswith("private, max-age=86400")
+    assert client.get(url(shoe), headers={"If-None-Match": response["ETag"]}).status_code == 304
 
 
 def test_a_picture_replaced_under_its_name_has_a_new_thumbnail(shoe, client):

@@ -47,6 +47,8 @@ REFUSED = frozenset({401, 403})
 request."""
 BLOCKED = "cluster_block_exception"
 """The type of error of an index that is read-only, for example while the server or a snapshot needs it so."""
+ANSWERS = frozenset({"_shards", "responses", "items"})
+"""Of each answer to one search, to several, and to writes, one of the keys."""
 TIMEOUTS = frozenset({"time_exceeded_exception", "search_timeout_exception"})
 """The types of error with which a server stops a search for which it has no partial answer."""
 
@@ -108,9 +110,17 @@ class Connection:
         """Post encoded JSON and return the decoded answer.
 
         The client's own methods take longer for a body with a thousand numbers than the server for the search.
+
+        :raises IndexUnavailable: if it is no answer to a search or a write, such as the empty one of a proxy.
         """
         headers = {"content-type": "application/x-ndjson", "accept": "application/json"}
-        return (client or self.client).perform_request("POST", path, params=params, headers=headers, body=data).body
+        client = client or self.client
+        answer: Any = client.perform_request("POST", path, params=params, headers=headers, body=data).body
+        if not (isinstance(answer, dict) and ANSWERS & answer.keys()):
+            raise IndexUnavailable(
+                f"The answer from {self.where} is not one of Elasticsearch; is there a proxy that answers itself?"
+            )
+        return answer
 
     def search(
         self, index: str, bodies: Sequence[Mapping[str, Any]], *, slow: bool = False, **params: str
