@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from contextlib import nullcontext
 from operator import itemgetter
+from types import SimpleNamespace
 
 import pytest
 from django.db import OperationalError, connection, transaction
@@ -48,13 +49,18 @@ DEADLOCKS = [
 
 
 @pytest.mark.parametrize("error", DEADLOCKS, ids=["1213", "1205", "40P01", "40001"])
-def test_a_deadlock_is_retried(error):
+def test_a_deadlock_is_retried(error, monkeypatch):
+    pauses: list[float] = []
+    monkeypatch.setattr(database, "time", SimpleNamespace(sleep=pauses.append))
     function, _calls = failing(database.CONFLICT_RETRIES, error)
     assert function() == database.CONFLICT_RETRIES + 1
     function, calls = failing(database.CONFLICT_RETRIES + 1, error)
     with pytest.raises(OperationalError):
         function()
     assert len(calls) == database.CONFLICT_RETRIES + 1
+    for number, pause in enumerate(pauses):
+        assert 0 <= pause <= 0.05 * 2 ** (number % database.CONFLICT_RETRIES)
+    assert len(pauses) == 2 * database.CONFLICT_RETRIES
 
 
 @pytest.mark.parametrize("error", [OperationalError(2006, "gone away"), OperationalError(), of_postgresql("57014")])

@@ -245,6 +245,7 @@ def resident(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+@pytest.mark.long
 def test_bodies_without_a_key_take_no_memory_under_gunicorn(tmp_path: Path) -> None:
     port, log = free_port(), tmp_path / "log"
     settings = {"EMBEDDER": {"BACKEND": "tests.embedders.PixelEmbedder"}, "SYNC": "manual"}

@@ -371,7 +371,7 @@ class TestRefused:
         images.decode(encoded(Image.new("RGB", (100, most // 100)), kind))
         self.assert_rejected(encoded(Image.new("RGB", (100, most // 100 + 1)), kind), ImageTooLarge, "smaller")
 
-    @pytest.mark.slow
+    @pytest.mark.long
     @pytest.mark.skipif(sys.platform != "linux", reason="/proc tells the memory")
     def test_the_largest_picture_of_each_format_fits_one_slot(self):
         pictures = [

@@ -392,10 +392,13 @@ def test_a_writer_that_is_interrupted_while_it_waits_leaves_the_lock_to_readers(
     class Interrupted(Exception):
         pass
 
-    def interrupt(*_: object) -> None:
-        raise Interrupted
-
     lock, ended = store.SharedLock(), [threading.Event(), threading.Event()]
+    interrupted = threading.Event()
+
+    def interrupt(*_: object) -> None:
+        if not interrupted.is_set():
+            interrupted.set()
+            raise Interrupted
 
     def read(number: int) -> None:
         with lock.shared():
@@ -409,7 +412,8 @@ def test_a_writer_that_is_interrupted_while_it_waits_leaves_the_lock_to_readers(
     def interrupt_when_both_wait() -> None:
         while len(lock._condition._waiters) < 2:
             time.sleep(0.001)
-        os.kill(os.getpid(), signal.SIGALRM)
+        while not interrupted.wait(0.1):  # a signal just before the main thread sleeps does not wake it
+            os.kill(os.getpid(), signal.SIGALRM)
 
     before = signal.signal(signal.SIGALRM, interrupt)
     try:

@@ -245,6 +245,7 @@ while not state.exists():
 """
 
 
+@pytest.mark.long
 @pytest.mark.timeout(400)
 def test_workers_of_the_celery_how_to(project: Path, redis_url: str, tmp_path: Path) -> None:
     howto = BLOCK.findall((ROOT / "docs" / "howto-celery.md").read_text())

@@ -570,6 +570,7 @@ def test_the_listed_words_of_turkish_capitals_have_the_stems_of_the_words() -> N
     assert listed_stems([name], "tr") == words
 
 
+@pytest.mark.long
 def test_the_analysis_of_many_texts_takes_little_memory() -> None:
     """As of a flood of distinct queries in a script without spaces, of which each pair of characters is a word."""
     analyse.cache_clear()
