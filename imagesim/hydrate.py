@@ -118,13 +118,14 @@ def fact_of(item: models.Model, method: str, otherwise: T) -> T:
 
 
 @contextmanager
-def without_failing(items: Items[Any], item: models.Model, method: str, consequence: str = "") -> Iterator[None]:
-    """Log an error of the shop's ``method`` for an item instead of failing the page; not an outage of the database."""
+def without_failing(items: Items[Any], item: models.Model | None, method: str, consequence: str = "") -> Iterator[None]:
+    """Log an error of the shop's ``method``, for an item or for all, instead of failing the page; not an outage of the
+    database."""
     try:
         yield
     except CONNECTION_ERRORS:
         raise
     except Exception as error:
         who = f"{type(items).__name__}.{method}()"
-        message = f"%s fails for %s{consequence}"
-        log_repeated(logger, logging.ERROR, who, message, who, items.key_of(item), exc_info=error)
+        whom = "" if item is None else f" for {items.key_of(item)}"
+        log_repeated(logger, logging.ERROR, who, f"%s fails%s{consequence}", who, whom, exc_info=error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
@@ -27,13 +26,10 @@ from imagesim.admin.base import (
     shorten,
     thumbnail,
 )
-from imagesim.circuit_breaker import log_repeated
 from imagesim.exceptions import NotRegistered
-from imagesim.hydrate import with_pks
+from imagesim.hydrate import with_pks, without_failing
 from imagesim.models import ItemImage, ItemState
 from imagesim.registry import registry
-
-logger = logging.getLogger("imagesim")
 
 SEARCH_LIMIT = 500
 """The maximum number of items per model that a search by name adds."""
@@ -223,12 +219,9 @@ def _shown(states: Iterable[ItemState]) -> set[tuple[str, str]]:
     """The items that the shop's querysets have now: the clock may decide it, so that no state says so."""
     found: set[tuple[str, str]] = set()
     for items, pks in registry.grouped((state.model, state.object_pk) for state in states):
-        try:
+        with without_failing(items, None, "get_hit_queryset"):  # the sync stores it with the items: this page shows it
             rows = with_pks(items.get_hit_queryset(), pks).order_by()
             found |= {(items.label, str(pk)) for pk in rows.values_list("pk", flat=True)}
-        except Exception as error:  # the sync stores it with the items, and this page shows it
-            who = f"{type(items).__name__}.get_hit_queryset()"
-            log_repeated(logger, logging.ERROR, who, "%s fails", who, exc_info=error)
     return found
 
 

@@ -9,6 +9,7 @@ import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from imagesim.exceptions import BadQuery, ConfigurationError, ModelMismatch, format_choices
@@ -151,7 +152,7 @@ class CompiledFilter:
     values: tuple[Any, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CompiledFilters:
     """Checked filters. Their conditions are in ``tests`` and their negated filters in ``none_of``, no longer in
     ``filters``.
@@ -163,15 +164,15 @@ class CompiledFilters:
     tests: tuple[CompiledFilter, ...] = ()
     none_of: tuple[CompiledFilters, ...] = ()
 
-    @property
-    def groups(self) -> list[tuple[CompiledFilter, ...]]:
+    @cached_property
+    def groups(self) -> tuple[tuple[CompiledFilter, ...], ...]:
         """The conditions in groups, each of which one value of an entry has to satisfy: what has the prices 10 and 100
         is not between 20 and 30. The bounds of a filter are a group, of which only the narrowest are left: at most one
         lower and one upper bound. Every other condition is alone."""
         groups: dict[object, list[CompiledFilter]] = {}
         for number, test in enumerate(self.tests):
             groups.setdefault(test.field if test.operator in COMPARE else number, []).append(test)
-        return [tuple(_narrowest(group)) for group in groups.values()]
+        return tuple(tuple(_narrowest(group)) for group in groups.values())
 
     def without(self, fields: Collection[str]) -> CompiledFilters:
         """Return a copy without the conditions on these fields: filters, ``category`` or ``in_stock``. Negated filters
