@@ -234,8 +234,8 @@ class Roles:
             common = frozenset.intersection(*each_named)
             categories, in_full = common or mentioned, bool(common) and common != mentioned
             if not common and named[head] and {head, *specify}.issuperset(heads):
-                near = self._departments_of(named[head])
-                others = [n for n in specify if n in heads and not near.isdisjoint(self._departments_of(named[n]))]
+                near = self.departments_of(named[head])
+                others = [n for n in specify if n in heads and not near.isdisjoint(self.departments_of(named[n]))]
                 rivals = tuple((number, named[number]) for number in (head, *others)) if others else ()
                 heads, categories, mentioned = [head], named[head], named[head]
         if heads == [head] and categories == named[head]:
@@ -279,7 +279,8 @@ class Roles:
         """Return the categories that a word names."""
         return frozenset(category for stem in stems for category in self.kinds.get(stem, ()))
 
-    def _departments_of(self, categories: Collection[str]) -> set[str]:
+    def departments_of(self, categories: Collection[str]) -> set[str]:
+        """Return the departments of these categories, as far as they are known."""
         return {self.departments[name] for name in categories if name in self.departments}
 
     def _may_name(self, stems: Collection[str]) -> bool:

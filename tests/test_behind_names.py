@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from django.db.models import Value
@@ -18,6 +19,7 @@ from imagesim.retrieval.behind_names import (
     name_entries,
     without_lookalikes,
     without_other_categories,
+    without_other_departments,
 )
 from imagesim.retrieval.query_text import QueryReader, QueryTexts
 from imagesim.retrieval.relevance import KIND_MATCH
@@ -102,6 +104,46 @@ class TestAnswers:
         assert racing.isdisjoint(found)
         for text in ("bikes", "do you have bikes", "modern bikes"):
             assert racing < set(self.shown(text, 0.4)), text
+
+    @pytest.mark.parametrize("text", ["bikes", "mens bikes", "heavy-duty bikes"])
+    def test_all_of_a_kind_are_an_answer_whatever_they_look_like(self, everything, text):
+        """ "Mens shoes" showed one of eight shoes, because no text said for whom they are."""
+        assert {"Tarmac", "Ultimate", "Emonda", "Propel", "Puky", "Woom"} < set(self.shown(text, 0.6))
+
+
+@pytest.mark.parametrize(
+    ("text", "only_kind"),
+    [
+        ("sofas", True),
+        ("do you have modern sofas", False),  # the catalogue has the word: what is called so is another answer
+        ("mens sofa", True),
+        ("washable sofa", True),
+        ("blue sofa", False),
+        ("balance bike", False),
+        ("starry night", False),
+        ("velvet settee", False),
+    ],
+)
+def test_all_of_a_kind_are_asked_for(text, only_kind):
+    assert read(text).text.only_kind is only_kind
+
+
+class TestOtherDepartments:
+    ROLES = Roles(
+        {"sofa": ("sofas",)},
+        names={("sofa",): ("sofas",)},
+        departments={"sofas": "sofas", "chairs": "sofas", "shirts": "shirts", "hats": "shirts"},
+    )
+    EVERY = tuple(candidate(name, name) for name in ("sofas", "chairs", "shirts", "paints"))
+
+    def test_what_is_in_others_than_the_kind_is_no_answer_by_its_looks(self):
+        """A tin of paint was shown for "clothing", between shirts."""
+        found = without_other_departments(self.EVERY, read("sofa", self.ROLES), self.ROLES)
+        assert [each.relevance for each in found] == pytest.approx([0.9, 0.9, *[LOOKALIKE * 0.9] * 2])
+
+    @pytest.mark.parametrize(("text", "roles"), [("starry night", ROLES), ("sofa", replace(ROLES, departments={}))])
+    def test_without_a_kind_or_departments(self, text, roles):
+        assert without_other_departments(self.EVERY, read(text, roles), roles) == [*self.EVERY]
 
 
 class TestLookalikes:

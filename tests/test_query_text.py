@@ -7,9 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from imagesim.indexes.query_words import query_words
+from imagesim.indexes.analysis import fold
+from imagesim.indexes.query_words import is_on_a_list, query_words
+from imagesim.indexes.stop_words import QUALIFIERS
+from imagesim.retrieval.query_colours import without_negated_colours
 from imagesim.retrieval.query_rewriting import spaced
-from imagesim.retrieval.query_text import QueryReader, without_negated_colours
+from imagesim.retrieval.query_text import QueryReader
 from imagesim.types import Query
 from imagesim.word_roles import Roles
 
@@ -242,6 +245,38 @@ def test_each_language_has_qualifiers_for_what_a_thing_is_made_of_or_like(langua
     """ "Silla de madera" (wooden chair) showed nothing where no text says of what a chair is."""
     found = QueryReader(Roles({kind: ("kind",)}, things=frozenset()), [language], lambda _word: False).read(typed)
     assert found.categories == {"kind"}
+
+
+@pytest.mark.parametrize("language", sorted(QUALIFIERS))
+def test_every_listed_qualifier_is_known(language: str) -> None:
+    """Of a list longer than a text may be, the end was ignored."""
+    assert [word for word in QUALIFIERS[language].split() if not is_on_a_list(fold(word), language)] == []
+
+
+@pytest.mark.parametrize(
+    ("language", "typed", "kind"),
+    [
+        ("en", "washable sofa", "sofa"),
+        ("en", "heavy-duty sofa", "sofa"),
+        ("en", "second hand sofas", "sofa"),
+        ("en", "comfiest sofa", "sofa"),
+        ("de", "nachhaltige Schuhe", "schuh"),
+        ("nl", "ecologische schoenen", "schoen"),
+        ("sv", "hållbara soffor", "soff"),
+        ("pl", "wygodne buty", "buty"),
+        ("ru", "прочные ботинки", "ботинк"),
+    ],
+)
+def test_an_adjective_says_what_a_thing_is_like(language: str, typed: str, kind: str) -> None:
+    """ "Washable sofa" showed nothing where no text has the word."""
+    found = QueryReader(Roles({kind: ("kind",)}, things=frozenset()), [language], lambda _word: False).read(typed)
+    assert found.categories == {"kind"}
+
+
+@pytest.mark.parametrize("typed", ["hot dog", "sparkling water", "artificial plant", "hand dog"])
+def test_what_makes_another_thing_of_it_is_no_adjective(typed: str) -> None:
+    kind = {"dog": ("kind",), "water": ("kind",), "plant": ("kind",)}
+    assert not QueryReader(Roles(kind, things=frozenset()), ["en"], lambda _word: True).read(typed).categories
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
@@ -92,7 +92,8 @@ def _forms_of(table: Mapping[str, str]) -> Forms:
 
     @lru_cache(maxsize=64)
     def forms(language: str) -> tuple[frozenset[str], frozenset[str]]:
-        tokens = analyse(table.get(language, ""), language)
+        words = table.get(language, "").split()  # one by one: a text has a maximum number of words
+        tokens = [token for word in words for token in analyse(word, language)]
         stems = () if language == ENGLISH else (token.stem for token in tokens if len(token.stem) >= SHORTEST_STEM)
         return frozenset(token.word for token in tokens), frozenset(stems)
 
@@ -112,6 +113,11 @@ def _is_listed(word: str, stems: Mapping[str, str], forms: Forms) -> bool:
         if word in words or stem in others:
             return True
     return False
+
+
+def _is_in_list(word: str, languages: Iterable[str], forms: Forms) -> bool:
+    """Return whether a list contains a word itself in one of these languages."""
+    return any(word in forms(language)[0] for language in languages)
 
 
 def _specifies(word: str, stems: Mapping[str, str], forms: Forms, *, follows: bool, precedes: bool) -> bool:
@@ -191,7 +197,7 @@ class QueryWord:
     - ``complement``: it says what the thing named before is for, or what it is like.
     - ``shade``: beside a colour it is a part of the name of the colour, as in "light blue".
     - ``unit``: it is the unit of the number before it, as in "5 kg".
-    - ``qualifier``: it never says what a thing is, such as "modern".
+    - ``qualifier``: it never says what a thing is, such as "modern", or is a part of such a word: "heavy-duty".
     - ``not_of``: the languages of the index that it does not belong to; it has no stem in them.
     """
 
@@ -289,6 +295,7 @@ def _query_words(text: str, languages: tuple[str, ...], foreign: frozenset[tuple
         elif not (of_amount or on[i].stop):  # "moins de 50", and both parts of "42.5"
             amount = None
         complement = complement or on[i].complement
+        joined = tuple(filter(None, pairs[max(i - 1, 0) : i + 1]))
         words.append(
             QueryWord(
                 word,
@@ -296,11 +303,11 @@ def _query_words(text: str, languages: tuple[str, ...], foreign: frozenset[tuple
                 follows=follows,
                 filler=filler,
                 slip=on[i].slip,
-                joined=tuple(filter(None, pairs[max(i - 1, 0) : i + 1])),
+                joined=joined,
                 complement=complement,
                 shade=on[i].shade,
                 unit=follows and word in _UNITS and typed[i - 1][0].isdigit(),
-                qualifier=on[i].qualifier,
+                qualifier=on[i].qualifier or any(_is_in_list(pair, stems[i], _qualifier_forms) for pair in joined),
                 not_of=frozenset(language for each, language in foreign if each == word),
             )
         )

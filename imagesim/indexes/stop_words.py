@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from imagesim.indexes.adjectives import ADJECTIVES
+
 STOP_WORDS = {
     "en": "a an and are as at be by for from i in is it my of on or that the this to with your we me some",
     "de": "der die das den dem des ein eine einer eines einem einen und oder für mit von vom zum zur im in am an auf "
@@ -288,6 +290,9 @@ SPELLINGS = {
 }
 """Parts of words that have two correct spellings, such as American and British ones, so that neither is taken for a
 typing error of the other."""
+
+for _language, _adjectives in ADJECTIVES.items():
+    QUALIFIERS[_language] += f" {_adjectives}"
 
 for _table in (
     STOP_WORDS,

@@ -41,6 +41,19 @@ def without_other_categories(candidates: Sequence[Candidate], texts: QueryTexts)
     return [each._replace(text=OTHER_CATEGORY) if is_aside(each) else each for each in candidates]
 
 
+def without_other_departments(looks: Sequence[Candidate], texts: QueryTexts, roles: Roles) -> list[Candidate]:
+    """Lower the relevance by looks of what is in other departments than the kind that the words name: no wall paint for
+    "clothing", whatever the pictures of clothes look like."""
+    departments = roles.departments_of(texts.categories)
+
+    def is_elsewhere(each: Candidate) -> bool:
+        return bool(each.categories) and departments.isdisjoint(roles.departments_of(each.categories))
+
+    if not departments:
+        return [*looks]
+    return [each._replace(relevance=LOOKALIKE * each.relevance) if is_elsewhere(each) else each for each in looks]
+
+
 def name_entries(texts: QueryTexts, candidates: Sequence[Candidate], roles: Roles) -> bool:
     """Whether some of the candidates are called by the words, and these name no kind. Without categories nothing tells
     kinds."""

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from django.utils.translation import gettext as _
-
-from imagesim.indexes.analysis import HYPHEN, analyse, stop_words
+from imagesim.indexes.analysis import HYPHEN, analyse
 from imagesim.indexes.dictionaries import in_dictionary
 from imagesim.indexes.query_words import (
     ENGLISH,
     QueryWord,
     foreign_to,
     is_on_a_list,
-    negations,
     query_words,
     shades_of,
     words_not_of,
 )
 from imagesim.indexes.stop_words import HEAD_FIRST
-from imagesim.measured_colours import colours_by_stem
+from imagesim.retrieval.query_colours import named_colours, without_negated_colours
 from imagesim.retrieval.query_rewriting import (
     LONGEST,
     has_all,
@@ -35,14 +31,8 @@ from imagesim.retrieval.query_rewriting import (
     with_kinds_of_compounds,
     words_in,
 )
-from imagesim.retrieval.relevance import ALL_OF_NAME, KIND_MATCH
-from imagesim.types import Message, Query
+from imagesim.types import Query
 from imagesim.word_roles import SHORTEST, Roles
-
-if TYPE_CHECKING:
-    from imagesim.retrieval.retriever import Retriever
-
-_TYPED = re.compile(r"[^\W_]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +48,9 @@ class QueryText:
     as sandals. ``known``: its words that tell what is sought, without those that the catalogue lacks: "nike" of "nike
     zoom"; empty if it lacks none. ``specified_head``: it asks for its last word, or its first in French, which others
     specify: "beach print". ``narrowed``: a word beside its heads, which is no colour and no qualifier, says which of
-    the kind. ``akin``: if it names no kind, the categories that end a compound of it, or that are one: "Jacken" for
-    "Lederjacke", and "Headtorches" for "torch".
+    the kind. ``only_kind``: it asks for all of a kind, with at most qualifiers that the catalogue lacks beside it:
+    "shoes", "mens shoes". ``akin``: if it names no kind, the categories that end a compound of it, or that are one:
+    "Jacken" for "Lederjacke", and "Headtorches" for "torch".
     """
 
     text: str
@@ -78,6 +69,7 @@ class QueryText:
     known: str = ""
     specified_head: bool = False
     narrowed: bool = False
+    only_kind: bool = False
     akin: frozenset[str] = frozenset()
     readings: tuple[QueryText, ...] = ()
 
@@ -212,6 +204,7 @@ class QueryReader:
         meaning = roles.interpret(meant, others | departments, head, specify, qualifiers)
         asking = {*range(len(words))} - fillers
         named = [stems for n, stems in enumerate(meant) if n in asking and n not in colours]
+        beside = asking.difference(meaning.heads or asking)
         is_name = len(named) == 1 and (meaning.in_full or roles.calls(named[0]))
         asked = QueryText(
             text=text,
@@ -229,7 +222,8 @@ class QueryReader:
             specified=meaning.specified,
             known=known_words(words, written, spelled, roles),
             specified_head=meaning.heads == (head,),
-            narrowed=bool(meaning.heads and asking - qualifiers - {*colours, *meaning.heads}),
+            narrowed=not beside <= qualifiers | {*colours},
+            only_kind=bool(meaning.categories) and not colours and not any(roles.has(meant[n]) for n in beside),
             akin=frozenset() if meaning.categories else kinds_akin([words[n] for n in asking], roles),
         )
         readings = (
@@ -335,66 +329,3 @@ def _divided(word: str, roles: Roles, languages: Sequence[str], *, known: bool) 
             if fits:
                 return f"{first} {ending}"
     return ""
-
-
-def without_negated_colours(text: str, roles: Roles, languages: Sequence[str]) -> tuple[str, frozenset[str]]:
-    """Return ``text`` without the colours that it excludes, and their stems: "lamp, not white" asks for a lamp.
-
-    Of other words nobody knows what is meant: "milk without lactose" asks for lactose-free milk.
-    """
-    negating, stop = negations(tuple(languages)), stop_words(tuple(languages))
-    if negating.isdisjoint(token.word for token in analyse(text, languages[0])):
-        return text, frozenset()
-    kept: list[str] = []
-    unwanted: set[str] = set()
-    between: list[str] | None = None  # a negation and the words after it, None if there is none
-    for typed in text.split():
-        words = query_words(typed, languages)
-        named = [roles.colours.intersection(word.stems.values()) for word in words]
-        if any(word.word in negating for word in words):
-            kept, between = [*kept, *(between or ())], [typed]
-        elif between is not None and words and all(named):
-            unwanted.update(*named)
-            between = []
-        elif between is not None and all(word.word in stop for word in words):
-            between.append(typed)
-        else:
-            kept, between = [*kept, *(between or ()), typed], None
-    kept += between or ()
-    return (" ".join(kept), frozenset(unwanted)) if kept and unwanted else (text, frozenset())
-
-
-def named_colours(text: QueryText, languages: Sequence[str]) -> tuple[str, ...]:
-    """Return the words of a query that name a colour, as they are typed; none if no kind is named, too."""
-    if not text.categories:
-        return ()
-    words = query_words(text.text, languages, text.foreign)
-    known = {words[number].word for number in text.colours}
-    stems = colours_by_stem(tuple(languages)).keys()
-
-    def is_colour(typed: str) -> bool:
-        found = query_words(typed, languages, text.foreign)
-        return any(word.word in known or not stems.isdisjoint(word.stems.values()) for word in found)
-
-    return tuple(typed for typed in _TYPED.findall(text.text) if is_colour(typed))
-
-
-def unlisted_colours(
-    colours: Sequence[str], text: QueryText, match: float, query: Query, retriever: Retriever
-) -> tuple[Message, ...]:
-    """Return a message about each of the ``colours`` that the texts of no entry of the kind have; none if the best
-    ``match`` of a hit is one of all words.
-
-    The names of measured colours are among the texts of entries. Pictures without a plain ground have none, so that
-    something in the colour may still be among the hits.
-    """
-    if match >= ALL_OF_NAME:
-        return ()
-    named = query.filters.categories or tuple(sorted(text.categories))
-    of_kind = replace(query, offset=0, limit=1, min_score=None, filters=replace(query.filters, categories=named))
-    asked = [replace(text, text=colour, heads=(), colours=()).asked(of_kind) for colour in colours]
-    return tuple(
-        Message(_("Nothing of this kind is listed as “%(colour)s”.") % {"colour": colour})
-        for colour, found in zip(colours, retriever.search(asked), strict=True)
-        if not any(each.text >= KIND_MATCH for each in found.candidates)
-    )

@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING
 
 from imagesim.calibration import Calibration
 from imagesim.retrieval import feedback
-from imagesim.retrieval.behind_names import name_entries, without_lookalikes, without_other_categories
+from imagesim.retrieval.behind_names import (
+    name_entries,
+    without_lookalikes,
+    without_other_categories,
+    without_other_departments,
+)
 from imagesim.retrieval.relevance import (
     ALL_OF_NAME,
     BY_NAME,
@@ -143,6 +148,7 @@ class WithText:
                 looks = [each._replace(relevance=trust * each.relevance) for each in looks]
             if by_names:
                 looks = without_lookalikes(looks, self.texts)
+            looks = without_other_departments(looks, self.texts, self.calibration.roles)
             judged = fused(matches, looks, evidence, window=LOOKS_WINDOW, by_group=query.collapse)
             if not widenings_left or not self.cutoff.goes_on(query, by_vector, looks, judged):
                 break
@@ -259,12 +265,14 @@ class WithText:
         of_mentioned = (each.text for each in candidates if not mentioned.isdisjoint(each.categories))
         best_mentioned = max(of_mentioned, default=0.0)
         fuller = with_others(candidates) if self.texts.text.specified_head else set[str]()
+        least = BY_NAME if self.texts.text.only_kind else KIND_MATCH
 
         def match(each: Candidate) -> float:
             if not named and best_mentioned >= BY_NAME and not specified.isdisjoint(each.categories):
                 return min(each.text, best_mentioned - AFTER)
             if each.key in of_kind:
-                return max(each.text, BY_NAME + AFTER_NAME * each.text if each.key in fuller else KIND_MATCH)
+                known = least if each.categories in kinds else KIND_MATCH
+                return max(each.text, BY_NAME + AFTER_NAME * each.text if each.key in fuller else known)
             is_called = (min(each.head, each.text) if self.texts.text.in_full else each.head) >= called
             is_specified = not self.texts.text.specified.isdisjoint(each.categories)
             first = is_called and (each.text >= ALL_OF_NAME or best < OF_PART * each.text)
