@@ -97,7 +97,7 @@ def _resolve(model: type[models.Model], path: str) -> ResolvedPath:
         if generic:
             raise ConfigurationError(f"{path!r} continues after {part!r}, a generic relation that leads to any model.")
         if field.many_to_many:
-            _note_through(field, query, relations, through)
+            _note_through(current, field, query, relations, through)
         # The row of a child is loaded like rows: a queryset that gives the child itself cannot join it.
         many = many or to_many or bool(_is_reverse(field) and field.parent_link)
         query.append(field.name)
@@ -222,6 +222,7 @@ def _require_attribute(model: type[models.Model], name: str, path: str, *, last:
 
 
 def _note_through(
+    near: type[models.Model],
     field: Any,
     query: list[str],
     relations: list[tuple[str, type[models.Model]]],
@@ -234,9 +235,13 @@ def _note_through(
     through.append((SEPARATOR.join(query), model))
     if model._meta.auto_created:
         return
-    source = forward.m2m_reverse_field_name() if _is_reverse(field) else forward.m2m_field_name()
-    back = model._meta.get_field(source).remote_field
-    if not back.hidden:
+    if hasattr(forward, "m2m_field_name"):
+        source = forward.m2m_reverse_field_name() if _is_reverse(field) else forward.m2m_field_name()
+        back = model._meta.get_field(source).remote_field
+    else:  # not of Django, as the tags of django-taggit
+        rows = (each for each in near._meta.get_fields() if each.one_to_many and each.related_model is model)
+        back = next(rows, None)
+    if back is not None and not back.hidden:
         relations.append((SEPARATOR.join([*query, back.name]), model))
 
 

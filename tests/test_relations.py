@@ -7,11 +7,14 @@ from django.contrib.contenttypes.models import ContentType
 from django.core import serializers
 from django.core.files.base import ContentFile
 from django.db import transaction
+from django.db.models.signals import m2m_changed
 
 from imagesim.indexes import get_index
+from imagesim.indexing import signals
 from imagesim.indexing.sync import sync
 from imagesim.items import Items
 from imagesim.models import ItemState
+from imagesim.paths import resolve
 from imagesim.registry import registry
 from imagesim.types import Condition, Filters
 from tests.shop import EMBEDDER, encoded, picture, registered
@@ -161,6 +164,29 @@ def test_a_many_to_many_relation_through_a_model_of_the_shop(lamp):
     assert found(shelf="top") == 1
     shelf.delete()
     assert found(shelf="top") == 0
+
+
+@pytest.fixture
+def not_of_django(monkeypatch):
+    """A many-to-many relation as django-taggit makes it: not by a field of Django's."""
+    relation = Lamp._meta.get_field("shelves")
+    monkeypatch.delattr(relation, "m2m_field_name")
+    monkeypatch.setattr(relation.remote_field, "symmetrical", True)  # the default of Django's ManyToManyRel
+    resolve.cache_clear()
+    signals.connect()
+    yield
+    resolve.cache_clear()
+
+
+def test_a_many_to_many_relation_that_is_not_of_django(lamp, not_of_django):
+    """The project did not start, and then the keys of tags were taken for those of items."""
+    shelf = Shelf.objects.create(name="top")
+    Standing.objects.bulk_create([Standing(lamp=lamp, shelf=shelf)])
+    told = {"reverse": False, "model": Shelf, "pk_set": {shelf.pk}, "using": "default"}
+    m2m_changed.send(Standing, instance=lamp, action="post_add", **told)
+    assert changed() == {("zoo.lamp", str(lamp.pk))}
+    Standing.objects.get().save()
+    assert changed() == {("zoo.lamp", str(lamp.pk))}
 
 
 def test_a_through_model_without_a_reverse_name(lamp):

@@ -272,7 +272,7 @@ def throughs(items: Items[Any]) -> Iterator[Through]:
             far = next(name for name, model in resolved.relations if _depth(name) == deeper and model is not through)
             field = _last_relation(items.model, far)
             reverse = isinstance(field, models.ManyToManyRel)
-            symmetrical = bool(getattr(field.remote_field, "symmetrical", False))
+            symmetrical = bool(getattr(field.remote_field, "symmetrical", False)) and field.related_model is field.model
             yield Through(items, through, near, lookup, far, scope, reverse, symmetrical)
 
 
