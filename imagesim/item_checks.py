@@ -30,17 +30,19 @@ def check_items() -> list[CheckMessage]:
 
 def check_texts() -> list[CheckMessage]:
     """Which texts are searched if the shop does not declare any."""
-    found: list[CheckMessage] = []
+    messages: list[CheckMessage] = []
     for items in registry:
         if items.text is None and type(items).get_texts is Items.get_texts:
             name, default = type(items).__name__, items.default_text()
             where = f"only in {' and '.join(map(repr, default))}" if default else "in pictures alone"
             message = f"{name} does not say which texts to search, so words are searched {where}."
-            own = dict.fromkeys(default or {"name": 3}, 3) | {"brand__name": 2, "category__name": 2, "description": 1}
-            texts = {path: weight for path, weight in own.items() if _resolves(items, path)}
-            hint = f"Name them with their weights, such as {name}.text = {texts or own}."
-            found.append(Info(message, hint=hint, obj=items.model, id="imagesim.I001"))
-    return found
+            own = dict.fromkeys(default or ["name"], 3)
+            others = {"brand__name": 2, "category__name": 2, "description": 1}
+            found = {path: weight for each, weight in others.items() for path in paths.in_languages(items.model, each)}
+            texts = {path: weight for path, weight in own.items() if _resolves(items, path)} | found
+            hint = f"Name them with their weights, such as {name}.text = {texts or own | others}."
+            messages.append(Info(message, hint=hint, obj=items.model, id="imagesim.I001"))
+    return messages
 
 
 def _check_one(items: Items[Any]) -> Iterator[CheckMessage]:

@@ -22,7 +22,6 @@ from imagesim.types import FilterKind, FilterValue, Scalar, TextSpec
 
 M = TypeVar("M", bound=models.Model)
 
-TEXT_FIELDS = (models.CharField, models.TextField)
 MAX_NUMBER = models.BigIntegerField.MAX_BIGINT
 
 SIMILAR_ID = "imagesim-similar"
@@ -261,13 +260,9 @@ class Items(Generic[M]):
         }
 
     def default_text(self) -> dict[str, float]:
-        """The default of ``text``: the model's name or title, with its translations."""
-        names = sorted(field.name for field in self._model._meta.get_fields() if isinstance(field, TEXT_FIELDS))
-        for own in ("name", "title"):
-            found = [each for each in names if each == own or (each.startswith(f"{own}_") and paths.language_of(each))]
-            if found:
-                return dict.fromkeys(found, 3.0)
-        return {}
+        """The default of ``text``: the model's name or title, in every language."""
+        found = paths.in_languages(self._model, "name") or paths.in_languages(self._model, "title")
+        return dict.fromkeys(found, 3.0)
 
     def _language_of(self, path: str) -> str:
         return self.text_languages.get(path) or paths.language_of(path) or settings.LANGUAGE_CODE

@@ -10,7 +10,7 @@ from functools import cache
 from operator import attrgetter
 from typing import Any, Literal
 
-from django.conf import settings
+from django.conf import global_settings, settings
 from django.core.exceptions import FieldDoesNotExist, ObjectDoesNotExist
 from django.db import models
 from django.db.models.manager import BaseManager
@@ -23,6 +23,9 @@ SEPARATOR = "__"
 MAX_TEXT = 10_000
 """Characters of a text that are read."""
 
+LANGUAGE = re.compile(r"^(language|lang|locale)(_?(code|id))?$", re.IGNORECASE)
+"""The column of a table of translations that says the language of a row."""
+
 _BLOCK = re.compile(r"<(?!/?(?:b|em|i|mark|s|small|span|strong|sub|sup|u|wbr)\b)", re.IGNORECASE)
 
 
@@ -32,6 +35,8 @@ class Step:
 
     name: str
     kind: Literal["one", "many", "value", "key"]
+    language: tuple[str, str] = ("", "")
+    """Of a value in a table of translations: its column of the language, and the code of the rows that are read."""
 
 
 @dataclass(frozen=True)
@@ -74,10 +79,13 @@ def _resolve(model: type[models.Model], path: str) -> ResolvedPath:
     steps: list[Step] = []
     query: list[str] = []
     field: Any = None
+    language = ("", "")
     many = False
     for position, part in enumerate(parts):
         last = position == len(parts) - 1
         field = _find(current, part)
+        if field is None and last and not hasattr(current, part):
+            field, language = _translated(current, part)
         if field is None:
             _require_attribute(current, part, path, last=last)
             steps.append(Step(part, "value"))
@@ -90,7 +98,7 @@ def _resolve(model: type[models.Model], path: str) -> ResolvedPath:
         generic = field.is_relation and field.related_model is None
         if last and not to_many and (generic or _holds_value(field, part)):
             # A foreign key at the end of a path means the key in the column; the related row is not loaded.
-            steps.append(Step(field.name if generic else field.attname, "value"))
+            steps.append(Step(field.name if generic else field.attname, "value", language))
             break
         if not field.is_relation:
             raise ConfigurationError(f"{path!r} continues after {part!r}, which is not a relation.")
@@ -188,6 +196,14 @@ def _find(model: type[models.Model], name: str) -> Any:
         return next((field for field in fields if name in (field.name, _accessor(field))), None)
 
 
+def _translated(model: type[models.Model], name: str) -> tuple[Any, tuple[str, str]]:
+    """The field ``name`` of a table of translations, for ``name_de``, with its column of the language and the code."""
+    code = language_of(name)
+    column = next((f.name for f in model._meta.concrete_fields if LANGUAGE.match(f.name) and not f.is_relation), "")
+    field = _find(model, name[: -len(code) - 1]) if code and column else None
+    return (None, ("", "")) if field is None or field.is_relation else (field, (column, code))
+
+
 def _holds_value(field: Any, name: str) -> bool:
     """Whether the column holds the value: it does not for a foreign key to a field other than the primary key."""
     return bool(field.concrete) and (
@@ -250,6 +266,9 @@ def _take(value: Any, step: Step) -> Iterable[Any]:
         return [_by_key(value, step.name)]
     if step.kind == "many" and value.pk is None:
         return []  # not saved yet, so it has no related rows
+    column, code = step.language
+    if code and _as_suffix(str(getattr(value, column))) != _as_suffix(code):
+        return []
     try:
         found = getattr(value, step.name)
     except ObjectDoesNotExist:  # an empty one-to-one relation
@@ -290,7 +309,43 @@ def _flat(value: Any) -> Iterator[Any]:
 
 def language_of(path: str) -> str:
     """Return the language in the suffix of a path (``name_de``, ``name_pt_br``); empty if there is none."""
-    codes = {code.lower().replace("-", "_"): code for code, _name in settings.LANGUAGES}
+    codes = {_as_suffix(code): code for code, _name in settings.LANGUAGES}
     parts = path.rpartition(SEPARATOR)[2].split("_")
     endings = ("_".join(parts[-2:]) if len(parts) > 2 else "", parts[-1] if len(parts) > 1 else "")
     return next((codes[ending] for ending in endings if ending in codes), "")
+
+
+def in_languages(model: type[models.Model], path: str) -> list[str]:
+    """The paths to a text in every language: to its column and those beside it, as with django-modeltranslation, or to
+    a table of translations, as with django-parler. Empty if the model has no such text."""
+    relation, _, name = path.rpartition(SEPARATOR)
+    if relation:
+        try:
+            related = target(model, relation)
+        except ConfigurationError:
+            return []
+        return [f"{relation}{SEPARATOR}{each}" for each in in_languages(related, name)] if related else []
+    suffixes = [_as_suffix(code) for code, _name in settings.LANGUAGES]
+    columns = _texts(model)
+    found = [f"{name}_{suffix}" for suffix in suffixes if f"{name}_{suffix}" in columns]
+    if found or name in columns:
+        own = _as_suffix(settings.LANGUAGE_CODE)  # whose column, if there is one, is what the bare name reads
+        is_doubled = {f"{name}_{own}", f"{name}_{own.partition('_')[0]}"} & set(found)
+        return [*([name] if name in columns and not is_doubled else []), *found]
+    for each in model._meta.related_objects:
+        columns = _texts(each.related_model)
+        if each.one_to_many and not each.hidden and name in columns and any(map(LANGUAGE.match, columns)):
+            rows = f"{each.get_accessor_name()}{SEPARATOR}{name}"
+            # Django's own list has a hundred languages.
+            is_own = settings.LANGUAGES != global_settings.LANGUAGES
+            return [f"{rows}_{suffix}" for suffix in suffixes] if is_own else [rows]
+    return []
+
+
+def _texts(model: Any) -> set[str]:
+    return {f.name for f in model._meta.concrete_fields if isinstance(f, models.CharField | models.TextField)}
+
+
+def _as_suffix(code: str) -> str:
+    """``pt-BR`` -> ``pt_br``."""
+    return code.lower().replace("-", "_")

@@ -30,7 +30,6 @@ FILTERS = re.compile(
     r"(^|_)(price|brand|maker|manufacturer|vendor|designer|colou?r|size|material|gender|season)($|_)", re.I
 )
 TEXTS = {"name": 3, "title": 3, "brand__name": 2, "description": 1}
-LANGUAGE = re.compile(r"^(language|lang|locale)(_?(code|id))?$", re.I)
 
 PAGE = """# the template of its page
 {% load imagesim static %}
@@ -90,31 +89,10 @@ def described_by(field: Any) -> str:
 
 
 def texts_of(model: Any) -> dict[str, int]:
-    """Return the paths from the model to its texts, each with its weight."""
-    found: dict[str, int] = {}
-    for path, weight in TEXTS.items():
-        relation, _, name = path.rpartition("__")
-        if not relation:
-            found |= dict.fromkeys(named(model, name), weight)
-        elif field := next((f for f in model._meta.concrete_fields if f.name == relation and f.is_relation), None):
-            found |= {f"{relation}__{text}": weight for text in named(field.related_model, name)}
-    return found
+    """Return the paths from the model to its texts, in every language, each with its weight."""
+    from imagesim.paths import in_languages
 
-
-def named(model: Any, name: str) -> list[str]:
-    """Return the paths to a text of that name: in every language where the model has a column for each, as with
-    django-modeltranslation, or a table of translations, as with django-parler."""
-    from django.conf import settings
-
-    own = [field.name for field in model._meta.concrete_fields]
-    if name in own:
-        columns = [f"{name}_{code.replace('-', '_').lower()}" for code, _ in settings.LANGUAGES]
-        return [column for column in columns if column in own] or [name]
-    for each in model._meta.related_objects:
-        names = [field.name for field in each.related_model._meta.concrete_fields]
-        if each.one_to_many and not each.hidden and name in names and any(map(LANGUAGE.match, names)):
-            return [f"{each.get_accessor_name()}__{name}"]
-    return []
+    return {path: weight for each, weight in TEXTS.items() for path in in_languages(model, each)}
 
 
 def category_of(model: Any) -> str:

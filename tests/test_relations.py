@@ -9,12 +9,14 @@ from django.core.files.base import ContentFile
 from django.db import transaction
 from django.db.models.signals import m2m_changed
 
+from imagesim import paths
+from imagesim.exceptions import ConfigurationError
 from imagesim.indexes import get_index
 from imagesim.indexing import signals
 from imagesim.indexing.sync import sync
 from imagesim.items import Items
 from imagesim.models import ItemState
-from imagesim.paths import resolve
+from imagesim.paths import in_languages, resolve
 from imagesim.registry import registry
 from imagesim.types import Condition, Filters
 from tests.shop import EMBEDDER, encoded, picture, registered
@@ -194,6 +196,51 @@ def test_a_through_model_without_a_reverse_name(lamp):
     lamp.rooms.add(Room.objects.create(name="hall"))
 
     assert found(room="hall") == 1
+
+
+class TranslatedLamps(Items[Lamp]):
+    images = "pictures__file"
+    text = {"translations__title_pt_br": 3, "translations__title_de": 3}
+
+
+def test_a_table_of_translations(lamp, settings):
+    """Its rows are read by their language, as columns are, so that each text is searched in its own."""
+    settings.LANGUAGES = [("de", "Deutsch"), ("pt-br", "Português")]
+    german, _, _ = [lamp.translations.create(language_code=code, title=code) for code in ("de", "pt-BR", "fr")]
+    with registered(Lamp, TranslatedLamps):
+        items = registry.for_model(Lamp)
+        assert items.get_texts(lamp) == {"translations__title_pt_br": ("pt-BR",), "translations__title_de": ("de",)}
+        assert [spec.language for spec in items.text_specs.values()] == ["pt-br", "de"]
+        changed()
+        german.save(update_fields=["title"])
+        assert changed() == {("zoo.lamp", str(lamp.pk))}
+        german.delete()
+        assert changed() == {("zoo.lamp", str(lamp.pk))}
+    with pytest.raises(ConfigurationError, match="LampTranslation has no 'title_xy'; it has 'id', 'language_code'"):
+        resolve(Lamp, "translations__title_xy")
+    with pytest.raises(ConfigurationError, match="LampTranslation has no 'master_de'"):
+        resolve(Lamp, "translations__master_de")
+
+
+def test_texts_of_every_language():
+    assert in_languages(Lamp, "title") == ["translations__title_en", "translations__title_de"]
+    assert in_languages(Lamp, "translations__title") == ["translations__title"]
+    assert in_languages(Lamp, "name") == ["name"]
+    assert in_languages(Lamp, "maker__name") == ["maker__name"]
+    assert in_languages(Lamp, "brand__name") == in_languages(Lamp, "plan__name") == in_languages(Lamp, "sold") == []
+
+
+def test_columns_of_every_language(monkeypatch, settings):
+    """A bare name is German here, and what it reads is known to be in the column of German where there is one."""
+    settings.LANGUAGES = [("en", "English"), ("de", "Deutsch"), ("fr", "Français")]
+    settings.LANGUAGE_CODE = "de-at"
+    for columns, expected in (
+        ({"name", "name_en", "name_de"}, ["name_en", "name_de"]),
+        ({"name", "name_en"}, ["name", "name_en"]),
+        ({"name_en", "name_de", "name_it"}, ["name_en", "name_de"]),
+    ):
+        monkeypatch.setattr(paths, "_texts", lambda model, columns=columns: columns)
+        assert in_languages(Lamp, "name") == expected
 
 
 def test_a_generic_relation(lamp):

@@ -150,6 +150,17 @@ class Bulb(models.Model):
         return f"{self.watt} W"
 
 
+class LampTranslation(models.Model):
+    """As django-parler makes it: a row for each language."""
+
+    master = models.ForeignKey(Lamp, models.CASCADE, related_name="translations")
+    language_code = models.CharField(max_length=15)
+    title = models.CharField(max_length=50)
+
+    def __str__(self) -> str:
+        return self.title
+
+
 class Box(models.Model):
     lamp = models.OneToOneField(Lamp, models.CASCADE, related_name="box")
     colour = models.CharField(max_length=50)

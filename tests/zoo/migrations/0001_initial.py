@@ -136,6 +136,15 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name='LampTranslation',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('language_code', models.CharField(max_length=15)),
+                ('title', models.CharField(max_length=50)),
+                ('master', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='translations', to='zoo.lamp')),
+            ],
+        ),
+        migrations.CreateModel(
             name='Picture',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
