@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import Any
 
+from django.conf import settings
 from django.core.checks import CheckMessage, Error, Info, Warning
 from django.db import models
 
@@ -55,6 +56,7 @@ def _check_one(items: Items[Any]) -> Iterator[CheckMessage]:
     yield from _check_images(items)
     yield from _check_filters(items)
     yield from _check_related(items)
+    yield from _check_languages(items)
     yield from _check_lengths(items)
 
 
@@ -84,8 +86,8 @@ def _check_images(items: Items[Any]) -> Iterator[CheckMessage]:
     if isinstance(resolved.field, models.FileField):
         return
     if isinstance(resolved.field, models.URLField):
-        settings, errors = conf.read_settings()  # check_settings reports the errors
-        if not errors and not settings.REMOTE_IMAGE_HOSTS:
+        own, errors = conf.read_settings()  # check_settings reports the errors
+        if not errors and not own.REMOTE_IMAGE_HOSTS:
             message = f"images = {items.images!r} gives addresses, and no host is allowed."
             hint = "List the hosts of the pictures in IMAGESIM['REMOTE_IMAGE_HOSTS'], as in ALLOWED_HOSTS."
             yield _error(items, message, "imagesim.E012", hint)
@@ -128,6 +130,19 @@ def _check_related(items: Items[Any]) -> Iterator[CheckMessage]:
             items.related_model(model, path)
         except ConfigurationError as error:
             yield _error(items, str(error), "imagesim.E017")
+
+
+def _check_languages(items: Items[Any]) -> Iterator[CheckMessage]:
+    """The bare field of a text in several columns or rows: it is indexed in one language, and read in another."""
+    named = (items.category, items.category_parent, items.group, *items.filters.values())
+    for path in dict.fromkeys(filter(None, [*named, *items.text_specs])):
+        found = paths.in_languages(items.model, path)
+        if not found or path in found:
+            continue
+        one = next((each for each in found if paths.language_of(each) == settings.LANGUAGE_CODE), found[0])
+        message = f"{type(items).__name__}: {path!r} is indexed in LANGUAGE_CODE and read in the visitor's language."
+        hint = f"Name {one!r}." if path in named else f"Name each language to be searched: {', '.join(found)}."
+        yield Warning(message, hint=hint, obj=items.model, id="imagesim.W033")
 
 
 def _check_lengths(items: Items[Any]) -> Iterator[CheckMessage]:

@@ -141,7 +141,8 @@ class Items(Generic[M]):
         if len(ends) < 2 or any(end.field is None for end in ends):
             return {}
         parents: dict[str, set[str]] = {}
-        for category, parent in self.get_queryset().order_by().values_list(*(end.lookup for end in ends)).distinct():
+        rows = self.get_queryset().filter(**ends[0].conditions, **ends[1].conditions).order_by()
+        for category, parent in rows.values_list(*(end.lookup for end in ends)).distinct():
             if category not in (None, "") and parent not in (None, ""):
                 parents.setdefault(str(category), set()).add(str(parent))
         return parents

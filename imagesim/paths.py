@@ -66,6 +66,13 @@ class ResolvedPath:
         names = [name for name, _ in self.relations[-1:]] + [step.name for step in self.steps if step.kind == "value"]
         return SEPARATOR.join(names)
 
+    @property
+    def conditions(self) -> dict[str, str]:
+        """Which rows of a table of translations a query has to ask for."""
+        column, code = self.steps[-1].language
+        names = [*(name for name, _ in self.relations[-1:]), column, "iexact"]
+        return {SEPARATOR.join(names): code} if code else {}
+
 
 def _resolve(model: type[models.Model], path: str) -> ResolvedPath:
     """Check ``path`` against ``model``.

@@ -36,7 +36,7 @@ from imagesim.retrieval.params import reserved_names
 from imagesim.tasks import purge
 from imagesim.types import IndexMeta
 from tests.shop import EMBEDDER, picture, product
-from tests.zoo.models import Lamp, Maker, Picture, Standing
+from tests.zoo.models import DeskLamp, Lamp, Maker, Picture, Standing
 
 
 @pytest.fixture
@@ -718,6 +718,20 @@ class TestTheCommand:
     def test_the_whole_project_passes(self):
         assert run_checks(tags=["imagesim"]) == []
         assert Product in registry
+
+
+def test_a_translated_field_without_a_language(register, monkeypatch):
+    """A German visitor's category was searched among English ones, which are in the index."""
+    monkeypatch.setattr(Lamp, "title", "", raising=False)  # as django-parler reads it, in the language of the moment
+    texts = {"name": 3, "maker__name": 2, "translations__title_de": 3}
+    register(filters={"title": "title", "maker": "maker__name"}, filter_kinds={"title": "keyword"}, text=texts)
+    register(DeskLamp, text={"title": 3}, category="translations__title_de")
+    found = item_checks.check_items()
+    assert {each.id for each in found} == {"imagesim.W033"}
+    assert [each.hint for each in found] == [
+        "Name 'translations__title_en'.",
+        "Name each language to be searched: translations__title_en, translations__title_de.",
+    ]
 
 
 def test_a_default_of_the_texts_is_reported(register):

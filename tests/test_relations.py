@@ -18,6 +18,7 @@ from imagesim.items import Items
 from imagesim.models import ItemState
 from imagesim.paths import in_languages, resolve
 from imagesim.registry import registry
+from imagesim.retrieval.filters import categories_of
 from imagesim.types import Condition, Filters
 from tests.shop import EMBEDDER, encoded, picture, registered
 from tests.zoo.models import (
@@ -200,17 +201,19 @@ def test_a_through_model_without_a_reverse_name(lamp):
 
 class TranslatedLamps(Items[Lamp]):
     images = "pictures__file"
+    category = "translations__title_de"
     text = {"translations__title_pt_br": 3, "translations__title_de": 3}
 
 
 def test_a_table_of_translations(lamp, settings):
     """Its rows are read by their language, as columns are, so that each text is searched in its own."""
-    settings.LANGUAGES = [("de", "Deutsch"), ("pt-br", "Português")]
+    settings.LANGUAGES = [("de", "Deutsch"), ("fr", "Français"), ("pt-br", "Português")]
     german, _, _ = [lamp.translations.create(language_code=code, title=code) for code in ("de", "pt-BR", "fr")]
     with registered(Lamp, TranslatedLamps):
         items = registry.for_model(Lamp)
         assert items.get_texts(lamp) == {"translations__title_pt_br": ("pt-BR",), "translations__title_de": ("de",)}
         assert [spec.language for spec in items.text_specs.values()] == ["pt-br", "de"]
+        assert items.get_categories(lamp) == categories_of(items) == ["de"]
         changed()
         german.save(update_fields=["title"])
         assert changed() == {("zoo.lamp", str(lamp.pk))}

@@ -194,7 +194,8 @@ def categories_of(items: Items[Any]) -> list[str]:
         known = []
         end = paths.resolve(items.model, items.category) if items.category else None
         if end is not None and end.field is not None:
-            values = items.get_queryset().order_by().values_list(end.lookup, flat=True).distinct()
+            rows = items.get_queryset().filter(**end.conditions)
+            values = rows.order_by().values_list(end.lookup, flat=True).distinct()
             known = sorted({str(value) for value in values if value not in (None, "")})
         shared_cache.keep(name, known, CATEGORY_SECONDS)
     return known
