@@ -7,6 +7,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.core import serializers
 from django.core.files.base import ContentFile
 from django.db import transaction
+from django.db.models import F
 from django.db.models.signals import m2m_changed
 
 from imagesim import paths
@@ -306,6 +307,14 @@ def test_moving_a_picture_to_another_lamp(lamp):
     sync()
 
     assert [key for key, _ in get_index().scan()] == [f"zoo.lamp:{other.pk}"]
+
+
+def test_pictures_in_the_order_of_an_expression(lamp, monkeypatch):
+    monkeypatch.setattr(Picture._meta, "ordering", [F("position").asc(nulls_last=True)])
+    signals.connect()
+    changed()
+    lamp.pictures.get().save(update_fields=["position"])
+    assert changed() == {("zoo.lamp", str(lamp.pk))}
 
 
 def test_lamps_of_one_maker_form_a_group(lamp):

@@ -324,8 +324,7 @@ def _find(model: type[models.Model], name: str) -> Any:
 
 
 def _canonical(model: type[models.Model], name: str) -> str:
-    found = _find(model, name)
-    return found.name if found is not None else name
+    return str(getattr(_find(model, name), "name", name))
 
 
 def _by_kind(model: type[models.Model], names: Collection[str]) -> Scope:
@@ -357,7 +356,9 @@ def _add_back_reference(link: Link, scope: Scope) -> None:
     for each in back:
         _widen(link, each.name, scope)
     for ordered in link.model._meta.ordering or ():  # which image is first
-        if isinstance(ordered, str) and ordered.lstrip("-") in {f.name for f in link.model._meta.concrete_fields}:
+        if not isinstance(ordered, str):
+            link.any_field = True  # an expression may read any field
+        elif ordered.lstrip("-") in {f.name for f in link.model._meta.concrete_fields}:
             link.fields.setdefault(ordered.lstrip("-"), Scope.METADATA)
     if _depth(link.lookup) == 1 and (generic or all(each.target_field.primary_key for each in back)):
         link.columns = tuple(each.attname for each in back)
@@ -390,8 +391,7 @@ def _last_relation(model: type[models.Model], lookup: str) -> Any:
 def _related_link(items: Items[Any], model: type[models.Model], path: str) -> Link:
     link = Link(items, model, back=path, any_field=True)
     link.whole = _by_kind(model, {f.name for f in model._meta.concrete_fields})
-    found = _find(model, path)
-    if found is not None and found.concrete and found.is_relation and found.target_field.primary_key:
+    if (found := _find(model, path)) and found.concrete and found.is_relation and found.target_field.primary_key:
         link.columns = (found.attname,)
     return link
 
