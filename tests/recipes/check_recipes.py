@@ -85,6 +85,24 @@ assert "320x0" in url, url
 """,
     ),
 }
+TAGGED = """
+from taggit.managers import TaggableManager
+
+class Product(models.Model):
+    photo = models.ImageField(upload_to="products/")
+    tags = TaggableManager()
+"""
+TAGS = """
+red = ask(lambda file: Product.objects.create(photo=file))
+other = Product.objects.exclude(pk=red.pk).last()
+red.tags.add("wool")
+assert sync().indexed == 1
+assert [hit.item for hit in imagesim.similar_to(other, filters={"tag": "wool"}, min_relevance=0)] == [red]
+tag = red.tags.get()
+tag.name = "silk"
+tag.save()
+assert sync().indexed == 1, "a tag renamed is noticed"
+"""
 S3 = """
 import os
 os.environ.update(AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY="test")
@@ -148,3 +166,11 @@ def test_object_storage(tmp_path: Path, backend: str, question: str) -> None:
     default = {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
     append(tmp_path / "project" / "settings.py", f"STORAGES = {default!r}\n{block(PAGE, backend)}")
     manage(tmp_path, "shell", "--command", ASK + question)
+
+
+def test_tags(tmp_path: Path) -> None:
+    """Of django-taggit, which Wagtail brings: a relation that is not made by a field of Django's."""
+    declared = "images = 'photo'\n    filters = {'tag': 'tags__name'}\n    text = {}\n"
+    items = f"@imagesim.register(Product)\nclass Items(imagesim.Items[Product]):\n    {declared}"
+    project(tmp_path, ["taggit"], TAGGED, items)
+    manage(tmp_path, "shell", "--command", ASK + TAGS)
