@@ -116,7 +116,10 @@ def _resolve(model: type[models.Model], path: str) -> ResolvedPath:
         # The row of a child is loaded like rows: a queryset that gives the child itself cannot join it.
         many = many or to_many or bool(_is_reverse(field) and field.parent_link)
         query.append(field.name)
-        steps.append(Step(_accessor(field), "many" if to_many else "one"))
+        if rows := _rows_of_tags(current, field):
+            steps += [Step(_accessor(rows), "many"), Step(field.m2m_reverse_field_name(), "one")]
+        else:
+            steps.append(Step(_accessor(field), "many" if to_many else "one"))
         current = field.related_model
         relations.append((SEPARATOR.join(query), current))
     load = SEPARATOR.join(step.name for step in steps if step.kind in ("one", "many"))
@@ -261,11 +264,21 @@ def _note_through(
     if hasattr(forward, "m2m_field_name"):
         source = forward.m2m_reverse_field_name() if _is_reverse(field) else forward.m2m_field_name()
         back = model._meta.get_field(source).remote_field
-    else:  # not of Django, as the tags of django-taggit
-        rows = (each for each in near._meta.get_fields() if each.one_to_many and each.related_model is model)
-        back = next(rows, None)
+    else:
+        back = _rows_of_tags(near, field)
     if back is not None and not back.hidden:
         relations.append((SEPARATOR.join([*query, back.name]), model))
+
+
+def _rows_of_tags(near: type[models.Model], field: Any) -> Any:
+    """The relation to the rows of the through model of tags, as of django-taggit, whose relation is no field of
+    Django's: for items of several types, taggit loads the tags of one. None for other relations, and if it is hidden.
+    """
+    if not field.many_to_many or _is_reverse(field) or hasattr(field, "m2m_field_name"):
+        return None
+    through = field.remote_field.through
+    found = [each for each in near._meta.get_fields() if each.one_to_many and each.related_model is through]
+    return next((each for each in found if not each.hidden and near._meta.get_field(each.name) is each), None)
 
 
 def _take(value: Any, step: Step) -> Iterable[Any]:

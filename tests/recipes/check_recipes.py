@@ -91,6 +91,9 @@ from taggit.managers import TaggableManager
 class Product(models.Model):
     photo = models.ImageField(upload_to="products/")
     tags = TaggableManager()
+
+class Shoe(Product):
+    pass
 """
 TAGS = """
 red = ask(lambda file: Product.objects.create(photo=file))
@@ -102,6 +105,13 @@ tag = red.tags.get()
 tag.name = "silk"
 tag.save()
 assert sync().indexed == 1, "a tag renamed is noticed"
+
+from django.db.models import prefetch_related_objects
+from imagesim.paths import read
+shoe = Shoe.objects.create(photo=red.photo)
+shoe.tags.add("leather")
+prefetch_related_objects([red, shoe], *registry.for_model(Product).relations_read[1])
+assert [list(read(each, "tags__name")) for each in (red, shoe)] == [["silk"], ["leather"]], "of items of several types"
 """
 S3 = """
 import os
