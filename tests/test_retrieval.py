@@ -282,7 +282,8 @@ class TestSimilarTo:
             imagesim.similar_to(Product(name="new"))
 
     def test_not_indexed_yet(self, shelf):
-        with pytest.raises(NotIndexed, match=r"shop\.product:\d+ has no embedding yet.* excluded by `should_index`"):
+        reason = "excluded by `get_queryset` or `should_index`"
+        with pytest.raises(NotIndexed, match=rf"shop\.product:\d+ has no embedding yet.* {reason}"):
             imagesim.similar_to(product("new", picture("red")))
 
     def test_without_an_index(self, shelf):

@@ -235,8 +235,8 @@ def _item_vector(key: str, meta: IndexMeta) -> Vector:
     if not vectors:
         raise NotIndexed(
             _(
-                "%(item)s has no embedding yet; it needs a usable picture, must not be excluded by `should_index`, "
-                "and then needs `manage.py imagesim_sync`."
+                "%(item)s has no embedding yet; it needs a usable picture, must not be excluded by `get_queryset` or "
+                "`should_index`, and then needs `manage.py imagesim_sync`."
             )
             % {"item": key}
         )
