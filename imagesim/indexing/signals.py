@@ -214,18 +214,18 @@ def _m2m_changed(
         # Not by the class of the instance: both sides can be of one model, and an item of a subclass of the near one.
         is_near = reverse == through.reverse
         is_far = not is_near or through.symmetrical
-        near: set[Any] = set()
-        if is_near and action in ("post_add", "post_remove", "post_clear"):
-            near.add(instance.pk)
+        own, base = concrete_model(type(instance) if is_near else model), concrete_model(through.near)
+        if not (issubclass(own, base) or issubclass(base, own)):
+            continue  # of another model that has the same tags
+        near: set[Any] = {instance.pk} if is_near and action in ("post_add", "post_remove", "post_clear") else set()
         if is_far and action in ("post_add", "post_remove"):
             near |= pk_set or set()
         every = through.items.model._base_manager.using(using)
         if is_far and action == "pre_clear":
             far = {f"{through.far_lookup}__pk": instance.pk}
             outbox.record(through.items.label, every.filter(**far), scope=through.scope, using=using)
-        own = type(instance) if is_near else model
         found: set[Any] | models.QuerySet[Any] = {referred_pk(through.items, using, pk) for pk in near}
-        if near and (through.lookup or not issubclass(own, concrete_model(through.near))):
+        if near and (through.lookup or not issubclass(own, base)):
             # Those that are items, where any instance of their parent can have the relation.
             found = every.filter(**{f"{through.lookup or 'pk'}__in": near})
         if near:
