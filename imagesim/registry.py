@@ -61,9 +61,10 @@ class Registry:
         items = self._find(model) if isinstance(model, type) else None
         if items is None:
             name = model._meta.label if hasattr(model, "_meta") else repr(model)
-            raise NotRegistered(
-                f"{name} is not registered; {self._labels()}. Register it in a similarity.py with @imagesim.register."
-            )
+            advice = "Register it in a similarity.py with @imagesim.register."
+            if isinstance(model, type) and any(issubclass(known, model) for known in self._items):
+                advice = "Use an object of the child instead (in Wagtail, page.specific)."
+            raise NotRegistered(f"{name} is not registered; {self._labels()}. {advice}")
         return items
 
     def for_item(self, item: models.Model) -> Items[Any]:

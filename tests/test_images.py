@@ -8,12 +8,14 @@ import re
 import struct
 import subprocess
 import sys
+import threading
 import time
 import tracemalloc
 import warnings
 import zipfile
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import numpy as np
@@ -633,6 +635,19 @@ class TestRead:
         photo.file.close()
         assert images.read(photo.file) == b"abc"
         assert photo.file.closed
+        assert images.read(photo.file) == b"abc"
+
+    def test_a_stored_file_that_others_read_meanwhile(self, media_root, monkeypatch):
+        """Items that show one picture of a library share its instance, and are read in threads."""
+        photo = Photo()
+        photo.file.save("a.png", ContentFile(b"abc"), save=False)
+        both, bounded = threading.Barrier(2, timeout=10), images._read_bounded
+        monkeypatch.setattr(images, "_read_bounded", lambda file: both.wait() + 1 and bounded(file))
+        with ThreadPoolExecutor(2) as pool:
+            assert list(pool.map(images.read, [photo.file, photo.file])) == [b"abc", b"abc"]
+
+    def test_what_is_not_stored_yet(self, media_root):
+        photo = Photo(file=SimpleUploadedFile("x.jpg", b"abc"))
         assert images.read(photo.file) == b"abc"
 
     def test_a_missing_stored_file(self, media_root):

@@ -60,6 +60,14 @@ def test_an_unregistered_model_is_reported_with_the_registered_ones(lamps):
         Registry().for_model(Maker)
 
 
+def test_an_instance_of_the_parent_of_a_registered_model_is_reported_with_its_child():
+    """As the pages are that Wagtail's ``get_children()`` gives."""
+    own = Registry()
+    own.register(DeskLamp, Items)
+    with pytest.raises(NotRegistered, match=r"ones are 'zoo.desklamp'\. Use an object of the child instead"):
+        own.for_model(Lamp)
+
+
 def test_the_items_of_a_label_or_the_only_ones(monkeypatch):
     assert get_items() is get_items("shop.product") is registry.for_model(Product)
     own = Registry()

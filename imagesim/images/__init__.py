@@ -91,10 +91,23 @@ def read(file: Any) -> bytes:
     if not file:
         raise FileNotFoundError(_("No picture is stored here."))
     try:
-        with file.open("rb") as stored:
+        with _opened_alone(file).open("rb") as stored:
             return _read_bounded(stored)
     except SuspiciousOperation as error:
         raise BadImage(_("The storage refuses the name %(name)r.") % {"name": file.name}) from error
+
+
+def _opened_alone(file: FieldFile) -> FieldFile:
+    """Return a stored file as one that is opened by itself.
+
+    Items that show one picture of a library share its instance, and so its open file, where they were loaded together;
+    threads that read them at once would move and close it for each other.
+    """
+    if not file._committed:  # type: ignore[attr-defined]  # its content is only in the open file
+        return file
+    alone = object.__new__(type(file))  # not copy(), which some classes of packages do not support
+    alone.__dict__ |= file.__dict__ | {"_file": None}
+    return alone
 
 
 def reads_once(value: object) -> bool:
