@@ -98,7 +98,8 @@ def check_rest() -> list[CheckMessage]:
         hint = "Add 'rest_framework' to INSTALLED_APPS: its pages for browsers need its templates."
         found.append(Error("imagesim.rest.urls needs 'rest_framework' as an app.", hint=hint, id="imagesim.E004"))
     settings = conf.read_settings()[0]
-    for name, method in (("REST_AUTHENTICATION", "authenticate"), ("REST_PERMISSIONS", "has_permission")):
+    methods = {"REST_AUTHENTICATION": "authenticate", "REST_PERMISSIONS": "has_permission", "REST_ARGUMENTS": ""}
+    for name, method in methods.items():
         for path in getattr(settings, name):
             try:
                 given = import_string(path)
@@ -106,9 +107,9 @@ def check_rest() -> list[CheckMessage]:
                 found.append(Error(f"IMAGESIM[{name!r}]: {error}", hint=_hint(error), id="imagesim.E005"))
                 continue
             # Permissions can also be joined, as in IsAdminUser | ReadOnly, which is no class.
-            if not callable(given) or (isinstance(given, type) and not hasattr(given, method)):
-                message = f"IMAGESIM[{name!r}]: {path!r} is no class with a method {method}()."
-                found.append(Error(message, id="imagesim.E005"))
+            if not callable(given) or (isinstance(given, type) and not (method and hasattr(given, method))):
+                needed = f"class with a method {method}()" if method else "function"
+                found.append(Error(f"IMAGESIM[{name!r}]: {path!r} is no {needed}.", id="imagesim.E005"))
     requires_login = "django.contrib.auth.middleware.LoginRequiredMiddleware" in django_settings.MIDDLEWARE
     of_rest = {*map(str, getattr(django_settings, "REST_FRAMEWORK", {}).get("DEFAULT_PERMISSION_CLASSES", ()))}
     closed = of_rest & {f"rest_framework.permissions.{name}" for name in ("IsAuthenticated", "IsAdminUser")}
@@ -165,8 +166,7 @@ def check_visitors() -> list[CheckMessage]:
                 id="imagesim.W014",
             )
         )
-    look_cache = conf.read_settings()[0].LOOK_CACHE
-    for name in dict.fromkeys(("default", look_cache)):
+    for name in dict.fromkeys(("default", conf.read_settings()[0].LOOK_CACHE)):
         if is_of_one_process(name):
             found.append(
                 Warning(

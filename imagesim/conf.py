@@ -102,6 +102,8 @@ class Settings:
     # The REST views: dotted paths as in DRF's settings. Empty: DRF's own settings.
     REST_AUTHENTICATION: tuple[str, ...] = ("rest_framework.authentication.SessionAuthentication",)
     REST_PERMISSIONS: tuple[str, ...] = ("rest_framework.permissions.AllowAny",)
+    # Dotted paths of functions (request, arguments) -> arguments, for what a visitor may ask.
+    REST_ARGUMENTS: tuple[str, ...] = ()
     # Who may ask for exact search, and how far visitors may page; staff may go to MAX_OFFSET.
     REST_EXACT: str = field(default="staff", metadata={"choices": ("staff", "all")})
     REST_MAX_OFFSET: int = field(default=200, metadata={"min": 0})

@@ -182,8 +182,9 @@ def thumbnail(request: HttpRequest, signed: str) -> HttpResponse:
         address = registry.for_item(item).get_image_url(item, name)
         return HttpResponseRedirect(address, headers={"Cache-Control": "no-store"})
     etag = f'"{hashlib.sha256(data).hexdigest()[:32]}"'
-    # Where a middleware has looked who asks, such as LoginRequiredMiddleware, a shared cache would answer others too.
-    scope = "private" if getattr(getattr(request, "session", None), "accessed", False) else "public"
+    # Where somebody has looked who asks, such as LoginRequiredMiddleware, a shared cache would answer others too.
+    personal = getattr(getattr(request, "session", None), "accessed", False) or "Authorization" in request.headers
+    scope = "private" if personal else "public"
     fresh = f"{scope}, max-age={DAY}, stale-while-revalidate={7 * DAY}"
     headers = {"Cache-Control": fresh, "ETag": etag, "X-Content-Type-Options": "nosniff"}
     response = HttpResponse(data, content_type="image/webp", headers=headers)

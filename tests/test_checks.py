@@ -508,6 +508,15 @@ class TestRest:
         assert found.id == "imagesim.E005"
         assert f"{path!r} is no class with a method" in found.msg
 
+    @pytest.mark.parametrize("path", ["rest_framework.permissions", "rest_framework.permissions.AllowAny"])
+    def test_what_is_no_function(self, rest, path):
+        rest.IMAGESIM = {"REST_ARGUMENTS": [path]}
+
+        (found,) = checks.check_rest()
+
+        assert found.id == "imagesim.E005"
+        assert f"{path!r} is no function" in found.msg
+
     def test_a_site_that_requires_a_login(self, rest):
         """Its middleware leaves out views of REST framework, so that anyone could read the catalogue."""
         rest.MIDDLEWARE = [*rest.MIDDLEWARE, "django.contrib.auth.middleware.LoginRequiredMiddleware"]

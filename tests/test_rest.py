@@ -20,7 +20,7 @@ from django.core.cache import cache
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.handlers.base import BaseHandler
 from django.db import connection
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.template import engines
 from django.test import AsyncClient, Client
 from django.test.utils import CaptureQueriesContext
@@ -35,7 +35,9 @@ from drf_spectacular.validation import validate_schema
 from PIL import Image
 from rest_framework import serializers
 from rest_framework.authentication import SessionAuthentication
+from rest_framework.exceptions import PermissionDenied
 from rest_framework.generics import GenericAPIView
+from rest_framework.permissions import BasePermission
 from rest_framework.renderers import JSONRenderer
 from rest_framework.settings import api_settings
 from rest_framework.utils.serializer_helpers import ReturnDict
@@ -698,6 +700,35 @@ class TestAccess:
         user = get_user_model().objects.create_user("shopper")
         found(_signed_in(user).get(SEARCH, {"q": "red"}))
 
+    def test_permissions_for_the_item_that_is_asked_about(self, shelf, api, settings):
+        """As where each customer has its own assortment: nobody learns what others have."""
+        settings.IMAGESIM = {**settings.IMAGESIM, "REST_PERMISSIONS": ["tests.test_rest.NoHats"]}
+        found(api.get(similar(shelf["red"])))
+        for name in ("similar", "item_regions"):
+            address = reverse(f"imagesim:{name}", args=["shop.product", shelf["navy"].pk])
+            refused(api.get(address), 404, "not_found")
+
+    def test_what_a_visitor_may_ask(self, shelf, api, settings):
+        settings.IMAGESIM = {**settings.IMAGESIM, "REST_ARGUMENTS": ["tests.test_rest.only_cheap"]}
+        assert set(found(api.get(SEARCH, {"q": "red"}))) == {"red", "tomato"}
+        assert found(api.get(SEARCH, {"q": "red", "price__gt": 10})) == ["tomato"]
+        assert found(api.get(similar(shelf["red"]))) == ["tomato"]
+        assert set(found(api.post(SEARCH, {"image": photo()}))) == {"red", "tomato"}
+        assert api.get(SEARCH, {"q": "red", "facets": "brand"}).json()["facets"]["brand"]["count"] == 2
+        suggested = api.get(reverse("imagesim:suggest"), {"q": "navy"}).json()["suggestions"]
+        assert suggested == []
+        look = api.post(reverse("imagesim:look"), {"image": photo()}).json()
+        assert {hit["item"]["name"] for hit in look["results"]} == {"red", "tomato"}
+        again = api.post(reverse("imagesim:held_look", args=[look["photo"]])).json()
+        assert {hit["item"]["name"] for hit in again["results"]} == {"red", "tomato"}
+        for given in ({"price__lte": 90}, {"price__in": "30,40"}, {"filters": {"price__lte": 90}}):
+            response = api.post(SEARCH, {"text": "red"} | given, content_type="application/json")
+            assert set(found(response)) <= {"red", "tomato"}
+
+    def test_what_a_visitor_may_not_ask(self, shelf, api, settings):
+        settings.IMAGESIM = {**settings.IMAGESIM, "REST_ARGUMENTS": ["tests.test_rest.only_cheap"]}
+        refused(api.get(SEARCH, {"q": "red", "brand": "acme"}), 403, "permission_denied")
+
     def test_permissions_of_the_project(self, shelf, api, settings, monkeypatch):
         from rest_framework.permissions import IsAdminUser
 
@@ -711,6 +742,17 @@ class TestAccess:
         settings.IMAGESIM = {**settings.IMAGESIM, "REST_PERMISSIONS": ["shop.Nope"]}
         with pytest.raises(ConfigurationError, match="REST_PERMISSIONS"):
             api.get(SEARCH, {"q": "red"})
+
+    def test_permissions_of_the_schema(self, api, settings):
+        """It names all filters."""
+        settings.IMAGESIM = {
+            **settings.IMAGESIM,
+            "REST_PERMISSIONS": ["rest_framework.permissions.IsAuthenticated"],
+        }
+        schema = reverse("imagesim:schema")
+        refused(api.get(schema, {"format": "json"}), 403, "not_authenticated")
+        response = _signed_in(get_user_model().objects.create_user("shopper")).get(schema)
+        assert (response.status_code, response["Cache-Control"]) == (200, "private, no-cache")
 
     def test_a_signed_in_visitor_needs_the_csrf_token(self, shelf):
         client = Client(enforce_csrf_checks=True)
@@ -1196,6 +1238,22 @@ def test_a_web_process_imports_no_unused_model_or_engine():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+class NoHats(BasePermission):
+    def has_object_permission(self, request: Any, view: Any, obj: Product) -> bool:
+        if obj.category.slug == "hats":
+            raise Http404
+        return True
+
+
+def only_cheap(request: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Sell nothing of more than 20 to this visitor, and tell nothing of brands."""
+    given = arguments.get("filters", {})
+    if "brand" in given:
+        raise PermissionDenied
+    most = min(20, given.get("price__lte", 20))
+    return arguments | {"filters": given | {"price__lte": most}}
 
 
 def _signed_in(user: Any) -> Client:

@@ -55,6 +55,12 @@ def test_a_thumbnail_that_needs_a_login_is_kept_by_no_shared_cache(shoe, client,
     assert client.get(url(shoe), headers={"If-None-Match": response["ETag"]}).status_code == 304
 
 
+def test_a_thumbnail_for_credentials_in_a_header_is_kept_by_no_shared_cache(shoe, client):
+    """A middleware that reads them may decide which items this visitor sees."""
+    response = client.get(url(shoe), headers={"Authorization": "Token secret"})
+    assert response["Cache-Control"].startswith("private, max-age=86400")
+
+
 def test_a_picture_replaced_under_its_name_has_a_new_thumbnail(shoe, client):
     before = client.get(url(shoe))
     name = shoe.photos.get().file.name

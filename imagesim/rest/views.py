@@ -6,11 +6,9 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from django.core.files.uploadedfile import UploadedFile
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from django.urls import URLPattern
-from django.utils.cache import patch_cache_control
 from django.utils.encoding import escape_uri_path
-from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
 from drf_spectacular.renderers import (
     OpenApiJsonRenderer,
@@ -18,21 +16,19 @@ from drf_spectacular.renderers import (
     OpenApiYamlRenderer,
     OpenApiYamlRenderer2,
 )
-from rest_framework.authentication import BaseAuthentication
 from rest_framework.parsers import BaseParser, FormParser, MultiPartParser
-from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
-from rest_framework.views import APIView
 
 from imagesim import __version__, events
 from imagesim.conf import get_settings
 from imagesim.database import without_transaction
-from imagesim.exceptions import BadQuery, ConfigurationError
+from imagesim.exceptions import BadQuery
 from imagesim.hydrate import load_shown
+from imagesim.items import Items
 from imagesim.registry import registry
-from imagesim.rest import errors, inputs
+from imagesim.rest import access, inputs
 from imagesim.rest import schema as described
 from imagesim.rest.serializers import (
     AnswerRenderer,
@@ -59,29 +55,19 @@ from imagesim.retrieval.query_vector import check_term_count
 from imagesim.types import Hits
 
 
-class VisualSearchView(APIView):
-    """The base of the views: JSON answers, one form of errors, permissions and throttles from ``IMAGESIM``."""
+class VisualSearchView(access.RestrictedView):
+    """The base of the views: JSON answers, and throttles from ``IMAGESIM``."""
 
     throttle_scope = ""
     parser_classes: Sequence[type[BaseParser]] = (MultiPartParser, FormParser, BoundedJSONParser)
     renderer_classes = (AnswerRenderer,)
     throttle_classes = (RefusalThrottle, VisitorThrottle)
-    versioning_class = None  # the shop's own versions are not of these addresses
 
     @classmethod
     def as_view(cls, **initkwargs: Any) -> Any:
         """Never in a transaction of ``ATOMIC_REQUESTS``, which would stay open during an embedding, and which on SQLite
         can hold the lock for writing."""
         return without_transaction(super().as_view(**initkwargs))
-
-    def get_authenticators(self) -> list[BaseAuthentication]:
-        return _instances("REST_AUTHENTICATION") or super().get_authenticators()
-
-    def get_permissions(self) -> list[BasePermission]:
-        return _instances("REST_PERMISSIONS") or list(super().get_permissions())
-
-    def get_exception_handler(self) -> Any:
-        return errors.handle
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         check_length(request._request)  # must be first: authentication may read the body
@@ -91,8 +77,7 @@ class VisualSearchView(APIView):
         """The keyword arguments for the call."""
         serializer = form(data=given, context={"request": self.request, **context})
         serializer.is_valid(raise_exception=True)
-        arguments: dict[str, Any] = serializer.validated_data
-        return arguments
+        return access.permitted(self.request, serializer.validated_data)
 
     def get_throttles(self) -> list[Any]:
         made = super().get_throttles()
@@ -108,14 +93,13 @@ class VisualSearchView(APIView):
         for _number in range(1, count):
             self.check_throttles(request)
 
-    def finalize_response(self, request: HttpRequest, response: Any, *args: Any, **kwargs: Any) -> Any:
-        response = super().finalize_response(request, response, *args, **kwargs)  # type: ignore[arg-type]
-        fresh = (
-            request.method in ("GET", "HEAD") and response.status_code == 200 and not isinstance(self, HeldPhotoView)
-        )
-        # Stock and prices change at any time. The cache middleware of Django 5.2 keeps whatever is not private.
-        patch_cache_control(response, private=True, **{"no_cache" if fresh else "no_store": True})
-        return response
+    def get_item(self, items: Items[Any], pk: str) -> Any:
+        """The item, if the shop shows it now, and this visitor may see it."""
+        item = None if "\0" in pk else next(iter(load_shown(items, [pk], to_many=False)), None)
+        if item is None:
+            raise Http404
+        self.check_object_permissions(self.request, item)
+        return item
 
     def answer(self, request: Request, hits: Hits) -> Response:
         more = hits.more and hits.next_offset <= inputs.max_offset(request)
@@ -148,7 +132,7 @@ class SimilarView(VisualSearchView):
         arguments = self.read(inputs.SimilarQuery, _query(request), searched=(items,))
         with budget(pictures=False):
             timeout = get_settings().SIMILAR_SECONDS
-            return self.answer(request, search.similar_to(_get_item(items, pk), timeout=timeout, **arguments))
+            return self.answer(request, search.similar_to(self.get_item(items, pk), timeout=timeout, **arguments))
 
 
 class ItemRegionsView(VisualSearchView):
@@ -160,7 +144,7 @@ class ItemRegionsView(VisualSearchView):
     def get(self, request: Request, model: str, pk: str) -> Response:
         items = registry.for_label(model)
         with budget(pictures=False):
-            item = _get_item(items, pk)
+            item = self.get_item(items, pk)
             found = [(item, region) for region in item_regions(item)]
         return Response(ItemRegionsSerializer({"regions": found}, context={"request": request}).data)
 
@@ -266,6 +250,7 @@ class HeldPhotoView(VisualSearchView):
     """Return the stored photo of a token, as a JPEG without metadata."""
 
     throttle_scope = "region"
+    may_be_stored = False
     schema = described.VisualSearchSchema(get=described.HELD_PHOTO)
 
     def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
@@ -297,14 +282,11 @@ class EventsView(VisualSearchView):
         return Response(StoredSerializer({"stored": events.store(batch)}).data)
 
 
-class SchemaView(APIView):
+class SchemaView(access.RestrictedView):
     """The OpenAPI description of the views at ``patterns``, under the URL that the shop includes them at."""
 
     patterns: Sequence[URLPattern] = ()
-    permission_classes = ()
-    authentication_classes = ()
     renderer_classes = (OpenApiYamlRenderer, OpenApiYamlRenderer2, OpenApiJsonRenderer, OpenApiJsonRenderer2)
-    versioning_class = None
     schema = None
 
     def get(self, request: Request) -> Response:
@@ -321,14 +303,6 @@ class SchemaView(APIView):
         return Response(description)
 
 
-def _instances(setting: str) -> list[Any]:
-    """The classes that ``IMAGESIM[setting]`` names, instantiated."""
-    try:
-        return [import_string(path)() for path in getattr(get_settings(), setting)]
-    except ImportError as error:
-        raise ConfigurationError(f"IMAGESIM[{setting!r}] cannot be imported: {error}.") from error
-
-
 def _look_response(request: Request, seen: look.Look, token: str, size: tuple[int, int]) -> Response:
     answer = {
         "photo": token or None,
@@ -341,14 +315,6 @@ def _look_response(request: Request, seen: look.Look, token: str, size: tuple[in
         "messages": seen.messages,
     }
     return Response(LookSerializer(answer, context={"request": request}).data)
-
-
-def _get_item(items: Any, pk: str) -> Any:
-    """The item, if the shop shows it now."""
-    item = None if "\0" in pk else next(iter(load_shown(items, [pk], to_many=False)), None)
-    if item is None:
-        raise Http404
-    return item
 
 
 def _query(request: Request) -> dict[str, list[str]]:
