@@ -53,6 +53,49 @@ red.photo.save()
 assert sync().indexed == 1, "a picture replaced in the library is noticed"
 """,
     ),
+    "wagtail-pages": (
+        ["wagtail", *WAGTAIL_APPS, "modelcluster", "taggit"],
+        """
+from django.db.models.signals import post_delete, post_save
+from django.dispatch import receiver
+from modelcluster.fields import ParentalKey
+from wagtail.models import Orderable, Page, PageViewRestriction
+
+class ProductPage(Page):
+    pass
+
+class GalleryImage(Orderable):
+    page = ParentalKey(ProductPage, on_delete=models.CASCADE, related_name="gallery")
+    image = models.ForeignKey("wagtailimages.Image", models.PROTECT)
+""",
+        """
+from wagtail.images.models import Image
+from wagtail.models import Collection
+if not Collection.objects.exists():
+    Collection.add_root(name="Root")
+root = Page.objects.get(depth=1)
+def make(file):
+    image = Image.objects.create(title="t", file=file)
+    return root.add_child(instance=ProductPage(title=file.name, gallery=[GalleryImage(image=image)]))
+red = ask(make)
+found = lambda: [hit.item for hit in imagesim.similar_to(red, min_relevance=0)]
+tomato, blue = found()
+assert "width-320" in registry.for_item(red).get_thumbnail_url(red, "", 320)
+red.create_alias(update_slug="alias")
+blue.title = "draft"
+blue.save_revision()
+sync()
+assert found() == [tomato, blue] and found()[1].title != "draft", "an alias and a draft are no hits"
+restriction = PageViewRestriction.objects.create(page=tomato, restriction_type="login")
+assert found() == [blue]
+assert sync().removed == 1
+restriction.delete()
+assert sync().indexed, "public again"
+assert found() == [tomato, blue]
+blue.unpublish()
+assert found() == [tomato]
+""",
+    ),
     "filer": (
         ["easy_thumbnails", "filer"],
         """
@@ -163,7 +206,12 @@ def project(folder: Path, apps: list[str], models: str, similarity: str) -> None
 @pytest.mark.parametrize("name", RECIPES)
 def test_pictures_of(tmp_path: Path, name: str) -> None:
     apps, models, question = RECIPES[name]
-    items = {"wagtail": "WagtailItems", "filer": "FilerItems", "easy-thumbnails": "ThumbnailItems"}[name]
+    items = {
+        "wagtail": "WagtailItems",
+        "wagtail-pages": "PageItems",
+        "filer": "FilerItems",
+        "easy-thumbnails": "ThumbnailItems",
+    }[name]
     project(tmp_path, apps, models, block(PAGE, f"class {items}"))
     manage(tmp_path, "shell", "--command", ASK + question)
 
