@@ -25,6 +25,8 @@ PICTURE = re.compile(r"image|img|photo|picture", re.I)
 """Of an address, which is more often that of a page or of a film than a file is."""
 CATEGORY = re.compile(r"categor|collection|dep(artmen)?ts?$|taxon", re.I)
 STOCK = re.compile(r"(^|_)(in_?stock|stock|quantity|qty|on_hand|inventory|available|availability)($|_)", re.I)
+OTHER = re.compile(r"successor|predecessor|replac|supersed|previous|next|related|alternative|instead", re.I)
+"""Of a relation to another item that is no variant of the same product."""
 SHOWN = re.compile(r"^(is_)?(active|public|published|visible|live|enabled)$", re.I)
 FILTERS = re.compile(
     r"(^|_)(price|brand|maker|manufacturer|vendor|designer|colou?r|size|material|gender|season)($|_)", re.I
@@ -134,7 +136,8 @@ def declaration(model: Any, product: Any = None) -> list[str]:
 
     fields = fields_of(model)
     category, filters, texts, shown = category_of(model), filters_of(model), texts_of(model), [shown_of(model)]
-    parent = next((f for f in fields if f.many_to_one and f.related_model is model), None)
+    own = (field for field in fields if field.many_to_one and field.related_model is model)
+    parent = next((field for field in own if not OTHER.search(field.name)), None)
     if product is not None:
         parent, behind, prefix = product, product.related_model, f"{product.name}__"
         if not category and (its := category_of(behind)):

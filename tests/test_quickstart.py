@@ -328,6 +328,12 @@ def test_pictures_in_a_library_of_media(tmp_path: Path) -> None:
     manage(tmp_path, "shell", "--command", MIGRATE + CHECK)
 
 
+def test_what_replaces_a_discontinued_product_is_no_variant_of_it(tmp_path: Path) -> None:
+    successor = '    successor = models.ForeignKey("self", models.SET_NULL, null=True)\n'
+    make(tmp_path, GERMAN.rstrip("\n") + "\n" + successor)
+    assert "group" not in quickstart(tmp_path, "shop.Artikel")
+
+
 def test_variants_with_pictures_of_their_own(tmp_path: Path) -> None:
     assert_written(
         tmp_path,
