@@ -216,4 +216,4 @@ def test_pictures_that_mislead_and_the_shops_own_list(project: Path) -> None:
 @pytest.mark.timeout(200)
 def test_sites_that_share_a_catalogue(project: Path) -> None:
     similarity = block("howto-tenants.md", '"sites__domain"')
-    ask(project, similarity, SITES.format(tag=block("howto-tenants.md", "{% similar_products")))
+    ask(project, similarity, SITES.format(tag=block("howto-tenants.md", "{% similar_products product site")))
