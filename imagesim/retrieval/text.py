@@ -271,7 +271,8 @@ class WithText:
             if not named and best_mentioned >= BY_NAME and not specified.isdisjoint(each.categories):
                 return min(each.text, best_mentioned - AFTER)
             if each.key in of_kind:
-                known = least if each.categories in kinds else KIND_MATCH
+                # Not by a stem alone that words of two languages share: a tablet is no table.
+                known = least if each.categories in kinds and each.head >= OF_OTHERS else KIND_MATCH
                 return max(each.text, BY_NAME + AFTER_NAME * each.text if each.key in fuller else known)
             is_called = (min(each.head, each.text) if self.texts.text.in_full else each.head) >= called
             is_specified = not self.texts.text.specified.isdisjoint(each.categories)
