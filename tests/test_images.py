@@ -646,6 +646,13 @@ class TestRead:
         with ThreadPoolExecutor(2) as pool:
             assert list(pool.map(images.read, [photo.file, photo.file])) == [b"abc", b"abc"]
 
+    def test_a_stored_file_stays_closed(self, media_root):
+        photo = Photo()
+        photo.file.save("a.png", ContentFile(encoded(picture("navy"))), save=False)
+        again = Photo(file=photo.file.name)
+        query_image.take(again.file)
+        assert again.file._file is None
+
     def test_what_is_not_stored_yet(self, media_root):
         photo = Photo(file=SimpleUploadedFile("x.jpg", b"abc"))
         assert images.read(photo.file) == b"abc"

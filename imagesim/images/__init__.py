@@ -110,6 +110,11 @@ def _opened_alone(file: FieldFile) -> FieldFile:
     return alone
 
 
+def is_file(value: object) -> bool:
+    """Whether it can be read as a file. A stored one, which stays closed, is asked for no attribute."""
+    return isinstance(value, FieldFile) or hasattr(value, "read")
+
+
 def reads_once(value: object) -> bool:
     """Whether it is a stream of bytes that cannot be read from its start again, such as a response of a server."""
     if isinstance(value, FieldFile | TextIOBase | Model) or not callable(getattr(value, "read", None)):

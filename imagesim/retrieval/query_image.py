@@ -56,7 +56,7 @@ def take(picture: Picture, *, field: str = "image") -> QueryImage:
         upright = images.normalise(picture)
         return QueryImage(upright, upright.size)
     if not isinstance(picture, bytes | bytearray | memoryview):
-        if not hasattr(picture, "read") or isinstance(picture, TextIOBase):
+        if not images.is_file(picture) or isinstance(picture, TextIOBase):
             raise BadQuery(
                 _("%(name)r is of type %(type)s; it must be bytes, a file open for reading bytes, or a PIL image.")
                 % {"name": field, "type": type(picture).__name__},

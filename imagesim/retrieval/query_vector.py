@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import connections, models, router
 from django.utils.translation import gettext as _
 
+from imagesim import images
 from imagesim.conf import get_settings
 from imagesim.database import stored_array
 from imagesim.exceptions import BadQuery, NotIndexed, NotRegistered
@@ -290,7 +291,7 @@ def _term(field: str, value: Any, usual: float) -> QueryTerm:
         if match := _KEY.fullmatch(value.strip()):
             return QueryTerm(_known_key(field, match[0], match[1]), signed)
         return QueryTerm(check_text(value, field=field), signed)
-    if isinstance(value, bytes | bytearray | memoryview) or hasattr(value, "read") or hasattr(value, "convert"):
+    if isinstance(value, bytes | bytearray | memoryview) or images.is_file(value) or hasattr(value, "convert"):
         return QueryTerm(take(value, field=field), signed)
     raise BadQuery(
         _("%(name)r holds an object of type %(type)s; it can hold pictures, words and items.")
