@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
@@ -113,11 +113,6 @@ def _is_listed(word: str, stems: Mapping[str, str], forms: Forms) -> bool:
         if word in words or stem in others:
             return True
     return False
-
-
-def _is_in_list(word: str, languages: Iterable[str], forms: Forms) -> bool:
-    """Return whether a list contains a word itself in one of these languages."""
-    return any(word in forms(language)[0] for language in languages)
 
 
 def _specifies(word: str, stems: Mapping[str, str], forms: Forms, *, follows: bool, precedes: bool) -> bool:
@@ -307,7 +302,7 @@ def _query_words(text: str, languages: tuple[str, ...], foreign: frozenset[tuple
                 complement=complement,
                 shade=on[i].shade,
                 unit=follows and word in _UNITS and typed[i - 1][0].isdigit(),
-                qualifier=on[i].qualifier or any(_is_in_list(pair, stems[i], _qualifier_forms) for pair in joined),
+                qualifier=on[i].qualifier or not qualifiers(tuple(stems[i])).isdisjoint(joined),
                 not_of=frozenset(language for each, language in foreign if each == word),
             )
         )
