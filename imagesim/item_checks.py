@@ -98,7 +98,7 @@ def _check_images(items: Items[Any]) -> Iterator[CheckMessage]:
 
 
 def _check_filters(items: Items[Any]) -> Iterator[CheckMessage]:
-    reserved = reserved_names()
+    reserved, numbers = reserved_names(), {"", Items.price_filter}
     for name in items.filter_names:
         if not isinstance(name, str) or not name.isidentifier() or paths.SEPARATOR in name:
             hint = "Use letters, digits and single underscores: the name is written as in price__lte=50."
@@ -113,12 +113,17 @@ def _check_filters(items: Items[Any]) -> Iterator[CheckMessage]:
             if name in items.filter_kinds or _resolves(items, items.filters[name]):
                 yield _error(items, str(error), "imagesim.E013")
             continue
+        if kind == "number":
+            numbers.add(name)
         if name == items.measured_colours and kind != "keyword":
             message = f"measured_colours = {name!r} is also a filter of kind {kind!r}; measured colours are keywords."
             yield _error(items, message, "imagesim.E105", "Give the measured colours a name of their own.")
     for name in sorted(set(items.filter_kinds) - set(items.filters)):
         message = f"filter_kinds names {name!r}, which is no filter; the filters are {format_choices(items.filters)}."
         yield _error(items, message, "imagesim.E016")
+    if items.price_filter not in numbers:
+        message = f"price_filter names {items.price_filter!r}, which is no filter of kind 'number'."
+        yield _error(items, message, "imagesim.E016", "Name one, or '' to read no prices in words.")
     for path in sorted(set(items.text_languages) - set(items.text_specs)):
         message = f"text_languages names {path!r}, which is no text; the texts are {format_choices(items.text_specs)}."
         yield _error(items, message, "imagesim.E016")

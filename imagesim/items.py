@@ -84,6 +84,8 @@ class Items(Generic[M]):
     measured_colours: str = ""
     """The name of a filter that holds the main colours measured in the item's images (``"colour"``). It may be one of
     ``filters``: items without a value of their own then have the measured ones."""
+    price_filter: str = "price"
+    """The filter that a price in words limits ("dress under 50"), if it is a number. Empty: they limit nothing."""
     text: Mapping[str, float] | None = None
     """The texts that words are searched in, with weights (``{"name": 3, "brand__name": 2, "description": 1}``).
     None: the model's ``name`` or ``title``, with its translations (``name_de``). Empty: words find images only.

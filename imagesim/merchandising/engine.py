@@ -124,7 +124,7 @@ class RuleSet:
         if not self.by_trigger:
             return None
         now = timezone.now()
-        asked = words_of(question.text)
+        asked, typed = words_of(question.text), words_of(question.typed)
         texts = [asked] if asked else []
         replacing: list[Ready] = []
         if asked:
@@ -139,6 +139,8 @@ class RuleSet:
             triggers += [(When.EQUAL, text), *self._phrases(text)]
         if asked and texts[0] != asked:
             triggers += [(When.EQUAL, asked), *self._phrases(asked)]
+        if typed and typed != asked:
+            triggers += [(When.EQUAL, typed), *self._phrases(typed)]
         triggers += [(When.SYNONYM, text) for text in dict.fromkeys((asked, *texts)) if text]
         found = self._find(question.where, triggers, now, question.variant)
         found = [ready for ready in found if ready.rule.action != Action.REPLACE]

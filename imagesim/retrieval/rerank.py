@@ -34,13 +34,15 @@ WINDOW = 48
 class Question:
     """The facts that a plan can depend on, which do not include the page.
 
-    ``categories`` are those of the item, or those that the request names.
+    ``categories`` are those of the item, or those that the request names. ``typed`` is the text with any limits of a
+    price in its words, which ``text`` has not.
     """
 
     where: Where
     request: SearchRequest
     meta: IndexMeta
     text: str = ""
+    typed: str = ""
     item: models.Model | None = None
     categories: tuple[str, ...] = ()
 

@@ -34,7 +34,7 @@ from imagesim.retrieval.query_vector import (
     read_terms,
     to_query,
 )
-from imagesim.retrieval.relevance import Cutoff, Judge, WithLabel, WithRelevance, calibration_of
+from imagesim.retrieval.relevance import CLOSEST, Cutoff, Judge, WithLabel, WithRelevance, calibration_of
 from imagesim.retrieval.rerank import NO_CHANGES, Plan, Question, plan_for
 from imagesim.retrieval.retriever import GuardedIndex, Retriever, WithFallback, WithMMR, open_index, retry_on_swap
 from imagesim.retrieval.signatures import takes
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from imagesim.calibration import Kind
     from imagesim.items import Items
     from imagesim.retrieval.query_image import Picture
+    from imagesim.retrieval.query_prices import PriceLimits
     from imagesim.retrieval.query_text import QueryTexts, Reading
     from imagesim.retrieval.signatures import SearchArguments, SimilarArguments
     from imagesim.retrieval.text import WithText
@@ -202,8 +203,9 @@ class Search:
     """One search: query vector -> retriever -> hits with their items.
 
     ``item`` is that to which others are similar, and ``region`` the thing in its image if that alone is meant. ``own``,
-    ``near`` and ``label`` are those of :class:`~imagesim.retrieval.relevance.Judge`. What only searches by words
-    need is imported by these: a page of similar products takes half a megabyte less without it.
+    ``near`` and ``label`` are those of :class:`~imagesim.retrieval.relevance.Judge`. ``typed`` is the text with the
+    limits of a price that ``request`` has it without. What only searches by words need is imported by these: a page of
+    similar products takes half a megabyte less without it.
     """
 
     request: SearchRequest
@@ -215,6 +217,7 @@ class Search:
     near: frozenset[str] = frozenset()
     label: float | None = None
     region: Region | None = None
+    typed: str = ""
     plan: Plan = NO_CHANGES
 
     def run(self) -> Hits:
@@ -223,6 +226,16 @@ class Search:
         if self.request.matches_nothing:
             return Hits(next_offset=self.request.offset)
         index, meta = open_index(self.filters, self._where)
+        search, limits = self._within_prices(meta)
+        hits = search._hits(index, meta)
+        if limits is None or self.request.offset:
+            return hits
+        if not hits:  # what is sought, at any price, is the closest
+            others = replace(search, filters=self.filters)._hits(index, meta)
+            hits = hits.replace(closest=list(others[:CLOSEST] or others.closest))
+        return hits.replace(messages=(*hits.messages, limits.message()))
+
+    def _hits(self, index: GuardedIndex, meta: IndexMeta) -> Hits:
         search = self._planned(meta)
         request, plan, text = search.request, search.plan, search.request.text or ""
         by_text = bool(text and meta.texts) and self.kind == "words" and len(self.terms) == 1
@@ -246,18 +259,35 @@ class Search:
     def _where(self) -> Where:
         return "similar" if self.item is not None else "words" if self.kind == "words" else "photo"
 
+    def _within_prices(self, meta: IndexMeta) -> tuple[Search, PriceLimits | None]:
+        """Return the search with the limits of a price in its words as filters, and these limits."""
+        text = self.request.text or ""
+        if not any(map(str.isdigit, text)):
+            return self, None
+        from imagesim.retrieval.query_prices import limits_of
+
+        limits = limits_of(text, self.request.searched, meta)
+        if limits is None or not (limits.text or len(self.terms) > 1):
+            return self, None
+        filters = replace(self.filters, conditions=self.filters.conditions + limits.conditions)
+        return replace(self._asking(limits.text), filters=filters, typed=text), limits
+
+    def _asking(self, text: str) -> Search:
+        """Return the search with another text in place of that of the request, or with none."""
+        terms = [replace(each, value=text) if each.value == self.request.text else each for each in self.terms]
+        request = replace(self.request, text=text or None)
+        return replace(self, request=request, terms=[each for each in terms if each.value != ""])
+
     def _planned(self, meta: IndexMeta) -> Search:
         """Return the search as the active reranker plans it."""
-        request, terms, text = self.request, self.terms, self.request.text or ""
+        request, text = self.request, self.request.text or ""
         categories = tuple(sorted(self.own)) or request.category
-        plan = plan_for(Question(self._where, request, meta, text, self.item, categories))
+        plan = plan_for(Question(self._where, request, meta, text, self.typed or text, self.item, categories))
         if plan is NO_CHANGES:
             return self
         plan = replace(plan, any_category=request.same_category or bool(request.fallback))
-        if text and plan.text:
-            terms = [replace(term, value=plan.text) if term.value == text else term for term in terms]
-            request = replace(request, text=plan.text)
-        return replace(self, request=request, terms=terms, filters=plan.filters(self.filters), plan=plan)
+        search = self._asking(plan.text) if text and plan.text else self
+        return replace(search, filters=plan.filters(self.filters), plan=plan)
 
     def _read(self, text: str, meta: IndexMeta) -> Reading:
         """Read the words with those of the catalogue, or remember how they were read."""

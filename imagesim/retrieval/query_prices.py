@@ -1,0 +1,156 @@
+"""The limits of a price that a query names: "dress under 50", "Schuhe bis 100 €", "between $20 and $40"."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from django.utils.formats import number_format
+from django.utils.translation import get_language
+from django.utils.translation import gettext as _
+
+from imagesim.indexes.analysis import base_language, fold, languages_of
+from imagesim.indexes.query_words import is_on_a_list
+from imagesim.indexes.stop_words import AMOUNTS
+from imagesim.retrieval import price_words as lists
+from imagesim.retrieval.arguments import Searched
+from imagesim.types import Condition, IndexMeta, Message, Operator
+
+_NUMBER = r"\d{1,9}(?:[.,'’]\d{1,9}){0,3}"
+_CURRENCY = rf"(?:{lists.SIGNS}|(?:{lists.CURRENCIES})(?!\w))"
+_TIMES = {"k": 1_000, "千": 1_000, "万": 10_000, "만": 10_000}
+
+
+class PriceLimits(NamedTuple):
+    """A query without its limits of a price, and the limits, by their operators."""
+
+    text: str
+    limits: Mapping[Operator, float]
+    name: str = ""
+    """The filter that they are of."""
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        return tuple(Condition(self.name, operator, limit) for operator, limit in self.limits.items())
+
+    def message(self) -> Message:
+        """Return what a page says about the limits."""
+        numbers = {operator: number_format(limit, 2 if limit % 1 else 0) for operator, limit in self.limits.items()}
+        least, below, most = numbers.get("gte"), numbers.get("lt"), numbers.get("lte")
+        if least and most:
+            return Message(_("Only what costs between %(least)s and %(most)s.") % {"least": least, "most": most})
+        if least:
+            return Message(_("Only what costs at least %(number)s.") % {"number": least})
+        if below:
+            return Message(_("Only what costs less than %(number)s.") % {"number": below})
+        return Message(_("Only what costs at most %(number)s.") % {"number": most})
+
+
+def limits_of(text: str, searched: Searched, meta: IndexMeta) -> PriceLimits | None:
+    """Return the limits of a price in a query, if all models that are searched have one filter for it in the index."""
+    names = {items.price_filter for items in searched}
+    name = names.pop() if len(names) == 1 else ""
+    if name not in meta.filters or any(items.kinds.get(name) != "number" for items in searched):
+        return None
+    found = price_limits(text, (*languages_of(meta), get_language() or ""))
+    return found and found._replace(name=name)
+
+
+def price_limits(text: str, languages: Sequence[str]) -> PriceLimits | None:
+    """Return the limits of a price in a query, with the rest of it, which may be empty; None if it has none.
+
+    ``languages`` are those of the query's words. A number is a price if a currency stands beside it, or behind words
+    such as "under", if the query ends with it or a preposition follows. So "kids under 5", "size below 40" and "under
+    2 kg" have no price, and neither has "from 3" without a currency.
+    """
+    known = tuple(sorted({base_language(language) for language in languages} | {"en"}))
+    if not any(letter.isdigit() for letter in text):
+        return None
+    for pattern in _patterns(known):
+        for match in pattern.finditer(text):
+            limits = _limits_of(match)
+            if not limits or not _is_price(match, known):
+                continue
+            rest = " ".join(f"{text[: match.start()]} {text[match.end() :]}".split()).strip(" ,;-–")
+            return PriceLimits(rest if any(map(str.isalnum, rest)) else "", limits)
+    return None
+
+
+def _limits_of(match: re.Match[str]) -> dict[Operator, float]:
+    """Return the limits that a match of one of the patterns names."""
+    found = match.groupdict()
+    numbers = [_amount(found[f"number{n}"], found[f"times{n}"]) for n in "12" if found.get(f"number{n}")]
+    if len(numbers) == 2:
+        return {"gte": numbers[0], "lte": numbers[1]} if numbers[0] < numbers[1] else {}
+    operator: Operator = "gte" if found["least"] else "lt" if found["below"] else "lte"
+    return {operator: numbers[0]}
+
+
+def _is_price(match: re.Match[str], languages: tuple[str, ...]) -> bool:
+    found = match.groupdict()
+    if any(found.get(f"{side}{n}") for side in ("before", "behind") for n in "12"):
+        return True
+    said = found.get("below") or found.get("most") or found.get("between")
+    if not said or said.casefold().startswith(lists.IN_NAMES):
+        return False
+    before, after = match.string[: match.start()].split(), match.string[match.end() :].split()
+    last = before[-1].casefold().strip(",.") if before else ""
+    if last in AMOUNTS or last[:1].isdigit() or _people(languages).fullmatch(last):
+        return False
+    if not after or match.string[match.end()] == ",":
+        return True
+    return any(is_on_a_list(fold(after[0].strip(",.")), language) for language in languages)
+
+
+def _amount(number: str, times: str | None) -> float:
+    """Return a number as it is written in any language: "1,299.00", "1.299,00", "1'299", "49,9" and "2k"."""
+    *groups, last = re.split(r"[.,'’]", number)
+    has_cents = bool(groups) and (len(last) != 3 or (len(groups) > 1 and len(set(re.findall(r"[.,'’]", number))) > 1))
+    whole = "".join(groups if has_cents else [*groups, last])
+    return float(f"{whole}.{last}" if has_cents else whole) * _TIMES.get((times or "").casefold(), 1)
+
+
+def _any_of(table: Mapping[str, str], languages: tuple[str, ...]) -> str:
+    """Return the pattern of the words of a table in these languages; without any, one that nothing matches."""
+    words = "|".join(table[language] for language in languages if language in table)
+    words = "|".join(sorted(words.split("|"), key=len, reverse=True))
+    return rf"(?:{words})" if words else r"(?!)"
+
+
+def _price(n: int) -> str:
+    return (
+        rf"(?P<before{n}>{lists.SIGNS})?\s*(?P<number{n}>{_NUMBER})(?:\s*(?P<times{n}>k)(?!\w))?"
+        rf"(?:\s*(?P<behind{n}>{_CURRENCY})|(?![\w%]))(?:,-)?"
+    )
+
+
+@lru_cache(maxsize=64)
+def _people(languages: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile(_any_of(lists.PEOPLE, languages))
+
+
+@lru_cache(maxsize=64)
+def _patterns(languages: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
+    """Return the patterns of limits in these languages: of two prices, and of one."""
+
+    def words(table: Mapping[str, str]) -> str:
+        return _any_of(table, languages)
+
+    lead = rf"(?<![\w.,-])(?:{words(lists.BEFORE_LIMIT)}\s+)?"
+    pairs = [
+        rf"(?P<between>{first})\s+{_price(1)}\s+(?:{second})\s+{_price(2)}"
+        for first, second in (lists.BETWEEN[language] for language in languages if language in lists.BETWEEN)
+    ]
+    ranges = rf"(?:{words(lists.AT_LEAST)}\s+)?{_price(1)}\s*(?:[-–]|\s{words(lists.TO)}\s)\s*{_price(2)}"
+    below, most, least = words(lists.LESS_THAN), words(lists.AT_MOST), words(lists.AT_LEAST)
+    single = rf"(?:(?P<below>{below}|<)|(?P<most>{most}|<=|≤)|(?P<least>{least}|>=?|≥))\.?\s*(?:of\s+)?{_price(1)}"
+    # The name of a group stands once in a pattern, so that those of limits behind a number are other patterns.
+    behind = (
+        rf"(?P<number1>{_NUMBER})\s*(?P<times1>[千万만])?\s*(?P<behind1>{lists.SIGNS}|{lists.CURRENCIES_BEHIND})\s*"
+        rf"(?:(?P<below>{words(lists.LESS_THAN_BEHIND)})|(?P<most>{words(lists.AT_MOST_BEHIND)})"
+        rf"|(?P<least>{words(lists.AT_LEAST_BEHIND)}))(?:{lists.PARTICLES})?"
+    )
+    found = [*(lead + each for each in (*pairs, ranges, single)), behind]
+    return tuple(re.compile(each, re.IGNORECASE) for each in found)

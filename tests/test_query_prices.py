@@ -1,0 +1,175 @@
+"""The limits of a price that a query names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from django.core.cache import cache
+
+import imagesim
+from demo_shop.shop.models import Product
+from imagesim import item_checks
+from imagesim.registry import registry
+from imagesim.retrieval import rerank
+from imagesim.retrieval.query_prices import PriceLimits, price_limits
+from imagesim.types import Hits, Message
+from tests import shop
+from tests.shop import picture
+
+
+@pytest.mark.parametrize(
+    ("typed", "language", "rest", "limits"),
+    [
+        ("dress under 50", "en", "dress", {"lt": 50}),
+        ("Dress UNDER 50 please", "en", "Dress please", {"lt": 50}),
+        ("dress under 50, blue", "en", "dress , blue", {"lt": 50}),
+        ("shoes for under $50", "en", "shoes", {"lt": 50}),
+        ("hat under £20.50", "en", "hat", {"lt": 20.5}),
+        ("a gift costing less than 20 euros for mum", "en", "a gift for mum", {"lt": 20}),
+        ("bike up to 2k", "en", "bike", {"lte": 2000}),
+        ("red dress between 20 and 40", "en", "red dress", {"gte": 20, "lte": 40}),
+        ("laptops from $500 to $1,000", "en", "laptops", {"gte": 500, "lte": 1000}),
+        ("50-100 € jacket", "en", "jacket", {"gte": 50, "lte": 100}),
+        ("over $50 bags", "en", "bags", {"gte": 50}),
+        ("shoes <50", "en", "shoes", {"lt": 50}),
+        ("under 50", "en", "", {"lt": 50}),
+        ("dress under 50", "de", "dress", {"lt": 50}),
+        ("sofa max. 1.299,00 €", "de", "sofa", {"lte": 1299}),
+        ("Sofa bis 1'299 CHF", "de", "Sofa", {"lte": 1299}),
+        ("Schuhe ab 100 €", "de", "Schuhe", {"gte": 100}),
+        ("Jacke zwischen 50 und 80 Euro", "de", "Jacke", {"gte": 50, "lte": 80}),
+        ("robe à moins de 49,90 euros", "fr", "robe", {"lt": 49.9}),
+        ("robe jusqu'à 50 €", "fr", "robe", {"lte": 50}),
+        ("vestido por menos de 30", "es", "vestido", {"lt": 30}),
+        ("vestito sotto i 50 euro", "it", "vestito", {"lt": 50}),
+        ("jurk onder de 50", "nl", "jurk", {"lt": 50}),
+        ("vestido até 30 euros", "pt", "vestido", {"lte": 30}),
+        ("buty do 200 zł", "pl", "buty", {"lte": 200}),
+        ("5000円以下のワンピース", "ja", "ワンピース", {"lte": 5000}),
+        ("100元以下的鞋", "zh-hans", "鞋", {"lte": 100}),
+        ("5만원 이하 가방", "ko", "가방", {"lte": 50_000}),
+    ],
+)
+def test_limits_of_a_price(typed, language, rest, limits):
+    found = price_limits(typed, [language])
+    assert found is not None
+    assert (found.text, found.limits) == (rest, limits)
+
+
+@pytest.mark.parametrize(
+    ("typed", "language"),
+    [
+        ("dress", "en"),
+        ("kids under 5", "en"),
+        ("toys for children under 3 years", "en"),
+        ("size under 42", "en"),
+        ("desk under 120 cm", "en"),
+        ("tv over 50 inch", "en"),
+        ("games from 3", "en"),
+        ("pants 30 to 32", "en"),
+        ("30 under 30", "en"),
+        ("under 20's trousers", "en"),
+        ("nike air max 90", "en"),
+        ("iphone 15 pro max 256", "en"),
+        ("between 40 and 20 euros", "en"),  # which nothing can cost
+        ("shelf under 50%", "en"),
+        ("Kinderwagen bis 22 kg", "de"),
+        ("Kleid unter 50", "fr"),  # only English is read beside the languages of the shop
+        ("under " + "9" * 400, "en"),
+    ],
+)
+def test_numbers_that_are_no_price(typed, language):
+    assert price_limits(typed, [language]) is None
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        ({"lt": 50.0}, "Only what costs less than 50."),
+        ({"lte": 19.9}, "Only what costs at most 19.90."),
+        ({"gte": 5.0}, "Only what costs at least 5."),
+        ({"gte": 5.0, "lte": 10.0}, "Only what costs between 5 and 10."),
+    ],
+)
+def test_what_a_page_says(limits, message):
+    assert PriceLimits("", limits).message() == Message(message)
+
+
+@pytest.fixture(params=shop.TWO_DAILY)
+def shelf(request, settings, media_root, db) -> Iterator[dict[str, Product]]:
+    index = shop.index_for(request, request.param)
+    settings.IMAGESIM = {"SYNC": "manual", "MIN_RELEVANCE": 0.0, "EMBEDDER": shop.EMBEDDER, "INDEX": index}
+    cache.clear()
+    yield shop.shelf(with_texts=True)  # the products cost 10, 20 … 60
+    shop.drop_index()
+
+
+def names(hits: Hits) -> set[str]:
+    return {hit.item.name for hit in hits}
+
+
+def said(hits: Hits) -> list[str]:
+    return [message.text for message in hits.messages]
+
+
+class TestSearch:
+    def test_only_what_costs_less_is_shown(self, shelf):
+        """Of "dress under 50", the price was ignored."""
+        hits = imagesim.search(text="red under 30")
+        assert names(hits) == {"red", "dark"}
+        assert said(hits) == ["Only what costs less than 30."]
+
+    def test_facets_and_further_pages_keep_to_it(self, shelf):
+        hits = imagesim.search(text="red between 20 and 40 euros", limit=2, facets=["brand"])
+        rest = imagesim.search(text="red between 20 and 40 euros", limit=2, offset=2)
+        assert names(hits) | names(rest) == {"dark", "orange", "hat"}
+        assert dict(hits.facets["brand"].values) == {"acme": 2, "zeta": 1}
+        assert not rest.messages
+
+    def test_it_applies_beside_the_filters_of_the_page(self, shelf):
+        assert names(imagesim.search(text="red under 50", filters={"price__gte": 20, "price__lt": 40})) == {
+            "dark",
+            "orange",
+        }
+
+    def test_if_nothing_costs_that_the_closest_costs_more(self, shelf):
+        hits = imagesim.search(text="red under 5")
+        assert not hits
+        assert names(Hits(hits.closest)) >= {"red", "dark"}
+        assert said(hits) == ["Only what costs less than 5."]
+
+    def test_a_photo_with_a_limit_alone(self, shelf):
+        hits = imagesim.search(image=picture("blue"), text="under 55")
+        assert [hit.item.name for hit in hits][:1] == ["blue"]
+        assert "navy" not in names(hits)
+
+    def test_words_without_others_are_searched_as_they_are(self, shelf):
+        assert not imagesim.search(text="under 30").messages
+
+    @pytest.mark.parametrize("name", ["", "cost"])
+    def test_a_shop_without_such_a_filter(self, shelf, monkeypatch, name):
+        monkeypatch.setattr(type(registry.for_model(Product)), "price_filter", name)
+        hits = imagesim.search(text="red under 30")
+        assert "hat" in names(hits)
+        assert not hits.messages
+
+    @pytest.mark.parametrize("text", ["red", "red under 30"])
+    def test_a_rule_can_name_the_words_with_their_limit_or_without(self, shelf, text):
+        asked = []
+
+        class Recorder:
+            version, label_categories, variants = "1", {}, ()
+
+            def plan(self, question):
+                asked.append((question.text, question.typed))
+
+        with rerank.replaced_by(Recorder()):
+            imagesim.search(text=text)
+        assert asked == [("red", text)]
+
+
+def test_a_price_filter_that_is_no_number(monkeypatch):
+    monkeypatch.setattr(type(registry.for_model(Product)), "price_filter", "brand")
+    (found,) = [each for each in item_checks.check_items() if each.id == "imagesim.E016"]
+    assert found.msg == "ProductItems: price_filter names 'brand', which is no filter of kind 'number'."
