@@ -86,10 +86,10 @@ def test_numbers_that_are_no_price(typed, language):
 @pytest.mark.parametrize(
     ("limits", "message"),
     [
-        ({"lt": 50.0}, "Only what costs less than 50."),
-        ({"lte": 19.9}, "Only what costs at most 19.90."),
-        ({"gte": 5.0}, "Only what costs at least 5."),
-        ({"gte": 5.0, "lte": 10.0}, "Only what costs between 5 and 10."),
+        ({"lt": 50.0}, "Only what costs less than 50 is shown."),
+        ({"lte": 19.9}, "Only what costs at most 19.90 is shown."),
+        ({"gte": 5.0}, "Only what costs at least 5 is shown."),
+        ({"gte": 5.0, "lte": 10.0}, "Only what costs between 5 and 10 is shown."),
     ],
 )
 def test_what_a_page_says(limits, message):
@@ -118,7 +118,7 @@ class TestSearch:
         """Of "dress under 50", the price was ignored."""
         hits = imagesim.search(text="red under 30")
         assert names(hits) == {"red", "dark"}
-        assert said(hits) == ["Only what costs less than 30."]
+        assert said(hits) == ["Only what costs less than 30 is shown."]
 
     def test_facets_and_further_pages_keep_to_it(self, shelf):
         hits = imagesim.search(text="red between 20 and 40 euros", limit=2, facets=["brand"])
@@ -137,7 +137,7 @@ class TestSearch:
         hits = imagesim.search(text="red under 5")
         assert not hits
         assert names(Hits(hits.closest)) >= {"red", "dark"}
-        assert said(hits) == ["Only what costs less than 5."]
+        assert said(hits) == ["Only what costs less than 5 is shown."]
 
     def test_a_photo_with_a_limit_alone(self, shelf):
         hits = imagesim.search(image=picture("blue"), text="under 55")

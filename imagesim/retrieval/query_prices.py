@@ -40,12 +40,14 @@ class PriceLimits(NamedTuple):
         numbers = {operator: number_format(limit, 2 if limit % 1 else 0) for operator, limit in self.limits.items()}
         least, below, most = numbers.get("gte"), numbers.get("lt"), numbers.get("lte")
         if least and most:
-            return Message(_("Only what costs between %(least)s and %(most)s.") % {"least": least, "most": most})
+            return Message(
+                _("Only what costs between %(least)s and %(most)s is shown.") % {"least": least, "most": most}
+            )
         if least:
-            return Message(_("Only what costs at least %(number)s.") % {"number": least})
+            return Message(_("Only what costs at least %(number)s is shown.") % {"number": least})
         if below:
-            return Message(_("Only what costs less than %(number)s.") % {"number": below})
-        return Message(_("Only what costs at most %(number)s.") % {"number": most})
+            return Message(_("Only what costs less than %(number)s is shown.") % {"number": below})
+        return Message(_("Only what costs at most %(number)s is shown.") % {"number": most})
 
 
 def limits_of(text: str, searched: Searched, meta: IndexMeta) -> PriceLimits | None:
