@@ -117,7 +117,7 @@ def check_rest() -> list[CheckMessage]:
     if is_closed and "rest_framework.permissions.AllowAny" in settings.REST_PERMISSIONS:
         name = "LoginRequiredMiddleware" if requires_login else "REST_FRAMEWORK['DEFAULT_PERMISSION_CLASSES']"
         message = f"{name} does not concern the views of imagesim.rest.urls: anyone can search the shop."
-        hint = "Set IMAGESIM['REST_PERMISSIONS'], and REST_AUTHENTICATION if visitors sign in by token (docs/checks.md)."
+        hint = "Set IMAGESIM['REST_PERMISSIONS'], and REST_AUTHENTICATION if visitors sign in by token."
         found.append(Warning(message, hint=hint, id="imagesim.W031"))
     if _has_languages_in_urls() and not any(isinstance(each.pattern, LocalePrefixPattern) for each in including):
         found.append(

@@ -120,6 +120,24 @@ class Roles:
             if stem not in called and ((stem,) in departments or categories.issuperset(self.kinds.get(stem, ())))
         )
 
+    @cached_property
+    def stems_of_categories(self) -> Mapping[str, frozenset[str]]:
+        """The stems of the words by which each category, or a department of it, is called."""
+        found: dict[str, set[str]] = defaultdict(set)
+        for name, categories in self.names.items():
+            for category in categories:
+                found[category].update(name)
+        return {category: frozenset(stems) for category, stems in found.items()}
+
+    @cached_property
+    def specifiers_of_categories(self) -> Mapping[str, frozenset[str]]:
+        """The stems of the words that specify what each category is called, or of a name of one word."""
+        found: dict[str, set[str]] = defaultdict(set)
+        for name, categories in self.names.items():
+            for category in categories if len(categories) < DEPARTMENT else ():
+                found[category].update(name[:-1] or name)
+        return {category: frozenset(stems) for category, stems in found.items()}
+
     def has(self, stems: Collection[str]) -> bool:
         """Whether a word of the catalogue has one of these stems."""
         return not self.known.isdisjoint(stems)
@@ -136,6 +154,10 @@ class Roles:
     def calls(self, stems: Collection[str]) -> bool:
         """Whether the catalogue calls a category or a thing by a word with one of these stems."""
         return not self._called.isdisjoint(stems)
+
+    def names_kind(self, stems: Collection[str]) -> bool:
+        """Whether a word with one of these stems names a category."""
+        return not self.kinds.keys().isdisjoint(stems)
 
     def identifies(self, stems: Collection[str]) -> bool:
         """Whether a word with one of these stems tells what is sought: a thing, or the brand of one."""

@@ -6,9 +6,14 @@ from dataclasses import replace
 
 import pytest
 
+import imagesim
+from demo_shop.shop.models import Category
 from imagesim.indexes.analysis import analyse
+from imagesim.indexing.rebuild import rebuild
 from imagesim.retrieval.query_rewriting import FOLDER, LONGEST_PHRASE, MAX_SYNONYMS, in_other_words
 from imagesim.word_roles import Roles
+from tests import shop
+from tests.shop import forget, picture, product
 
 ROLES = Roles(
     {"sofa": ("sofas",), "sneaker": ("sneakers",), "turnschuh": ("sneakers",)},
@@ -151,3 +156,23 @@ def test_each_group_has_several_phrases(path) -> None:
 def test_the_index_tells_whether_something_is_called_by_all_words_of_a_synonym() -> None:
     """ "Soft drink" for "soda": "drink" is known, and whether one is called soft is left to the index."""
     assert in_other_words("soda", ROLES, ["en"])[:1] == [("soft drink", "en")]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("index_kind", shop.TWO_DAILY)
+def test_a_phrase_means_the_category_that_its_synonym_is_the_name_of(index_kind, request, settings, media_root) -> None:
+    """ "Drum set" showed sticks and cymbals, because they are in a department "Drums", and no drum kits."""
+    index = shop.index_for(request, index_kind)
+    settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": shop.EMBEDDER, "INDEX": index}
+    for slug, colour in {"drum-kits": "red", "electronic-drums": "blue", "drumsticks": "green"}.items():
+        for number in range(3):
+            product(f"{slug[-4:]} {number}", picture(colour, mark=number), category=slug)
+    Category.objects.filter(slug="drum-kits").update(name="Drum kits")
+    Category.objects.filter(slug="electronic-drums").update(name="Electronic drums")
+    rebuild()
+    forget()
+    try:
+        found = {hit.item.category.slug for hit in imagesim.search(text="drum set", min_relevance=0.4)}
+        assert found == {"drum-kits"}
+    finally:
+        shop.drop_index()

@@ -821,3 +821,14 @@ def test_a_word_of_the_page_has_the_synonyms_of_its_language_alone() -> None:
         reader = QueryReader(roles, ["en", "de"], lambda word: word == "scooter", spoken=spoken)
         texts = reader.read_all("scooter").in_other_words
         assert [each.text.text for each in (texts,) if each] == others
+
+
+def test_a_word_for_how_many_there_are_is_not_what_is_sought() -> None:
+    """ "Knife set" asked for any set: measuring cups, and a set of pepper mills."""
+    roles = Roles({"knive": ("knives",), "knife": ("knives",)}, things=frozenset({"set", "pack"}))
+    text = QueryReader(roles, ["en"], {"knife", "set", "pack"}.__contains__).read("knife set")
+    assert (text.heads, text.categories) == ((0,), {"knives"})
+    alone = QueryReader(roles, ["en"], {"set"}.__contains__).read("set")
+    assert alone.heads == ()
+    called = replace(roles, kinds={**roles.kinds, "set": ("cookware-sets",)})
+    assert "cookware-sets" in QueryReader(called, ["en"], {"set"}.__contains__).read("set").categories

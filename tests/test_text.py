@@ -242,10 +242,12 @@ def test_languages(language: str, text: str, written: str) -> None:
         ("es", "luces", "Luz"),
         ("es", "ollas", "Olla"),
         ("es", "lápices", "Lápiz"),
+        ("es", "jersey", "Jerséis"),
         ("fr", "yeux", "Œil"),
         ("nl", "kussens", "Kussen"),
         ("nl", "deken", "Dekens"),
         ("nl", "fietsen", "Fiets"),
+        ("nl", "keukenmes", "Keukenmessen"),
         ("pl", "kubki", "Kubek"),
         ("pt", "botões", "Botão"),
         ("sv", "gummistövlar", "Gummistövel"),
@@ -305,6 +307,15 @@ def test_words_for_the_same_people_are_equivalent(language: str, typed: str, wri
 def test_another_spelling_is_the_same_word(typed: str, written: str) -> None:
     """Both are spelled correctly, so that one was a weak match of the other, or none."""
     index = TextIndex({"name": TextSpec(1, "fr" if written == "Shampoing" else "en")})
+    index.set(0, {"name": (written,)})
+    assert match(index, typed, spelled={typed}).scores.tolist() == pytest.approx([0.97 * (0.9 + 0.1 * 0.97)])
+
+
+@pytest.mark.parametrize(
+    ("typed", "written"), [("lampje", "Lampen"), ("pannetje", "Pan"), ("hamertjes", "Hamer"), ("kwastje", "Kwasten")]
+)
+def test_a_dutch_diminutive_asks_for_the_thing(typed: str, written: str) -> None:
+    index = TextIndex({"name": TextSpec(1, "nl")})
     index.set(0, {"name": (written,)})
     assert match(index, typed, spelled={typed}).scores.tolist() == pytest.approx([0.97 * (0.9 + 0.1 * 0.97)])
 
@@ -817,6 +828,8 @@ def test_a_compound_is_of_the_part_that_the_name_of_its_category_lists() -> None
         ("Bottle steriliser for 6 bottles", "en", {"6", "bottles"}),
         ("With love: card for friends", "en", {"friends"}),
         ("Kitchen", "en", set()),
+        ("Dishwasher-safe mug", "en", {"dishwasher"}),
+        ("Safe", "en", set()),
         ("Schrank mit Spiegel", "de", {"spiegel"}),
         ("Armoire avec miroir", "fr", {"miroir"}),
         ("Armario con espejo", "es", {"espejo"}),
@@ -839,6 +852,7 @@ def test_what_a_name_says_that_the_thing_has(name: str, language: str, mentioned
         ("A lamp for desks. The desks are not included.", "en", ""),
         ("Ein Hocker für die Bar", "de", "die bar"),
         ("8.5 W, with a socket", "en", "a socket"),
+        ("In red. Dishwasher safe. Safe.", "en", "dishwasher"),  # and no dishwasher
         ("with, without; for", "en", ""),
         ("", "en", ""),
     ],

@@ -243,6 +243,17 @@ class TestNamesOfCategories:
         sofas = [replace(entry("sofas-tables", f"x{n}"), listed=frozenset({"sofa", "shoe"})) for n in range(3)]
         assert fit_roles([*shop, *sofas], {}).kinds["shoe"] == ("bags", "dresses", "running", "sofas-tables")
 
+    def test_a_word_that_a_name_lists_is_a_kind_though_others_have_it_in_theirs(self):
+        """ "Butter" showed peanut butter and croissants, and nothing of the category "Butter & spreads"."""
+        butter = [
+            replace(entry("butter-spreads", f"salted{n}"), listed=frozenset({"butter", "spread"})) for n in range(3)
+        ]
+        others = [entry(category, f"butter {category}") for category in ("jams", "croissants", "biscuits")]
+        departments = {each: frozenset({each}) for each in ("butter-spreads", "jams", "croissants", "biscuits")}
+        assert fit_roles([*butter, *others], departments).kinds["butter"] == ("butter-spreads",)
+        many = [entry(f"{category}{n}", f"butter {n}") for category in ("jams", "croissants") for n in range(4)]
+        assert "butter" not in fit_roles([*butter, *many], departments).kinds
+
     """A shop of furniture, where "table" is in the names of many categories and in all departments."""
 
     roles = fit_roles(

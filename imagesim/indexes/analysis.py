@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from imagesim.indexes import stemmers
-from imagesim.indexes.stop_words import CONJUNCTIONS, ELIDED, FEATURES, HEAD_FIRST, STOP_WORDS, UNITS
+from imagesim.indexes.stop_words import CONJUNCTIONS, ELIDED, FEATURES, HEAD_FIRST, QUALITIES, STOP_WORDS, UNITS
 
 if TYPE_CHECKING:
     from imagesim.types import IndexMeta
@@ -108,6 +108,7 @@ def word_list(table: Mapping[str, str]) -> Callable[[tuple[str, ...]], frozenset
 
 stop_words = word_list(STOP_WORDS)
 feature_marks = word_list(FEATURES)
+_qualities = word_list(QUALITIES)
 
 
 def base_language(code: str) -> str:
@@ -275,12 +276,15 @@ def described_features(texts: Sequence[str], language: str) -> frozenset[Token]:
 def _features(texts: Iterable[Sequence[Token]], language: str, *, start: int) -> frozenset[Token]:
     """Return the words after the first mark of each text, except those that stand before it in any of the texts.
 
-    Marks at a position before ``start`` do not count.
+    Marks at a position before ``start`` do not count. A word before one of ``QUALITIES`` is a feature, too.
     """
     marks, own, mentioned = feature_marks((language,)), set[Token](), set[Token]()
+    qualities = _qualities((language,))
     for words in texts:
         first = next((n for n, token in enumerate(words) if n >= start and token.word in marks), len(words))
-        own.update(words[:first])
+        before = {n for n in range(first - 1) if words[n + 1].word in qualities}
+        own.update(words[n] for n in range(first) if n not in before)
+        mentioned.update(words[n] for n in before)
         mentioned.update(words[first + 1 :])
     return frozenset(mentioned - own)
 

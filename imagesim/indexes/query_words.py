@@ -36,6 +36,7 @@ from imagesim.indexes.stop_words import (
     ELIDED,
     HEAD_FIRST,
     NEGATIONS,
+    NUMBERS_OF_THINGS,
     PREPOSITIONS,
     QUALIFIERS,
     SHADES,
@@ -44,6 +45,7 @@ from imagesim.indexes.stop_words import (
 )
 from imagesim.indexes.word_forms import (
     compound_endings,
+    diminutive_of,
     other_spellings,
     plurals,
     same_audience,
@@ -82,6 +84,7 @@ negations = word_list(NEGATIONS)
 _prepositions = word_list(PREPOSITIONS)
 qualifiers = word_list(QUALIFIERS)
 shades = word_list(SHADES)
+_numbers_of_things = word_list(NUMBERS_OF_THINGS)
 
 Forms = Callable[[str], tuple[frozenset[str], frozenset[str]]]
 """A function from a language to the words of a list, and the stems by which other forms of them are recognised."""
@@ -143,7 +146,7 @@ def _forms(word: str, languages: tuple[str, ...]) -> tuple[list[tuple[str, Mappi
     enough to know the word."""
     found: list[tuple[str, Mapping[str, str]]] = []
     every: set[str] = set()
-    for of in (plurals, other_spellings, same_audience):
+    for of in (plurals, diminutive_of, other_spellings, same_audience):
         stems: dict[str, dict[str, str]] = {}
         for language in languages:
             for form in of(word, language):
@@ -162,6 +165,7 @@ class _Lists(NamedTuple):
     complement: bool
     shade: bool
     qualifier: bool
+    number: bool
 
 
 @lru_cache(maxsize=10_000)
@@ -176,6 +180,7 @@ def _lists_of(word: str, stems: tuple[tuple[str, str], ...]) -> _Lists:
         complement=word in feature_marks(languages) or word in _prepositions(languages),
         shade=_is_listed(word, of_languages, _shade_forms),
         qualifier=_is_listed(word, of_languages, _qualifier_forms),
+        number=word in _numbers_of_things(languages),
     )
 
 
@@ -192,6 +197,7 @@ class QueryWord:
     - ``complement``: it says what the thing named before is for, or what it is like.
     - ``shade``: beside a colour it is a part of the name of the colour, as in "light blue".
     - ``unit``: it is the unit of the number before it, as in "5 kg".
+    - ``number``: it says how many there are: the "set" of "knife set".
     - ``qualifier``: it never says what a thing is, such as "modern", or is a part of such a word: "heavy-duty".
     - ``not_of``: the languages of the index that it does not belong to; it has no stem in them.
     """
@@ -207,6 +213,7 @@ class QueryWord:
     complement: bool = False
     shade: bool = False
     unit: bool = False
+    number: bool = False
     qualifier: bool = False
     not_of: frozenset[str] = frozenset()
 
@@ -302,6 +309,7 @@ def _query_words(text: str, languages: tuple[str, ...], foreign: frozenset[tuple
                 complement=complement,
                 shade=on[i].shade,
                 unit=follows and word in _UNITS and typed[i - 1][0].isdigit(),
+                number=on[i].number,
                 qualifier=on[i].qualifier or not qualifiers(tuple(stems[i])).isdisjoint(joined),
                 not_of=frozenset(language for each, language in foreign if each == word),
             )

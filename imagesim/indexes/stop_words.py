@@ -47,6 +47,9 @@ FEATURES = {
 }  # fmt: skip
 """Words after which a name says what a thing has, or what it is for: a "baby monitor with camera" is no camera."""
 
+QUALITIES = {"en": "compatible free friendly proof resistant safe"}
+"""Words before which a word says what a thing stands, or is without: what is "dishwasher safe" is no dishwasher."""
+
 PREPOSITIONS = {
     "ar": "في من", "cs": "do na z ze", "da": "af i", "de": "aus fürs im in zum zur", "el": "από σε", "en": "from in",
     "es": "en", "fr": "en",
@@ -210,6 +213,13 @@ UNITS = frozenset({
 })  # fmt: skip
 """Units of a number before them. A query for "dumbbell 5 kg" asks for a dumbbell, not for a "kg"."""
 
+NUMBERS_OF_THINGS = {
+    "de": "paar packung stück", "en": "assortment bundle pack packs pair pairs piece pieces set sets",
+    "es": "pack paquete par pares set", "fr": "lot paire paires set", "it": "confezione paio set",
+    "nl": "paar stuks", "pt": "conjunto kit pacote par pares",
+}  # fmt: skip
+"""Words that say how many of a thing there are: who types "knife set" asks for knives, and not for any set."""
+
 CONJUNCTIONS = {
     "ca": "i", "cs": "a", "da": "og", "de": "und", "el": "και", "en": "and", "es": "y", "fi": "ja", "fr": "et",
     "hu": "és", "it": "e", "nb": "og", "nl": "en", "no": "og", "pl": "i", "pt": "e", "ro": "și", "ru": "и",
@@ -234,12 +244,17 @@ OTHER_THINGS = {"de": "handschuh", "nl": "handschoen"}
 PLURALS = {
     "da": "el-ler", "en": "-s s-ses f-ves fe-ves", "es": "-s -es z-ces", "fr": "-s -x",
     "it": "co-chi go-ghi ca-che ga-ghe", "nb": "el-ler er-rer",
-    "nl": "-s -en f-ven s-zen", "pl": "ek-ki", "pt": "-s ao-oes al-ais el-eis ol-ois",
+    "nl": "-s -en f-ven s-zen b-bben d-dden f-ffen g-ggen k-kken "
+    "l-llen m-mmen n-nnen p-ppen r-rren s-ssen t-tten",
+    "pl": "ek-ki", "pt": "-s ao-oes al-ais el-eis ol-ois",
     "ru": "ек-ки ок-ки ел-лы ол-лы ец-цы ень-ни",
     "sv": "a-an r-rna el-lar el-ler er-rar",
 }  # fmt: skip
 """The endings of singular and plural, without accents, where stemmers may give the two different stems ("shelf",
 "shelves"; the Dutch "hemd", "hemden"; the Swedish "stövel", "stövlar")."""
+
+DIMINUTIVES = {"nl": "je- jes- tje- tjes- nnetje-n nnetjes-n lletje-l lletjes-l mmetje-m mmetjes-m rretje-r rretjes-r"}
+"""The endings of diminutives, with those of the words that they are made of: "lampje" asks for a lamp."""
 
 FORMS_BY_NUMBER = frozenset({"en", "es", "fr", "pt"})
 """Languages whose nouns have a singular and a plural, as of :data:`PLURALS`, and no other forms: other words with the
@@ -254,6 +269,7 @@ IRREGULAR_PLURALS = {
     "frais-fraiche gros-grosse long-longue longs-longues neuf-neuve neufs-neuves roux-rousse "
     "sec-seche secs-seches vieux-vieille",
     "ko": "검은-검정 까만-검정 노란-노랑 빨간-빨강 파란-파랑 하얀-흰색",
+    "es": "jersey-jerseis",
     "nl": "ei-eieren kind-kinderen slot-sloten",
     "pt": "cao-caes pao-paes",
     "sv": "bla-blatt gra-gratt rod-rott",

@@ -11,6 +11,7 @@ from imagesim.indexes.dictionaries import has_dictionary, in_dictionary
 from imagesim.indexes.stemmers import PLURALS_ONLY, is_other_word
 from imagesim.indexes.stop_words import (
     AUDIENCES,
+    DIMINUTIVES,
     INFLECTIONS,
     IRREGULAR_PLURALS,
     OTHER_THINGS,
@@ -62,6 +63,14 @@ def plurals(word: str, language: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+@lru_cache(maxsize=4_000)
+def diminutive_of(word: str, language: str) -> tuple[str, ...]:
+    """Return the words that a word may be a diminutive of; not all of them need to be real words."""
+    endings = [pair for pair in _pairs(DIMINUTIVES.get(language, "")) if word.endswith(pair[0])]
+    found = (word.removesuffix(ending) + other for ending, other in endings)
+    return tuple(each for each in found if len(each) >= SHORTEST)
+
+
 def is_made_so(word: str, stem: str, asked: str, language: str) -> bool:
     """Return whether a word with this stem says what was done to a thing, if something else is asked for: a "hammered"
     bracelet is no hammer, and "painted" wood no paint."""
@@ -97,7 +106,7 @@ def compound_endings(word: str, stems: Mapping[str, str]) -> dict[str, set[str]]
         for inflection in INFLECTIONS.get(language, "").split():
             if not is_other_word(stem + inflection, stem, language):
                 found.setdefault(stem + inflection, set()).add(language)
-        for form in plurals(word, language):
+        for form in (*plurals(word, language), *diminutive_of(word, language)):
             found.setdefault(form, set()).add(language)
     found |= {each: set() for each in (word, *stems.values())}
     endings = {each: languages for each, languages in found.items() if len(each) >= SHORTEST_PART}

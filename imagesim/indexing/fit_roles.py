@@ -21,6 +21,10 @@ PURITY = 0.6
 """The minimum share, by the weight of the field, of the entries with such a word that are in the categories it
 names."""
 
+PURITY_OF_LISTED = 0.4
+"""The same for a word that the name of a category lists: "butter" of "Butter & spreads" is no less the word for butter
+because peanut butter and croissants have it in their names."""
+
 DEPARTMENTS = 2.0
 """The maximum effective number (the inverse of Simpson's index) of departments with such a word. The name of a brand
 covers categories too, but in many departments."""
@@ -92,7 +96,8 @@ def fit_roles(
     kinds = {
         stem: named
         for stem in found
-        if stem not in UNITS and (named := _named(naming[stem], sizes, departments, headed=bool(headed[stem])))
+        if stem not in UNITS
+        and (named := _named(naming[stem], sizes, departments, headed=bool(headed[stem]), listed=bool(listed[stem])))
     }
     alone: set[str] = set()
     for entry in entries:
@@ -228,15 +233,21 @@ def _dominant(entries: Collection[Described], kinds: Mapping[str, Collection[str
 
 
 def _named(
-    weights: Mapping[str, float], sizes: Mapping[str, int], departments: Mapping[str, frozenset[str]], *, headed: bool
+    weights: Mapping[str, float],
+    sizes: Mapping[str, int],
+    departments: Mapping[str, frozenset[str]],
+    *,
+    headed: bool,
+    listed: bool,
 ) -> tuple[str, ...]:
     """Return the categories that a word names; empty if it is as common elsewhere. ``headed``: the name of one says by
-    it what its things are."""
+    it what its things are; ``listed``: that of one lists it."""
     covered = tuple(sorted(name for name, weight in weights.items() if weight >= COVERAGE * (sizes[name] + 1)))
     total = sum(weights.values())
-    if not covered or sum(weights[name] for name in covered) < PURITY * total:
+    purity = PURITY_OF_LISTED if listed and not headed else PURITY
+    if not covered or sum(weights[name] for name in covered) < purity * total:
         return ()
-    if headed:  # no brand, whatever the departments
+    if headed or listed:  # no brand, whatever the departments
         return covered
     shares: dict[frozenset[str], float] = defaultdict(float)
     for name, weight in weights.items():

@@ -217,7 +217,7 @@ def _is_kind(joined: str, parts: Sequence[str], roles: Roles, languages: Sequenc
         frozenset(stem for word in words_in(typed, languages) for stem in word.stems.values())
         for typed in (joined, *parts)
     )
-    if roles.kinds.keys().isdisjoint(stems):
+    if not roles.names_kind(stems):
         return False
     return not any(all(map(frozenset(name).intersection, of_parts)) for name in roles.names)
 
@@ -362,4 +362,4 @@ def _is_in_names(word: QueryWord, roles: Roles) -> bool:
 def _names_kind(phrase: str, roles: Roles, language: str) -> bool:
     words = query_words(phrase, (language,))
     head = _head(words, roles, (language,))
-    return any(not roles.kinds.keys().isdisjoint(own_stems(word, roles)) for word in words if word.word == head)
+    return any(roles.names_kind(own_stems(word, roles)) for word in words if word.word == head)

@@ -19,6 +19,7 @@ from imagesim.indexes.query_words import (
 )
 from imagesim.indexes.stop_words import HEAD_FIRST
 from imagesim.retrieval.query_colours import named_colours, without_negated_colours
+from imagesim.retrieval.query_requirements import excluded_categories, requirements
 from imagesim.retrieval.query_rewriting import (
     LONGEST,
     has_all,
@@ -50,7 +51,8 @@ class QueryText:
     specify: "beach print". ``narrowed``: a word beside its heads, which is no colour and no qualifier, says which of
     the kind. ``only_kind``: it asks for all of a kind, with at most qualifiers that the catalogue lacks beside it:
     "shoes", "mens shoes". ``akin``: if it names no kind, the categories that end a compound of it, or that are one:
-    "Jacken" for "Lederjacke", and "Headtorches" for "torch".
+    "Jacken" for "Lederjacke", and "Headtorches" for "torch". ``excluded`` and ``required``: see
+    :mod:`~imagesim.retrieval.query_requirements`.
     """
 
     text: str
@@ -71,7 +73,14 @@ class QueryText:
     narrowed: bool = False
     only_kind: bool = False
     akin: frozenset[str] = frozenset()
+    excluded: frozenset[str] = frozenset()
+    required: tuple[tuple[str, ...], ...] = ()
     readings: tuple[QueryText, ...] = ()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of its words are the name of a category."""
+        return self.in_full and not self.heads
 
     def asked(self, query: Query) -> Query:
         """Return the query with this text."""
@@ -112,6 +121,11 @@ class QueryTexts:
         self.mentioned = frozenset[str]().union(
             *(each.mentioned for each in equal), compounds.mentioned if compounds else ()
         )
+
+    def without(self, text: QueryText) -> QueryTexts:
+        """Return the same without this text among the alternatives."""
+        others = [each for each in self.alternatives if each.text != text.text]
+        return QueryTexts(self.text, others, self.compounds, language=self.language, akin=self.akin)
 
     def read_as(self, text: QueryText) -> QueryTexts:
         """Return the same with one of the readings of the text."""
@@ -186,9 +200,10 @@ class QueryReader:
             meant.append(own if divided[-1] else stems)
         fillers = {n for n, word in enumerate(words) if _is_filler(word, meant[n], spelled, roles)}
         colours = tuple(n for n, stems in enumerate(meant) if not roles.colours.isdisjoint(stems))
-        units = {n for n, word in enumerate(words) if word.unit}
+        units = {n for n, word in enumerate(words) if word.unit or (word.number and not roles.names_kind(meant[n]))}
         complements = _complements(words, meant, fillers, roles)
-        others = fillers | units | shades_of(words, colours) | complements
+        shades = shades_of(words, colours)
+        others = fillers | units | shades | complements
         head, specify = _compound(words, others, written_in)
         qualifiers = {n for n, word in enumerate(words) if word.qualifier and not _is_sought(n, head, meant, roles)}
         if HEAD_FIRST.issuperset(written_in) and head not in qualifiers and meant and roles.calls(meant[head]):
@@ -202,6 +217,7 @@ class QueryReader:
         pairs = (*((n, head) for n in specify), *said_of)
         departments = {n for n, thing in pairs if roles.may_specify(meant[n], meant[thing])}
         meaning = roles.interpret(meant, others | departments, head, specify, qualifiers)
+        excluded = excluded_categories([w for n, w in enumerate(words) if n not in shades], self.roles, languages)
         asking = {*range(len(words))} - fillers
         named = [stems for n, stems in enumerate(meant) if n in asking and n not in colours]
         beside = asking.difference(meaning.heads or asking)
@@ -212,7 +228,7 @@ class QueryReader:
             spelled=spelled,
             colours=colours,
             foreign=foreign,
-            categories=meaning.categories,
+            categories=meaning.categories - excluded,
             mentioned=meaning.mentioned,
             partly=meaning.partly,
             compounds=" ".join(parts for n, parts in enumerate(divided) if parts and n not in complements),
@@ -224,6 +240,8 @@ class QueryReader:
             specified_head=meaning.heads == (head,),
             narrowed=not beside <= qualifiers | {*colours},
             only_kind=bool(meaning.categories) and not colours and not any(roles.has(meant[n]) for n in beside),
+            excluded=excluded,
+            required=requirements(text, languages),
             akin=frozenset() if meaning.categories else kinds_akin([words[n] for n in asking], roles),
         )
         readings = (
@@ -270,7 +288,7 @@ def _is_filler(word: QueryWord, stems: Collection[str], spelled: Collection[str]
 def _is_sought(number: int, head: int, meant: Sequence[Collection[str]], roles: Roles) -> bool:
     """Whether a word that says elsewhere what a thing is like names one here: the French "bureau" is an office, or a
     desk."""
-    return not roles.kinds.keys().isdisjoint(meant[number]) or (number == head and roles.calls(meant[number]))
+    return roles.names_kind(meant[number]) or (number == head and roles.calls(meant[number]))
 
 
 def _complements(

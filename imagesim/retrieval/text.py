@@ -16,6 +16,7 @@ from imagesim.retrieval.behind_names import (
     without_other_categories,
     without_other_departments,
 )
+from imagesim.retrieval.query_requirements import admitted
 from imagesim.retrieval.relevance import (
     ALL_OF_NAME,
     BY_NAME,
@@ -122,7 +123,7 @@ class WithText:
         known = self.remembered.get(window) if self.remembered else None
         near = replace(window, vector=known.vector) if known else window if self._has_looks(window) else None
         by_text, by_vector, pinned = self._ask(texts, window, near)
-        matching = self._of_kind(self._called(by_text.candidates))
+        matching = self._of_kind(self._called(self._admitted(texts, by_text.candidates)))
         vectors = self.vectors_of([*matching, *pinned.candidates])
         named: Sequence[Candidate] = feedback.entries_for(matching, vectors)
         if known and known.sources == feedback.sources_of(named):
@@ -142,7 +143,7 @@ class WithText:
         matches = [each for each in matches if query.min_score is None or each.score >= query.min_score]
         took_ms = by_text.took_ms + by_vector.took_ms
         for widenings_left in reversed(range(WIDENINGS + 1)):
-            found = by_vector.candidates
+            found = self._admitted(texts, by_vector.candidates)
             looks = judge.judged(query, found, found)
             if trust < 1.0:
                 looks = [each._replace(relevance=trust * each.relevance) for each in looks]
@@ -160,6 +161,9 @@ class WithText:
             page = replace(page, closest=self._with_known_words(texts, judge, vector, voters))
         return replace(page, took_ms=took_ms)
 
+    def _admitted(self, texts: Query, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
+        return admitted(candidates, self.texts.text, texts, self.retriever)
+
     def _with_known_words(
         self, texts: Query, judge: Judge, vector: Vector, voters: Sequence[Candidate]
     ) -> tuple[Candidate, ...]:
@@ -168,7 +172,8 @@ class WithText:
         if not self.texts.text.known:
             return ()
         (found,) = self.retriever.search([replace(texts, text=self.texts.text.known, heads=(), colours=())])
-        called = [each for each in found.candidates if each.text >= CALLED][: min(CLOSEST, texts.limit)]
+        called = [each for each in self._admitted(texts, found.candidates) if each.text >= CALLED]
+        called = called[: min(CLOSEST, texts.limit)]
         return tuple(judge.judged(texts, called, voters, _scores(called, vector, self.vectors_of(called))))
 
     def _moved(

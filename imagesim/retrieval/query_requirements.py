@@ -1,0 +1,140 @@
+"""What a query requires, and what is no answer to it whatever it looks like: "gluten free bread", "mens shoes"."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from imagesim.indexes.analysis import analyse, fold, word_list
+from imagesim.indexes.query_words import negations
+from imagesim.indexes.stop_words import INFLECTIONS
+from imagesim.retrieval.requirement_words import ALLERGENS, DIETS, FREE, FREE_ENDINGS, PEOPLE, PLACES, SUBSTANCES
+
+if TYPE_CHECKING:
+    from imagesim.indexes.query_words import QueryWord
+    from imagesim.retrieval.query_text import QueryText
+    from imagesim.retrieval.retriever import Retriever
+    from imagesim.types import Candidate, Query
+    from imagesim.word_roles import Roles
+
+FOUND = 0.1
+"""The minimum match of what has a required word in any of its texts. Less is a part of a word, or a typing error."""
+
+_allergens = word_list(ALLERGENS)
+_substances = word_list(SUBSTANCES)
+_free = word_list(FREE)
+_free_endings = word_list(FREE_ENDINGS)
+
+SHORTEST_PART = 3
+"""The minimum number of letters of a word for people or a place that a compound begins with: "Gartenstühle"."""
+
+
+class _Group(NamedTuple):
+    words: frozenset[str]
+    stems: frozenset[str]
+
+    def calls(self, stems: Collection[str], language: str) -> bool:
+        """Whether a name with these stems has a word of the group, or a compound that begins with one."""
+        if not self.stems.isdisjoint(stems):
+            return True
+        parts = tuple(each for each in self.words if len(each) >= SHORTEST_PART)
+        return language in INFLECTIONS and any(stem.startswith(parts) for stem in stems)
+
+
+@lru_cache(maxsize=64)
+def _groups(language: str, *, of_places: bool) -> tuple[tuple[_Group, ...], ...]:
+    """Return the groups of words of a language of which one excludes the others, by kind."""
+    kinds = ([PLACES[language]] if language in PLACES else []) if of_places else PEOPLE.get(language, ())
+    return tuple(tuple(_group(words, language) for words in groups) for groups in kinds)
+
+
+def _group(words: str, language: str) -> _Group:
+    tokens = analyse(words, language)
+    return _Group(frozenset(token.word for token in tokens), frozenset(token.stem for token in tokens))
+
+
+def excluded_categories(words: Sequence[QueryWord], roles: Roles, languages: Sequence[str]) -> frozenset[str]:
+    """Return the categories that are for others than those whom the words name, or by their own name for another
+    place: "Women's shoes" for "mens shoes", and "Kitchen scales" for "bathroom scales". ``words`` are those that are no
+    part of the name of a colour, such as "baby blue"."""
+    typed = {word.word for word in words}
+    return frozenset(
+        category
+        for language in languages
+        for of_places, names in ((False, roles.stems_of_categories), (True, roles.specifiers_of_categories))
+        for groups in _groups(language, of_places=of_places)
+        for category in _excluded(typed, groups, names, language)
+    )
+
+
+def _excluded(
+    typed: Collection[str], groups: Sequence[_Group], names: Mapping[str, Collection[str]], language: str
+) -> Iterator[str]:
+    asked = [n for n, group in enumerate(groups) if not group.words.isdisjoint(typed)]
+    if not asked:
+        return
+    for category, stems in names.items():
+        called = [n for n, group in enumerate(groups) if group.calls(stems, language)]
+        if called and set(called).isdisjoint(asked):
+            yield category
+
+
+def requirements(text: str, languages: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    """Return what a text requires, each as the texts of which a thing has to have one: ("vegan", "plant based") for
+    "vegan cheese", and ("gluten free",) for "gluten free bread"."""
+    found: dict[str, list[str]] = {}
+    negating = negations(tuple(languages))
+    for language in languages:
+        typed = [token.word for token in analyse(text, language)]
+        diets, allergens = _diets(language), _allergens((language,))
+        substances = _substances((language,)) | allergens
+        free, endings = _free((language,)), _free_endings((language,))
+        for before, word, after in zip(["", *typed], typed, [*typed[1:], ""], strict=False):
+            enough: Sequence[str] = ()
+            is_compound = word.startswith(tuple(substances)) and any(map(word.endswith, endings))
+            if word in diets:
+                enough = diets[word]
+            elif word in substances and after in free:
+                enough = (f"{word} {after}" if word in allergens else word,)
+            elif is_compound or (word in substances and before in negating):
+                enough = (word,)
+            if enough:
+                known = found.setdefault(word, [])
+                known += [each for each in enough if each not in known]
+    return tuple(map(tuple, found.values()))
+
+
+@lru_cache(maxsize=64)
+def _diets(language: str) -> dict[str, tuple[str, ...]]:
+    """Return the words for diets, each with the texts that satisfy it."""
+    found: dict[str, tuple[str, ...]] = {}
+    for words, others in DIETS.get(language, ()):
+        enough = tuple(each.replace("_", " ") for each in f"{words} {others}".split())
+        found |= dict.fromkeys(map(fold, words.split()), enough)
+    return found
+
+
+def admitted(
+    candidates: Sequence[Candidate], text: QueryText, query: Query, retriever: Retriever
+) -> Sequence[Candidate]:
+    """Return the candidates without what is in none but the categories that a text excludes, and without what lacks any
+    of its requirements, for which the index is asked."""
+    if text.excluded:
+        candidates = [each for each in candidates if not each.categories or not text.excluded >= {*each.categories}]
+    keys = tuple(dict.fromkeys(each.key for each in candidates))
+    if not (keys and text.required):
+        return candidates
+    filters = replace(query.filters, keys=keys)
+    among = replace(query, offset=0, limit=len(keys), collapse=False, min_score=None, filters=filters)
+    words = list(dict.fromkeys(word for texts in text.required for each in texts for word in each.split()))
+    answers = retriever.search([replace(among, text=word, heads=(), colours=()) for word in words])
+    having = {
+        word: {each.key for each in answer.candidates if each.text >= FOUND}
+        for word, answer in zip(words, answers, strict=True)
+    }
+    admitted = set(keys)
+    for texts in text.required:
+        admitted &= set[str]().union(*(set.intersection(*map(having.__getitem__, each.split())) for each in texts))
+    return [each for each in candidates if each.key in admitted]

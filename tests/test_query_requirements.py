@@ -1,0 +1,139 @@
+"""What a query requires, and what is no answer to it whatever it looks like."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+import imagesim
+from demo_shop.shop.models import Category
+from imagesim.indexes.query_words import query_words
+from imagesim.indexing.rebuild import rebuild
+from imagesim.retrieval.query_requirements import excluded_categories, requirements
+from imagesim.retrieval.query_text import QueryReader
+from imagesim.word_roles import Roles
+from tests import shop
+from tests.shop import forget, picture, product
+
+ENGLISH = Roles(
+    names={
+        ("women", "shoe"): ("womens-shoes",),
+        ("men", "shoe"): ("mens-shoes",),
+        ("kid", "shoe"): ("kids-shoes",),
+        ("women",): ("womens-shoes", "dresses", "bags"),  # a department
+        ("dress",): ("dresses",),
+        ("kitchen", "scale"): ("kitchen-scales",),
+        ("kitchen",): ("kitchen-scales", "pots", "plates"),  # a department
+        ("pot",): ("pots",),
+    }
+)
+GERMAN = Roles(names={("herrenschuh",): ("herrenschuhe",), ("kuchenwaag",): ("kuechenwaagen",)})
+
+
+@pytest.mark.parametrize(
+    ("typed", "excluded"),
+    [
+        ("shoes", set()),
+        ("mens shoes", {"womens-shoes", "kids-shoes", "dresses", "bags"}),
+        ("ladies shoes", {"mens-shoes", "kids-shoes"}),
+        ("shoes for men and women", {"kids-shoes"}),
+        ("shoes for kids", {"womens-shoes", "mens-shoes", "dresses", "bags"}),
+        ("girls dress", {"mens-shoes"}),  # in shops for adults, girls may be women
+        ("bathroom scales", {"kitchen-scales"}),  # the department says little: pots may stand in bathrooms
+        ("dining scales", set()),
+        ("red scales", set()),
+    ],
+)
+def test_categories_for_others_are_excluded(typed, excluded):
+    assert excluded_categories(query_words(typed, ["en"]), ENGLISH, ["en"]) == excluded
+
+
+@pytest.mark.parametrize(
+    ("typed", "excluded"),
+    [("damen schuhe", {"herrenschuhe"}), ("herren schuhe", set()), ("waage badezimmer", {"kuechenwaagen"})],
+)
+def test_so_are_those_that_are_called_by_a_compound(typed, excluded):
+    assert excluded_categories(query_words(typed, ["de"]), GERMAN, ["de"]) == excluded
+
+
+def test_a_shade_is_for_nobody():
+    """ "Baby blue" excludes no clothes of adults, nor does the "man" of "Isle of Man"."""
+    reader = QueryReader(ENGLISH, ["en"], {"baby", "blue", "shoe", "shoes"}.__contains__)
+    assert reader.read("baby blue shoes").excluded == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("typed", "language", "required"),
+    [
+        ("bread", "en", ()),
+        ("gluten free bread", "en", (("gluten free",),)),
+        ("gluten-free bread", "en", (("gluten free",),)),
+        ("sugar free drinks", "en", (("sugar",),)),  # "no added sugar" is enough
+        ("juice without sugar", "en", (("sugar",),)),
+        ("free delivery", "en", ()),
+        ("hands free kit", "en", ()),
+        ("vegan cheese", "en", (("vegan", "plant based"),)),
+        ("veggie burger", "en", (("vegetarian", "veggie", "vegan", "plant based"),)),
+        ("gluten free vegan cake", "en", (("gluten free",), ("vegan", "plant based"))),
+        ("glutenfreies Brot", "de", (("glutenfreies",),)),
+        ("Nudeln ohne Gluten", "de", (("gluten",),)),
+        ("freie Schuhe", "de", ()),
+        ("pasta senza glutine", "it", (("glutine",),)),
+        ("pan sin gluten", "es", (("gluten",),)),
+        ("pan con gluten", "es", ()),
+        ("glutenvrije pasta", "nl", (("glutenvrije",),)),
+    ],
+)
+def test_diets_and_substances_are_required(typed, language, required):
+    assert requirements(typed, [language]) == required
+
+
+@pytest.mark.django_db
+@pytest.mark.slow
+class TestAnswers:
+    @pytest.fixture(params=shop.TWO_DAILY, autouse=True)
+    def _shop(self, request, settings, media_root) -> Iterator[None]:
+        """A shop whose pictures are alike within their category."""
+        index = shop.index_for(request, request.param)
+        settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": shop.EMBEDDER, "INDEX": index}
+        things = {
+            "bread": ("red", ("Rustic", "Stone baked."), ("Toast", "Contains gluten."), ("Loaf", "Gluten free.")),
+            "sausages": (
+                "blue",
+                ("Cumberland", "Pork."),
+                ("Chorizo", "Hot."),
+                ("Shroom", "Plant-based."),
+                ("Tofu", "Vegan."),
+            ),
+            "womens-shoes": ("green", ("Pump", ""), ("Ballerina", ""), ("Stiletto", "")),
+            "mens-shirts": ("yellow", ("Poplin", ""), ("Oxford", ""), ("Denim", "")),
+        }
+        for category, (colour, *called) in things.items():
+            for number, (name, description) in enumerate(called):
+                product(name, picture(colour, mark=number), category=category, description=description)
+        Category.objects.filter(slug="womens-shoes").update(name="Women's shoes")
+        Category.objects.filter(slug="mens-shirts").update(name="Men's shirts")
+        rebuild()
+        forget()
+        yield
+        shop.drop_index()
+
+    def shown(self, text: str) -> set[str]:
+        hits = imagesim.search(text=text, min_relevance=0.4)
+        return {hit.item.name for hit in (*hits, *hits.closest)}
+
+    def test_what_lacks_the_required_is_neither_shown_nor_the_closest(self):
+        """ "Gluten free bread" showed bread of wheat, and "vegan sausages" those of pork."""
+        assert self.shown("gluten free bread") == {"Loaf"}
+        assert self.shown("vegan sausages") == {"Tofu", "Shroom"}
+        assert self.shown("halal sausages") == set()
+        assert self.shown("sausages") == {"Cumberland", "Chorizo", "Shroom", "Tofu"}
+
+    def test_what_is_for_others_is_neither(self):
+        """ "Mens shoes" showed women's shoes, in a shop that has no others."""
+        shoes = {"Pump", "Ballerina", "Stiletto"}
+        assert self.shown("ladies shoes") == shoes
+        assert self.shown("shoes") == shoes
+        assert not shoes & self.shown("mens shoes")
+        assert not {"Poplin", "Oxford", "Denim"} & self.shown("womens shirts")
