@@ -192,7 +192,7 @@ class Roles:
 
     def stems_of(self, word: str, stems: Collection[str]) -> Collection[str]:
         """Return the stems of a word of a query, or if the catalogue has none of them, those that differ from it by one
-        typing error.
+        typing error. Of short stems of long words many do: the Spanish "suet" (a sweater) is no "sujet" (a bra).
 
         By two errors a third of the words that a catalogue lacks would be taken for one that it has, by one an eighth.
         """
@@ -203,7 +203,7 @@ class Roles:
 
         found = {
             stem
-            for form in (word, *stems)
+            for form in (word, *(stem for stem in stems if len(stem) > SHORTEST or len(word) <= len(stem) + 1))
             for stem, _, _ in process.extract(form, list(self.known), scorer=OSA.distance, score_cutoff=1, limit=None)
             if len(stem) >= SHORTEST - 1
         }

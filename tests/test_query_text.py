@@ -832,3 +832,13 @@ def test_a_word_for_how_many_there_are_is_not_what_is_sought() -> None:
     assert alone.heads == ()
     called = replace(roles, kinds={**roles.kinds, "set": ("cookware-sets",)})
     assert "cookware-sets" in QueryReader(called, ["en"], {"set"}.__contains__).read("set").categories
+
+
+def test_a_short_stem_of_a_long_word_is_no_misspelling() -> None:
+    """The Spanish "suéter" showed bras: its stem differs by one letter from that of "sujetadores"."""
+    roles = Roles({"sujet": ("bras",), "sandali": ("sandals",)}, frozenset({"plat"}), things=frozenset({"body"}))
+    reader = QueryReader(roles, ["es"], lambda _word: False)
+    assert reader.read("suéter").categories == frozenset()
+    assert reader.read("sujeta").categories == {"bras"}
+    assert reader.read("sandalas").categories == {"sandals"}
+    assert reader.read("sandalias planas").categories == {"sandals"}  # which are not of silver ("plata")

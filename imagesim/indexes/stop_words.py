@@ -269,7 +269,7 @@ IRREGULAR_PLURALS = {
     "frais-fraiche gros-grosse long-longue longs-longues neuf-neuve neufs-neuves roux-rousse "
     "sec-seche secs-seches vieux-vieille",
     "ko": "검은-검정 까만-검정 노란-노랑 빨간-빨강 파란-파랑 하얀-흰색",
-    "es": "jersey-jerseis",
+    "es": "jersey-jerseis jersey-jerséis",
     "nl": "ei-eieren kind-kinderen slot-sloten",
     "pt": "cao-caes pao-paes",
     "sv": "bla-blatt gra-gratt rod-rott",
