@@ -8,7 +8,7 @@ PEOPLE: dict[str, tuple[tuple[str, ...], ...]] = {
         ("børn barn", "herre herrer mænd dame damer kvinder kvinde voksne"),
     ),
     "de": (
-        ("herren herr männer mann jungen junge buben", "damen dame frauen frau mädchen"),
+        ("herren herr männer mann jungs buben", "damen dame frauen frau mädchen"),
         ("kinder kind", "herren männer damen frauen erwachsene"),
     ),
     "en": (
