@@ -94,15 +94,24 @@ def texts_of(model: Any) -> dict[str, int]:
     """Return the paths from the model to its texts, in every language, each with its weight."""
     from imagesim.paths import in_languages
 
-    return {path: weight for each, weight in TEXTS.items() for path in in_languages(model, each)}
+    field = category_field(model)
+    called = [f"{field.name}__{name}" for name in ("name", "title")] if field is not None and field.is_relation else []
+    weights = sorted({**TEXTS, **dict.fromkeys(called, 2)}.items(), key=lambda each: -each[1])
+    return {path: weight for each, weight in weights for path in in_languages(model, each)}
+
+
+def category_field(model: Any) -> Any:
+    """Return the field of the model that leads to its category, or is its name; None if there is none."""
+    for field in fields_of(model):
+        if CATEGORY.search(field.name) or (field.is_relation and CATEGORY.search(field.related_model.__name__)):
+            return field
+    return None
 
 
 def category_of(model: Any) -> str:
     """Return the path from the model to its category; empty if it has none."""
-    for field in fields_of(model):
-        if CATEGORY.search(field.name) or (field.is_relation and CATEGORY.search(field.related_model.__name__)):
-            return described_by(field)
-    return ""
+    field = category_field(model)
+    return "" if field is None else described_by(field)
 
 
 def filters_of(model: Any) -> dict[str, str]:

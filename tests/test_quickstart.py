@@ -278,7 +278,7 @@ def test_the_items_of_an_auction_are_its_lots_of_every_kind(tmp_path: Path) -> N
         'images = "pictures__file"',
         'category = "category__slug"',
         'in_stock = "quantity"',
-        'text = {"title": 3}',
+        'text = {"title": 3, "category__name": 2}',
     )
     manage(tmp_path, "shell", "--command", MIGRATE + CHECK)
 
