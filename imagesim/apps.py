@@ -39,6 +39,7 @@ def check(**kwargs: Any) -> list[CheckMessage]:
         *checks.check_backends(),
         *item_checks.check_items(),
         *item_checks.check_texts(),
+        *item_checks.check_pages(),
         *checks.check_databases(),
         *checks.check_tenants(),
     ]

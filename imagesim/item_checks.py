@@ -46,6 +46,21 @@ def check_texts() -> list[CheckMessage]:
     return messages
 
 
+def check_pages() -> list[CheckMessage]:
+    """Whether the items have pages, which cards and REST answers link to."""
+    hint = "Define get_absolute_url(), unless your own templates or pages link the items."
+    return [
+        Info(
+            f"{items.model.__name__} has no get_absolute_url(): its cards have no link.",
+            hint=hint,
+            obj=items.model,
+            id="imagesim.I002",
+        )
+        for items in registry
+        if not hasattr(items.model, "get_absolute_url")
+    ]
+
+
 def _check_one(items: Items[Any]) -> Iterator[CheckMessage]:
     for path in dict.fromkeys([*items.declared_paths(), *filter(None, [items.category_parent])]):
         try:

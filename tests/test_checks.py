@@ -815,3 +815,12 @@ class TestConnections:
         }
         settings.IMAGESIM = {"LOOK_CACHE": "photos"}
         assert ["'photos'" in str(message) for message in checks.check_visitors()] == [True]
+
+
+def test_a_model_without_pages(register, monkeypatch):
+    """Its cards had no link, and nothing said why."""
+    register()
+    (message,) = [each for each in item_checks.check_pages() if each.obj is Lamp]
+    assert (message.id, message.msg) == ("imagesim.I002", "Lamp has no get_absolute_url(): its cards have no link.")
+    monkeypatch.setattr(Lamp, "get_absolute_url", lambda self: "/", raising=False)
+    assert [each for each in item_checks.check_pages() if each.obj is Lamp] == []
