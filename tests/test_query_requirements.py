@@ -39,6 +39,7 @@ GERMAN = Roles(names={("herrenschuh",): ("herrenschuhe",), ("kuchenwaag",): ("ku
         ("ladies shoes", {"mens-shoes", "kids-shoes"}),
         ("shoes for men and women", {"kids-shoes"}),
         ("shoes for kids", {"womens-shoes", "mens-shoes", "dresses", "bags"}),
+        ("boys shoes", {"womens-shoes", "mens-shoes", "dresses", "bags"}),
         ("girls dress", {"mens-shoes"}),  # in shops for adults, girls may be women
         ("bathroom scales", {"kitchen-scales"}),  # the department says little: pots may stand in bathrooms
         ("dining scales", set()),

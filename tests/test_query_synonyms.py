@@ -59,6 +59,21 @@ def test_other_words_stay(typed: str) -> None:
     assert in_other_words(typed, ROLES, ["en"]) == []
 
 
+def test_what_is_sought_may_stand_before_those_it_is_for() -> None:
+    """ "Settee leather" and "sneakers women" were not asked in other words, because the last word is what is sought."""
+    assert in_other_words("settee leather", ROLES, ["en"])[:1] == [("sofa leather", "en")]
+    assert in_other_words("gym shoes women", ROLES, ["en"])[:1] == [("sneakers women", "en")]
+
+
+def test_a_word_that_only_specifies_other_kinds_is_replaced_by_one_that_names_one() -> None:
+    """ "Backpack" showed "Backpacking tents" in a shop of rucksacks."""
+    names = {("backpack", "tent"): ("tents",), ("rucksack",): ("rucksacks",)}
+    roles = Roles({"tent": ("tents",), "rucksack": ("rucksacks",)}, frozenset({"backpack"}), names=names)
+    assert in_other_words("backpack", roles, ["en"])[:1] == [("rucksack", "en")]
+    called = replace(roles, things=frozenset({"backpack"}))
+    assert in_other_words("backpack", called, ["en"]) == []
+
+
 def test_a_word_that_only_descriptions_have_is_replaced() -> None:
     """ "Trainers" showed only the one product whose description has the word."""
     mentioned = replace(ROLES, mentions=frozenset({"trainer"}))

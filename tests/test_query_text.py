@@ -842,3 +842,30 @@ def test_a_short_stem_of_a_long_word_is_no_misspelling() -> None:
     assert reader.read("sujeta").categories == {"bras"}
     assert reader.read("sandalas").categories == {"sandals"}
     assert reader.read("sandalias planas").categories == {"sandals"}  # which are not of silver ("plata")
+
+
+@pytest.mark.parametrize(
+    ("text", "heads"),
+    [
+        ("sleeping bags winter", (0, 1)),
+        ("winter sleeping bags", (1, 2)),
+        ("bag office", (0,)),
+        ("bag sleeve", ()),  # the catalogue calls things so: a sleeve for bags, maybe
+        ("winter", ()),
+    ],
+)
+def test_behind_a_kind_a_season_or_a_place_is_not_sought(text, heads) -> None:
+    """ "Sleeping bags winter" showed trousers that are called "Winter Softshell"."""
+    roles = Roles(
+        {"sleep": ("sleeping-bags",), "bag": ("sleeping-bags",)}, things=frozenset({"winter", "offic", "sleev"})
+    )
+    assert QueryReader(roles, ["en"], lambda _word: True).read(text).heads == heads
+
+
+def test_a_letter_and_a_word_are_one_if_the_kind_is_called_so() -> None:
+    """ "Mens t shirts" were the "Men's shirts"."""
+    names = {("men", "shirt"): ("mens-shirts",), ("kid", "t", "shirt"): ("kids-t-shirts",)}
+    kinds = {"tshirt": ("t-shirts", "kids-t-shirts"), "shirt": ("mens-shirts",)}
+    reader = QueryReader(Roles(kinds, names=names), ["en"], {"shirts", "shirt", "mens"}.__contains__)
+    assert reader.read_all("mens t shirts").text.categories == {"t-shirts"}
+    assert reader.read_all("mens shirts").text.categories == {"mens-shirts"}

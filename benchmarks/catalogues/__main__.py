@@ -31,7 +31,7 @@ SHOPS = (
     *("electronics", "diy", "beauty", "pets", "french", "jewellery", "office", "italian"),
     *("books", "arabic", "chinese"),
     *("eyewear", "bicycles", "posters", "toys", "furniture", "instruments"),
-    *("kitchen", "supermarket", "spanish", "dutch"),
+    *("kitchen", "supermarket", "spanish", "dutch", "fashion", "camping", "drogerie", "maison"),
 )
 
 SHARES = {"shape": 0.65, "colour": 0.15, "words": 0.2}

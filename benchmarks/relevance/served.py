@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ def fill(shop: Shop, media: Path) -> None:
     parents = {name: Category.objects.create(name=name, slug=f"_{name}"[:50]) for name in set(shop.parents.values())}
     categories = {
         name: Category.objects.create(
-            name=name.replace("-", " "), slug=name.replace(" ", "-")[:50], parent=parents[parent]
+            name=re.sub("-(?=[A-Z])", " ", name), slug=name.replace(" ", "-")[:50], parent=parents[parent]
         )
         for name, parent in shop.parents.items()
     }  # fmt: skip

@@ -265,7 +265,8 @@ PARTICIPLES = {"en": "ed"}
 
 IRREGULAR_PLURALS = {
     "en": "child-children foot-feet goose-geese mouse-mice tooth-teeth",
-    "fr": "oeil-yeux bas-basse beau-belle beaux-belles blanc-blanche blancs-blanches doux-douce epais-epaisse "
+    "fr": "body-bodies oeil-yeux bas-basse beau-belle beaux-belles blanc-blanche blancs-blanches doux-douce "
+    "epais-epaisse "
     "frais-fraiche gros-grosse long-longue longs-longues neuf-neuve neufs-neuves roux-rousse "
     "sec-seche secs-seches vieux-vieille",
     "ko": "검은-검정 까만-검정 노란-노랑 빨간-빨강 파란-파랑 하얀-흰색",

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, NamedTuple
 from imagesim.indexes.analysis import analyse, fold, word_list
 from imagesim.indexes.query_words import negations
 from imagesim.indexes.stop_words import INFLECTIONS
-from imagesim.retrieval.requirement_words import ALLERGENS, DIETS, FREE, FREE_ENDINGS, PEOPLE, PLACES, SUBSTANCES
+from imagesim.retrieval.requirement_words import (
+    ALLERGENS,
+    DIETS,
+    FREE,
+    FREE_ENDINGS,
+    PEOPLE,
+    PLACES,
+    SEASONS,
+    SUBSTANCES,
+)
 
 if TYPE_CHECKING:
     from imagesim.indexes.query_words import QueryWord
@@ -22,6 +31,7 @@ if TYPE_CHECKING:
 FOUND = 0.1
 """The minimum match of what has a required word in any of its texts. Less is a part of a word, or a typing error."""
 
+_seasons = word_list(SEASONS)
 _allergens = word_list(ALLERGENS)
 _substances = word_list(SUBSTANCES)
 _free = word_list(FREE)
@@ -53,6 +63,17 @@ def _groups(language: str, *, of_places: bool) -> tuple[tuple[_Group, ...], ...]
 def _group(words: str, language: str) -> _Group:
     tokens = analyse(words, language)
     return _Group(frozenset(token.word for token in tokens), frozenset(token.stem for token in tokens))
+
+
+def is_circumstance(word: QueryWord) -> bool:
+    """Whether a word is one for people, a place or a season in any of its languages."""
+    return word.word in _seasons(tuple(word.stems)) or any(
+        word.word in group.words
+        for language in word.stems
+        for of_places in (False, True)
+        for groups in _groups(language, of_places=of_places)
+        for group in groups
+    )
 
 
 def excluded_categories(words: Sequence[QueryWord], roles: Roles, languages: Sequence[str]) -> frozenset[str]:

@@ -212,14 +212,17 @@ def segmented(run: str, roles: Roles, languages: Sequence[str]) -> str:
 
 
 def _is_kind(joined: str, parts: Sequence[str], roles: Roles, languages: Sequence[str]) -> bool:
-    """Whether two words in one piece name a kind, and no category is called by both: screwdrivers of "screw driver"."""
+    """Whether two words in one piece name a kind, and no category is called by both: screwdrivers of "screw driver". If
+    one is a letter, no category may be called by both alone: T-shirts of "t shirts", if a shop has "Kids' t-shirts"."""
     stems, *of_parts = (
         frozenset(stem for word in words_in(typed, languages) for stem in word.stems.values())
         for typed in (joined, *parts)
     )
     if not roles.names_kind(stems):
         return False
-    return not any(all(map(frozenset(name).intersection, of_parts)) for name in roles.names)
+    longest = len(parts) if min(map(len, parts)) == 1 else MAX_TERMS
+    called = (name for name in roles.names if all(map(frozenset(name).intersection, of_parts)))
+    return all(len(name) > longest for name in called)
 
 
 def units_apart(text: str, roles: Roles, languages: Sequence[str]) -> list[str]:
@@ -308,13 +311,15 @@ def _windows(count: int) -> Iterator[tuple[int, int]]:
 
 
 def _head(words: Sequence[QueryWord], roles: Roles, languages: Sequence[str]) -> str:
-    """Return the word that says what is sought: the last one before "for" or "with", or the first in French."""
+    """Return the word that says what is sought: the last one before "for" or "with", or the first in French, that is no
+    qualifier if there are others."""
     things = [
-        word.word
+        word
         for word in words
         if not (word.filler or word.complement or word.unit) and roles.colours.isdisjoint(word.stems.values())
     ]
-    return things[0 if HEAD_FIRST.issuperset(languages) else -1] if things else ""
+    things = [word for word in things if not word.qualifier] or things
+    return things[0 if HEAD_FIRST.issuperset(languages) else -1].word if things else ""
 
 
 def _is_known(phrase: str, roles: Roles, language: str) -> bool:
@@ -326,7 +331,12 @@ def _is_known(phrase: str, roles: Roles, language: str) -> bool:
     words = query_words(phrase, (language,))
     if len(words) != 1:
         return _is_category(words, roles)
-    return _calls(phrase, roles, language) or _is_in_names(words[0], roles)
+    # In a shop of rucksacks, "backpack" means these, though it has "Backpacking tents".
+    own = set(own_stems(words[0], roles))
+    specifies = any(own <= stems for stems in roles.specifiers_of_categories.values())
+    others = _synonyms(phrase, roles, language) if specifies else []
+    is_meant = any(_names_kind(each, roles, language) for each in others)
+    return _calls(phrase, roles, language) or (_is_in_names(words[0], roles) and not is_meant)
 
 
 def _synonyms(phrase: str, roles: Roles, language: str) -> list[str]:

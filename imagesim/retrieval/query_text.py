@@ -19,7 +19,7 @@ from imagesim.indexes.query_words import (
 )
 from imagesim.indexes.stop_words import HEAD_FIRST
 from imagesim.retrieval.query_colours import named_colours, without_negated_colours
-from imagesim.retrieval.query_requirements import excluded_categories, requirements
+from imagesim.retrieval.query_requirements import excluded_categories, is_circumstance, requirements
 from imagesim.retrieval.query_rewriting import (
     LONGEST,
     has_all,
@@ -205,7 +205,9 @@ class QueryReader:
         shades = shades_of(words, colours)
         others = fillers | units | shades | complements
         head, specify = _compound(words, others, written_in)
-        qualifiers = {n for n, word in enumerate(words) if word.qualifier and not _is_sought(n, head, meant, roles)}
+        qualifiers = {
+            n for n, word in enumerate(words) if word.qualifier and not _is_sought(n, head, words, meant, roles)
+        }
         if HEAD_FIRST.issuperset(written_in) and head not in qualifiers and meant and roles.calls(meant[head]):
             # "Acqua minerale" is water, also where nobody knows of minerals: no noun follows another without a word.
             qualifiers |= {n for n in specify if words[n].follows and not (divided[n] or roles.has(meant[n]))}
@@ -285,10 +287,16 @@ def _is_filler(word: QueryWord, stems: Collection[str], spelled: Collection[str]
     return unknown and not roles.has(stems)
 
 
-def _is_sought(number: int, head: int, meant: Sequence[Collection[str]], roles: Roles) -> bool:
+def _is_sought(
+    number: int, head: int, words: Sequence[QueryWord], meant: Sequence[Collection[str]], roles: Roles
+) -> bool:
     """Whether a word that says elsewhere what a thing is like names one here: the French "bureau" is an office, or a
-    desk."""
-    return roles.names_kind(meant[number]) or (number == head and roles.calls(meant[number]))
+    desk. Behind a kind, one for people, a place or a season does not: "sleeping bags winter" are sleeping bags."""
+    if roles.names_kind(meant[number]):
+        return True
+    beside_kind = any(roles.names_kind(stems) for n, stems in enumerate(meant) if n != number)
+    is_sought = number == head and roles.calls(meant[number])
+    return is_sought and not (beside_kind and is_circumstance(words[number]))
 
 
 def _complements(

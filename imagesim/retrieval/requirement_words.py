@@ -5,56 +5,57 @@ from __future__ import annotations
 PEOPLE: dict[str, tuple[tuple[str, ...], ...]] = {
     "da": (
         ("herre herrer mænd drenge dreng", "dame damer kvinder kvinde piger pige"),
-        ("børn barn", "herre herrer mænd dame damer kvinder kvinde voksne"),
+        ("børn barn baby drenge dreng piger pige", "herre herrer mænd dame damer kvinder kvinde voksne"),
     ),
     "de": (
         ("herren herr männer mann jungs buben", "damen dame frauen frau mädchen"),
-        ("kinder kind", "herren männer damen frauen erwachsene"),
+        ("kinder kind baby babys jungs buben mädchen", "herren männer damen frauen erwachsene"),
     ),
     "en": (
         ("men mens man mans male males gents gentleman gentlemen boys boy", "women womens woman ladies lady female "
          "females girls girl"),
-        ("kids kid children childrens child toddler toddlers infant infants",
+        ("kids kid children childrens child boys boy toddler toddlers infant infants",
          "men mens man gents women womens woman ladies lady adult adults"),
     ),
     "es": (
         ("hombre hombres caballero caballeros masculino masculina niño niños", "mujer mujeres señora señoras dama "
          "damas femenino femenina niña niñas"),
-        ("niños infantil", "hombre hombres caballero mujer mujeres señora dama adulto "
+        ("niño niños niña niñas bebé bebés infantil", "hombre hombres caballero mujer mujeres señora dama adulto "
          "adultos"),
     ),
     "fr": (
         ("homme hommes masculin masculine garçon garçons", "femme femmes dame dames féminin féminine fille filles"),
-        ("enfant enfants", "homme hommes femme femmes dame adulte adultes"),
+        ("enfant enfants bébé bébés garçon garçons fille filles", "homme hommes femme femmes dame adulte adultes"),
     ),
     "it": (
         ("uomo uomini maschile maschili bambino", "donna donne femminile femminili bambina bambine"),
-        ("bambini neonato neonati", "uomo uomini donna donne adulto adulti"),
+        ("bambino bambini bambina bambine neonato neonati", "uomo uomini donna donne adulto adulti"),
     ),
     "nb": (
         ("herre herrer menn gutter gutt", "dame damer kvinner kvinne jenter jente"),
-        ("barn", "herre herrer menn dame damer kvinner kvinne voksne"),
+        ("barn baby gutter jenter", "herre herrer menn dame damer kvinner kvinne voksne"),
     ),
     "nl": (
         ("heren heer mannen man jongens jongen", "dames dame vrouwen vrouw meisjes meisje"),
-        ("kinderen kinder kind", "heren mannen dames vrouwen volwassenen"),
+        ("kinderen kinder kind baby jongens meisjes", "heren mannen dames vrouwen volwassenen"),
     ),
     "pl": (
         ("męskie męski męska mężczyzn mężczyzna chłopięce chłopca", "damskie damski damska kobiet kobieta "
          "dziewczęce dziewczynki"),
-        ("dziecięce dziecięcy dziecięca dzieci dziecko", "męskie męski męska damskie damski damska dorosłych"),
+        ("dziecięce dziecięca dzieci chłopięce dziewczęce", "męskie męski męska damskie damski damska dorosłych"),
     ),
     "pt": (
         ("homem homens masculino masculina menino meninos", "mulher mulheres feminino feminina senhora menina meninas"),
-        ("criança crianças infantil", "homem homens mulher mulheres adulto adultos"),
+        ("criança crianças bebé bebê menino menina infantil", "homem homens mulher mulheres adulto adultos"),
     ),
     "sv": (
         ("herr herrar män pojkar pojke", "dam damer kvinnor kvinna flickor flicka"),
-        ("barn", "herr herrar män dam damer kvinnor kvinna vuxna"),
+        ("barn baby pojkar flickor", "herr herrar män dam damer kvinnor kvinna vuxna"),
     ),
 }  # fmt: skip
 """Kinds of people, each as groups of which one excludes the others: who asks for shoes for men, or for boys, does not
-want women's shoes, and who asks for shoes for children not those of adults. "Girls" may be women, "baby" a shade."""
+want women's shoes, and who asks for shoes for children not those of adults. English "girls" may be women, and "baby" is
+a shade."""
 
 PLACES: dict[str, tuple[str, ...]] = {
     "de": ("bad badezimmer", "schlafzimmer", "küche küchen esszimmer", "garten terrasse terrassen balkon outdoor",
@@ -71,6 +72,12 @@ PLACES: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 """Places, as groups of which one excludes the others in the name of a category: "Kitchen scales" are no bathroom
 scales."""
+
+SEASONS: dict[str, str] = {
+    "da": "vinter sommer", "de": "winter sommer herbst", "en": "winter summer autumn", "es": "invierno verano otoño",
+    "fr": "hiver été automne", "it": "inverno estate autunno", "nb": "vinter sommer", "nl": "winter zomer herfst",
+    "pl": "zima lato zimowe letnie", "pt": "inverno verão outono", "sv": "vinter sommar",
+}  # fmt: skip
 
 DIETS: dict[str, tuple[tuple[str, str], ...]] = {
     "de": (
