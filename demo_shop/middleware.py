@@ -20,6 +20,8 @@ POLICY = "; ".join(
         "frame-ancestors 'none'",
     ]
 )
+TRUSTED_TYPES = "require-trusted-types-for 'script'"
+ADMIN = "/admin/"  # whose jQuery works without trusted types only
 
 
 def content_security_policy(
@@ -27,7 +29,8 @@ def content_security_policy(
 ) -> Callable[[HttpRequest], HttpResponse]:
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
-        response.headers.setdefault("Content-Security-Policy", POLICY)
+        policy = POLICY if request.path.startswith(ADMIN) else f"{POLICY}; {TRUSTED_TYPES}"
+        response.headers.setdefault("Content-Security-Policy", policy)
         return response
 
     return middleware

@@ -569,6 +569,7 @@ class TestPages:
             policy = response.headers["Content-Security-Policy"]
             assert "unsafe" not in policy
             assert "default-src 'none'" in policy
+            assert "require-trusted-types-for 'script'" in policy
             html = response.content.decode()
             assert " style=" not in html
             assert "<style" not in html

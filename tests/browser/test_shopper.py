@@ -530,8 +530,11 @@ BESIDE = """() => {
 }"""
 REPLACED = """async () => {
     for (const selector of ["[data-imagesim-search]", "[data-imagesim-bar]"]) {
-        const text = await (await fetch("/search/")).text();
-        const fragment = new DOMParser().parseFromString(text, "text/html").querySelector(selector);
+        const request = new XMLHttpRequest();
+        request.open("GET", "/search/");
+        request.responseType = "document";
+        await new Promise((done) => ((request.onload = done), request.send()));
+        const fragment = request.responseXML.querySelector(selector);
         delete fragment.dataset.look;
         document.querySelector(selector).replaceWith(document.importNode(fragment, true));
     }

@@ -8,7 +8,7 @@ import { countHits, hitKey, renderHit, renderMessages, withoutShown } from "./hi
 import { PhotoPicker } from "./picker.js";
 import { fetchPicture, shrink } from "./pictures.js";
 import { explainRefusal } from "./refusals.js";
-import { csrfTokenOf, fieldsOf, post, withLimit } from "./requests.js";
+import { csrfTokenOf, fieldsOf, getPage, post } from "./requests.js";
 
 const PAGE = 12;
 const MAX_RESTORED = 5; // pages: each is a search
@@ -133,9 +133,8 @@ export class ImageSearch {
   // Return the page of a link; null if there is none to append: without a connection the visitor keeps the results.
   async fetchPage(link, onRefused) {
     try {
-      const response = await fetch(link.href, { signal: withLimit() });
-      const page = response.ok && new DOMParser().parseFromString(await response.text(), "text/html");
-      if (page && page.querySelector("[data-imagesim-results]")) return page;
+      const page = await getPage(link.href);
+      if (page?.querySelector("[data-imagesim-results]")) return page;
       onRefused(); // also if it is another page, such as one to log in
     } catch {
       this.setStatus("failed", { error: true, place: this.next });

@@ -1,5 +1,7 @@
 // Navigate the gallery without page loads: the chosen picture moves to the centre, its neighbours appear around it.
 // Without this script, every picture is an ordinary link to the same page.
+import { getPage } from "../imagesim/requests.js";
+
 const root = document.querySelector("[data-gallery]");
 const status = document.querySelector("[data-gallery-status]");
 
@@ -19,14 +21,12 @@ const show = async (url, { push }) => {
   const request = ++latestRequest;
   let page;
   try {
-    const response = await fetch(url);
-    if (!response.ok) throw new Error(response.statusText);
-    page = new DOMParser().parseFromString(await response.text(), "text/html");
+    page = await getPage(url);
   } catch {
     location.assign(url);
     return;
   }
-  const next = page.querySelector("[data-gallery]");
+  const next = page?.querySelector("[data-gallery]");
   if (request !== latestRequest) return;
   if (!next) {
     location.assign(url);
