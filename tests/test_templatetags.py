@@ -74,6 +74,19 @@ def found(html: str) -> list[str]:
     return [name for name in ("crimson", "darkred", "blue") if f">{name}</span>" in html]
 
 
+def test_htmx_leaves_alone_what_the_scripts_answer(shelf):
+    """With ``hx-boost`` on the page, it followed the links and sent the forms, too."""
+    shop_page = (
+        "{% search_bar action='/' look='/look/' %}{% image_search action='/' hits=hits next_url='?page=2' %}"
+        "{% shop_the_look action='/look/' samples=samples %}"
+    )
+    html = render(shop_page, hits=imagesim.similar_to(shelf["red"]), samples=[{"url": "/a.jpg", "name": "a"}])
+    answered = "imagesim-(?:bar-camera|next|sample=|search__form|start)"
+    places = re.findall(f".*{answered}.*", html)
+    assert len(places) == 5
+    assert all('hx-boost="false"' in place for place in places)
+
+
 class TestNonce:
     """Of a Content-Security-Policy: without it, a browser runs none of the scripts under 'strict-dynamic'."""
 
