@@ -77,3 +77,16 @@ def test_a_copy_of_a_used_look_begins_anew(page, photo):
     page.evaluate(COPIED, "[data-imagesim-look]")
     assert page.locator("[data-imagesim-start]").is_visible()
     assert page.locator("[data-imagesim-view]").is_hidden()
+
+
+def test_a_copy_of_more_results_has_them_once(page):
+    """Each "back" of Turbo added a page to those that its copy has."""
+    page.goto("/search/?q=a")
+    cells = page.locator("[data-imagesim-list] > li")
+    first = cells.count()
+    page.get_by_role("link", name="Show more").click()
+    until(page, "count => document.querySelectorAll('[data-imagesim-list] > li').length > count", first)
+    both = cells.count()
+    page.evaluate(COPIED, "[data-imagesim-search]")
+    page.wait_for_timeout(500)
+    assert cells.count() == both

@@ -78,16 +78,27 @@ export class ImageSearch {
     event.preventDefault();
     const cells = await this.appendPage(link, () => location.assign(link.href)); // the page says why it is refused
     if (!cells.length) return;
-    remember({ imagesimPages: (history.state?.imagesimPages ?? 0) + 1 });
+    this.pages += 1;
+    remember({ imagesimPages: this.pages });
     cells[0].querySelector("a")?.focus();
+  }
+
+  // The number of pages that were appended. It stands in the page, so that the copy of a used page knows what it has.
+  get pages() {
+    return Number(this.list.dataset.imagesimPages ?? 0);
+  }
+
+  set pages(count) {
+    this.list.dataset.imagesimPages = count;
   }
 
   // Append the pages again that were shown when the visitor reloaded the page, or left it and came back.
   async restorePages() {
     const { imagesimPages: pages = 0, imagesimScroll: scroll } = history.state ?? {};
-    for (let page = 0; page < Math.min(pages, MAX_RESTORED); page += 1) {
+    while (this.pages < Math.min(pages, MAX_RESTORED)) {
       const link = this.next.isConnected && this.next.querySelector("a");
       if (!link || !(await this.appendPage(link, () => this.setStatus("failed", { error: true }))).length) break;
+      this.pages += 1;
     }
     if (pages && scroll) window.scrollTo(0, scroll);
     // The browser itself restores the position too early, while the page is still short.
