@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -70,6 +71,29 @@ def test_a_photo_that_the_server_does_not_hold_is_asked_for_again(
     page.locator("[data-imagesim-status]").get_by_text(ASKED).wait_for()
     page.reload()
     assert page.locator("[data-imagesim-status]").inner_text() == ""
+
+
+@pytest.mark.parametrize("address", ["/look/", "/search/"])
+def test_a_photo_that_the_browser_keeps_is_searched_again(
+    page: Any, photo: bytes, address: str, tmp_path: Path
+) -> None:
+    """It was asked for, although the field had it, and choosing it again did nothing: the field did not change."""
+    (tmp_path / "photo.jpg").write_bytes(photo)
+    page.goto(address)
+    page.evaluate("delete document.querySelector('.imagesim-search, .imagesim-look').dataset.look")
+    field = page.locator("[data-imagesim-search], [data-imagesim-look]").locator("input[name=image]")
+    with page.expect_response("**/api/visual/*/"):
+        field.set_input_files(tmp_path / "photo.jpg")
+    page.locator("[data-imagesim-results]:not([aria-busy])").wait_for(state="attached")
+    page.evaluate("address => history.replaceState(history.state, '', address)", address)  # without the photo's token
+    page.goto("/product/orange-juice/")
+    page.add_init_script(
+        "addEventListener('DOMContentLoaded', () => "
+        "delete document.querySelector('.imagesim-search, .imagesim-look')?.dataset.look)"
+    )
+    with page.expect_response("**/api/visual/*/"):
+        page.go_back()
+    assert page.locator("[data-imagesim-status]").get_by_text(ASKED).count() == 0
 
 
 def test_a_photo_that_was_put_away_is_not_asked_for(page: Any, photo: bytes) -> None:

@@ -27,6 +27,13 @@ export function isPhotoLost() {
   return lost;
 }
 
+// When the browser has filled in the fields of a page that "back" opens anew: Chromium does it after the event "load".
+// A widget that is inserted later has nothing to wait for.
+export const fieldsRestored =
+  document.readyState === "complete"
+    ? Promise.resolve()
+    : new Promise((resolve) => addEventListener("pageshow", resolve, { once: true }));
+
 // Note with this entry of the history whether its page has a photo, which itself does not outlive the page.
 export function rememberPhoto(has) {
   if (has || history.state?.imagesimPhoto) history.replaceState({ ...history.state, imagesimPhoto: has }, "");

@@ -3,7 +3,7 @@
 
 import { attach, listen } from "./attach.js";
 import { ResultEvents } from "./events.js";
-import { handOver, isPhotoLost, rememberPhoto } from "./handover.js";
+import { fieldsRestored, handOver, isPhotoLost, rememberPhoto } from "./handover.js";
 import { countHits, hitKey, renderHit, renderMessages, withoutShown } from "./hits.js";
 import { PhotoPicker } from "./picker.js";
 import { fetchPicture, shrink } from "./pictures.js";
@@ -66,8 +66,15 @@ export class ImageSearch {
     });
     // The copy of a used page that htmx or Turbo shows after "back" has its results, but not its photo and words.
     for (const element of [this.preview, this.clear, this.more]) if (element) element.hidden = true;
+    this.restorePhoto();
+  }
+
+  // Search again with the photo that the browser restored after "back", or ask for it.
+  async restorePhoto() {
     const lost = isPhotoLost();
-    if (this.file.files[0]) this.usePhoto(this.file.files[0]); // restored by the browser after "back"
+    await fieldsRestored;
+    if (this.choice) return; // the visitor has chosen one meanwhile
+    if (this.file.files[0]) this.usePhoto(this.file.files[0]);
     else if (lost) this.setStatus("again", { error: true });
   }
 

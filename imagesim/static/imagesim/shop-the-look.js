@@ -5,7 +5,7 @@
 
 import { attach } from "./attach.js";
 import { BoxEditor, boxAround, sameBox } from "./box-editor.js";
-import { isPhotoLost, receivePhoto, rememberPhoto } from "./handover.js";
+import { fieldsRestored, isPhotoLost, receivePhoto, rememberPhoto } from "./handover.js";
 import { renderMessages } from "./hits.js";
 import { readAddress, writeAddress } from "./look-address.js";
 import { RegionMarks, WHOLE, drawnRegion, move, regionAt, regionsOf, surest, update } from "./look-regions.js";
@@ -122,9 +122,11 @@ export class ShopTheLook {
     const received = await receivePhoto();
     const { token } = readAddress();
     const lost = isPhotoLost();
-    if (received) await this.usePhoto(received);
-    else if (token) await this.restorePhoto(token);
-    else if (this.file.files[0]) await this.usePhoto(this.file.files[0]);
+    if (received) return this.usePhoto(received);
+    if (token) return this.restorePhoto(token);
+    await fieldsRestored;
+    if (this.choice) return; // the visitor has chosen a photo meanwhile
+    if (this.file.files[0]) await this.usePhoto(this.file.files[0]);
     else if (lost) this.setStatus(this.texts.get("again"), true);
   }
 
