@@ -113,7 +113,7 @@ class TestBuild:
             ({"price__in": "12"}, ["a list of values"]),
             ({"price__in": {"a": 1}}, ["a list of values"]),
             ({"price__in": [1, "x"]}, ["'price__in' is 'x'", "a number"]),
-            ({"price__in": range(1001)}, ["1001 values", "at most 1000"]),
+            ({"price__in": range(10_001)}, ["10001 values", "at most 10000"]),
             ({"active": 1}, ["True or False"]),
             ({"active": "yes"}, ["True or False"]),
             ({"created": "2026-01-31"}, ["a date or a datetime"]),
@@ -151,7 +151,7 @@ class TestBuild:
         assert build(category=asked).category == wanted
 
     @pytest.mark.parametrize(
-        "asked", [True, 1.5, b"shoes", [None], [["shoes"]], {"a": 1}, "a\0", ["x"] * 1001, object()]
+        "asked", [True, 1.5, b"shoes", [None], [["shoes"]], {"a": 1}, "a\0", ["x"] * 10_001, object()]
     )
     def test_invalid_categories(self, asked):
         with pytest.raises(BadQuery) as caught:

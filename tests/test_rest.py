@@ -315,6 +315,7 @@ class TestSearch:
             ({"text": "red", "facets": "size"}, "facets"),
             ({"image": photo(), "like": [photo() for _ in range(10)]}, "like"),
             ({"text": "red", "colour__in": "x" * 501}, "colour__in"),
+            ({"text": "red", "colour__in": ",".join(map(str, range(1001)))}, "colour__in"),
             ({"text": "red", "limit": ["1", "2"]}, "limit"),
         ],
     )
@@ -342,9 +343,12 @@ class TestSearch:
             ('{"text": "red", "filters": [1]}', "bad_query", "filters"),
             ('{"text": "red", "filters": {"price": [1]}}', "bad_query", "price"),
             ('{"text": "red", "price__in": {"a": 1}}', "bad_query", "price__in"),
+            ('{"text": "red", "price__in": %s}' % [*range(1001)], "bad_query", "price__in"),
+            ('{"text": "red", "filters": {"price__in": %s}}' % [*range(1001)], "bad_query", "price__in"),
             ('{"text": "\\ud800"}', "bad_query", "text"),
             ('{"text": "a\\u0000"}', "bad_query", "text"),
             ('{"text": "red", "category": [[1]]}', "bad_query", "category"),
+            ('{"text": "red", "category": %s}' % [*range(1001)], "bad_query", "category"),
             ('{"image": "aGVsbG8="}', "bad_query", "image"),
         ],
     )

@@ -14,12 +14,15 @@ from rest_framework.request import Request
 from imagesim.conf import get_settings
 from imagesim.exceptions import BadQuery, NotRegistered
 from imagesim.retrieval import params
-from imagesim.retrieval.arguments import JSONSchema, check_characters, check_text
+from imagesim.retrieval.arguments import JSONSchema, check_characters, check_count, check_text
 from imagesim.retrieval.boxes import as_region
 from imagesim.retrieval.variants import page_floor
 
 MAX_LABEL = 100
 """Characters of a region's label."""
+
+MAX_VALUES = 1000
+"""Values of one ``in``, or categories, that a visitor can name."""
 
 _IMAGE: JSONSchema = {"type": "string", "format": "binary", "description": "The picture; used and dropped, never kept."}
 _IMAGES: JSONSchema = {"type": "array", "items": _IMAGE}
@@ -91,6 +94,11 @@ class ArgumentsSerializer(serializers.Serializer[Any]):
             params.model_labels(arguments.get("model"))
         except NotRegistered as error:
             raise BadQuery(str(error), field="model") from error
+        filters = arguments.get("filters")
+        named = {"category": arguments.get("category"), **(filters if isinstance(filters, Mapping) else {})}
+        for name, value in named.items():
+            if isinstance(value, list):
+                check_count(name, value, MAX_VALUES)
         request: Request = self.context["request"]
         offset, most = arguments.get("offset"), max_offset(request)
         if (

@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from imagesim.conf import get_settings
 from imagesim.exceptions import BadQuery, local_choices
 from imagesim.filter_types import FALSE, FILTER_TYPES, TRUE, is_finite
+from imagesim.indexes.validation import MAX_VALUES
 
 if TYPE_CHECKING:
     from django.db import models
@@ -32,9 +33,6 @@ Searched = Sequence["Items[Any]"]
 
 MAX_WEIGHT = 10.0
 """Of a term, or of a component of a vector."""
-
-MAX_VALUES = 1000
-"""Values of one ``in``, or categories, in one query."""
 
 _WEIGHTED_COMPONENT = re.compile(r"(\w+)\^(-?\d{1,9}(?:\.\d{1,9})?)")
 
@@ -307,12 +305,12 @@ def check_characters(name: str, text: str) -> None:
         )
 
 
-def check_count(name: str, values: Collection[object]) -> None:
-    """:raises BadQuery: if there are more than :data:`MAX_VALUES`."""
-    if len(values) > MAX_VALUES:
+def check_count(name: str, values: Collection[object], most: int = MAX_VALUES) -> None:
+    """:raises BadQuery: if there are more than ``most``."""
+    if len(values) > most:
         raise BadQuery(
             _("%(name)r has %(count)d values; send at most %(most)d.")
-            % {"name": name, "count": len(values), "most": MAX_VALUES},
+            % {"name": name, "count": len(values), "most": most},
             field=name,
         )
 
