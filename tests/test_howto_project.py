@@ -49,6 +49,11 @@ class Product(models.Model):
     def __str__(self):
         return self.name
 
+class Booking(models.Model):
+    product = models.ForeignKey(Product, models.CASCADE, related_name="bookings")
+    first = models.DateField()
+    last = models.DateField()
+
 class Photo(models.Model):
     product = models.ForeignKey(Product, models.CASCADE, related_name="photos")
     file = models.ImageField(upload_to="products/")
@@ -158,6 +163,33 @@ html = Template("{{% load imagesim %}}" + {tag!r}).render(Context({{"product": r
 assert "darkred" in html and "tomato" not in html, html
 """
 )
+FREE = (
+    ASK
+    + """
+from types import SimpleNamespace
+from django.conf import settings
+from django.template import Context, Template
+from shop.days import free, of_days
+{setting}
+assert IMAGESIM["REST_ARGUMENTS"] == ["shop.days.of_days"]
+tomato = Product.objects.get(slug="tomato")
+tomato.bookings.create(first="2027-03-07", last="2027-03-09")
+blue = Product.objects.get(slug="blue")
+blue.stock = 2
+blue.save()
+blue.bookings.create(first="2027-03-01", last="2027-03-31")
+def asks(*days):
+    return SimpleNamespace(session={{"days": days}} if days else {{}}, META={{}}, GET={{}})
+request = asks("2027-03-05", "2027-03-07")
+assert names(filters=free(request)) == ["darkred", "blue"], "one of two blue ones is free"
+assert names(filters=free(asks("2027-03-04", "2027-03-06"))) == names(filters=free(asks())) == names()
+assert names(**of_days(request, {{"filters": {{"price__gt": 22}}, "facets": ["price"]}})) == ["blue"]
+html = Template("{{% load imagesim %}}" + {tag!r}).render(
+    Context({{"product": red, "request": request, "free": free(request)}})
+)
+assert "blue" in html and "tomato" not in html, html
+"""
+)
 
 
 def block(page: str, start: str) -> str:
@@ -217,3 +249,12 @@ def test_pictures_that_mislead_and_the_shops_own_list(project: Path) -> None:
 def test_sites_that_share_a_catalogue(project: Path) -> None:
     similarity = block("howto-tenants.md", '"sites__domain"')
     ask(project, similarity, SITES.format(tag=block("howto-tenants.md", "{% similar_products product site")))
+
+
+@pytest.mark.timeout(200)
+def test_what_is_free_on_some_days(project: Path) -> None:
+    (project / "shop" / "days.py").write_text(block("howto-products.md", "def free(request)"))
+    tag = "{% similar_products product filters=free %}"
+    assert tag in (DOCS / "howto-products.md").read_text()
+    setting = "IMAGESIM = settings.IMAGESIM\n" + block("howto-products.md", "REST_ARGUMENTS")
+    ask(project, block("howto-products.md", "class RentedItems"), FREE.format(setting=setting, tag=tag))
