@@ -39,6 +39,10 @@ RUNS = reverse("admin:imagesim_job_changelist")
 PRODUCTS = reverse("admin:shop_product_changelist")
 
 
+def nonce(request):
+    return {"csp_nonce": "r4nd0m"}
+
+
 @pytest.fixture(autouse=True)
 def _small_embedder(settings):
     settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": EMBEDDER}
@@ -331,6 +335,13 @@ class TestVisualIndexPage:
             content = admin_client.get(address).content.decode()
             assert not re.search(r"<script(?![^>]*\bsrc=)(?![^>]*application/json)[^>]*>", content), address
             assert not re.search(r"\sstyle=|<style|\son\w+=", content), address
+
+    def test_its_script_has_the_nonce_of_the_page(self, admin_client, settings):
+        """As everything in the admin of Django 6.1 has."""
+        engine = settings.TEMPLATES[0]
+        processors = [*engine["OPTIONS"]["context_processors"], "tests.test_admin.nonce"]
+        settings.TEMPLATES = [{**engine, "OPTIONS": {**engine["OPTIONS"], "context_processors": processors}}]
+        assert re.search('<script[^>]* nonce="r4nd0m" [^>]*visual-index', admin_client.get(PAGE).content.decode())
 
     def test_the_page_is_listed_in_the_admin_index(self, admin_client):
         assert PAGE in admin_client.get(reverse("admin:index")).content.decode()
