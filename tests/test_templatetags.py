@@ -85,6 +85,8 @@ def test_htmx_leaves_alone_what_the_scripts_answer(shelf):
     places = re.findall(f".*{answered}.*", html)
     assert len(places) == 5
     assert all('hx-boost="false"' in place for place in places)
+    # Without the API the pages answer the forms, and Turbo shows no answer to a form that is no redirect.
+    assert [place.count('data-turbo="false"') for place in places if "<form" in place] == [1, 1]
 
 
 class TestNonce:
