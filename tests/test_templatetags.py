@@ -549,8 +549,16 @@ def test_the_refined_search_of_the_docs(shelf, unavailable, monkeypatch):
     view["render"] = answer
     found = view["search"](RequestFactory().get("/search/?q=red&sort=-price"))
     assert found.partition("<template")[0].count("imagesim-hit__link") == 3  # the blue one is not relevant
-    for query in ("", "?q=red&price__lt=cheap", "?q=red&brand=%00"):
+    for query in ("?q=red&price__lt=cheap", "?q=red&brand=%00"):
         assert '<p role="alert">' in view["search"](RequestFactory().get(f"/search/{query}"))
+    assert 'role="alert"' not in view["search"](RequestFactory().get("/search/"))  # just opened
+    photo = SimpleUploadedFile("red.png", encoded(picture("red")))
+    for given in ({"q": "red", "price__lt": "95"}, {"q": "", "image": photo}):  # without JavaScript
+        posted = view["search"](RequestFactory().post("/search/", given))
+        assert "imagesim-hit__link" in posted.partition("<template")[0]
+        assert ("?q=red&amp;price__lt=95&amp;sort=price" in posted) == ("price__lt" in given)
+    refused = view["search"](RequestFactory().post("/search/", {"image": SimpleUploadedFile("a.svg", b"<svg/>")}))
+    assert '<p role="alert">This is not a picture that can be read' in refused
     failing = True
     unavailable("search")
     assert '<p role="alert">The search is not available.' in view["search"](RequestFactory().get("/search/?q=red"))
