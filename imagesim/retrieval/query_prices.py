@@ -64,8 +64,8 @@ def price_limits(text: str, languages: Sequence[str]) -> PriceLimits | None:
     """Return the limits of a price in a query, with the rest of it, which may be empty; None if it has none.
 
     ``languages`` are those of the query's words. A number is a price if a currency stands beside it, or behind words
-    such as "under", if the query ends with it or a preposition follows. So "kids under 5", "size below 40" and "under
-    2 kg" have no price, and neither has "from 3" without a currency.
+    such as "under", if the query ends with it or a word that asks for nothing follows. So "kids under 5", "size below
+    40" and "under 2 kg" have no price, and neither has "from 3" without a currency.
     """
     known = tuple(sorted({base_language(language) for language in languages} | {"en"}))
     if not any(letter.isdigit() for letter in text):

@@ -102,9 +102,9 @@ def _excluded(
             yield category
 
 
-def requirements(text: str, languages: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    """Return what a text requires, each as the texts of which a thing has to have one: ("vegan", "plant based") for
-    "vegan cheese", and ("gluten free",) for "gluten free bread"."""
+def requirements(text: str, languages: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return the words of a text that require something, each with the texts of which a thing has to have one: "vegan"
+    with ("vegan", "plant based") for "vegan cheese", and "gluten" with ("gluten free",) for "gluten free bread"."""
     found: dict[str, list[str]] = {}
     negating = negations(tuple(languages))
     for language in languages:
@@ -124,7 +124,7 @@ def requirements(text: str, languages: Sequence[str]) -> tuple[tuple[str, ...], 
             if enough:
                 known = found.setdefault(word, [])
                 known += [each for each in enough if each not in known]
-    return tuple(map(tuple, found.values()))
+    return {word: tuple(enough) for word, enough in found.items()}
 
 
 @lru_cache(maxsize=64)

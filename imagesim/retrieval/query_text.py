@@ -205,8 +205,11 @@ class QueryReader:
         shades = shades_of(words, colours)
         others = fillers | units | shades | complements
         head, specify = _compound(words, others, written_in)
+        demanded = requirements(text, languages)
         qualifiers = {
-            n for n, word in enumerate(words) if word.qualifier and not _is_sought(n, head, words, meant, roles)
+            n
+            for n, word in enumerate(words)
+            if word.qualifier and word.word not in demanded and not _is_sought(n, head, words, meant, roles)
         }
         if HEAD_FIRST.issuperset(written_in) and head not in qualifiers and meant and roles.calls(meant[head]):
             # "Acqua minerale" is water, also where nobody knows of minerals: no noun follows another without a word.
@@ -243,7 +246,7 @@ class QueryReader:
             narrowed=not beside <= qualifiers | {*colours},
             only_kind=bool(meaning.categories) and not colours and not any(roles.has(meant[n]) for n in beside),
             excluded=excluded,
-            required=requirements(text, languages),
+            required=tuple(each for each in demanded.values() if any(has_all(one, roles, languages) for one in each)),
             akin=frozenset() if meaning.categories else kinds_akin([words[n] for n in asking], roles),
         )
         readings = (

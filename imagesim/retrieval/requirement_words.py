@@ -87,7 +87,7 @@ DIETS: dict[str, tuple[tuple[str, str], ...]] = {
         ("halal", ""), ("koscher koschere koscheres", ""), ("koffeinfrei entkoffeiniert koffeinfreier", ""),
     ),
     "en": (
-        ("vegan", "plant_based"), ("vegetarian veggie", "vegan plant_based"), ("halal", ""), ("kosher", ""),
+        ("vegan", "plant_based"), ("vegetarian", "veggie vegan plant_based"), ("halal", ""), ("kosher", ""),
         ("decaf decaffeinated", ""),
     ),
     "es": (
