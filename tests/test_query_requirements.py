@@ -91,6 +91,15 @@ def test_diets_and_substances_are_required(typed, language, required):
     assert tuple(requirements(typed, [language]).values()) == required
 
 
+@pytest.mark.parametrize(("typed", "heads"), [("vegan sausages", (1,)), ("sausages vegan", (0,)), ("vegan", ())])
+def test_what_is_required_is_not_what_is_sought(typed, heads):
+    roles = Roles({"sausag": ("sausages",)}, things=frozenset({"vegan"}))
+    text = QueryReader(roles, ["en"], {"vegan", "sausages", "sausage"}.__contains__).read(typed)
+    assert (text.heads, text.required) == (heads, (("vegan", "plant based"),))
+    unknown = QueryReader(Roles({"sausag": ("sausages",)}), ["en"], {"vegan", "sausages"}.__contains__).read(typed)
+    assert (unknown.categories, unknown.required) == (frozenset(), ())
+
+
 @pytest.mark.django_db
 @pytest.mark.slow
 class TestAnswers:

@@ -206,10 +206,14 @@ class QueryReader:
         others = fillers | units | shades | complements
         head, specify = _compound(words, others, written_in)
         demanded = requirements(text, languages)
+        required = {
+            word: each for word, each in demanded.items() if any(has_all(one, roles, languages) for one in each)
+        }
         qualifiers = {
             n
             for n, word in enumerate(words)
-            if word.qualifier and word.word not in demanded and not _is_sought(n, head, words, meant, roles)
+            if word.word in required
+            or (word.qualifier and word.word not in demanded and not _is_sought(n, head, words, meant, roles))
         }
         if HEAD_FIRST.issuperset(written_in) and head not in qualifiers and meant and roles.calls(meant[head]):
             # "Acqua minerale" is water, also where nobody knows of minerals: no noun follows another without a word.
@@ -246,7 +250,7 @@ class QueryReader:
             narrowed=not beside <= qualifiers | {*colours},
             only_kind=bool(meaning.categories) and not colours and not any(roles.has(meant[n]) for n in beside),
             excluded=excluded,
-            required=tuple(each for each in demanded.values() if any(has_all(one, roles, languages) for one in each)),
+            required=tuple(required.values()),
             akin=frozenset() if meaning.categories else kinds_akin([words[n] for n in asking], roles),
         )
         readings = (
