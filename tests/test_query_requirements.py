@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
 import imagesim
 from demo_shop.shop.models import Category
 from imagesim.indexes.query_words import query_words
+from imagesim.indexes.validation import MAX_TEXT_MATCHES
 from imagesim.indexing.rebuild import rebuild
-from imagesim.retrieval.query_requirements import excluded_categories, requirements
+from imagesim.retrieval.query_requirements import admitted, excluded_categories, requirements
 from imagesim.retrieval.query_text import QueryReader
+from imagesim.types import Candidate, Candidates, Query
 from imagesim.word_roles import Roles
 from tests import shop
 from tests.shop import forget, picture, product
@@ -98,6 +101,25 @@ def test_what_is_required_is_not_what_is_sought(typed, heads):
     assert (text.heads, text.required) == (heads, (("vegan", "plant based"),))
     unknown = QueryReader(Roles({"sausag": ("sausages",)}), ["en"], {"vegan", "sausages"}.__contains__).read(typed)
     assert (unknown.categories, unknown.required) == (frozenset(), ())
+
+
+def test_an_index_is_asked_for_as_many_entries_as_it_ranks_by_words(monkeypatch):
+    """Further ones would count as lacking what is required."""
+
+    class Asked:
+        def search(self, queries):
+            assert all(len(query.filters.keys) <= MAX_TEXT_MATCHES for query in queries)
+            return [
+                Candidates(tuple(candidate(key)._replace(text=0.5) for key in query.filters.keys if key != "7"))
+                for query in queries
+            ]
+
+    def candidate(key: str) -> Candidate:
+        return Candidate(key, 0.5, "", key, "")
+
+    text = QueryReader(Roles(things=frozenset({"vegan"})), ["en"], {"vegan"}.__contains__).read("vegan")
+    found = admitted([candidate(str(n)) for n in range(1_200)], text, Query(np.ones(3), limit=10), Asked())
+    assert {each.key for each in found} == {str(n) for n in range(1_200)} - {"7"}
 
 
 @pytest.mark.django_db

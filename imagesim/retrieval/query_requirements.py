@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from imagesim.indexes.analysis import analyse, fold, word_list
 from imagesim.indexes.query_words import negations
 from imagesim.indexes.stop_words import INFLECTIONS
+from imagesim.indexes.validation import MAX_TEXT_MATCHES
 from imagesim.retrieval.requirement_words import (
     ALLERGENS,
     DIETS,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from imagesim.types import Candidate, Query
     from imagesim.word_roles import Roles
 
-FOUND = 0.1
+MENTIONED = 0.1
 """The minimum match of what has a required word in any of its texts. Less is a part of a word, or a typing error."""
 
 _seasons = word_list(SEASONS)
@@ -147,14 +148,16 @@ def admitted(
     keys = tuple(dict.fromkeys(each.key for each in candidates))
     if not (keys and text.required):
         return candidates
-    filters = replace(query.filters, keys=keys)
-    among = replace(query, offset=0, limit=len(keys), collapse=False, min_score=None, filters=filters)
+    among = replace(query, offset=0, limit=MAX_TEXT_MATCHES, collapse=False, min_score=None, heads=(), colours=())
     words = list(dict.fromkeys(word for texts in text.required for each in texts for word in each.split()))
-    answers = retriever.search([replace(among, text=word, heads=(), colours=()) for word in words])
-    having = {
-        word: {each.key for each in answer.candidates if each.text >= FOUND}
-        for word, answer in zip(words, answers, strict=True)
-    }
+    asked = [
+        (word, replace(among, text=word, filters=replace(query.filters, keys=keys[start : start + MAX_TEXT_MATCHES])))
+        for start in range(0, len(keys), MAX_TEXT_MATCHES)
+        for word in words
+    ]
+    having: dict[str, set[str]] = {word: set() for word in words}
+    for (word, _query), answer in zip(asked, retriever.search([each for _word, each in asked]), strict=True):
+        having[word].update(each.key for each in answer.candidates if each.text >= MENTIONED)
     admitted = set(keys)
     for texts in text.required:
         admitted &= set[str]().union(*(set.intersection(*map(having.__getitem__, each.split())) for each in texts))
