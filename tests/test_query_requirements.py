@@ -100,7 +100,13 @@ def test_what_is_required_is_not_what_is_sought(typed, heads):
     text = QueryReader(roles, ["en"], {"vegan", "sausages", "sausage"}.__contains__).read(typed)
     assert (text.heads, text.required) == (heads, (("vegan", "plant based"),))
     unknown = QueryReader(Roles({"sausag": ("sausages",)}), ["en"], {"vegan", "sausages"}.__contains__).read(typed)
-    assert (unknown.categories, unknown.required) == (frozenset(), ())
+    assert (unknown.categories, unknown.required, unknown.unmet) == (frozenset(), (), True)
+
+
+def test_what_is_plant_based_is_not_known_of_plants():
+    roles = Roles({"juic": ("juices",), "plant": ("plants",)}, modifiers=frozenset({"base"}))
+    text = QueryReader(roles, ["en"], {"vegan", "juice"}.__contains__).read("vegan juice")
+    assert (text.required, text.unmet) == ((), True)
 
 
 def test_an_index_is_asked_for_as_many_entries_as_it_ranks_by_words(monkeypatch):
@@ -163,9 +169,10 @@ class TestAnswers:
         assert self.shown("vegan bread") == set()
         assert self.shown("sausages") == {"Cumberland", "Chorizo", "Shroom", "Tofu"}
 
-    def test_of_what_no_text_mentions_the_kind_is_the_closest(self):
-        """All may be halal in a shop that does not say so of each."""
-        hits = imagesim.search(text="halal sausages", min_relevance=0.4)
+    @pytest.mark.parametrize("text", ["halal sausages", "alcohol free sausages"])
+    def test_of_what_no_text_mentions_the_kind_is_the_closest(self, text):
+        """All may be halal in a shop that does not say so of each. "Alcohol free wine" showed red wine."""
+        hits = imagesim.search(text=text, min_relevance=0.4)
         assert not hits
         assert {hit.item.name for hit in hits.closest} <= {"Cumberland", "Chorizo", "Shroom", "Tofu"}
         assert hits.closest

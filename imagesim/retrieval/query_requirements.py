@@ -11,6 +11,7 @@ from imagesim.indexes.analysis import analyse, fold, word_list
 from imagesim.indexes.query_words import negations
 from imagesim.indexes.stop_words import INFLECTIONS
 from imagesim.indexes.validation import MAX_TEXT_MATCHES
+from imagesim.retrieval.relevance import CLOSEST_RELEVANCE
 from imagesim.retrieval.requirement_words import (
     ALLERGENS,
     DIETS,
@@ -162,3 +163,10 @@ def admitted(
     for texts in text.required:
         admitted &= set[str]().union(*(set.intersection(*map(having.__getitem__, each.split())) for each in texts))
     return [each for each in candidates if each.key in admitted]
+
+
+def at_most_closest(judged: list[Candidate], text: QueryText) -> list[Candidate]:
+    """Return the candidates, none of which is relevant enough to be shown if no text mentions what is required."""
+    if not text.unmet:
+        return judged
+    return [each._replace(relevance=min(each.relevance, CLOSEST_RELEVANCE)) for each in judged]

@@ -51,8 +51,8 @@ class QueryText:
     specify: "beach print". ``narrowed``: a word beside its heads, which is no colour and no qualifier, says which of
     the kind. ``only_kind``: it asks for all of a kind, with at most qualifiers that the catalogue lacks beside it:
     "shoes", "mens shoes". ``akin``: if it names no kind, the categories that end a compound of it, or that are one:
-    "Jacken" for "Lederjacke", and "Headtorches" for "torch". ``excluded`` and ``required``: see
-    :mod:`~imagesim.retrieval.query_requirements`.
+    "Jacken" for "Lederjacke", and "Headtorches" for "torch". ``excluded``, ``required``: see
+    :mod:`~imagesim.retrieval.query_requirements`. ``unmet``: it requires what no text of the catalogue mentions.
     """
 
     text: str
@@ -75,6 +75,7 @@ class QueryText:
     akin: frozenset[str] = frozenset()
     excluded: frozenset[str] = frozenset()
     required: tuple[tuple[str, ...], ...] = ()
+    unmet: bool = False
     readings: tuple[QueryText, ...] = ()
 
     @property
@@ -206,8 +207,11 @@ class QueryReader:
         others = fillers | units | shades | complements
         head, specify = _compound(words, others, written_in)
         demanded = requirements(text, languages)
+        # Plants say nothing of what is "plant based".
         required = {
-            word: each for word, each in demanded.items() if any(has_all(one, roles, languages) for one in each)
+            word: each
+            for word, each in demanded.items()
+            if any(has_all(one, roles, languages) for one in each if word in one or " " not in one)
         }
         qualifiers = {
             n
@@ -251,6 +255,7 @@ class QueryReader:
             only_kind=bool(meaning.categories) and not colours and not any(roles.has(meant[n]) for n in beside),
             excluded=excluded,
             required=tuple(required.values()),
+            unmet=len(required) < len(demanded),
             akin=frozenset() if meaning.categories else kinds_akin([words[n] for n in asking], roles),
         )
         readings = (

@@ -81,9 +81,9 @@ SEASONS: dict[str, str] = {
 
 DIETS: dict[str, tuple[tuple[str, str], ...]] = {
     "de": (
-        ("vegan vegane veganer veganes veganen veganem", "pflanzlich pflanzliche"),
+        ("vegan vegane veganer veganes veganen veganem", ""),
         ("vegetarisch vegetarische vegetarischer vegetarisches vegetarischen",
-         "vegan vegane veganer veganes veganen pflanzlich pflanzliche"),
+         "vegan vegane veganer veganes veganen"),
         ("halal", ""), ("koscher koschere koscheres", ""), ("koffeinfrei entkoffeiniert koffeinfreier", ""),
     ),
     "en": (

@@ -16,7 +16,7 @@ from imagesim.retrieval.behind_names import (
     without_other_categories,
     without_other_departments,
 )
-from imagesim.retrieval.query_requirements import admitted
+from imagesim.retrieval.query_requirements import admitted, at_most_closest
 from imagesim.retrieval.relevance import (
     ALL_OF_NAME,
     BY_NAME,
@@ -151,6 +151,7 @@ class WithText:
                 looks = without_lookalikes(looks, self.texts)
             looks = without_other_departments(looks, self.texts, self.calibration.roles)
             judged = fused(matches, looks, evidence, window=LOOKS_WINDOW, by_group=query.collapse)
+            judged = at_most_closest(judged, self.texts.text)
             if not widenings_left or not self.cutoff.goes_on(query, by_vector, looks, judged):
                 break
             window = widened(window)
@@ -172,8 +173,7 @@ class WithText:
         if not self.texts.text.known:
             return ()
         (found,) = self.retriever.search([replace(texts, text=self.texts.text.known, heads=(), colours=())])
-        called = [each for each in self._admitted(texts, found.candidates) if each.text >= CALLED]
-        called = called[: min(CLOSEST, texts.limit)]
+        called = [each for each in self._admitted(texts, found.candidates) if each.text >= CALLED][:CLOSEST]
         return tuple(judge.judged(texts, called, voters, _scores(called, vector, self.vectors_of(called))))
 
     def _moved(
