@@ -97,7 +97,7 @@ BEFORE_LIMIT = {
 }  # fmt: skip
 """What may stand before a limit, and asks for nothing without it: "shoes for under 50"."""
 
-PEOPLE = {
+AGED_OR_COUNTED = {
     "de": "kinder|kind|kids|babys|baby|jungen|mädchen|personen",
     "en": "kids|kid|children|child|toddlers|toddler|babies|baby|infants|boys|girls|people|persons|adults|anyone|"
     "everyone|someone|those|thirty|forty",

@@ -68,8 +68,6 @@ def price_limits(text: str, languages: Sequence[str]) -> PriceLimits | None:
     40" and "under 2 kg" have no price, and neither has "from 3" without a currency.
     """
     known = tuple(sorted({base_language(language) for language in languages} | {"en"}))
-    if not any(letter.isdigit() for letter in text):
-        return None
     for pattern in _patterns(known):
         for match in pattern.finditer(text):
             limits = _limits_of(match)
@@ -99,7 +97,7 @@ def _is_price(match: re.Match[str], languages: tuple[str, ...]) -> bool:
         return False
     before, after = match.string[: match.start()].split(), match.string[match.end() :].split()
     last = before[-1].casefold().strip(",.") if before else ""
-    if last in AMOUNTS or last[:1].isdigit() or _people(languages).fullmatch(last):
+    if last in AMOUNTS or last[:1].isdigit() or _aged(languages).fullmatch(last):
         return False
     if not after or match.string[match.end()] == ",":
         return True
@@ -129,8 +127,8 @@ def _price(n: int) -> str:
 
 
 @lru_cache(maxsize=64)
-def _people(languages: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile(_any_of(lists.PEOPLE, languages))
+def _aged(languages: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile(_any_of(lists.AGED_OR_COUNTED, languages))
 
 
 @lru_cache(maxsize=64)

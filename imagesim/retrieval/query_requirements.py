@@ -58,7 +58,7 @@ class _Group(NamedTuple):
 @lru_cache(maxsize=64)
 def _groups(language: str, *, of_places: bool) -> tuple[tuple[_Group, ...], ...]:
     """Return the groups of words of a language of which one excludes the others, by kind."""
-    kinds = ([PLACES[language]] if language in PLACES else []) if of_places else PEOPLE.get(language, ())
+    kinds = (PLACES.get(language, ()),) if of_places else PEOPLE.get(language, ())
     return tuple(tuple(_group(words, language) for words in groups) for groups in kinds)
 
 
@@ -159,10 +159,10 @@ def admitted(
     having: dict[str, set[str]] = {word: set() for word in words}
     for (word, _query), answer in zip(asked, retriever.search([each for _word, each in asked]), strict=True):
         having[word].update(each.key for each in answer.candidates if each.text >= MENTIONED)
-    admitted = set(keys)
+    left = set(keys)
     for texts in text.required:
-        admitted &= set[str]().union(*(set.intersection(*map(having.__getitem__, each.split())) for each in texts))
-    return [each for each in candidates if each.key in admitted]
+        left &= set[str]().union(*(set.intersection(*map(having.__getitem__, each.split())) for each in texts))
+    return [each for each in candidates if each.key in left]
 
 
 def at_most_closest(judged: list[Candidate], text: QueryText) -> list[Candidate]:

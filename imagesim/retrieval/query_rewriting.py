@@ -331,12 +331,14 @@ def _is_known(phrase: str, roles: Roles, language: str) -> bool:
     words = query_words(phrase, (language,))
     if len(words) != 1:
         return _is_category(words, roles)
+    if _calls(phrase, roles, language):
+        return True
+    if not _is_in_names(words[0], roles):
+        return False
     # In a shop of rucksacks, "backpack" means these, though it has "Backpacking tents".
     own = set(own_stems(words[0], roles))
     specifies = any(own <= stems for stems in roles.specifiers_of_categories.values())
-    others = _synonyms(phrase, roles, language) if specifies else []
-    is_meant = any(_names_kind(each, roles, language) for each in others)
-    return _calls(phrase, roles, language) or (_is_in_names(words[0], roles) and not is_meant)
+    return not (specifies and any(_names_kind(each, roles, language) for each in _synonyms(phrase, roles, language)))
 
 
 def _synonyms(phrase: str, roles: Roles, language: str) -> list[str]:

@@ -231,8 +231,9 @@ class Search:
         if limits is None or self.request.offset:
             return hits
         if not hits:  # what is sought, at any price, is the closest
-            others = replace(search, filters=self.filters)._hits(index, meta)
-            hits = hits.replace(closest=list(others[:CLOSEST] or others.closest))
+            few = replace(search.request, limit=min(CLOSEST, search.request.limit), facets=())
+            others = replace(search, request=few, filters=self.filters)._hits(index, meta)
+            hits = hits.replace(closest=list(others or others.closest))
         return hits.replace(messages=(*hits.messages, limits.message()))
 
     def _hits(self, index: GuardedIndex, meta: IndexMeta) -> Hits:
