@@ -32,6 +32,7 @@ SHOPS = (
     *("books", "arabic", "chinese"),
     *("eyewear", "bicycles", "posters", "toys", "furniture", "instruments"),
     *("kitchen", "supermarket", "spanish", "dutch", "fashion", "camping", "drogerie", "maison"),
+    *("department", "craft", "bekleidung", "lebensmittel"),
 )
 
 SHARES = {"shape": 0.65, "colour": 0.15, "words": 0.2}
