@@ -23,7 +23,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 from django.utils.translation import gettext as _
 
-from imagesim.types import OPERATORS, FilterKind, FilterValue, Operator, Scalar
+from imagesim.types import LOOKUPS, OPERATORS, FilterKind, FilterValue, Operator, Scalar
 
 Canonical = str | float | bool | int
 
@@ -46,8 +46,8 @@ class FilterType(ABC):
     """The model fields whose values are of this type."""
     operators: ClassVar[tuple[Operator, ...]] = OPERATORS
     """How an index compares values of this type."""
-    lookups: ClassVar[tuple[Operator, ...]] = OPERATORS
-    """Those of them that a query may use."""
+    lookups: ClassVar[tuple[Operator, ...]] = LOOKUPS
+    """How a query may compare them."""
     elasticsearch: ClassVar[str]
     """The type of the field in an Elasticsearch mapping."""
     postgresql: ClassVar[str]
@@ -108,7 +108,7 @@ class Keyword(FilterType):
         *(models.CharField, models.TextField, models.UUIDField, models.GenericIPAddressField),
         *(models.ForeignKey, models.ManyToManyField),
     )
-    lookups = ("eq", "in")
+    lookups = ("eq", "in", "not_in")
     elasticsearch = "keyword"
     postgresql = "text"
     json_schema: ClassVar[Mapping[str, Any]] = {"type": "string"}

@@ -18,10 +18,13 @@ if TYPE_CHECKING:
 Scalar = str | bool | int | float | Decimal | date | datetime
 FilterValue = Scalar | tuple[Scalar, ...] | None
 FilterKind = Literal["keyword", "number", "boolean", "date"]
-Operator = Literal["eq", "in", "gt", "gte", "lt", "lte"]
+Operator = Literal["eq", "in", "not_in", "gt", "gte", "lt", "lte"]
 Similarity = Literal["cosine", "dot_product", "l2", "l1"]
 
 OPERATORS: tuple[Operator, ...] = ("eq", "in", "gt", "gte", "lt", "lte")
+"""The comparisons of an index."""
+LOOKUPS: tuple[Operator, ...] = ("eq", "in", "not_in", "gt", "gte", "lt", "lte")
+"""The comparisons of a query. What ``not_in`` names is a filter in ``Filters.none_of``."""
 SIMILARITIES: tuple[Similarity, ...] = ("cosine", "dot_product", "l2", "l1")
 
 

@@ -403,6 +403,11 @@ class TestFacets:
         assert hits.facets["brand"] == Facet("keyword", 2, (("acme", 1), ("zeta", 1)))
         assert hits.facets["in_stock"] == Facet("boolean", 2, ((True, 2),))
 
+    def test_what_is_excluded_is_not_counted_in_its_own_facet_either(self, shelf):
+        hits = imagesim.search(text="red", filters={"colour__not_in": ["blue"]}, facets=["colour", "brand"])
+        assert hits.facets["colour"] == Facet("keyword", 4, (("red", 3), ("orange", 1)))
+        assert hits.facets["brand"] == Facet("keyword", 4, (("acme", 3), ("zeta", 1)))
+
     def test_only_requested_facets_are_counted(self, shelf):
         hits = imagesim.similar_to(shelf["red"], in_stock=True, facets=["in_stock", "brand"])
         assert hits.facets == {

@@ -65,6 +65,8 @@ class TestBuild:
             ({"brand__in": {"a"}}, Condition("brand", "in", ("a",))),
             ({"brand__in": (b for b in "ab")}, Condition("brand", "in", ("a", "b"))),
             ({"brand__in": []}, Condition("brand", "in", ())),
+            ({"brand__not_in": ["a", "b", "a"]}, Condition("brand", "not_in", ("a", "b"))),
+            ({"price__not_in": [5]}, Condition("price", "not_in", (5,))),
             ({"brand": ""}, Condition("brand", "eq", "")),
             ({"brand": 7}, Condition("brand", "eq", "7")),
             ({"shelf": Category(pk=7)}, Condition("shelf", "eq", "7")),
@@ -90,13 +92,14 @@ class TestBuild:
         [
             ({"size": "L"}, ["no filter 'size'", "'active', 'brand', 'created', 'price' or 'shelf'"]),
             ({"size__lte": 1}, ["no filter 'size'"]),
-            ({"price__near": 1}, ["'near' in 'price__near'", "'eq', 'gt', 'gte', 'in', 'lt' or 'lte'"]),
+            ({"price__near": 1}, ["'near' in 'price__near'", "'eq', 'gt', 'gte', 'in', 'lt', 'lte' or 'not_in'"]),
             ({"price__": 1}, ["'' in 'price__'"]),
             ({"__lte": 1}, ["no filter"]),
             ({"": 1}, ["no filter ''"]),
             ({7: 1}, ["filter's name"]),
-            ({"brand__lte": "a"}, ["kind keyword", "'brand' or 'brand__in'"]),
+            ({"brand__lte": "a"}, ["kind keyword", "'brand', 'brand__in' or 'brand__not_in'"]),
             ({"active__gt": True}, ["kind boolean"]),
+            ({"active__not_in": [True]}, ["kind boolean"]),
             ({"price": "cheap"}, ["'price' is 'cheap'", "a number"]),
             ({"price": True}, ["'price' is True", "a number"]),
             ({"price": None}, ["'price' is None"]),
@@ -110,6 +113,8 @@ class TestBuild:
             ({"brand__in": [Category(pk=7)]}, ["'brand__in' is of type Category", "text"]),
             ({"shelf": Product(pk=7)}, ["'shelf' is of type Product", "text"]),
             ({"price__in": 5}, ["'price__in' is 5", "a list of values"]),
+            ({"price__not_in": 5}, ["'price__not_in' is 5", "a list of values"]),
+            ({"price__not_in": range(10_001)}, ["10001 values", "at most 10000"]),
             ({"price__in": "12"}, ["a list of values"]),
             ({"price__in": {"a": 1}}, ["a list of values"]),
             ({"price__in": [1, "x"]}, ["'price__in' is 'x'", "a number"]),
@@ -322,6 +327,7 @@ class TestParse:
             ("brand=acme", {"filters": {"brand": "acme"}}),
             ("brand__in=a,b&brand__in=c", {"filters": {"brand__in": ["a", "b", "c"]}}),
             ("price__gte=1&price__lte=9.99", {"filters": {"price__gte": Decimal(1), "price__lte": Decimal("9.99")}}),
+            ("brand__not_in=a,b&brand__not_in=c", {"filters": {"brand__not_in": ["a", "b", "c"]}}),
             ("price__in=1,2", {"filters": {"price__in": [Decimal(1), Decimal(2)]}}),
             ("active=on", {"filters": {"active": True}}),
             ("created__gte=2026-01-31", {"filters": {"created__gte": date(2026, 1, 31)}}),
@@ -383,7 +389,8 @@ class TestSchema:
         assert {*params.argument_names(call), *lookups} <= set(described)
         assert "brand__lte" not in described
         assert "active__gt" not in described
-        assert described["price__in"] == {"type": "array", "items": {"type": "number"}}
+        assert described["price__in"] == {"type": "array", "items": {"type": "number"}} == described["price__not_in"]
+        assert "active__not_in" not in described
         assert described["created"] == {"type": "string", "format": "date-time"}
         assert described["limit"] == {
             "type": "integer",
@@ -410,7 +417,7 @@ def test_every_argument_is_a_reserved_name():
 
 
 def test_what_is_possible_is_listed_in_the_visitors_language():
-    with translation.override("de"), pytest.raises(BadQuery, match=r"möglich sind .*, 'lt' oder 'lte'"):
+    with translation.override("de"), pytest.raises(BadQuery, match=r"möglich sind .*, 'lte' oder 'not_in'"):
         SearchRequest.create("search", {"filters": {"price__like": 5}})
     with translation.override("pl"), pytest.raises(BadQuery, match="'parent' lub 'wider'"):
         SearchRequest.create("search", {"fallback": "nowhere"})

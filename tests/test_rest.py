@@ -729,6 +729,16 @@ class TestAccess:
             response = api.post(SEARCH, {"text": "red"} | given, content_type="application/json")
             assert set(found(response)) <= {"red", "tomato"}
 
+    def test_what_a_visitor_does_not_want(self, shelf, api):
+        excluded = {"price__not_in": "30,40"}
+        assert set(found(api.get(SEARCH, {"q": "red", **excluded}))) == {"red", "tomato"}
+        assert "navy" not in api.get(reverse("imagesim:suggest"), {"q": "navy", **excluded}).content.decode()
+        posted = api.post(SEARCH, {"image": photo(), **excluded})
+        assert set(found(posted)) == {"red", "tomato"}
+        look = api.post(reverse("imagesim:look"), {"image": photo(), **excluded}).json()
+        assert {hit["item"]["name"] for hit in look["results"]} == {"red", "tomato"}
+        refused(api.get(SEARCH, {"q": "red", "price__not_in": "x"}), 400, "bad_query", "price__not_in")
+
     def test_what_a_visitor_may_not_ask(self, shelf, api, settings):
         settings.IMAGESIM = {**settings.IMAGESIM, "REST_ARGUMENTS": ["tests.test_rest.only_cheap"]}
         refused(api.get(SEARCH, {"q": "red", "brand": "acme"}), 403, "permission_denied")
@@ -1136,7 +1146,7 @@ class TestSchema:
         operation = document["paths"]["/some/where/items/{model}/{pk}/similar/"]["get"]
         names = {parameter["name"] for parameter in operation["parameters"]}
         assert {"model", "pk", "limit", "offset", "category", "same_category", "in_stock"} <= names
-        assert {"brand", "brand__in", "price", "price__gte", "price__lte", "colour"} <= names
+        assert {"brand", "brand__in", "brand__not_in", "price", "price__gte", "price__lte", "colour"} <= names
         assert "brand__lte" not in names
         form = document["paths"]["/some/where/search/"]["post"]["requestBody"]["content"]
         assert form["multipart/form-data"]["schema"]["properties"]["image"]["items"]["format"] == "binary"

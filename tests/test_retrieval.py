@@ -20,6 +20,7 @@ from imagesim.embedders import get_embedder
 from imagesim.exceptions import (
     BadImage,
     BadQuery,
+    FilterNotIndexed,
     IndexMissing,
     IndexUnavailable,
     ModelMismatch,
@@ -97,6 +98,9 @@ FILTERED: list[tuple[dict[str, Any], set[str]]] = [
     ({"filters": {"brand": "zeta", "colour": "blue"}}, set()),
     ({"filters": {"colour__in": ["blue", "orange"]}}, {"orange", "blue", "navy"}),
     ({"filters": {"colour__in": []}}, set()),
+    ({"filters": {"colour__not_in": ["blue", "orange"]}}, {"dark", "hat"}),
+    ({"filters": {"colour__not_in": []}}, ALL),
+    ({"filters": {"price__not_in": [20, 30], "colour__in": ["blue", "orange"]}}, {"blue", "navy"}),
     ({"filters": {"price__gte": 30, "price__lt": Decimal("60.00")}}, {"orange", "hat", "blue"}),
     ({"filters": {"price__gt": 30, "price__lte": 60.0}}, {"hat", "blue", "navy"}),
     ({"filters": {"price": 20}}, {"dark"}),
@@ -153,6 +157,14 @@ class TestSimilarTo:
         hits = imagesim.similar_to(shelf["red"], filters={"colour__in": []}, offset=7)
         assert (list(hits), hits.more, hits.next_offset) == ([], False, 7)
         assert counted.searches == []
+
+    def test_a_filter_that_the_index_does_not_know_yet(self, shelf, monkeypatch):
+        items = registry.for_model(Product)
+        monkeypatch.setattr(type(items), "filters", {**items.filters, "new": "brand"})
+        monkeypatch.setattr(items, "kinds", {**items.kinds, "new": "keyword"})
+        for asked in ({"new": "acme"}, {"new__not_in": ["acme"]}):
+            with pytest.raises(FilterNotIndexed, match="the filter 'new' yet"):
+                imagesim.similar_to(shelf["red"], filters=asked)
 
     def test_pages(self, shelf):
         everything = names(imagesim.similar_to(shelf["red"]))

@@ -29,7 +29,10 @@ from imagesim.retrieval.arguments import (
     split_commas,
 )
 from imagesim.runtime import runtime
-from imagesim.types import OPERATORS, Condition, Operator, Scalar
+from imagesim.types import LOOKUPS, Condition, Operator, Scalar
+
+LISTS = ("in", "not_in")
+"""The comparisons with a list of values."""
 
 
 def filter_names(searched: Searched) -> list[str]:
@@ -50,7 +53,7 @@ def build_conditions(filters: Any, searched: Searched) -> tuple[Condition, ...]:
 
 
 def parse_filter(name: str, texts: list[str], searched: Searched, arguments: Collection[str]) -> Any:
-    """The value of one filter in a query string; for ``in`` several texts, or one with commas.
+    """The value of one filter in a query string; for ``in`` and ``not_in`` several texts, or one with commas.
 
     ``arguments``: what else the query takes, for the error message where the name is unknown.
 
@@ -58,7 +61,7 @@ def parse_filter(name: str, texts: list[str], searched: Searched, arguments: Col
     """
     field, operator = split_lookup(name, searched, arguments)
     filter_type = _type_of(field, searched)
-    if operator == "in":
+    if operator in LISTS:
         return [_parse(name, part, filter_type) for part in split_commas(texts)]
     return _parse(name, only(name, texts), filter_type)
 
@@ -70,7 +73,7 @@ def describe_filters() -> Iterator[tuple[str, JSONSchema]]:
         filter_type = _type_of(name, searched)
         for operator in filter_type.lookups:
             schema = dict(filter_type.json_schema)
-            if operator == "in":
+            if operator in LISTS:
                 schema = {"type": "array", "items": schema}
             yield _lookup(name, operator), schema
 
@@ -85,11 +88,11 @@ def split_lookup(name: str, searched: Searched, arguments: Collection[str] = ())
         return name, "eq"
     field, divided, operator = name.rpartition("__")
     if field in known:
-        if operator in OPERATORS:
+        if operator in LOOKUPS:
             return field, operator
         raise BadQuery(
             _("%(operator)r in %(name)r is not a comparison; it can be %(good)s.")
-            % {"operator": operator, "name": name, "good": local_choices(OPERATORS)},
+            % {"operator": operator, "name": name, "good": local_choices(LOOKUPS)},
             field=name,
         )
     if arguments:
@@ -125,7 +128,7 @@ def _condition(name: object, value: object, searched: Searched) -> Condition:
             },
             field=name,
         )
-    if operator != "in":
+    if operator not in LISTS:
         return Condition(field, operator, _check(name, value, field, searched))
     if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
         raise bad_value(name, value, _("a list of values"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -198,7 +198,10 @@ class SearchRequest:
 
     def index_filters(self, *, exclude_keys: tuple[str, ...] = (), exclude_groups: tuple[str, ...] = ()) -> Filters:
         """The filters for the index."""
-        return Filters(self.model, self.category, self.in_stock, self.filters, exclude_keys, exclude_groups)
+        wanted = tuple(each for each in self.filters if each.operator != "not_in")
+        unwanted = (replace(each, operator="in") for each in self.filters if each.operator == "not_in" and each.value)
+        none_of = tuple(Filters(conditions=(each,)) for each in unwanted)
+        return Filters(self.model, self.category, self.in_stock, wanted, exclude_keys, exclude_groups, none_of=none_of)
 
 
 def argument_names(call: Call) -> tuple[str, ...]:

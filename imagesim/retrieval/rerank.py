@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from imagesim.indexes.validation import MAX_NONE_OF
 from imagesim.registry import key_of
 from imagesim.retrieval import variants
 from imagesim.retrieval.extension import Extension
@@ -94,8 +95,8 @@ class Plan:
         return WINDOW if self.arrange or self.pins else 0
 
     def filters(self, filters: Filters) -> Filters:
-        """Return the filters of a query that exclude the plan's exclusions."""
-        return replace(filters, none_of=filters.none_of + self.none_of) if self.none_of else filters
+        """Return the filters of a query that exclude the plan's exclusions, as many as an index takes."""
+        return replace(filters, none_of=(filters.none_of + self.none_of)[:MAX_NONE_OF]) if self.none_of else filters
 
     def lookups(self, queries: Sequence[Query]) -> list[Query]:
         """Return the queries that read the pinned entries, one for each of ``queries``; none without pins."""

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial, wraps
 from io import BytesIO
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Protocol, TypeVar
 
 from django.utils.translation import gettext as _
@@ -108,7 +109,7 @@ def open_index(filters: Filters, where: Where | None = None) -> tuple[GuardedInd
     variant = variants.current(where) if where else None
     index = reading_index(variant.backing_index if variant else "")
     meta = index.meta()
-    for condition in filters.conditions:
+    for condition in chain(filters.conditions, *(each.conditions for each in filters.none_of)):
         if condition.field not in meta.filters:
             raise FilterNotIndexed(
                 _("The index does not know the filter %(name)r yet; run `manage.py imagesim_rebuild`.")
