@@ -269,6 +269,30 @@ class TestSimilarItems:
         sync()
         assert sentence in text_of(admin_client.get(similar_page(item)))
 
+    @pytest.mark.parametrize("method", ["get_queryset", "get_hit_queryset"])
+    @pytest.mark.parametrize("is_noticed", [True, False])
+    def test_why_no_page_shows_it(self, admin_client, monkeypatch, method, is_noticed):
+        """As a draft or what was sold in a marketplace, before and after the sync."""
+        item = product("draft", sharp())
+        sync()
+        all_of_them = getattr(ProductItems, method)
+        monkeypatch.setattr(ProductItems, method, lambda self: all_of_them(self).exclude(name="draft"))
+        state = ItemState.objects.get()
+        page = reverse("admin:imagesim_itemstate_change", args=[state.pk])
+        if is_noticed:
+            item.save()
+            sync()
+        assert "The shop does not show it." in text_of(admin_client.get(page))
+
+    def test_the_code_of_the_shop_fails_for_what_pages_show(self, admin_client, monkeypatch):
+        product("red", sharp())
+        sync()
+        monkeypatch.setattr(ProductItems, "get_hit_queryset", lambda self: Product.objects.filter(pk=1 / 0))
+        page = reverse("admin:imagesim_itemstate_change", args=[ItemState.objects.get().pk])
+        answer = admin_client.get(page)
+        assert answer.status_code == 200
+        assert "The shop does not show it." not in text_of(answer)
+
     def test_an_item_that_waits_and_one_that_was_never_noticed(self, admin_client):
         product("other", sharp(300))
         sync()

@@ -29,6 +29,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from imagesim.circuit_breaker import log_repeated
 from imagesim.exceptions import NotRegistered
+from imagesim.hydrate import load_items, without_failing
 from imagesim.indexing import dispatch, jobs
 from imagesim.indexing.outbox import record, touch
 from imagesim.models import ItemState, Job, Placed
@@ -228,18 +229,27 @@ def _queued_message(count: int) -> str:
 
 
 def reason(state: ItemState | None, item: models.Model) -> str:
-    """Return why the item is not in the index; empty if it is."""
+    """Return why no page shows the item; empty if pages do."""
+    if state is not None and _failed(state):
+        return _("It could not be indexed: %(error)s") % {"error": state.error}
+    if not _is_shown(item):
+        return _("The shop does not show it.")
     if state is None:
         return _("It was never indexed: no change of it was noticed. Save it, or reindex it from the list.")
-    if _failed(state):
-        return _("It could not be indexed: %(error)s") % {"error": state.error}
     if state.outcome == Outcome.SKIPPED and not state.pending:
-        if not registry.for_item(item).should_index(item):
-            return _("The shop does not show it.")
         return _("It has no picture.") if not state.images.exists() else state.error
     if state.outcome != Outcome.INDEXED:
         return _("It waits to be indexed.") if state.pending else _("It was removed from the index.")
     return ""
+
+
+def _is_shown(item: models.Model) -> bool:
+    """Whether the shop's querysets and ``should_index()`` have the item now, whatever the index was told; true where
+    the shop's code fails, which is another reason."""
+    items = registry.for_item(item)
+    with without_failing(items, item, "get_hit_queryset"):
+        return items.key_of(item) in load_items([items.key_of(item)])
+    return True
 
 
 def thumbnail(
