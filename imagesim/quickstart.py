@@ -27,7 +27,12 @@ CATEGORY = re.compile(r"categor|collection|dep(artmen)?ts?$|taxon", re.I)
 STOCK = re.compile(r"(^|_)(in_?stock|stock|quantity|qty|on_hand|inventory|available|availability)($|_)", re.I)
 OTHER = re.compile(r"successor|predecessor|replac|supersed|previous|next|related|alternative|instead", re.I)
 """Of a relation to another item that is no variant of the same product."""
-SHOWN = re.compile(r"^(is_)?(active|public|published|visible|live|enabled)$", re.I)
+SHOWN = re.compile(
+    r"^(is_)?(active|public|published|visible|live|enabled|listed|approved|online|(for|on)[ _]sale)$", re.I
+)
+"""Of a field, and of what a field of states can be."""
+STATE = re.compile(r"(^|_)(status|state|visibility)$", re.I)
+HIDDEN = re.compile(r"^(is_)?(deleted|removed|archived|hidden|banned|draft)(_(at|on))?$", re.I)
 FILTERS = re.compile(
     r"(^|_)(price|brand|maker|manufacturer|vendor|designer|colou?r|size|material|gender|season)($|_)", re.I
 )
@@ -120,11 +125,24 @@ def filters_of(model: Any) -> dict[str, str]:
     return {field.name: described_by(field) for field in fields}
 
 
-def shown_of(model: Any) -> str:
-    """Return the name of the field that says whether the shop shows an item; empty if there is none."""
+def shown_of(model: Any) -> dict[str, str]:
+    """Return what has to hold for the shop to show an item, by the name of the field that says so, as a format of the
+    value; empty for a field of states of which none is known."""
     from django.db import models
 
-    return next((f.name for f in fields_of(model) if isinstance(f, models.BooleanField) and SHOWN.match(f.name)), "")
+    found = {}
+    for field in fields_of(model):
+        if isinstance(field, models.BooleanField) and SHOWN.match(field.name):
+            found[field.name] = "{}"
+        elif isinstance(field, models.BooleanField) and HIDDEN.match(field.name):
+            found[field.name] = "not {}"
+        elif isinstance(field, models.DateField) and HIDDEN.match(field.name):
+            found[field.name] = "{} is None"
+        elif STATE.search(field.name) and not field.is_relation:
+            good = [value for value, label in field.flatchoices if SHOWN.match(str(value)) or SHOWN.match(str(label))]
+            written = ", ".join(json.dumps(each) if isinstance(each, str) else repr(each) for each in good)
+            found[field.name] = {0: "", 1: f"{{}} == {written}"}.get(len(good), f"{{}} in ({written})")
+    return found
 
 
 def fields_of(model: Any) -> list[Any]:
@@ -144,7 +162,7 @@ def declaration(model: Any, product: Any = None) -> list[str]:
     from django.db import models
 
     fields = fields_of(model)
-    category, filters, texts, shown = category_of(model), filters_of(model), texts_of(model), [shown_of(model)]
+    category, filters, texts, shown = category_of(model), filters_of(model), texts_of(model), shown_of(model)
     own = (field for field in fields if field.many_to_one and field.related_model is model)
     parent = next((field for field in own if not OTHER.search(field.name)), None)
     if product is not None:
@@ -153,8 +171,7 @@ def declaration(model: Any, product: Any = None) -> list[str]:
             category = prefix + its
         filters |= {name: prefix + path for name, path in filters_of(behind).items() if name not in filters}
         texts |= {prefix + path: weight for path, weight in texts_of(behind).items()}
-        if its := shown_of(behind):
-            shown.append(prefix + its)
+        shown |= {prefix + path: condition for path, condition in shown_of(behind).items()}
     lines = [f'images = "{next(images_of(model))}"']
     if category:
         lines.append(f'category = "{category}"')
@@ -171,11 +188,16 @@ def declaration(model: Any, product: Any = None) -> list[str]:
     if missing:
         named = ", ".join(field.name for field in fields)
         lines.append(f"# Not recognised: {', '.join(missing)}. Declare them if there are any; the fields are {named}.")
-    if shown := list(filter(None, shown)):
+    for path in [path for path, condition in shown.items() if not condition]:
+        lines.append(f"# Everything can be found, whatever {path!r} is: override should_index() if drafts must not be.")
+        del shown[path]
+    if shown:
         item = model._meta.model_name
         if product is not None:
-            lines.append(f"depends_on = {json.dumps(shown)}  # what should_index() reads")
-        condition = " and ".join(f"{item}.{path.replace('__', '.')}" for path in shown)
+            lines.append(f"depends_on = {json.dumps(list(shown))}  # what should_index() reads")
+        condition = " and ".join(
+            condition.format(f"{item}.{path.replace('__', '.')}") for path, condition in shown.items()
+        )
         lines += ["", f"def should_index(self, {item}):", f"    return {condition}"]
     return lines
 

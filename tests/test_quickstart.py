@@ -205,6 +205,34 @@ class VariantPicture(models.Model):
     file = models.ImageField()
 """
 
+MARKET = """
+from django.db import models
+
+class Listing(models.Model):
+    title = models.CharField(max_length=100)
+    status = models.CharField(max_length=10, choices=[(each, each) for each in ("draft", "listed", "sold", "removed")])
+    deleted_at = models.DateTimeField(null=True)
+    is_hidden = models.BooleanField(default=False)
+
+class Photo(models.Model):
+    listing = models.ForeignKey(Listing, models.CASCADE, related_name="photos")
+    file = models.ImageField()
+
+class Piece(models.Model):
+    class Status(models.IntegerChoices):
+        DRAFT = 0
+        PUBLISHED = 1
+        ON_SALE = 2
+
+    image = models.ImageField()
+    status = models.IntegerField(choices=Status.choices)
+
+class Work(models.Model):
+    image = models.ImageField()
+    state = models.CharField(max_length=10, choices=[("a", "Entwurf"), ("b", "Aktiv")])
+    visibility = models.CharField(max_length=10)
+"""
+
 
 def make(folder: Path, models: str) -> None:
     start_project(folder)
@@ -297,6 +325,18 @@ def test_texts_in_several_languages(tmp_path: Path) -> None:
     names = ", ".join(f'"translations__name_{code}": 3' for code in ("en", "de", "pt_br"))
     assert f"text = {{{names}, {brand}, " in (tmp_path / "shop" / "similarity.py").read_text()
     manage(tmp_path, "shell", "--command", CHECK)
+
+
+def test_drafts_are_left_out(tmp_path: Path) -> None:
+    """As in a marketplace, where a field of states says what visitors may see."""
+    shown = 'listing.status == "listed" and listing.deleted_at is None and not listing.is_hidden'
+    assert_written(tmp_path, MARKET, f"    def should_index(self, listing):\n        return {shown}\n")
+    manage(tmp_path, "shell", "--command", MIGRATE + CHECK)
+    assert "        return piece.status in (1, 2)\n" in quickstart(tmp_path, "shop.Piece")
+    unknown = quickstart(tmp_path, "shop.Work")
+    for name in ("state", "visibility"):
+        assert f"    # Everything can be found, whatever {name!r} is: override should_index() if drafts" in unknown
+    assert "def should_index" not in unknown
 
 
 def test_what_is_not_recognised_is_named(tmp_path: Path) -> None:
