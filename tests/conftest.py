@@ -42,6 +42,7 @@ SLOW_MODULES = {
     "test_embedders",
     "test_evaluation",
     "test_howto",
+    "test_howto_marketplace",
     "test_howto_project",
     "test_howto_testing",
     "test_hub",
