@@ -639,6 +639,18 @@ class TestSearch:
         sync_and_calibrate()
         assert self.names("Ledersofa", min_relevance=0.4) == ["Ranch"]
 
+    def test_a_compound_of_a_category_and_a_beginning_of_words_finds_what_has_both(self):
+        """ "Brotmesser" showed the knives as the closest only, the "Brotzeitmesser" among them."""
+        knives = {"Snack": "Brotzeitmesser 12 cm", "Folding": "Klinge klappbar", "Slices": "Brotschneider fein"}
+        for name, german in knives.items():
+            product(name, picture("gray"), category="Messer & Besteck", name_de=german)
+        product("Box", picture("navy"), category="Dosen", name_de="Brotkasten aus Blech")
+        sync_and_calibrate()
+        assert set(self.names("Brotmesser", min_relevance=0.4)) == {"Snack", "Slices"}
+        hits = imagesim.search(text="Pilzmesser", min_relevance=0.4)
+        assert not hits  # no text mentions mushrooms
+        assert {hit.item.category.name for hit in hits.closest} == {"Messer & Besteck"}
+
     def test_categories_with_compounds_for_names_are_of_the_kind(self):
         """ "Tisch" and "roter Tisch" showed what mentions a table, and no tables."""
         for number, (kind, colour) in enumerate(

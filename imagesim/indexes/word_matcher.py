@@ -114,8 +114,18 @@ class WordMatcher:
                 best = taken.setdefault(number, position)
                 if quality > found[best][number]:
                     taken[number] = position
+
+        def matches_both(number: int, position: int) -> bool:
+            """Whether it is a compound that begins with the word and ends with the next one: a "Cijferhangslot"."""
+            ends = position + 1 == taken[number] and found[position + 1][number] == COMPOUND
+            return ends and self._vocabulary.words[number].startswith(words[position].word)
+
         return [
-            {number: quality for number, quality in each.items() if quality >= STEM or taken[number] == position}
+            {
+                number: quality
+                for number, quality in each.items()
+                if quality >= STEM or taken[number] == position or matches_both(number, position)
+            }
             for position, each in enumerate(found)
         ]
 

@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -13,8 +12,7 @@ from imagesim.indexes.analysis import DECIMAL, HYPHEN, NO_SPACES, analyse, fold,
 from imagesim.indexes.query_words import MAX_TERMS, QueryWord, divided, qualifiers, query_words, shades
 from imagesim.indexes.stemmers import CHANGED_WITHIN
 from imagesim.indexes.stop_words import HEAD_FIRST, INFLECTIONS, PARTICLES
-from imagesim.indexes.word_forms import may_be_compound
-from imagesim.word_roles import SHORTEST, SHORTEST_FIRST, Roles, has_digit
+from imagesim.word_roles import SHORTEST_FIRST, Roles, has_digit
 
 _RUNS = re.compile(rf"{DECIMAL}|\d+|[^\W\d_]+")
 """The numbers and the letters of a typed word."""
@@ -45,47 +43,6 @@ def own_stems(word: QueryWord, roles: Roles) -> Collection[str]:
     """Return the stems of a word, and of its other forms if the catalogue has these: the French stemmer gives
     "oreillers" (pillows) another one than "oreiller", which has that of "oreille" (ear)."""
     return (word.other_stems & roles.known).union(word.stems.values())
-
-
-def with_kinds_of_compounds(roles: Roles, words: Sequence[QueryWord], except_for: Collection[str]) -> Roles:
-    """Return the roles, in which words that the catalogue lacks name the kinds that are called by compounds with them:
-    "Schuh" the "Laufschuhe" and the "Hausschuhe". ``except_for``: words of languages without such compounds."""
-    found: dict[str, tuple[str, ...]] = {}
-    for word in words:
-        if not word.word.isalpha() or word.word in except_for or word.filler or word.qualifier:
-            continue
-        if roles.has(own_stems(word, roles)):
-            continue
-        parts = [
-            (ending, language)
-            for ending, languages in word.endings.items()
-            for language in (languages or word.stems)
-            if language in INFLECTIONS
-        ]
-        named = {
-            category
-            for kind, categories in (roles.kinds.items() if parts else ())
-            if any(kind.endswith(ending) and may_be_compound(kind, ending, language) for ending, language in parts)
-            for category in categories
-        }
-        if named:
-            found |= dict.fromkeys(word.stems.values(), tuple(sorted(named)))
-    return replace(roles, kinds={**roles.kinds, **found}) if found else roles
-
-
-def kinds_akin(words: Iterable[QueryWord], roles: Roles) -> frozenset[str]:
-    """Return the categories called by a word that ends one of these, or that ends with it: "Jacken" for "Lederjacke",
-    and "Headtorches" for "torch"."""
-    stems = [(stem, each) for word in words if word.word.isalpha() for each, stem in word.stems.items()]
-
-    def is_akin(kind: str) -> bool:
-        return any(
-            (stem.endswith(kind) and each in INFLECTIONS and may_be_compound(stem, kind, each))
-            or (kind.endswith(stem) and len(stem) >= SHORTEST and may_be_compound(kind, stem, each))
-            for stem, each in stems
-        )
-
-    return frozenset(name for kind, categories in roles.kinds.items() if is_akin(kind) for name in categories)
 
 
 def known_words(

@@ -18,22 +18,19 @@ from imagesim.indexes.query_words import (
     words_not_of,
 )
 from imagesim.indexes.stop_words import HEAD_FIRST
+from imagesim.retrieval.compounds import divided_compound, kinds_akin, kinds_of_ending, with_kinds_of_compounds
 from imagesim.retrieval.query_colours import named_colours, without_negated_colours
 from imagesim.retrieval.query_requirements import excluded_categories, is_circumstance, requirements
 from imagesim.retrieval.query_rewriting import (
-    LONGEST,
     has_all,
     in_other_words,
-    kinds_akin,
     known_words,
     own_stems,
     spaced,
     units_apart,
-    with_kinds_of_compounds,
-    words_in,
 )
 from imagesim.types import Query
-from imagesim.word_roles import SHORTEST, Roles
+from imagesim.word_roles import Roles
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +48,8 @@ class QueryText:
     specify: "beach print". ``narrowed``: a word beside its heads, which is no colour and no qualifier, says which of
     the kind. ``only_kind``: it asks for all of a kind, with at most qualifiers that the catalogue lacks beside it:
     "shoes", "mens shoes". ``akin``: if it names no kind, the categories that end a compound of it, or that are one:
-    "Jacken" for "Lederjacke", and "Headtorches" for "torch". ``excluded``, ``required``: see
+    "Jacken" for "Lederjacke", and "Headtorches" for "torch". ``of_ending``: likewise those that are called by the end
+    of a compound that the catalogue lacks. ``excluded``, ``required``: see
     :mod:`~imagesim.retrieval.query_requirements`. ``unmet``: it requires what no text of the catalogue mentions.
     """
 
@@ -73,6 +71,7 @@ class QueryText:
     narrowed: bool = False
     only_kind: bool = False
     akin: frozenset[str] = frozenset()
+    of_ending: frozenset[str] = frozenset()
     excluded: frozenset[str] = frozenset()
     required: tuple[tuple[str, ...], ...] = ()
     unmet: bool = False
@@ -197,7 +196,7 @@ class QueryReader:
             stems = own if is_known else roles.stems_of(word.word, own)
             known = word.word in english or roles.has(stems)  # or is a misspelling
             is_whole = word.filler or word.qualifier or roles.has(own)
-            divided.append("" if is_whole else _divided(word.word, roles, languages, known=known))
+            divided.append("" if is_whole else divided_compound(word.word, roles, languages, known=known))
             meant.append(own if divided[-1] else stems)
         fillers = {n for n, word in enumerate(words) if _is_filler(word, meant[n], spelled, roles)}
         colours = tuple(n for n, stems in enumerate(meant) if not roles.colours.isdisjoint(stems))
@@ -234,6 +233,9 @@ class QueryReader:
         asking = {*range(len(words))} - fillers
         named = [stems for n, stems in enumerate(meant) if n in asking and n not in colours]
         beside = asking.difference(meaning.heads or asking)
+        of_ending = frozenset[str]()
+        if not meaning.categories and words and divided[head]:
+            of_ending = kinds_of_ending(words[head], divided[head].split()[-1], self.roles, languages)
         is_name = len(named) == 1 and (meaning.in_full or roles.calls(named[0]))
         asked = QueryText(
             text=text,
@@ -257,6 +259,7 @@ class QueryReader:
             required=tuple(required.values()),
             unmet=len(required) < len(demanded),
             akin=frozenset() if meaning.categories else kinds_akin([words[n] for n in asking], roles),
+            of_ending=of_ending,
         )
         readings = (
             replace(asked, heads=(number,), categories=named, mentioned=named, partly=meaning.partly & named)
@@ -339,31 +342,3 @@ def _compound(
     while start and words[numbers[start]].follows:
         start -= 1
     return numbers[-1], numbers[start:-1]
-
-
-def _divided(word: str, roles: Roles, languages: Sequence[str], *, known: bool) -> str:
-    """Return a word before its longest ending that the catalogue calls something by, or if there is none, of which it
-    has another compound: "büro stühle" of "bürostühle"; empty if there is neither. The catalogue has to have the first
-    part, too, if the word is known or the ending is short: "lunch box" of "lunchbox", and no hand of "shorthand". If it
-    is not known, any two words that the catalogue has are its parts: "doll house"."""
-
-    def is_called(word: QueryWord) -> bool:
-        return roles.calls(own_stems(word, roles))
-
-    def ends_compounds(word: QueryWord) -> bool:
-        return roles.ends_compounds(word.endings)
-
-    starts = list(range(SHORTEST - 1, len(word) - SHORTEST + 2) if len(word) <= LONGEST else ())
-    spelled = [start for start in starts if any(in_dictionary(word[start:], language) for language in languages)]
-    for is_thing in (is_called, ends_compounds):
-        # "Schultertasche" ends with "ertasche", too: "Ledertasche" is one of "leder".
-        for start in (spelled or starts) if is_thing is ends_compounds else starts:
-            first, ending = word[:start], word[start:]
-            is_end = any(map(is_thing, words_in(ending, languages)))
-            if has_all(first, roles, languages):
-                fits = is_end or (not known and has_all(ending, roles, languages))
-            else:
-                fits = is_end and not (known or len(ending) < SHORTEST)
-            if fits:
-                return f"{first} {ending}"
-    return ""

@@ -16,6 +16,7 @@ from imagesim.retrieval.behind_names import (
     without_other_categories,
     without_other_departments,
 )
+from imagesim.retrieval.compounds import by_parts
 from imagesim.retrieval.query_requirements import admitted, at_most_closest
 from imagesim.retrieval.relevance import (
     ALL_OF_NAME,
@@ -85,17 +86,6 @@ is taken to understand the words and no feedback is needed."""
 
 MAJORITY = 0.5
 """The share of the nearest entries, weighted by score, that must be in the named entries' categories."""
-
-OF_PARTS = 0.74
-"""The factor of a match by both parts of a compound that the catalogue lacks: a sofa of leather is an answer for
-"Ledersofa"."""
-
-BOTH_PARTS = 0.6
-"""The minimum of such a match, and of that of the last part alone."""
-
-OF_ENDING = 0.4
-"""The factor of lower matches, by the last part alone. They are shown as the closest only: a "Bürostuhl" is a "Stuhl",
-but a "Dachstuhl" is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,15 +326,17 @@ class WithText:
         """Return the entries whose texts match, those that ``near`` finds by its vector, and those that are pinned."""
         nothing = Candidates(())
         lookups = self.cutoff.plan.lookups([window])
-        compounds = self.texts.compounds
+        compounds, kinds = self.texts.compounds, self.texts.text.of_ending
         others = [*self.texts.alternatives, *([compounds] if compounds else ())]
-        asked = [texts, *(each.asked(texts) for each in others), *([near] if near else ()), *lookups]
+        firsts = [replace(compounds, heads=(0,))] if compounds and kinds else []
+        asked = [texts, *(each.asked(texts) for each in (*others, *firsts)), *([near] if near else ()), *lookups]
         found = iter(self.retriever.search(asked))
         by_text, *by_others = (next(found) for _text in (texts, *others))
+        of_firsts = {each.key: each.head for _text in firsts for each in next(found).candidates}
         by_vector = next(found) if near else nothing
         pinned = next(found) if lookups else nothing
         if compounds:
-            by_others[-1] = _by_parts(by_others[-1])
+            by_others[-1] = by_parts(by_others[-1], kinds, of_firsts)
         if others:
             by_text = _best_matches([by_text, *by_others], by_group=texts.collapse)
         return by_text, by_vector, pinned
@@ -365,17 +357,6 @@ def with_others(candidates: Sequence[Candidate]) -> set[str]:
     """
     share = min((each.text / each.head for each in candidates if each.head > 0), default=1.0)
     return {each.key for each in candidates if each.text - share * each.head >= OF_OTHERS * (1 - share) > 0}
-
-
-def _by_parts(found: Candidates) -> Candidates:
-    """Lower the matches of candidates that were found by the parts of a compound."""
-
-    def weakened(each: Candidate) -> Candidate:
-        both = min(each.text, each.head) >= BOTH_PARTS
-        factor = OF_PARTS if both else OF_ENDING
-        return each._replace(text=factor * (each.text if both else min(each.text, each.head)), head=factor * each.head)
-
-    return replace(found, candidates=tuple(map(weakened, found.candidates)))
 
 
 def _best_matches(answers: Sequence[Candidates], *, by_group: bool) -> Candidates:
