@@ -100,7 +100,8 @@ export class Suggestions {
   }
 
   onKeyDown(event) {
-    if (!this.options.length || event.isComposing) return; // the keys choose among the candidates of an input method
+    // The keys choose among the candidates of an input method. The one that ends it comes after its end in Safari, with 229.
+    if (!this.options.length || event.isComposing || event.keyCode === 229) return;
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (step) {
       event.preventDefault();
