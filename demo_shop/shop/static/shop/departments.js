@@ -1,0 +1,8 @@
+// Bring the department of the page into sight, in browsers that do not know scroll-initial-target. Not a module: it runs
+// before the browser has read what comes after the list, so that nothing moves.
+{
+  const list = document.currentScript.previousElementSibling;
+  const chosen = list.querySelector("[aria-current]");
+  const hidden = chosen ? chosen.getBoundingClientRect().right - list.getBoundingClientRect().right : 0;
+  if (hidden > 0) list.scrollLeft += hidden + parseFloat(getComputedStyle(list).scrollPaddingRight || 0);
+}

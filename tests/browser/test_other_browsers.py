@@ -1,0 +1,63 @@
+"""What other browsers do, shown in Chromium: phones that zoom, taps that leave a hover behind, styles that are unknown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.timeout(600)
+
+PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
+
+
+def test_no_field_makes_a_phone_zoom(open_page: Callable[..., Any]) -> None:
+    """Safari on a phone enlarges the page when a field with smaller text than 16 pixels is entered."""
+    page = open_page(**PHONE)
+    for address in ("/", "/search/?q=white", "/look/", "/shop/drinks/"):
+        page.goto(address)
+        sizes = page.evaluate("""() => {
+          document.body.style.setProperty("font-size", "14px"); // as in other shops
+          const fields = document.querySelectorAll("input:not([type=hidden], [type=file], [type=checkbox]), select");
+          return [...fields].map((field) => [field.name, parseFloat(getComputedStyle(field).fontSize)]);
+        }""")
+        assert sizes
+        assert [name for name, size in sizes if size < 16] == [], address
+
+
+def test_a_tap_leaves_no_hover_behind(open_page: Callable[..., Any]) -> None:
+    """Where a finger touched last, the styles of a pointer above it stay."""
+    page = open_page(**PHONE)
+    page.goto("/search/?q=white")
+    link = page.locator(".imagesim-find-similar").first
+    colours = "(link) => [getComputedStyle(link).color, getComputedStyle(link, '::before').backgroundColor]"
+    before = link.evaluate(colours)
+    link.hover()
+    assert link.evaluate(colours) == before
+
+
+def test_the_department_is_in_sight_without_scroll_initial_target(open_page: Callable[..., Any]) -> None:
+    """Which Firefox and Safari do not have."""
+    page = open_page(**PHONE)
+
+    def without(route: Any) -> None:
+        response = route.fetch()
+        route.fulfill(response=response, body=response.text().replace("scroll-initial-target", "unknown"))
+
+    page.route(re.compile(r"shop\.css"), without)
+    page.goto("/shop/drinks/")
+    current = page.locator(".departments [aria-current]").bounding_box()
+    assert current["x"] + current["width"] <= 360
+
+
+def test_what_is_focused_keeps_its_shape(page: Any) -> None:
+    """Chips became rectangles; Firefox shows the focus after a photo was chosen by mouse, too."""
+    page.goto("/search/?q=white")
+    radius = "getComputedStyle(document.activeElement).borderRadius"
+    page.locator(".imagesim-refine__step").first.focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Shift+Tab")
+    assert page.evaluate("document.activeElement.matches('.imagesim-refine__step:focus-visible')")
+    assert page.evaluate(radius) == "99px"
