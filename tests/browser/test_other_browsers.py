@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from io import BytesIO
 from typing import Any
 
 import pytest
+from PIL import Image
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -61,3 +63,40 @@ def test_what_is_focused_keeps_its_shape(page: Any) -> None:
     page.keyboard.press("Shift+Tab")
     assert page.evaluate("document.activeElement.matches('.imagesim-refine__step:focus-visible')")
     assert page.evaluate(radius) == "99px"
+
+
+NOISE = """
+const noise = (data) => data.forEach((_, place) => (data[place] = 256 * Math.random()));
+const read = CanvasRenderingContext2D.prototype.getImageData;
+CanvasRenderingContext2D.prototype.getImageData = function (...area) {
+  const image = read.apply(this, area);
+  noise(image.data);
+  return image;
+};
+const write = HTMLCanvasElement.prototype.toBlob;
+HTMLCanvasElement.prototype.toBlob = function (...given) {
+  const context = this.getContext("2d");
+  context.putImageData(context.getImageData(0, 0, this.width, this.height), 0, 0);
+  write.apply(this, given);
+};
+const ask = window.fetch;
+window.fetch = (url, options) => {
+  window.sent = options?.body?.get?.("image")?.size;
+  return ask(url, options);
+};
+"""
+
+
+def test_a_photo_is_sent_as_it_is_where_a_canvas_returns_noise(open_page: Callable[..., Any]) -> None:
+    """As in Firefox with resistFingerprinting and in Tor Browser: a reduced photo was noise, and nothing was found."""
+    page = open_page()
+    page.add_init_script(NOISE)
+    data = BytesIO()
+    Image.effect_noise((1500, 1500), 40).convert("RGB").save(data, "JPEG")
+    page.goto("/look/")
+    page.get_by_role("button", name="Take a photo").click()
+    page.get_by_text("The camera cannot be used.").wait_for()
+    photo = {"name": "photo.jpg", "mimeType": "image/jpeg", "buffer": data.getvalue()}
+    page.locator("[name=image]").set_input_files(photo)
+    page.locator("[data-imagesim-chips] button").first.wait_for()
+    assert page.evaluate("window.sent") == len(data.getvalue())

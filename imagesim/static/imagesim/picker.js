@@ -1,6 +1,6 @@
 // Accept photos that visitors drop, paste or take. The template marks the elements with data-imagesim-… attributes.
 import { listen } from "./attach.js";
-import { picturesIn } from "./pictures.js";
+import { isCanvasReadable, picturesIn } from "./pictures.js";
 
 // What is dragged within this page: null, or an object with the address of its picture, if it has one. A link such as a
 // card arrives without its picture.
@@ -93,6 +93,7 @@ export class PhotoPicker {
       if (asking) return;
       asking = true;
       try {
+        if (!isCanvasReadable()) throw new Error("no canvas");
         video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
         this.dialog.showModal();
       } catch {

@@ -20,10 +20,22 @@ export async function fetchPicture(url) {
   return response.blob();
 }
 
+// Whether a canvas returns what is drawn on it. A browser that resists fingerprinting, such as Tor Browser, returns noise.
+export function isCanvasReadable() {
+  const canvas = document.createElement("canvas");
+  canvas.width = canvas.height = 2;
+  const context = canvas.getContext("2d");
+  context.fillStyle = "rgb(200 130 70)";
+  context.fillRect(0, 0, 2, 2);
+  const { data } = context.getImageData(0, 0, 2, 2);
+  return data.every((value, place) => Math.abs(value - [200, 130, 70, 255][place % 4]) < 16);
+}
+
 // Convert a large photo, or one in a format such as HEIC or GIF, to a smaller upright JPEG. Return it unchanged if the
 // browser cannot read it: the server may.
 export async function shrink(photo) {
   try {
+    if (!isCanvasReadable()) return photo;
     const bitmap = await decode(photo);
     const scale = Math.min(1, LONGEST_SIDE / Math.max(bitmap.width, bitmap.height));
     return scale === 1 && COMMON_TYPES.includes(photo.type) ? photo : await toJpeg(bitmap, { scale });
@@ -50,6 +62,7 @@ async function decode(photo) {
 
 // Crop a photo to a box (x, y, width, height from 0 to 1).
 export async function crop(photo, box) {
+  if (!isCanvasReadable()) throw new Error("no canvas");
   const bitmap = await createImageBitmap(photo, { imageOrientation: "from-image" });
   return toJpeg(bitmap, { box });
 }
