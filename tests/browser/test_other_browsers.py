@@ -1,4 +1,4 @@
-"""What other browsers do, shown in Chromium: phones that zoom, taps that leave a hover behind, styles that are unknown."""
+"""What other browsers do, shown in Chromium: zooming phones, hover after a tap, unknown styles, canvases of noise."""
 
 from __future__ import annotations
 
