@@ -100,3 +100,11 @@ def test_a_photo_is_sent_as_it_is_where_a_canvas_returns_noise(open_page: Callab
     page.locator("[name=image]").set_input_files(photo)
     page.locator("[data-imagesim-chips] button").first.wait_for()
     assert page.evaluate("window.sent") == len(data.getvalue())
+
+
+def test_the_scrollbar_of_colours_is_of_the_page(open_page: Callable[..., Any]) -> None:
+    """Firefox drew a white bar across a dark page."""
+    page = open_page(viewport={"width": 360, "height": 740}, color_scheme="dark")
+    page.goto("/search/?q=white")
+    track = page.locator(".imagesim-refine__palette").evaluate("(list) => getComputedStyle(list).scrollbarColor")
+    assert track.endswith("rgba(0, 0, 0, 0)")
