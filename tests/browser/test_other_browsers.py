@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from tests.browser.pages import fits, log_in
+
 pytestmark = pytest.mark.timeout(600)
 
 PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
@@ -108,3 +110,18 @@ def test_the_scrollbar_of_colours_is_of_the_page(open_page: Callable[..., Any]) 
     page.goto("/search/?q=white")
     track = page.locator(".imagesim-refine__palette").evaluate("(list) => getComputedStyle(list).scrollbarColor")
     assert track.endswith("rgba(0, 0, 0, 0)")
+
+
+def test_wide_fields_of_a_rule_fit_a_tablet(open_page: Callable[..., Any]) -> None:
+    """Those of Firefox are wider: the page of a rule was scrolled sideways, and its fields were cut."""
+    page = open_page(viewport={"width": 768, "height": 900})
+    log_in(page)
+    page.goto("/admin/imagesim_merchandising/rule/add/")
+    page.locator("#id_action").select_option("pin")
+    form = page.locator("#rule_form").bounding_box()
+    for name in ("id_pins", "id_name", "preview-words"):
+        field = page.locator(f"#{name}")
+        field.evaluate("(field) => { field.cols = field.size = 60 }")
+        place = field.bounding_box()
+        assert place["x"] + place["width"] <= form["x"] + form["width"], name
+    assert fits(page)
