@@ -159,6 +159,10 @@ class Roles:
         """Whether a word with one of these stems names a category."""
         return not self.kinds.keys().isdisjoint(stems)
 
+    def is_category(self, stems: Collection[str]) -> bool:
+        """Whether a word with one of these stems is the whole name of a category."""
+        return any((stem,) in self.names for stem in stems)
+
     def identifies(self, stems: Collection[str]) -> bool:
         """Whether a word with one of these stems tells what is sought: a thing, or the brand of one."""
         return self.calls(stems) or not self.brands.isdisjoint(stems)
@@ -188,7 +192,7 @@ class Roles:
         together, as "men" and "shoes"."""
         if self._specifiers.isdisjoint(stems) or not self.has(head) or not self._may_name(head):
             return False
-        return not self._categories_of(stems) & self._categories_of(head)
+        return not self.kinds_of(stems) & self.kinds_of(head)
 
     def stems_of(self, word: str, stems: Collection[str]) -> Collection[str]:
         """Return the stems of a word of a query, or if the catalogue has none of them, those that differ from it by one
@@ -223,7 +227,7 @@ class Roles:
         :param head: the number of the word that those of ``specify`` make specific: "chair" in "gaming chair".
         :param qualifiers: those of the words that never say what a thing is: "modern".
         """
-        named = [self._categories_of(stems) for stems in words]
+        named = [frozenset[str]() if n in qualifiers else self.kinds_of(stems) for n, stems in enumerate(words)]
         if specify and not named[head]:  # "glass" in "wine glass", common as it is elsewhere
             named[head] = frozenset(name for stem in words[head] for name in self.names.get((stem,), ()))
         dominant = (number for number, stems in enumerate(words) if self.dominant.intersection(stems))
@@ -239,8 +243,10 @@ class Roles:
         heads, specified = list[int](), False
         for number, (stems, each) in enumerate(zip(words, named, strict=True)):
             if each:
-                modifies = bool(led_by) and led_by.isdisjoint(each)
-            elif number in specify and self.calls(stems):
+                # "Brushes" that are a category: "paint brushes" are brushes, whatever begins with "paint".
+                is_sought = bool(specify) and number == head and self.is_category(stems)
+                modifies = bool(led_by) and led_by.isdisjoint(each) and not is_sought
+            elif number in specify and self.calls(stems) and not (number in qualifiers and self.names_kind(stems)):
                 modifies = specified = True
             else:
                 modifies = number in qualifiers or not (number == mention or self.modifiers.isdisjoint(stems))
@@ -297,7 +303,7 @@ class Roles:
         specified = (categories for name, categories in self.names.items() if not heads.isdisjoint(name[:-1]))
         return frozenset[str]().union(*specified)
 
-    def _categories_of(self, stems: Collection[str]) -> frozenset[str]:
+    def kinds_of(self, stems: Collection[str]) -> frozenset[str]:
         """Return the categories that a word names."""
         return frozenset(category for stem in stems for category in self.kinds.get(stem, ()))
 

@@ -862,6 +862,26 @@ def test_behind_a_kind_a_season_or_a_place_is_not_sought(text, heads) -> None:
     assert QueryReader(roles, ["en"], lambda _word: True).read(text).heads == heads
 
 
+def test_a_department_for_people_is_sought_beside_what_it_has() -> None:
+    """ "Wallet men" showed men's shirts."""
+    kinds = {"wallet": ("wallets",), "boot": ("mens-boots", "womens-boots"), "men": ("mens-shirts", "mens-boots")}
+    names = {("wallet",): ("wallets",), ("men",): kinds["men"], ("cover", "bed"): ("covers",)}
+    reader = QueryReader(Roles(kinds | {"cover": ("covers",)}, names=names), ["en"], lambda _word: True)
+    assert reader.read("wallet men").categories == {"wallets"}
+    assert reader.read("men wallet").categories == {"wallets"}
+    assert reader.read("boots men").categories == {"mens-boots"}
+    assert reader.read("men").categories == {"mens-shirts", "mens-boots"}
+
+
+def test_a_category_is_sought_whatever_begins_with_the_word_before() -> None:
+    """ "Paint brushes" showed paints, although "Brushes" are a category."""
+    kinds = {"paint": ("craft-paints", "oil-paints"), "brush": ("brushes",), "box": ("boxes",)}
+    names = {("brush",): ("brushes",), ("gift", "box"): ("boxes",)}
+    reader = QueryReader(Roles(kinds, dominant=frozenset({"paint"}), names=names), ["en"], lambda _word: True)
+    assert reader.read("paint brushes").categories == {"brushes"}
+    assert reader.read("paint box").categories == {"craft-paints", "oil-paints"}
+
+
 def test_a_letter_and_a_word_are_one_if_the_kind_is_called_so() -> None:
     """ "Mens t shirts" were the "Men's shirts"."""
     names = {("men", "shirt"): ("mens-shirts",), ("kid", "t", "shirt"): ("kids-t-shirts",)}

@@ -10,6 +10,7 @@ from django.contrib.auth import get_user_model
 
 import imagesim
 from imagesim.indexes import get_index
+from imagesim.indexes.validation import MAX_NONE_OF
 from imagesim.registry import key_of, registry
 from imagesim.retrieval import rerank
 from imagesim.retrieval.rerank import Pin, Plan, Question
@@ -95,6 +96,14 @@ def test_what_is_left_out_is_on_no_face(shelf):
     (similar,) = [question for question in asked.questions if question.where == "similar"]
     assert (similar.item, similar.key, similar.categories) == (shelf["red"], key_of(shelf["red"]), ("shoes",))
     assert "hat" in [each.text for each in suggest("hat")]
+
+
+def test_exclusions_beside_a_filter_of_the_request_are_as_many_as_an_index_takes(shelf):
+    none_of = tuple(Filters(categories=(f"none {number}",)) for number in range(MAX_NONE_OF))
+    with rerank.replaced_by(Fixed(Plan(none_of=none_of))):
+        found = names(imagesim.similar_to(shelf["red"], filters={"brand__not_in": ["zeta"]}))
+    assert found == ["hat", "orange", "navy", "blue"]
+    assert "dark" in names(imagesim.similar_to(shelf["red"]))
 
 
 def registry_condition(name: str, value: str) -> Any:

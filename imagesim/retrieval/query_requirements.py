@@ -69,10 +69,18 @@ def _group(words: str, language: str) -> _Group:
 
 def is_circumstance(word: QueryWord) -> bool:
     """Whether a word is one for people, a place or a season in any of its languages."""
-    return word.word in _seasons(tuple(word.stems)) or any(
+    return word.word in _seasons(tuple(word.stems)) or is_for_people(word) or _is_in_groups(word, of_places=True)
+
+
+def is_for_people(word: QueryWord) -> bool:
+    """Whether a word is one for people in any of its languages."""
+    return _is_in_groups(word, of_places=False)
+
+
+def _is_in_groups(word: QueryWord, *, of_places: bool) -> bool:
+    return any(
         word.word in group.words
         for language in word.stems
-        for of_places in (False, True)
         for groups in _groups(language, of_places=of_places)
         for group in groups
     )

@@ -20,7 +20,7 @@ from imagesim.indexes.query_words import (
 from imagesim.indexes.stop_words import HEAD_FIRST
 from imagesim.retrieval.compounds import divided_compound, kinds_akin, kinds_of_ending, with_kinds_of_compounds
 from imagesim.retrieval.query_colours import named_colours, without_negated_colours
-from imagesim.retrieval.query_requirements import excluded_categories, is_circumstance, requirements
+from imagesim.retrieval.query_requirements import excluded_categories, is_circumstance, is_for_people, requirements
 from imagesim.retrieval.query_rewriting import (
     has_all,
     in_other_words,
@@ -234,7 +234,7 @@ class QueryReader:
         named = [stems for n, stems in enumerate(meant) if n in asking and n not in colours]
         beside = asking.difference(meaning.heads or asking)
         of_ending = frozenset[str]()
-        if not meaning.categories and words and divided[head]:
+        if not meaning.categories and words and divided[head] and not in_dictionary(words[head].word, ENGLISH):
             of_ending = kinds_of_ending(words[head], divided[head].split()[-1], self.roles, languages)
         is_name = len(named) == 1 and (meaning.in_full or roles.calls(named[0]))
         asked = QueryText(
@@ -306,12 +306,16 @@ def _is_sought(
     number: int, head: int, words: Sequence[QueryWord], meant: Sequence[Collection[str]], roles: Roles
 ) -> bool:
     """Whether a word that says elsewhere what a thing is like names one here: the French "bureau" is an office, or a
-    desk. Behind a kind, one for people, a place or a season does not: "sleeping bags winter" are sleeping bags."""
-    if roles.names_kind(meant[number]):
-        return True
-    beside_kind = any(roles.names_kind(stems) for n, stems in enumerate(meant) if n != number)
-    is_sought = number == head and roles.calls(meant[number])
-    return is_sought and not (beside_kind and is_circumstance(words[number]))
+    desk. Beside a kind, one for people, a place or a season does not: "sleeping bags winter" are sleeping bags. One for
+    people does not beside a category, unless some of that is for them: "wallet men" asks for wallets, whatever else is
+    called "Men's shirts"."""
+    own, others = roles.kinds_of(meant[number]), [stems for n, stems in enumerate(meant) if n != number]
+    beside = [kinds for stems in others if (kinds := roles.kinds_of(stems))]
+    if beside and is_circumstance(words[number]) and not own:
+        return False
+    if is_for_people(words[number]) and any(map(roles.is_category, others)) and all(map(own.isdisjoint, beside)):
+        return False
+    return bool(own) or (number == head and roles.calls(meant[number]))
 
 
 def _complements(
