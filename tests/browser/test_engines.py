@@ -44,8 +44,8 @@ def photo(tmp_path: Path, demo_folder: Path, demo: str) -> Path:
 def test_a_shopper(engine: Engine, demo: str, photo: Path) -> None:
     for page in PAGES:
         engine.go(f"{demo}{page}")
-        assert engine.run("Boolean(document.querySelector('[data-imagesim-bar-words][role=combobox]'))"), page
-        assert engine.run("document.querySelectorAll('[data-imagesim-script][hidden]').length") == 0, page
+        engine.until("document.querySelector('[data-imagesim-bar-words][role=combobox]')")  # the scripts ran
+        engine.until("document.querySelectorAll('[data-imagesim-script][hidden]').length === 0")
         assert engine.run("document.documentElement.scrollWidth <= innerWidth"), page
     engine.go(demo)
     engine.type("[data-imagesim-bar-words]", "shoe")
