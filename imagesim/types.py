@@ -22,9 +22,8 @@ Operator = Literal["eq", "in", "not_in", "gt", "gte", "lt", "lte"]
 Similarity = Literal["cosine", "dot_product", "l2", "l1"]
 
 OPERATORS: tuple[Operator, ...] = ("eq", "in", "gt", "gte", "lt", "lte")
-"""The comparisons of an index."""
 LOOKUPS: tuple[Operator, ...] = ("eq", "in", "not_in", "gt", "gte", "lt", "lte")
-"""The comparisons of a query. What ``not_in`` names is a filter in ``Filters.none_of``."""
+"""The comparisons of a query, and above those of an index, for which ``not_in`` is a filter in ``Filters.none_of``."""
 SIMILARITIES: tuple[Similarity, ...] = ("cosine", "dot_product", "l2", "l1")
 
 
