@@ -292,7 +292,7 @@ class Roles:
         others: "Hamster cages" are no dog cages, while "Coats" may be for dogs."""
         own = {n for stem in stems for n in (*self.names.get((stem,), ()), *self.listed.get(stem, ()))}
         own |= {n for name, each in self.names.items() if own and not set(name).isdisjoint(stems) for n in each}
-        if not own or not kinds or not own.isdisjoint(kinds) or any((stem,) in self.names for stem in head):
+        if not own or not kinds or not own.isdisjoint(kinds) or self.is_category(head):
             return False
         specified = {n for name, each in self.names.items() if len(name) > 1 and name[-1] in head for n in each}
         return specified.issuperset(kinds)

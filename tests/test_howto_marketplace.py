@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_howto_project import BLOCK, DOCS, SETTINGS, TABLES
-from tests.test_readme import append, manage, start_project
+from tests.test_howto_project import DOCS, TABLES, block, start_shop
+from tests.test_readme import manage
+
+PAGE = "howto-marketplace.md"
 
 MODELS = """
 from django.conf import settings
@@ -150,21 +152,12 @@ assert {saved.pk: [item.title for item in new] for saved, new in alerts()}[words
 """
 
 
-def block(start: str) -> str:
-    (found,) = [text for _language, text in BLOCK.findall((DOCS / "howto-marketplace.md").read_text()) if start in text]
-    return found
-
-
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("market")
-    start_project(folder)
-    (folder / "shop").mkdir()
-    (folder / "shop" / "__init__.py").touch()
-    (folder / "shop" / "models.py").write_text(MODELS)
+    start_shop(folder, MODELS, block(PAGE, "# settings.py"))
     for name in ("similarity", "visitors", "listing", "alerts"):
-        (folder / "shop" / f"{name}.py").write_text(block(f"# shop/{name}.py"))
-    append(folder / "project" / "settings.py", SETTINGS, block("# settings.py"))
+        (folder / "shop" / f"{name}.py").write_text(block(PAGE, f"# shop/{name}.py"))
     manage(folder, "shell", "--command", TABLES)
     return folder
 
@@ -173,7 +166,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("question", [STATES, SELLERS, LISTING, ALERTS], ids=["states", "sellers", "listing", "alerts"])
 def test_the_page(project: Path, question: str) -> None:
     kept = (project / "db.sqlite3").read_bytes()
-    tags = f"TAGS = {block('More from this seller')!r}\n"
+    tags = f"TAGS = {block(PAGE, 'More from this seller')!r}\n"
     try:
         manage(project, "shell", "--command", SEED + tags + question)
     finally:
@@ -181,7 +174,7 @@ def test_the_page(project: Path, question: str) -> None:
 
 
 def test_the_blocks_say_where_they_are() -> None:
-    files = re.findall(r"^```python\n# (\S+)$", (DOCS / "howto-marketplace.md").read_text(), re.MULTILINE)
+    files = re.findall(r"^```python\n# (\S+)$", (DOCS / PAGE).read_text(), re.MULTILINE)
     assert files == [
         *("shop/similarity.py", "shop/visitors.py", "settings.py", "shop/listing.py", "shop/alerts.py"),
     ]

@@ -199,14 +199,19 @@ def block(page: str, start: str) -> str:
     return found[0]
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("howto")
+def start_shop(folder: Path, models: str, *settings: str) -> None:
+    """Start a project with an app ``shop``, with these models and further settings."""
     start_project(folder)
     (folder / "shop").mkdir()
     (folder / "shop" / "__init__.py").touch()
-    (folder / "shop" / "models.py").write_text(MODELS)
-    append(folder / "project" / "settings.py", SETTINGS)
+    (folder / "shop" / "models.py").write_text(models)
+    append(folder / "project" / "settings.py", SETTINGS, *settings)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("howto")
+    start_shop(folder, MODELS)
     manage(folder, "shell", "--command", TABLES)
     (folder / "db.sqlite3").rename(folder / "empty.sqlite3")
     return folder
