@@ -191,3 +191,24 @@ def test_a_phrase_means_the_category_that_its_synonym_is_the_name_of(index_kind,
         assert found == {"drum-kits"}
     finally:
         shop.drop_index()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("index_kind", shop.TWO_DAILY)
+def test_what_is_called_by_the_words_is_shown_beside_a_category_of_that_meaning(
+    index_kind, request, settings, media_root
+) -> None:
+    """ "Running shoes" showed all of the sneakers, and no "Trail running shoe" of another category."""
+    index = shop.index_for(request, index_kind)
+    settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": shop.EMBEDDER, "INDEX": index}
+    for number in range(3):
+        product(f"low {number}", picture("red", mark=number), category="sneakers")
+        product(f"tent {number}", picture("blue", mark=number), category="outdoor")
+    product("trail running shoe", picture("green"), category="outdoor")
+    rebuild()
+    forget()
+    try:
+        found = {hit.item.name for hit in imagesim.search(text="running shoes", min_relevance=0.4)}
+        assert found >= {"trail running shoe", "low 0", "low 1", "low 2"}
+    finally:
+        shop.drop_index()

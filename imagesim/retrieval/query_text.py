@@ -127,6 +127,12 @@ class QueryTexts:
         others = [each for each in self.alternatives if each.text != text.text]
         return QueryTexts(self.text, others, self.compounds, language=self.language, akin=self.akin)
 
+    def beside(self, others: QueryTexts) -> QueryTexts:
+        """Return the same with those ``in_other_words`` among the alternatives."""
+        known = {self.text.text, *(each.text for each in self.alternatives)}
+        further = [each for each in (others.text, *others.alternatives) if each.text not in known]
+        return QueryTexts(self.text, [*self.alternatives, *further], self.compounds, akin=self.akin)
+
     def read_as(self, text: QueryText) -> QueryTexts:
         """Return the same with one of the readings of the text."""
         return QueryTexts(text, self.alternatives, self.compounds, akin=self.akin)

@@ -78,17 +78,16 @@ class WithSynonyms:
         is_known = any(each.is_name or each.in_full for each in synonyms)
         # "Drum set" means the "Drum kits" of a shop, and not all of its drums.
         is_meant = any(each.is_whole for each in synonyms) and not (texts.text.is_name or texts.text.is_whole)
-        took_ms = 0.0
+        first = replace(query, offset=0, limit=1, min_score=None)
+        asked = [texts.text, *([] if is_known else synonyms)]
+        own, *found = self.retriever.search([each.asked(first) for each in asked])
+        is_called, *replaces = (any(each.text >= BY_NAME for each in answer.candidates) for answer in (own, *found))
+        took_ms = own.took_ms
         if others and is_meant:
-            texts = others.without(texts.text)
-        else:
-            first = replace(query, offset=0, limit=1, min_score=None)
-            asked = [texts.text, *([] if is_known else synonyms)]
-            own, *found = self.retriever.search([each.asked(first) for each in asked])
-            is_called, *replaces = (any(each.text >= BY_NAME for each in answer.candidates) for answer in (own, *found))
-            took_ms = own.took_ms
-            if others and not is_called and (is_known or any(replaces)):
-                texts = others
+            # Beside the "Sneakers", the "Oak Running Shoes" are an answer to "running shoes".
+            texts = texts.beside(others) if is_called else others.without(texts.text)
+        elif others and not is_called and (is_known or any(replaces)):
+            texts = others
         if texts is not self.texts and texts.language == ENGLISH:
             query = replace(query, vector=self.vector_of(texts.text.text))
         (answer,) = self.read(texts).search([query])
