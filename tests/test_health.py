@@ -62,7 +62,7 @@ class TestHealth:
         assert [client.get(f"/visual/{name}/").status_code for name in ("live", "health", "metrics")] == [200, 200, 302]
 
     def test_texts_declared_after_the_index_was_made(self, shop, monkeypatch):
-        """Words are not found in what the index does not hold, and nothing else says so."""
+        """Words are not found in what the index does not hold, and nothing else says so: a sync said only "Synced 0"."""
         assert status.get_status().index.outdated == ""
         items = get_items("shop.product")
         monkeypatch.setattr(type(items), "text", {**items.text, "slug": 1} if items.text else {"name": 3, "slug": 1})
@@ -73,6 +73,8 @@ class TestHealth:
             out = io.StringIO()
             call_command("imagesim_status", stdout=out)
             assert "the index was made with other text; run `manage.py imagesim_rebuild`" in out.getvalue()
+            call_command("imagesim_sync", stdout=(synced := io.StringIO()))
+            assert "The index was made with other text: run `manage.py imagesim_rebuild`." in synced.getvalue()
         finally:
             items.__dict__.pop("text_specs", None)
 

@@ -11,8 +11,10 @@ from django.core.management.base import CommandError
 
 from imagesim.circuit_breaker import log_repeated
 from imagesim.database import CONNECTION_ERRORS, close_lost_connections
-from imagesim.exceptions import migrate_hint
+from imagesim.exceptions import SearchIndexError, migrate_hint
+from imagesim.indexes import get_index
 from imagesim.indexing.sync import SyncReport, sync
+from imagesim.indexing.write_targets import outdated
 from imagesim.management import ImagesimCommand, ProgressBar, at_least, require_done
 
 logger = logging.getLogger("imagesim.indexing.sync")
@@ -48,8 +50,8 @@ class Command(ImagesimCommand):
             report = self._sync(options["limit"], options["watch"])
             if report.done or report.interrupted != interrupted or not options["watch"]:
                 text = _text(report)
-                if self.stdout.isatty() and not options["watch"]:
-                    text += _unrecorded()
+                if not options["watch"]:
+                    text += _outdated() + (_unrecorded() if self.stdout.isatty() else "")
                 self.emit({**vars(report), "done": report.done}, format, text)
             interrupted = report.interrupted
             if not options["watch"]:
@@ -91,6 +93,15 @@ def _text(report: SyncReport) -> str:
     if report.again:
         text += f" {report.again} times an item was synced again: it shares pictures, or was changed meanwhile."
     return text
+
+
+def _outdated() -> str:
+    """What only a rebuild changes, as a sentence; empty if nothing."""
+    try:
+        changed = outdated(get_index().meta())
+    except SearchIndexError:
+        return ""  # the report says so
+    return f"\nThe index was made with other {changed}: run `manage.py imagesim_rebuild`." if changed else ""
 
 
 def _unrecorded() -> str:
