@@ -21,6 +21,9 @@ logger = logging.getLogger(__name__)
 RETRY_AFTER = 30
 """Seconds a client is asked to wait while search is not available."""
 
+RETRY_AFTER_BUSY = 2
+"""The same while other photos are in work, of which each takes less than a second."""
+
 _STATUS: tuple[tuple[type[exceptions.ImagesimError], int], ...] = (
     (exceptions.BadQuery, status.HTTP_400_BAD_REQUEST),
     (exceptions.ImageTooLarge, status.HTTP_413_REQUEST_ENTITY_TOO_LARGE),
@@ -82,9 +85,14 @@ def _answer_own(error: exceptions.ImagesimError) -> Response | None:
         log_repeated(logger, logging.ERROR, error.code, message, error.code, error, exc_info=error)
         detail = str(_("The search is not available; try again in a moment."))
     response = _answer(error.code, detail, code)
-    response["Retry-After"] = str(RETRY_AFTER)
+    response["Retry-After"] = str(retry_after(error))
     response[HEADER] = error.code
     return response
+
+
+def retry_after(error: exceptions.ImagesimError) -> int:
+    """Return the seconds after which to try again."""
+    return RETRY_AFTER_BUSY if isinstance(error, exceptions.Busy) else RETRY_AFTER
 
 
 def _answer(code: str, detail: str, http_status: int, field: str = "") -> Response:

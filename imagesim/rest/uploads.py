@@ -32,7 +32,7 @@ from rest_framework.throttling import ScopedRateThrottle
 
 from imagesim.conf import get_settings
 from imagesim.exceptions import BadImage, Busy, DeadlineExceeded
-from imagesim.rest.errors import RETRY_AFTER, LengthRequired, RequestTooLarge
+from imagesim.rest.errors import RETRY_AFTER, LengthRequired, RequestTooLarge, retry_after
 from imagesim.retrieval import photo_store
 from imagesim.retrieval.concurrency import deadline, photo_slot
 from imagesim.retrieval.query_image import QueryImage, read_picture, take
@@ -276,7 +276,7 @@ def _within_budget(view: View, scope: str, refuse: Refusal) -> View:
                 first_picture(list(request.FILES.values()), request._imagesim_throttles)  # type: ignore[attr-defined]
                 return view(request, *args, **kwargs)
         except (Busy, DeadlineExceeded) as error:
-            return _retry(refuse(request, str(error), 503), RETRY_AFTER)
+            return _retry(refuse(request, str(error), 503), retry_after(error))
 
     return bounded
 

@@ -532,6 +532,29 @@ def test_what_a_proxy_refuses_is_explained(page, status, text):
     page.errors.clear()  # the browser logs the refused requests
 
 
+@pytest.mark.parametrize("refusals", [2, 3])
+def test_a_photo_that_finds_the_server_busy_is_sent_again(page, refusals):
+    """Of six visitors who chose a photo at the same time, three were told that the server is busy."""
+    sent = []
+
+    def answer(route):
+        sent.append(route.request.url)
+        if len(sent) > refusals:
+            return route.continue_()
+        return route.fulfill(status=503, headers={"Retry-After": "0"}, json={"code": "busy", "detail": "Too busy."})
+
+    page.route("**/api/visual/look/", answer)
+    page.goto("/look/")
+    page.get_by_role("link", name=re.compile("white T-shirt")).click()
+    if refusals < 3:
+        wait_for_results(page)
+        assert results(page)
+    else:
+        page.get_by_text("Too busy.").wait_for()
+    assert len(sent) == 3
+    page.errors.clear()  # the browser logs the refused requests
+
+
 @pytest.mark.parametrize("status", [0, 429, 503])
 def test_a_photo_that_cannot_be_fetched_now_keeps_its_address(page, status):
     """It was said to have expired, and a reload no longer found it."""

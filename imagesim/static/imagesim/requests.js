@@ -3,6 +3,7 @@
 import { retryAfter } from "./refusals.js";
 
 const TIME_LIMIT = 60_000; // milliseconds, the answer's body included
+const TRIES = 3; // of a request that finds the server busy
 
 // Return the signal of a request that ends it after the time limit, and earlier if ``controller`` is aborted.
 export function withLimit(controller = new AbortController(), limit = TIME_LIMIT) {
@@ -38,21 +39,27 @@ export function fieldsOf(form) {
   return fields;
 }
 
-// Post a form to the REST API. Return the answer with ``ok``, ``status`` (0 without an answer) and ``wait``, the seconds to
-// wait; null if ``request``, its AbortController, was cancelled. What a proxy refuses in HTML has no other fields.
+// Post a form to the REST API, again if the server is busy with other photos. Return the answer with ``ok``, ``status`` (0
+// without an answer) and ``wait``, the seconds to wait; null if ``request``, its AbortController, was cancelled. What a
+// proxy refuses in HTML has no other fields.
 export async function post(url, body, csrfToken, request) {
+  const headers = { Accept: "application/json", ...(csrfToken && { "X-CSRFToken": csrfToken }) };
+  const options = { method: "POST", body, headers, signal: withLimit(request) };
+  for (let tries = 1; ; tries++) {
+    const answer = await postOnce(url, options);
+    if (answer.code !== "busy" || tries === TRIES) return isCancelled(request) ? null : answer;
+    await new Promise((resolve) => setTimeout(resolve, 1000 * (answer.wait + Math.random())));
+  }
+}
+
+async function postOnce(url, options) {
   let response;
   let answer;
   try {
-    response = await fetch(url, {
-      method: "POST",
-      body,
-      headers: { Accept: "application/json", ...(csrfToken && { "X-CSRFToken": csrfToken }) },
-      signal: withLimit(request),
-    });
+    response = await fetch(url, options);
     answer = await response.json();
   } catch {
-    if (isCancelled(request)) return null;
+    // without an answer
   }
   return { ...answer, ok: Boolean(response?.ok && answer), status: response?.status ?? 0, wait: retryAfter(response) };
 }
