@@ -111,6 +111,7 @@ class Settings:
         default_factory=lambda: {
             "similar": "120/min",
             "search": "30/min",
+            "suggest": "300/min",
             "look": "10/min",
             "region": "60/min",
             "events": "120/min",

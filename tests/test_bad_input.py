@@ -48,7 +48,7 @@ def _settings(settings, media_root) -> None:
     settings.IMAGESIM = {
         "SYNC": "manual",
         "EMBEDDER": shop.EMBEDDER,
-        "REST_THROTTLES": {"similar": None, "search": None, "look": None, "refused": None},
+        "REST_THROTTLES": {"similar": None, "search": None, "suggest": None, "look": None, "refused": None},
         "REST_MAX_OFFSET": 1000,
     }
     cache.clear()

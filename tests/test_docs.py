@@ -38,7 +38,7 @@ def rows(page: str, heading: str = "") -> dict[str, list[str]]:
     """The rows of every table on a page or in a section, by each code in their first cell."""
     cells = [
         [cell.strip() for cell in line.strip("|").split(" | ")]
-        for line in read(page, heading).splitlines()
+        for line in map(str.lstrip, read(page, heading).splitlines())
         if line.startswith("| `")
     ]
     return {name: rest for first, *rest in cells for name in re.findall(r"`([^`]+)`", first)}
@@ -67,6 +67,11 @@ def test_every_setting_is_documented_with_its_default(field) -> None:
 def test_no_setting_is_documented_that_does_not_exist() -> None:
     known = {field.name for field in fields(Settings)}
     assert {name for name in rows("settings.md") if name.isupper()} <= known
+
+
+def test_every_scope_of_the_throttles_is_documented_with_its_default() -> None:
+    said = {scope: cells[0].replace(" per minute", "/min") for scope, cells in rows("rest-api.md").items()}
+    assert said.items() >= Settings().REST_THROTTLES.items()
 
 
 def test_the_examples_of_rest_answers_have_every_field() -> None:

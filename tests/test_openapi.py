@@ -39,7 +39,7 @@ def real_keys(settings: Any, media_root: Any, client: Client) -> dict[str, Any]:
         "SYNC": "manual",
         "EMBEDDER": shop.EMBEDDER,
         "EVENTS": True,
-        "REST_THROTTLES": dict.fromkeys(("similar", "search", "look", "region", "events", "refused")),
+        "REST_THROTTLES": dict.fromkeys(("similar", "search", "suggest", "look", "region", "events", "refused")),
     }
     made = [product(name, picture(name), category="shoes", price=10) for name in ("red", "tomato", "blue", "navy")]
     shop.index()

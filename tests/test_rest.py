@@ -51,6 +51,7 @@ from imagesim.exceptions import ConfigurationError, EmbedderError
 from imagesim.indexes import get_index
 from imagesim.models import Event
 from imagesim.registry import key_of, registry
+from imagesim.rest import uploads
 from imagesim.rest.serializers import AnswerRenderer
 from imagesim.rest.uploads import VisitorThrottle, limit_uploads
 from imagesim.retrieval import concurrency, search
@@ -69,11 +70,19 @@ def _index(settings, media_root) -> Iterator[None]:
         "MIN_RELEVANCE": 0.0,
         "SYNC": "manual",
         "EMBEDDER": shop.EMBEDDER,
-        "REST_THROTTLES": {"similar": None, "search": None, "look": None, "refused": None},
+        "REST_THROTTLES": {"similar": None, "search": None, "suggest": None, "look": None, "refused": None},
     }
     cache.clear()
     yield
     cache.clear()
+
+
+@pytest.fixture
+def proxy_unknown() -> Iterator[None]:
+    """No proxy was logged in this process yet."""
+    uploads._warn_of_proxy.cache_clear()
+    yield
+    uploads._warn_of_proxy.cache_clear()
 
 
 @pytest.fixture
@@ -594,6 +603,14 @@ class TestAccess:
         found(api.get(similar(shelf["red"])))
         refused(api.get(similar(shelf["red"])), 429, "throttled")
 
+    def test_words_being_typed_do_not_count_as_pages_of_products(self, shelf, api, settings):
+        rates = {"similar": "1/hour", "suggest": "3/hour"}
+        settings.IMAGESIM = {**settings.IMAGESIM, "REST_THROTTLES": rates}
+        for words in ("r", "re", "red"):
+            assert api.get("/api/visual/suggest/", {"q": words}).status_code == 200
+        refused(api.get("/api/visual/suggest/", {"q": "red "}), 429, "throttled")
+        found(api.get(similar(shelf["red"])))
+
     @pytest.mark.parametrize("address", [SEARCH, "/api/visual/look/"])
     def test_files_that_are_not_pictures_are_throttled_separately(self, shelf, api, settings, address):
         rates = {"search": "3/min", "look": "3/min", "refused": "3/min"}
@@ -641,6 +658,32 @@ class TestAccess:
         found(get(""))
         settings.REST_FRAMEWORK = {"NUM_PROXIES": 2}
         refused(get("192.0.2.1"), 429, "throttled")  # fewer than proxies: it came another way
+
+    @pytest.mark.parametrize("address", ["127.0.0.1", "::1", "10.4.0.2", "::ffff:172.17.0.1", "100.64.0.7", ""])
+    def test_an_unknown_proxy_is_logged_once(self, shelf, settings, caplog, proxy_unknown, address):
+        settings.IMAGESIM = {**settings.IMAGESIM, "REST_THROTTLES": {}}
+        settings.REST_FRAMEWORK = {}
+        client = Client(REMOTE_ADDR=address, headers={"X-Forwarded-For": "203.0.113.7"})
+        for _ in range(2):
+            found(client.get(SEARCH, {"q": "red"}))
+        assert caplog.text.count("REST_FRAMEWORK['NUM_PROXIES'] is not set") == 1
+
+    @pytest.mark.parametrize(
+        ("address", "header", "proxies"),
+        [
+            ("8.8.4.4", "203.0.113.7", None),  # a visitor, who invented the header
+            ("::ffff:8.8.4.4", "203.0.113.7", None),
+            ("127.0.0.1", "", None),
+            ("127.0.0.1", "203.0.113.7", 1),
+            ("127.0.0.1", "203.0.113.7", 0),
+        ],
+    )
+    def test_no_proxy_is_logged(self, shelf, settings, caplog, proxy_unknown, address, header, proxies):
+        settings.IMAGESIM = {**settings.IMAGESIM, "REST_THROTTLES": {}}
+        settings.REST_FRAMEWORK = {"NUM_PROXIES": proxies}
+        headers = {"X-Forwarded-For": header} if header else {}
+        found(Client(REMOTE_ADDR=address, headers=headers).get(SEARCH, {"q": "red"}))
+        assert "NUM_PROXIES" not in caplog.text
 
     def test_an_address_is_not_confused_with_a_user(self, shelf, settings):
         settings.IMAGESIM = {**settings.IMAGESIM, "REST_THROTTLES": {"search": "1/min"}}

@@ -8,10 +8,11 @@ The REST views keep to it; :func:`limit_uploads` gives the same limits to an HTM
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from functools import wraps
+from functools import cache, wraps
 from ipaddress import IPv6Address, ip_address, ip_network
 from types import SimpleNamespace
 from typing import IO, TYPE_CHECKING, Any
@@ -40,6 +41,8 @@ from imagesim.widgets import api_url
 
 if TYPE_CHECKING:
     from imagesim.retrieval.query_image import Picture
+
+logger = logging.getLogger(__name__)
 
 IPV6_PREFIX = 64
 """The bits of an IPv6 address that identify a visitor: a subscriber gets at least that many addresses."""
@@ -93,7 +96,8 @@ def _address(request: HttpRequest | Request) -> str:
 
     With ``REST_FRAMEWORK["NUM_PROXIES"]`` set to n it is the n-th from the right in ``X-Forwarded-For``: each proxy
     adds the address that it was asked from, and what stands further left may be the visitor's invention. Without the
-    setting, or with fewer addresses than proxies, the header is ignored.
+    setting, or with fewer addresses than proxies, the header is ignored; where a proxy seems to have sent it, that is
+    logged.
     """
     address: str = request.META.get("REMOTE_ADDR") or ""
     proxies = api_settings.NUM_PROXIES or 0
@@ -101,13 +105,27 @@ def _address(request: HttpRequest | Request) -> str:
     forwarded = [part.strip() for part in header.split(",") if part.strip()]
     if 0 < proxies <= len(forwarded):
         address = forwarded[-proxies]
-    try:
+    parsed = None
+    with suppress(ValueError):  # a UNIX socket, or a proxy that adds the port
         parsed = ip_address(address)
-    except ValueError:  # a UNIX socket, or a proxy that adds the port
+        parsed = getattr(parsed, "ipv4_mapped", None) or parsed
+    if forwarded and api_settings.NUM_PROXIES is None and not (parsed and parsed.is_global):
+        _warn_of_proxy()
+    if parsed is None:
         return quote(address[:100], safe="")
     if isinstance(parsed, IPv6Address):
-        return str(parsed.ipv4_mapped or ip_network((parsed, IPV6_PREFIX), strict=False).network_address)
+        return str(ip_network((parsed, IPV6_PREFIX), strict=False).network_address)
     return str(parsed)
+
+
+@cache  # once per process
+def _warn_of_proxy() -> None:
+    logger.warning(
+        "A request has X-Forwarded-For and comes from a private address, as those of a proxy do, but "
+        "REST_FRAMEWORK['NUM_PROXIES'] is not set: all visitors who are not signed in share one count of searches. "
+        "Set it to the number of proxies that add to X-Forwarded-For, usually 1, or to 0 if there is none.",
+        extra={"event": "proxies.unknown"},
+    )
 
 
 FORM_BYTES = 64 * 1024

@@ -179,7 +179,7 @@ class SearchView(VisualSearchView):
 class SuggestView(VisualSearchView):
     """Names of items, categories and brands for words that are being typed."""
 
-    throttle_scope = "similar"
+    throttle_scope = "suggest"
     schema = described.VisualSearchSchema(get=described.SUGGEST)
 
     def get(self, request: Request) -> Response:
