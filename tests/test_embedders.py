@@ -297,6 +297,18 @@ def test_unexpected_tower_files_are_rejected(tmp_path: Path, monkeypatch: pytest
         lite.folder(tmp_path / "cache")
 
 
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "vocab.txt"])
+def test_other_files_of_the_tokenizer_are_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Words would have other vectors than those of the same model in the index."""
+    text = shutil.copytree(lite.text_path(), tmp_path / "text", ignore=shutil.ignore_patterns("model.safetensors"))
+    (text / "model.safetensors").symlink_to(lite.text_path() / "model.safetensors")
+    with (text / name).open("a") as file:
+        file.write("\n")
+    monkeypatch.setattr(lite, "text_path", lambda size: text)
+    with pytest.raises(EmbedderError, match=f"'{name}' is not the file"):
+        lite.folder(tmp_path / "cache")
+
+
 def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lite, "TEXT_FOLDER", ("no_such_package", "model"))
     embedder = OpenClipEmbedder(runtime="torch")

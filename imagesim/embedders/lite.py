@@ -188,7 +188,13 @@ NAME = LITE.name
 ASSETS = Path(__file__).parent / "assets"
 COMPONENTS = ("shape", "colour", "words")
 
-_TOKENIZER = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
+_TOKENIZER = {  # and the SHA-256 of each
+    "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+    "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+    "tokenizer_config.json": "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
+    "special_tokens_map.json": "303df45a03609e4ead04bc3dc1536d0ab19b5358db685b6f3da123d05ec200e3",
+    "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+}
 MANIFEST = "imagesim.json"
 _SCRATCH = f".{NAME}-"
 ABANDONED_SECONDS = 3600.0
@@ -350,7 +356,8 @@ def _assemble(target: Path, size: Size) -> None:
     padding = text_rows.new_zeros(dims(size) - len(text_rows), text_rows.shape[1])
     state["text.proj.weight"] = torch.cat([padding, text_rows])
     save_file({name: value.contiguous() for name, value in state.items()}, target / "open_clip_model.safetensors")
-    for name in _TOKENIZER:
+    for name, digest in _TOKENIZER.items():
+        _expect(text / name, digest, size)
         shutil.copyfile(text / name, target / name)
     (target / "open_clip_config.json").write_text(json.dumps(open_clip_config(size), indent=2))
 
