@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def test_the_wheel_contains_every_file(tmp_path: Path) -> None:
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE"):
         shutil.copy(ROOT / name, tmp_path)
     shutil.copytree(ROOT / "imagesim", tmp_path / "imagesim", ignore=shutil.ignore_patterns("__pycache__"))
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "."]
@@ -28,6 +29,18 @@ def test_the_wheel_contains_every_file(tmp_path: Path) -> None:
     packed = set(ZipFile(wheel).namelist())
     files = {str(path.relative_to(tmp_path)) for path in (tmp_path / "imagesim").rglob("*") if path.is_file()}
     assert files <= packed, sorted(files - packed)
+    assert {"LICENSE", "NOTICE"} <= {Path(name).name for name in packed if ".dist-info/licenses/" in name}
+
+
+def test_the_weights_that_are_shipped_are_in_the_notice() -> None:
+    notice = (ROOT / "NOTICE").read_text()
+    shipped = [*(ROOT / "imagesim").rglob("*.safetensors"), ROOT / "imagesim/images/assets/colours.json"]
+    assert [path.name for path in shipped if path.name not in notice] == []
+    extras = (ROOT / "pyproject.toml").read_text()
+    for package, version in re.findall(
+        r'"([\w-]+)==([\d.]+)"', "".join(re.findall(r"^(?:lite|base) = .*$", extras, re.M))
+    ):
+        assert f"{package} {version}" in notice
 
 
 def test_the_source_distribution_contains_the_repository(tmp_path: Path) -> None:
