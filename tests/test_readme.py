@@ -21,6 +21,7 @@ from tools.system import locked
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+CELERY = "docs/howto-celery.md"
 BLOCKS = BLOCK.findall((ROOT / "README.md").read_text())
 
 # The shop as it was before: what its developer had written already.
@@ -125,9 +126,10 @@ for entry in settings.CELERY_BEAT_SCHEDULE.values():
 """
 
 
-def snippets(language: str, file: str) -> list[str]:
-    """The README's blocks in this language whose first line names this file."""
-    return [text for name, text in BLOCKS if name == language and file in text.partition("\n")[0]]
+def snippets(language: str, file: str, page: str = "README.md") -> list[str]:
+    """The blocks of a page in this language whose first line names this file."""
+    blocks = BLOCK.findall((ROOT / page).read_text())
+    return [text for name, text in blocks if name == language and file in text.partition("\n")[0]]
 
 
 @pytest.fixture
@@ -203,15 +205,16 @@ def test_pages_and_python_snippets(project: Path) -> None:
 
 @pytest.mark.timeout(400)
 def test_elasticsearch_and_another_model(project: Path, elasticsearch_url: str) -> None:
-    _, celery, elasticsearch, model = snippets("python", "settings.py")
+    _, elasticsearch = snippets("python", "settings.py")
+    (celery,) = snippets("python", "settings.py", CELERY)
     name = f"readme-{uuid.uuid4().hex[:8]}"
     elasticsearch = elasticsearch.replace("http://127.0.0.1:9200", elasticsearch_url).replace('"products"', repr(name))
     assert name in elasticsearch
     assert elasticsearch_url in elasticsearch
     for file in ("celery.py", "__init__.py"):
-        append(project / "project" / file, *snippets("python", f"project/{file}"))
+        append(project / "project" / file, *snippets("python", f"project/{file}", CELERY))
     append(project / "project" / "grown.py", "from project.settings import *", celery, elasticsearch)
-    rebuild = commands("python manage.py imagesim_rebuild")
+    rebuild = "from django.core.management import call_command\ncall_command('imagesim_rebuild')\n"
     try:
         manage(project, "shell", "--command", rebuild + TASKS + ASK, settings="project.grown")
     finally:
@@ -225,6 +228,8 @@ def test_elasticsearch_and_another_model(project: Path, elasticsearch_url: str) 
     run(project, "gunicorn", "--check-config", *shlex.split(gunicorn[1]))
 
     # Another model, whose weights no test may download.
+    howto = BLOCK.findall((ROOT / "docs" / "howto-embedder.md").read_text())
+    (model,) = [text for _, text in howto if "marqo-fashionSigLIP" in text and "PREVIOUS_EMBEDDERS" in text]
     append(project / "project" / "other.py", "from project.grown import *", model)
     manage(project, "check", settings="project.other")
 
@@ -248,7 +253,7 @@ while not state.exists():
 @pytest.mark.long
 @pytest.mark.timeout(400)
 def test_workers_of_the_celery_how_to(project: Path, redis_url: str, tmp_path: Path) -> None:
-    howto = BLOCK.findall((ROOT / "docs" / "howto-celery.md").read_text())
+    howto = BLOCK.findall((ROOT / CELERY).read_text())
     for language, text in howto:
         file = text.partition("\n")[0].removeprefix("# ")
         if language == "python":
