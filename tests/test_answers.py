@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from django.core import signing
 from django.core.cache import cache
+from django.utils.translation import override
 
 import imagesim
 from demo_shop.shop.models import Category, Product
@@ -126,7 +127,7 @@ class TestMixedQueries:
             ({"like": ["red"] * 11}, "at most 10", "like"),
             ({"unlike": "red"}, "The query is empty", "image"),
             ({"like": []}, "The query is empty", "image"),
-            ({"text": "red", "components": {"colour": 0}}, "vectors of this model have no parts", "components"),
+            ({"text": "red", "components": {"colour": 0}}, "no component 'colour'; it has nothing", "components"),
             ({"text": "red", "components": "colour"}, "weights such as", "components"),
             ({"text": "red", "components": {"colour": float("inf")}}, "weights such as", "components"),
             ({"text": "red", "components": {"colour": True}}, "weights such as", "components"),
@@ -227,7 +228,9 @@ class TestComponents:
         assert names(imagesim.similar_to(composed["same"], components={"colour": 3}, limit=1)) == ["colour"]
 
     def test_an_unknown_component(self, composed):
-        with pytest.raises(BadQuery, match="no part 'size'"):
+        with pytest.raises(BadQuery, match="no component 'size'; it has 'colour' or 'shape'"):
+            imagesim.similar_to(composed["same"], components={"size": 1})
+        with override("de"), pytest.raises(BadQuery, match="keine Komponente 'size'; es hat 'colour' oder 'shape'"):
             imagesim.similar_to(composed["same"], components={"size": 1})
 
 

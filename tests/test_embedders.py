@@ -442,7 +442,7 @@ def test_the_fingerprint_depends_on_the_names_of_weights() -> None:
         ({"precision": "int3"}, "'int3'"),
         ({"batch_size": 0}, "batch size"),
         ({"weights": {"smell": 1}}, "'smell'"),
-        ({"model": "ViT-B-32", "weights": {"colour": 1}}, "its vectors have no parts"),
+        ({"model": "ViT-B-32", "weights": {"colour": 1}}, "no component 'colour' to weight; it has nothing"),
     ],
 )
 def test_wrong_options_are_rejected_at_once(options: dict[str, object], error: str) -> None:

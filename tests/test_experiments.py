@@ -51,6 +51,7 @@ from imagesim.registry import key_of
 from imagesim.retrieval import rerank, variants
 from imagesim.types import Hits
 from tests import shop
+from tests.embedders import PartsEmbedder
 from tests.shop import encoded, picture
 
 pytestmark = pytest.mark.django_db
@@ -279,11 +280,8 @@ class TestSettings:
         assert not report_of(experiment({"diversity": 0.2}, start=False)).notes
 
     def test_components(self, monkeypatch):
-        class Parts:
-            components = {"colour": slice(0, 2), "form": slice(2, 4)}
-
-        monkeypatch.setattr("imagesim.experiments.models.get_embedder", Parts)
-        assert read_components("colour^0.5 form^1") == {"colour": 0.5, "form": 1.0}
+        monkeypatch.setattr("imagesim.experiments.models.get_embedder", PartsEmbedder)
+        assert read_components("colour^0.5 shape^1") == {"colour": 0.5, "shape": 1.0}
         for wrong in ("colour", "size^1", "colour^99"):
             with pytest.raises(ValidationError):
                 read_components(wrong)
@@ -614,7 +612,7 @@ class TestModel:
             (lambda made: made.variants.filter(letter="B").update(share=10), "100"),
             (lambda made: made.variants.filter(letter="A").update(diversity=0.5), "control"),
             (lambda made: made.variants.filter(letter="B").delete(), "2 to 6"),
-            (lambda made: made.variants.filter(letter="B").update(components="form^2"), "no part 'form'"),
+            (lambda made: made.variants.filter(letter="B").update(components="form^2"), "no component 'form'"),
         ],
     )
     def test_an_incomplete_one_does_not_start(self, change, message):
@@ -764,7 +762,7 @@ class TestAdmin:
         [
             (({}, {"share": 40}), "add up to 100"),
             (({"diversity": "0.5"}, {}), "A is the control"),
-            (({}, {"components": "form^2"}), "no part"),
+            (({}, {"components": "form^2"}), "no component"),
             (({}, {"components": "form"}), "weights such as"),
             (({}, {"diversity": "2"}), "less than or equal to 1"),
         ],

@@ -220,7 +220,7 @@ class TestExperiment:
         settings.IMAGESIM["EMBEDDER"] = {"BACKEND": "tests.embedders.PartsEmbedder", "OPTIONS": {}}
         rebuild(hold=True)
         Variant(standby=True, components="colour^0").clean()
-        with pytest.raises(ValidationError, match="no part 'colour'"):
+        with pytest.raises(ValidationError, match="no component 'colour'"):
             Variant(components="colour^0").clean()
 
     @pytest.mark.parametrize("end", ["swap", "discard"])

@@ -986,6 +986,10 @@ class TestNotAvailable:
         monkeypatch.setattr(registry.for_model(Product), "get_details", lambda item: None)
         assert [each["item"]["details"] for each in api.get(SEARCH, {"q": "red"}).json()["results"]] == [{}] * 4
 
+    def test_an_unknown_component_is_named_in_the_language_of_the_visitor(self, shelf, api):
+        said = api.get(SEARCH, {"q": "red", "components": "foo^0"}, headers={"accept-language": "de"})
+        assert refused(said, 400, "bad_query", "components") == "Das Modell hat keine Komponente 'foo'; es hat nichts."
+
     def test_a_programming_error_is_a_500(self, shelf, monkeypatch):
         monkeypatch.setattr(type(get_index()), "search", lambda self, queries, **given: 1 / 0)
         assert Client(raise_request_exception=False).get(SEARCH, {"q": "red"}).status_code == 500

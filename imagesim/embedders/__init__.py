@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.core.checks import CheckMessage
+from django.utils.translation import gettext as _
 
 from imagesim.conf import Backend, get_instance, get_settings
-from imagesim.exceptions import BadQuery, ModelMismatch, format_choices
+from imagesim.exceptions import BadQuery, ModelMismatch, format_choices, local_choices
 from imagesim.images import MIN_DECODE_SIDE
 
 if TYPE_CHECKING:
@@ -115,6 +116,14 @@ class BaseEmbedder(ABC):
         """Return the configured factors of components in a query; the factor of all others is 1."""
         return {}
 
+    def check_components(self, names: Iterable[str]) -> None:
+        """:raises BadQuery: if the vectors of the model have no component of one of these names."""
+        if unknown := set(names) - set(self.components):
+            raise BadQuery(
+                _("The model has no component %(name)r; it has %(known)s.")
+                % {"name": min(unknown), "known": local_choices(self.components)}
+            )
+
     def reweight(self, vectors: Vector, weights: Mapping[str, float] | None = None) -> Vector:
         """Multiply the components of query vectors (one or many rows) by weights.
 
@@ -130,14 +139,7 @@ class BaseEmbedder(ABC):
         weights = {**self.weights, **(weights or {})}
         if not weights:
             return vectors
-        unknown = set(weights) - set(self.components)
-        if unknown:
-            has = (
-                f"its parts are {format_choices(self.components)}"
-                if self.components
-                else "vectors of this model have no parts"
-            )
-            raise BadQuery(f"There is no part {min(unknown)!r} to weight: {has}.")
+        self.check_components(weights)
         factors = np.ones(self.dims, np.float32)
         for name, weight in weights.items():
             if isinstance(weight, bool) or not isinstance(weight, int | float) or not np.isfinite(weight):

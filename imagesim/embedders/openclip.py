@@ -91,11 +91,11 @@ class OpenClipEmbedder(BaseEmbedder):
         self._weights = dict(weights or {})
         unknown = set(self._weights) - set(self.components)
         if unknown:
-            has = f"its parts are {format_choices(self.components)}" if self.components else "its vectors have no parts"
-            raise ConfigurationError(f"The model {model!r} has no part {min(unknown)!r} to weight; {has}.")
-        for part, weight in self._weights.items():
+            has = format_choices(self.components)
+            raise ConfigurationError(f"The model {model!r} has no component {min(unknown)!r} to weight; it has {has}.")
+        for name, weight in self._weights.items():
             if isinstance(weight, bool) or not isinstance(weight, int | float) or not math.isfinite(weight):
-                raise ConfigurationError(f"The weight of {part!r} must be a finite number, not {weight!r}.")
+                raise ConfigurationError(f"The weight of {name!r} must be a finite number, not {weight!r}.")
         self._states: dict[int, _State] = {}
         self._identified: tuple[list[tuple[object, ...]], str] | None = None
 

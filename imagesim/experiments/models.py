@@ -17,7 +17,7 @@ from imagesim import events
 from imagesim.conf import get_settings
 from imagesim.database import atomic, primary, retry_conflicts
 from imagesim.embedders import BaseEmbedder, get_embedder, get_embedder_of
-from imagesim.exceptions import BadQuery, ImagesimError, SearchIndexError, local_choices
+from imagesim.exceptions import BadQuery, ImagesimError, SearchIndexError
 from imagesim.indexes import get_index
 from imagesim.indexing import jobs
 from imagesim.models import Placed
@@ -230,7 +230,9 @@ class Variant(models.Model):
     share = models.PositiveSmallIntegerField(
         _("percent"), default=50, validators=[MinValueValidator(1), MaxValueValidator(PERCENT - 1)]
     )
-    components = models.CharField(_("weights of the parts"), max_length=200, blank=True, help_text="colour^0.5 shape^1")
+    components = models.CharField(
+        _("weights of the components"), max_length=200, blank=True, help_text="colour^0.5 shape^1"
+    )
     diversity = models.FloatField(
         _("diversity"), null=True, blank=True, validators=[MinValueValidator(0), MaxValueValidator(1)]
     )
@@ -295,22 +297,17 @@ class Variant(models.Model):
 def read_components(text: str, *, standby: bool = False) -> dict[str, float]:
     """Parse weights such as ``colour^0.5 shape^1`` for the model of the active index, or of the one on ``standby``.
 
-    :raises ValidationError: if it is something else, or the model has no such part.
+    :raises ValidationError: if it is something else, or the model has no such component.
     """
     if not text.strip():
         return {}
     try:
         weights: dict[str, float] = Weights().check("components", text.split(), ())
-        known = _embedder(standby).components
+        _embedder(standby).check_components(weights)
     except BadQuery as error:
         raise ValidationError(str(error)) from None
     except ImagesimError as error:
-        raise ValidationError(_("The model cannot be asked for its parts: %(error)s") % {"error": error}) from None
-    for name in weights:
-        if name not in known:
-            raise ValidationError(
-                _("The model has no part %(name)r; it has %(known)s.") % {"name": name, "known": local_choices(known)}
-            )
+        raise ValidationError(_("The model cannot be asked for its components: %(error)s") % {"error": error}) from None
     return weights
 
 

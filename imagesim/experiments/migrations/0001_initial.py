@@ -45,7 +45,7 @@ class Migration(migrations.Migration):
                 ('letter', models.CharField(default='A', editable=False, max_length=1, verbose_name='letter')),
                 ('name', models.CharField(blank=True, max_length=100, verbose_name='description')),
                 ('share', models.PositiveSmallIntegerField(default=50, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(99)], verbose_name='percent')),
-                ('components', models.CharField(blank=True, help_text='colour^0.5 shape^1', max_length=200, verbose_name='weights of the parts')),
+                ('components', models.CharField(blank=True, help_text='colour^0.5 shape^1', max_length=200, verbose_name='weights of the components')),
                 ('diversity', models.FloatField(blank=True, null=True, validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(1)], verbose_name='diversity')),
                 ('min_relevance', models.FloatField(blank=True, null=True, validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(1)], verbose_name='least relevance')),
                 ('experiment', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='variants', to='imagesim_experiments.experiment', verbose_name='experiment')),
