@@ -209,7 +209,7 @@ class Items(Generic[M]):
         return urlunsplit(page._replace(query=query)) if page.path else ""
 
     def get_details(self, item: M) -> dict[str, str]:
-        """Return further public texts of a hit by name, such as a price, for the REST API and the scripts."""
+        """Return further public texts of a hit by name, such as a price, for cards and the REST API."""
         return {}
 
     # Derived from the declaration.

@@ -20,6 +20,7 @@ from imagesim import events
 from imagesim.circuit_breaker import log_repeated
 from imagesim.conf import get_settings
 from imagesim.exceptions import CircuitOpen, EmbedderError, NotIndexed, SearchIndexError
+from imagesim.hydrate import fact_of
 from imagesim.items import SIMILAR_ID, Items, make_key
 from imagesim.middleware import degraded
 from imagesim.models import stored_name
@@ -43,7 +44,7 @@ THUMBNAIL_WIDTH = 320
 
 @dataclass(frozen=True)
 class Card:
-    """A hit with its title and URLs for a page; each URL may be empty, and is made when a template asks for it.
+    """A hit with its title, details and URLs for a page. A URL may be empty, and is made when a template asks for it.
 
     ``complete`` is called with each URL, to add the site to it.
     """
@@ -85,6 +86,10 @@ class Card:
         if type(items).get_similar_url is Items.get_similar_url:  # a part of the page, whose URL takes time
             return f"{self.url}#{SIMILAR_ID}" if self.url else ""
         return self.complete(page_url(lambda: items.get_similar_url(self.item)))
+
+    @cached_property
+    def details(self) -> dict[str, str]:
+        return fact_of(self.item, "get_details", {}) or {}
 
     @cached_property
     def _pictures(self) -> Pictures:

@@ -97,7 +97,7 @@ from shop.models import Product
 
 client, first = Client(headers={"host": "localhost"}), Product.objects.get(slug="yellow-shoes")
 page = client.get("/products/yellow-shoes/").content.decode()
-assert "Gold shoes" in page and "/api/visual/thumbnail/" in page, page
+assert "Gold shoes" in page and "€ 20.00" in page and "/api/visual/thumbnail/" in page, page
 search = client.get("/search/").content.decode()
 assert "<form" in search
 for html in (page, search):

@@ -193,6 +193,21 @@ class TestSimilarProducts:
         assert "Nothing yet" in html
         assert render("{% similar_products product brand='none such' %}", product=shelf["red"]).strip() == ""
 
+    def test_a_card_shows_the_price_as_the_scripts_do(self, shelf, client, monkeypatch, caplog):
+        """The place for it stayed empty on the cards of the server."""
+        (card,) = widgets.cards(widgets.similar_hits(shelf["red"], limit=1))
+        url = f"/api/visual/items/shop.product/{shelf['red'].pk}/similar/"
+        (fetched,) = client.get(url, {"limit": 1}).json()["results"]
+        assert card.details == fetched["item"]["details"] == {"price": "€ 90.00", "badge": "Sold out"}
+        place = '<p class="imagesim-hit__price" data-imagesim-slot="price"'
+        source = "{% similar_products product limit=1 %}"
+        assert f"{place}>€ 90.00</p>" in render(source, product=shelf["red"])
+        for details in (lambda item: None, lambda item: {}, lambda item: {"price": ""}, lambda item: item.nothing):
+            monkeypatch.setattr(registry.for_model(Product), "get_details", details)
+            assert f"{place} hidden></p>" in render(source, product=shelf["red"])
+        assert "ProductItems.get_details() fails" in caplog.text
+        assert f"{place} hidden></p>" in render("{% image_search %}"), "the template of the scripts"
+
     def test_a_shop_overrides_the_card(self, shelf, settings, tmp_path):
         (tmp_path / "imagesim").mkdir()
         (tmp_path / "imagesim" / "hit.html").write_text("<b>{{ card.item.price }}</b>")

@@ -115,7 +115,7 @@ class HitSerializer(AnswerSerializer):
                 "url": card.url or None,
                 "similar": card.similar_url or None,
                 "category": next(iter(fact_of(hit.item, "get_categories", ())), None),
-                "details": fact_of(hit.item, "get_details", {}) or {},
+                "details": card.details,
             },
             "score": hit.score,
             "image": {

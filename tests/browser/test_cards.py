@@ -2,13 +2,70 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+from django.template import Context, Engine
 
+import imagesim
 from tests.browser.conftest import until
+from tests.browser.pages import picture
 
 pytestmark = pytest.mark.timeout(600)
+
+
+OWN = Path(imagesim.__file__).parent
+PICTURE = """data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' width='320' height='320'></svg>"""
+BOTH = """<!doctype html>
+<meta name="viewport" content="width=device-width">
+<link rel="stylesheet" href="/imagesim/imagesim.css">
+<ul class="imagesim-grid imagesim" role="list" id="server">%s</ul>
+<ul class="imagesim-grid imagesim" role="list" id="script"></ul>
+<template>%s</template>
+"""
+FETCHED = """async (hits) => {
+  const { renderHit } = await import("/imagesim/hits.js");
+  const template = document.querySelector("template");
+  document.querySelector("#script").append(...hits.map((hit) => renderHit(template, hit)));
+}"""
+SHAPES = """(list) => [...document.querySelectorAll(`${list} > li, ${list} > li *`)].map((element) => {
+  const { width, height } = element.getBoundingClientRect();
+  return [element.tagName, element.checkVisibility() && element.innerText, Math.round(width), Math.round(height)];
+})"""
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_cards_of_the_server_and_of_the_scripts_look_the_same(chromium: Any, width: int) -> None:
+    """With a price and without."""
+    shown = [
+        {"title": "Canvas sneaker", "url": "/1/", "details": {"price": "€ 1,299.00"}, "similar_url": "/1/#similar"},
+        {"title": "Boots", "url": "/2/", "details": {"price": ""}, "similar_url": ""},
+        {"title": "Clogs", "url": "", "details": {}, "similar_url": ""},
+    ]
+    shown = [{"image_url": PICTURE, "thumbnail_url": PICTURE, "srcset": "", **each} for each in shown]
+    engine = Engine(dirs=[OWN / "templates"], libraries={"i18n": "django.templatetags.i18n"})
+    hit = engine.get_template("imagesim/hit.html")
+    cells = [f"<li>{hit.render(Context({'card': SimpleNamespace(**each)}))}</li>" for each in shown]
+    fetched = [
+        {
+            "item": {"model": "shop.product", "pk": "1", "name": each["title"], "similar": each["similar_url"], **each},
+            "image": {"srcset": "", "thumbnail": PICTURE, "url": PICTURE},
+        }
+        for each in shown
+    ]
+    html = BOTH % ("".join(cells), f"<li>{hit.render(Context({'card': None}))}</li>")
+    page = chromium.new_page(viewport={"width": width, "height": 900}, base_url="http://shop.test")
+    page.route("**/*", lambda route: route.fulfill(body=html, content_type="text/html; charset=utf-8"))
+    page.route("**/imagesim/*", lambda route: route.fulfill(path=OWN / "static" / urlsplit(route.request.url).path[1:]))
+    page.goto("/")
+    page.evaluate(FETCHED, fetched)
+    assert page.evaluate(SHAPES, "#server") == page.evaluate(SHAPES, "#script")
+    assert page.locator("#server .imagesim-hit__price:visible").all_inner_texts() == ["€ 1,299.00"]
+    picture(page, f"cards-{width}")
+    page.close()
 
 
 def drag(page: Any, source: Any, target: Any) -> None:
