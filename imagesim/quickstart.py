@@ -33,10 +33,9 @@ SHOWN = re.compile(
 """Of a field, and of what a field of states can be."""
 STATE = re.compile(r"(^|_)(status|state|visibility)$", re.I)
 HIDDEN = re.compile(r"^(is_)?(deleted|removed|archived|hidden|banned|draft)(_(at|on))?$", re.I)
-FILTERS = re.compile(
-    r"(^|_)(price|brand|maker|manufacturer|vendor|designer|colou?r|size|material|gender|season)($|_)", re.I
-)
-TEXTS = {"name": 3, "title": 3, "brand__name": 2, "description": 1}
+BRAND = re.compile(r"(^|_)(brand|maker|manufacturer|vendor|designer)($|_)", re.I)
+FILTERS = re.compile(rf"{BRAND.pattern}|(^|_)(price|colou?r|size|material|gender|season)($|_)", re.I)
+TEXTS = {"name": 3, "title": 3, "description": 1}
 
 PAGE = """# the template of its page
 {% load imagesim static %}
@@ -99,8 +98,12 @@ def texts_of(model: Any) -> dict[str, int]:
     """Return the paths from the model to its texts, in every language, each with its weight."""
     from imagesim.paths import in_languages
 
-    field = category_field(model)
-    called = [f"{field.name}__{name}" for name in ("name", "title")] if field is not None and field.is_relation else []
+    category = category_field(model)
+    brands = [field for field in fields_of(model) if BRAND.search(field.name)]
+    called = [field.name for field in brands if not field.is_relation]
+    for field in (*brands, category):
+        if field is not None and field.is_relation:
+            called += [f"{field.name}__{name}" for name in ("name", "title")]
     weights = sorted({**TEXTS, **dict.fromkeys(called, 2)}.items(), key=lambda each: -each[1])
     return {path: weight for each, weight in weights for path in in_languages(model, each)}
 

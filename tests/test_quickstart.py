@@ -365,8 +365,15 @@ def test_pictures_in_a_library_of_media(tmp_path: Path) -> None:
         'category = "depts__title"',
         'in_stock = "qty_on_hand"',
         'filters = {"maker": "maker__title"}',
+        'text = {"title": 3, "maker__title": 2, "depts__title": 2}',
     )
     manage(tmp_path, "shell", "--command", MIGRATE + CHECK)
+
+
+def test_a_brand_in_a_column_is_searched_in(tmp_path: Path) -> None:
+    designer = "    designer_label = models.CharField(max_length=80)\n"
+    make(tmp_path, ALONE.replace("    is_published", designer + "    is_published"))
+    assert 'text = {"title": 3, "designer_label": 2, "collections__title": 2}' in quickstart(tmp_path)
 
 
 def test_what_replaces_a_discontinued_product_is_no_variant_of_it(tmp_path: Path) -> None:
