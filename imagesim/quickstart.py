@@ -10,8 +10,9 @@ import os
 import re
 import sys
 from argparse import ArgumentParser
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +36,28 @@ STATE = re.compile(r"(^|_)(status|state|visibility)$", re.I)
 HIDDEN = re.compile(r"^(is_)?(deleted|removed|archived|hidden|banned|draft)(_(at|on))?$", re.I)
 BRAND = re.compile(r"(^|_)(brand|maker|manufacturer|vendor|designer)($|_)", re.I)
 FILTERS = re.compile(rf"{BRAND.pattern}|(^|_)(price|colou?r|size|material|gender|season)($|_)", re.I)
+PRICE = re.compile(r"(^|_)price$", re.I)
+INTERNAL = re.compile(r"(^|_)(cost|purchase|wholesale|supplier|buying)($|_)", re.I)
+"""Of a price that visitors must neither see nor filter by."""
 TEXTS = {"name": 3, "title": 3, "description": 1}
 
+SQLITE = {
+    "timeout": 20,
+    "transaction_mode": "IMMEDIATE",
+    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+}
+"""docs/installation.md explains these options."""
 PAGE = """# the template of its page
 {% load imagesim static %}
 <link rel="stylesheet" href="{% static 'imagesim/imagesim.css' %}">
 {% similar_products ITEM %}
 
-# urls.py: small pictures and searches ("rest_framework" has to be in INSTALLED_APPS)
+# the template of a page for searches
+{% load imagesim static %}
+<link rel="stylesheet" href="{% static 'imagesim/imagesim.css' %}">
+{% image_search %}
+
+# urls.py: small pictures and the answers to searches, with the extra "rest" (from django.urls import include, path)
 path("api/visual/", include("imagesim.rest.urls")),
 
 Then:
@@ -125,7 +140,28 @@ def category_of(model: Any) -> str:
 def filters_of(model: Any) -> dict[str, str]:
     """Return the filters of the model, each with its path."""
     fields = [each for each in fields_of(model) if FILTERS.search(each.name) and not each.name.endswith("_currency")]
-    return {field.name: described_by(field) for field in fields}
+    return {field.name: described_by(field) for field in fields if not INTERNAL.search(field.name)}
+
+
+def prices_of(model: Any) -> list[Any]:
+    """Return the fields that can be the price of an item; a whole number may be of cents, and is none."""
+    from django.db import models
+
+    decimals = (models.DecimalField, models.FloatField)
+    fields = [field for field in fields_of(model) if isinstance(field, decimals) and PRICE.search(field.name)]
+    return [field for field in fields if not INTERNAL.search(field.name)]
+
+
+def price_method(field: Any, name: str, item: str) -> list[str]:
+    """The method of an item called ``name`` that makes cards show its price, a field of ``item``."""
+    value = f"{item}.{field.name}"
+    if type(field).__name__ == "MoneyField":  # of django-money, whose values have a currency
+        shown, hint = f"str({value})", ""
+    else:
+        shown, hint = f"number_format({value}, {getattr(field, 'decimal_places', 2)})", "  # add your currency"
+    if field.null:
+        shown = f'"" if {value} is None else {shown}'
+    return ["", f"def get_details(self, {name}):", f'    return {{"price": {shown}}}{hint}']
 
 
 def shown_of(model: Any) -> dict[str, str]:
@@ -166,6 +202,8 @@ def declaration(model: Any, product: Any = None) -> list[str]:
 
     fields = fields_of(model)
     category, filters, texts, shown = category_of(model), filters_of(model), texts_of(model), shown_of(model)
+    item = priced = str(model._meta.model_name)
+    prices = prices_of(model)
     own = (field for field in fields if field.many_to_one and field.related_model is model)
     parent = next((field for field in own if not OTHER.search(field.name)), None)
     if product is not None:
@@ -175,6 +213,8 @@ def declaration(model: Any, product: Any = None) -> list[str]:
         filters |= {name: prefix + path for name, path in filters_of(behind).items() if name not in filters}
         texts |= {prefix + path: weight for path, weight in texts_of(behind).items()}
         shown |= {prefix + path: condition for path, condition in shown_of(behind).items()}
+        if not prices:
+            prices, priced = prices_of(behind), f"{item}.{product.name}"
     lines = [f'images = "{next(images_of(model))}"']
     if category:
         lines.append(f'category = "{category}"')
@@ -187,6 +227,9 @@ def declaration(model: Any, product: Any = None) -> list[str]:
         lines.append(f"filters = {json.dumps(filters)}")
     if texts:
         lines.append(f"text = {json.dumps(texts)}")
+    if len(prices) > 1:
+        named = ", ".join(field.name for field in prices)
+        lines.append(f"# Return the price that cards show from get_details(): it can be each of {named}.")
     missing = [name for name, found in (("category", category), ("filters", filters), ("text", texts)) if not found]
     if missing:
         named = ", ".join(field.name for field in fields)
@@ -195,14 +238,13 @@ def declaration(model: Any, product: Any = None) -> list[str]:
         lines.append(f"# Everything can be found, whatever {path!r} is: override should_index() if drafts must not be.")
         del shown[path]
     if shown:
-        item = model._meta.model_name
         if product is not None:
             lines.append(f"depends_on = {json.dumps(list(shown))}  # what should_index() reads")
         condition = " and ".join(
             condition.format(f"{item}.{path.replace('__', '.')}") for path, condition in shown.items()
         )
         lines += ["", f"def should_index(self, {item}):", f"    return {condition}"]
-    return lines
+    return lines + (price_method(prices[0], item, priced) if len(prices) == 1 else [])
 
 
 def choose(label: str) -> Any:
@@ -244,10 +286,39 @@ def similarity(model: Any) -> str:
     """The text of ``similarity.py``."""
     body = "\n".join(f"    {line}" if line else "" for line in declaration(model, product_of(model)))
     name = model.__name__
+    formats = "from django.utils.formats import number_format\n" if "number_format(" in body else ""
     return (
-        f"import imagesim\n\nfrom {model.__module__} import {name}\n\n\n"
+        f"import imagesim\n{formats}\nfrom {model.__module__} import {name}\n\n\n"
         f"@imagesim.register({name})\nclass {name}Items(imagesim.Items[{name}]):\n{body}\n"
     )
+
+
+def settings_of(model: Any) -> dict[str, str]:
+    """Return the lines for the settings of the project, by the setting that they change."""
+    from django.apps import apps
+    from django.db import connections, router
+
+    found = {}
+    # Without Django REST framework there is no API, and all else works.
+    needed = [name for name in ("imagesim", "rest_framework") if not apps.is_installed(name) and find_spec(name)]
+    if needed:
+        found["INSTALLED_APPS"] = f"INSTALLED_APPS = [*INSTALLED_APPS, {', '.join(map(json.dumps, needed))}]\n"
+    alias = router.db_for_write(model)  # changes are recorded where the items are
+    options = connections[alias].settings_dict["OPTIONS"]
+    if connections[alias].vendor == "sqlite" and "transaction_mode" not in options:
+        place = f'DATABASES[{json.dumps(alias)}]["OPTIONS"]'
+        lines = [f"**{place},"] if options else []
+        lines += [f"{json.dumps(name)}: {json.dumps(value)}," for name, value in SQLITE.items() if name not in options]
+        found["DATABASES"] = "\n    ".join([f"{place} = {{", *lines]) + "\n}\n"
+    return found
+
+
+def can_add(settings: Path, names: Iterable[str]) -> bool:
+    """Whether what is added at the end of the module of settings can change those that are called ``names``."""
+    if settings.suffix != ".py" or not os.access(settings, os.W_OK):
+        return False
+    text = settings.read_text()
+    return all(re.search(rf"^({name}\b|from \S+ import .*(\*|\b{name}\b))", text, re.M) for name in names)
 
 
 def set_up() -> None:
@@ -264,10 +335,20 @@ def set_up() -> None:
     django.setup()
 
 
+def put(file: Path, text: str, *, write: bool, unable: str) -> None:
+    """Add the text to the file, or print it if nothing is to be written or why it is ``unable`` to be."""
+    if not write or unable:
+        print(f"# {os.path.relpath(file)}{f' ({unable})' if write else ''}\n{text.lstrip()}")
+        return
+    with file.open("a") as opened:
+        opened.write(text)
+    print(f"wrote {os.path.relpath(file)}")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = ArgumentParser(prog="python -m imagesim.quickstart", description=__doc__)
     parser.add_argument("model", nargs="?", default="", help="app.Model (default: the likeliest one)")
-    parser.add_argument("--write", action="store_true", help="make similarity.py, and add the app to the settings")
+    parser.add_argument("--write", action="store_true", help="make similarity.py, and add to the settings")
     given = parser.parse_args(arguments)
     set_up()
     from django.apps import apps
@@ -278,22 +359,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     app = Path(apps.get_app_config(model._meta.app_label).path)
     installed = bool({"site-packages", "dist-packages"} & set(app.parts))  # somebody else's, such as Oscar's
     similar = app / "similarity.py"
-    files = {
-        Path(str(module.__file__)): '\nINSTALLED_APPS = [*INSTALLED_APPS, "imagesim"]\n',
-        similar: similarity(model),
-    }
-    if apps.is_installed("imagesim"):
-        del files[Path(str(module.__file__))]
-    for file, text in files.items():
-        if file == similar and installed:
-            print(f"# similarity.py of an app of your own: {model._meta.label} is of an installed one\n{text}")
-            continue
-        if not given.write or (file == similar and file.exists()):
-            print(f"# {os.path.relpath(file)}{' (it exists: left as it is)' if given.write else ''}\n{text}")
-            continue
-        with file.open("a") as opened:
-            opened.write(text)
-        print(f"wrote {os.path.relpath(file)}")
+    added, file = settings_of(model), Path(str(module.__file__))
+    unable = "" if can_add(file, added) else "add them yourself: it cannot be told where they are set"
+    if added:
+        put(file, "\n" + "\n".join(added.values()), write=given.write, unable=unable)
+    if installed:
+        print(f"# similarity.py of an app of your own: {model._meta.label} is of an installed one\n{similarity(model)}")
+    else:
+        unable = "it exists: left as it is" if similar.exists() else ""
+        put(similar, similarity(model), write=given.write, unable=unable)
     print(PAGE.replace("ITEM", model._meta.model_name))
 
 

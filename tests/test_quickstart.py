@@ -4,13 +4,14 @@ finds items."""
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.test_readme import MODELS, ROOT, SEED, SETTINGS, append, manage, start_project
+from tests.test_readme import BLOCK, MODELS, ROOT, SEED, SETTINGS, URLS, append, manage, start_project
 
 CHECK = """
 from django.core.management import call_command
@@ -19,11 +20,17 @@ call_command("check", fail_level="INFO", tags=["imagesim"])
 ASK = (
     CHECK
     + """
+from imagesim.checks import check_sqlite
+assert check_sqlite() == []
 call_command("imagesim_sync")
 import imagesim
 from shop.models import Product
 hits = imagesim.similar_to(Product.objects.get(slug="yellow-shoes"), limit=2, filters={"price__lte": 50})
 assert hits[0].item.slug == "gold-shoes", hits
+from django.test import Client
+product, search = (Client(headers={"host": "localhost"}).get(url) for url in ("/products/yellow-shoes/", "/search/"))
+assert '<p class="imagesim-hit__price" data-imagesim-slot="price">20.00</p>' in product.content.decode()
+assert b"<form" in search.content
 """
 )
 MIGRATE = """
@@ -205,6 +212,31 @@ class VariantPicture(models.Model):
     file = models.ImageField()
 """
 
+PRICES = """
+from django.db import models
+
+class MoneyField(models.DecimalField):
+    pass
+
+class One(models.Model):
+    image = models.ImageField()
+    price = models.DecimalField(max_digits=8, decimal_places=0, null=True)
+    cost_price = models.DecimalField(max_digits=8, decimal_places=2)
+
+class Several(models.Model):
+    image = models.ImageField()
+    price = models.DecimalField(max_digits=8, decimal_places=2)
+    sale_price = models.DecimalField(max_digits=8, decimal_places=2, null=True)
+
+class Cents(models.Model):
+    image = models.ImageField()
+    price = models.IntegerField()
+
+class Money(models.Model):
+    image = models.ImageField()
+    price = MoneyField(max_digits=8, decimal_places=2)
+"""
+
 MARKET = """
 from django.db import models
 
@@ -232,6 +264,9 @@ class Work(models.Model):
     state = models.CharField(max_length=10, choices=[("a", "Entwurf"), ("b", "Aktiv")])
     visibility = models.CharField(max_length=10)
 """
+
+
+(OPTIONS,) = [text for _, text in BLOCK.findall((ROOT / "docs" / "installation.md").read_text()) if "PRAGMA" in text]
 
 
 def make(folder: Path, models: str) -> None:
@@ -271,15 +306,26 @@ def test_a_shop_with_photos_and_brands(tmp_path: Path) -> None:
     quickstart(tmp_path, "--write")
     written = (tmp_path / "shop" / "similarity.py").read_text()
     for line in (
+        "import imagesim\nfrom django.utils.formats import number_format\n\nfrom shop.models import Product\n",
         'images = "photos__file"',
         'category = "category__slug"',
         'in_stock = "stock"',
         'group = "parent_id"',
         'filters = {"brand": "brand__name", "colour": "colour", "price": "price"}',
         'text = {"name": 3, "brand__name": 2}',
+        "    def get_details(self, product):\n"
+        '        return {"price": number_format(product.price, 2)}  # add your currency\n',
     ):
         assert line in written
+    settings = (tmp_path / "project" / "settings.py").read_text()
+    assert settings.endswith(f'\nINSTALLED_APPS = [*INSTALLED_APPS, "imagesim", "rest_framework"]\n\n{OPTIONS}')
+    page, search, urls = re.findall(r"^# .*\n((?:.+\n)+)", printed[printed.index("# the template of its page") :], re.M)
+    (tmp_path / "shop" / "templates" / "shop").mkdir(parents=True)
+    (tmp_path / "shop" / "templates" / "shop" / "product.html").write_text(page)
+    (tmp_path / "shop" / "templates" / "shop" / "search.html").write_text(search)
+    (tmp_path / "project" / "urls.py").write_text(f"{URLS}from django.urls import include\nurlpatterns += [{urls}]\n")
     manage(tmp_path, "shell", "--command", SEED + ASK)
+    assert (tmp_path / "project" / "settings.py").read_text() == settings, "what is set is not added again"
     assert "it exists: left as it is" in quickstart(tmp_path, "--write"), "what is there is not written again"
     assert (tmp_path / "shop" / "similarity.py").read_text() == written
 
@@ -339,6 +385,55 @@ def test_drafts_are_left_out(tmp_path: Path) -> None:
     assert "def should_index" not in unknown
 
 
+def test_the_price_of_a_card(tmp_path: Path) -> None:
+    """Neither what the shop pays, nor one of several, nor a whole number, which may be of cents."""
+    make(tmp_path, PRICES)
+    one = quickstart(tmp_path, "shop.One")
+    assert 'filters = {"price": "price"}' in one
+    assert 'return {"price": "" if one.price is None else number_format(one.price, 0)}  # add your currency\n' in one
+    several = quickstart(tmp_path, "shop.Several")
+    assert "# Return the price that cards show from get_details(): it can be each of price, sale_price.\n" in several
+    for printed in (several, quickstart(tmp_path, "shop.Cents")):
+        assert "def get_details" not in printed
+        assert "number_format" not in printed
+    assert 'return {"price": str(money.price)}\n' in quickstart(tmp_path, "shop.Money")
+
+
+@pytest.mark.parametrize(
+    ("settings", "written"),
+    [
+        ('DATABASES["default"]["OPTIONS"] = {"timeout": 5}', '{\n    **DATABASES["default"]["OPTIONS"],\n    "tr'),
+        ('DATABASES["default"]["OPTIONS"] = {"transaction_mode": "EXCLUSIVE"}', ""),
+    ],
+)
+def test_options_of_the_database_stay(tmp_path: Path, settings: str, written: str) -> None:
+    make(tmp_path, ALONE)
+    append(tmp_path / "project" / "settings.py", settings + "\n")
+    before = (tmp_path / "project" / "settings.py").read_text()
+    quickstart(tmp_path, "--write")
+    added = (tmp_path / "project" / "settings.py").read_text().removeprefix(before)
+    assert written in added
+    assert ("DATABASES" in added) is bool(written)
+    manage(tmp_path, "check")
+
+
+def test_settings_that_are_not_in_their_module_are_printed(tmp_path: Path) -> None:
+    """As with django-configurations and django-split-settings, where the lines at the end would have failed."""
+    make(tmp_path, ALONE)
+    settings = tmp_path / "project" / "settings.py"
+    settings.rename(tmp_path / "project" / "base.py")
+    settings.write_text(
+        "import project.base\nvars().update({k: v for k, v in vars(project.base).items() if k.isupper()})\n"
+    )
+    said = quickstart(tmp_path, "--write")
+    place = os.path.join("project", "settings.py")
+    assert f"# {place} (add them yourself: it cannot be told where they are set)\nINSTALLED_APPS = [*INST" in said
+    assert "INSTALLED_APPS" not in settings.read_text()
+    settings.write_text("from project.base import *\n")
+    assert f"wrote {place}\n" in quickstart(tmp_path, "--write")
+    manage(tmp_path, "check")
+
+
 def test_what_is_not_recognised_is_named(tmp_path: Path) -> None:
     """As in other languages, where words were then searched in pictures alone."""
     make(tmp_path, GERMAN)
@@ -395,6 +490,8 @@ def test_variants_with_pictures_of_their_own(tmp_path: Path) -> None:
         'text = {"article__title": 3, "article__brand__name": 2}',
         'depends_on = ["is_active", "article__is_active"]',
         "        return variant.is_active and variant.article.is_active\n",
+        "    def get_details(self, variant):\n"
+        '        return {"price": number_format(variant.price, 2)}  # add your currency\n',
     )
     manage(tmp_path, "shell", "--command", MIGRATE + CHECK)
 
