@@ -3,6 +3,7 @@ from __future__ import annotations
 import html
 import re
 from datetime import timedelta
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -15,6 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone, translation
 
+import imagesim
 from demo_shop.shop.models import Photo, Product
 from imagesim.admin import ItemStateMixin, index_page
 from imagesim.admin.base import badge, shorten
@@ -336,12 +338,21 @@ class TestVisualIndexPage:
             assert not re.search(r"<script(?![^>]*\bsrc=)(?![^>]*application/json)[^>]*>", content), address
             assert not re.search(r"\sstyle=|<style|\son\w+=", content), address
 
-    def test_its_script_has_the_nonce_of_the_page(self, admin_client, settings):
+    def test_its_script_and_its_style_have_the_nonce_of_the_page(self, admin_client, settings):
         """As everything in the admin of Django 6.1 has."""
         engine = settings.TEMPLATES[0]
         processors = [*engine["OPTIONS"]["context_processors"], "tests.test_admin.nonce"]
         settings.TEMPLATES = [{**engine, "OPTIONS": {**engine["OPTIONS"], "context_processors": processors}}]
-        assert re.search('<script[^>]* nonce="r4nd0m" [^>]*visual-index', admin_client.get(PAGE).content.decode())
+        content = admin_client.get(PAGE).content.decode()
+        assert re.search('<script[^>]* nonce="r4nd0m" [^>]*visual-index', content)
+        assert re.search('<link[^>]*imagesim/admin/admin[^>]*.css" nonce="r4nd0m">', content)
+
+    def test_no_template_loads_a_script_or_a_style_without_the_nonce(self):
+        for template in Path(imagesim.__file__).parent.rglob("*.html"):
+            for loaded in re.findall(
+                r"<script[^>]*>|<link[^>]*>|<style[^>]*>|{{ ?\w*\.?media[^}]*}}", template.read_text()
+            ):
+                assert 'nonce="{{ csp_nonce }}"' in loaded or "application/json" in loaded, (template, loaded)
 
     def test_the_page_is_listed_in_the_admin_index(self, admin_client):
         assert PAGE in admin_client.get(reverse("admin:index")).content.decode()

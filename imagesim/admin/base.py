@@ -295,7 +295,7 @@ def page(own: Any, request: HttpRequest, template: str, context: Mapping[str, An
     """Return a page of a ModelAdmin with what every page of the admin shows, and this ``context``."""
     site: AdminSite = own.admin_site
     request.current_app = site.name
-    shared = {**site.each_context(request), "opts": own.opts, "media": own.media}
+    shared = {**site.each_context(request), "opts": own.opts}
     return TemplateResponse(request, template, {**shared, **context})
 
 

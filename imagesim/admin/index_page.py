@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
@@ -58,9 +58,6 @@ _FOUND = {
 
 @admin.register(VisualIndex)
 class VisualIndexAdmin(ReadOnlyAdmin):
-    class Media:
-        css: ClassVar = {"all": ["imagesim/admin/admin.css"]}
-
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view
         return [

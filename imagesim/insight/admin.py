@@ -92,9 +92,6 @@ class Cell:
 
 @admin.register(SearchReport)
 class SearchReportAdmin(ReadOnlyAdmin):
-    class Media:
-        css: ClassVar = {"all": ["imagesim_insight/report.css"]}
-
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view
         return [
