@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -107,14 +107,17 @@ def calibrate(backing_index: str | None = None, *, filled: bool = True) -> Store
 
 
 def _sample(meta: IndexMeta) -> tuple[Sample, list[Described], Written] | None:
-    """Some items of every registered model with their first images, the words of one of each group, and all of these by
-    their language."""
+    """Some items of every registered model with their first images, the words of one of each group in each language,
+    and all of these by their language.
+
+    An item has the categories of its whole group: of a product with a row for each language, "watches" and "Uhren".
+    """
     import numpy as np
 
     vectors: list[Vector] = []
     categories: list[frozenset[str]] = []
     groups: list[str] = []
-    described: dict[str, Described] = {}
+    described: dict[tuple[str, frozenset[str]], Described] = {}
     written: Written = defaultdict(set)
     departments: dict[str, frozenset[str]] = {}
     parents: dict[str, Collection[str]] = {}
@@ -122,7 +125,9 @@ def _sample(meta: IndexMeta) -> tuple[Sample, list[Described], Written] | None:
         for vector, item in _items(items, meta):
             try:
                 found, group = frozenset(items.get_categories(item)), items.group_key_of(item)
-                words = None if group in described else _described(items, item, found, written)
+                texts = items.get_texts(item)
+                one = (group, frozenset(items.text_specs[path].language for path in texts))
+                words = None if one in described else _described(items, texts, found, written)
             except INFRASTRUCTURE_ERRORS:
                 raise
             except Exception as error:  # the shop's code fails on this item; its sync stores the error
@@ -132,17 +137,27 @@ def _sample(meta: IndexMeta) -> tuple[Sample, list[Described], Written] | None:
             categories.append(found)
             groups.append(group)
             if words is not None:
-                described[group] = words
+                described[one] = words
         above = items.get_category_parents()
         departments |= departments_of(above)
         parents |= above
     if not vectors:
         return None
     names = embed_words(meta, sorted(frozenset().union(*categories)), parents)
+    categories = _of_groups(groups, zip(groups, categories, strict=True))
     sample = Sample(project(np.stack(vectors), meta.projection), categories, groups, departments, names)
     if not any(categories):
-        sample = by_heads(sample, [described[group].heads for group in groups])
+        heads = ((group, words.heads) for (group, _), words in described.items())
+        sample = by_heads(sample, _of_groups(groups, heads))
     return sample, _with_compounds(list(described.values()), written), written
+
+
+def _of_groups(groups: Sequence[str], found: Iterable[tuple[str, frozenset[str]]]) -> list[frozenset[str]]:
+    """Return for each group what was found of any of its items."""
+    together: dict[str, frozenset[str]] = defaultdict(frozenset)
+    for group, words in found:
+        together[group] |= words
+    return [together[group] for group in groups]
 
 
 def by_heads(sample: Sample, heads: Sequence[frozenset[str]]) -> Sample:
@@ -167,8 +182,10 @@ def by_heads(sample: Sample, heads: Sequence[frozenset[str]]) -> Sample:
     return named if nearest - chance > MOSTLY * (len(asked) - chance) else sample
 
 
-def _described(items: Items[Any], item: Any, categories: frozenset[str], written: Written) -> Described:
-    """Return the words of an item, which are added to those ``written``."""
+def _described(
+    items: Items[Any], texts: Mapping[str, Sequence[str]], categories: frozenset[str], written: Written
+) -> Described:
+    """Return the words of an item's texts, which are added to those ``written``."""
     specs = items.text_specs
     top = max((spec.weight for spec in specs.values()), default=1.0)
     weights: dict[str, float] = {}
@@ -177,7 +194,7 @@ def _described(items: Items[Any], item: Any, categories: frozenset[str], written
     called: set[tuple[str, ...]] = set()
     compounds: set[tuple[str, str]] = set()
     heads: set[str] = set()
-    for path, values in items.get_texts(item).items():
+    for path, values in texts.items():
         spec = specs[path]
         language = base_language(spec.language)
         tokens = {token for value in values for token in indexed(value, language)}
