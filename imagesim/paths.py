@@ -6,7 +6,7 @@ import html
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce
 from operator import attrgetter
 from typing import Any, Literal
 
@@ -24,7 +24,7 @@ MAX_TEXT = 10_000
 """Characters of a text that are read."""
 
 LANGUAGE = re.compile(r"^(language|lang|locale)(_?(code|id))?$", re.IGNORECASE)
-"""The column of a table of translations that says the language of a row."""
+"""The column of a table of translations that says the language of a row, or the foreign key that leads to it."""
 
 _BLOCK = re.compile(r"<(?!/?(?:b|em|i|mark|s|small|span|strong|sub|sup|u|wbr)\b)", re.IGNORECASE)
 
@@ -36,7 +36,7 @@ class Step:
     name: str
     kind: Literal["one", "many", "value", "key"]
     language: tuple[str, str] = ("", "")
-    """Of a value in a table of translations: its column of the language, and the code of the rows that are read."""
+    """Of a value in a table of translations: the path to the language, and the code of the rows that are read."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,8 @@ def _resolve(model: type[models.Model], path: str) -> ResolvedPath:
             steps.append(Step(_accessor(field), "many" if to_many else "one"))
         current = field.related_model
         relations.append((SEPARATOR.join(query), current))
-    load = SEPARATOR.join(step.name for step in steps if step.kind in ("one", "many"))
+    loaded = [step.name for step in steps if step.kind in ("one", "many")]
+    load = SEPARATOR.join([*loaded, *language[0].split(SEPARATOR)[:-1]])
     return ResolvedPath(
         path=path,
         field=field if isinstance(field, models.Field) else None,
@@ -171,7 +172,8 @@ def _is_step_loaded(value: Any, step: Step) -> bool:
         return step.name in getattr(value, "_prefetched_objects_cache", ())
     if step.kind == "one":
         return step.name in value._state.fields_cache
-    return step.name not in value.get_deferred_fields()
+    relation = step.language[0].rpartition(SEPARATOR)[0]
+    return step.name not in value.get_deferred_fields() and (not relation or relation in value._state.fields_cache)
 
 
 def plain_text(value: Any) -> str:
@@ -209,9 +211,24 @@ def _find(model: type[models.Model], name: str) -> Any:
 def _translated(model: type[models.Model], name: str) -> tuple[Any, tuple[str, str]]:
     """The field ``name`` of a table of translations, for ``name_de``, with its column of the language and the code."""
     code = language_of(name)
-    column = next((f.name for f in model._meta.concrete_fields if LANGUAGE.match(f.name) and not f.is_relation), "")
+    column = _language_column(model)
     field = _find(model, name[: -len(code) - 1]) if code and column else None
     return (None, ("", "")) if field is None or field.is_relation else (field, (column, code))
+
+
+def _language_column(model: type[models.Model]) -> str:
+    """The path to the language of a row: its own column, or that of the row that it refers to, as in Wagtail
+    (``locale__language_code``). Empty if there is none."""
+    named: list[Any] = [field for field in model._meta.concrete_fields if LANGUAGE.match(field.name)]
+    own = [field.name for field in named if not field.is_relation]
+    referred = [
+        f"{field.name}{SEPARATOR}{each.name}"
+        for field in named
+        if field.is_relation
+        for each in field.related_model._meta.concrete_fields
+        if LANGUAGE.match(each.name) and not each.is_relation
+    ]
+    return next(iter(own + referred), "")
 
 
 def _holds_value(field: Any, name: str) -> bool:
@@ -287,7 +304,7 @@ def _take(value: Any, step: Step) -> Iterable[Any]:
     if step.kind == "many" and value.pk is None:
         return []  # not saved yet, so it has no related rows
     column, code = step.language
-    if code and _as_suffix(str(getattr(value, column))) != _as_suffix(code):
+    if code and _as_suffix(str(reduce(_attribute, column.split(SEPARATOR), value))) != _as_suffix(code):
         return []
     try:
         found = getattr(value, step.name)
@@ -298,6 +315,10 @@ def _take(value: Any, step: Step) -> Iterable[Any]:
     if callable(found) and not isinstance(found, models.Model | BaseManager):
         return [found()]
     return [found]
+
+
+def _attribute(value: Any, name: str) -> Any:
+    return getattr(value, name, None)  # of a row without a language
 
 
 def _in_order(rows: models.QuerySet[Any]) -> Iterable[Any]:

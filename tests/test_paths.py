@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import pytest
+from django.db import models
 from django.db.models import Prefetch
+from django.test.utils import isolate_apps
 
 from imagesim import paths
 from imagesim.exceptions import ConfigurationError
@@ -281,3 +283,29 @@ class TestReading:
     @pytest.mark.parametrize("path", ["hues", "half", "marks", "facts__size"])
     def test_nobody_knows_what_a_property_or_a_method_reads(self, path):
         assert not paths.is_loaded(self.make(), path)
+
+
+@isolate_apps()
+def test_a_row_for_each_language_that_refers_to_its_language():
+    """As Wagtail's pages are: ``title_de`` is the title of German rows."""
+
+    class Locale(models.Model):  # noqa: DJ008
+        class Meta:
+            app_label = "zoo"
+
+        language_code = models.CharField(max_length=100)
+
+    class Shelved(models.Model):  # noqa: DJ008
+        class Meta:
+            app_label = "zoo"
+
+        title = models.CharField(max_length=100)
+        locale = models.ForeignKey(Locale, models.PROTECT, null=True)
+        language = models.ForeignKey("self", models.CASCADE, null=True)  # says nothing of a language
+
+    found = paths.resolve(Shelved, "title_de")
+    assert (found.load_one, found.conditions) == ("locale", {"locale__language_code__iexact": "de"})
+    german, english = (Shelved(title=code, locale=Locale(language_code=code)) for code in ("de", "en"))
+    assert [list(paths.read(each, "title_de")) for each in (german, english, Shelved())] == [["de"], [], []]
+    assert paths.is_loaded(german, "title_de")
+    assert not paths.is_loaded(Shelved(title="de", locale_id=1), "title_de")
