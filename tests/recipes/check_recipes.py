@@ -70,7 +70,7 @@ class GalleryImage(Orderable):
 """,
         """
 from wagtail.images.models import Image
-from wagtail.models import Collection
+from wagtail.models import Collection, Locale
 if not Collection.objects.exists():
     Collection.add_root(name="Root")
 root = Page.objects.get(depth=1)
@@ -86,6 +86,14 @@ blue.title = "draft"
 blue.save_revision()
 sync()
 assert found() == [tomato, blue] and found()[1].title != "draft", "an alias and a draft are no hits"
+german = Locale.objects.create(language_code="de")
+translation = tomato.copy_for_translation(german, copy_parents=True)
+translation.title = "Tomaten"
+translation.save_revision().publish()
+sync()
+assert found() == [tomato, blue], "a translation is the same product"
+ask_in = lambda code, text: [h.item for h in imagesim.search(text=text, filters={"language": code}, min_relevance=0.4)]
+assert ask_in("de", "Tomate") == [translation] and ask_in("en", "Tomate") == [], "by the stem of its own language"
 restriction = PageViewRestriction.objects.create(page=tomato, restriction_type="login")
 assert found() == [blue]
 assert sync().removed == 1
