@@ -10,6 +10,8 @@ import pytest
 from imagesim.indexes.analysis import fold
 from imagesim.indexes.query_words import is_on_a_list, query_words
 from imagesim.indexes.stop_words import QUALIFIERS
+from imagesim.retrieval import query_text
+from imagesim.retrieval.compounds import MOST_LETTERS, divided_compound
 from imagesim.retrieval.query_colours import without_negated_colours
 from imagesim.retrieval.query_rewriting import spaced
 from imagesim.retrieval.query_text import QueryReader
@@ -184,6 +186,21 @@ def test_a_compound_that_the_catalogue_lacks_is_divided(typed, divided):
 def test_a_compound_is_divided_into_any_two_words_of_the_catalogue() -> None:
     """Nothing is called "red", but the catalogue has both."""
     assert QueryReader(ROLES, ["de"], lambda _word: False).read("handred").compounds == "hand red"
+
+
+def test_few_letters_of_a_query_are_divided(monkeypatch) -> None:
+    """Sixteen long words that mean nothing took two seconds of processor time in a catalogue of seven languages."""
+    asked: list[str] = []
+
+    def divide(word: str, *args: object, **options: object) -> str:
+        asked.append(word)
+        return divided_compound(word, *args, **options)
+
+    monkeypatch.setattr(query_text, "divided_compound", divide)
+    reader = QueryReader(ROLES, ["de"], lambda _word: False)
+    reader.read(" ".join(f"{letter}bcdfghjklmnpqrstvwxzbcdfghjkl" for letter in "bcdfghjklmnpqrst"))
+    assert 0 < sum(map(len, asked)) <= MOST_LETTERS
+    assert reader.read("Handschuh rot Schuhhand Handstuhl Stuhlhand").compounds.count(" ") == 7
 
 
 def test_the_last_part_of_a_compound_is_a_word() -> None:

@@ -32,6 +32,11 @@ OF_ENDING = 0.4
 but a "Dachstuhl" is none."""
 
 
+MOST_LETTERS = 96
+"""The maximum number of letters, together, of the words of a query that are divided: where a long word may be divided
+is looked up before each of its letters, in each language."""
+
+
 def divided_compound(word: str, roles: Roles, languages: Sequence[str], *, known: bool) -> str:
     """Return a word before its longest ending that the catalogue calls something by, or if there is none, of which it
     has another compound: "büro stühle" of "bürostühle"; empty if there is neither. The catalogue has to have the first
@@ -75,10 +80,12 @@ def with_kinds_of_compounds(roles: Roles, words: Sequence[QueryWord], except_for
             for language in (languages or word.stems)
             if language in INFLECTIONS
         ]
+        endings = tuple({ending for ending, _language in parts})
         named = {
             category
             for kind, categories in (roles.kinds.items() if parts else ())
-            if any(kind.endswith(ending) and may_be_compound(kind, ending, language) for ending, language in parts)
+            if kind.endswith(endings)
+            and any(kind.endswith(ending) and may_be_compound(kind, ending, language) for ending, language in parts)
             for category in categories
         }
         if named:
@@ -89,10 +96,13 @@ def with_kinds_of_compounds(roles: Roles, words: Sequence[QueryWord], except_for
 def kinds_akin(words: Iterable[QueryWord], roles: Roles) -> frozenset[str]:
     """Return the categories called by a word that ends one of these, or that ends with it: "Jacken" for "Lederjacke",
     and "Headtorches" for "torch"."""
-    stems = [(stem, each) for word in words if word.word.isalpha() for each, stem in word.stems.items()]
+    stems = {(stem, each) for word in words if word.word.isalpha() for each, stem in word.stems.items()}
+    every = tuple({stem for stem, _language in stems})
+    in_one_text = "".join(f"{stem} " for stem in every)
 
     def is_akin(kind: str) -> bool:
-        return any(
+        # Most kinds have nothing to do with any of the words.
+        return (kind.endswith(every) or f"{kind} " in in_one_text) and any(
             (stem.endswith(kind) and each in INFLECTIONS and may_be_compound(stem, kind, each))
             or (kind.endswith(stem) and len(stem) >= SHORTEST and may_be_compound(kind, stem, each))
             for stem, each in stems

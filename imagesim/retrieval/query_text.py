@@ -18,7 +18,13 @@ from imagesim.indexes.query_words import (
     words_not_of,
 )
 from imagesim.indexes.stop_words import HEAD_FIRST
-from imagesim.retrieval.compounds import divided_compound, kinds_akin, kinds_of_ending, with_kinds_of_compounds
+from imagesim.retrieval.compounds import (
+    MOST_LETTERS,
+    divided_compound,
+    kinds_akin,
+    kinds_of_ending,
+    with_kinds_of_compounds,
+)
 from imagesim.retrieval.query_colours import named_colours, without_negated_colours
 from imagesim.retrieval.query_requirements import excluded_categories, is_circumstance, is_for_people, requirements
 from imagesim.retrieval.query_rewriting import (
@@ -195,13 +201,15 @@ class QueryReader:
         written: list[Collection[str]] = []
         meant: list[Collection[str]] = []
         divided: list[str] = []
+        letters_left = MOST_LETTERS
         for word in words:
             own = own_stems(word, roles)
             written.append(own)
             is_known = word.filler or word.qualifier or word.word in spelled or roles.ends_compounds(word.endings)
             stems = own if is_known else roles.stems_of(word.word, own)
             known = word.word in english or roles.has(stems)  # or is a misspelling
-            is_whole = word.filler or word.qualifier or roles.has(own)
+            is_whole = word.filler or word.qualifier or roles.has(own) or len(word.word) > letters_left
+            letters_left -= 0 if is_whole else len(word.word)
             divided.append("" if is_whole else divided_compound(word.word, roles, languages, known=known))
             meant.append(own if divided[-1] else stems)
         fillers = {n for n, word in enumerate(words) if _is_filler(word, meant[n], spelled, roles)}
