@@ -151,11 +151,37 @@ def test_the_answers_to_one_visitor_are_bounded(client, shelf, monkeypatch, capl
     assert len(asked(client, path, **PUBLIC)) == 1
 
 
+@pytest.mark.parametrize(
+    ("proxies", "address", "forwarded"),
+    [
+        (None, "8.8.4.4", ""),
+        (0, "8.8.4.4", "198.51.100.{n}"),
+        (1, "10.0.0.7", "198.51.100.{n}, 8.8.4.4"),
+        (None, "2001:4860::{n:x}", ""),
+    ],
+)
+def test_the_answers_to_one_address_are_bounded(monkeypatch, settings, proxies, address, forwarded) -> None:
+    """Who named another browser, another address in a header or another one of the own network was another visitor each
+    time, with another thousand answers."""
+    settings.REST_FRAMEWORK = {} if proxies is None else {"NUM_PROXIES": proxies}
+    monkeypatch.setattr(recording, "MAX_ANSWERS_OF_ADDRESS", 5)
+    counts = recording.VisitorCounts()
+    admitted = []
+    for number in range(20):
+        headers = {"user-agent": f"{PERSON} {number}", "x-forwarded-for": forwarded.format(n=number)}
+        request = RequestFactory().get("/", REMOTE_ADDR=address.format(n=number), headers=headers)
+        assert counts.is_within(request) == (number < 5)
+        admitted.append(counts.admit(request))
+    assert admitted == [True] * 5 + [False] * 15
+    another = RequestFactory().get("/", REMOTE_ADDR="8.8.8.8", headers={"user-agent": PERSON})
+    assert counts.admit(another)
+
+
 def test_the_visitors_that_are_counted_are_bounded(monkeypatch) -> None:
-    monkeypatch.setattr(recording, "MAX_VISITORS", 10)
+    monkeypatch.setattr(recording, "MAX_COUNTED", 10)
     counts = recording.VisitorCounts()
     for number in range(50):
-        address = f"2001:4860::{number:x}"
+        address = f"2001:4860:{number:x}::1"
         assert counts.admit(RequestFactory().get("/", REMOTE_ADDR=address, headers={"user-agent": PERSON}))
     assert len(counts._counts) == 10
 

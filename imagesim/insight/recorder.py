@@ -21,6 +21,7 @@ from django.db import connections, router
 from django.db.models import Model
 from django.http import HttpRequest
 
+from imagesim.addresses import address_of, number_of_proxies
 from imagesim.circuit_breaker import log_repeated
 from imagesim.database import current_schema, delete_in_batches, in_schema, insert_new
 from imagesim.events import Answer
@@ -45,8 +46,12 @@ STOP_SECONDS = 5.0
 MAX_ANSWERS = 1_000
 """Of one visitor, per day and process."""
 
-MAX_VISITORS = 10_000
-"""Whose answers are counted; those who asked last."""
+MAX_ANSWERS_OF_ADDRESS = 10_000
+"""The same of all visitors with one address. They may be many, but a program can call itself another browser each
+time."""
+
+MAX_COUNTED = 20_000
+"""Visitors and addresses whose answers are counted; those who asked last."""
 
 DAY = 24 * 60 * 60
 
@@ -134,8 +139,8 @@ def recorder() -> Recorder:
 
 
 class VisitorCounts:
-    """How many answers each visitor got today, in the memory of this process. A visitor is a hash of the addresses and
-    the User-Agent, which is neither stored nor the same in another process."""
+    """How many answers each visitor, and each address, got today, in the memory of this process. Both are hashes, which
+    are neither stored nor the same in another process."""
 
     def __init__(self) -> None:
         self._day = 0
@@ -143,25 +148,24 @@ class VisitorCounts:
         self._lock = threading.Lock()
 
     def admit(self, request: HttpRequest) -> bool:
-        """Count an answer; return whether it is within the bound."""
-        visitor = _visitor(request)
-        if visitor is None:
-            return True
+        """Count an answer; return whether it is within the bounds."""
+        bounds = _bounds(request)
+        within = True
         with self._lock:
             if self._day != (today := int(time.time() // DAY)):
                 self._day, self._counts = today, OrderedDict()
-            count = self._counts.pop(visitor, 0) + 1
-            self._counts[visitor] = count
-            if len(self._counts) > MAX_VISITORS:
+            for who, most in bounds.items():
+                count = self._counts[who] = self._counts.pop(who, 0) + 1
+                within = within and count <= most
+            while len(self._counts) > MAX_COUNTED:
                 self._counts.popitem(last=False)
-        if count > MAX_ANSWERS:
+        if not within:
             log_repeated(logger, logging.WARNING, "flood", "Further answers to a visitor are not recorded today")
-        return count <= MAX_ANSWERS
+        return within
 
     def is_within(self, request: HttpRequest) -> bool:
-        """Return whether another answer is within the bound, without counting it."""
-        visitor = _visitor(request)
-        return visitor is None or self._counts.get(visitor, 0) < MAX_ANSWERS
+        """Return whether another answer is within the bounds, without counting it."""
+        return all(self._counts.get(who, 0) < most for who, most in _bounds(request).items())
 
 
 def visitor_counts() -> VisitorCounts:
@@ -169,12 +173,18 @@ def visitor_counts() -> VisitorCounts:
     return runtime.get(VisitorCounts, VisitorCounts)
 
 
-def _visitor(request: HttpRequest) -> int | None:
-    """Return what tells a visitor from others; None if the address may be that of a proxy, and so of all visitors."""
-    address, forwarded = request.META.get("REMOTE_ADDR", ""), request.META.get("HTTP_X_FORWARDED_FOR", "")
-    if not forwarded and not _is_public(address):
-        return None
-    return hash((address, forwarded, request.META.get("HTTP_USER_AGENT", "")[:MAX_AGENT]))
+def _bounds(request: HttpRequest) -> dict[int, int]:
+    """Return what tells a visitor from others, and the address, each with the answers that are recorded.
+
+    Empty if the address may be that of a proxy, and so of all visitors. Without ``NUM_PROXIES`` nobody knows whether
+    ``X-Forwarded-For`` is that of a proxy or the visitor's invention: it tells visitors apart, and no address is
+    counted.
+    """
+    address, forwarded = address_of(request), request.META.get("HTTP_X_FORWARDED_FOR", "")
+    agent = request.META.get("HTTP_USER_AGENT", "")[:MAX_AGENT]
+    if _is_public(address) and not (forwarded and number_of_proxies() is None):
+        return {hash(address): MAX_ANSWERS_OF_ADDRESS, hash((address, agent)): MAX_ANSWERS}
+    return {hash((address, forwarded, agent)): MAX_ANSWERS} if forwarded else {}
 
 
 @lru_cache(1024)

@@ -13,7 +13,6 @@ import math
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache, wraps
-from ipaddress import IPv6Address, ip_address, ip_network
 from types import SimpleNamespace
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -28,9 +27,9 @@ from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from rest_framework.exceptions import ParseError, UnsupportedMediaType
 from rest_framework.parsers import JSONParser
 from rest_framework.request import Request
-from rest_framework.settings import api_settings
 from rest_framework.throttling import ScopedRateThrottle
 
+from imagesim.addresses import address_of, forwarded_for, is_global, number_of_proxies
 from imagesim.conf import get_settings
 from imagesim.exceptions import BadImage, Busy, DeadlineExceeded
 from imagesim.rest.errors import RETRY_AFTER, LengthRequired, RequestTooLarge, retry_after
@@ -43,9 +42,6 @@ if TYPE_CHECKING:
     from imagesim.retrieval.query_image import Picture
 
 logger = logging.getLogger(__name__)
-
-IPV6_PREFIX = 64
-"""The bits of an IPv6 address that identify a visitor: a subscriber gets at least that many addresses."""
 
 
 class VisitorThrottle(ScopedRateThrottle):
@@ -88,34 +84,10 @@ def visitor(request: HttpRequest | Request) -> str:
     user = getattr(request, "user", None)
     if user is not None and user.is_authenticated:
         return f"user-{quote(str(user.pk), safe='')}"
-    return f"address-{_address(request)}"
-
-
-def _address(request: HttpRequest | Request) -> str:
-    """The visitor's address; of IPv6 the network.
-
-    With ``REST_FRAMEWORK["NUM_PROXIES"]`` set to n it is the n-th from the right in ``X-Forwarded-For``: each proxy
-    adds the address that it was asked from, and what stands further left may be the visitor's invention. Without the
-    setting, or with fewer addresses than proxies, the header is ignored; where a proxy seems to have sent it, that is
-    logged.
-    """
-    address: str = request.META.get("REMOTE_ADDR") or ""
-    proxies = api_settings.NUM_PROXIES or 0
-    header = request.META.get("HTTP_X_FORWARDED_FOR", "")
-    forwarded = [part.strip() for part in header.split(",") if part.strip()]
-    if 0 < proxies <= len(forwarded):
-        address = forwarded[-proxies]
-    parsed = None
-    with suppress(ValueError):  # a UNIX socket, or a proxy that adds the port
-        parsed = ip_address(address)
-        parsed = getattr(parsed, "ipv4_mapped", None) or parsed
-    if forwarded and api_settings.NUM_PROXIES is None and not (parsed and parsed.is_global):
+    address = address_of(request)
+    if forwarded_for(request) and number_of_proxies() is None and not is_global(address):
         _warn_of_proxy()
-    if parsed is None:
-        return quote(address[:100], safe="")
-    if isinstance(parsed, IPv6Address):
-        return str(ip_network((parsed, IPV6_PREFIX), strict=False).network_address)
-    return str(parsed)
+    return f"address-{quote(address[:100], safe=':')}"
 
 
 @cache  # once per process
