@@ -12,8 +12,9 @@ from demo_shop.shop.models import Category
 from imagesim.indexes.query_words import query_words
 from imagesim.indexes.validation import MAX_TEXT_MATCHES
 from imagesim.indexing.rebuild import rebuild
-from imagesim.retrieval.query_requirements import admitted, excluded_categories, requirements
+from imagesim.retrieval.query_requirements import MAX_ASKED, admitted, excluded_categories, requirements
 from imagesim.retrieval.query_text import QueryReader
+from imagesim.retrieval.requirement_words import ALLERGENS, SUBSTANCES
 from imagesim.types import Candidate, Candidates, Query
 from imagesim.word_roles import Roles
 from tests import shop
@@ -92,6 +93,17 @@ def test_a_shade_is_for_nobody():
 )
 def test_diets_and_substances_are_required(typed, language, required):
     assert tuple(requirements(typed, [language]).values()) == required
+
+
+def test_the_words_that_the_index_is_asked_for_are_bounded() -> None:
+    """Whoever listed all allergens had the index asked for each, a hundred queries in one request."""
+    languages = ["en", "de", "fr", "es", "it", "nl", "pl"]
+    found = requirements(
+        " ".join(f"{each} free" for each in f"{ALLERGENS['en']} {SUBSTANCES['en']}".split()), languages
+    )
+    assert 10 < len({word for texts in found.values() for text in texts for word in text.split()}) <= MAX_ASKED
+    assert len(requirements("vegan gluten free cheese", ["en", "de"])) == 2
+    assert {"vegan", "plant based", "veganes", "plantaardig"} <= {*requirements("vegan", languages)["vegan"]}
 
 
 @pytest.mark.parametrize(("typed", "heads"), [("vegan sausages", (1,)), ("sausages vegan", (0,)), ("vegan", ())])

@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 MENTIONED = 0.1
 """The minimum match of what has a required word in any of its texts. Less is a part of a word, or a typing error."""
 
+MAX_ASKED = 24
+"""The maximum number of words for which the index is asked, each by another query, to know what has all that is
+required. What the first requires is always asked for: "vegan" has some twenty forms in seven languages."""
+
 _seasons = word_list(SEASONS)
 _allergens = word_list(ALLERGENS)
 _substances = word_list(SUBSTANCES)
@@ -114,7 +118,8 @@ def _excluded(
 
 def requirements(text: str, languages: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Return the words of a text that require something, each with the texts of which a thing has to have one: "vegan"
-    with ("vegan", "plant based") for "vegan cheese", and "gluten" with ("gluten free",) for "gluten free bread"."""
+    with ("vegan", "plant based") for "vegan cheese", and "gluten" with ("gluten free",) for "gluten free bread". What
+    would take more than :data:`MAX_ASKED` words is left out."""
     found: dict[str, list[str]] = {}
     negating = negations(tuple(languages))
     for language in languages:
@@ -134,7 +139,14 @@ def requirements(text: str, languages: Sequence[str]) -> dict[str, tuple[str, ..
             if enough:
                 known = found.setdefault(word, [])
                 known += [each for each in enough if each not in known]
-    return {word: tuple(enough) for word, enough in found.items()}
+    kept: dict[str, tuple[str, ...]] = {}
+    asked: set[str] = set()
+    for word, texts in found.items():
+        asked.update(each for text in texts for each in text.split())
+        if kept and len(asked) > MAX_ASKED:
+            break
+        kept[word] = tuple(texts)
+    return kept
 
 
 @lru_cache(maxsize=64)
