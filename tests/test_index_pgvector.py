@@ -559,3 +559,22 @@ def test_two_processes_create_the_extension_at_the_same_time(pgvector_alias: str
         connections["fresh"].close()
         del connections["fresh"], connections.databases["fresh"]
         sql(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def test_a_short_beginning_of_many_words_is_compared_once(index: PgvectorIndex, monkeypatch) -> None:
+    """Each entry was compared with every word that begins so: sixteen such words took a minute of the server's time."""
+    sent: list[str] = []
+
+    def rows(cursor: Any, query: Any, values: Any = None) -> Any:
+        sent.append(" ".join(map(str, (values or {}).values())))
+        return searching.rows(cursor, query, values)
+
+    index.promote(index.create(replace(META, texts={"name": TextSpec()})))
+    names = ["trimmer", "sofa", *(f"tri{first}{last}ow" for first in "abcdefghjk" for last in "aeioulmnrs")]
+    index.write([entry(n, axis(0), texts={"name": (name,)}) for n, name in enumerate(names)])
+    index.refresh()
+    monkeypatch.setattr(text, "rows", rows)
+    query = Query(axis(0), text="tri", limit=50)
+    assert len(set(keys(index, query))) == 50
+    assert len(max(sent, key=len)) < 500
+    assert keys(index, replace(query, text="trimmer sofa")) == ["0", "1"]

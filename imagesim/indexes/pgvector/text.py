@@ -12,6 +12,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 MAX_WORDS = 1_000
 """The maximum number of words of the index that are compared with a word of a query for each way to match: for prefixes
 and suffixes the shortest, for typing errors those with the most similar letters."""
+MANY_LONGER = 50
+"""The number of longer words that begin with a word of a query above which the rough ranking asks for the beginning in
+their place, with the mean of their qualities: comparing each entry with thousands of words takes seconds."""
 OTHER_FORM = 2
 """How many letters the other number of a word may add to a typing error: "matratzen" to that of "matraze"."""
 STEP = 0.05
@@ -162,32 +166,54 @@ class _Ranking:
         bind = Bound()
         words, matches = self.words, self.matches
         heads = self.query.heads or range(len(words))
-        required = [_any(list(matches[n]), "", self._typed(words[n])) for n in heads if n < len(words) and matches[n]]
-        # OFFSET 0 keeps the subquery apart, so that each quality is computed once per row and not once per use.
+        asked = [
+            _any(list(found), "", self._beginning(word, found)) for word, found in zip(words, matches, strict=True)
+        ]
+        required = [asked[number] for number in heads if number < len(words) and asked[number]]
+        # OFFSET 0 keeps the subqueries apart, so that each quality is computed once per row and not once per use.
         statement = sql.SQL(
             "SELECT e.texts, e.images -> 0, {columns} FROM {entry} e "
-            "CROSS JOIN LATERAL (SELECT {qualities} OFFSET 0) q WHERE e.words @@ {required} "
+            "CROSS JOIN LATERAL (SELECT {found} OFFSET 0) f CROSS JOIN LATERAL (SELECT {qualities} OFFSET 0) q "
+            "WHERE e.words @@ {required} "
             "AND {where} ORDER BY {rough} DESC, e.key LIMIT {size}"
         ).format(
             columns=entry_columns(self.query, self.generation),
             entry=self.generation.table("entry"),
             required=bind(" | ".join(required), "tsquery"),
             where=conditions(filters, self.generation, bind),
+            found=self._found(asked, bind),
             qualities=self._qualities(bind),
             rough=self._rough(),
             size=sql.Literal(size),
         )
         return rows(cursor, statement, bind.values)
 
-    def _typed(self, word: QueryWord) -> str:
-        return word.word if self.query.typing and word.last else ""
+    def _beginning(self, word: QueryWord, found: Mapping[str, float]) -> str:
+        """Return the word of the query if it stands for all longer words that begin with it, else an empty text."""
+        is_typed = self.query.typing and word.last
+        is_asked = is_typed or (
+            not word.word[-1].isdigit() and sum(map(_is_longer, found, repeat(word.word))) > MANY_LONGER
+        )
+        return word.word if is_asked else ""
+
+    def _found(self, asked: Sequence[str], bind: Bound) -> sql.Composable:
+        """Return columns that say which words of the query are matched in any field: most entries match few."""
+        columns = [
+            sql.SQL("{} AS {}").format(
+                sql.SQL("e.words @@ {}").format(bind(each, "tsquery")) if each else sql.SQL("false"), _has(number)
+            )
+            for number, each in enumerate(asked)
+        ]
+        return sql.SQL(", ").join(columns)
 
     def _qualities(self, bind: Bound) -> sql.Composable:
         """Return columns with the quality of the best match of each word of the query in each class of fields."""
         columns = []
         classes = self.generation.text_classes
         kinds = {classes[name] for name, spec in self.generation.meta.texts.items() if calls_by_compounds(spec)}
-        for number, (word, found) in enumerate(zip(self.words, self.matches, strict=True)):
+        for number, (word, matching) in enumerate(zip(self.words, self.matches, strict=True)):
+            beginning = self._beginning(word, matching)
+            found = _with_beginning(matching, beginning) if beginning else matching
             for letter in sorted(set(classes.values())):
                 tiers: dict[float, list[str]] = defaultdict(list)
                 for other, quality in found.items():
@@ -198,9 +224,10 @@ class _Ranking:
                 cases = [
                     sql.SQL("WHEN e.words @@ {} THEN {}").format(bind(asked, "tsquery"), sql.Literal(quality))
                     for quality, others in sorted(tiers.items(), reverse=True)
-                    if (asked := _any(others, letter, self._typed(word) if quality < 1 else ""))
+                    if (asked := _any(others, letter, beginning if quality < STEM else ""))
                 ]
-                value = sql.SQL("CASE {} ELSE 0.0 END").format(sql.SQL(" ").join(cases)) if cases else sql.SQL("0.0")
+                tests = sql.SQL("CASE WHEN NOT {} THEN 0.0 {} ELSE 0.0 END")
+                value = tests.format(_has(number), sql.SQL(" ").join(cases)) if cases else sql.SQL("0.0")
                 columns.append(sql.SQL("{} AS {}").format(value, _quality(number, letter)))
         return sql.SQL(", ").join(columns)
 
@@ -228,6 +255,24 @@ class _Ranking:
         return sql.SQL("({}) * (0.9 + 0.1 * least(1, greatest({})))").format(
             sql.SQL(" + ").join(covered), sql.SQL(", ").join(shares)
         )
+
+
+def _is_longer(word: str, beginning: str) -> bool:
+    return len(word) > len(beginning) and word.startswith(beginning)
+
+
+def _with_beginning(found: Mapping[str, float], beginning: str) -> dict[str, float]:
+    """Return the matches with the same quality for all longer words that begin so and match for nothing else."""
+    longer = {
+        word: quality
+        for word, quality in found.items()
+        if _is_longer(word, beginning) and quality < STEM and quality not in (COMPOUND, ENDING)
+    }
+    return {**found, **dict.fromkeys(longer, sum(longer.values()) / len(longer))} if longer else {**found}
+
+
+def _has(number: int) -> sql.Identifier:
+    return sql.Identifier(f"has{number}")
 
 
 def _quality(number: int, letter: str) -> sql.Identifier:
