@@ -123,6 +123,34 @@ class TestWhen:
         other = rule(action="replace", when="contain", triggers=triggers, replacement=replacement, filters="")
         assert RuleSet.of([other]).plan(question(text)).text == expected
 
+    def test_the_synonyms_of_a_long_query_are_bounded(self, monkeypatch):
+        """A shop with hundreds of synonyms took seconds for a query of a hundred words that all have some."""
+        words = [f"w{number}" for number in range(100)]
+        rules = [
+            rule(
+                action="replace",
+                when="contain",
+                triggers="\n".join([word, *(f"{word} same {n}" for n in range(47))]),
+                replacement=f"{word} other",
+                both_ways=True,
+                filters="",
+            )
+            for word in words
+        ]
+        met = rule(action="message", when="synonym", triggers="w7 other", message="met", filters="")
+        made: list[str] = []
+        replaced = engine._replaced
+
+        def count(*args: Any) -> str:
+            made.append(replaced(*args))
+            return made[-1]
+
+        monkeypatch.setattr(engine, "_replaced", count)
+        plan = RuleSet.of(rules).plan(question(" ".join(words)))
+        assert len(plan.alternatives) == engine.MAX_ALTERNATIVES
+        assert len(made) <= 48
+        assert RuleSet.of([*rules, met]).plan(question("w7")).messages  # the last synonym of a rule
+
     def test_vowel_signs_are_part_of_their_words(self):
         red = rule(action="replace", when="contain", triggers="लाल", replacement="नीला", filters="")
         assert RuleSet.of([red]).plan(question("लाल कुर्ता")).text == "नीला कुर्ता"

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
+from itertools import islice
 from math import inf
 from typing import Any
 
@@ -47,6 +48,10 @@ Action, When = Rule.Action, Rule.When
 MAX_PINS = 48
 MAX_ALTERNATIVES = 3
 """The maximum number of alternative texts of a query, each of which is another query in the same request."""
+
+MAX_SAME = 48
+"""The maximum number of texts that mean the same as a query: all of one rule, but not those of each word of a long
+query."""
 
 Trigger = tuple[str, str]
 
@@ -171,16 +176,18 @@ class RuleSet:
 
 
 def _other_words(asked: str, replacing: Iterable[Ready]) -> list[str]:
-    """Return the words to search, then their synonyms."""
-    first, others = asked, list[str]()
+    """Return the words to search, then their synonyms, of which there are at most :data:`MAX_SAME`."""
+    first, others = asked, dict[str, None]()
     for ready in replacing:
         replacement = words_of(ready.rule.replacement)
         if not ready.rule.both_ways:
             first = _replaced(first, ready.triggers, replacement)
             continue
         same = (*ready.triggers, replacement)
-        meant = [phrase for phrase in same if f" {phrase} " in f" {asked} "]
-        others += [_replaced(asked, [phrase], other) for phrase in meant for other in same if other != phrase]
+        meant = (phrase for phrase in same if f" {phrase} " in f" {asked} ")
+        pairs = ((phrase, other) for phrase in meant for other in same if other != phrase)
+        for phrase, other in islice(pairs, MAX_SAME - len(others)):
+            others[_replaced(asked, [phrase], other)] = None
     return list(dict.fromkeys((first, *(other for other in others if other != asked))))
 
 
