@@ -45,7 +45,7 @@ ROLES = Roles(
         ("wine 0,7ml", "wine 0,7 ml"),
         ("2.4ml", "2.4ml"),  # 24 is something else
         ("GSB18V55 in red", "GSB 18V 55 in red"),
-        ("gsb18v-55", "gsb 18v 55"),
+        ("gsb18v-55", "gsb18v-55"),  # the number of a part is found in whichever parts it is written
         ("gsb18v56", "gsb18v56"),
         ("gsb55" * 2000, "gsb55" * 2000),  # no code is that long
         ("a bolt M8 x 40 zinc", "a bolt M8 x 40 zinc"),  # which is analysed as "M8x40" is

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from imagesim.indexes import word_matcher
-from imagesim.indexes.analysis import analyse, codes, described_features, features, listed_stems
+from imagesim.indexes.analysis import analyse, described_features, features, listed_stems
+from imagesim.indexes.codes import codes, is_article_number
 from imagesim.indexes.query_words import query_words
 from imagesim.indexes.text import TextIndex, TextMatches
 from imagesim.indexes.word_matcher import WordMatcher
@@ -1054,6 +1055,8 @@ def test_a_decimal_is_one_word(text: str, words: str) -> None:
         ("40*30*20 cm", "40 30 20 cm 40x30x20"),
         ("4x4 tyres", "4 4 tyres 4x4"),
         ("x 40, 3x, RAV4 x 4", "x 40 3x rav4 x 4"),
+        ("NYM-J 3G1,5 mm²", "nym j 3 1.5 mm2 nymj 3x1.5"),
+        ("4G 64GB", "4g 64gb"),
     ],
 )
 def test_the_numbers_of_dimensions_are_words(text: str, words: str) -> None:
@@ -1066,6 +1069,13 @@ def test_the_numbers_of_dimensions_are_words(text: str, words: str) -> None:
         ("Brake disc 5Q0 615 301 F 312 mm", "5q0615301f"),
         ("Chain CN-HG601-11 11-speed", "cnhg601 cnhg60111 hg60111"),
         ("0 986 494 123", "0986494123"),
+        ("part 0 986 494 123 in stock", "0986494123"),
+        ("OC 517.96", "oc51796 51796"),
+        ("W 416/92, HT-4/40", "w41692 41692 ht440"),
+        ("6204-2RS/C3 13.0460-0624.2", "62042rsc3 13046006242"),
+        ("OE 53A 726 061 B.", "oe53a726061b 53a726061b"),
+        ("978-3-16-148410-0", "9783161484100"),
+        ("No.5 v2.0, 18V 55Ah, 1.250.000, 99.90", ""),
         ("iPhone 13 128 GB, i5 16GB 1TB, 40 EU", ""),
         ("sizes 36 37 38 39 40 41", ""),
         ("2026-11-27", ""),
@@ -1074,6 +1084,35 @@ def test_the_numbers_of_dimensions_are_words(text: str, words: str) -> None:
 def test_the_numbers_of_parts_are_words_in_one_piece(text: str, words: str) -> None:
     assert {joined for code in codes(text.lower()) for joined in code.joined} == set(words.split())
     assert {token.word for token in analyse(text, "en")} >= set(words.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('Valve 1/2"', "valve 1/2"),
+        ('1 1/4" and 1-1/4', "1-1/4 and 1-1/4"),
+        ("½ 1½ G1/2", "1/2 1-1/2 g 1/2"),
+        ("Elbow 90 3/4", "elbow 90 3/4"),
+        ("4/64GB 1/2/2026 24/7", "4 64gb 1 2 2026 24 7"),
+        ("0066896, 007", "0066896 007 66896"),
+    ],
+)
+def test_fractions_are_words_and_zeros_in_front_may_be_missing(text: str, words: str) -> None:
+    """ "1/2" found a nut M12."""
+    assert [token.word for token in analyse(text, "en")] == words.split()
+
+
+def test_a_number_of_an_article_is_no_size_and_no_year() -> None:
+    numbers = ("6204", "60316", "4000143175524")
+    assert [each for each in (*numbers, "42", "500", "1500", "2026", "100000", "m8x40") if is_article_number(each)] == [
+        *numbers
+    ]
+
+
+def test_two_numbers_are_not_one() -> None:
+    """ "7 13" found the number 418 713."""
+    assert [word.joined for word in query_words("7 13", ["en"])] == [(), ()]
+    assert [word.joined for word in query_words("1 000", ["en"])] == [("1000",), ("1000",)]
 
 
 @pytest.mark.parametrize("written", ["5Q0 615 301 F", "5Q0615301F", "5Q0-615-301-F"])

@@ -605,6 +605,35 @@ class TestSearch:
             assert {hit.item.name for hit in hits.closest} == {"Racket", "Bottle", "Towel"}, text
         assert len(imagesim.search(text="gold qwertyuiop", min_relevance=0.5).closest) == 0  # says nothing alone
 
+    def test_beside_a_kind_the_number_of_an_article_asks_for_that_one_alone(self):
+        """For "bearing 6299", which the shop lacked, all other bearings were relevant."""
+        for number in ("6204", "6205-2RS", "0 986 714 727"):
+            product(f"Bearing {number}", picture("gray"), category="bearings")
+        sync_and_calibrate()
+        for text in ("bearing 6204", "6204", "bearing 0986714727", "acme bearing 0 986 714 727", "bearing 6205 2RS"):
+            names = self.names(text, min_relevance=0.4)
+            assert [name.replace(" ", "")[7:11] for name in names] == [
+                ("6204", "6205", "0986")[0 if "6204" in text else 1 if "6205" in text else 2]
+            ], text
+        for text in ("bearing 6299", "bearing 0986714728"):
+            hits = imagesim.search(text=text, min_relevance=0.4)
+            assert len(hits) == 0, text
+            assert {hit.item.category.name for hit in hits.closest} == {"Bearings"}, text
+        assert len(imagesim.search(text="acme bearing 0 986 714 728", min_relevance=0.4)) == 0
+        assert len(self.names("shoes 42", min_relevance=0.4)) == 5  # a size is none
+
+    def test_a_thread_is_no_size_and_a_unit(self):
+        """ "M8*40" showed T-shirts of the size M, since most sizes of a screw were not known."""
+        head = product("Screw M3x8", picture("gray"), category="screws")
+        for size in ("M8x40", "M8x50"):
+            product(f"Screw {size}", picture("gray"), category="screws", parent=head)
+        for size in ("M", "8"):
+            product(f"Shirt {size}", picture("red"), category="shirts")
+        sync_and_calibrate()
+        for text in ("M8*40", "M8 x 40", "M8×40", "screw M8x40"):
+            assert self.names(text, min_relevance=0.4)[0] == "Screw M8x40", text
+            assert not any(name.startswith("Shirt") for name in self.names(text, min_relevance=0.4)), text
+
     def test_what_is_not_of_the_kind_is_not_called_so_by_its_word_alone(self):
         """ "Mushroom poster" showed a poster hanger, in a shop that has posters, and a mushroom of another kind."""
         for number in range(4):

@@ -10,12 +10,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from imagesim.indexes import stemmers
+from imagesim.indexes.codes import FRACTION, HYPHEN, apart_from_letters, codes, plain_fractions, without_zeros
 from imagesim.indexes.stop_words import CONJUNCTIONS, ELIDED, FEATURES, HEAD_FIRST, QUALITIES, STOP_WORDS, UNITS
 
 if TYPE_CHECKING:
     from imagesim.types import IndexMeta
 
-ANALYSIS = 9
+ANALYSIS = 10
 """The version of the analysis, increased if earlier indexes have to be rebuilt to find words as well as new ones."""
 
 MAX_WORD = 64
@@ -24,32 +25,22 @@ MAX_WORD = 64
 MAX_TOKENS = 400
 """The maximum number of words of one text that are analysed."""
 
-HYPHEN = re.compile("[-‐‑]")
 # Regular expressions do not count vowel signs and other marks as letters, but they are parts of words in Hindi or Thai.
 _MARKS = "".join(map(chr, filter(lambda code: unicodedata.category(chr(code))[0] == "M", range(0x300, 0x2000))))
 _LETTERS = rf"[^\W_]+(?:[{_MARKS}][^\W_]*)*"
 # With more than two numbers, a comma may separate the items of a list: "38,39,40".
 DECIMAL = r"(?<!\d[.,])(?<!\d)\d+[.,]\d+(?![.,]?\d)"
 _DECIMAL = re.compile(r"(\d+)[.,](\d+)(.*)")
-_WORD = re.compile(rf"{DECIMAL}[^\W\d_]*|{_LETTERS}(?:['’]{_LETTERS})?")
+_WORD = re.compile(rf"{FRACTION}|{DECIMAL}[^\W\d_]*|{_LETTERS}(?:['’]{_LETTERS})?")
 # Match from the start of a word only: from each letter, the time would grow with the square of the length of a word.
 JOINED = re.compile(rf"(?<![^\W_])(?<![{_MARKS}]){_LETTERS}(?:{HYPHEN.pattern}{_LETTERS})+")
 # "J. R. R. Tolkien", "V.S.O.P": the letters are one word, too.
 INITIALS = re.compile(r"(?<![^\W_])(?:[^\W\d_]\.\s?){2,}(?:[^\W\d_](?![^\W_]))?")
-# "5Q0 615 301 F": parts with a digit, of which short ones without may be the first and the last.
-_PART = r"(?=[^\W_]*\d)[^\W_]+"
-_SPACED_CODE = re.compile(
-    rf"(?<![^\W_])(?:[^\W\d_]{{1,2}}[ -])?{_PART}(?:[ -]{_PART})+(?:[ -][^\W\d_]{{1,2}})?(?!-?[^\W_])"
-)
-_NUMBERS = re.compile(r"\d[^\W\d_]*[ -][^\W\d_]*\d")
-_QUANTITY = re.compile(rf"\d*(?:{'|'.join(UNITS)})")
-SHORTEST_CODE = 7  # "13 128" of "iPhone 13 128 GB" is no number of a part
-LONGEST_CODE = 24
-# "90x190", "90 cm × 190 cm", "M8 x 40": the "x" is no word of its own.
+# "90x190", "90 cm × 190 cm", "M8 x 40": the "x" is no word of its own. A cable of 3 x 1.5 mm² with earth is a "3G1.5".
 _NUMBER = r"\d+(?:[.,]\d+)?"
 _UNIT = rf"\s?(?:{'|'.join(sorted(UNITS, key=len, reverse=True))})\b"
-_BY = re.compile(rf"(?:{_UNIT})?\s?[x×*]\s?(?=\d)")
-_TIMES = re.compile(r"[x×*]\s?\d")
+_BY = re.compile(rf"(?:(?:{_UNIT})?\s?[x×*]\s?|(?<=\d)g)(?=\d)")
+_TIMES = re.compile(r"[x×*]\s?\d|\dg\d")
 _DIMENSIONS = re.compile(rf"(?<![^\W_])[^\W\d_]{{0,2}}{_NUMBER}(?:{_BY.pattern}{_NUMBER})+")
 _POSSESSIVE = re.compile(r"['’]s?$|['’]")
 _DOTTED_CAPITAL = "İ"  # ``str.lower`` makes two characters of it
@@ -130,15 +121,19 @@ def analyse(text: str, language: str) -> tuple[Token, ...]:
     (``J. R. R. Tolkien``: ``j``, ``r``, ``r``, ``tolkien``, ``jrr``) and dimensions, whichever way they are written
     (``90 x 190 cm``: ``90``, ``190``, ``cm``, ``90x190``), and the numbers of parts (:func:`codes`). A decimal number
     is one word together with a unit that follows without a space (``8,5W``: ``8.5w``), without zeros at its end
-    (``+1.50``: ``1.5``). The division does not depend on the language: an elided word is a word of its own in each
-    (``d'été``: ``d``, ``été``).
+    (``+1.50``: ``1.5``), and so is a fraction (``1 1/4"``: ``1-1/4``). Long numbers follow without the zeros in front
+    (``0066896``: ``66896``), too. The division does not depend on the language: an elided word is a word of its own in
+    each (``d'été``: ``d``, ``été``).
     """
     text = normalised(text, language)
     tokens: list[Token] = []
     dimensions = _DIMENSIONS.findall(text) if _TIMES.search(text) else ()
     plain = _DIMENSIONS.sub(lambda match: _BY.sub(" ", match[0]) + " ", text) if dimensions else text
-    for match in _WORD.finditer(plain):
+    for match in _WORD.finditer(apart_from_letters(plain)):
         word = match[0][:MAX_WORD]
+        if "/" in word:
+            tokens.append(_token(word.replace(" ", "-"), language))
+            continue
         if not word.isalnum():
             elided, _, rest = word.replace("’", "'").partition("'")
             if rest and elided.replace("ı", "i") in ELIDED:  # in the capitals of "PUISQU'ON", Turkish reads no "i"
@@ -153,7 +148,7 @@ def analyse(text: str, language: str) -> tuple[Token, ...]:
                 tokens.append(_token(part, language))
         if len(tokens) >= MAX_TOKENS:
             break
-    for match in JOINED.finditer(text) if HYPHEN.search(text) else ():
+    for match in JOINED.finditer(re.sub(FRACTION, " ", text)) if HYPHEN.search(text) else ():
         tokens.append(_token(in_one_piece(match[0]), language))
     for match in INITIALS.finditer(text) if "." in text else ():
         tokens.append(_token(without_dots(match[0]), language))
@@ -161,6 +156,7 @@ def analyse(text: str, language: str) -> tuple[Token, ...]:
         tokens.append(_token("x".join(map(_number, _BY.split(each)))[:MAX_WORD], language))
     for code in codes(text):
         tokens += [_token(each, language) for each in code.joined]
+    tokens += [_token(short, language) for token in tokens if (short := without_zeros(token.word))]
     return tuple(tokens[:MAX_TOKENS])
 
 
@@ -170,7 +166,7 @@ def normalised(text: str, language: str = "") -> str:
     Every language gets the same number of characters, so that :func:`analyse` divides the text alike.
     """
     if not text.isascii():
-        text = unicodedata.normalize("NFKC", text).replace(_SOFT_HYPHEN, "").replace(_DOTTED_CAPITAL, "i")
+        text = plain_fractions(text).replace(_SOFT_HYPHEN, "").replace(_DOTTED_CAPITAL, "i")
     return (text.replace("I", "ı") if language == "tr" else text).lower()
 
 
@@ -182,36 +178,6 @@ def indexed(text: str, language: str) -> tuple[Token, ...]:
         return tokens
     single = dict.fromkeys("".join(NO_SPACES.findall(normalised(text, language))))
     return (*(Token(each, each) for each in single), *tokens)
-
-
-class Code(NamedTuple):
-    """The number of a part or a model that is written in several parts, and those of them that may be written as
-    one."""
-
-    parts: tuple[str, ...]
-    joined: tuple[str, ...]
-
-
-def codes(text: str) -> list[Code]:
-    """Return the numbers of parts and models in a text in lower case: ``5q0 615 301 f``, ``cn-hg601-11``.
-
-    Of hyphenated ones, any neighbouring parts may be written as one: ``cnhg601``.
-    """
-    found = []
-    for match in JOINED.finditer(text) if HYPHEN.search(text) else ():
-        parts = tuple(HYPHEN.split(match[0]))
-        if len(parts) > 2 and len(match[0]) <= LONGEST_CODE:
-            runs = ("".join(parts[i:j]) for i in range(len(parts)) for j in range(i + 2, len(parts) + 1))
-            found.append(Code(parts, tuple(run for run in runs if not (run.isdecimal() or run.isalpha()))))
-    for match in _SPACED_CODE.finditer(text) if _NUMBERS.search(text) else ():
-        parts = tuple(re.split("[ -]", match[0])) if " " in match[0] else ()
-        while parts and _QUANTITY.fullmatch(fold(parts[-1])):
-            parts = parts[:-1]
-        joined = "".join(parts)
-        is_code = len(parts) > 1 and SHORTEST_CODE <= len(joined) <= LONGEST_CODE and max(map(len, parts)) > 2
-        if is_code and not any(_QUANTITY.fullmatch(fold(part)) for part in parts):
-            found.append(Code(parts, (joined,)))
-    return found
 
 
 def _number(word: str) -> str:

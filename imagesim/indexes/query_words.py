@@ -16,9 +16,7 @@ from imagesim.indexes.analysis import (
     JOINED,
     MAX_WORD,
     NO_SPACES,
-    Code,
     analyse,
-    codes,
     feature_marks,
     fold,
     in_one_piece,
@@ -29,6 +27,7 @@ from imagesim.indexes.analysis import (
     without_dots,
     word_list,
 )
+from imagesim.indexes.codes import are_numbers, codes, without_zeros
 from imagesim.indexes.filler_words import FILLERS, PICTURES
 from imagesim.indexes.stemmers import CHANGED_WITHIN
 from imagesim.indexes.stop_words import (
@@ -200,6 +199,7 @@ class QueryWord:
     - ``number``: it says how many there are: the "set" of "knife set".
     - ``qualifier``: it never says what a thing is, such as "modern", or is a part of such a word: "heavy-duty".
     - ``not_of``: the languages of the index that it does not belong to; it has no stem in them.
+    - ``code``: as which words the number of a part that it belongs to may be written, the longest first.
     """
 
     word: str
@@ -216,6 +216,7 @@ class QueryWord:
     number: bool = False
     qualifier: bool = False
     not_of: frozenset[str] = frozenset()
+    code: tuple[str, ...] = ()
 
     @property
     def spellings(self) -> list[tuple[str, Mapping[str, str]]]:
@@ -276,7 +277,7 @@ def _query_words(text: str, languages: tuple[str, ...], foreign: frozenset[tuple
     on = [_lists_of(word, tuple(each.items())) for word, each in zip(typed, stems, strict=True)]
     apart = [each.stop or NO_SPACES.match(word) is not None for word, each in zip(typed, on, strict=True)]
     pairs = [
-        "" if apart[i] or apart[i + 1] else (first + second)[:MAX_WORD]
+        "" if apart[i] or apart[i + 1] or are_numbers(first, second) else (first + second)[:MAX_WORD]
         for i, (first, second) in enumerate(pairwise(typed))
     ]
     words: list[QueryWord] = []
@@ -297,7 +298,7 @@ def _query_words(text: str, languages: tuple[str, ...], foreign: frozenset[tuple
         elif not (of_amount or on[i].stop):  # "moins de 50", and both parts of "42.5"
             amount = None
         complement = complement or on[i].complement
-        joined = tuple(filter(None, pairs[max(i - 1, 0) : i + 1]))
+        joined = tuple(filter(None, (*pairs[max(i - 1, 0) : i + 1], without_zeros(word))))
         words.append(
             QueryWord(
                 word,
@@ -319,19 +320,21 @@ def _query_words(text: str, languages: tuple[str, ...], foreign: frozenset[tuple
     # "t-shirt" is searched as two words or as one, not as three.
     plain = normalised(text)
     whole = {fold(in_one_piece(match[0])) for match in JOINED.finditer(plain)}
+    whole.update(filter(None, map(without_zeros, typed)))
     for code in codes(plain):
-        whole.update(map(fold, code.joined))
-        parts = frozenset(map(fold, code.parts))
-        distinct = [_part_of(word, code) if word.word in parts else word for word in distinct]
+        joined = tuple(map(fold, code.joined))
+        whole.update(joined)
+        parts = {token.word for token in analyse(code.text, languages[0] if languages else "")}
+        distinct = [_part_of(word, joined) if word.word in parts else word for word in distinct]
     distinct = [word for word in distinct if word.word not in whole or len(distinct) == 1]
     if distinct:
         distinct[-1] = replace(distinct[-1], last=not text[-1:].isspace())
     return tuple(distinct)
 
 
-def _part_of(word: QueryWord, code: Code) -> QueryWord:
+def _part_of(word: QueryWord, code: tuple[str, ...]) -> QueryWord:
     """Return the word as one part of a code that may also be written in one piece."""
-    return replace(word, joined=tuple(dict.fromkeys((*word.joined, fold("".join(code.parts))))))
+    return replace(word, joined=tuple(dict.fromkeys((*word.joined, *code))), code=code)
 
 
 def word_weight(word: QueryWord, entries: int, known: int, *, shade: bool, spelled: Collection[str]) -> float:

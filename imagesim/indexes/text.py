@@ -247,6 +247,7 @@ class TextIndex:
         named = np.zeros(size, dtype=bool)
         in_main = np.zeros((len(self._main), size), dtype=np.float32)
         of_heads = np.zeros(size, dtype=np.float32) if query.heads else covered
+        lacking = {word.code: np.zeros(size, dtype=bool) for word in words if word.code}
         weights = head_weights = 0.0
         shades = shades_of(words, query.colours)
         for position, found in enumerate(self._words.match(words, prefix=query.typing, spelled=query.spelled)):
@@ -277,6 +278,8 @@ class TextIndex:
             covered += weight * best
             own = (quality > 0) & (quality == best[slots]) & (fields < self._features)
             named[slots[own]] = True
+            if word.code:
+                lacking[word.code] |= best == 0
             if not query.heads or position in query.heads:
                 hit |= best > 0
                 head_weights += weight
@@ -288,6 +291,7 @@ class TextIndex:
         if mask is not None:
             hit[: len(mask)] &= mask
             hit[len(mask) :] = False
+        hit = self._with_codes(hit, words, lacking, query)
         slots = np.flatnonzero(hit)
         by_features = 1.0 if _asks_for_features(words) else FEATURE
         factor = np.where(named[slots], np.float32(1), np.float32(by_features))
@@ -297,6 +301,26 @@ class TextIndex:
         if not query.heads:
             return TextMatches(slots, scores, scores)
         return TextMatches(slots, scores, (of_heads[slots] / max(head_weights, 1e-6) * factor).astype(np.float32))
+
+    def _with_codes(
+        self, hit: Mask, words: Sequence[QueryWord], lacking: Mapping[tuple[str, ...], Mask], query: Query
+    ) -> Mask:
+        """Return which of the entries that were ``hit`` have the numbers of parts that a query contains.
+
+        If none has such a number, and the query is nothing else, all of its parts have to be there: what has only some
+        of them is another part. ``lacking`` says for each number which entries lack any.
+        """
+        for code, without in lacking.items():
+            alone = all(word.code == code and word.word not in query.spelled for word in words)
+            having = (hit & self._has_code(each, typing=query.typing) for each in code)
+            hit = next((each for each in having if each.any()), hit & ~without if alone else hit)
+        return hit
+
+    def _has_code(self, code: str, *, typing: bool) -> Mask:
+        """Return a mask of the entries with a number, or with a longer one that it may be the beginning of."""
+        numbers = self._words.with_code(code, typing=typing)
+        slots, _fields, _quality = self._postings(np.array(numbers, dtype=np.int64), np.ones(len(numbers), np.float32))
+        return self._marked(slots)
 
     def _is_in_language(self, fields: Slots, languages: Collection[str]) -> Mask:
         """Return which of these fields are in one of the languages."""

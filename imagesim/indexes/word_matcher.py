@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from imagesim.indexes.analysis import Token, stop_words
+from imagesim.indexes.codes import begun_codes, may_begin_code
 from imagesim.indexes.query_words import QueryWord
 from imagesim.indexes.stop_words import FORMS_BY_NUMBER, INFLECTIONS
 from imagesim.indexes.word_forms import is_made_so, may_be_compound
@@ -129,6 +130,12 @@ class WordMatcher:
             for position, each in enumerate(found)
         ]
 
+    def with_code(self, code: str, *, typing: bool) -> list[int]:
+        """Return the numbers of the words that are this number of a part, or begin with what was typed of it."""
+        if typing or may_begin_code(code):
+            return self._vocabulary.starting_with(code)
+        return [self._vocabulary.ids[code]] if code in self._vocabulary.ids else []
+
     def _lookup(self, word: QueryWord, *, prefix: bool, factor: float, alone: bool) -> Mapping[int, float]:
         """Return the numbers of the words that match a word of the query, each with the quality of the match, which are
         remembered until words are added.
@@ -136,7 +143,7 @@ class WordMatcher:
         ``factor`` is multiplied with the quality of matches by typing error and by prefix; ``alone`` says that the
         query has no other words.
         """
-        asked = (word.word, tuple(word.stems.items()), word.joined, prefix, factor, alone)
+        asked = (word.word, tuple(word.stems.items()), word.joined, word.code, prefix, factor, alone)
         found = self._found.get(asked)
         if found is None:
             found = self._find(word, prefix=prefix, factor=factor, alone=alone)
@@ -171,6 +178,9 @@ class WordMatcher:
                     is_other = is_known and language in FORMS_BY_NUMBER and words[number] not in forms
                     only_stem = alone and (is_other or is_made_so(words[number], stem, spelling, language))
                     note([number], ENDING if only_stem else STEM)
+        for begun in begun_codes(word.joined, word.code):
+            for number in vocabulary.starting_with(begun):
+                note([number], TYPING if prefix else _quality_of_longer(begun, words[number]))
         if len(typed) < 3:
             if prefix:
                 note(vocabulary.starting_with(typed), TYPING)
@@ -179,8 +189,7 @@ class WordMatcher:
         for number in starting:
             # A number with further digits is another number, not a longer word.
             if len(words[number]) > len(typed) and (prefix or not _goes_on(typed, words[number])):
-                longer = factor * (PREFIX[0] + PREFIX[1] * len(typed) / len(words[number]))
-                note([number], TYPING if prefix else longer)
+                note([number], TYPING if prefix else factor * _quality_of_longer(typed, words[number]))
         endings = word.endings
         compounds = {n: self._compound_quality(n, endings) for n in vocabulary.ending_with(endings)}
         for number, quality in compounds.items():
@@ -236,9 +245,15 @@ class WordMatcher:
         return max(qualities, default=0.0)
 
 
+def _quality_of_longer(begun: str, word: str) -> float:
+    """Return the quality of a match with a word that begins so."""
+    return PREFIX[0] + PREFIX[1] * len(begun) / len(word)
+
+
 def _goes_on(number: str, longer: str) -> bool:
-    """Return whether ``longer`` continues a number with a digit or a fraction, as "1000" and "100.5" continue "100"."""
-    return number[-1].isdigit() and longer[len(number)] in "0123456789."
+    """Return whether ``longer`` continues a number with a digit or a fraction, as "1000" and "100.5" continue "100".
+    Long ones are the numbers of articles, which may be typed in part."""
+    return number[-1].isdigit() and longer[len(number)] in "0123456789." and not may_begin_code(number)
 
 
 class Vocabulary:

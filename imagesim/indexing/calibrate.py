@@ -37,6 +37,7 @@ from imagesim.models import Embedding, ItemImage, StoredCalibration
 from imagesim.projections import project
 from imagesim.registry import registry
 from imagesim.types import IndexMeta
+from imagesim.word_roles import has_digit
 
 if TYPE_CHECKING:
     from imagesim.types import Vector
@@ -108,7 +109,7 @@ def calibrate(backing_index: str | None = None, *, filled: bool = True) -> Store
 
 def _sample(meta: IndexMeta) -> tuple[Sample, list[Described], Written] | None:
     """Some items of every registered model with their first images, the words of one of each group in each language,
-    and all of these by their language.
+    with the numbers and sizes of all, and these by their language.
 
     An item has the categories of its whole group: of a product with a row for each language, "watches" and "Uhren".
     """
@@ -127,7 +128,7 @@ def _sample(meta: IndexMeta) -> tuple[Sample, list[Described], Written] | None:
                 found, group = frozenset(items.get_categories(item)), items.group_key_of(item)
                 texts = items.get_texts(item)
                 one = (group, frozenset(items.text_specs[path].language for path in texts))
-                words = None if one in described else _described(items, texts, found, written)
+                words = _described(items, texts, found, written)
             except INFRASTRUCTURE_ERRORS:
                 raise
             except Exception as error:  # the shop's code fails on this item; its sync stores the error
@@ -136,8 +137,7 @@ def _sample(meta: IndexMeta) -> tuple[Sample, list[Described], Written] | None:
             vectors.append(vector)
             categories.append(found)
             groups.append(group)
-            if words is not None:
-                described[one] = words
+            described[one] = _with_numbers(described[one], words) if one in described else words
         above = items.get_category_parents()
         departments |= departments_of(above)
         parents |= above
@@ -224,6 +224,12 @@ def _described(
         frozenset(compounds),
         frozenset(heads),
     )
+
+
+def _with_numbers(entry: Described, variant: Described) -> Described:
+    """Return the entry with the words of a variant of it that have a digit: "M8" of a screw in hundreds of sizes."""
+    further = {stem: weight for stem, weight in variant.words.items() if stem not in entry.words and has_digit(stem)}
+    return replace(entry, words={**entry.words, **further}) if further else entry
 
 
 def _with_compounds(entries: Sequence[Described], written: Written) -> list[Described]:

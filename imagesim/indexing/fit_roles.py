@@ -11,7 +11,7 @@ from imagesim.indexes.analysis import listed_stems
 from imagesim.indexes.query_words import QueryWord, query_words
 from imagesim.indexes.stop_words import HEAD_FIRST, INFLECTIONS, UNITS
 from imagesim.indexes.word_forms import SHORTEST_PART, is_other_thing
-from imagesim.word_roles import MENTION, SHORTEST_FIRST, Roles, is_size
+from imagesim.word_roles import MENTION, SHORTEST_FIRST, Roles, has_digit, is_size
 
 COVERAGE = 0.6
 """The minimum share of a category's entries, by the weight of the field, that contain a word which names the category.
@@ -97,6 +97,7 @@ def fit_roles(
         stem: named
         for stem in found
         if stem not in UNITS
+        and (bool(headed[stem]) or not has_digit(stem))
         and (named := _named(naming[stem], sizes, departments, headed=bool(headed[stem]), listed=bool(listed[stem])))
     }
     alone: set[str] = set()

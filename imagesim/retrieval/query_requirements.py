@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from imagesim.indexes.analysis import analyse, fold, word_list
+from imagesim.indexes.codes import is_article_number
 from imagesim.indexes.query_words import negations
 from imagesim.indexes.stop_words import INFLECTIONS
 from imagesim.indexes.validation import MAX_TEXT_MATCHES
@@ -149,6 +151,21 @@ def requirements(text: str, languages: Sequence[str]) -> dict[str, tuple[str, ..
     return kept
 
 
+def required_numbers(words: Sequence[QueryWord]) -> Iterator[tuple[str, ...]]:
+    """Yield the numbers of articles and parts that a query names beside other words, each as the texts of which a thing
+    has to have one: "bearing 6204" asks for no other bearing. Of one in several parts these are its parts, too, which
+    may stand in several texts."""
+    units = {before.word for before, word in pairwise(words) if word.unit}
+    codes = dict.fromkeys(word.code for word in words if word.code)
+    for code in codes:
+        parts = [word.word for word in words if word.code == code]
+        if len(parts) < len(words):
+            yield (*code, " ".join(parts))
+    for word in words:
+        if is_article_number(word.word) and not (word.code or word.filler or word.word in units) and len(words) > 1:
+            yield (word.word,)
+
+
 @lru_cache(maxsize=64)
 def _diets(language: str) -> dict[str, tuple[str, ...]]:
     """Return the words for diets, each with the texts that satisfy it."""
@@ -160,17 +177,18 @@ def _diets(language: str) -> dict[str, tuple[str, ...]]:
 
 
 def admitted(
-    candidates: Sequence[Candidate], text: QueryText, query: Query, retriever: Retriever
+    candidates: Sequence[Candidate], text: QueryText, query: Query, retriever: Retriever, *, closest: bool = False
 ) -> Sequence[Candidate]:
     """Return the candidates without what is in none but the categories that a text excludes, and without what lacks any
-    of its requirements, for which the index is asked."""
+    of its requirements, for which the index is asked. The ``closest`` may lack the number of a part."""
+    required = text.required if closest else (*text.required, *text.numbers)
     if text.excluded:
         candidates = [each for each in candidates if not each.categories or not text.excluded >= {*each.categories}]
     keys = tuple(dict.fromkeys(each.key for each in candidates))
-    if not (keys and text.required):
+    if not (keys and required):
         return candidates
     among = replace(query, offset=0, limit=MAX_TEXT_MATCHES, collapse=False, min_score=None, heads=(), colours=())
-    words = list(dict.fromkeys(word for texts in text.required for each in texts for word in each.split()))
+    words = list(dict.fromkeys(word for texts in required for each in texts for word in each.split()))
     asked = [
         (word, replace(among, text=word, filters=replace(query.filters, keys=keys[start : start + MAX_TEXT_MATCHES])))
         for start in range(0, len(keys), MAX_TEXT_MATCHES)
@@ -180,7 +198,7 @@ def admitted(
     for (word, _query), answer in zip(asked, retriever.search([each for _word, each in asked]), strict=True):
         having[word].update(each.key for each in answer.candidates if each.text >= MENTIONED)
     left = set(keys)
-    for texts in text.required:
+    for texts in required:
         left &= set[str]().union(*(set.intersection(*map(having.__getitem__, each.split())) for each in texts))
     return [each for each in candidates if each.key in left]
 

@@ -8,7 +8,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 
-from imagesim.indexes.analysis import DECIMAL, HYPHEN, NO_SPACES, analyse, fold, normalised, stem_of, stop_words
+from imagesim.indexes.analysis import DECIMAL, NO_SPACES, analyse, fold, normalised, stem_of, stop_words
+from imagesim.indexes.codes import HYPHEN, codes
 from imagesim.indexes.query_words import MAX_TERMS, QueryWord, divided, qualifiers, query_words, shades
 from imagesim.indexes.stemmers import CHANGED_WITHIN
 from imagesim.indexes.stop_words import HEAD_FIRST, INFLECTIONS, PARTICLES
@@ -19,6 +20,9 @@ _RUNS = re.compile(rf"{DECIMAL}|\d+|[^\W\d_]+")
 
 _DIVISION = re.compile(rf"[\W_]|[xX]\d|{NO_SPACES.pattern}")
 """Where a typed word may be divided into several."""
+
+_APART = re.compile(r"[-‐‑/_*×]|^[^\W\d_]\d+$")
+"""Words that are not divided: those that the analysis divides already, and a thread such as "M8"."""
 
 LONGEST = 32
 """The maximum number of letters of a word that is divided."""
@@ -121,7 +125,7 @@ def spaced(text: str, roles: Roles, languages: Sequence[str]) -> str:
         sequences = (words[end - count : end] for count in range(min(MOST_JOINED, end), 1, -1))
         if written_as_one := next(filter(is_joined, sequences), []):
             words[end - len(written_as_one) : end] = ["".join(written_as_one), *[""] * (len(written_as_one) - 1)]
-        elif 1 < len(parts) <= MOST_JOINED and is_joined(parts):
+        elif 1 < len(parts) <= MOST_JOINED and not has_digit(words[end - 1]) and is_joined(parts):
             words[end - 1] = "".join(parts)
         elif (shade := divided(words[end - 1], shades(tuple(languages))))[0] and is_colour(shade[1]):
             words[end - 1] = " ".join(shade)
@@ -183,10 +187,13 @@ def _is_kind(joined: str, parts: Sequence[str], roles: Roles, languages: Sequenc
 
 
 def units_apart(text: str, roles: Roles, languages: Sequence[str]) -> list[str]:
-    """Return ``text`` with its numbers and their units apart ("12 v" of "12v"), if the catalogue writes some so."""
+    """Return ``text`` with its numbers and their units apart ("12 v" of "12v"), if the catalogue writes some so. The
+    thread "M8" is no size M, and the number of a part has the same parts with other characters between them."""
+    if codes(normalised(text)):
+        return []
     has = partial(has_all, roles=roles, languages=languages)
     words = text.split()
-    apart = [_apart(typed, has) or typed for typed in words]
+    apart = [(typed[0].isdigit() and _apart(typed, has)) or typed for typed in words]
     return [" ".join(apart)] if apart != words else []
 
 
@@ -194,7 +201,7 @@ def _apart(typed: str, has: Callable[[str], bool]) -> str:
     """Return a word of numbers and letters as the catalogue writes it in several, "gsb 18v 55" of "gsb18v55"; empty if
     it does not."""
     runs = _RUNS.findall(typed) if len(typed) <= LONGEST else []
-    if len(runs) < 2 or not has_digit(typed):
+    if len(runs) < 2 or not has_digit(typed) or _APART.search(typed):
         return ""
     parts: list[str] = []
     while runs:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from imagesim.indexes.analysis import HYPHEN, analyse
+from imagesim.indexes.analysis import analyse
+from imagesim.indexes.codes import HYPHEN, is_article_number
 from imagesim.indexes.dictionaries import in_dictionary
 from imagesim.indexes.query_words import (
     ENGLISH,
@@ -26,7 +27,13 @@ from imagesim.retrieval.compounds import (
     with_kinds_of_compounds,
 )
 from imagesim.retrieval.query_colours import named_colours, without_negated_colours
-from imagesim.retrieval.query_requirements import excluded_categories, is_circumstance, is_for_people, requirements
+from imagesim.retrieval.query_requirements import (
+    excluded_categories,
+    is_circumstance,
+    is_for_people,
+    required_numbers,
+    requirements,
+)
 from imagesim.retrieval.query_rewriting import (
     has_all,
     in_other_words,
@@ -55,7 +62,7 @@ class QueryText:
     the kind. ``only_kind``: it asks for all of a kind, with at most qualifiers that the catalogue lacks beside it:
     "shoes", "mens shoes". ``akin``: if it names no kind, the categories that end a compound of it, or that are one:
     "Jacken" for "Lederjacke", and "Headtorches" for "torch". ``of_ending``: likewise those that are called by the end
-    of a compound that the catalogue lacks. ``excluded``, ``required``: see
+    of a compound that the catalogue lacks. ``excluded``, ``required``, ``numbers``: see
     :mod:`~imagesim.retrieval.query_requirements`. ``unmet``: it requires what no text of the catalogue mentions.
     """
 
@@ -80,6 +87,7 @@ class QueryText:
     of_ending: frozenset[str] = frozenset()
     excluded: frozenset[str] = frozenset()
     required: tuple[tuple[str, ...], ...] = ()
+    numbers: tuple[tuple[str, ...], ...] = ()
     unmet: bool = False
     readings: tuple[QueryText, ...] = ()
 
@@ -271,6 +279,7 @@ class QueryReader:
             only_kind=bool(meaning.categories) and not colours and not any(roles.has(meant[n]) for n in beside),
             excluded=excluded,
             required=tuple(required.values()),
+            numbers=tuple(required_numbers(words)),
             unmet=len(required) < len(demanded),
             akin=frozenset() if meaning.categories else kinds_akin([words[n] for n in asking], roles),
             of_ending=of_ending,
@@ -309,10 +318,12 @@ class QueryReader:
 
 
 def _is_filler(word: QueryWord, stems: Collection[str], spelled: Collection[str], roles: Roles) -> bool:
-    """Whether a word asks for nothing that the catalogue has. A number that it lacks is a size, or a quantity."""
+    """Whether a word asks for nothing that the catalogue has. A number that it lacks is a size, or a quantity, unless
+    it may be that of an article."""
     if word.filler and (word.before_amount or not roles.calls(stems)):
         return True
-    unknown = word.word[0].isdigit() or (word.slip and word.word not in spelled)
+    is_amount = word.word[0].isdigit() and not (word.code or is_article_number(word.word))
+    unknown = is_amount or (word.slip and word.word not in spelled)
     return unknown and not roles.has(stems)
 
 

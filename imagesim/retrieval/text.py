@@ -163,7 +163,8 @@ class WithText:
         if not self.texts.text.known:
             return ()
         (found,) = self.retriever.search([replace(texts, text=self.texts.text.known, heads=(), colours=())])
-        called = [each for each in self._admitted(texts, found.candidates) if each.text >= CALLED][:CLOSEST]
+        kept = admitted(found.candidates, self.texts.text, texts, self.retriever, closest=True)
+        called = [each for each in kept if each.text >= CALLED][:CLOSEST]
         return tuple(judge.judged(texts, called, voters, _scores(called, vector, self.vectors_of(called))))
 
     def _moved(

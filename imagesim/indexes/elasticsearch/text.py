@@ -12,6 +12,7 @@ from typing import Any
 
 from imagesim.indexes import text_hits
 from imagesim.indexes.analysis import MAX_WORD, base_language, stem_key
+from imagesim.indexes.codes import begun_codes
 from imagesim.indexes.elasticsearch.mapping import CANDIDATE_TEXTS, STEMS, WORDS, Quantisation, Server
 from imagesim.indexes.elasticsearch.queries import (
     candidate,
@@ -196,6 +197,8 @@ class CompiledText:
             if self._is_prefix(word):
                 yield {"prefix": {field: {"value": typed}}}, place * longer
         yield from ((query, ELSEWHERE * error) for query in self._near_stems(word) if not known)
+        for begun in begun_codes(word.joined, word.code):
+            yield {"prefix": {WORDS: {"value": begun}}}, ELSEWHERE * longer
         compound = COMPOUND * (KNOWN_PART if known else 1.0)
         for part in sorted(word.endings):
             yield {"prefix": {f"{WORDS}.reversed": {"value": part[::-1]}}}, ELSEWHERE * compound
@@ -243,6 +246,7 @@ class CompiledText:
         ]
         if self._is_prefix(word):
             near.append({"prefix": {WORDS: {"value": word.word}}})
+        near += [{"prefix": {WORDS: {"value": begun}}} for begun in begun_codes(word.joined, word.code)]
         near += [
             {"prefix": {f"{WORDS}.reversed": {"value": part[::-1], "boost": _boost(part)}}}
             for part in sorted(word.endings)

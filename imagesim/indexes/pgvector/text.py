@@ -19,6 +19,7 @@ from psycopg import sql
 
 from imagesim.indexes import text_hits
 from imagesim.indexes.analysis import Token, languages_of
+from imagesim.indexes.codes import begun_codes
 from imagesim.indexes.pgvector.database import Bound, rows
 from imagesim.indexes.pgvector.searching import candidate, conditions, entry_columns
 from imagesim.indexes.pgvector.tables import Generation
@@ -104,6 +105,8 @@ def _near(word: QueryWord, query: Query, bind: Bound) -> Iterator[tuple[sql.Comp
     yield sql.SQL("stems && {}").format(bind(text_hits.stem_keys(word), "text[]")), shortest
     if len(word.word) >= (1 if query.typing and word.last else 3):
         yield _between("word", word.word, bind), shortest
+    for begun in begun_codes(word.joined, word.code):
+        yield _between("word", begun, bind), shortest
     for part in sorted(word.endings):
         yield _between("reversed", part[::-1], bind), shortest
     if len(word.word) >= 3 and not has_digit(word.word):

@@ -1,0 +1,140 @@
+"""Numbers of articles, parts and models in texts, in whichever parts they are written ("0 986 494 797", "OC 517.96",
+"6204-2RS/C3"), and fractions of an inch."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Collection, Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+from imagesim.indexes.stop_words import UNITS
+
+HYPHEN = re.compile("[-‐‑]")
+_SEPARATOR = "[ ./_‐‑-]"
+
+SHORTEST_SPACED = 7
+"""The minimum number of characters of a code whose parts are separated by spaces: "13 128" of "iPhone 13 128 GB" is no
+number of a part."""
+
+SHORTEST = 5
+"""The minimum number of characters of one with another separator, and of the beginning of two words as one."""
+
+LONGEST = 24
+
+SHORTEST_BEGINNING = 6
+"""The minimum number of characters of a number by which longer ones are found: 1,000 is not meant by 100, but
+"0986714" may be the first digits of an article's number."""
+
+FRACTION = r"(?<![\d/.,])(?:[1-9][ -])?(?:\d?[13579]/(?:2|4|8|16|32|64)|[12]/3)(?![/.,]?\d)"
+"""A fraction of an inch, or a mixed number: "1/2", "1 1/4". Others are two numbers: the "4/64 GB" of a phone."""
+
+_BEFORE_FRACTION = re.compile(r"(?<=[^\W\d_])(?=\d?\d/\d)")
+_VULGAR = re.compile(r"(?<=\d)(?=[\u00bc-\u00be\u2153-\u215e])")
+_FRACTION_SLASH = "\u2044"
+
+_PART = r"(?=[^\W_]*\d)[^\W_]+"
+# Letters in front and at the end belong to it, if they are few: "5Q0 615 301 F". Those after a space, if it is one.
+# Numbers with hyphens and a space between them are two.
+_CODE = re.compile(
+    rf"(?<![^\W_])(?<!\d[.,])(?:[^\W\d_]{{1,3}}{_SEPARATOR})?{_PART}(?:(?: {_PART})+|(?:[./_‐‑-]{_PART})+)"
+    r"(?: [^\W\d_](?![^\W_])|[./_‐‑-][^\W\d_]{1,3}(?![^\W_]))?(?![/_‐‑-]?[^\W_])"
+)
+_DIVIDED = re.compile(rf"\d[^\W\d_]*{_SEPARATOR}[^\W\d_]*\d")
+_SPACED = re.compile(r"\d[^\W\d_]* [^\W\d_]*\d")
+_HYPHENATED = re.compile(rf"(?<![^\W_])[^\W_]+(?:{HYPHEN.pattern}[^\W_]+){{2,}}")
+_QUANTITY = re.compile(rf"\d*(?:{'|'.join(sorted(UNITS, key=len, reverse=True))})")
+_ONE_LETTER = re.compile(r"\d+[^\W\d_]")
+# Dimensions, a decimal, thousands, or a date.
+_OTHER_NUMBER = re.compile(
+    r".*\d[x×*]\d.*|\d+\.\d{1,2}|\d{1,3}(?:\.\d{3})+|\d{4}[-./]\d\d?[-./]\d\d?|\d\d?[-./]\d\d?[-./]\d{4}"
+)
+_YEAR_OR_ROUND = re.compile(r"(?:19|20)\d\d|\d\d\d?0")
+
+
+class Code(NamedTuple):
+    """The number of a part or a model that is written in several parts: its text, and as which words these may be
+    written, the longest first. Letters in front of it may be another word."""
+
+    text: str
+    joined: tuple[str, ...]
+
+
+@lru_cache(maxsize=500)
+def codes(text: str) -> tuple[Code, ...]:
+    """Return the numbers of parts and models in a text in lower case: ``5q0 615 301 f``, ``cn-hg601-11``.
+
+    Of hyphenated ones, any neighbouring parts may be written as one: ``cnhg601``.
+    """
+    return tuple(_codes(re.sub(FRACTION, " ", text) if "/" in text else text))
+
+
+def _codes(text: str) -> Iterator[Code]:
+    for match in _HYPHENATED.finditer(text) if HYPHEN.search(text) else ():
+        words = HYPHEN.split(match[0])
+        if len(match[0]) <= LONGEST:
+            runs = {"".join(words[i:j]) for i in range(len(words)) for j in range(i + 2, len(words) + 1)}
+            named = (run for run in runs if not (run.isdecimal() or run.isalpha()))
+            yield Code(match[0], tuple(sorted(named, key=lambda run: (-len(run), run))))
+    for match in _CODE.finditer(text) if _DIVIDED.search(text) else ():
+        parts = re.split(_SEPARATOR, match[0])
+        while parts and _QUANTITY.fullmatch(parts[-1]) and not (len(parts) > 3 and len(parts[-1]) == 1):
+            parts.pop()
+        if _is_code(match[0], parts):
+            numbers = parts[1:] if parts[0].isalpha() else parts
+            joined = dict.fromkeys(("".join(parts), "".join(numbers)))
+            yield Code(match[0], tuple(each for each in joined if SHORTEST <= len(each) <= LONGEST))
+
+
+def _is_code(text: str, parts: list[str]) -> bool:
+    numbers = [part for part in parts if not part.isalpha()]
+    if len(numbers) < 2 or _OTHER_NUMBER.fullmatch(text):
+        return False
+    if any(_QUANTITY.fullmatch(part) and not _ONE_LETTER.fullmatch(part) for part in numbers if not part.isdecimal()):
+        return False
+    if not _SPACED.search(text):
+        return len("".join(parts)) >= SHORTEST
+    return len("".join(numbers)) >= SHORTEST_SPACED and max(map(len, numbers)) > 2
+
+
+def without_zeros(word: str) -> str:
+    """Return a long number without its leading zeros, which spreadsheets take away and other systems add; empty if it
+    has none."""
+    stripped = word.lstrip("0")
+    is_long = len(word) > len(stripped) >= SHORTEST - 1
+    return stripped if is_long and stripped.isdecimal() else ""
+
+
+def may_begin_code(word: str) -> bool:
+    """Return whether a word may be the beginning of an article's number."""
+    return SHORTEST_BEGINNING <= len(word) <= LONGEST and any(map(str.isdigit, word))
+
+
+def is_article_number(word: str) -> bool:
+    """Return whether a number is too long, or too odd, for a size, a quantity or a year: "6204", but not "1500"."""
+    is_long = len(word) >= SHORTEST and not word.endswith("000")
+    is_odd = len(word) == SHORTEST - 1 and not _YEAR_OR_ROUND.fullmatch(word)
+    return word.isdecimal() and (is_long or is_odd)
+
+
+def begun_codes(joined: Collection[str], code: Collection[str]) -> list[str]:
+    """Return the beginnings of numbers of parts that a word of a query may be with its neighbours, of those ``joined``
+    with it and those of a ``code``: "dhp180" of "DHP 180", where there is a "DHP180RTJ"."""
+    found = [each for each in joined if len(each) >= SHORTEST and not each.isdecimal() and any(map(str.isdigit, each))]
+    return list(dict.fromkeys((*found, *filter(may_begin_code, code))))
+
+
+def are_numbers(first: str, second: str) -> bool:
+    """Return whether these are two numbers, and not the thousands and hundreds of one: "7 13" is no 713."""
+    return first.isdecimal() and second.isdecimal() and len(second) != 3
+
+
+def plain_fractions(text: str) -> str:
+    """Return a text with the characters of fractions in digits: "1-1/2" for "1½", which Unicode makes "11/2"."""
+    return unicodedata.normalize("NFKC", _VULGAR.sub("-", text)).replace(_FRACTION_SLASH, "/")
+
+
+def apart_from_letters(text: str) -> str:
+    """Return a text with spaces between letters and a fraction: "g 1/2" for "g1/2"."""
+    return _BEFORE_FRACTION.sub(" ", text) if "/" in text else text
