@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from imagesim.measured_colours import filter_values
 from imagesim.registry import registry
 from imagesim.retrieval.params import parse
 from imagesim.types import FilterValue, Hit, Hits
+
+_NUMBER = re.compile(r"(\d+(?:\.\d+)?)")
 
 MAX_CHOICES = 20
 """Values of one facet."""
@@ -47,6 +50,15 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
+class Bound:
+    """A field for the least or the largest number of a filter: its name, its value, and that of the results."""
+
+    name: str
+    value: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
 class Group:
     """Choices of one kind, such as all brands."""
 
@@ -55,6 +67,10 @@ class Group:
     choices: list[Choice]
     is_palette: bool = False
     """Whether the choices are colours, which are shown as swatches."""
+    bounds: Sequence[Bound] = ()
+    """The fields for the least and the largest number, if the filter is a number."""
+    others: Sequence[tuple[str, str]] = ()
+    """What else is in the URL, for the form of these fields."""
 
     @property
     def chosen(self) -> Choice | None:
@@ -66,8 +82,9 @@ class Refinement:
 
     ``facets`` and ``sort`` are filters of ``Items``, by the words for them (``{"brand": "Brand"}``); those of ``sort``
     are numbers. ``name_of(facet, value)`` is what a page shows for a value, by default the value itself, or the
-    translated name of a measured colour. ``query`` is ``request.GET``, and ``like`` the item whose similar items the
-    page shows, if it does. The facet of ``Items.measured_colours`` is shown as a palette.
+    translated name of a measured colour. A facet of numbers has fields for the least and the largest, too. ``query`` is
+    ``request.GET``, and ``like`` the item whose similar items the page shows, if it does. The facet of
+    ``Items.measured_colours`` is shown as a palette.
 
     Pass :meth:`arguments` to the search and its hits to :meth:`apply`, which counts and orders at most ``MAX_LIMIT`` of
     them, the most relevant. So counts are those of the answer, not of the catalogue.
@@ -112,7 +129,8 @@ class Refinement:
 
         :raises BadQuery: if the address names a value that a filter cannot have.
         """
-        chosen = {name: self._query[name] for name in (*self._facets, *self._bounds()) if self._query.get(name)}
+        names = (*self._facets, *self._bounds(), *self._ranges())
+        chosen = {name: self._query[name] for name in names if self._query.get(name)}
         parsed = parse("search", chosen, (self._items,)).get("filters", {})
         components = {"components": OTHER_COLOUR} if self._is_other_colour() else {}
         return others | components | {"limit": get_settings().MAX_LIMIT, "filters": {**(filters or {}), **parsed}}
@@ -125,7 +143,7 @@ class Refinement:
         self.groups = [group for name in self._facets if (group := self._facet(name, hits))]
         if len(hits) > 1 or self.order:
             self.groups.append(self._orders())
-        self.steps = [*self._cheaper(hits), *self._other_colour(hits)]
+        self.steps = [*self._chosen_ranges(), *self._cheaper(hits), *self._other_colour(hits)]
         start, end = self.offset, self.page * self._page_size
         self.next_url = self._url(page=str(self.page + 1)) if len(hits) > end else ""
         previous = min(self.page - 1, math.ceil(len(hits) / self._page_size))
@@ -145,7 +163,7 @@ class Refinement:
     @property
     def chosen(self) -> list[tuple[str, str]]:
         """Return the choices for the fields of a form: names and values."""
-        names = (*self._facets, *self._bounds(), "sort", "components")
+        names = (*self._facets, *self._bounds(), *self._ranges(), "sort", "components")
         return [(name, value) for name in names if (value := self._query.get(name))]
 
     def _ordered(self, hits: Hits) -> list[Hit]:
@@ -159,13 +177,22 @@ class Refinement:
         return _number(self._values[id(hit)].get(name or self.order.removeprefix("-")))
 
     def _facet(self, name: str, hits: Hits) -> Group | None:
+        is_number = name in self._numbers()
+        written = _plain if is_number else str
         counts: Counter[str] = Counter()
         for hit in hits:
-            counts.update({str(each) for each in several(self._values[id(hit)].get(name)) if each not in (None, "")})
+            counts.update(
+                {written(each) for each in several(self._values[id(hit)].get(name)) if each not in (None, "")}
+            )
         chosen = self._query.get(name, "")
+        chosen = written(chosen) if chosen else ""
         if len(counts) < 2 and not chosen:
             return None
         values = [value for value, _count in counts.most_common(MAX_CHOICES)]
+        if is_number and len(counts) > MAX_CHOICES:
+            values = []  # such as prices
+        elif values and all(map(_NUMBER.search, values)):
+            values.sort(key=_natural)
         choices = [
             Choice(
                 self._name_of(name, value),
@@ -176,9 +203,42 @@ class Refinement:
             )
             for value in [*values, *([chosen] if chosen and chosen not in values else [])]
         ]
-        return Group(name, self._facets[name], choices, name == self._items.measured_colours)
+        fields = self._fields(name, [*map(float, counts)]) if is_number else ()
+        skipped = {"page", "csrfmiddlewaretoken", *(field.name for field in fields)}
+        others = [(key, each) for key, own in self._query.lists() for each in own if key not in skipped]
+        return Group(name, self._facets[name], choices, name == self._items.measured_colours, fields, others)
+
+    def _fields(self, name: str, numbers: Sequence[float]) -> list[Bound]:
+        hints = (min(numbers), max(numbers)) if numbers else ("", "")
+        names = (f"{name}__gte", f"{name}__lte")
+        return [Bound(each, self._query.get(each, ""), _plain(hint)) for each, hint in zip(names, hints, strict=True)]
+
+    def _numbers(self) -> list[str]:
+        """Return the filters of the page that are numbers."""
+        kinds = self._items.kinds
+        return [name for name in dict.fromkeys((*self._facets, *self._sort)) if kinds[name] == "number"]
+
+    def _ranges(self) -> list[str]:
+        """Return the parameters for the least and the largest number of each filter."""
+        return [f"{name}__{bound}" for name in self._numbers() for bound in ("gte", "lte")]
+
+    def _chosen_ranges(self) -> list[Choice]:
+        """Return the bounds that were typed, to be removed."""
+        labels = {"gte": _("%(field)s from %(number)s"), "lte": _("%(field)s up to %(number)s")}
+        names = {**self._sort, **self._facets}
+        chosen = [(each, self._query[each]) for each in self._ranges() if self._query.get(each)]
+        return [
+            Choice(
+                labels[each[-3:]] % {"field": names[each[:-5]], "number": number_format(_plain(value))},
+                self._url(**{each: ""}),
+                is_chosen=True,
+            )
+            for each, value in chosen
+        ]
 
     def _default_name(self, facet: str, value: str) -> str:
+        if facet in self._numbers():
+            return number_format(value)
         return str(colours.NAMES.get(value, value)) if facet == self._items.measured_colours else value
 
     def _orders(self) -> Group:
@@ -248,6 +308,18 @@ def _number(value: FilterValue) -> float | None:
     """Return a filter's value as a number: of several, the minimum."""
     numbers = [float(each) for each in several(value) if each is not None]
     return min(numbers, default=None)
+
+
+def _plain(number: object) -> str:
+    """Return a number as it is in the URL, without zeros at its end: "16" for 16.00; as it is, if it is none."""
+    value = _number_of(str(number))
+    return str(number) if value is None else f"{value:.12g}"
+
+
+def _natural(text: str) -> list[tuple[float, str]]:
+    """Return the key by which texts are in the order of their numbers: "M8" before "M10"."""
+    parts = _NUMBER.split(text)
+    return [(float(part), "") if at % 2 else (0.0, part) for at, part in enumerate(parts)]
 
 
 def _number_of(text: str) -> float | None:

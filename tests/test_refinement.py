@@ -119,6 +119,58 @@ def test_a_choice_without_results_can_be_removed(shelf):
     assert choices(refinement, "colour") == [("none such", 0)]
 
 
+def test_a_facet_of_numbers_is_in_their_order_and_has_bounds(shelf):
+    """Prices were in the order of their counts, and a range could not be chosen."""
+    facets = {"price": "Price"}
+
+    def refine(query: str) -> tuple[Refinement, Hits]:
+        refinement = Refinement(Product, QueryDict(query), facets=facets, sort=facets)
+        hits = imagesim.search(image=shop.encoded(picture("red")), model=Product, **refinement.arguments())
+        return refinement, refinement.apply(hits)
+
+    refinement, hits = refine("q=red")
+    prices = sorted({float(hit.item.price) for hit in hits})
+    [group] = [group for group in refinement.groups if group.name == "price"]
+    assert [float(choice.value) for choice in group.choices] == prices
+    assert [(field.name, float(field.hint)) for field in group.bounds] == [
+        ("price__gte", prices[0]),
+        ("price__lte", prices[-1]),
+    ]
+    low, high = prices[1], prices[-2]
+    refinement, hits = refine(f"q=red&price__gte={low}&price__lte={high}&sort=price&page=1")
+    assert {float(hit.item.price) for hit in hits} == {price for price in prices if low <= price <= high}
+    assert [step.is_chosen for step in refinement.steps[:2]] == [True, True]
+    assert refinement.steps[0].label.startswith("Price from")
+    assert "price__gte" not in refinement.steps[0].url
+    assert "price__lte" in refinement.steps[0].url
+    [group] = [group for group in refinement.groups if group.name == "price"]
+    assert dict(group.others) == {"q": "red", "sort": "price"}
+    html = Template("{% load imagesim %}{% refine refinement %}").render(Context({"refinement": refinement}))
+    assert f'name="price__gte" value="{low}"' in html
+    assert 'aria-label="Price, up to"' in html
+    assert ("price__gte", str(low)) in refinement.chosen
+    with pytest.raises(BadQuery, match="price__gte"):
+        refine("price__gte=cheap")
+
+
+def test_many_different_numbers_are_no_choices(shelf, monkeypatch):
+    monkeypatch.setattr("imagesim.refinement.MAX_CHOICES", 2)
+    refinement = Refinement(Product, QueryDict(""), facets={"price": "Price"})
+    hits = imagesim.search(image=shop.encoded(picture("red")), model=Product, **refinement.arguments())
+    refinement.apply(hits)
+    assert choices(refinement, "price") == []
+    assert refinement.groups[0].bounds
+
+
+def test_values_with_numbers_are_in_their_order(monkeypatch):
+    """ "M10" stood before "M8", and sizes in any order."""
+    for number, size in enumerate(("M10", "M8", "M8", "M2.5", "M12")):
+        product(f"Screw {number}", picture("red", mark=number), brand=size)
+    shop.sync()
+    refinement, _hits = refined("")
+    assert [label for label, _count in choices(refinement, "brand")] == ["M2.5", "M8", "M10", "M12"]
+
+
 def test_sorting_orders_all_results_and_then_pages(shelf):
     _refinement, hits = refined("")
     assert names(hits)[0] == "red"  # the most relevant

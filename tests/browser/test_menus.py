@@ -44,3 +44,14 @@ def test_a_menu_that_the_keyboard_leaves_closes(page: Any, menu: Any) -> None:
     assert page.locator(OPEN).count() == 1
     page.keyboard.press("Tab")
     assert page.locator(OPEN).count() == 0
+
+
+def test_a_menu_at_the_edge_of_the_page_is_not_cut_off(page: Any) -> None:
+    page.goto("/search/?q=white")
+    page.locator(".imagesim-refine__group").first.evaluate(
+        "group => (group.style.marginInlineStart = 'auto', group.parentElement.append(group))"
+    )
+    page.locator(".imagesim-refine__group summary").last.click()
+    page.wait_for_function(
+        f"document.querySelector('{OPEN} ul').getBoundingClientRect().right <= document.documentElement.clientWidth"
+    )

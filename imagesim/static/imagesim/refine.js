@@ -8,6 +8,13 @@ const closeMenus = (kept) => {
 for (const type of ["pointerdown", "focusin"]) {
   addEventListener(type, ({ target }) => closeMenus(target.closest?.("[data-imagesim-menu]")));
 }
+addEventListener("toggle", ({ target }) => {  // a menu that would leave the page ends where its heading does
+  if (!target.matches?.("[data-imagesim-menu][open]")) return;
+  const menu = target.querySelector("ul");
+  menu.removeAttribute("data-end");
+  const { left, right } = menu.getBoundingClientRect();
+  menu.toggleAttribute("data-end", right > document.documentElement.clientWidth || left < 0);
+}, true);
 addEventListener("pagehide", () => closeMenus());
 addEventListener("keydown", ({ key, target }) => {
   if (key !== "Escape") return;
