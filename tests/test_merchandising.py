@@ -117,6 +117,8 @@ class TestWhen:
             ("couch", "sofa", "couch couch red couch", "sofa sofa red sofa"),
             ("hat\nred hat", "cap", "my red hat", "my cap"),
             ("c++", "code", "c++ book", "code book"),
+            ("spax", "chipboard screw", "Spax 4,5x50.", "chipboard screw 4,5x50"),  # and not "4 5x50"
+            ("hose", "tube", 'hose, 1½" or 3/4"', "tube 1 1/2 or 3/4"),
         ],
     )
     def test_words_are_replaced_once(self, triggers, replacement, text, expected):
