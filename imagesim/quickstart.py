@@ -39,6 +39,11 @@ FILTERS = re.compile(rf"{BRAND.pattern}|(^|_)(price|colou?r|size|material|gender
 PRICE = re.compile(r"(^|_)price$", re.I)
 INTERNAL = re.compile(r"(^|_)(cost|purchase|wholesale|supplier|buying)($|_)", re.I)
 """Of a price that visitors must neither see nor filter by."""
+NUMBERS = re.compile(
+    r"^((article|item|part|product|model|manufacturer|maker|order|oem?)_?(number|no|code)|number|sku|mpn|ean|gtin|upc|isbn|barcode)s?$",
+    re.I,
+)
+"""Of a text that is the number of an article, for which visitors search."""
 TEXTS = {"name": 3, "title": 3, "description": 1}
 
 SQLITE = {
@@ -111,15 +116,20 @@ def described_by(field: Any) -> str:
 
 def texts_of(model: Any) -> dict[str, int]:
     """Return the paths from the model to its texts, in every language, each with its weight."""
+    from django.db import models
+
     from imagesim.paths import in_languages
 
     category = category_field(model)
-    brands = [field for field in fields_of(model) if BRAND.search(field.name)]
+    fields = fields_of(model)
+    numbers = [each.name for each in fields if isinstance(each, models.CharField) and NUMBERS.match(each.name)]
+    brands = [field for field in fields if BRAND.search(field.name) and not NUMBERS.match(field.name)]
     called = [field.name for field in brands if not field.is_relation]
     for field in (*brands, category):
         if field is not None and field.is_relation:
             called += [f"{field.name}__{name}" for name in ("name", "title")]
-    weights = sorted({**TEXTS, **dict.fromkeys(called, 2)}.items(), key=lambda each: -each[1])
+    texts = {**TEXTS, **dict.fromkeys(numbers, 3), **dict.fromkeys(called, 2)}
+    weights = sorted(texts.items(), key=lambda each: -each[1])
     return {path: weight for each, weight in weights for path in in_languages(model, each)}
 
 
@@ -140,7 +150,8 @@ def category_of(model: Any) -> str:
 def filters_of(model: Any) -> dict[str, str]:
     """Return the filters of the model, each with its path."""
     fields = [each for each in fields_of(model) if FILTERS.search(each.name) and not each.name.endswith("_currency")]
-    return {field.name: described_by(field) for field in fields if not INTERNAL.search(field.name)}
+    kept = [field for field in fields if not (INTERNAL.search(field.name) or NUMBERS.match(field.name))]
+    return {field.name: described_by(field) for field in kept}
 
 
 def prices_of(model: Any) -> list[Any]:

@@ -299,7 +299,11 @@ def quickstart(folder: Path, *arguments: str, good: bool = True) -> str:
 
 @pytest.mark.timeout(300)
 def test_a_shop_with_photos_and_brands(tmp_path: Path) -> None:
-    make(tmp_path, MODELS)
+    numbers = "    sku = models.CharField(max_length=20, blank=True)\n"
+    numbers += "    manufacturer_number = models.CharField(max_length=20, blank=True)\n"
+    numbers += "    number = models.IntegerField(null=True)\n"
+    price = "    price = models.DecimalField"
+    make(tmp_path, MODELS.replace(price, numbers + price, 1))
     printed = quickstart(tmp_path)
     assert not (tmp_path / "shop" / "similarity.py").exists(), "nothing is written unless asked for"
     assert 'images = "photos__file"' in printed
@@ -312,7 +316,7 @@ def test_a_shop_with_photos_and_brands(tmp_path: Path) -> None:
         'in_stock = "stock"',
         'group = "parent_id"',
         'filters = {"brand": "brand__name", "colour": "colour", "price": "price"}',
-        'text = {"name": 3, "brand__name": 2}',
+        'text = {"name": 3, "sku": 3, "manufacturer_number": 3, "brand__name": 2}',
         "    def get_details(self, product):\n"
         '        return {"price": number_format(product.price, 2)}  # add your currency\n',
     ):
