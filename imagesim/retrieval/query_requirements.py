@@ -152,17 +152,16 @@ def requirements(text: str, languages: Sequence[str]) -> dict[str, tuple[str, ..
 
 
 def required_numbers(words: Sequence[QueryWord]) -> Iterator[tuple[str, ...]]:
-    """Yield the numbers of articles and parts that a query names beside other words, each as the texts of which a thing
-    has to have one: "bearing 6204" asks for no other bearing. Of one in several parts these are its parts, too, which
-    may stand in several texts."""
+    """Yield the numbers of articles and parts that a query names, each as the texts of which a thing has to have one:
+    "bearing 6204" asks for no other bearing, and a number alone for nothing that looks like its article. Of one in
+    several parts these are its parts, too, which may stand in several texts."""
     units = {before.word for before, word in pairwise(words) if word.unit}
     codes = dict.fromkeys(word.code for word in words if word.code)
     for code in codes:
         parts = [word.word for word in words if word.code == code]
-        if len(parts) < len(words):
-            yield (*code, " ".join(parts))
+        yield (*code, " ".join(parts))
     for word in words:
-        if is_article_number(word.word) and not (word.code or word.filler or word.word in units) and len(words) > 1:
+        if is_article_number(word.word) and not (word.code or word.filler or word.word in units):
             yield (word.word,)
 
 
