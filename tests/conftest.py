@@ -45,6 +45,7 @@ SLOW_MODULES = {
     "test_howto_marketplace",
     "test_howto_project",
     "test_howto_testing",
+    "test_howto_wholesale",
     "test_hub",
     "test_job_processes",
     "test_lite_base",
