@@ -10,10 +10,12 @@ import pytest
 import imagesim
 from demo_shop.shop.models import Category, Product
 from imagesim.calibration import Calibration
+from imagesim.indexes import get_index
 from imagesim.indexing.fit_roles import Described, effective_number, fit_roles
 from imagesim.indexing.sync import sync
 from imagesim.models import StoredCalibration
 from imagesim.registry import registry
+from imagesim.retrieval.relevance import calibration_of
 from imagesim.word_roles import Roles
 from tests.shop import picture, product, sync_and_calibrate
 
@@ -633,6 +635,18 @@ class TestSearch:
         for text in ("M8*40", "M8 x 40", "M8×40", "screw M8x40"):
             assert self.names(text, min_relevance=0.4)[0] == "Screw M8x40", text
             assert not any(name.startswith("Shirt") for name in self.names(text, min_relevance=0.4)), text
+
+    def test_the_sizes_of_all_variants_are_known_and_none_is_a_kind(self):
+        """Of hundreds of sizes of a screw only one was."""
+        head = product("Screw M3x8", picture("gray"), category="screws")
+        for number in range(3):
+            product(f"Screw M8x{40 + number}", picture("gray"), category="screws", parent=head)
+            product(f"Bearing 6204 {number}", picture("navy", mark=number), category="bearings")
+        sync_and_calibrate()
+        roles = calibration_of(get_index().meta()).roles
+        for size in ("m3x8", "m8", "m8x40", "m8x42", "6204"):
+            assert roles.has({size}), size
+            assert not roles.names_kind({size}), size
 
     def test_what_is_not_of_the_kind_is_not_called_so_by_its_word_alone(self):
         """ "Mushroom poster" showed a poster hanger, in a shop that has posters, and a mushroom of another kind."""
