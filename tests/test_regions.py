@@ -20,8 +20,16 @@ from imagesim.conf import Backend
 from imagesim.exceptions import ConfigurationError, EmbedderError
 from imagesim.regions import BaseRegionFinder, NoRegions, get_region_finder, get_region_fingerprint
 from imagesim.regions.boxes import merge, select
-from imagesim.regions.category_words import NO_GARMENT, WORDS
-from imagesim.regions.labels import GARMENTS, LABELS, label_for, likely_categories, name_of, words_of
+from imagesim.regions.labels import (
+    GARMENTS,
+    LABELS,
+    NO_GARMENT,
+    WORDS,
+    label_for,
+    likely_categories,
+    name_of,
+    words_of,
+)
 from imagesim.regions.lite import LiteRegionFinder, SingleItemFinder
 from imagesim.regions.transformers import TransformersRegionFinder
 from imagesim.types import Region

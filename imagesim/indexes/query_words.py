@@ -28,14 +28,15 @@ from imagesim.indexes.analysis import (
     word_list,
 )
 from imagesim.indexes.codes import are_numbers, codes, without_zeros
-from imagesim.indexes.filler_words import FILLERS, PICTURES
 from imagesim.indexes.stemmers import CHANGED_WITHIN
 from imagesim.indexes.stop_words import (
     AMOUNTS,
     ELIDED,
+    FILLERS,
     HEAD_FIRST,
     NEGATIONS,
     NUMBERS_OF_THINGS,
+    PICTURES,
     PREPOSITIONS,
     QUALIFIERS,
     SHADES,

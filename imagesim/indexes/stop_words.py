@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from imagesim.indexes.adjectives import ADJECTIVES
+import re
+from pathlib import Path
+
+
+def read_lists(path: Path) -> dict[str, str]:
+    """Return the lists of words in a file, by the code of their language, which stands before each in brackets."""
+    _, *found = re.split(r"^\[(\w+)\]$", path.read_text("utf-8"), flags=re.MULTILINE)
+    return dict(zip(found[::2], found[1::2], strict=True))
+
+
+FOLDER = Path(__file__).with_name("words")
 
 STOP_WORDS = {
     "en": "a an and are as at be by for from i in is it my of on or that the this to with your we me some",
@@ -57,113 +67,22 @@ PREPOSITIONS = {
 }  # fmt: skip
 """Further words after which a query says what a thing is for, or what it is like ("shirt in red", "Stuhl aus Holz")."""
 
-QUALIFIERS = {
-    "cs": "domácí dospělé dámská dámské dámský elegantní kancelář kancelářská kancelářské kancelářský kuchyně "
-    "kuchyňská kuchyňské kuchyňský letní malou malá malé malý moderní muže muži módní pohodlná pohodlné pohodlný pokoj "
-    "praktická praktický pánská pánské pánský stylová stylové stylový velkou velká velké velký venkovní zahrada "
-    "zahradní zimní ženy",
-    "da": "aften arbejds behagelig behagelige bløde bryllup dame damer elegant elegante fest have herre herrer hjem "
-    "hjemme indendørs jul klassisk klassiske kontor kvinder køkken lille lækre moderne mænd rejse robust sjov sjove "
-    "skole smart smarte små sommer soveværelse sport stilfuld stor store strand stue udendørs unisex vinter voksne",
-    "de": "abend alltags arbeits ausgefallene badezimmer balkon bedruckte bequeme bestickte bunte büro camping coole "
-    "dame damen doppel draussen draußen eckige edle edlen edler edles einzel elegante ergonomische esszimmer extra "
-    "faltbare festliche flur frau frauen freizeit frühjahrs frühlings garten geblümte geburtstags gemusterte "
-    "gemütliche gepunktete gestreifte gestrickte glänzende große gute haus herbst herr herren hochwertige hochzeits "
-    "indoor innen kabellose karierte kingsize klappbare klassische kleine kompakte küche küchen lange leichte lustige "
-    "lässige mann matte moderne modische männer niedliche outdoor ovale party praktische premium queensize reise "
-    "retro robuste runde schicke schlafzimmer schlichte schmale schul schöne sommer sport sportliche stabile "
-    "stilvolle strand süße terrasse terrassen tragbare trekking trendige unisex vintage wander warme weiche "
-    "weihnachts winter wohnzimmer zeitlose zimmer zuhause",
-    "en": "acrylic adjustable adult adults african aluminium aluminum american ankle argentinian asian athletic "
-    "australian austrian autumn baggy balcony bamboo bathroom beach bedroom beech beginner beginners belgian big "
-    "birch birthday bodycon boho brass brazilian british bronze camping canadian canvas cashmere casual ceramic "
-    "checked checkered chic chilean chinese christmas chrome classic classy colorful colourful comfort comfortable "
-    "comfy compact contemporary copper cordless corduroy cotton cozy crew cropped crossbody cuban curved cute danish "
-    "decorative denim design designer dining dotted double durable dutch elderly elegant embroidered enamel english "
-    "ergonomic european evening everyday fancy fashion fashionable faux female females festive finnish fitted "
-    "flannel fleece floral foldable folding french full funky funny gaming garden gardening gentleman gentlemen "
-    "gents genuine german giant glossy greek guy guys gym half hallway handmade high hiking holiday home hooded "
-    "house huge indian indoor indoors irish italian japanese jute king kitchen knee knitted korean ladies lady ladys "
-    "large leather length lightweight little living long loose low luxurious luxury male males man mans marble "
-    "massive matte maxi medium men mens merino metal mexican midi mini minimalist minimalistic modern moroccan "
-    "multicolored multicoloured narrow neck necked neckline norwegian nursery nylon oak office outdoor outdoors oval "
-    "oversized padded party patio patterned pine plaid plain plastic polyester porcelain portable portuguese premium "
-    "printed professional professionals queen quilted quirky rain rattan rectangular retro room round rubber russian "
-    "rustic satin scandinavian school scottish seater shiny short silk simple single sized skinny sleek sleeve "
-    "sleeved sleeveless sleeves slim small soft solid spanish sparkly sport sports sporty spotted spring square "
-    "stackable stainless steel stoneware striped sturdy stylish suede summer swedish swiss tall teak terrace thai "
-    "thick thin tier tiny traditional training travel trekking trending trendy turkish twin unique unisex unusual v "
-    "velvet veneer vintage waist waisted walnut warm waterproof wedding wicker wide winter wireless woman women "
-    "womens wooden wool woolen woollen work workout yoga zip zipped zippered",
-    "es": "acero acolchado adulto ajustable algodón aluminio antiguo apilable bambú baño baños boda bonita bordado "
-    "cachemira camping cerámica clásico cocina colegio comedor corta cuero cálido cómoda cómodo delgado deporte "
-    "deportiva deportivo diseño divertido dormitorio elegante ergonómico estampado estrecha exterior fiesta "
-    "floral gran grande hogar hombre impermeable inalámbrico inoxidable invierno jardín juvenil lana larga "
-    "ligero lino liso lujo madera metal mini minimalista moderna moderno mujer mármol navidad noche oficina "
-    "original ovalado pequeña pequeño playa plegable plástico portátil profesional práctico ratán rayas "
-    "rectangular redondo resistente retro robusto rústico salón satén seda sencillo senderismo suave terciopelo "
-    "terraza trabajo tradicional unisex verano viaje vintage",
-    "fi": "aikuisten hauska iso isot keittiön kesä kodin mies miesten moderneja moderni mukava nainen naisten "
-    "olohuoneen pienet pieni puutarha suuri talvi toimiston ulko",
-    "fr": "acier adulte ajustable aluminium ancien bain bambou bois bouleau brodé brodée bureau cachemire camping "
-    "capuche carré carrée chambre chaud chic chêne classique confortable confortables coton courte cuir cuisine "
-    "céramique daim design empilable ergonomique extérieur femme fleuri fleurie fête grand grande hiver homme "
-    "imperméable imprimé imprimée inox intérieur jardin laine large lin long longue luxe léger légère maison "
-    "marbre mariage matelassé mini minimaliste moderne moelleux métal métallique noël nylon original originale "
-    "osier ovale petit petite plage plastique pliable pliant pliante pliantes pliants polyester porcelaine "
-    "pratique professionnel randonnée rayé rayée rectangulaire robuste rond ronde rotin rustique réglable rétro "
-    "salle salon satin simple soie soirée solide souple sport sportif sportive tendance terrasse traditionnel "
-    "travail tricoté unisexe velours vintage voyage école élégant élégante étanche étroit été",
-    "it": "acciaio adulto alluminio ampio antico bagno bambù camera campeggio casa cashmere casual ceramica classico "
-    "comoda comodo corta cotone cucina cuoio design divertente donna elegante ergonomico escursionismo estate "
-    "esterno estiva estivo festa floreale giardino grande imbottito impermeabile impilabile inossidabile inox "
-    "invernale inverno lana larga lavoro leggero legno lino liscio lunga lusso marmo matrimonio metallo mini "
-    "minimalista moderna moderno morbido natale originale ottone ovale piccola piccolo pieghevole plastica "
-    "portatile pratico professionale rattan regolabile resistente retrò rettangolare ricamato righe robusto "
-    "rotondo rustico salotto satin scuola semplice sera seta soggiorno spiaggia sport sportiva sportivo stretto "
-    "terrazza tradizionale ufficio unisex uomo velluto viaggio vintage",
-    "nb": "arbeids bryllup dame damer elegant elegante fest hage herre herrer hjem hjemme innendørs jul kjøkken "
-    "klassisk klassiske kontor kveld kvinner lite liten menn moderne myke reise skole små sommer soverom sport stilig "
-    "stilige stor store strand stue unisex utendørs vinter voksne",
-    "nl": "antieke avond balkon bamboe bedrukte brede bruiloft buiten comfortabele dames decoratieve design dikke "
-    "draadloze draagbare dunne eetkamer elegante ergonomische feest fluwelen gebloemde geborduurde gebreide "
-    "geruite gestreepte grappige grote handige heren hippe hoge houten huis kantoor katoenen keramische kerst "
-    "keuken klassieke kleine korte lange lederen leren leuke lichte linnen luxe man mannen marmeren matte "
-    "metalen mini minimalistische moderne nylon opvouwbare originele ovale plastic praktische professionele "
-    "rechthoekige reis retro robuuste ronde rotan rustieke rvs satijnen schattige school slaapkamer smalle "
-    "sport sportieve stalen stapelbare stevige stijlvolle strand terras traditionele trendy tuin unisex "
-    "verstelbare vierkante vilten vintage volwassenen vrouw vrouwen warme waterdichte werk wijde winter wollen "
-    "woonkamer zachte zijden zomer zware",
-    "pl": "aluminiowy bambusowy bawełniany bezprzewodowy biuro biurowe biurowy ceramiczny ciepły codzienny damska "
-    "damski damskie dekoracyjny designerski domowe domowy dorosłych drewniany duża duże duży dużą długi "
-    "elegancka elegancki eleganckie ergonomiczny jedwabny klasyczny kobiet kobieta kobiety krótki kuchenne "
-    "kuchenny kuchni kuchnia kwadratowy lekki letni letnia letnie lniany luksusowy marmurowy mała małe mały "
-    "małą metalowy mini minimalistyczny miękki modna modne modny męska męski męskie mężczyzn mężczyzna "
-    "nowoczesna nowoczesne nowoczesny ogrodowe ogrodowy ogrodu ogród okrągły owalny plastikowy plażowa plażowy "
-    "podróżna podróżny praktyczne praktyczny profesjonalny prostokątny prosty przenośny regulowany rustykalny "
-    "salon salonu skórzany składany solidny sportowa sportowe sportowy stalowy stylowe stylowy sypialni "
-    "sypialnia szeroki szkolny tradycyjny trekkingowy turystyczny wełniany wieczorowa wieczorowy wodoodporny "
-    "wygodna wygodne wygodny wysoki wąski zimowa zimowe zimowy ślubna ślubny",
-    "pt": "acolchoado adulto ajustável algodão alumínio antigo aço bambu banheiro bordado camping casa casamento "
-    "casual cerâmica clássico confortáveis confortável couro cozinha curta design divertido elegante empilhável "
-    "ergonômico escola escritório esporte esportiva esportivo estampado estreito exterior festa floral grande "
-    "homem impermeável inox inverno jardim larga leve liso listrado longa luxo macio madeira metal mini "
-    "minimalista moderna moderno mulher mármore natal noite original oval pequena pequeno plástico portátil "
-    "praia profissional prático quarto rattan redondo resistente retangular retrô robusto rústico sala seda "
-    "simples trabalho tradicional unissex varanda veludo verão viagem vintage",
-    "ru": "большая большие большой взрослых дача дачи дом дома домашние домашний женская женские женский женщин зимние "
-    "зимний классический красивые красивый кухни кухня летние летний маленькие маленький модные модный мужская мужские "
-    "мужской мужчин офис офиса офисный садовая садовый современный стильные стильный удобные удобный уличный унисекс "
-    "элегантный",
-    "sv": "arbets bekväm bekväma bröllop bröllops dam damer elegant eleganta fest hem herr herrar inomhus jul "
-    "klassisk klassiska kontor kontors kvinnor kväll kök köks lilla liten lång långa mjuka modern moderna mysig "
-    "mysiga män praktisk rese roliga skol små snygg snygga sommar sovrum sport stilren stilrena stor stora strand "
-    "trädgård trädgårds unisex uteplats utomhus vardagsrum vardagsrums vinter vuxna",
-    "tr": "bahçe bay bayan büyük elegant erkek ev kadın küçük kış kışlık modern mutfak ofis rahat salon unisex yaz "
-    "yazlık yetişkin şık",
-}  # fmt: skip
+QUALIFIERS = read_lists(FOLDER / "qualifiers.txt")
 """Words that say for whom, where or when a thing is used, or what it is like, and never what it is: an office chair is
-a chair, and gym shoes are shoes. Words with which a thing becomes another are not listed: ice cream, a bar stool."""
+a chair, gym shoes are shoes, and a comfy chair is a chair. Words with which a thing becomes another are not listed (ice
+cream, a bar stool, a hot dog, an artificial plant), nor adjectives with the stem of something that is sold. Languages
+whose adjectives follow need fewer: there, any unknown word directly behind a thing says what it is like."""
+
+FILLERS = read_lists(FOLDER / "fillers.txt")
+"""Words for asking and buying, which weigh very little in matches of words
+(:data:`~imagesim.indexes.query_words.FILLER`) and are not embedded unless the catalogue calls something so."""
+
+PICTURES = {
+    "cs": "fotka obrázek", "da": "billede foto", "de": "bild foto", "en": "image photo picture", "es": "foto imagen",
+    "fi": "kuva", "fr": "image photo", "it": "foto immagine", "nb": "bilde foto", "nl": "foto", "pl": "zdjęcie",
+    "pt": "foto imagem", "ru": "фото", "sv": "bild foto", "tr": "fotoğraf resim",
+}  # fmt: skip
+"""Those of the fillers that may say what a thing is for: a "picture of a vase" is a vase, a "picture frame" a frame."""
 
 AMOUNTS = frozenset({
     "eu", "uk", "us", "age", "aged", "ages", "alter", "ab", "âge", "edad", "età", "idade", "leeftijd", "wiek",
@@ -308,14 +227,13 @@ SPELLINGS = {
 """Parts of words that have two correct spellings, such as American and British ones, so that neither is taken for a
 typing error of the other."""
 
-for _language, _adjectives in ADJECTIVES.items():
-    QUALIFIERS[_language] += f" {_adjectives}"
-
 for _table in (
     STOP_WORDS,
     FEATURES,
     PREPOSITIONS,
     QUALIFIERS,
+    FILLERS,
+    PICTURES,
     NEGATIONS,
     SHADES,
     AUDIENCES,

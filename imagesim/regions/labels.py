@@ -1,4 +1,4 @@
-"""The labels of regions, and the words for each in the names of shops' categories.
+"""The labels of regions, and the words for each in the names of shops' categories, in eight languages.
 
 This table is the default mapping from labels to categories: a category belongs to a label if its name contains one of
 the label's words. A shop whose categories have other names maps them in its ``Items``.
@@ -7,16 +7,19 @@ the label's words. A shop whose categories have other names maps them in its ``I
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from pathlib import Path
 
 from django.conf import settings
 from django.utils.functional import Promise
 from django.utils.translation import pgettext_lazy
 
-from imagesim.indexes.analysis import base_language
-from imagesim.regions.category_words import labels_in
+from imagesim.indexes.analysis import base_language, fold, stem_of
+from imagesim.indexes.query_words import query_words
+from imagesim.indexes.stop_words import HEAD_FIRST, INFLECTIONS, read_lists
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +111,21 @@ NOT_SEEN = _words("innerwear, lingerie, underwear, drinking")
 # Nor does one with such a word behind that for a garment, as in "shoe care"; "lace dresses" and "accessories-belts" do.
 NOT_GARMENTS = _words("accessory, care, cleaner, hanger, insole, lace, polish, rack")
 
+SHORTEST_PART = 4
+"""Letters that a word has at least to be found at the end of a compound, as "schuh" is in "Damenschuhe"."""
+
+_TRANSLITERATED = {"de": str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss"})}
+"""How slugs may spell letters, if not without their accents."""
+
+NO_GARMENT = "none"
+"""The label of words that end like a garment's, or name one that is not seen."""
+
+WORDS = {
+    language: dict(line.split(": ") for line in lines.strip().splitlines())
+    for language, lines in read_lists(Path(__file__).parent / "assets" / "category_words.txt").items()
+}
+"""The words of other languages than English for each label, by the code of the language."""
+
 GARMENTS: tuple[str, ...] = tuple(name for name, label in LABELS.items() if label.words)
 NEUTRAL: tuple[str, ...] = tuple(name for name, label in LABELS.items() if label.parts)
 
@@ -167,6 +185,42 @@ def _belongs(category: str, label: str, alternatives: tuple[str, ...], language:
         return False
     final = {word for word in held if name.rfind(f" {word} ") + len(word) == last}
     return max(final, key=len) in words
+
+
+def labels_in(name: str, language: str, is_english: Callable[[str], bool]) -> frozenset[str]:
+    """Return the labels of the word that says what the things of a category are; empty if no word of ``language`` does.
+
+    That is the first garment of a name in languages such as Spanish, and the last one in others, and no complement, as
+    in "accessoires pour chaussures"; none if a garment in English comes before it or behind it.
+    """
+    known, endings = _by_stem(language)
+    words = [word for word in query_words(name, (language,)) if not word.complement]
+    for word in words if language in HEAD_FIRST else reversed(words):
+        stem = word.stems[language]
+        if stem not in known:
+            if is_english(word.word):
+                break
+            if language in INFLECTIONS:
+                stem = max(filter(stem.endswith, endings), key=len, default=stem)
+        if stem in known:
+            return known[stem] - {NO_GARMENT}
+    return frozenset()
+
+
+@cache
+def _by_stem(language: str) -> tuple[dict[str, frozenset[str]], frozenset[str]]:
+    """The labels of each stem, and the stems with which compounds may end."""
+    found: dict[str, frozenset[str]] = defaultdict(frozenset)
+    endings: set[str] = set()
+    for label, words in WORDS.get(language, {}).items():
+        for word in words.split():
+            spellings = (word, fold(word), word.translate(_TRANSLITERATED.get(language, {})))
+            stems = {stem_of(spelling, language) for spelling in spellings}
+            for stem in stems:
+                found[stem] |= {label}
+            if len(word) >= SHORTEST_PART:
+                endings |= stems
+    return dict(found), frozenset(endings)
 
 
 @cache
