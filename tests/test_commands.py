@@ -31,8 +31,7 @@ from imagesim.merchandising.models import Rule
 from imagesim.models import ItemState, Job
 from imagesim.monitoring.status import get_status
 from imagesim.registry import registry
-from imagesim.thumbnail_files import FOLDER
-from imagesim.thumbnails import _stored
+from imagesim.thumbnails import FOLDER, _stored
 from imagesim.types import Removal
 from tests.shop import EMBEDDER, picture, product
 

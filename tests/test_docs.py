@@ -198,9 +198,9 @@ def test_every_endpoint_and_parameter_is_documented(client, settings) -> None:
 
 
 def test_every_code_of_an_error_is_documented() -> None:
-    from imagesim.rest import errors
+    from imagesim.rest import base
 
-    kinds = [kind for kind, _ in errors._STATUS]
+    kinds = [kind for kind, _ in base._STATUS]
     codes = {
         each.code for each in vars(exceptions).values() if isinstance(each, type) and issubclass(each, tuple(kinds))
     }

@@ -28,8 +28,7 @@ from imagesim.indexing.sync import sync
 from imagesim.items import Items
 from imagesim.models import Embedding, EmbeddingLease, ItemState, Job, StoredCalibration
 from imagesim.registry import make_key, registry
-from imagesim.thumbnail_files import WIDTHS, file_name, stored
-from imagesim.thumbnails import _stored
+from imagesim.thumbnails import WIDTHS, _stored, file_name, stored
 from imagesim.types import Removal
 from tests.shop import EMBEDDER, encoded, picture, registered, synced_products
 from tests.zoo.models import Bulb, Lamp, Picture, Tag

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from imagesim.embedders import loading
+from imagesim.embedders.onnx import separator
 from imagesim.embedders.openclip import OpenClipEmbedder
 from imagesim.embedders.process import import_torchvision
-from imagesim.embedders.special_tokens import separator
 from tests.clip_families import write_tokenizer
 
 

@@ -15,8 +15,7 @@ from demo_shop.shop.models import Product
 from imagesim import thumbnails
 from imagesim.registry import registry
 from imagesim.runtime import runtime
-from imagesim.thumbnail_files import FOLDER
-from imagesim.thumbnails import Pictures
+from imagesim.thumbnails import FOLDER, Pictures
 from tests import shop
 from tests.shop import encoded, picture, product
 

@@ -14,9 +14,9 @@ import torch
 
 from imagesim.embedders import hub, lite
 from imagesim.embedders.model_spec import ModelName, naflex_problem
+from imagesim.embedders.onnx import separator
 from imagesim.embedders.process import import_torchvision
 from imagesim.embedders.reduced_precision import DTYPES
-from imagesim.embedders.special_tokens import separator
 from imagesim.exceptions import EmbedderError
 
 if TYPE_CHECKING:

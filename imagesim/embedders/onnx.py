@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import html
 import json
+import re
 import string
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 from django.core.checks import CheckMessage, Warning
 
 from imagesim.embedders import lite, onnx_files, precision
-from imagesim.embedders.special_tokens import separator
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -124,6 +124,20 @@ def clean(text: str, how: str) -> str:
         text = text.replace("_", " ").translate(str.maketrans("", "", string.punctuation))
     text = " ".join(text.split())
     return text if how == "whitespace" else text.lower()
+
+
+def separator(special_tokens: Iterable[str]) -> Callable[[str], str]:
+    """Return a function that puts a space into each special token within a text, so that its characters are tokenized:
+    a text that spells ``[PAD]``, ``</s>`` or ``<end_of_text>`` is a text like any other.
+
+    Tokenizers take the name of such a token for the token itself: the end of the text, or its padding. Their own
+    options against it do not hold for SentencePiece's unigrams, which find the name as a piece of their vocabulary.
+    """
+    names = sorted({name for name in special_tokens if len(name) > 1}, key=len, reverse=True)
+    if not names:
+        return lambda text: text
+    pattern = re.compile("|".join(map(re.escape, names)), re.IGNORECASE)
+    return lambda text: pattern.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text)
 
 
 # Loading.

@@ -1,4 +1,7 @@
-"""Run a whole study: the default variants, the index's own approximate search; the result as data and as a table."""
+"""Run a whole study: the default variants, the index's own approximate search; the result as data, a table and charts.
+
+Charts need the extra ``django-imagesim[plot]``.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image, ImageDraw
 
-from imagesim.calibration.fit import Sample, reliability
-from imagesim.evaluation import catalogue, charts, study
+from imagesim import images
+from imagesim.calibration.fit import Reliability, Sample, reliability
+from imagesim.evaluation import catalogue, study
 from imagesim.evaluation.catalogue import SOURCES, Case, Catalogue, Source
 from imagesim.evaluation.study import METRICS, Estimate, Outcome, Variant, check_variant, estimate, paired_difference
-from imagesim.exceptions import ImagesimError, ModelMismatch
+from imagesim.exceptions import BadImage, BadQuery, ConfigurationError, ImagesimError, ModelMismatch
 from imagesim.indexes import get_index
 from imagesim.indexing.calibrate import departments_of
 from imagesim.items import Items
@@ -24,6 +29,16 @@ from imagesim.types import Filters, Query
 
 Report = dict[str, Any]
 BATCH = 50
+
+ROWS = 8
+"""Of the best queries on a contact sheet, and of the worst."""
+ANSWERS = 6
+"""Of each of them."""
+TILE = 160
+EDGE = 6
+RELEVANT = (30, 130, 60)
+IRRELEVANT = (190, 60, 50)
+NEUTRAL = (90, 90, 90)
 
 
 def default_variants(dims: int) -> list[Variant]:
@@ -59,7 +74,7 @@ def evaluate(
     :raises NotIndexed: if nothing has been embedded yet.
     """
     if plot is not None:
-        charts.check(plot)  # before minutes of work
+        _check_folder(plot)  # before minutes of work
     reports = []
     for fingerprint in fingerprints or catalogue.fingerprints(items) or [""]:
         loaded = catalogue.load(items, fingerprint, sample=sample, seed=seed)
@@ -92,10 +107,10 @@ def evaluate(
             if plot is not None:
                 stem = f"{items.label}-{source}-{fingerprint.replace('/', '-')}"
                 title = f"{items.label}: {source}, {len(cases)} queries"
-                charts.bars(outcomes, "ndcg", title, plot / f"{stem}-ndcg.png")
-                charts.contact_sheet(loaded, items, cases, outcomes[0], plot / f"{stem}-queries.png")
+                _bars(outcomes, "ndcg", title, plot / f"{stem}-ndcg.png")
+                _contact_sheet(loaded, items, cases, outcomes[0], plot / f"{stem}-queries.png")
                 if promised:
-                    charts.reliability_curve(promised, items.label, plot / f"{stem}-reliability.png")
+                    _reliability_curve(promised, items.label, plot / f"{stem}-reliability.png")
             reports.append(report)
     return reports
 
@@ -198,3 +213,115 @@ def as_table(report: Report) -> str:
         each = ", ".join(f"{one['relevance']:.2f}: {one['belongs']:.2f}" for one in report["reliability"])
         lines.append(f"Predicted relevance of hits, and the share of them that is relevant: {each}.")
     return "\n".join(lines)
+
+
+# Charts and contact sheets, as PNG files.
+
+
+def _check_folder(folder: Path) -> None:
+    """Make the folder that charts are written to.
+
+    :raises BadQuery: if it cannot be made.
+    :raises ConfigurationError: if matplotlib is not installed.
+    """
+    _pyplot()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadQuery(f"No charts can be written to {folder}: {error}.") from error
+
+
+def _bars(outcomes: Sequence[Outcome], metric: str, title: str, path: Path) -> None:
+    """Draw one bar per variant with its confidence interval."""
+    pyplot = _pyplot()
+    estimates = [outcome.estimates[metric] for outcome in outcomes]
+    figure, axes = pyplot.subplots(figsize=(9, 1.2 + 0.35 * len(outcomes)), layout="constrained")
+    means = [value.mean for value in estimates]
+    spread = [[v.mean - v.low for v in estimates], [v.high - v.mean for v in estimates]]
+    axes.barh([outcome.name for outcome in outcomes], means, xerr=spread, color="#3b6ea5", ecolor="#222222", capsize=3)
+    axes.invert_yaxis()
+    axes.set_xlim(max(0.0, min(v.low for v in estimates) - 0.05), min(1.0, max(v.high for v in estimates) + 0.02))
+    axes.set_xlabel(f"{metric} (95 % interval)")
+    axes.set_title(title, loc="left")
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)
+
+
+def _reliability_curve(found: Sequence[Reliability], title: str, path: Path) -> None:
+    """Draw the share of relevant hits by their predicted relevance: the diagonal, if calibrated. Areas are numbers of
+    hits."""
+    pyplot = _pyplot()
+    figure, axes = pyplot.subplots(figsize=(5, 5), layout="constrained")
+    axes.plot([0, 1], [0, 1], color="#999999", linestyle="--")
+    promised, kept = [each.relevance for each in found], [each.belongs for each in found]
+    axes.plot(promised, kept, color="#3b6ea5")
+    most = max(each.hits for each in found)
+    axes.scatter(promised, kept, s=[20 + 180 * each.hits / most for each in found], color="#3b6ea5")
+    axes.set_xlabel("relevance")
+    axes.set_ylabel("share of relevant hits")
+    axes.set_title(title, loc="left")
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)
+
+
+def _contact_sheet(
+    catalogue: Catalogue, items: Items[Any], queries: Sequence[Case], outcome: Outcome, path: Path
+) -> None:
+    """Draw the best and the worst queries by nDCG: a row each, with its picture and its first answers, framed green or
+    red."""
+    order = sorted(range(len(queries)), key=lambda i: -float(outcome.values["ndcg"][i]))
+    chosen = order if len(order) <= 2 * ROWS else order[:ROWS] + order[-ROWS:]
+    shown = {int(catalogue.owner[queries[i].row]) for i in chosen}
+    shown |= {int(item) for i in chosen for item in outcome.rankings[i][:ANSWERS]}
+    pks = [catalogue.pks[item] for item in shown]
+    objects = {str(item.pk): item for item in items.for_reading(items.get_queryset()).filter(pk__in=pks)}
+    sheet = Image.new("RGB", ((ANSWERS + 1) * TILE, len(chosen) * TILE), "white")
+    for line, i in enumerate(chosen):
+        case = queries[i]
+        query_item = int(catalogue.owner[case.row])
+        cells = [(query_item, catalogue.names[case.row], NEUTRAL)]
+        cells += [
+            (int(item), "", RELEVANT if int(item) in case.grades else IRRELEVANT)
+            for item in outcome.rankings[i][:ANSWERS]
+        ]
+        for column, (item, name, colour) in enumerate(cells):
+            tile = _tile(items, objects.get(catalogue.pks[item]), name, colour)
+            sheet.paste(tile, (column * TILE, line * TILE))
+    sheet.save(path)
+
+
+def _tile(items: Items[Any], item: Any, name: str, colour: tuple[int, int, int]) -> Image.Image:
+    tile = Image.new("RGB", (TILE, TILE), colour)
+    inner = TILE - 2 * EDGE
+    picture = _picture(items, item, name)
+    if picture is None:
+        ImageDraw.Draw(tile).text((EDGE, EDGE), "no picture", fill="white")
+        return tile
+    picture.thumbnail((inner, inner))
+    ground = Image.new("RGB", (inner, inner), "white")
+    ground.paste(picture, ((inner - picture.width) // 2, (inner - picture.height) // 2))
+    tile.paste(ground, (EDGE, EDGE))
+    return tile
+
+
+def _picture(items: Items[Any], item: Any, name: str) -> Image.Image | None:
+    if item is None:
+        return None
+    for file in items.get_images(item):
+        if name in ("", file.name):
+            try:
+                return images.decode(images.read(file))
+            except (BadImage, OSError):
+                return None
+    return None
+
+
+def _pyplot() -> Any:
+    try:
+        import matplotlib
+    except ImportError:
+        raise ConfigurationError("Charts need matplotlib: pip install 'django-imagesim[plot]'.") from None
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    return pyplot

@@ -22,11 +22,13 @@ from django.utils.translation import gettext as _
 from imagesim.conf import get_settings
 from imagesim.exceptions import BadImage, ImageTooLarge, UnsupportedFormat
 from imagesim.images.avif import coded_pixels
-from imagesim.images.formats import accepted, accepted_formats, name_of
-from imagesim.images.headers import (
+from imagesim.images.formats import (
+    accepted,
+    accepted_formats,
     check_gif,
     damaged,
     jpeg_scans,
+    name_of,
     png_exif,
     sniff,
     too_many_passes,

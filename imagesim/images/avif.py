@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 
-from imagesim.images.headers import damaged
+from imagesim.images.formats import damaged
 
 MAX_BOXES = 1_000
 """Of one file, nested ones included: a usual one has twenty."""

@@ -26,8 +26,7 @@ from imagesim import images
 from imagesim.circuit_breaker import log_repeated
 from imagesim.conf import get_settings
 from imagesim.exceptions import BadImage, Busy, ImageTooLarge, busy
-from imagesim.images.formats import accepted_formats
-from imagesim.images.headers import damaged
+from imagesim.images.formats import accepted_formats, damaged
 from imagesim.runtime import called_after, interpreter, runtime, threads
 
 if TYPE_CHECKING:

@@ -16,14 +16,13 @@ from django.db import DatabaseError
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from imagesim import thumbnail_files
+from imagesim import thumbnails
 from imagesim.database import atomic, delete, delete_in_batches, pages, primary, retry_conflicts
 from imagesim.embedders import get_embedder
 from imagesim.exceptions import ImagesimError
 from imagesim.indexing.documents import Outcome
 from imagesim.models import Embedding, EmbeddingLease, ImageColours, ImageRegions, ItemImage, ItemState, RegionVectors
 from imagesim.regions import get_region_fingerprint
-from imagesim.thumbnail_files import WIDTHS
 
 logger = logging.getLogger("imagesim.indexing.sync")
 
@@ -94,19 +93,19 @@ def _purge_region_vectors(fingerprints: set[str], before: datetime) -> None:
 
 def purge_thumbnails(dry_run: bool) -> int:
     """Delete the thumbnails of pictures that no item has any more; return how many."""
-    return sum(_purge_thumbnails(storage, dry_run) for storage in thumbnail_files.storages())
+    return sum(_purge_thumbnails(storage, dry_run) for storage in thumbnails.storages())
 
 
 def _purge_thumbnails(storage: Storage, dry_run: bool) -> int:
     try:
-        unused = set(thumbnail_files.stored(storage))
+        unused = set(thumbnails.stored(storage))
         if not unused:  # of most storages
             return 0
         for page in pages(primary(ItemImage).only("name"), CHUNK):
-            names = (thumbnail_files.file_name(image.name, width) for image in page for width in WIDTHS)
+            names = (thumbnails.file_name(image.name, width) for image in page for width in thumbnails.WIDTHS)
             unused.difference_update(names)
         for name in () if dry_run else unused:
-            thumbnail_files.delete(storage, name)
+            thumbnails.delete(storage, name)
     except DatabaseError:
         raise
     except Exception as error:  # storages raise errors of their own clients, and some list nothing

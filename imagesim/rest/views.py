@@ -28,8 +28,9 @@ from imagesim.exceptions import BadQuery
 from imagesim.hydrate import load_shown
 from imagesim.items import Items
 from imagesim.registry import registry
-from imagesim.rest import access, inputs
+from imagesim.rest import inputs
 from imagesim.rest import schema as described
+from imagesim.rest.base import RestrictedView, permitted
 from imagesim.rest.serializers import (
     AnswerRenderer,
     HitsSerializer,
@@ -55,7 +56,7 @@ from imagesim.retrieval.query_vector import check_term_count
 from imagesim.types import Hits
 
 
-class VisualSearchView(access.RestrictedView):
+class VisualSearchView(RestrictedView):
     """The base of the views: JSON answers, and throttles from ``IMAGESIM``."""
 
     throttle_scope = ""
@@ -77,7 +78,7 @@ class VisualSearchView(access.RestrictedView):
         """The keyword arguments for the call."""
         serializer = form(data=given, context={"request": self.request, **context})
         serializer.is_valid(raise_exception=True)
-        return access.permitted(self.request, serializer.validated_data)
+        return permitted(self.request, serializer.validated_data)
 
     def get_throttles(self) -> list[Any]:
         made = super().get_throttles()
@@ -282,7 +283,7 @@ class EventsView(VisualSearchView):
         return Response(StoredSerializer({"stored": events.store(batch)}).data)
 
 
-class SchemaView(access.RestrictedView):
+class SchemaView(RestrictedView):
     """The OpenAPI description of the views at ``patterns``, under the URL that the shop includes them at."""
 
     patterns: Sequence[URLPattern] = ()

@@ -27,7 +27,6 @@ if "pytest" in sys.modules:
     sys.modules["pytest"].register_assert_rewrite(
         "imagesim.testing.embedder_contract",
         "imagesim.testing.index_contract",
-        "imagesim.testing.index_facets",
         "imagesim.testing.index_filters",
         "imagesim.testing.index_history",
         "imagesim.testing.index_reading",

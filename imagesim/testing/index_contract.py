@@ -13,7 +13,7 @@ from django.db import connections
 
 from imagesim.exceptions import ConfigurationError, IndexMissing, ModelMismatch
 from imagesim.indexes import BaseIndex
-from imagesim.testing.index_facets import FacetContract
+from imagesim.testing.index_filters import FacetContract
 from imagesim.testing.index_history import HistoryContract
 from imagesim.testing.index_reading import ReadingContract
 from imagesim.testing.index_samples import (

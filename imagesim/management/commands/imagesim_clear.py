@@ -10,7 +10,7 @@ from django.core.files.storage import Storage
 from django.core.management.color import no_style
 from django.db import connections, router
 
-from imagesim import thumbnail_files
+from imagesim import thumbnails
 from imagesim.indexes import get_index
 from imagesim.management import ImagesimCommand
 
@@ -35,23 +35,23 @@ class Command(ImagesimCommand):
         for name in indexes:
             index.drop(name)
         tables = [table for alias, named in _tables().items() for table in _flush(alias, named)]
-        thumbnails = sum(map(self._delete_thumbnails, thumbnail_files.storages()))
-        values = {"indexes": indexes, "tables": sorted(tables), "thumbnails": thumbnails}
-        text = f"Deleted {len(indexes)} indexes, {thumbnails} thumbnails and the rows of {len(tables)} tables."
+        deleted = sum(map(self._delete_thumbnails, thumbnails.storages()))
+        values = {"indexes": indexes, "tables": sorted(tables), "thumbnails": deleted}
+        text = f"Deleted {len(indexes)} indexes, {deleted} thumbnails and the rows of {len(tables)} tables."
         self.emit(values, format, text)
 
     def _delete_thumbnails(self, storage: Storage) -> int:
         """Delete the thumbnails in a storage; return how many there were."""
         try:
-            names = thumbnail_files.stored(storage)
+            names = thumbnails.stored(storage)
         except Exception as error:  # storages raise errors of their own clients, and some list nothing
-            folder = thumbnail_files.folder()
+            folder = thumbnails.folder()
             where = f"{folder!r} in {storage.__class__.__name__}"  # the default storage is a wrapper around it
             text = f"Thumbnails have to be deleted by hand, if there are any: {where} ({error!r})"
             self.stderr.write(self.style.WARNING(text))
             return 0
         for name in names:
-            thumbnail_files.delete(storage, name)
+            thumbnails.delete(storage, name)
         return len(names)
 
 
