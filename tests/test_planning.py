@@ -20,7 +20,7 @@ from imagesim.indexes.local import LocalIndex
 from imagesim.indexes.pgvector import PgvectorIndex, tables
 from imagesim.indexes.tables import LocalEntry
 from imagesim.management.commands.imagesim_plan import _duration
-from imagesim.planning import SOURCE_BYTES, plan, postgresql
+from imagesim.planning import MAX_DIMS, MAX_PLAIN_DIMS, SOURCE_BYTES, plan
 from imagesim.planning.sample import Sample
 from imagesim.testing.index_samples import entry
 from imagesim.types import IndexMeta, TextSpec
@@ -131,8 +131,8 @@ def test_what_pgvector_cannot_hold_is_refused(changes: dict[str, Any], words: st
 
 
 def test_the_limits_are_those_of_the_index() -> None:
-    assert postgresql.MAX_DIMS == tables.MAX_DIMS
-    assert postgresql.MAX_PLAIN_DIMS == tables.MAX_PLAIN_DIMS
+    assert MAX_DIMS == tables.MAX_DIMS
+    assert MAX_PLAIN_DIMS == tables.MAX_PLAIN_DIMS
 
 
 @pytest.fixture

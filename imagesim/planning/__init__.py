@@ -5,7 +5,12 @@ dimensions and m links per node, one vector takes 4·d bytes in full and d + 4 (
 quantised, and its graph node 4·m. Searches are fast while quantised vectors and graph stay in
 the page cache; the full vectors are read only to rescore. Shards follow "Size your shards": 10 to 50 GB and at
 most 200 million documents each; a nested vector is a document of its own, and so is its item.
-What PostgreSQL needs is in :mod:`imagesim.planning.postgresql`.
+
+An index in PostgreSQL follows the layout of its pages. Its documentation, "Database Page Layout": a page has 8,192
+bytes, 24 of them its header; a row has a line pointer of 4 bytes and a header of 24, and starts at a multiple of 8.
+pgvector, ``src/hnsw.h``: a node of the graph is a tuple with 72 bytes and the vector, and one with 4 bytes and six
+for each link: 2·m on the lowest of its levels, m on each other, of which a node has 1 / (m - 1) on average; both are
+on one page, which has 8 bytes of its own.
 """
 
 from __future__ import annotations
@@ -17,7 +22,6 @@ from typing import Any, Literal
 
 from imagesim.exceptions import BadQuery, format_choices
 from imagesim.indexes.elasticsearch.mapping import Quantisation, Server, Storage, index_options
-from imagesim.planning import postgresql
 from imagesim.planning.sample import Sample
 
 GIB = 1024**3
@@ -61,9 +65,6 @@ class Plan:
     images: int
     dims: int
     backend: str
-    server: str
-    quantisation: str
-    index_options: dict[str, Any]
     memory_bytes: int
     """What searches read, to be kept in memory."""
     disk_bytes: int
@@ -71,19 +72,22 @@ class Plan:
     rebuild_disk_bytes: int
     """While a rebuild fills another index beside it."""
     database_bytes: int
-    shards: int
-    nodes: int
-    replicas: int
-    images_per_second: float | None
+    parts: dict[str, int]
+    """Bytes of an entry by part, where they are known."""
+    server: str = ""
+    quantisation: str = "none"
+    index_options: dict[str, Any] = field(default_factory=dict)
+    shards: int = 1
+    nodes: int = 0
+    replicas: int = 0
     heap_bytes: int = 0
     """Of the Java heap of each node."""
     build_memory_bytes: int = 0
     """For PostgreSQL to build the graph in memory."""
-    parts: dict[str, int] = field(default_factory=dict)
-    """Bytes of an entry by part, where they are known."""
     regions: float = 0.0
     """Regions per image, with ``ITEM_REGIONS``."""
     region_bytes: int = 0
+    images_per_second: float | None = None
     searched_per_second: float | None = None
     """Images per second that the region finder searches."""
     measured_per_second: float | None = None
@@ -117,14 +121,16 @@ class Plan:
         return None if self.sample is None else self.sample.query_ms(self.images / max(self.shards, 1))
 
     def as_dict(self) -> dict[str, Any]:
-        return {
-            **asdict(self),
-            "embedding_hours": self.embedding_hours,
-            "region_hours": self.region_hours,
-            "colour_hours": self.colour_hours,
-            "fill_hours": self.fill_hours,
-            "query_ms": self.query_ms,
-        }
+        computed = ("embedding_hours", "region_hours", "colour_hours", "fill_hours", "query_ms")
+        return asdict(self) | {name: getattr(self, name) for name in computed}
+
+
+@dataclass(frozen=True)
+class _Catalogue:
+    items: int
+    images: int
+    dims: int
+    characters: int
 
 
 def plan(
@@ -139,18 +145,15 @@ def plan(
     node_memory_bytes: int = 64 * GIB,
     replicas: int = 1,
     characters: int = 0,
-    images_per_second: float | None = None,
     regions: float | None = None,
-    searched_per_second: float | None = None,
-    measured_per_second: float | None = None,
-    sample: Sample | None = None,
+    **measured: Any,
 ) -> Plan:
     """Plan for ``images`` vectors of ``items`` items, by default on the index for so many.
 
     ``server`` is the version of Elasticsearch. ``node_memory_bytes`` is a node's whole memory: half of it (up to 31 GB)
     goes to the Java heap and the rest to the page cache, which holds the vectors. ``characters`` is the mean length of
     an item's texts that are searched by words. ``regions`` is the mean number of regions per image, None without
-    ``ITEM_REGIONS``.
+    ``ITEM_REGIONS``. ``measured`` are the last four fields of :class:`Plan`.
 
     :raises BadQuery: for invalid numbers or an unknown quantisation.
     """
@@ -162,57 +165,44 @@ def plan(
         raise BadQuery("A plan needs two links per node, some memory, and no negative numbers.")
     if backend == "auto":
         backend = "local" if images <= LOCAL_LIMIT else "elasticsearch"
-    of_index: dict[str, Any]
+    of = _Catalogue(items, images, dims, characters)
     if backend == "pgvector":
-        of_index = _in_postgresql(items, images, dims, quantisation, m, characters)
+        needed = _in_postgresql(of, quantisation, m)
     else:
-        of_index = _in_elasticsearch(
-            items, images, dims, quantisation, server, m, node_memory_bytes, replicas, characters
-        )
-        if backend == "local":
-            of_index |= _in_the_database(items, images, dims, characters)
+        needed = _in_elasticsearch(of, quantisation, server, m, node_memory_bytes, replicas)
+    if backend == "local":
+        needed = _in_the_database(of)
     return Plan(
         items=items,
         images=images,
         dims=dims,
         backend=backend,
         database_bytes=round(images * (4 * dims + ROW_BYTES)),
-        images_per_second=images_per_second,
         regions=regions or 0.0,
         # A row for each image that was searched, and another with the vectors for each that shows several things.
         region_bytes=0 if regions is None else round(images * (2 * ROW_BYTES + regions * (4 * dims + REGION_BYTES))),
-        searched_per_second=searched_per_second,
-        measured_per_second=measured_per_second,
-        sample=sample,
-        **of_index,
+        **measured,
+        **needed,
     )
 
 
 def _in_elasticsearch(
-    items: int,
-    images: int,
-    dims: int,
-    quantisation: Quantisation | Literal["auto", "half"],
-    server: tuple[int, int],
-    m: int,
-    node_memory_bytes: int,
-    replicas: int,
-    characters: int,
+    of: _Catalogue, quantisation: Any, server: tuple[int, int], m: int, node_memory_bytes: int, replicas: int
 ) -> dict[str, Any]:
-    if not 1 <= dims <= 4096:
-        raise BadQuery(f"{dims} dimensions cannot be indexed; Elasticsearch takes 1 to 4096.")
+    if not 1 <= of.dims <= 4096:
+        raise BadQuery(f"{of.dims} dimensions cannot be indexed; Elasticsearch takes 1 to 4096.")
     version = Server(server)
     if quantisation == "auto":
-        quantisation = version.quantisation(dims)
+        quantisation = version.quantisation(of.dims)
     if quantisation not in QUANTISED:
         raise BadQuery(f"{quantisation!r} is not a quantisation; it can be {format_choices(['auto', *QUANTISED])}.")
     if not version.supports(quantisation):
         raise BadQuery(f"Elasticsearch {server[0]}.{server[1]} does not have the quantisation {quantisation!r}.")
-    full, quantised, graph = 4.0 * dims, QUANTISED[quantisation](dims), 4.0 * m
-    entry = METADATA_BYTES + TEXT_BYTES * characters
-    disk = images * (full + quantised + graph) + items * entry
-    sources = 0 if version.keeps_vectors_from_source else images * SOURCE_BYTES * dims
-    memory = images * ((quantised or full) + graph)
+    full, quantised, graph = 4.0 * of.dims, QUANTISED[quantisation](of.dims), 4.0 * m
+    entry = METADATA_BYTES + TEXT_BYTES * of.characters
+    disk = of.images * (full + quantised + graph) + of.items * entry
+    sources = 0 if version.keeps_vectors_from_source else of.images * SOURCE_BYTES * of.dims
+    memory = of.images * ((quantised or full) + graph)
     heap = min(node_memory_bytes / 2, MAX_HEAP)
     return {
         "server": f"{server[0]}.{server[1]}",
@@ -221,7 +211,7 @@ def _in_elasticsearch(
         "memory_bytes": round(memory),
         "disk_bytes": round(disk),
         "rebuild_disk_bytes": round(2 * disk + sources),
-        "shards": max(1, math.ceil(disk / SHARD_BYTES), math.ceil((images + items) / SHARD_DOCUMENTS)),
+        "shards": max(1, math.ceil(disk / SHARD_BYTES), math.ceil((of.images + of.items) / SHARD_DOCUMENTS)),
         "nodes": max(1 + replicas, math.ceil(memory * (1 + replicas) / (node_memory_bytes - heap))),  # one copy each
         "replicas": replicas,
         "heap_bytes": round(heap),
@@ -229,56 +219,109 @@ def _in_elasticsearch(
     }
 
 
-def _in_the_database(items: int, images: int, dims: int, characters: int) -> dict[str, Any]:
-    """What differs for the local index, whose entries hold their vectors beside the stored embeddings."""
-    vectors = images * 4 * dims
-    disk = vectors + items * (LOCAL_ENTRY_BYTES + characters) + (images - items) * LOCAL_IMAGE_BYTES
+def _in_the_database(of: _Catalogue) -> dict[str, Any]:
+    """The local index, whose entries hold their vectors beside the stored embeddings."""
+    vectors, entry = 4 * of.dims, LOCAL_ENTRY_BYTES + of.characters
+    disk = of.images * vectors + of.items * entry + (of.images - of.items) * LOCAL_IMAGE_BYTES
     return {
-        "server": "",
-        "quantisation": "none",
-        "index_options": {},
-        "memory_bytes": vectors,
+        "memory_bytes": of.images * vectors,
         "disk_bytes": disk,
         "rebuild_disk_bytes": 2 * disk,
-        "shards": 1,
-        "nodes": 0,
-        "replicas": 0,
-        "heap_bytes": 0,
-        "parts": {"vector": 4 * dims, "entry": LOCAL_ENTRY_BYTES + characters},
+        "parts": {"vector": vectors, "entry": entry},
     }
 
 
-def _in_postgresql(
-    items: int,
-    images: int,
-    dims: int,
-    quantisation: Quantisation | Literal["auto", "half"],
-    m: int,
-    characters: int,
-) -> dict[str, Any]:
+# PostgreSQL.
+
+PAGE, PAGE_HEADER, POINTER, ROW_HEADER = 8_192, 24, 4, 24
+VECTOR_HEADER = 8
+WIDTHS = {"vector": 4, "halfvec": 2}
+"""Bytes of a dimension in the graph."""
+MAX_DIMS = {"vector": 2_000, "halfvec": 4_000}
+"""Dimensions that a graph takes; as in ``indexes.pgvector.tables``, which cannot be imported without psycopg."""
+MAX_PLAIN_DIMS = 1_900
+"""As there: longer vectors are stored outside of the row, in pieces."""
+TOAST_CHUNK = 1_996
+BTREE_FILL = 0.9
+BTREE_PAGE = PAGE - PAGE_HEADER - 16
+
+ENTRY = 400
+"""Of an entry's row and its two keys, beside its filters and texts, with one image, as measured: key, group, category
+and name of about 20 characters each, and a digest."""
+FURTHER_IMAGE = 110
+"""Of the digest and the name of another image."""
+FILTER = 70
+"""Of a value of a filter and its index."""
+FILTERS = 2
+"""Values of filters of an entry."""
+TEXT = 4.4
+"""Of each character of an entry's texts, as measured: as they are, as words for the full text, and in its inverted
+index. The table of words, of a catalogue's vocabulary, is small beside it."""
+BUILD_NODE = 203
+BUILD_LINK = 16
+"""Of a node of the graph while it is built in memory, beside its vector, and of each of its 2·m links: as measured, by
+when pgvector says that the graph no longer fits."""
+
+
+def _aligned(size: float) -> int:
+    return math.ceil(size / 8) * 8
+
+
+def _each(size: float, room: int = PAGE - PAGE_HEADER) -> float:
+    """Bytes of the page that one of so many takes, where only whole ones go on a page."""
+    return PAGE / max(1, int(room // (size + POINTER)))
+
+
+def graph_bytes(dims: int, element: str, m: int) -> float:
+    """Bytes of a node of the graph, in ``"vector"`` or ``"halfvec"``."""
+    room = PAGE - PAGE_HEADER - 8
+    node = _aligned(72 + VECTOR_HEADER + WIDTHS[element] * dims)
+    links = _aligned(4 + 2 * m * 6) + 6 * m / (m - 1)
+    if node + POINTER + links > room - POINTER:
+        return _each(node, room) + _each(links, room)
+    return _each(node + POINTER + links, room)
+
+
+def image_bytes(dims: int) -> float:
+    """Bytes of an image's row with its vector, and of its key."""
+    vector = VECTOR_HEADER + 4 * dims
+    if dims <= MAX_PLAIN_DIMS:
+        row = _each(_aligned(ROW_HEADER + 12 + vector))
+    else:
+        chunks, rest = divmod(vector, TOAST_CHUNK)  # four chunks fill a page
+        row = _each(_aligned(ROW_HEADER + 10 + 18)) + chunks * PAGE / 4 + rest + ROW_HEADER + 12 + POINTER
+        row += (chunks + 1) * _key_bytes(8)
+    return row + _key_bytes(10)
+
+
+def _key_bytes(size: int) -> float:
+    """Bytes in a B-tree that is filled in the order of its keys."""
+    return PAGE / int(BTREE_PAGE * BTREE_FILL // (_aligned(8 + size) + POINTER))
+
+
+def _in_postgresql(of: _Catalogue, quantisation: str, m: int) -> dict[str, Any]:
     if quantisation not in ("auto", "half", "none"):
         raise BadQuery(f"pgvector has no quantisation {quantisation!r}; it can be 'auto', 'half' or 'none'.")
     element = "vector" if quantisation == "none" else "halfvec"
-    if not 1 <= dims <= postgresql.MAX_DIMS[element]:
-        raise BadQuery(
-            f"{dims} dimensions cannot be indexed; pgvector takes 1 to {postgresql.MAX_DIMS[element]:,} here."
-        )
-    sizes = postgresql.sizes(items=items, images=images, dims=dims, element=element, m=m, characters=characters)
+    if not 1 <= of.dims <= MAX_DIMS[element]:
+        raise BadQuery(f"{of.dims} dimensions cannot be indexed; pgvector takes 1 to {MAX_DIMS[element]:,} here.")
+    entry, text = ENTRY + FILTER * FILTERS, of.characters * TEXT
+    entries = of.items * entry + (of.images - of.items) * FURTHER_IMAGE
+    image, graph = image_bytes(of.dims), graph_bytes(of.dims, element, m)
+    disk = entries + of.items * text + of.images * (image + graph)
     return {
-        "server": "",
         "quantisation": "none" if element == "vector" else "half",
         "index_options": {"type": "hnsw", "m": m, "ef_construction": 100},
-        "memory_bytes": round(sizes.searched),
-        "disk_bytes": round(sizes.total),
-        "rebuild_disk_bytes": round(2 * sizes.total),
-        "shards": 1,
+        # A search without filters reads the graph, and the vectors to score.
+        "memory_bytes": round(of.images * (graph + image)),
+        "disk_bytes": round(disk),
+        "rebuild_disk_bytes": round(2 * disk),
         "nodes": 1,
-        "replicas": 0,
-        "build_memory_bytes": round(sizes.build_memory),
+        "build_memory_bytes": round(of.images * (WIDTHS[element] * of.dims + BUILD_NODE + 2 * m * BUILD_LINK)),
         "parts": {
-            "entry": round(sizes.entries / items),
-            "texts": round(sizes.texts / items),
-            "image": round(sizes.images / images),
-            "graph": round(sizes.graph / images),
+            "entry": round(entries / of.items),
+            "texts": round(text),
+            "image": round(image),
+            "graph": round(graph),
         },
     }
