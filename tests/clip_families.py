@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from imagesim.embedders import hub, model_spec
+from imagesim.embedders import model_files, model_spec
 from imagesim.embedders.process import import_torchvision
 
 CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
@@ -105,9 +105,9 @@ def write(folder: Path, family: Family) -> Path:
         if isinstance(part, torch.nn.modules.batchnorm._BatchNorm):
             part.running_mean.uniform_(-0.2, 0.2)
             part.running_var.uniform_(0.5, 2)
-    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, folder / hub.WEIGHTS[0])
+    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, folder / model_files.WEIGHTS[0])
     written = {"model_cfg": config, "preprocess_cfg": family.preprocess}
-    (folder / hub.CONFIG).write_text(json.dumps(written))
+    (folder / model_files.CONFIG).write_text(json.dumps(written))
     return folder
 
 

@@ -16,7 +16,7 @@ from django.db import connections
 
 from demo_shop import environment
 from imagesim import conf, events
-from imagesim.embedders import BaseEmbedder, hub
+from imagesim.embedders import BaseEmbedder, model_files
 from imagesim.embedders.process import import_torchvision
 from imagesim.indexing import signals
 from imagesim.registry import registry
@@ -262,7 +262,7 @@ def local_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
     }
     preprocess = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "resize_mode": "squash"}
-    (folder / hub.CONFIG).write_text(json.dumps({"model_cfg": model, "preprocess_cfg": preprocess}))
+    (folder / model_files.CONFIG).write_text(json.dumps({"model_cfg": model, "preprocess_cfg": preprocess}))
     torch.manual_seed(0)
     save_file(open_clip.CLIP(**model).state_dict(), folder / "open_clip_model.safetensors")
     return folder

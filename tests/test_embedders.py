@@ -17,7 +17,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from imagesim.conf import Backend
-from imagesim.embedders import BaseEmbedder, get_embedder, hub, lite, loading, openclip
+from imagesim.embedders import BaseEmbedder, get_embedder, lite, loading, model_files, openclip
 from imagesim.embedders.model_spec import built_in_weights
 from imagesim.embedders.openclip import OpenClipEmbedder
 from imagesim.embedders.precision import choose_device, lower_precisions
@@ -248,9 +248,9 @@ def test_one_instance_per_process(settings: object) -> None:
 def test_it_is_assembled_once_and_repaired(tmp_path: Path) -> None:
     folder = lite.folder(tmp_path)
     assert lite.intact(folder)
-    stamp = (folder / hub.CONFIG).stat().st_mtime_ns
+    stamp = (folder / model_files.CONFIG).stat().st_mtime_ns
     assert lite.folder(tmp_path) == folder
-    assert (folder / hub.CONFIG).stat().st_mtime_ns == stamp
+    assert (folder / model_files.CONFIG).stat().st_mtime_ns == stamp
     (folder / "vocab.txt").write_text("damaged")
     assert not lite.intact(folder)
     assert lite.folder(tmp_path) == folder
@@ -408,9 +408,9 @@ def test_the_fingerprint_depends_on_the_files(local_clip: Path, tmp_path: Path) 
     shutil.copytree(local_clip, copy)
     original, same = OpenClipEmbedder(model=f"local-dir:{local_clip}"), OpenClipEmbedder(model=f"local-dir:{copy}")
     assert original.fingerprint[-16:] == same.fingerprint[-16:]
-    config = json.loads((copy / hub.CONFIG).read_text())
+    config = json.loads((copy / model_files.CONFIG).read_text())
     config["preprocess_cfg"]["mean"] = [0.4, 0.4, 0.4]
-    (copy / hub.CONFIG).write_text(json.dumps(config))
+    (copy / model_files.CONFIG).write_text(json.dumps(config))
     assert OpenClipEmbedder(model=f"local-dir:{copy}").fingerprint[-16:] != original.fingerprint[-16:]
 
 
@@ -492,7 +492,7 @@ def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_weights_is_rejected(local_clip: Path, tmp_path: Path) -> None:
-    shutil.copy(local_clip / hub.CONFIG, tmp_path)
+    shutil.copy(local_clip / model_files.CONFIG, tmp_path)
     with pytest.raises(EmbedderError, match="cannot be loaded"):
         OpenClipEmbedder(model=f"local-dir:{tmp_path}").embed_images(pictures())
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imagesim.embedders import hub, lite, model_spec
+from imagesim.embedders import lite, model_files, model_spec
 from imagesim.embedders.openclip import OpenClipEmbedder
 from imagesim.embedders.process import import_torchvision
 from imagesim.exceptions import EmbedderError
@@ -203,7 +203,7 @@ def test_a_tokenizer_of_another_repository(
     name, folder, _ = repositories["SigLIP 2"]
     other = tmp_path / "other"
     other.mkdir()
-    for file in (hub.CONFIG, hub.WEIGHTS[0]):
+    for file in (model_files.CONFIG, model_files.WEIGHTS[0]):
         shutil.copy(folder / file, other)
     commit = server.add("acme/finetuned", other)  # its configuration names the first repository
     expected = OpenClipEmbedder(model=f"hf-hub:{name}", precision="fp32", cache_dir=tmp_path / "a").embed_texts(TEXTS)
@@ -219,8 +219,8 @@ def naflex(folder: Path, family: Family = FAMILIES["SigLIP 2"]) -> Path:
     config = configuration(family)
     config["vision_cfg"] |= {"timm_model_name": "naflexvit_base_patch16_siglip", "image_seq_len": 576}
     folder.mkdir()
-    (folder / hub.CONFIG).write_text(json.dumps({"model_cfg": config, "preprocess_cfg": family.preprocess}))
-    (folder / hub.WEIGHTS[0]).write_bytes(b"many gigabytes")
+    (folder / model_files.CONFIG).write_text(json.dumps({"model_cfg": config, "preprocess_cfg": family.preprocess}))
+    (folder / model_files.WEIGHTS[0]).write_bytes(b"many gigabytes")
     return folder
 
 
@@ -281,9 +281,9 @@ def test_a_pinned_commit_stays(
 ) -> None:
     _, folder, _ = repositories["LAION"]
     old, newer = (shutil.copytree(folder, tmp_path / name) for name in ("old", "newer"))
-    config = json.loads((newer / hub.CONFIG).read_text())
+    config = json.loads((newer / model_files.CONFIG).read_text())
     config["preprocess_cfg"]["mean"] = [0.1, 0.1, 0.1]
-    (newer / hub.CONFIG).write_text(json.dumps(config))
+    (newer / model_files.CONFIG).write_text(json.dumps(config))
     pinned, latest = server.add("acme/pinned", old), server.add("acme/pinned", newer)
     means = {}
     for commit in (pinned, latest):
@@ -300,7 +300,7 @@ def test_an_interrupted_download_is_resumed(
     OpenClipEmbedder(model=f"hf-hub:{name}", precision="fp32", cache_dir=tmp_path).embed_texts(["shirt"])
     assert [asked for _, path, asked in server.requests if "blobs" in path] == ["", "bytes=100000-"]
     (blob,) = [path for path in tmp_path.rglob("*") if path.is_file() and len(path.name) == 64]
-    assert blob.read_bytes() == (folder / hub.WEIGHTS[0]).read_bytes()
+    assert blob.read_bytes() == (folder / model_files.WEIGHTS[0]).read_bytes()
 
 
 def test_half_a_download_is_not_used(
@@ -352,7 +352,7 @@ def test_two_processes_find_the_same_damaged_weights(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(lite, "file_digest", digest_and_removed)
     with pytest.raises(EmbedderError, match="not the one that the hub announced"):
-        hub._verify(path)
+        model_files._verify(path)
 
 
 def test_weights_in_the_older_format(
@@ -364,8 +364,8 @@ def test_weights_in_the_older_format(
     _, folder, _ = repositories["LAION"]
     older = tmp_path / "older"
     older.mkdir()
-    shutil.copy(folder / hub.CONFIG, older)
-    torch.save(load_file(folder / hub.WEIGHTS[0]), older / hub.WEIGHTS[1])
+    shutil.copy(folder / model_files.CONFIG, older)
+    torch.save(load_file(folder / model_files.WEIGHTS[0]), older / model_files.WEIGHTS[1])
     server.add("acme/older", older)
     vectors = [
         OpenClipEmbedder(model=model, precision="fp32", cache_dir=tmp_path / "cache").embed_texts(["shirt"])

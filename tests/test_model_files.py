@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imagesim.embedders import hub
+from imagesim.embedders import model_files
 from imagesim.embedders.openclip import OpenClipEmbedder
 from imagesim.exceptions import EmbedderError
 from imagesim.testing.embedder_contract import pictures
@@ -22,7 +22,7 @@ def model(tmp_path: Path) -> Path:
     """A folder with the files that a fingerprint is of, which no test loads."""
     folder = tmp_path / ".cache" / "model"  # hidden itself, as in the hub's cache
     (folder / "tokenizer").mkdir(parents=True)
-    (folder / hub.CONFIG).write_text('{"model_cfg": {"embed_dim": 24}}')
+    (folder / model_files.CONFIG).write_text('{"model_cfg": {"embed_dim": 24}}')
     (folder / "open_clip_pytorch_model.bin").write_bytes(b"weights")
     (folder / "tokenizer" / "merges.txt").write_text("a b")
     return folder
@@ -136,11 +136,11 @@ def test_a_model_that_is_not_loaded_has_the_fingerprint_of_its_files(model: Path
 def test_files_are_read_again_only_if_they_changed(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     embedder = OpenClipEmbedder(model=f"local-dir:{model}")
     assert (embedder.dims, before := embedder.fingerprint) == (24, embedder.fingerprint)
-    monkeypatch.setattr("imagesim.embedders.model_files.file_digest", lambda path: pytest.fail(f"{path} was read"))
+    monkeypatch.setattr("imagesim.embedders.lite.file_digest", lambda path: pytest.fail(f"{path} was read"))
     (model / ".git").write_text("hidden")
     assert embedder.fingerprint == before
     monkeypatch.undo()
-    (model / hub.CONFIG).write_text('{"model_cfg": {"embed_dim": 32}}')
+    (model / model_files.CONFIG).write_text('{"model_cfg": {"embed_dim": 32}}')
     assert (embedder.fingerprint != before, embedder.dims) == (True, 32)
 
 
@@ -188,10 +188,10 @@ def test_vectors_are_those_of_the_fingerprint(local_clip: Path, tmp_path: Path) 
 )
 def test_a_configuration_that_cannot_be_read_is_a_failed_check(model: Path, text: str) -> None:
     """Not an error of each command, of which none could be run then."""
-    (model / hub.CONFIG).write_text(text)
+    (model / model_files.CONFIG).write_text(text)
     (message,) = OpenClipEmbedder(model=f"local-dir:{model}").check()
     assert message.id == "imagesim.E202"
-    assert str(model / hub.CONFIG) in message.msg
+    assert str(model / model_files.CONFIG) in message.msg
     for read in (lambda e: e.dims, lambda e: e.min_decode_side, lambda e: e.embed_texts(["shirt"])):
         with pytest.raises(EmbedderError, match="is no configuration of open_clip"):
             read(OpenClipEmbedder(model=f"local-dir:{model}"))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from imagesim.embedders import hub, lite
+from imagesim.embedders import lite, model_files
 from imagesim.embedders.model_spec import ModelName, naflex_problem
 from imagesim.embedders.onnx import separator
 from imagesim.embedders.process import import_torchvision
@@ -145,23 +145,23 @@ def _from_hub(name: ModelName, cache_dir: Path | None) -> _Source:
 
     The tokenizer can be in another repository.
     """
-    folder = hub.configuration(name.value, name.revision, cache_dir).parent
+    folder = model_files.configuration(name.value, name.revision, cache_dir).parent
     config = name.fetched_config(cache_dir)
     problem = naflex_problem(name, config)
     if problem:
         raise EmbedderError(problem)
-    hub.fetch(name.value, hub.WEIGHTS, folder.name, cache_dir)
+    model_files.fetch(name.value, model_files.WEIGHTS, folder.name, cache_dir)
     text = config.get("text_cfg", {})
     model = tokenizer = f"local-dir:{folder}"
     if text.get("hf_tokenizer_name"):
         if name.revision or text["hf_tokenizer_name"] == name.value:
-            hub.fetch_all(name.value, hub.TOKENIZER, folder.name, cache_dir)
-            beside = (folder / hub.TOKENIZER[0]).is_file()
+            model_files.fetch_all(name.value, model_files.TOKENIZER, folder.name, cache_dir)
+            beside = (folder / model_files.TOKENIZER[0]).is_file()
         else:
             beside = False
         tokenizer = model if beside else f"hf-hub:{name.value}"
     if name.revision and "hf_model_name" in text:
-        hub.fetch_all(name.value, [hub.TEXT_CONFIG], folder.name, cache_dir)
+        model_files.fetch_all(name.value, [model_files.TEXT_CONFIG], folder.name, cache_dir)
     return _Source(model, tokenizer, _local_text(folder) if name.revision else {})
 
 
@@ -177,9 +177,9 @@ def _from_tag(name: ModelName, cache_dir: Path | None) -> _Source:
     repository, _, file = tag.get("hf_hub", "").rpartition("/")
     if not repository:  # a file of weights, or an unknown tag, which open_clip reports itself
         return _Source(name.value, name.value, {"pretrained": name.pretrained})
-    files = (f"{Path(file).stem}.safetensors", file) if file else hub.WEIGHTS
+    files = (f"{Path(file).stem}.safetensors", file) if file else model_files.WEIGHTS
     arguments = {f"image_{key}": tag[key] for key in ("mean", "std", "interpolation", "resize_mode")}
-    arguments["pretrained"] = str(hub.fetch(repository, files, None, cache_dir))
+    arguments["pretrained"] = str(model_files.fetch(repository, files, None, cache_dir))
     return _Source(name.value, name.value, {**arguments, "force_quick_gelu": tag.get("quick_gelu", False)})
 
 
@@ -227,7 +227,7 @@ def _local_text(folder: Path) -> dict[str, Any]:
     open_clip does this for the tokenizer only, and would request the text tower's configuration from the hub.
     """
     try:
-        text = dict(json.loads((folder / hub.CONFIG).read_text())["model_cfg"]["text_cfg"])
+        text = dict(json.loads((folder / model_files.CONFIG).read_text())["model_cfg"]["text_cfg"])
     except (OSError, ValueError, KeyError, TypeError):
         return {}  # open_clip reports it
     if "hf_model_name" not in text or not (folder / "config.json").is_file():

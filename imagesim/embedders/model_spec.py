@@ -18,15 +18,7 @@ from typing import Any, Literal
 
 from django.core.checks import CheckMessage, Error, Warning
 
-from imagesim.embedders import hub, lite
-from imagesim.embedders.model_files import (
-    file_stamp,
-    first_problem,
-    folder_digests,
-    folder_files,
-    folder_stamp,
-    weights_digest,
-)
+from imagesim.embedders import lite, model_files
 from imagesim.exceptions import ConfigurationError, EmbedderError, format_choices
 
 # Part of the fingerprint: increment it when a change of the code changes vectors.
@@ -80,13 +72,13 @@ class ModelName:
             return {"model": self.value, "digest": lite.digest(self.size)}
         if self.kind == "local-dir":
             folder = Path(self.value)
-            if not (folder / hub.CONFIG).is_file():
+            if not (folder / model_files.CONFIG).is_file():
                 raise EmbedderError(
-                    f"The folder {str(folder)!r} has no {hub.CONFIG!r}, so it is not an open_clip model."
+                    f"The folder {str(folder)!r} has no {model_files.CONFIG!r}, so it is not an open_clip model."
                 )
-            return {"files": folder_digests(folder)}
+            return {"files": model_files.folder_digests(folder)}
         if self.pretrained and Path(self.pretrained).is_file():
-            return {"model": self.value, "weights": weights_digest(Path(self.pretrained))}
+            return {"model": self.value, "weights": model_files.weights_digest(Path(self.pretrained))}
         identity = {"kind": self.kind, "model": self.value, "pretrained": self.pretrained}
         if self.kind == "built-in":
             identity["activation"] = "of the weights"  # not of the architecture, as in open_clip
@@ -108,8 +100,8 @@ class ModelName:
         """
         try:
             if self.kind == "local-dir":
-                return folder_stamp(Path(self.value))
-            return [file_stamp(path) for path in filter(Path.is_file, [Path(self.pretrained or "")])]
+                return model_files.folder_stamp(Path(self.value))
+            return [model_files.file_stamp(path) for path in filter(Path.is_file, [Path(self.pretrained or "")])]
         except OSError as error:
             raise EmbedderError(f"{self} cannot be read: {error}.") from error
 
@@ -121,9 +113,9 @@ class ModelName:
         if self.kind == "built-in":
             path = built_in_configs().get(self.value.replace("/", "-"))
         elif self.kind == "local-dir":
-            path = Path(self.value) / hub.CONFIG
+            path = Path(self.value) / model_files.CONFIG
         elif self.kind == "hf-hub":
-            path = hub.cached_configuration(self.value, self.revision, cache_dir)
+            path = model_files.cached_configuration(self.value, self.revision, cache_dir)
         else:
             return None
         return None if path is None else self._read(path)
@@ -133,7 +125,7 @@ class ModelName:
 
         :raises EmbedderError: if it cannot be fetched.
         """
-        return self._read(hub.configuration(self.value, self.revision, cache_dir))
+        return self._read(model_files.configuration(self.value, self.revision, cache_dir))
 
     def _read(self, path: Path) -> dict[str, Any]:
         try:
@@ -241,7 +233,7 @@ def check_setup(name: ModelName, cache_dir: Path | None) -> list[CheckMessage]:
     if problem:
         return [Error(problem, id="imagesim.E207")]
     if name.kind == "local-dir":
-        return _check_weights(name, folder_files(Path(name.value)))
+        return _check_weights(name, model_files.folder_files(Path(name.value)))
     return _check_built_in(name) if name.kind == "built-in" else []
 
 
@@ -256,8 +248,8 @@ def _check_towers(size: lite.Size) -> list[CheckMessage]:
 
 def _check_folder(name: ModelName) -> list[CheckMessage]:
     folder = Path(name.value)
-    if not (folder / hub.CONFIG).is_file():
-        what = f"has no {hub.CONFIG!r}" if folder.is_dir() else "does not exist"
+    if not (folder / model_files.CONFIG).is_file():
+        what = f"has no {model_files.CONFIG!r}" if folder.is_dir() else "does not exist"
         return [
             Error(
                 f"{name} cannot be loaded: the folder {what}.",
@@ -269,7 +261,7 @@ def _check_folder(name: ModelName) -> list[CheckMessage]:
 
 
 def _check_weights(name: ModelName, files: Iterable[Path]) -> list[CheckMessage]:
-    problem = first_problem(files)
+    problem = model_files.first_problem(files)
     return [Error(f"{name} cannot be loaded. {problem}", id="imagesim.E208")] if problem else []
 
 
