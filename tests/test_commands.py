@@ -23,7 +23,7 @@ from demo_shop.shop.models import Category, Photo, Product
 from imagesim.exceptions import IndexUnavailable
 from imagesim.indexes import get_index
 from imagesim.indexes.local import LocalIndex
-from imagesim.indexing import purge
+from imagesim.indexing import reconcile
 from imagesim.insight.models import DailyCount, Finding
 from imagesim.management import ProgressBar
 from imagesim.management.commands import imagesim_sync
@@ -107,7 +107,7 @@ class TestClear:
         said = StringIO()
         call_command("imagesim_clear", "--noinput", stdout=StringIO(), stderr=said)
         assert f"'{FOLDER}' in FileSystemStorage (" in said.getvalue()
-        purge.purge_thumbnails(dry_run=True)
+        reconcile.purge_thumbnails(dry_run=True)
         assert "not purged in FileSystemStorage: " in caplog.text
 
     def test_clear_asks_for_confirmation(self, monkeypatch):

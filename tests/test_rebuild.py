@@ -31,7 +31,7 @@ from imagesim.exceptions import (
 )
 from imagesim.indexes import get_index
 from imagesim.indexes.local import LocalIndex
-from imagesim.indexing import embedding, jobs, leases, outbox, purge
+from imagesim.indexing import embedding, jobs, leases, outbox
 from imagesim.indexing import rebuild as rebuilding
 from imagesim.indexing import reconcile as reconciling
 from imagesim.indexing import sync as syncing
@@ -399,7 +399,7 @@ def test_a_model_that_cannot_be_asked_when_the_rebuild_is_done_keeps_its_embeddi
     """The new index is active by then: an error would leave the job unfinished."""
     count = Embedding.objects.count()
     Embedding.objects.update(created_at=timezone.now() - timedelta(days=2))
-    monkeypatch.setattr(purge, "get_embedder", Mock(side_effect=EmbedderError("no answer")))
+    monkeypatch.setattr(reconciling, "get_embedder", Mock(side_effect=EmbedderError("no answer")))
     assert rebuild().status == "done"
     assert reconcile().status == "done"
     assert Embedding.objects.count() == count

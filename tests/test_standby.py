@@ -21,8 +21,9 @@ from demo_shop.shop.models import Product
 from imagesim import tasks
 from imagesim.exceptions import AlreadyRunning, IndexMissing, ModelMismatch
 from imagesim.indexes import get_index
-from imagesim.indexing import jobs, purge
+from imagesim.indexing import jobs
 from imagesim.indexing import rebuild as rebuilding
+from imagesim.indexing import reconcile as reconciling
 from imagesim.indexing.differences import DIFFERENCES
 from imagesim.indexing.rebuild import rebuild, swap
 from imagesim.indexing.reconcile import reconcile
@@ -213,7 +214,7 @@ class TestWrites:
         assert_both_equal(held)
 
     def test_the_embeddings_of_both_models_are_kept(self, held, monkeypatch):
-        monkeypatch.setattr(purge, "UNUSED_AGE", timedelta(0))
+        monkeypatch.setattr(reconciling, "UNUSED_AGE", timedelta(0))
         reconcile()
         kept = Counter(Embedding.objects.values_list("fingerprint", flat=True))
         assert kept == {"test-pixels-64": 6, "test-grey-32": 6}

@@ -31,7 +31,7 @@ from imagesim.indexing.documents import count_items, items_behind, prepare, quer
 from imagesim.indexing.embedding import Vectors
 from imagesim.indexing.item_regions import find_regions
 from imagesim.indexing.leases import INFRASTRUCTURE_ERRORS
-from imagesim.indexing.purge import purge_former_models
+from imagesim.indexing.reconcile import purge_former_models
 from imagesim.indexing.statistics import update_quietly
 from imagesim.indexing.sync import Progress, sync
 from imagesim.indexing.time_limit import stopped_at_time_limit
