@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import router
 from django.utils.translation import override
 
-from imagesim.database import delete, insert_new
+from imagesim.database import batched, delete, insert_new
 from imagesim.filter_types import several
 from imagesim.hydrate import fact_of
 from imagesim.images import colours
@@ -39,9 +39,8 @@ EMPTY: tuple[FilterValue, ...] = (None, "", ())
 def stored(digests: Collection[str]) -> dict[str, tuple[str, ...]]:
     """Return the main colours of the images that the present rule has measured, by digest."""
     found: dict[str, tuple[str, ...]] = {}
-    wanted = sorted(set(digests))
-    for start in range(0, len(wanted), PAGE):
-        rows = ImageColours.objects.filter(rule=colours.RULE, digest__in=wanted[start : start + PAGE])
+    for page in batched(sorted(set(digests)), PAGE):
+        rows = ImageColours.objects.filter(rule=colours.RULE, digest__in=page)
         found.update({row.digest: tuple(row.colours) for row in rows})
     return found
 

@@ -14,17 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagesim.exceptions import BadQuery, ConfigurationError, ModelMismatch, format_choices
 from imagesim.filter_types import COMPARE, FILTER_TYPES, Canonical, check_text
-from imagesim.types import (
-    SIMILARITIES,
-    Condition,
-    Entry,
-    FilterKind,
-    Filters,
-    IndexMeta,
-    Query,
-    Removal,
-    WriteResult,
-)
+from imagesim.types import SIMILARITIES, Condition, Entry, FilterKind, Filters, IndexMeta, Query, Removal, WriteResult
 
 if TYPE_CHECKING:
     from imagesim.types import Vector

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from imagesim.calibration import words_of
 from imagesim.calibration.fit import Sample, fit
-from imagesim.database import put, stored_array
+from imagesim.database import batched, put, stored_array
 from imagesim.embedders import get_embedder_of
 from imagesim.exceptions import ImagesimError
 from imagesim.hydrate import with_pks
@@ -256,9 +256,8 @@ def _items(items: Items[Any], meta: IndexMeta) -> list[tuple[Vector, Any]]:
     if len(chosen) > MAX_ITEMS:
         chosen = random.Random(0).sample(chosen, MAX_ITEMS)
     found = []
-    for start in range(0, len(chosen), CHUNK):
-        page = rows.filter(pk__in=chosen[start : start + CHUNK])
-        digests = dict(page.values_list("state__object_pk", "digest"))
+    for page in batched(chosen, CHUNK):
+        digests = dict(rows.filter(pk__in=page).values_list("state__object_pk", "digest"))
         stored = Embedding.objects.filter(fingerprint=meta.fingerprint, digest__in=set(digests.values()))
         known = {digest: stored_array(vector) for digest, vector in stored.values_list("digest", "vector")}
         queryset = items.for_reading(with_pks(items.get_queryset(), digests))

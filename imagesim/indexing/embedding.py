@@ -166,11 +166,9 @@ class Vectors:
         are wanted."""
         identified = [picture for picture in pictures if picture.last_digest]
         wanted = sorted({picture.last_digest for picture in identified if self._missing(picture.last_digest)})
-        for start in range(0, len(wanted), 500):
-            rows = Embedding.objects.filter(
-                digest__in=wanted[start : start + 500], fingerprint__in=list(self._targets)
-            ).values_list("digest", "fingerprint", "vector")
-            for digest, fingerprint, vector in rows:
+        for page in batched(wanted, 500):
+            rows = Embedding.objects.filter(digest__in=page, fingerprint__in=list(self._targets))
+            for digest, fingerprint, vector in rows.values_list("digest", "fingerprint", "vector"):
                 self._known[digest, fingerprint] = stored_array(vector)
         self.colours.update(stored({picture.last_digest for picture in identified if self._is_unmeasured(picture)}))
 

@@ -131,16 +131,8 @@ def sync(
         logger.info(
             "synced %d in %.2f s: %d indexed (%d embedded, %d images opened), %d removed, %d skipped, "
             "%d failed, %d to retry, %d again",
-            report.done,
-            report.seconds,
-            report.indexed,
-            report.embedded,
-            report.opened,
-            report.removed,
-            report.skipped,
-            report.failed,
-            report.retried,
-            report.again,
+            *(report.done, report.seconds, report.indexed, report.embedded, report.opened),
+            *(report.removed, report.skipped, report.failed, report.retried, report.again),
             extra={"event": "sync.done", **vars(report)},
         )
     return report

@@ -16,7 +16,7 @@ from django.utils import timezone, translation
 from django.utils.translation import gettext_noop
 
 from imagesim import images
-from imagesim.database import atomic, delete_in_batches, put, retry_conflicts
+from imagesim.database import atomic, batched, delete_in_batches, put, retry_conflicts
 from imagesim.exceptions import ImagesimError
 from imagesim.hydrate import with_pks, without_failing
 from imagesim.images.quality import Quality, measure
@@ -251,11 +251,7 @@ def _look_at_neighbours(items: Sequence[Item]) -> bool:
 
         queries = [query(*pair, NEIGHBOURS) for pair in wanted]
         queries += [query(*pair, 1, pair[0].categories) for pair in compared]
-        answers = [
-            answer
-            for start in range(0, len(queries), QUERIES)
-            for answer in index.search(queries[start : start + QUERIES])
-        ]
+        answers = [answer for some in batched(queries, QUERIES) for answer in index.search(some)]
     except ImagesimError:
         return False  # it cannot answer now; the next scan asks again
     own = {item.key: {image.digest for image in item.images} for item in items}

@@ -18,7 +18,7 @@ from django.utils.formats import date_format
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from imagesim.database import stream
+from imagesim.database import batched, stream
 from imagesim.hydrate import with_groups
 from imagesim.insight.models import DailyCount, Search
 from imagesim.insight.rollup import Figures, normal
@@ -359,7 +359,7 @@ def chart_by_day(rows: Sequence[list[Any]], chosen: Selection) -> Chart | None:
     counts: dict[date, tuple[int, int]] = {row[0]: (row[1], row[2].part) for row in rows if isinstance(row[2], Rate)}
     days = [chosen.since + timedelta(days=n) for n in range((chosen.until - chosen.since).days + 1)]
     step = -(-len(days) // MAX_BARS)
-    groups = [days[start : start + step] for start in range(0, len(days), step)]
+    groups = list(batched(days, step))
     sums = [[sum(counts.get(day, (0, 0))[part] for day in group) for part in (0, 1)] for group in groups]
     top = max((total for total, _bad in sums), default=0)
     if not top:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -213,21 +213,9 @@ def _latest(kind: Job.Kind) -> JobStatus | None:
     if job.status == Job.Status.RUNNING and job.done:
         spent = (timezone.now() - job.started_at).total_seconds()
         left = spent / job.done * max(job.total - job.done, 0)
-    return JobStatus(
-        kind=job.kind,
-        status=job.status,
-        done=job.done,
-        total=job.total,
-        failed=job.failed,
-        target=job.target,
-        started_at=job.started_at,
-        finished_at=job.finished_at,
-        seconds_left=left,
-        report=job.report,
-        error=job.error,
-        abandoned=job.status == Job.Status.RUNNING and jobs.abandoned(job),
-        requested=job.requested,
-    )
+    abandoned = job.status == Job.Status.RUNNING and jobs.abandoned(job)
+    same = {each.name: getattr(job, each.name) for each in fields(JobStatus) if hasattr(job, each.name)}
+    return JobStatus(**same, seconds_left=left, abandoned=abandoned)
 
 
 logger = logging.getLogger("imagesim.health")
@@ -281,29 +269,29 @@ class _Gauges:
         from prometheus_client.core import GaugeMetricFamily
 
         status = get_status()
-        yield GaugeMetricFamily("imagesim_items", "Items that belong in the index", status.items)
-        yield GaugeMetricFamily("imagesim_items_indexed", "Items in the index", status.indexed)
-        yield GaugeMetricFamily("imagesim_items_failed", "Items that failed with an error", status.failed)
-        yield GaugeMetricFamily("imagesim_items_skipped", "Items without images, or not to be indexed", status.skipped)
-        yield GaugeMetricFamily("imagesim_changes_pending", "Changes that wait to be synced", status.pending)
-        yield GaugeMetricFamily(
-            "imagesim_queue_age_seconds", "Age of the oldest change that is due or retried", status.queue_age
-        )
-        yield GaugeMetricFamily("imagesim_embeddings", "Embeddings in the database", status.embeddings)
-        yield GaugeMetricFamily("imagesim_index_up", "Whether the active index answers", int(not status.index.error))
-        if status.index.entries is not None:
-            yield GaugeMetricFamily("imagesim_index_entries", "Entries of the active index", status.index.entries)
-        if status.standby is not None and status.standby.entries is not None:
-            yield GaugeMetricFamily(
-                "imagesim_standby_entries", "Entries of the index on standby", status.standby.entries
-            )
-        if recall := status.index.recall:
-            yield GaugeMetricFamily("imagesim_index_recall", "Least recall@10 of the last measurement", recall.recall)
-            yield GaugeMetricFamily("imagesim_index_recall_target", "The recall that is asked for", recall.target)
-            yield GaugeMetricFamily("imagesim_index_recall_before", "What it was when last measured", recall.before)
-            yield GaugeMetricFamily(
-                "imagesim_index_candidates", "Candidates of a search without filters; 0: exact", recall.candidates
-            )
+        index, recall = status.index, status.index.recall
+        for name, text, value in (
+            ("imagesim_items", "Items that belong in the index", status.items),
+            ("imagesim_items_indexed", "Items in the index", status.indexed),
+            ("imagesim_items_failed", "Items that failed with an error", status.failed),
+            ("imagesim_items_skipped", "Items without images, or not to be indexed", status.skipped),
+            ("imagesim_changes_pending", "Changes that wait to be synced", status.pending),
+            ("imagesim_queue_age_seconds", "Age of the oldest change that is due or retried", status.queue_age),
+            ("imagesim_embeddings", "Embeddings in the database", status.embeddings),
+            ("imagesim_index_up", "Whether the active index answers", int(not index.error)),
+            ("imagesim_index_entries", "Entries of the active index", index.entries),
+            ("imagesim_standby_entries", "Entries of the index on standby", getattr(status.standby, "entries", None)),
+            ("imagesim_index_recall", "Least recall@10 of the last measurement", getattr(recall, "recall", None)),
+            ("imagesim_index_recall_target", "The recall that is asked for", getattr(recall, "target", None)),
+            ("imagesim_index_recall_before", "What it was when last measured", getattr(recall, "before", None)),
+            (
+                "imagesim_index_candidates",
+                "Candidates of a search without filters; 0: exact",
+                getattr(recall, "candidates", None),
+            ),
+        ):
+            if value is not None:
+                yield GaugeMetricFamily(name, text, value)
 
 
 @never_cache

@@ -16,22 +16,10 @@ from imagesim.indexes import BaseIndex
 from imagesim.testing.index_filters import FacetContract
 from imagesim.testing.index_history import HistoryContract
 from imagesim.testing.index_reading import ReadingContract
-from imagesim.testing.index_samples import (
-    DIMS,
-    META,
-    axis,
-    concurrent,
-    entry,
-    keys,
-)
+from imagesim.testing.index_samples import DIMS, META, axis, concurrent, entry, keys
 from imagesim.testing.index_text import TextContract
 from imagesim.testing.index_writing import WritingContract
-from imagesim.types import (
-    Entry,
-    IndexMeta,
-    Query,
-    Removal,
-)
+from imagesim.types import Entry, IndexMeta, Query, Removal
 
 
 class IndexContract(WritingContract, ReadingContract, FacetContract, TextContract, HistoryContract):

@@ -12,15 +12,7 @@ from django.utils.timezone import get_default_timezone
 
 from imagesim.exceptions import BadQuery
 from imagesim.indexes import BaseIndex
-from imagesim.testing.index_samples import (
-    CONDITIONS,
-    PLAIN_FILTERS,
-    WRONG_CONDITIONS,
-    IndexFixtures,
-    axis,
-    entry,
-    keys,
-)
+from imagesim.testing.index_samples import CONDITIONS, PLAIN_FILTERS, WRONG_CONDITIONS, IndexFixtures, axis, entry, keys
 from imagesim.types import Condition, Facet, Filters, FilterValue, Operator, Query, Removal
 
 

@@ -18,17 +18,7 @@ from imagesim.filter_types import FILTER_TYPES, Canonical
 from imagesim.indexes import BaseIndex
 from imagesim.indexes.text import TextIndex
 from imagesim.testing.index_samples import DIMS, META, IndexFixtures, passes
-from imagesim.types import (
-    Candidates,
-    Condition,
-    Entry,
-    EntryImage,
-    Facet,
-    Filters,
-    Query,
-    Removal,
-    TextSpec,
-)
+from imagesim.types import Candidates, Condition, Entry, EntryImage, Facet, Filters, Query, Removal, TextSpec
 
 # One language: which words have the same stem is known of the words of each field only.
 HISTORY_META = replace(META, texts={"name": TextSpec(3.0), "description": TextSpec(1.0)})

@@ -15,25 +15,8 @@ from imagesim.exceptions import BadQuery, ModelMismatch
 from imagesim.filter_types import FILTER_TYPES
 from imagesim.indexes import BaseIndex
 from imagesim.testing.index_filters import FilterContract
-from imagesim.testing.index_samples import (
-    DIMS,
-    META,
-    assert_answers,
-    axis,
-    catalogue,
-    entry,
-    expected,
-    keys,
-    queries,
-)
-from imagesim.types import (
-    SIMILARITIES,
-    Condition,
-    Filters,
-    FilterValue,
-    Query,
-    Removal,
-)
+from imagesim.testing.index_samples import DIMS, META, assert_answers, axis, catalogue, entry, expected, keys, queries
+from imagesim.types import SIMILARITIES, Condition, Filters, FilterValue, Query, Removal
 
 
 class ReadingContract(FilterContract):

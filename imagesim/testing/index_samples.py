@@ -13,17 +13,7 @@ import pytest
 from hypothesis import strategies as st
 
 from imagesim.indexes import BaseIndex
-from imagesim.types import (
-    Candidates,
-    Condition,
-    Entry,
-    EntryImage,
-    Filters,
-    FilterValue,
-    IndexMeta,
-    Query,
-    Removal,
-)
+from imagesim.types import Candidates, Condition, Entry, EntryImage, Filters, FilterValue, IndexMeta, Query, Removal
 
 DIMS = 16
 META = IndexMeta(

@@ -11,22 +11,8 @@ import pytest
 from imagesim.exceptions import BadQuery, IndexMissing
 from imagesim.filter_types import FILTER_TYPES
 from imagesim.indexes import BaseIndex
-from imagesim.testing.index_samples import (
-    BAD_OPERATIONS,
-    DIMS,
-    META,
-    NEEDS_AN_INDEX,
-    IndexFixtures,
-    axis,
-    entry,
-    keys,
-)
-from imagesim.types import (
-    Condition,
-    Filters,
-    Query,
-    Removal,
-)
+from imagesim.testing.index_samples import BAD_OPERATIONS, DIMS, META, NEEDS_AN_INDEX, IndexFixtures, axis, entry, keys
+from imagesim.types import Condition, Filters, Query, Removal
 
 
 class WritingContract(IndexFixtures):

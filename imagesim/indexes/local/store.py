@@ -110,8 +110,8 @@ def next_seq_no(index: str, backing_index: str | None, using: str) -> State:
 def versions(generation: int, keys: Sequence[str], using: str) -> dict[str, int]:
     """Return the stored versions by key, including tombstones but not damaged rows, so that these can be replaced."""
     found: dict[str, int] = {}
-    for start in range(0, len(keys), BATCH):
-        rows = LocalEntry.objects.using(using).filter(generation=generation, key__in=keys[start : start + BATCH])
+    for batch in batched(keys, BATCH):
+        rows = LocalEntry.objects.using(using).filter(generation=generation, key__in=batch)
         found.update((row[0], row[1]) for row in rows.values_list(*_READ) if _is_sound(row))
     return found
 
