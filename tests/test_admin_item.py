@@ -20,7 +20,7 @@ from PIL import Image, ImageFilter
 from demo_shop.shop.admin import ProductAdmin
 from demo_shop.shop.models import Photo, Product
 from demo_shop.shop.similarity import ProductItems
-from imagesim.admin import ItemStateAdmin, picture_check
+from imagesim.admin import ItemStateAdmin, mixin
 from imagesim.exceptions import IndexUnavailable
 from imagesim.images.remote import RemoteImage
 from imagesim.indexes.local import LocalIndex
@@ -106,7 +106,7 @@ class TestSave:
 
         with monkeypatch.context() as patched:
             patched.setattr(ProductItems, "get_images", broken)
-            patched.setattr(picture_check, "queryset_of", lambda items: items.model.objects.all())
+            patched.setattr(mixin, "queryset_of", lambda items: items.model.objects.all())
             assert saved(admin_client, item, name="boot") == []
         item.refresh_from_db()
         assert item.name == "boot"
@@ -116,29 +116,29 @@ class TestSave:
             raise ConnectionResetError
 
         item = product("shoe", sharp(100))
-        monkeypatch.setattr(picture_check.images, "read", down)
+        monkeypatch.setattr(mixin.images, "read", down)
         assert saved(admin_client, item) == []
 
     def test_what_is_opened_is_bounded_and_new_pictures_come_first(self, monkeypatch):
         item = product("shoe", *[sharp(90 + n) for n in range(3)])
         sync()
         Photo.objects.create(product=item, position=9, file=ContentFile(encoded(sharp(77)), "new.png"))
-        monkeypatch.setattr(picture_check, "PICTURES", 2)
-        said = list(picture_check.problems(Product.objects.get()))
+        monkeypatch.setattr(mixin, "PICTURES", 2)
+        said = list(mixin.problems(Product.objects.get()))
         assert [re.findall(r"(\d+) ×", each)[0] for each in said] == ["77", "90"]
-        monkeypatch.setattr(picture_check, "SECONDS", -1)
-        assert list(picture_check.problems(item)) == []
+        monkeypatch.setattr(mixin, "SECONDS", -1)
+        assert list(mixin.problems(item)) == []
 
     def test_of_a_large_picture_only_the_header_is_read(self, monkeypatch):
         item = product("shoe", sharp().filter(ImageFilter.GaussianBlur(5)))
-        monkeypatch.setattr(picture_check, "PIXELS", 256 * 256 - 1)
-        monkeypatch.setattr(picture_check, "measure", lambda data: pytest.fail("decoded"))
-        assert list(picture_check.problems(item)) == []
+        monkeypatch.setattr(mixin, "PIXELS", 256 * 256 - 1)
+        monkeypatch.setattr(mixin, "measure", lambda data: pytest.fail("decoded"))
+        assert list(mixin.problems(item)) == []
 
     def test_pictures_on_other_servers_are_not_fetched(self, monkeypatch):
         monkeypatch.setattr(ProductItems, "get_images", lambda self, item: [RemoteImage("https://cdn.test/1.jpg")])
         monkeypatch.setattr(RemoteImage, "read", lambda *_: pytest.fail("fetched"))
-        assert list(picture_check.problems(product("shoe"))) == []
+        assert list(mixin.problems(product("shoe"))) == []
 
 
 class TestBadge:

@@ -79,7 +79,7 @@ class VisualIndexAdmin(ReadOnlyAdmin):
             "snapshot": shown,
             "controls": controls(self.admin_site, shown["shown"]) if may_rebuild else {},
             "event_tables": event_tables(),
-            "latest_events": number_format(LATEST_EVENTS, force_grouping=True),
+            "latest_events": _number(LATEST_EVENTS),
             "may_rebuild": may_rebuild,
             "buttons": BUTTONS.values(),
             "how_tasks_run": how_tasks_run(),
@@ -135,12 +135,8 @@ def snapshot() -> dict[str, Any]:
     unfinished = (Job.Status.RUNNING, Job.Status.PAUSED)
     running = next((job for job in (status.rebuild, status.reconcile) if job and job.status in unfinished), None)
     fields = {
-        "items": number_format(status.items, force_grouping=True),
-        "indexed": number_format(status.indexed, force_grouping=True),
-        "pending": number_format(status.pending, force_grouping=True),
-        "failed": number_format(status.failed, force_grouping=True),
-        "skipped": number_format(status.skipped, force_grouping=True),
-        "embeddings": number_format(status.embeddings, force_grouping=True),
+        **{name: _number(getattr(status, name)) for name in ("items", "indexed", "pending", "failed", "skipped")},
+        "embeddings": _number(status.embeddings),
         "coverage": _percent(status.indexed, status.items),
         "oldest": _duration(status.queue_age) if status.pending else "",
         "advice": advice,
@@ -178,7 +174,7 @@ def _advice(status: Status) -> str:
         return ""
     text = _("The index has %(entries)s entries, but %(indexed)s items were written to it: compare and repair.")
     counts = {"entries": status.index.entries or 0, "indexed": status.indexed}
-    return text % {name: number_format(count, force_grouping=True) for name, count in counts.items()}
+    return text % {name: _number(count) for name, count in counts.items()}
 
 
 def _index_fields(index: IndexStatus) -> dict[str, str]:
@@ -187,7 +183,7 @@ def _index_fields(index: IndexStatus) -> dict[str, str]:
         "index_name": index.backing_index or index.name,
         "index_model": index.model,
         "index_dims": number_format(index.dims) if index.dims else "",
-        "index_entries": "" if index.entries is None else number_format(index.entries, force_grouping=True),
+        "index_entries": "" if index.entries is None else _number(index.entries),
         "index_recall": _recall(index.recall),
         "index_error": index.error,
     }
@@ -195,7 +191,7 @@ def _index_fields(index: IndexStatus) -> dict[str, str]:
 
 def _standby_fields(standby: IndexStatus | None) -> dict[str, str]:
     standby = standby or IndexStatus()
-    entries = "" if standby.entries is None else number_format(standby.entries, force_grouping=True)
+    entries = "" if standby.entries is None else _number(standby.entries)
     return {
         "standby_name": standby.backing_index or standby.name,
         "standby_model": standby.model,
@@ -222,6 +218,10 @@ def _recall(report: RecallReport | None) -> str:
     return text
 
 
+def _number(count: int) -> str:
+    return number_format(count, force_grouping=True)
+
+
 def _share(share: float) -> str:
     return f"{number_format(int(1000 * share + 1e-9) / 10, 0 if share == 1 else 1)} %"
 
@@ -240,15 +240,15 @@ def _waiting_fields(waiting: int, error: str) -> dict[str, str]:
     return {
         "job_state": _("Waiting") if error else _("Running now"),
         "job_kind": _("sync"),
-        "job_progress": text % {"count": number_format(waiting, force_grouping=True)},
+        "job_progress": text % {"count": _number(waiting)},
         "job_left": error,
     }
 
 
 def _job_fields(job: JobStatus) -> dict[str, str]:
     progress = _("%(done)s of %(total)s (%(percent)s)") % {
-        "done": number_format(job.done, force_grouping=True),
-        "total": number_format(job.total, force_grouping=True),
+        "done": _number(job.done),
+        "total": _number(job.total),
         "percent": _percent(job.done, job.total),
     }
     state = _("Waiting") if job.abandoned or job.error else _("Running now")
@@ -345,9 +345,7 @@ def event_tables() -> list[EventTable] | None:
 
 
 def _row(name: str, counts: events.EventCounts) -> EventRow:
-    views, clicks, carts = (
-        number_format(count, force_grouping=True) for count in (counts.views, counts.clicks, counts.carts)
-    )
+    views, clicks, carts = map(_number, (counts.views, counts.clicks, counts.carts))
     share = f"{number_format(round(100 * counts.click_through, 1), decimal_pos=1)} %" if counts.views else "–"
     return EventRow(name, views, clicks, carts, share)
 
