@@ -6,7 +6,9 @@ registered without this module being loaded: a web process never runs them.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import wraps
 from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
@@ -34,38 +36,38 @@ from imagesim.shared_cache import is_of_one_process
 BACKENDS: dict[str, type[Any]] = {"EMBEDDER": BaseEmbedder, "INDEX": BaseIndex, "REGIONS": BaseRegionFinder}
 
 
-def check_settings() -> list[CheckMessage]:
+def listed(check: Callable[[], Iterator[CheckMessage]]) -> Callable[[], list[CheckMessage]]:
+    """Have a check that yields its messages return them in a list."""
+    return wraps(check)(lambda: list(check()))
+
+
+@listed
+def check_settings() -> Iterator[CheckMessage]:
     """The ``IMAGESIM`` setting, and the packages that it needs."""
     settings, errors = conf.read_settings()
-    found: list[CheckMessage] = [
-        Error(str(error), hint="docs/settings.md lists every setting.", id="imagesim.E001") for error in errors
-    ]
-    found += [
-        Error(
+    for error in errors:
+        yield Error(str(error), hint="docs/settings.md lists every setting.", id="imagesim.E001")
+    for name, meant in formats.unknown_formats(settings.IMAGE_FORMATS).items():
+        yield Error(
             f"IMAGESIM['IMAGE_FORMATS'] has {name!r}, which is not a name of Pillow's: no picture has this format.",
             hint=f"Write {meant!r}." if meant else "See the names in Pillow's list of image file formats.",
             id="imagesim.E001",
         )
-        for name, meant in formats.unknown_formats(settings.IMAGE_FORMATS).items()
-    ]
     if settings.SYNC == "celery":
         if find_spec("celery") is None:
             message = "IMAGESIM['SYNC'] is 'celery', but Celery is not installed."
-            found.append(_missing("celery", message, "imagesim.E003"))
+            yield _missing("celery", message, "imagesim.E003")
         elif not (CeleryDispatcher.is_configured() or CeleryDispatcher.is_eager()):
-            found.append(
-                Warning(
-                    "IMAGESIM['SYNC'] is 'celery', but this process has no Celery application with a broker: messages "
-                    "go to RabbitMQ on this machine.",
-                    hint="Set CELERY_BROKER_URL, and import the application in the __init__.py of your project's "
-                    "package (docs/howto-celery.md).",
-                    id="imagesim.W030",
-                )
+            yield Warning(
+                "IMAGESIM['SYNC'] is 'celery', but this process has no Celery application with a broker: messages "
+                "go to RabbitMQ on this machine.",
+                hint="Set CELERY_BROKER_URL, and import the application in the __init__.py of your project's "
+                "package (docs/howto-celery.md).",
+                id="imagesim.W030",
             )
     if settings.SYNC == "django_tasks" and find_spec("django.tasks") is None:
         message = "IMAGESIM['SYNC'] is 'django_tasks', but this Django has no tasks framework."
-        found.append(Error(message, hint="Install Django 6.0 or later, or choose another.", id="imagesim.E003"))
-    return found
+        yield Error(message, hint="Install Django 6.0 or later, or choose another.", id="imagesim.E003")
 
 
 def check_backends() -> list[CheckMessage]:
@@ -85,18 +87,19 @@ def check_backends() -> list[CheckMessage]:
     return found
 
 
-def check_rest() -> list[CheckMessage]:
+@listed
+def check_rest() -> Iterator[CheckMessage]:
     """The REST API, if the project's URLs include it."""
     including = _including_rest()
     if not including:
-        return []
+        return
     for package in ("rest_framework", "drf_spectacular"):
         if find_spec(package) is None:
-            return [_missing(package, f"imagesim.rest.urls needs the package {package!r}.", "imagesim.E004")]
-    found: list[CheckMessage] = []
+            yield _missing(package, f"imagesim.rest.urls needs the package {package!r}.", "imagesim.E004")
+            return
     if not apps.is_installed("rest_framework"):
         hint = "Add 'rest_framework' to INSTALLED_APPS: its pages for browsers need its templates."
-        found.append(Error("imagesim.rest.urls needs 'rest_framework' as an app.", hint=hint, id="imagesim.E004"))
+        yield Error("imagesim.rest.urls needs 'rest_framework' as an app.", hint=hint, id="imagesim.E004")
     settings = conf.read_settings()[0]
     methods = {"REST_AUTHENTICATION": "authenticate", "REST_PERMISSIONS": "has_permission", "REST_ARGUMENTS": ""}
     for name, method in methods.items():
@@ -104,12 +107,12 @@ def check_rest() -> list[CheckMessage]:
             try:
                 given = import_string(path)
             except ImportError as error:
-                found.append(Error(f"IMAGESIM[{name!r}]: {error}", hint=_hint(error), id="imagesim.E005"))
+                yield Error(f"IMAGESIM[{name!r}]: {error}", hint=_hint(error), id="imagesim.E005")
                 continue
             # Permissions can also be joined, as in IsAdminUser | ReadOnly, which is no class.
             if not callable(given) or (isinstance(given, type) and not (method and hasattr(given, method))):
                 needed = f"class with a method {method}()" if method else "function"
-                found.append(Error(f"IMAGESIM[{name!r}]: {path!r} is no {needed}.", id="imagesim.E005"))
+                yield Error(f"IMAGESIM[{name!r}]: {path!r} is no {needed}.", id="imagesim.E005")
     requires_login = "django.contrib.auth.middleware.LoginRequiredMiddleware" in django_settings.MIDDLEWARE
     of_rest = {*map(str, getattr(django_settings, "REST_FRAMEWORK", {}).get("DEFAULT_PERMISSION_CLASSES", ()))}
     closed = of_rest & {f"rest_framework.permissions.{name}" for name in ("IsAuthenticated", "IsAdminUser")}
@@ -118,17 +121,14 @@ def check_rest() -> list[CheckMessage]:
         name = "LoginRequiredMiddleware" if requires_login else "REST_FRAMEWORK['DEFAULT_PERMISSION_CLASSES']"
         message = f"{name} does not concern the views of imagesim.rest.urls: anyone can search the shop."
         hint = "Set IMAGESIM['REST_PERMISSIONS'], and REST_AUTHENTICATION if visitors sign in by token."
-        found.append(Warning(message, hint=hint, id="imagesim.W031"))
+        yield Warning(message, hint=hint, id="imagesim.W031")
     if _has_languages_in_urls() and not any(isinstance(each.pattern, LocalePrefixPattern) for each in including):
-        found.append(
-            Warning(
-                "The URLs of pages begin with their language (i18n_patterns), that of the API does not: it answers a "
-                "page in another one.",
-                hint="Include imagesim.rest.urls in i18n_patterns.",
-                id="imagesim.W032",
-            )
+        yield Warning(
+            "The URLs of pages begin with their language (i18n_patterns), that of the API does not: it answers a "
+            "page in another one.",
+            hint="Include imagesim.rest.urls in i18n_patterns.",
+            id="imagesim.W032",
         )
-    return found
 
 
 def _has_languages_in_urls() -> bool:
@@ -151,51 +151,46 @@ def _is_rest(pattern: Any) -> bool:
     return any(_is_rest(inner) for inner in getattr(pattern, "url_patterns", ()))
 
 
-def check_visitors() -> list[CheckMessage]:
+@listed
+def check_visitors() -> Iterator[CheckMessage]:
     """Check that the REST views can distinguish visitors behind a proxy, and count their requests for all processes."""
     if find_spec("rest_framework") is None or not _including_rest():
-        return []
-    found: list[CheckMessage] = []
+        return
     proxied = django_settings.SECURE_PROXY_SSL_HEADER or django_settings.USE_X_FORWARDED_HOST
     if proxied and getattr(django_settings, "REST_FRAMEWORK", {}).get("NUM_PROXIES") is None:
-        found.append(
-            Warning(
-                "The settings indicate a proxy (SECURE_PROXY_SSL_HEADER or USE_X_FORWARDED_HOST), but "
-                "REST_FRAMEWORK['NUM_PROXIES'] is not: all visitors share one count.",
-                hint="Set it to the number of proxies that add to X-Forwarded-For, usually 1.",
-                id="imagesim.W014",
-            )
+        yield Warning(
+            "The settings indicate a proxy (SECURE_PROXY_SSL_HEADER or USE_X_FORWARDED_HOST), but "
+            "REST_FRAMEWORK['NUM_PROXIES'] is not: all visitors share one count.",
+            hint="Set it to the number of proxies that add to X-Forwarded-For, usually 1.",
+            id="imagesim.W014",
         )
     for name in dict.fromkeys(("default", conf.read_settings()[0].LOOK_CACHE)):
         if is_of_one_process(name):
-            found.append(
-                Warning(
-                    f"The cache {name!r} is of one process: each process counts requests or holds photos for itself.",
-                    hint=f"Use one that the processes share (Redis, Memcached) in CACHES[{name!r}].",
-                    id="imagesim.W015",
-                )
+            yield Warning(
+                f"The cache {name!r} is of one process: each process counts requests or holds photos for itself.",
+                hint=f"Use one that the processes share (Redis, Memcached) in CACHES[{name!r}].",
+                id="imagesim.W015",
             )
-    return found
 
 
-def check_look() -> list[CheckMessage]:
+@listed
+def check_look() -> Iterator[CheckMessage]:
     """The cache that holds visitors' photos for a few minutes: that it exists, and keeps them off the disk."""
     settings, _ = conf.read_settings()
     name = settings.LOOK_CACHE
     if name not in caches.settings:
         message = f"IMAGESIM['LOOK_CACHE'] is {name!r}, but CACHES has only {format_choices(caches.settings)}."
-        return [Error(message, hint="Name one of them, or add it to CACHES.", id="imagesim.E006")]
+        yield Error(message, hint="Name one of them, or add it to CACHES.", id="imagesim.E006")
+        return
     if not settings.LOOK_SECONDS or not photo_store.writes_to_disk(name):
-        return []
-    return [
-        Warning(
-            f"The cache {name!r} writes to a disk or a database, so visitors' photos are not held in it: a page sends "
-            "the part that a moved box encloses each time.",
-            hint="Set IMAGESIM['LOOK_CACHE'] to one in memory (Redis, Memcached, local memory), or IMAGESIM"
-            "['LOOK_SECONDS'] to 0 if that is as you want it.",
-            id="imagesim.W004",
-        )
-    ]
+        return
+    yield Warning(
+        f"The cache {name!r} writes to a disk or a database, so visitors' photos are not held in it: a page sends "
+        "the part that a moved box encloses each time.",
+        hint="Set IMAGESIM['LOOK_CACHE'] to one in memory (Redis, Memcached, local memory), or IMAGESIM"
+        "['LOOK_SECONDS'] to 0 if that is as you want it.",
+        id="imagesim.W004",
+    )
 
 
 def check_item_regions() -> list[CheckMessage]:
@@ -236,22 +231,22 @@ def _is_listed(name: str, listed: tuple[str, ...]) -> bool:
     return any(each == name or each.startswith(f"{name}.apps.") for each in listed)
 
 
-def check_sync() -> list[CheckMessage]:
+@listed
+def check_sync() -> Iterator[CheckMessage]:
     """Whether the way to sync changes is suitable for production."""
     from imagesim.indexing import dispatch
 
     if conf.read_settings()[1] or dispatch.mode() != "thread":
-        return []
-    return [
-        Warning(
-            "Changes are synced by a background thread of each web process.",
-            hint="Set up Celery with a broker, or set IMAGESIM['SYNC'] to 'manual' and run imagesim_sync --watch.",
-            id="imagesim.W013",
-        )
-    ]
+        return
+    yield Warning(
+        "Changes are synced by a background thread of each web process.",
+        hint="Set up Celery with a broker, or set IMAGESIM['SYNC'] to 'manual' and run imagesim_sync --watch.",
+        id="imagesim.W013",
+    )
 
 
-def check_sqlite() -> list[CheckMessage]:
+@listed
+def check_sqlite() -> Iterator[CheckMessage]:
     """Whether a transaction on SQLite waits for another that writes, where it reads first."""
     from imagesim.indexing import outbox
 
@@ -259,48 +254,41 @@ def check_sqlite() -> list[CheckMessage]:
     connection = connections[alias]
     mode = connection.settings_dict["OPTIONS"].get("transaction_mode") or "DEFERRED"
     if connection.vendor != "sqlite" or mode.upper() != "DEFERRED":
-        return []
-    return [
-        Warning(
-            f"The database {alias!r} is SQLite, and its transactions begin without the lock for writing: one that "
-            "reads first fails with 'database is locked', without waiting, if changes are synced meanwhile.",
-            hint=f"Set DATABASES[{alias!r}]['OPTIONS'] = {{'timeout': 20, 'transaction_mode': 'IMMEDIATE'}}.",
-            id="imagesim.W026",
-        )
-    ]
+        return
+    yield Warning(
+        f"The database {alias!r} is SQLite, and its transactions begin without the lock for writing: one that "
+        "reads first fails with 'database is locked', without waiting, if changes are synced meanwhile.",
+        hint=f"Set DATABASES[{alias!r}]['OPTIONS'] = {{'timeout': 20, 'transaction_mode': 'IMMEDIATE'}}.",
+        id="imagesim.W026",
+    )
 
 
-def check_connections() -> list[CheckMessage]:
+@listed
+def check_connections() -> Iterator[CheckMessage]:
     """Whether the connections to the index and the embedder are encrypted."""
     settings = conf.read_settings()[0]
-    found: list[CheckMessage] = []
     index, embedder = settings.INDEX.options, settings.EMBEDDER.options
     if index.get("verify_certs") is False:
-        found.append(
-            Warning(
-                "IMAGESIM['INDEX'] has verify_certs=False: the identity of the server is not verified.",
-                hint="Set 'ca_certs' to the certificate of the server's authority instead.",
-                id="imagesim.W016",
-            )
+        yield Warning(
+            "IMAGESIM['INDEX'] has verify_certs=False: the identity of the server is not verified.",
+            hint="Set 'ca_certs' to the certificate of the server's authority instead.",
+            id="imagesim.W016",
         )
     hosts = index.get("hosts") or ()
     given = any(index.get(name) for name in ("api_key", "basic_auth", "bearer_auth"))
     for host in hosts if isinstance(hosts, list | tuple) else (str(hosts),):
         if _is_open(host) and (given or "@" in urlsplit(host).netloc):
-            found.append(_unencrypted("INDEX", host))
+            yield _unencrypted("INDEX", host)
     url = embedder.get("url")
     if isinstance(url, str):
         if _is_open(url) and embedder.get("api_key_env"):
-            found.append(_unencrypted("EMBEDDER", url))
+            yield _unencrypted("EMBEDDER", url)
         if not embedder.get("api_key_env"):
-            found.append(
-                Warning(
-                    "IMAGESIM['EMBEDDER'] names a service without a key: anyone who can reach it can use it.",
-                    hint="Give the service a key, and the name of the variable that holds it in 'api_key_env'.",
-                    id="imagesim.W018",
-                )
+            yield Warning(
+                "IMAGESIM['EMBEDDER'] names a service without a key: anyone who can reach it can use it.",
+                hint="Give the service a key, and the name of the variable that holds it in 'api_key_env'.",
+                id="imagesim.W018",
             )
-    return found
 
 
 def _is_open(url: object) -> bool:
@@ -320,7 +308,8 @@ def _unencrypted(setting: str, url: str) -> Warning:
     )
 
 
-def check_index() -> list[CheckMessage]:
+@listed
+def check_index() -> Iterator[CheckMessage]:
     """Whether the index in service can be reached and was made by the embedder of the settings."""
     from imagesim.embedders import get_embedder, rebuild_hint
     from imagesim.indexes import get_index
@@ -331,52 +320,47 @@ def check_index() -> list[CheckMessage]:
         fingerprint, dims = embedder.fingerprint, embedder.dims
     except (SearchIndexError, DatabaseError) as error:
         hint = "Start the index, and build it with: manage.py imagesim_rebuild"
-        return [Warning(f"The index cannot be used: {error}", hint=hint, id="imagesim.W010")]
+        yield Warning(f"The index cannot be used: {error}", hint=hint, id="imagesim.W010")
+        return
     except ImagesimError as error:
-        return [Warning(f"The embedder cannot be compared with the index: {error}", id="imagesim.W011")]
+        yield Warning(f"The embedder cannot be compared with the index: {error}", id="imagesim.W011")
+        return
     if meta.fingerprint == fingerprint or _stands_by(fingerprint):
-        return []
-    return [
-        Warning(
-            f"The index in service holds vectors of model {meta.fingerprint!r} with {meta.dims} dimensions; "
-            f"the settings name model {fingerprint!r} with {dims}.",
-            hint=rebuild_hint(meta.fingerprint, [fingerprint]),
-            id="imagesim.W012",
-        )
-    ]
+        return
+    yield Warning(
+        f"The index in service holds vectors of model {meta.fingerprint!r} with {meta.dims} dimensions; "
+        f"the settings name model {fingerprint!r} with {dims}.",
+        hint=rebuild_hint(meta.fingerprint, [fingerprint]),
+        id="imagesim.W012",
+    )
 
 
-def check_maintenance() -> list[CheckMessage]:
+@listed
+def check_maintenance() -> Iterator[CheckMessage]:
     """Whether something runs the reconcile and the purge, without which tables grow for ever."""
     from imagesim.models import Event
     from imagesim.monitoring.status import RECONCILE_AGE, unreconciled_since
 
-    found: list[CheckMessage] = []
     try:
         since = unreconciled_since()
         oldest = Event.objects.order_by("created_at").values_list("created_at", flat=True).first()
     except DatabaseError:
-        return []  # check_index says so
+        return  # check_index says so
     if since is not None:
-        found.append(
-            Warning(
-                f"No reconcile was completed since {since:%Y-%m-%d}: changes without a signal are not found, and the "
-                "embeddings, thumbnails and states of deleted items are kept for ever.",
-                hint="Run imagesim.tasks.reconcile or `manage.py imagesim_sync --reconcile` regularly.",
-                id="imagesim.W028",
-            )
+        yield Warning(
+            f"No reconcile was completed since {since:%Y-%m-%d}: changes without a signal are not found, and the "
+            "embeddings, thumbnails and states of deleted items are kept for ever.",
+            hint="Run imagesim.tasks.reconcile or `manage.py imagesim_sync --reconcile` regularly.",
+            id="imagesim.W028",
         )
     days = conf.read_settings()[0].EVENTS_DAYS
     if oldest is not None and timezone.now() - oldest > timedelta(days=days) + RECONCILE_AGE:
-        found.append(
-            Warning(
-                f"Events are kept longer than the {days} days of IMAGESIM['EVENTS_DAYS']: the oldest since "
-                f"{oldest:%Y-%m-%d}.",
-                hint="Run imagesim.tasks.purge once per day.",
-                id="imagesim.W029",
-            )
+        yield Warning(
+            f"Events are kept longer than the {days} days of IMAGESIM['EVENTS_DAYS']: the oldest since "
+            f"{oldest:%Y-%m-%d}.",
+            hint="Run imagesim.tasks.purge once per day.",
+            id="imagesim.W029",
         )
-    return found
 
 
 def _stands_by(fingerprint: str) -> bool:

@@ -96,7 +96,9 @@ def retry_conflicts(function: Callable[P, R]) -> Callable[P, R]:
             try:
                 return function(*args, **kwargs)
             except OperationalError as error:
-                if not is_conflict(error) or _in_transaction():
+                if not is_conflict(error) or any(
+                    each.in_atomic_block for each in connections.all(initialized_only=True)
+                ):
                     raise
                 time.sleep(random.uniform(0.0, 0.05) * 2**earlier)
         return function(*args, **kwargs)
@@ -173,10 +175,6 @@ def closing_lost_connections() -> Iterator[None]:
     except CONNECTION_ERRORS:
         close_lost_connections()
         raise
-
-
-def _in_transaction() -> bool:
-    return any(connection.in_atomic_block for connection in connections.all(initialized_only=True))
 
 
 def current_schema(using: str) -> str:

@@ -132,10 +132,6 @@ SIMILARITIES: dict[str, Callable[[Vector, Vector], Vector]] = {
 }
 
 
-def _none(vectors: Vector) -> Vector:
-    return vectors
-
-
 def _scalar(bits: int) -> Callable[[Vector], Vector]:
     def quantise(vectors: Vector) -> Vector:
         # Lucene's scalar quantisation: one interval for all values, clipped at quantiles; the index asks for all with
@@ -160,7 +156,7 @@ def _binary(vectors: Vector) -> Vector:
 
 
 QUANTISATIONS: dict[str, Callable[[Vector], Vector]] = {
-    "none": _none,
+    "none": lambda vectors: vectors,
     "int8": _scalar(8),
     "int4": _scalar(4),
     "bbq": _binary,

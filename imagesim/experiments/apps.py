@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from django.apps import AppConfig, apps
@@ -40,20 +41,22 @@ class ExperimentsConfig(AppConfig):
 @register("imagesim")
 def check_experiments(**kwargs: Any) -> list[CheckMessage]:
     """Check that visitors can be assigned to variants, and what they do recorded."""
+    return list(_problems())
+
+
+def _problems() -> Iterator[CheckMessage]:
     from django.conf import settings
     from django.utils.module_loading import import_string
 
     from imagesim import conf
 
     if not apps.is_installed(INSIGHT):
-        return [
-            Error(
-                "imagesim.experiments needs imagesim.insight, which records what visitors do.",
-                hint=f"Add {INSIGHT!r} to INSTALLED_APPS, and its middleware.",
-                id="imagesim.E103",
-            )
-        ]
-    found: list[CheckMessage] = []
+        yield Error(
+            "imagesim.experiments needs imagesim.insight, which records what visitors do.",
+            hint=f"Add {INSIGHT!r} to INSTALLED_APPS, and its middleware.",
+            id="imagesim.E103",
+        )
+        return
     given, _errors = conf.read_settings()
     if given.VISITOR_KEY:
         try:
@@ -61,31 +64,24 @@ def check_experiments(**kwargs: Any) -> list[CheckMessage]:
         except ImportError:
             usable = False
         if not usable:
-            found.append(
-                Error(
-                    f"IMAGESIM['VISITOR_KEY'] is {given.VISITOR_KEY!r}, which is not the dotted path of a function.",
-                    hint="Name a function that takes a request and returns a text or None.",
-                    id="imagesim.E104",
-                )
+            yield Error(
+                f"IMAGESIM['VISITOR_KEY'] is {given.VISITOR_KEY!r}, which is not the dotted path of a function.",
+                hint="Name a function that takes a request and returns a text or None.",
+                id="imagesim.E104",
             )
     elif settings.SESSION_ENGINE == SIGNED_COOKIES:
-        found.append(
-            Warning(
-                "A visitor gets another variant, and is counted again, whenever the session changes: with "
-                f"SESSION_ENGINE {SIGNED_COOKIES!r} its key is what it contains.",
-                hint="Name a function in IMAGESIM['VISITOR_KEY'], or keep sessions elsewhere.",
-                id="imagesim.W027",
-            )
+        yield Warning(
+            "A visitor gets another variant, and is counted again, whenever the session changes: with "
+            f"SESSION_ENGINE {SIGNED_COOKIES!r} its key is what it contains.",
+            hint="Name a function in IMAGESIM['VISITOR_KEY'], or keep sessions elsewhere.",
+            id="imagesim.W027",
         )
     if MIDDLEWARE not in settings.MIDDLEWARE:
-        found.append(
-            Warning(
-                "imagesim.experiments assigns no visitor to a variant: its middleware is missing.",
-                hint=f"Add {MIDDLEWARE!r} to MIDDLEWARE, after those that cache whole pages.",
-                id="imagesim.W022",
-            )
+        yield Warning(
+            "imagesim.experiments assigns no visitor to a variant: its middleware is missing.",
+            hint=f"Add {MIDDLEWARE!r} to MIDDLEWARE, after those that cache whole pages.",
+            id="imagesim.W022",
         )
-    return found
 
 
 @register("imagesim", Tags.caches, deploy=True)

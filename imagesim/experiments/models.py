@@ -102,14 +102,11 @@ class Experiment(Placed):
         planned = self.started + timedelta(days=self.days)
         return planned if self.stopped is None else min(planned, self.stopped)
 
-    def state_at(self, now: datetime) -> State:
-        if self.started is None or self.ends is None:
-            return self.State.DRAFT
-        return self.State.RUNNING if now < self.ends else self.State.OVER
-
     @property
     def state(self) -> State:
-        return self.state_at(timezone.now())
+        if self.started is None or self.ends is None:
+            return self.State.DRAFT
+        return self.State.RUNNING if timezone.now() < self.ends else self.State.OVER
 
     @property
     def by_value(self) -> bool:

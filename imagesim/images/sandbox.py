@@ -215,12 +215,7 @@ def _write(stream: IO[bytes], data: bytes) -> None:
 
 def _limits() -> dict[str, Any]:
     """The settings that :func:`imagesim.images.decode` reads."""
-    settings = get_settings()
-    return {
-        "MAX_IMAGE_BYTES": settings.MAX_IMAGE_BYTES,
-        "MAX_IMAGE_PIXELS": settings.MAX_IMAGE_PIXELS,
-        "IMAGE_FORMATS": list(settings.IMAGE_FORMATS),
-    }
+    return {name: getattr(get_settings(), name) for name in ("MAX_IMAGE_BYTES", "MAX_IMAGE_PIXELS", "IMAGE_FORMATS")}
 
 
 # In the worker.

@@ -130,7 +130,9 @@ class Vectors:
         self._resolved = {picture: picture for picture in pictures}
         usable = [picture for picture in self._resolved if not picture.error]
         self._load(usable)
-        to_open = [picture for picture in usable if self._has_to_be_opened(picture)]
+        to_open = [
+            each for each in usable if not each.digest or self._missing(each.digest) or self._is_unmeasured(each)
+        ]
         if to_open:
             try:
                 enter = for_thread()
@@ -154,9 +156,6 @@ class Vectors:
 
     def _missing(self, digest: str) -> list[str]:
         return [fingerprint for fingerprint in self._targets if (digest, fingerprint) not in self._known]
-
-    def _has_to_be_opened(self, picture: Picture) -> bool:
-        return not picture.digest or bool(self._missing(picture.digest)) or self._is_unmeasured(picture)
 
     def _is_unmeasured(self, picture: Picture) -> bool:
         return picture.measured and picture.last_digest not in self.colours

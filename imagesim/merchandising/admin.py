@@ -89,19 +89,8 @@ class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
     class Meta:
         model = Rule
         fields: ClassVar = [
-            *(
-                "name",
-                "enabled",
-                "priority",
-                "starts",
-                "ends",
-                "where",
-                "when",
-                "triggers",
-                "variant",
-                "action",
-                "pins",
-            ),
+            *("name", "enabled", "priority", "starts", "ends", "where", "when", "triggers", "variant"),
+            *("action", "pins"),
             *("filters", "same_field", "factor", "limit_count", "limit_field", "limit_first"),
             *("replacement", "both_ways", "message", "link"),
         ]

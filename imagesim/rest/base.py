@@ -34,20 +34,18 @@ RETRY_AFTER = 30
 RETRY_AFTER_BUSY = 2
 """The same while other photos are in work, of which each takes less than a second."""
 
-_STATUS: tuple[tuple[type[exceptions.ImagesimError], int], ...] = (
-    (exceptions.BadQuery, status.HTTP_400_BAD_REQUEST),
-    (exceptions.ImageTooLarge, status.HTTP_413_REQUEST_ENTITY_TOO_LARGE),
-    (exceptions.UnsupportedFormat, status.HTTP_415_UNSUPPORTED_MEDIA_TYPE),
-    (exceptions.BadImage, status.HTTP_400_BAD_REQUEST),
-    (exceptions.PhotoGone, status.HTTP_410_GONE),
-    (exceptions.NotRegistered, status.HTTP_404_NOT_FOUND),
-    (exceptions.NotIndexed, status.HTTP_404_NOT_FOUND),
-    (exceptions.Busy, status.HTTP_503_SERVICE_UNAVAILABLE),
-    (exceptions.DeadlineExceeded, status.HTTP_503_SERVICE_UNAVAILABLE),
-    (exceptions.CircuitOpen, status.HTTP_503_SERVICE_UNAVAILABLE),
-    (exceptions.SearchIndexError, status.HTTP_503_SERVICE_UNAVAILABLE),
-    (exceptions.EmbedderError, status.HTTP_503_SERVICE_UNAVAILABLE),
-)
+_UNAVAILABLE = (exceptions.CircuitOpen, exceptions.SearchIndexError, exceptions.EmbedderError)
+_STATUS: dict[type[exceptions.ImagesimError], int] = {
+    exceptions.BadQuery: status.HTTP_400_BAD_REQUEST,
+    exceptions.ImageTooLarge: status.HTTP_413_REQUEST_ENTITY_TOO_LARGE,
+    exceptions.UnsupportedFormat: status.HTTP_415_UNSUPPORTED_MEDIA_TYPE,
+    exceptions.BadImage: status.HTTP_400_BAD_REQUEST,
+    exceptions.PhotoGone: status.HTTP_410_GONE,
+    exceptions.NotRegistered: status.HTTP_404_NOT_FOUND,
+    exceptions.NotIndexed: status.HTTP_404_NOT_FOUND,
+    **dict.fromkeys((exceptions.Busy, exceptions.DeadlineExceeded, *_UNAVAILABLE), status.HTTP_503_SERVICE_UNAVAILABLE),
+}
+"""The status of each error; of several kinds that one is of, the first counts."""
 
 
 class RequestTooLarge(APIException):
@@ -83,13 +81,13 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
 
 
 def _answer_own(error: exceptions.ImagesimError) -> Response | None:
-    code = next((code for kind, code in _STATUS if isinstance(error, kind)), None)
+    code = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), None)
     if code is None:
         return None
     if code != status.HTTP_503_SERVICE_UNAVAILABLE:
         return _answer(error.code, str(error), code, getattr(error, "field", ""))
     detail = str(error)
-    if not isinstance(error, exceptions.Busy | exceptions.DeadlineExceeded):
+    if isinstance(error, _UNAVAILABLE):
         # The internal cause is only logged; a visitor only needs to know what to do.
         message = "Search is not available (%s): %s"
         log_repeated(logger, logging.ERROR, error.code, message, error.code, error, exc_info=error)
