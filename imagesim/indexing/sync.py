@@ -31,9 +31,8 @@ from imagesim.indexing import jobs, leases, outbox
 from imagesim.indexing.documents import Document, Outcome, prepare, queryset_of, write
 from imagesim.indexing.embedding import Vectors, store_vectors
 from imagesim.indexing.item_regions import find_regions
-from imagesim.indexing.leases import INFRASTRUCTURE_ERRORS, Lease, SyncResult
+from imagesim.indexing.leases import INFRASTRUCTURE_ERRORS, Lease, SyncResult, stopped_at_time_limit
 from imagesim.indexing.statistics import calibrate_while_filling, update_if_grown
-from imagesim.indexing.time_limit import stopped_at_time_limit
 from imagesim.indexing.write_targets import Target, live_targets, new_meta
 from imagesim.models import Embedding, ItemImage, ItemState, Job, Scope
 from imagesim.registry import registry
