@@ -62,7 +62,7 @@ class TestHealth:
         assert [client.get(f"/visual/{name}/").status_code for name in ("live", "health", "metrics")] == [200, 200, 302]
 
     def test_texts_declared_after_the_index_was_made(self, shop, monkeypatch):
-        """Words are not found in what the index does not hold, and nothing else says so: a sync said only "Synced 0"."""
+        """Words are not found in what the index does not hold, and a sync said only "Synced 0"."""
         assert status.get_status().index.outdated == ""
         items = get_items("shop.product")
         monkeypatch.setattr(type(items), "text", {**items.text, "slug": 1} if items.text else {"name": 3, "slug": 1})
