@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any
 
@@ -23,6 +24,7 @@ def forwarded_for(request: Any) -> list[str]:
     return [part.strip() for part in header.split(",") if part.strip()]
 
 
+@lru_cache(1024)
 def is_global(address: str) -> bool:
     """Whether it is an address of the internet: no private one, as of a proxy, and no UNIX socket."""
     try:

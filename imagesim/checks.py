@@ -23,6 +23,7 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from imagesim import conf
+from imagesim.addresses import number_of_proxies
 from imagesim.conf import EXTRAS, get_instance, install_hint
 from imagesim.embedders import BaseEmbedder
 from imagesim.exceptions import ConfigurationError, ImagesimError, SearchIndexError, format_choices, mask_credentials
@@ -157,7 +158,7 @@ def check_visitors() -> Iterator[CheckMessage]:
     if find_spec("rest_framework") is None or not _including_rest():
         return
     proxied = django_settings.SECURE_PROXY_SSL_HEADER or django_settings.USE_X_FORWARDED_HOST
-    if proxied and getattr(django_settings, "REST_FRAMEWORK", {}).get("NUM_PROXIES") is None:
+    if proxied and number_of_proxies() is None:
         yield Warning(
             "The settings indicate a proxy (SECURE_PROXY_SSL_HEADER or USE_X_FORWARDED_HOST), but "
             "REST_FRAMEWORK['NUM_PROXIES'] is not: all visitors share one count.",

@@ -13,15 +13,13 @@ import threading
 import time
 from collections import OrderedDict, deque
 from datetime import datetime
-from functools import lru_cache
-from ipaddress import ip_address
 
 from django.core import mail
 from django.db import connections, router
 from django.db.models import Model
 from django.http import HttpRequest
 
-from imagesim.addresses import address_of, number_of_proxies
+from imagesim.addresses import address_of, is_global, number_of_proxies
 from imagesim.circuit_breaker import log_repeated
 from imagesim.database import current_schema, delete_in_batches, in_schema, insert_new
 from imagesim.events import Answer
@@ -182,17 +180,9 @@ def _bounds(request: HttpRequest) -> dict[int, int]:
     """
     address, forwarded = address_of(request), request.META.get("HTTP_X_FORWARDED_FOR", "")
     agent = request.META.get("HTTP_USER_AGENT", "")[:MAX_AGENT]
-    if _is_public(address) and not (forwarded and number_of_proxies() is None):
+    if is_global(address) and not (forwarded and number_of_proxies() is None):
         return {hash(address): MAX_ANSWERS_OF_ADDRESS, hash((address, agent)): MAX_ANSWERS}
     return {hash((address, forwarded, agent)): MAX_ANSWERS} if forwarded else {}
-
-
-@lru_cache(1024)
-def _is_public(address: str) -> bool:
-    try:
-        return ip_address(address).is_global
-    except ValueError:  # a UNIX socket
-        return False
 
 
 class InsightObserver:
