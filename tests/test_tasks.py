@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from urllib.parse import quote
@@ -298,6 +299,25 @@ def test_a_thread_of_the_server(thread, caplog):
     assert get_index().count() == 2
     thread.close()
     assert not thread.is_running
+
+
+def test_a_thread_that_is_stopped_with_tasks_in_its_queue_closes_its_connections(thread, monkeypatch):
+    used, stopping = [], threading.Event()
+
+    def task():
+        ItemState.objects.count()
+        used.append(connections["default"])
+        stopping.wait(5)
+
+    monkeypatch.setattr(dispatch, "_function", lambda name: task)
+    thread.start_thread()
+    wait_for(lambda: used)
+    assert dispatch.start("sync")
+    threading.Timer(0.1, stopping.set).start()
+    thread.close()
+    assert not thread.is_running
+    assert len(used) == 1
+    assert used[0].connection is None
 
 
 @pytest.mark.parametrize(

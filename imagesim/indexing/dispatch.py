@@ -307,6 +307,7 @@ class ThreadDispatcher(Dispatcher):
                 connections.close_all()
                 self._wake.wait(self.POLL_INTERVAL)
                 self._wake.clear()
+        connections.close_all()  # stopped with tasks in its queue, it has not come to rest
 
 
 _DISPATCHERS: dict[str, type[Dispatcher]] = {
