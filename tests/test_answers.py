@@ -106,6 +106,7 @@ class TestMixedQueries:
         with pytest.raises(NotIndexed):
             imagesim.search(text="red", like=product("bare"))
 
+    @pytest.mark.parametrize("index_kind", ["local"], indirect=True)
     @pytest.mark.parametrize(
         ("arguments", "message", "field"),
         [

@@ -38,19 +38,30 @@ def shop(db: None) -> None:
     noise = np.where(np.arange(DIMS) < DIMS // 2, 0.6, 3.0)
     for number in range(CATEGORIES):
         category = Category.objects.create(name=f"C{number}", slug=f"c{number}")
-        for i in range(EACH):
-            product = Product.objects.create(
-                name=f"P{number}-{i}", slug=f"p{number}-{i}", category=category, price=10, stock=1
+        products = Product.objects.bulk_create(
+            Product(name=f"P{number}-{i}", slug=f"p{number}-{i}", category=category, price=10, stock=1)
+            for i in range(EACH)
+        )
+        states = ItemState.objects.bulk_create(
+            ItemState(model="shop.product", object_pk=str(each.pk), outcome=ItemState.Outcome.INDEXED, pending=False)
+            for each in products
+        )
+        found = [
+            ItemImage(
+                state=state,
+                position=position,
+                name=f"{state.object_pk}-{position}.jpg",
+                digest=f"{state.object_pk:0>60}{position:04d}",
             )
-            ItemState.objects.filter(model="shop.product", object_pk=str(product.pk)).delete()
-            state = ItemState.objects.create(
-                model="shop.product", object_pk=str(product.pk), outcome=ItemState.Outcome.INDEXED, pending=False
-            )
-            for position in range(2):
-                digest = f"{product.pk:060d}{position:04d}"
-                vector = unit(centres[number] + rng.normal(size=DIMS) * noise)
-                ItemImage.objects.create(state=state, position=position, name=f"{digest}.jpg", digest=digest)
-                Embedding.objects.create(digest=digest, fingerprint=FINGERPRINT, vector=vector.tobytes())
+            for state in states
+            for position in range(2)
+        ]
+        ItemImage.objects.bulk_create(found)
+        vectors = [unit(centres[number] + rng.normal(size=DIMS) * noise).tobytes() for _ in found]
+        Embedding.objects.bulk_create(
+            Embedding(digest=image.digest, fingerprint=FINGERPRINT, vector=vector)
+            for image, vector in zip(found, vectors, strict=True)
+        )
 
 
 def test_the_chosen_queries_alone_name_their_category() -> None:

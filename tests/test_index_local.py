@@ -38,6 +38,7 @@ from imagesim.indexes.text import TextIndex
 from imagesim.testing.index_contract import IndexContract
 from imagesim.testing.index_samples import DIMS, META, assert_answers, axis, concurrent, entry, keys
 from imagesim.types import Condition, Entry, Filters, Query, Removal, TextSpec
+from tests.examples import examples
 
 
 @pytest.mark.django_db
@@ -527,7 +528,11 @@ class Copy(RuleBasedStateMachine):
 @concurrent
 def test_an_updated_copy_equals_a_fresh_one() -> None:
     run = settings(
-        max_examples=15, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck), database=None
+        max_examples=examples(8),
+        stateful_step_count=12,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        database=None,
     )
     from hypothesis.stateful import run_state_machine_as_test
 

@@ -27,7 +27,7 @@ BRANDS = ("acme", "zeta", "midi")
 CATEGORIES = ("shoes", "hats", "bags", "coats")
 SHADES = ("red", "darkred", "tomato", "orange", "blue", "navy", "green", "olive", "gold", "black")
 COUNT = 60  # more than the window
-EXAMPLES = {"local": 20, "elasticsearch": 5, "pgvector": 5}
+EXAMPLES = {"local": 10, "elasticsearch": 5, "pgvector": 5}
 
 
 @pytest.fixture(params=shop.INDEXES)

@@ -21,7 +21,7 @@ from tests import shop
 from tests.examples import examples
 from tests.shop import encoded, picture, product
 
-EXAMPLES = examples(10)
+EXAMPLES = examples(7)
 pytestmark = pytest.mark.django_db
 
 HELD_TO = [

@@ -163,7 +163,7 @@ def filled(request: pytest.FixtureRequest, pgvector_alias: str) -> Iterator[tupl
     [
         (3_000, 512, "half"),
         pytest.param((3_000, 96, "half"), marks=pytest.mark.long),
-        (2_000, 512, "none"),
+        pytest.param((2_000, 512, "none"), marks=pytest.mark.long),
         pytest.param((600, 2_100, "half"), marks=pytest.mark.long),
     ],
     indirect=True,

@@ -334,6 +334,7 @@ def test_a_shop_with_photos_and_brands(tmp_path: Path) -> None:
     assert (tmp_path / "shop" / "similarity.py").read_text() == written
 
 
+@pytest.mark.long
 def test_an_image_field_of_the_model_itself(tmp_path: Path) -> None:
     assert_written(
         tmp_path,
@@ -348,6 +349,7 @@ def test_an_image_field_of_the_model_itself(tmp_path: Path) -> None:
     manage(tmp_path, "shell", "--command", MIGRATE + CHECK)
 
 
+@pytest.mark.long
 def test_the_items_of_an_auction_are_its_lots_of_every_kind(tmp_path: Path) -> None:
     """Neither the categories, through which the pictures of the lots can be reached, nor one kind of lots."""
     assert_written(
@@ -363,6 +365,7 @@ def test_the_items_of_an_auction_are_its_lots_of_every_kind(tmp_path: Path) -> N
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.long
 def test_texts_in_several_languages(tmp_path: Path) -> None:
     """In a table of translations, as with django-parler, and in a column for each, as with django-modeltranslation."""
     brand = '"brand__name": 2, "brand__name_de": 2, "brand__name_pt_br": 2'
@@ -421,6 +424,7 @@ def test_options_of_the_database_stay(tmp_path: Path, settings: str, written: st
     manage(tmp_path, "check")
 
 
+@pytest.mark.long
 def test_settings_that_are_not_in_their_module_are_printed(tmp_path: Path) -> None:
     """As with django-configurations and django-split-settings, where the lines at the end would have failed."""
     make(tmp_path, ALONE)
@@ -446,6 +450,7 @@ def test_what_is_not_recognised_is_named(tmp_path: Path) -> None:
     assert f"    {named}rubrik, bild.\n" in printed
 
 
+@pytest.mark.long
 def test_addresses_of_pictures(tmp_path: Path) -> None:
     make(tmp_path, FEED)
     assert 'images = "photos__file"' in quickstart(tmp_path, "shop.Offer"), "files come first"
@@ -455,6 +460,7 @@ def test_addresses_of_pictures(tmp_path: Path) -> None:
     manage(tmp_path, "shell", "--command", MIGRATE + CHECK)
 
 
+@pytest.mark.long
 def test_pictures_in_a_library_of_media(tmp_path: Path) -> None:
     assert_written(
         tmp_path,
@@ -481,6 +487,7 @@ def test_what_replaces_a_discontinued_product_is_no_variant_of_it(tmp_path: Path
     assert "group" not in quickstart(tmp_path, "shop.Artikel")
 
 
+@pytest.mark.long
 def test_variants_with_pictures_of_their_own(tmp_path: Path) -> None:
     assert_written(
         tmp_path,
@@ -500,6 +507,7 @@ def test_variants_with_pictures_of_their_own(tmp_path: Path) -> None:
     manage(tmp_path, "shell", "--command", MIGRATE + CHECK)
 
 
+@pytest.mark.long
 def test_pictures_that_belong_to_any_model(tmp_path: Path) -> None:
     assert_written(
         tmp_path,
@@ -533,6 +541,7 @@ def test_nothing_is_written_into_an_installed_app(tmp_path: Path) -> None:
     assert not (tmp_path / "site-packages" / "shop" / "similarity.py").exists()
 
 
+@pytest.mark.long
 def test_the_apps_of_a_project_may_be_a_tuple(tmp_path: Path) -> None:
     make(tmp_path, ALONE)
     append(tmp_path / "project" / "settings.py", "INSTALLED_APPS = tuple(INSTALLED_APPS)\n")

@@ -394,6 +394,7 @@ class TestSearch:
         with pytest.raises(BadQuery, match="empty"):
             imagesim.search(text=" ")
 
+    @pytest.mark.parametrize("index_kind", ["local"], indirect=True)
     @pytest.mark.parametrize("image", ["photo.jpg", "https://example.org/photo.jpg", 7, ["photo"], io.StringIO("a")])
     def test_urls_and_paths_are_never_fetched(self, shelf, image):
         with pytest.raises(BadQuery, match="must be bytes, a file open for reading bytes, or a PIL image"):

@@ -289,7 +289,7 @@ def test_the_index_ends_up_equal(monkeypatch):
         run_state_machine_as_test(
             Shop,
             settings=settings(
-                max_examples=examples(20),
+                max_examples=examples(12),
                 stateful_step_count=30,
                 deadline=None,
                 suppress_health_check=list(HealthCheck),

@@ -62,8 +62,10 @@ execute_from_command_line(["manage.py", "imagesim_ubi", "queries"])
 """
 SIGNALS = pytest.mark.parametrize(
     ("sent", "status", "message"),
-    [(signal.SIGTERM, 143, "Terminated."), (signal.SIGINT, 130, "Interrupted.")],
-    ids=["SIGTERM", "SIGINT"],
+    [
+        pytest.param(signal.SIGTERM, 143, "Terminated.", id="SIGTERM"),
+        pytest.param(signal.SIGINT, 130, "Interrupted.", id="SIGINT", marks=pytest.mark.long),
+    ],
 )
 
 
