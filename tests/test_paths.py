@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from django.db import models
 from django.db.models import Prefetch
+from django.db.models.sql import Query
 from django.test.utils import isolate_apps
 
 from imagesim import paths
@@ -202,6 +203,15 @@ class TestReading:
         shuffled = by_key.get()
         shuffled._prefetched_objects_cache["tags"]._result_cache.reverse()  # as a database may give them
         assert list(paths.read(shuffled, "tags__label")) == ["new", "old", "z", "a", "y"]
+
+    def test_the_filter_of_prefetched_rows_is_not_built_to_know_their_order(self, monkeypatch):
+        """It took as long as a query, for each hit of a page."""
+        self.make()
+        lamp = Lamp.objects.prefetch_related("pictures", "tags").get()
+        monkeypatch.setattr(Query, "build_filter", None)
+
+        assert list(paths.read(lamp, "pictures__file")) == ["first.png", "second.png"]
+        assert list(paths.read(lamp, "tags__label")) == ["new", "old"]
 
     def test_a_relation_gives_its_key_or_its_instances(self):
         lamp = self.make()
