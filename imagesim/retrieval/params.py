@@ -173,14 +173,15 @@ class SearchRequest:
             if name not in declared and name != "filters":
                 good = format_choices([*declared, "filters"])
                 raise TypeError(f"There is no argument {name!r}; the arguments are {good}.")
-        values: dict[str, Any] = {}
         if searched is None:
-            values["model"] = model_labels(given.get("model"))
-            searched = [items for items in registry if not values["model"] or items.label in values["model"]]
-        for each in fields(cls):
-            if "type" in each.metadata and each.name not in values:
-                value = given.get(each.name, _default(each, call))
-                values[each.name] = each.metadata["type"].check(each.name, value, searched)
+            labels = model_labels(given.get("model"))
+            searched = [items for items in registry if not labels or items.label in labels]
+        else:
+            labels = tuple(items.label for items in searched)
+        values = _defaults(call) | {"model": labels}
+        for name, value in given.items():
+            if name not in ("model", "filters"):
+                values[name] = declared[name].metadata["type"].check(name, value, searched)
         values["min_relevance"] = values["min_relevance"] or None  # 0 cuts nothing
         conditions = build_conditions(given.get("filters"), searched)
         return cls(**values, filters=conditions, searched=searched)
@@ -296,6 +297,13 @@ def model_labels(model: object) -> tuple[str, ...]:
 @cache
 def _declared(call: Call) -> Mapping[str, Any]:
     return {each.name: each for each in fields(SearchRequest) if call in each.metadata.get("calls", ())}
+
+
+@cache
+def _defaults(call: Call) -> dict[str, Any]:
+    """The values of what is not given, as a request keeps them."""
+    arguments = [each for each in fields(SearchRequest) if "type" in each.metadata]
+    return {each.name: each.metadata["type"].check(each.name, _default(each, call), ()) for each in arguments}
 
 
 def _default(each: Any, call: Call) -> Any:
