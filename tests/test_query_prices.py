@@ -147,6 +147,12 @@ class TestSearch:
     def test_words_without_others_are_searched_as_they_are(self, shelf):
         assert not imagesim.search(text="under 30").messages
 
+    def test_so_are_words_beside_what_is_not_wanted(self, shelf):
+        """Without the limit nothing was sought, and the mean of no vector divided by zero."""
+        hits = imagesim.search(text="under 30", unlike="blue")
+        assert hits
+        assert not hits.messages
+
     @pytest.mark.parametrize("name", ["", "cost"])
     def test_a_shop_without_such_a_filter(self, shelf, monkeypatch, name):
         monkeypatch.setattr(type(registry.for_model(Product)), "price_filter", name)

@@ -31,7 +31,7 @@ from imagesim.indexes import get_index
 from imagesim.models import Embedding, ItemState
 from imagesim.projections import Projection
 from imagesim.registry import registry
-from imagesim.retrieval import pages
+from imagesim.retrieval import search
 from imagesim.testing.embedders import PixelEmbedder
 from imagesim.types import Entry, EntryImage, Hits, Query
 from tests import shop
@@ -202,12 +202,12 @@ class TestSimilarTo:
 
     def test_searching_stops_after_too_many_deleted_items(self, shelf, monkeypatch):
         delete_without_signal(Product.objects.exclude(name="red"))
-        monkeypatch.setattr(pages, "GROWTH", 1)  # else the second request finds that nothing follows
+        monkeypatch.setattr(search, "GROWTH", 1)  # else the second request finds that nothing follows
         counted = CountingIndex(monkeypatch)
         hits = imagesim.similar_to(shelf["red"], limit=1)
         assert list(hits) == []
         assert hits.more
-        assert len(counted.searches) == pages.MAX_ROUNDS
+        assert len(counted.searches) == search.MAX_ROUNDS
 
     @pytest.mark.parametrize("ended", [range(60), range(1, 60, 2), range(9)], ids=["first", "each other", "a few"])
     def test_a_page_is_full_while_many_of_the_nearest_items_have_ended(self, ended):

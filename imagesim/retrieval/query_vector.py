@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from imagesim.embedders import BaseEmbedder
     from imagesim.retrieval.arguments import TermValues
     from imagesim.retrieval.params import SearchRequest
-    from imagesim.types import Vector
+    from imagesim.types import Candidate, Vector
 
 MAX_TERMS = 10
 """Images, words and items per query."""
@@ -166,6 +166,11 @@ def query_vector(
     length = float(np.linalg.norm(total))
     unit: Vector = np.asarray(total / length if length > 1e-6 else towards[0][1], dtype=np.float32)
     return project(unit, meta.projection)
+
+
+def vectors_of(candidates: Sequence[Candidate], meta: IndexMeta) -> dict[str, Vector]:
+    """The projected vectors of the images that matched, by digest."""
+    return image_vectors({candidate.image_digest for candidate in candidates}, meta)
 
 
 def image_vectors(digests: Collection[str], meta: IndexMeta) -> dict[str, Vector]:

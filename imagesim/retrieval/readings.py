@@ -1,23 +1,77 @@
-"""Decide what words ask for that can be read in several ways: as several kinds, as "sandal shoes", or as synonyms."""
+"""Read the words of a query, and decide what is asked for that can be read in several ways: as several kinds, as
+"sandal shoes", or as synonyms."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
+from django.utils.translation import get_language
+
 from imagesim.calibration import VOTERS
+from imagesim.embedders import get_embedder_of
+from imagesim.indexes.analysis import base_language, languages_of
 from imagesim.indexes.query_words import ENGLISH
-from imagesim.retrieval.relevance import BY_NAME, share_of
+from imagesim.retrieval.feedback import MovedVectors
+from imagesim.retrieval.query_text import QueryReader
+from imagesim.retrieval.relevance import BY_NAME, calibration_of, share_of
+from imagesim.retrieval.retriever import GuardedIndex
+from imagesim.retrieval.text import WithText
+from imagesim.runtime import RecentlyUsed, runtime
 
 if TYPE_CHECKING:
     from imagesim.calibration import Calibration
-    from imagesim.retrieval.query_text import QueryText, QueryTexts
+    from imagesim.retrieval.query_text import QueryText, QueryTexts, Reading
+    from imagesim.retrieval.relevance import Cutoff
     from imagesim.retrieval.retriever import Retriever
-    from imagesim.types import Candidate, Candidates, Query, Vector
+    from imagesim.types import Candidate, Candidates, IndexMeta, Query, Vector
+
+MAX_READINGS = 500
+"""The number of texts of which a process remembers how they were read."""
 
 CERTAIN = 0.5
 """The share of the nearest entries, weighted by score, that must be of one kind for the vectors to decide."""
+
+
+def read_words(text: str, alternatives: Sequence[str], meta: IndexMeta) -> Reading:
+    """Read the words of a query, and texts that mean the same, with those of the catalogue, or remember how they were
+    read."""
+    has_word, spoken = get_embedder_of(meta.fingerprint).has_word, base_language(get_language() or "")
+    reader = QueryReader(calibration_of(meta).roles, languages_of(meta), has_word, spoken)
+    # Roles are compared by identity, and kept with the reading, so that no others get its key.
+    key = (text, alternatives, id(reader.roles), reader.languages, has_word, spoken)
+    readings: RecentlyUsed[Hashable, tuple[QueryReader, Reading]] = runtime.get(
+        "readings", partial(RecentlyUsed, MAX_READINGS)
+    )
+    return readings.complete([key], lambda _new: {key: (reader, reader.read_query(text, alternatives))})[key][1]
+
+
+def by_words(
+    texts: QueryTexts,
+    retriever: Retriever,
+    calibration: Calibration,
+    cutoff: Cutoff,
+    vectors_of: Callable[[Sequence[Candidate]], Mapping[str, Vector]],
+    vector_of: Callable[[str], Vector],
+) -> Retriever:
+    """Return what answers texts: as they are, in each of their readings, or in other words."""
+    # Moving a vector depends on the order of the nearest, which the retrievers around an index change.
+    remembered = None
+    if isinstance(retriever, GuardedIndex):
+        name = retriever.backing_index or retriever.index.name
+        remembered = runtime.get(("moved vectors", name), MovedVectors)
+
+    def with_text(texts: QueryTexts) -> WithText:
+        return WithText(retriever, texts, calibration, cutoff, vectors_of, remembered)
+
+    def read(texts: QueryTexts) -> Retriever:
+        if readings := texts.text.readings:
+            return WithReadings(retriever, readings, calibration, lambda text: with_text(texts.read_as(text)))
+        return with_text(texts)
+
+    return WithSynonyms(retriever, texts, read, vector_of) if texts.in_other_words else read(texts)
 
 
 @dataclass(frozen=True, slots=True)

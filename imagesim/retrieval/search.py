@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from asgiref.sync import sync_to_async
 from django.db import models
-from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from imagesim import events, measured_colours
 from imagesim.exceptions import BadQuery, local_choices
+from imagesim.hydrate import hits_of, load_items
 from imagesim.metrics import timed
 from imagesim.registry import registry
 from imagesim.retrieval import variants
 from imagesim.retrieval.answer_cache import CachedAnswer, can_keep
 from imagesim.retrieval.category_names import CategoryNames
-from imagesim.retrieval.feedback import MovedVectors
+from imagesim.retrieval.concurrency import check_deadline
 from imagesim.retrieval.filters import wider
-from imagesim.retrieval.pages import fill_page
 from imagesim.retrieval.params import SearchRequest
 from imagesim.retrieval.query_image import QueryImage, take
 from imagesim.retrieval.query_vector import (
@@ -29,18 +28,17 @@ from imagesim.retrieval.query_vector import (
     QueryTerm,
     StoredRegion,
     check_terms,
-    image_vectors,
     query_vector,
     read_terms,
     to_query,
+    vectors_of,
 )
 from imagesim.retrieval.relevance import CLOSEST, Cutoff, Judge, WithLabel, WithRelevance, calibration_of
 from imagesim.retrieval.rerank import NO_CHANGES, Plan, Question, plan_for
 from imagesim.retrieval.retriever import GuardedIndex, Retriever, WithFallback, WithMMR, open_index, retry_on_swap
 from imagesim.retrieval.signatures import takes
 from imagesim.retrieval.variants import Where
-from imagesim.runtime import RecentlyUsed, runtime
-from imagesim.types import Candidate, Facet, Filters, Hits, IndexMeta, Query
+from imagesim.types import Facet, Filters, Hit, Hits, IndexMeta, Query
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -51,11 +49,16 @@ if TYPE_CHECKING:
     from imagesim.retrieval.query_prices import PriceLimits
     from imagesim.retrieval.query_text import QueryTexts, Reading
     from imagesim.retrieval.signatures import SearchArguments, SimilarArguments
-    from imagesim.retrieval.text import WithText
     from imagesim.types import Message, Region, Vector
 
-MAX_READINGS = 500
-"""The number of texts of which a process remembers how they were read."""
+MAX_ROUNDS = 4
+"""The maximum number of requests for one page."""
+
+GROWTH = 4
+"""How many times more candidates each further request asks for, for each hit that the page lacks."""
+
+MAX_CANDIDATES = 100
+"""The number of candidates that a further request asks for at most, unless the page itself lacks more."""
 
 
 @takes("similar")
@@ -226,22 +229,12 @@ class Search:
         if self.request.matches_nothing:
             return Hits(next_offset=self.request.offset)
         index, meta = open_index(self.filters, self._where)
-        search, limits = self._within_prices(meta)
-        hits = search._hits(index, meta)
-        if limits is None or self.request.offset:
-            return hits
-        if not hits:  # what is sought, at any price, is the closest
-            few = replace(search.request, limit=min(CLOSEST, search.request.limit), facets=())
-            others = replace(search, request=few, filters=self.filters)._hits(index, meta)
-            hits = hits.replace(closest=list(others or others.closest))
-        return hits.replace(messages=(*hits.messages, limits.message()))
-
-    def _hits(self, index: GuardedIndex, meta: IndexMeta) -> Hits:
+        if limits := self._price_limits(meta):
+            return self._within(limits)
         search = self._planned(meta)
         request, plan, text = search.request, search.plan, search.request.text or ""
         by_text = bool(text and meta.texts) and self.kind == "words" and len(self.terms) == 1
-        reading = search._read(text, meta) if by_text else None
-        asked = search._as_read(reading, meta) if reading else search
+        reading, asked = search._read(text, meta) if by_text else (None, search)
         vector = query_vector(asked.terms, meta, request.components, texts_optional=by_text)
         query = to_query(request, asked.filters, vector, meta, plan.fields)
         retriever = asked._by_text(index, meta, reading.texts) if reading else asked._by_vector(index, meta)
@@ -260,18 +253,31 @@ class Search:
     def _where(self) -> Where:
         return "similar" if self.item is not None else "words" if self.kind == "words" else "photo"
 
-    def _within_prices(self, meta: IndexMeta) -> tuple[Search, PriceLimits | None]:
-        """Return the search with the limits of a price in its words as filters, and these limits."""
+    def _price_limits(self, meta: IndexMeta) -> PriceLimits | None:
+        """Return the limits of a price in the words, which are then filters; None if nothing is sought without them."""
         text = self.request.text or ""
-        if not any(map(str.isdigit, text)):
-            return self, None
+        if self.typed or not any(map(str.isdigit, text)):
+            return None
         from imagesim.retrieval.query_prices import limits_of
 
         limits = limits_of(text, self.request.searched, meta)
-        if limits is None or not (limits.text or len(self.terms) > 1):
-            return self, None
+        if limits is None or not any(each.weight > 0 for each in self._asking(limits.text).terms):
+            return None
+        return limits
+
+    def _within(self, limits: PriceLimits) -> Hits:
+        """Search within the limits of a price that the words name. Where nothing is, what is sought at any price is the
+        closest."""
         filters = replace(self.filters, conditions=self.filters.conditions + limits.conditions)
-        return replace(self._asking(limits.text), filters=filters, typed=text), limits
+        search = replace(self._asking(limits.text), filters=filters, typed=self.request.text or "")
+        hits = search.run()
+        if self.request.offset:
+            return hits
+        if not hits:
+            few = replace(search.request, limit=min(CLOSEST, search.request.limit), facets=())
+            others = replace(search, request=few, filters=self.filters).run()
+            hits = hits.replace(closest=list(others or others.closest))
+        return hits.replace(messages=(*hits.messages, limits.message()))
 
     def _asking(self, text: str) -> Search:
         """Return the search with another text in place of that of the request, or with none."""
@@ -290,35 +296,16 @@ class Search:
         search = self._asking(plan.text) if text and plan.text else self
         return replace(search, filters=plan.filters(self.filters), plan=plan)
 
-    def _read(self, text: str, meta: IndexMeta) -> Reading:
-        """Read the words with those of the catalogue, or remember how they were read."""
-        from imagesim.embedders import get_embedder_of
-        from imagesim.indexes.analysis import base_language, languages_of
-        from imagesim.retrieval.query_text import QueryReader
+    def _read(self, text: str, meta: IndexMeta) -> tuple[Reading, Search]:
+        """Return how the words are read, and the search without the colours that they exclude."""
+        from imagesim.retrieval.readings import read_words
 
-        has_word, spoken = get_embedder_of(meta.fingerprint).has_word, base_language(get_language() or "")
-        reader = QueryReader(calibration_of(meta).roles, languages_of(meta), has_word, spoken)
-        # Roles are compared by identity, and kept with the reading, so that no others get its key.
-        key = (text, self.plan.alternatives, id(reader.roles), reader.languages, has_word, spoken)
-        readings: RecentlyUsed[Hashable, tuple[QueryReader, Reading]] = runtime.get(
-            "readings", partial(RecentlyUsed, MAX_READINGS)
-        )
-
-        def read(_new: Sequence[Hashable]) -> dict[Hashable, tuple[QueryReader, Reading]]:
-            return {key: (reader, reader.read_query(text, self.plan.alternatives))}
-
-        return readings.complete([key], read)[key][1]
-
-    def _as_read(self, reading: Reading, meta: IndexMeta) -> Search:
-        """Return the search without the colours that its words exclude."""
+        reading = read_words(text, self.plan.alternatives, meta)
         if not reading.unwanted:
-            return self
+            return reading, self
         none_of = measured_colours.filters_for(self.request.searched, reading.unwanted, meta)
-        return replace(
-            self,
-            terms=[QueryTerm(reading.wanted)],
-            filters=replace(self.filters, none_of=self.filters.none_of + none_of),
-        )
+        filters = replace(self.filters, none_of=self.filters.none_of + none_of)
+        return reading, replace(self, terms=[QueryTerm(reading.wanted)], filters=filters)
 
     def _about_colours(
         self, reading: Reading, match: float, query: Query, index: GuardedIndex, meta: IndexMeta
@@ -340,34 +327,21 @@ class Search:
         return WithRelevance(retriever, [judge], cutoff)
 
     def _by_text(self, index: GuardedIndex, meta: IndexMeta, texts: QueryTexts) -> Retriever:
-        from imagesim.retrieval.readings import WithReadings, WithSynonyms
-        from imagesim.retrieval.text import WithText
+        from imagesim.retrieval.readings import by_words
 
         retriever, cutoff = self._wrapped(index, meta)
-        # Moving a vector depends on the order of the nearest, which the retrievers around an index change.
-        name = ("moved vectors", index.backing_index or index.index.name)
-        remembered = runtime.get(name, MovedVectors) if retriever is index else None
-        calibration, vectors_of = calibration_of(meta), partial(_vectors_of, meta=meta)
-
-        def with_text(texts: QueryTexts) -> WithText:
-            return WithText(retriever, texts, calibration, cutoff, vectors_of, remembered)
-
-        def read(texts: QueryTexts) -> Retriever:
-            if readings := texts.text.readings:
-                return WithReadings(retriever, readings, calibration, lambda text: with_text(texts.read_as(text)))
-            return with_text(texts)
 
         def vector_of(text: str) -> Vector:
             return query_vector([QueryTerm(text)], meta, self.request.components, texts_optional=True)
 
-        return WithSynonyms(retriever, texts, read, vector_of) if texts.in_other_words else read(texts)
+        return by_words(texts, retriever, calibration_of(meta), cutoff, partial(vectors_of, meta=meta), vector_of)
 
     def _wrapped(self, index: GuardedIndex, meta: IndexMeta) -> tuple[Retriever, Cutoff]:
         """Return the index, wrapped in MMR and fallback if requested, and what is cut of its answers."""
         retriever: Retriever = index
         cutoff = Cutoff(self.request.min_relevance or 0.0, self.plan)
         if self.request.diversity:
-            retriever = WithMMR(retriever, self.request.diversity, partial(_vectors_of, meta=meta))
+            retriever = WithMMR(retriever, self.request.diversity, partial(vectors_of, meta=meta))
             cutoff = replace(cutoff, least=WithMMR.window)
         if self.request.fallback and self.filters.categories:
             categories = {"parent": wider(self.request.searched, self.filters.categories), "wider": ()}
@@ -378,9 +352,36 @@ class Search:
         return retriever, cutoff
 
 
-def _vectors_of(candidates: Sequence[Candidate], meta: IndexMeta) -> dict[str, Vector]:
-    """The projected vectors of the images that matched, by digest."""
-    return image_vectors({candidate.image_digest for candidate in candidates}, meta)
+def fill_page(query: Query, retriever: Retriever) -> tuple[Hits, float]:
+    """Search and load the items, and continue the search while some of them are no longer shown. Return the hits, and
+    the best match by texts.
+
+    Those that are not shown are often next to each other, such as listings of a kind that ended on the same day, so
+    that each further request asks for more. The hits end where the page is full: the next page continues behind the
+    last of them.
+    """
+    hits: list[Hit] = []
+    closest: list[Hit] = []
+    took_ms, match, position, more, exact, cut = 0.0, 0.0, query.offset, True, True, 0
+    for number in range(MAX_ROUNDS):
+        lacking = query.limit - len(hits)
+        limit = max(lacking, min(lacking * GROWTH**number, MAX_CANDIDATES))
+        (found,) = retriever.search([replace(query, limit=limit, offset=position)])
+        items = load_items((each.key for each in (*found.candidates, *found.closest)), query.filters.in_stock)
+        closest, cut = closest or hits_of(found.closest, items), max(cut, found.cut)
+        match = max([match, *(each.text for each in found.candidates)])
+        took_ms += found.took_ms
+        exact = exact and found.exact
+        shown = [place for place, each in enumerate(found.candidates) if each.key in items]
+        is_full = len(shown) > lacking
+        used = shown[lacking - 1] + 1 if is_full else len(found)
+        hits += hits_of(found.candidates[:used], items)
+        position, more = position + used, is_full or found.more
+        if len(hits) == query.limit or not more:
+            break
+        check_deadline()
+    closest = [] if hits else closest
+    return Hits(hits, more=more, took_ms=took_ms, exact=exact, next_offset=position, cut=cut, closest=closest), match
 
 
 def _without_blank(facet: Facet) -> Facet:
