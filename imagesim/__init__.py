@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from imagesim.models import Scope as Scope
     from imagesim.registry import register as register
     from imagesim.retrieval.concurrency import photo_slot as photo_slot
-    from imagesim.retrieval.item_regions import ItemRegion as ItemRegion
-    from imagesim.retrieval.item_regions import aitem_regions as aitem_regions
-    from imagesim.retrieval.item_regions import item_regions as item_regions
     from imagesim.retrieval.look import Look as Look
     from imagesim.retrieval.look import LookRegion as LookRegion
     from imagesim.retrieval.look import ashop_the_look as ashop_the_look
     from imagesim.retrieval.look import shop_the_look as shop_the_look
+    from imagesim.retrieval.regions import ItemRegion as ItemRegion
+    from imagesim.retrieval.regions import aitem_regions as aitem_regions
+    from imagesim.retrieval.regions import item_regions as item_regions
     from imagesim.retrieval.search import asearch as asearch
     from imagesim.retrieval.search import asimilar_to as asimilar_to
     from imagesim.retrieval.search import search as search
@@ -41,9 +41,9 @@ _HOMES = {
     "suggest": "imagesim.retrieval.suggestions",
     "asuggest": "imagesim.retrieval.suggestions",
     "Suggestion": "imagesim.retrieval.suggestions",
-    "item_regions": "imagesim.retrieval.item_regions",
-    "aitem_regions": "imagesim.retrieval.item_regions",
-    "ItemRegion": "imagesim.retrieval.item_regions",
+    "item_regions": "imagesim.retrieval.regions",
+    "aitem_regions": "imagesim.retrieval.regions",
+    "ItemRegion": "imagesim.retrieval.regions",
     "shop_the_look": "imagesim.retrieval.look",
     "ashop_the_look": "imagesim.retrieval.look",
     "photo_slot": "imagesim.retrieval.concurrency",

@@ -33,8 +33,8 @@ from imagesim.thumbnails import Pictures
 from imagesim.types import Hit, Hits, Region
 
 if TYPE_CHECKING:
-    from imagesim.retrieval.item_regions import ItemRegion
     from imagesim.retrieval.look import Look
+    from imagesim.retrieval.regions import ItemRegion
 
 logger = logging.getLogger(__name__)
 
@@ -188,7 +188,7 @@ class Dot:
 
 def dots(item: models.Model, name: str = "", chosen: str = "") -> list[Dot]:
     """The dots of the item's image that is stored under ``name``, by default its first one."""
-    from imagesim.retrieval.item_regions import item_regions  # pages without dots need not load it
+    from imagesim.retrieval.regions import item_regions  # pages without dots need not load it
 
     items = registry.for_item(item)
     name = name or str(getattr(items.find_image(item, ""), "name", ""))
@@ -208,7 +208,7 @@ def chosen_region(request: HttpRequest | None, item: models.Model) -> ItemRegion
     wanted = request.GET.get("region_id", "") if request else ""
     if not wanted:
         return None
-    from imagesim.retrieval.item_regions import item_regions
+    from imagesim.retrieval.regions import item_regions
 
     return next((found for found in item_regions(item) if found.id == wanted), None)
 

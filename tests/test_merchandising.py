@@ -25,8 +25,8 @@ from django.utils import timezone, translation
 
 import imagesim
 from demo_shop.shop.models import Product
-from imagesim import versioned
-from imagesim.merchandising import engine, products
+from imagesim import shared_cache
+from imagesim.merchandising import engine, rule_form
 from imagesim.merchandising.admin import RuleForm
 from imagesim.merchandising.apps import check_cache
 from imagesim.merchandising.conditions import read_filters
@@ -34,8 +34,8 @@ from imagesim.merchandising.engine import RuleSet
 from imagesim.merchandising.models import LabelCategories, Rule
 from imagesim.registry import key_of, registry
 from imagesim.retrieval import rerank
-from imagesim.retrieval.item_regions import is_sold, label_categories
 from imagesim.retrieval.params import SearchRequest
+from imagesim.retrieval.regions import is_sold, label_categories
 from imagesim.types import Condition, Filters, Hits, IndexMeta, Message, Region
 from tests import shop
 from tests.shop import encoded, picture, product
@@ -349,7 +349,7 @@ class TestTexts:
         triggers = "\n".join(str(each.pk) for each in made[:47])
         pins = "\n".join(f"{position}: {each.pk}" for position, each in enumerate(made, 1))
         named = rule(action="pin", filters="", when="product", triggers=f"{triggers}\n999999", pins=pins)
-        (warning,) = products.warnings(named)
+        (warning,) = rule_form.warnings(named)
         assert warning.startswith("There is no product “shop.product:999999” at present")
 
     def test_a_key_is_known_however_it_is_written(self, shelf):
@@ -357,21 +357,21 @@ class TestTexts:
         named = rule(
             action="pin", filters="", when="product", triggers=f"shop.product: {pk}", pins=f"1: shop.product:0{pk}"
         )
-        assert not list(products.warnings(named))
+        assert not list(rule_form.warnings(named))
         with live(rule(when="product", triggers=f"shop.product:0{pk}")):
             assert moved(imagesim.similar_to(shelf["blue"]))
 
     def test_the_nearest_category_is_found_in_capitals(self):
         for name in ("SNEAKERS", "lamps", "bottles", "chairs", "kettles", "pencils"):
             product(name, category=name)
-        (warning,) = products.warnings(rule(filters="category = sneakres"))
+        (warning,) = rule_form.warnings(rule(filters="category = sneakres"))
         assert "Nearest: “SNEAKERS”" in warning
 
     def test_errors_and_warnings_are_in_one_language(self, shelf):
         with translation.override("de"):
             with pytest.raises(ValidationError) as raised:
                 rule(filters="brnd = Acme")
-            (warning,) = products.warnings(rule(filters="category = nope"))
+            (warning,) = rule_form.warnings(rule(filters="category = nope"))
         assert "'in_stock' oder 'price'" in " ".join(raised.value.messages)
         assert warning.startswith("Zurzeit hat kein Produkt die Kategorie „nope“")
 
@@ -391,7 +391,7 @@ class TestCache:
         self, shelf, monkeypatch, django_capture_on_commit_callbacks
     ):
         now = [1000.0]
-        monkeypatch.setattr(versioned, "monotonic", lambda: now[0])
+        monkeypatch.setattr(shared_cache, "monotonic", lambda: now[0])
         with django_capture_on_commit_callbacks(execute=True):
             made = rule()
             made.save()
@@ -400,11 +400,11 @@ class TestCache:
         Rule.objects.update(enabled=False)  # without a signal, as another process sees it
         assert rerank.active().version == version
         default_cache.set(engine.rules.cache_key, "another")
-        now[0] += versioned.CHECK_SECONDS
+        now[0] += shared_cache.CHECK_SECONDS
         assert moved(imagesim.search(text="red")) == set()
         assert rerank.active().version == "another"
         Rule.objects.update(enabled=True)
-        now[0] += versioned.RELOAD_SECONDS
+        now[0] += shared_cache.RELOAD_SECONDS
         assert moved(imagesim.search(text="red")) == BLUE
         with django_capture_on_commit_callbacks(execute=True):
             made.delete()
@@ -423,7 +423,7 @@ class TestCache:
             assert may_go.wait(5)
             return "the rules"
 
-        kept = versioned.Versioned("test", Rule, load, str)
+        kept = shared_cache.Versioned("test", Rule, load, str)
         with ThreadPoolExecutor(2) as threads:
             first = threads.submit(kept.current)
             assert begun.wait(5)
@@ -434,7 +434,7 @@ class TestCache:
 
     def test_rules_that_cannot_be_loaded_break_no_page(self, monkeypatch, caplog):
         now, loaded = [1000.0], ["the rules"]
-        monkeypatch.setattr(versioned, "monotonic", lambda: now[0])
+        monkeypatch.setattr(shared_cache, "monotonic", lambda: now[0])
 
         def load(version: str) -> str:
             if not loaded:
@@ -443,12 +443,12 @@ class TestCache:
                 )
             return loaded.pop()
 
-        kept = versioned.Versioned("test", Rule, load, str)
+        kept = shared_cache.Versioned("test", Rule, load, str)
         assert kept.current() == "the rules"
-        now[0] += versioned.RELOAD_SECONDS
+        now[0] += shared_cache.RELOAD_SECONDS
         assert kept.current() == "the rules"
         assert "run `manage.py migrate imagesim` first" in caplog.text
-        assert versioned.Versioned("other", Rule, load, str).current() == ""
+        assert shared_cache.Versioned("other", Rule, load, str).current() == ""
 
     def test_a_kept_answer_is_asked_again_when_a_rule_begins_or_ends(self, shelf, monkeypatch):
         start = timezone.now()
@@ -467,7 +467,7 @@ class TestCache:
         def down(*args: Any) -> None:
             raise ConnectionError("down")
 
-        monkeypatch.setattr(versioned.cache, "get", down)
+        monkeypatch.setattr(shared_cache.cache, "get", down)
         assert moved(imagesim.search(text="red")) == BLUE
         assert "cache" in caplog.text
 

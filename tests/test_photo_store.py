@@ -19,7 +19,7 @@ from imagesim import conf
 from imagesim.exceptions import BadQuery, ConfigurationError, PhotoGone
 from imagesim.items import Items
 from imagesim.registry import registry
-from imagesim.retrieval import boxes, concurrency, look, photo_store
+from imagesim.retrieval import concurrency, look, photo_store, regions
 from imagesim.types import Region
 from tests import shop
 from tests.shop import encoded, product
@@ -313,7 +313,7 @@ class TestReload:
 class TestLabels:
     def categories(self, monkeypatch, label: str, **said: list[str]) -> list[list[str]]:
         monkeypatch.setattr(registry.for_label("shop.product"), "look_categories", said)
-        box = boxes.as_region((0.2, 0.8, 0.6, 0.15), label)
+        box = regions.as_region((0.2, 0.8, 0.6, 0.15), label)
         return [list(r.categories) for r in look.shop_the_look(street().read(), regions=[box]).regions]
 
     def test_the_shop_maps_a_label_to_categories(self, shelf, monkeypatch):
@@ -400,4 +400,4 @@ def test_the_settings_are_validated():
 
 def test_a_bad_region_is_named():
     with pytest.raises(BadQuery):
-        boxes.as_region(json.loads("[0, 0, 1]"), "shoes")
+        regions.as_region(json.loads("[0, 0, 1]"), "shoes")

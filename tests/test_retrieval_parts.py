@@ -13,7 +13,7 @@ from demo_shop.shop.models import Product
 from imagesim import events
 from imagesim.embedders import get_embedder
 from imagesim.models import Event
-from imagesim.retrieval import boxes, look, query_vector
+from imagesim.retrieval import look, query_vector, regions
 from imagesim.retrieval.query_image import QueryImage, read_picture, take
 from imagesim.retrieval.query_vector import QueryTerm, read_terms
 from imagesim.retrieval.retriever import WithFallback, WithMMR
@@ -190,9 +190,9 @@ class TestVotes:
 
 def test_the_smallest_region_under_a_point_is_chosen():
     coat, pocket, shoe = Region(0.1, 0.1, 0.8, 0.8), Region(0.4, 0.4, 0.1, 0.1), Region(0.4, 0.9, 0.1, 0.1)
-    assert boxes.region_at([coat, pocket, shoe], (0.45, 0.45), (100, 100)) == pocket
-    assert boxes.region_at([coat, pocket, shoe], (0.2, 0.2), (100, 100)) == coat
-    square = boxes.region_at([], (0.5, 0.0), (200, 100))
+    assert regions.region_at([coat, pocket, shoe], (0.45, 0.45), (100, 100)) == pocket
+    assert regions.region_at([coat, pocket, shoe], (0.2, 0.2), (100, 100)) == coat
+    square = regions.region_at([], (0.5, 0.0), (200, 100))
     assert (square.x, square.y, square.width, square.height) == pytest.approx((5 / 12, 0, 1 / 6, 1 / 3))
 
 

@@ -87,6 +87,6 @@ def _problems() -> Iterator[CheckMessage]:
 @register("imagesim", Tags.caches, deploy=True)
 def check_cache(**kwargs: Any) -> list[CheckMessage]:
     """Check that the cache is shared: processes learn from it that an experiment was started or stopped."""
-    from imagesim import versioned
+    from imagesim import shared_cache
 
-    return versioned.check_cache("a started or stopped experiment", "imagesim.W023")
+    return shared_cache.check_cache("a started or stopped experiment", "imagesim.W023")

@@ -23,7 +23,7 @@ from imagesim.experiments.models import Variant as StoredVariant
 from imagesim.indexing import jobs
 from imagesim.insight.recorder import recorder, visitor_counts
 from imagesim.retrieval.variants import Choice, Variant, Where
-from imagesim.versioned import Versioned
+from imagesim.shared_cache import Versioned
 
 logger = logging.getLogger(__name__)
 

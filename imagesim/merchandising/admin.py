@@ -23,11 +23,10 @@ from django.views.decorators.http import require_GET
 
 from imagesim.admin.base import ShowsWhere, WhereField, page, posted
 from imagesim.exceptions import BadQuery, ConfigurationError, ImagesimError
-from imagesim.merchandising import products
+from imagesim.merchandising import rule_form
 from imagesim.merchandising.conditions import IN_STOCK, all_lines
 from imagesim.merchandising.engine import Ready
 from imagesim.merchandising.models import FIELDS_OF_ACTION, OTHERS, SELECTING, LabelCategories, Rule
-from imagesim.merchandising.preview import compare
 from imagesim.regions import get_region_finder
 from imagesim.regions.labels import GARMENTS, NEUTRAL, likely_categories, name_of
 from imagesim.registry import registry
@@ -215,7 +214,7 @@ class RuleAdmin(ShowsWhere, admin.ModelAdmin):  # type: ignore[type-arg]
 
     def save_model(self, request: HttpRequest, obj: Rule, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
-        for warning in products.warnings(obj):
+        for warning in rule_form.warnings(obj):
             messages.warning(request, warning)
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
@@ -249,7 +248,7 @@ class RuleAdmin(ShowsWhere, admin.ModelAdmin):  # type: ignore[type-arg]
             raise PermissionDenied
         keys = request.GET.getlist("key")
         try:
-            found = products.by_key(keys) if keys else products.suggested(request.GET.get("q", ""))
+            found = rule_form.by_key(keys) if keys else rule_form.suggested(request.GET.get("q", ""))
         except ImagesimError as error:
             return JsonResponse({"detail": str(error)}, status=400 if isinstance(error, BadQuery) else 503)
         return JsonResponse({"suggestions": [_suggestion(card) for card in found]})
@@ -264,7 +263,7 @@ class RuleAdmin(ShowsWhere, admin.ModelAdmin):  # type: ignore[type-arg]
         form = self.get_form(request, rule, change=rule is not None)(request.POST, instance=rule)
         context = {"title": _("Preview"), "form": form}
         if form.is_valid():
-            context["preview"] = compare(
+            context["preview"] = rule_form.compare(
                 form.save(commit=False),
                 words=request.POST.get("preview_words", ""),
                 product=request.POST.get("preview_product", ""),
@@ -292,7 +291,7 @@ class LabelCategoriesForm(forms.ModelForm):  # type: ignore[type-arg]
                 label=self.fields["label"].label, choices=[(label, name_of(label)) for label in labels]
             )
         if "categories" in self.fields:
-            known = dict.fromkeys((*products.known_categories(), *(self.instance.categories or ())))
+            known = dict.fromkeys((*rule_form.known_categories(), *(self.instance.categories or ())))
             self.fields["categories"] = forms.MultipleChoiceField(
                 label=self.fields["categories"].label,
                 choices=[(each, each) for each in known],

@@ -26,6 +26,6 @@ class MerchandisingConfig(AppConfig):
 @register("imagesim", Tags.caches, deploy=True)
 def check_cache(**kwargs: Any) -> list[CheckMessage]:
     """Check that the cache is shared: processes reload the rules when a version in the cache changes."""
-    from imagesim import versioned
+    from imagesim import shared_cache
 
-    return versioned.check_cache("a changed rule", "imagesim.W020")
+    return shared_cache.check_cache("a changed rule", "imagesim.W020")

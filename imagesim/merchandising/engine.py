@@ -38,8 +38,8 @@ from imagesim.merchandising.conditions import (
 from imagesim.merchandising.models import OTHERS, LabelCategories, Rule
 from imagesim.registry import registry
 from imagesim.retrieval.rerank import Pin, Plan, Question
+from imagesim.shared_cache import Versioned
 from imagesim.types import Candidate, Condition, FilterKind, Filters, IndexMeta, Message
-from imagesim.versioned import Versioned
 
 logger = logging.getLogger(__name__)
 

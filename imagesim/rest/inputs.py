@@ -15,7 +15,7 @@ from imagesim.conf import get_settings
 from imagesim.exceptions import BadQuery, NotRegistered
 from imagesim.retrieval import params
 from imagesim.retrieval.arguments import JSONSchema, check_characters, check_count, check_text
-from imagesim.retrieval.boxes import as_region
+from imagesim.retrieval.regions import as_region
 from imagesim.retrieval.variants import page_floor
 
 MAX_LABEL = 100

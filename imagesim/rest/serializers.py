@@ -17,7 +17,7 @@ from imagesim.hydrate import fact_of
 from imagesim.registry import registry
 from imagesim.rest.inputs import is_staff
 from imagesim.retrieval import rerank
-from imagesim.retrieval.item_regions import ItemRegion
+from imagesim.retrieval.regions import ItemRegion
 from imagesim.thumbnails import Pictures
 from imagesim.types import Facet, Hit
 from imagesim.widgets import Card, page_url

@@ -51,8 +51,8 @@ from imagesim.rest.uploads import (
 )
 from imagesim.retrieval import look, photo_store, query_image, search, suggestions
 from imagesim.retrieval.arguments import only
-from imagesim.retrieval.item_regions import item_regions
 from imagesim.retrieval.query_vector import check_term_count
+from imagesim.retrieval.regions import item_regions
 from imagesim.types import Hits
 
 

@@ -21,13 +21,20 @@ from imagesim.regions.lite import shows_one_thing
 from imagesim.registry import key_of
 from imagesim.retrieval import variants
 from imagesim.retrieval.arguments import Searched
-from imagesim.retrieval.boxes import corners, read_point, read_regions, region_at
 from imagesim.retrieval.category_names import CategoryNames
 from imagesim.retrieval.concurrency import check_deadline
-from imagesim.retrieval.item_regions import is_sold, label_categories, sells_garments
 from imagesim.retrieval.params import SearchRequest
 from imagesim.retrieval.query_image import QueryImage, read_picture
 from imagesim.retrieval.query_vector import to_query
+from imagesim.retrieval.regions import (
+    corners,
+    is_sold,
+    label_categories,
+    read_point,
+    read_regions,
+    region_at,
+    sells_garments,
+)
 from imagesim.retrieval.relevance import Cutoff, Judge, WithRelevance, calibration_of
 from imagesim.retrieval.rerank import Plan, Question, plan_for
 from imagesim.retrieval.retriever import Retriever, open_index, retry_on_swap, unseen
@@ -38,8 +45,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from typing_extensions import Unpack
 
-    from imagesim.retrieval.boxes import Box, Corners
     from imagesim.retrieval.query_image import Picture
+    from imagesim.retrieval.regions import Box, Corners
     from imagesim.retrieval.signatures import LookArguments
     from imagesim.types import Vector
 

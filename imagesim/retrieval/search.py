@@ -118,7 +118,7 @@ def _similar_search(
     if not request.region_id:
         near = frozenset(wider((items,), own)) if own else frozenset()
         return Search(request, [QueryTerm(ItemKey(key)), *extra], wanted, "items", item, frozenset(own), near)
-    from imagesim.retrieval.item_regions import region_of  # other pages need not load it
+    from imagesim.retrieval.regions import region_of  # other pages need not load it
 
     found = region_of(item, request.region_id)
     label = None if wanted.categories else found.region.score
