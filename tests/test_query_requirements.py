@@ -12,9 +12,8 @@ from demo_shop.shop.models import Category
 from imagesim.indexes.query_words import query_words
 from imagesim.indexes.validation import MAX_TEXT_MATCHES
 from imagesim.indexing.rebuild import rebuild
-from imagesim.retrieval.query_requirements import MAX_ASKED, admitted, excluded_categories, requirements
+from imagesim.retrieval.query_requirements import MAX_ASKED, WORDS, admitted, excluded_categories, requirements
 from imagesim.retrieval.query_text import QueryReader
-from imagesim.retrieval.requirement_words import ALLERGENS, SUBSTANCES
 from imagesim.types import Candidate, Candidates, Query
 from imagesim.word_roles import Roles
 from tests import shop
@@ -99,7 +98,8 @@ def test_the_words_that_the_index_is_asked_for_are_bounded() -> None:
     """Whoever listed all allergens had the index asked for each, a hundred queries in one request."""
     languages = ["en", "de", "fr", "es", "it", "nl", "pl"]
     found = requirements(
-        " ".join(f"{each} free" for each in f"{ALLERGENS['en']} {SUBSTANCES['en']}".split()), languages
+        " ".join(f"{each} free" for name in ("allergens", "substances") for each in WORDS[name]["en"][0].split()),
+        languages,
     )
     assert 10 < len({word for texts in found.values() for text in texts for word in text.split()}) <= MAX_ASKED
     assert len(requirements("vegan gluten free cheese", ["en", "de"])) == 2

@@ -14,12 +14,32 @@ from django.utils.translation import gettext as _
 from imagesim.indexes.analysis import base_language, fold, languages_of
 from imagesim.indexes.query_words import is_on_a_list
 from imagesim.indexes.stop_words import AMOUNTS
-from imagesim.retrieval import price_words as lists
 from imagesim.retrieval.arguments import Searched
+from imagesim.retrieval.query_requirements import FOLDER, read_table
 from imagesim.types import Condition, IndexMeta, Message, Operator
 
+WORDS = read_table(FOLDER / "prices.txt")
+
+CURRENCIES = (
+    "euros|euro|eur|dollars|dollar|usd|bucks|pounds|pound|quid|gbp|franken|francs|francos|franchi|chf|złotych|złote|"
+    "zloty|zł|pln|kronor|kroner|kronen|kr|sek|nok|dkk|korun|kč|czk|рублей|руб|лир|tl|lira|reais|reales|pesos"
+)
+"""Words and codes of currencies, as a pattern."""
+
+SIGNS = r"us\$|[$€£¥₹₺₽₩￥]"
+"""Signs of currencies, as a pattern."""
+
+IN_NAMES = ("max", "mak", "máx", "massimo")
+"""How words for a maximum begin that also stand in names: without a currency, "Air Max 90" has no price."""
+
+CURRENCIES_BEHIND = "円|元|块|块钱|人民币|원|ユーロ|ドル|欧元|美元|유로|달러"
+"""Currencies in Chinese, Japanese and Korean."""
+
+PARTICLES = "の|的"
+"""What connects a limit in these languages with the word behind it."""
+
 _NUMBER = r"\d{1,9}(?:[.,'’]\d{1,9}){0,3}"
-_CURRENCY = rf"(?:{lists.SIGNS}|(?:{lists.CURRENCIES})(?!\w))"
+_CURRENCY = rf"(?:{SIGNS}|(?:{CURRENCIES})(?!\w))"
 _TIMES = {"k": 1_000, "千": 1_000, "万": 10_000, "만": 10_000}
 
 
@@ -93,7 +113,7 @@ def _is_price(match: re.Match[str], languages: tuple[str, ...]) -> bool:
     if any(found.get(f"{side}{n}") for side in ("before", "behind") for n in "12"):
         return True
     said = found.get("below") or found.get("most") or found.get("between")
-    if not said or said.casefold().startswith(lists.IN_NAMES):
+    if not said or said.casefold().startswith(IN_NAMES):
         return False
     before, after = match.string[: match.start()].split(), match.string[match.end() :].split()
     last = before[-1].casefold().strip(",.") if before else ""
@@ -112,45 +132,45 @@ def _amount(number: str, times: str | None) -> float:
     return float(f"{whole}.{last}" if has_cents else whole) * _TIMES.get((times or "").casefold(), 1)
 
 
-def _any_of(table: Mapping[str, str], languages: tuple[str, ...]) -> str:
-    """Return the pattern of the words of a table in these languages; without any, one that nothing matches."""
-    words = "|".join(table[language] for language in languages if language in table)
+def _any_of(name: str, languages: tuple[str, ...]) -> str:
+    """Return the pattern of the words of this name in these languages; without any, one that nothing matches."""
+    words = "|".join(line for language in languages for line in WORDS[name].get(language, ()))
     words = "|".join(sorted(words.split("|"), key=len, reverse=True))
     return rf"(?:{words})" if words else r"(?!)"
 
 
 def _price(n: int) -> str:
     return (
-        rf"(?P<before{n}>{lists.SIGNS})?\s*(?P<number{n}>{_NUMBER})(?:\s*(?P<times{n}>k)(?!\w))?"
+        rf"(?P<before{n}>{SIGNS})?\s*(?P<number{n}>{_NUMBER})(?:\s*(?P<times{n}>k)(?!\w))?"
         rf"(?:\s*(?P<behind{n}>{_CURRENCY})|(?![\w%]))(?:,-)?"
     )
 
 
 @lru_cache(maxsize=64)
 def _aged(languages: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile(_any_of(lists.AGED_OR_COUNTED, languages))
+    return re.compile(_any_of("aged", languages))
 
 
 @lru_cache(maxsize=64)
 def _patterns(languages: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
     """Return the patterns of limits in these languages: of two prices, and of one."""
 
-    def words(table: Mapping[str, str]) -> str:
-        return _any_of(table, languages)
+    def words(name: str) -> str:
+        return _any_of(name, languages)
 
-    lead = rf"(?<![\w.,-])(?:{words(lists.BEFORE_LIMIT)}\s+)?"
+    lead = rf"(?<![\w.,-])(?:{words('before')}\s+)?"
     pairs = [
         rf"(?P<between>{first})\s+{_price(1)}\s+(?:{second})\s+{_price(2)}"
-        for first, second in (lists.BETWEEN[language] for language in languages if language in lists.BETWEEN)
+        for first, second in (line.split(" / ") for each in languages for line in WORDS["between"].get(each, ()))
     ]
-    ranges = rf"(?:{words(lists.AT_LEAST)}\s+)?{_price(1)}\s*(?:[-–]|\s{words(lists.TO)}\s)\s*{_price(2)}"
-    below, most, least = words(lists.LESS_THAN), words(lists.AT_MOST), words(lists.AT_LEAST)
+    ranges = rf"(?:{words('at least')}\s+)?{_price(1)}\s*(?:[-–]|\s{words('to')}\s)\s*{_price(2)}"
+    below, most, least = words("less than"), words("at most"), words("at least")
     single = rf"(?:(?P<below>{below}|<)|(?P<most>{most}|<=|≤)|(?P<least>{least}|>=?|≥))\.?\s*(?:of\s+)?{_price(1)}"
     # The name of a group stands once in a pattern, so that those of limits behind a number are other patterns.
     behind = (
-        rf"(?P<number1>{_NUMBER})\s*(?P<times1>[千万만])?\s*(?P<behind1>{lists.SIGNS}|{lists.CURRENCIES_BEHIND})\s*"
-        rf"(?:(?P<below>{words(lists.LESS_THAN_BEHIND)})|(?P<most>{words(lists.AT_MOST_BEHIND)})"
-        rf"|(?P<least>{words(lists.AT_LEAST_BEHIND)}))(?:{lists.PARTICLES})?"
+        rf"(?P<number1>{_NUMBER})\s*(?P<times1>[千万만])?\s*(?P<behind1>{SIGNS}|{CURRENCIES_BEHIND})\s*"
+        rf"(?:(?P<below>{words('less than behind')})|(?P<most>{words('at most behind')})"
+        rf"|(?P<least>{words('at least behind')}))(?:{PARTICLES})?"
     )
     found = [*(lead + each for each in (*pairs, ranges, single)), behind]
     return tuple(re.compile(each, re.IGNORECASE) for each in found)

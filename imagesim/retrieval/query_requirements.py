@@ -1,29 +1,27 @@
-"""What a query requires, and what is no answer to it whatever it looks like: "gluten free bread", "mens shoes"."""
+"""What a query requires or excludes, whatever it looks like: "gluten free bread", "mens shoes", "lamp, not white"; and
+the colours that it names."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import re
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from imagesim.indexes.analysis import analyse, fold, word_list
+from django.utils.translation import gettext as _
+
+from imagesim.indexes.analysis import analyse, fold, stop_words, word_list
 from imagesim.indexes.codes import is_article_number
-from imagesim.indexes.query_words import negations
-from imagesim.indexes.stop_words import INFLECTIONS
+from imagesim.indexes.query_words import negations, query_words
+from imagesim.indexes.stop_words import INFLECTIONS, read_lists
 from imagesim.indexes.validation import MAX_TEXT_MATCHES
-from imagesim.retrieval.relevance import CLOSEST_RELEVANCE
-from imagesim.retrieval.requirement_words import (
-    ALLERGENS,
-    DIETS,
-    FREE,
-    FREE_ENDINGS,
-    PEOPLE,
-    PLACES,
-    SEASONS,
-    SUBSTANCES,
-)
+from imagesim.measured_colours import colours_by_stem
+from imagesim.retrieval.relevance import ALL_OF_NAME, CLOSEST_RELEVANCE, KIND_MATCH
+from imagesim.types import Message, Query
 
 if TYPE_CHECKING:
     from imagesim.indexes.query_words import QueryWord
@@ -32,6 +30,7 @@ if TYPE_CHECKING:
     from imagesim.types import Candidate, Query
     from imagesim.word_roles import Roles
 
+
 MENTIONED = 0.1
 """The minimum match of what has a required word in any of its texts. Less is a part of a word, or a typing error."""
 
@@ -39,11 +38,28 @@ MAX_ASKED = 24
 """The maximum number of words for which the index is asked, each by another query, to know what has all that is
 required. What the first requires is always asked for: "vegan" has some twenty forms in seven languages."""
 
-_seasons = word_list(SEASONS)
-_allergens = word_list(ALLERGENS)
-_substances = word_list(SUBSTANCES)
-_free = word_list(FREE)
-_free_endings = word_list(FREE_ENDINGS)
+FOLDER = Path(__file__).with_name("words")
+
+
+def read_table(path: Path) -> dict[str, dict[str, list[str]]]:
+    """Return the lines of a file by their name and the language in brackets above them."""
+    found: dict[str, dict[str, list[str]]] = defaultdict(dict)
+    for language, lines in read_lists(path).items():
+        for line in filter(None, lines.splitlines()):
+            name, _, words = line.partition(": ")
+            found[name].setdefault(language, []).append(words)
+    return found
+
+
+WORDS = read_table(FOLDER / "requirements.txt")
+
+
+def _listed(name: str) -> Callable[[tuple[str, ...]], frozenset[str]]:
+    return word_list({language: " ".join(lines) for language, lines in WORDS[name].items()})
+
+
+_seasons, _allergens, _substances = _listed("seasons"), _listed("allergens"), _listed("substances")
+_free, _free_endings = _listed("free"), _listed("free endings")
 
 SHORTEST_PART = 3
 """The minimum number of letters of a word for people or a place that a compound begins with: "Gartenstühle"."""
@@ -64,8 +80,8 @@ class _Group(NamedTuple):
 @lru_cache(maxsize=64)
 def _groups(language: str, *, of_places: bool) -> tuple[tuple[_Group, ...], ...]:
     """Return the groups of words of a language of which one excludes the others, by kind."""
-    kinds = (PLACES.get(language, ()),) if of_places else PEOPLE.get(language, ())
-    return tuple(tuple(_group(words, language) for words in groups) for groups in kinds)
+    kinds = WORDS["places" if of_places else "people"].get(language, ())
+    return tuple(tuple(_group(words, language) for words in groups.split(" / ")) for groups in kinds)
 
 
 def _group(words: str, language: str) -> _Group:
@@ -169,7 +185,7 @@ def required_numbers(words: Sequence[QueryWord]) -> Iterator[tuple[str, ...]]:
 def _diets(language: str) -> dict[str, tuple[str, ...]]:
     """Return the words for diets, each with the texts that satisfy it."""
     found: dict[str, tuple[str, ...]] = {}
-    for words, others in DIETS.get(language, ()):
+    for words, _also, others in (line.partition(" / ") for line in WORDS["diet"].get(language, ())):
         enough = tuple(each.replace("_", " ") for each in f"{words} {others}".split())
         found |= dict.fromkeys(map(fold, words.split()), enough)
     return found
@@ -207,3 +223,69 @@ def at_most_closest(judged: list[Candidate], text: QueryText) -> list[Candidate]
     if not text.unmet:
         return judged
     return [each._replace(relevance=min(each.relevance, CLOSEST_RELEVANCE)) for each in judged]
+
+
+_TYPED = re.compile(r"[^\W_]+")
+
+
+def without_negated_colours(text: str, roles: Roles, languages: Sequence[str]) -> tuple[str, frozenset[str]]:
+    """Return ``text`` without the colours that it excludes, and their stems: "lamp, not white" asks for a lamp.
+
+    Of other words nobody knows what is meant: "milk without lactose" asks for lactose-free milk.
+    """
+    negating, stop = negations(tuple(languages)), stop_words(tuple(languages))
+    if negating.isdisjoint(token.word for token in analyse(text, languages[0])):
+        return text, frozenset()
+    kept: list[str] = []
+    unwanted: set[str] = set()
+    between: list[str] | None = None  # a negation and the words after it, None if there is none
+    for typed in text.split():
+        words = query_words(typed, languages)
+        named = [roles.colours.intersection(word.stems.values()) for word in words]
+        if any(word.word in negating for word in words):
+            kept, between = [*kept, *(between or ())], [typed]
+        elif between is not None and words and all(named):
+            unwanted.update(*named)
+            between = []
+        elif between is not None and all(word.word in stop for word in words):
+            between.append(typed)
+        else:
+            kept, between = [*kept, *(between or ()), typed], None
+    kept += between or ()
+    return (" ".join(kept), frozenset(unwanted)) if kept and unwanted else (text, frozenset())
+
+
+def named_colours(text: QueryText, languages: Sequence[str]) -> tuple[str, ...]:
+    """Return the words of a query that name a colour, as they are typed; none if no kind is named, too."""
+    if not text.categories:
+        return ()
+    words = query_words(text.text, languages, text.foreign)
+    known = {words[number].word for number in text.colours}
+    stems = colours_by_stem(tuple(languages)).keys()
+
+    def is_colour(typed: str) -> bool:
+        found = query_words(typed, languages, text.foreign)
+        return any(word.word in known or not stems.isdisjoint(word.stems.values()) for word in found)
+
+    return tuple(typed for typed in _TYPED.findall(text.text) if is_colour(typed))
+
+
+def unlisted_colours(
+    colours: Sequence[str], text: QueryText, match: float, query: Query, retriever: Retriever
+) -> tuple[Message, ...]:
+    """Return a message about each of the ``colours`` that the texts of no entry of the kind have; none if the best
+    ``match`` of a hit is one of all words.
+
+    The names of measured colours are among the texts of entries. Pictures without a plain ground have none, so that
+    something in the colour may still be among the hits.
+    """
+    if match >= ALL_OF_NAME:
+        return ()
+    named = query.filters.categories or tuple(sorted(text.categories))
+    of_kind = replace(query, offset=0, limit=1, min_score=None, filters=replace(query.filters, categories=named))
+    asked = [replace(text, text=colour, heads=(), colours=()).asked(of_kind) for colour in colours]
+    return tuple(
+        Message(_("Nothing of this kind is listed as “%(colour)s”.") % {"colour": colour})
+        for colour, found in zip(colours, retriever.search(asked), strict=True)
+        if not any(each.text >= KIND_MATCH for each in found.candidates)
+    )
