@@ -221,7 +221,7 @@ class TestLite:
         assert len(everything.find(figure())) >= len(lite.find(figure()))
 
     def test_the_weights_are_small(self) -> None:
-        from imagesim.regions.segmentation import WEIGHTS
+        from imagesim.regions.boxes import WEIGHTS
 
         assert WEIGHTS.stat().st_size <= 4_000_000
 
@@ -230,7 +230,7 @@ class TestLite:
     ) -> None:
         from imagesim.embedders.lite import load_weights
         from imagesim.regions import segmenter
-        from imagesim.regions.segmentation import resize
+        from imagesim.regions.boxes import resize
 
         def without_differences(file: Path) -> dict[str, object]:
             return {n: v * (not n.startswith(segmenter.TRUNK)) for n, v in load_weights(file).items()}

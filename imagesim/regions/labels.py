@@ -36,69 +36,31 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(text.split(", "))
 
 
+WORDS = {
+    language: dict(line.split(": ") for line in lines.strip().splitlines())
+    for language, lines in read_lists(Path(__file__).parent / "assets" / "category_words.txt").items()
+}
+"""The words for each label, by the code of their language; those of English, which may be several together, apart."""
+ENGLISH = {label: _words(text) for label, text in WORDS.pop("en").items()}
+
 ITEM = "item"
 """The label of a single thing of any kind on a plain ground, for which no category is preferred."""
 
 LABELS: dict[str, Label] = {
-    "top": Label(
-        pgettext_lazy("garment", "Top"),
-        _words(
-            "top, shirt, t shirt, tshirt, tee, blouse, polo, tunic, sweater, sweatshirt, jumper, pullover, "
-            "hoodie, cardigan, knitwear, kurta, kurti, tank, camisole, cami, vest, waistcoat, bodysuit, "
-            "turtleneck, henley, crop top, topwear"
-        ),
-    ),
-    "outerwear": Label(
-        pgettext_lazy("garment", "Outerwear"),
-        _words(
-            "outerwear, jacket, coat, blazer, parka, trench, trenchcoat, anorak, raincoat, overcoat, windbreaker, "
-            "gilet, cape, poncho, puffer, bomber, cardigan, vest, rain jacket"
-        ),
-    ),
-    "trousers": Label(
-        pgettext_lazy("garment", "Trousers"),
-        _words(
-            "trouser, pant, jean, denim, chino, jogger, legging, jegging, track pant, sweatpant, churidar, "
-            "salwar, patiala, bottomwear, bottom"
-        ),
-    ),
-    "shorts": Label(pgettext_lazy("garment", "Shorts"), _words("short, bermuda, capri, culotte, bottomwear, bottom")),
-    "skirt": Label(pgettext_lazy("garment", "Skirt"), _words("skirt, skort, bottomwear, bottom")),
-    "dress": Label(
-        pgettext_lazy("garment", "Dress"),
-        _words("dress, gown, sundress, jumpsuit, romper, playsuit, dungaree, overall, saree, sari"),
-    ),
-    "shoes": Label(
-        pgettext_lazy("garment", "Shoes"),
-        _words(
-            "shoe, footwear, sneaker, trainer, boot, bootie, heel, pump, sandal, flat, ballerina, loafer, brogue, "
-            "oxford, moccasin, espadrille, flip flop, slipper, mule, clog, wedge, slider, stiletto"
-        ),
-    ),
-    "bag": Label(
-        pgettext_lazy("garment", "Bag"),
-        _words(
-            "bag, handbag, backpack, rucksack, purse, clutch, tote, satchel, wallet, duffel, pouch, messenger, "
-            "holdall, trolley"
-        ),
-    ),
-    "hat": Label(
-        pgettext_lazy("garment", "Hat"), _words("hat, cap, beanie, beret, fedora, headwear, bonnet, bucket hat")
-    ),
-    "scarf": Label(
-        pgettext_lazy("garment", "Scarf"),
-        _words("scarf, scarve, shawl, stole, wrap, bandana, muffler, snood, dupatta"),
-    ),
-    "glasses": Label(
-        pgettext_lazy("garment", "Glasses"),
-        _words("glasses, sunglass, sunglasses, eyewear, eyeglass, spectacle, frame"),
-    ),
-    "belt": Label(pgettext_lazy("garment", "Belt"), _words("belt, waistband")),
-    "hosiery": Label(
-        pgettext_lazy("garment", "Hosiery"),
-        _words("hosiery, tight, stocking, sock, legwear, pantyhose, legging"),
-    ),
-    "suit": Label(pgettext_lazy("garment", "Suit"), _words("suit, tuxedo, blazer, lounge suit")),
+    "top": Label(pgettext_lazy("garment", "Top"), ENGLISH["top"]),
+    "outerwear": Label(pgettext_lazy("garment", "Outerwear"), ENGLISH["outerwear"]),
+    "trousers": Label(pgettext_lazy("garment", "Trousers"), ENGLISH["trousers"]),
+    "shorts": Label(pgettext_lazy("garment", "Shorts"), ENGLISH["shorts"]),
+    "skirt": Label(pgettext_lazy("garment", "Skirt"), ENGLISH["skirt"]),
+    "dress": Label(pgettext_lazy("garment", "Dress"), ENGLISH["dress"]),
+    "shoes": Label(pgettext_lazy("garment", "Shoes"), ENGLISH["shoes"]),
+    "bag": Label(pgettext_lazy("garment", "Bag"), ENGLISH["bag"]),
+    "hat": Label(pgettext_lazy("garment", "Hat"), ENGLISH["hat"]),
+    "scarf": Label(pgettext_lazy("garment", "Scarf"), ENGLISH["scarf"]),
+    "glasses": Label(pgettext_lazy("garment", "Glasses"), ENGLISH["glasses"]),
+    "belt": Label(pgettext_lazy("garment", "Belt"), ENGLISH["belt"]),
+    "hosiery": Label(pgettext_lazy("garment", "Hosiery"), ENGLISH["hosiery"]),
+    "suit": Label(pgettext_lazy("garment", "Suit"), ENGLISH["suit"]),
     # Neutral labels, for a garment whose likeliest labels are close.
     "upper_body": Label(pgettext_lazy("garment", "Top or jacket"), parts=("top", "outerwear")),
     "lower_body": Label(pgettext_lazy("garment", "Trousers or skirt"), parts=("trousers", "shorts", "skirt")),
@@ -119,12 +81,6 @@ _TRANSLITERATED = {"de": str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß"
 
 NO_GARMENT = "none"
 """The label of words that end like a garment's, or name one that is not seen."""
-
-WORDS = {
-    language: dict(line.split(": ") for line in lines.strip().splitlines())
-    for language, lines in read_lists(Path(__file__).parent / "assets" / "category_words.txt").items()
-}
-"""The words of other languages than English for each label, by the code of the language."""
 
 GARMENTS: tuple[str, ...] = tuple(name for name, label in LABELS.items() if label.words)
 NEUTRAL: tuple[str, ...] = tuple(name for name, label in LABELS.items() if label.parts)

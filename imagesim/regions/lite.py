@@ -29,8 +29,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from PIL.Image import Image
 
-    from imagesim.regions.boxes import Map
-    from imagesim.regions.segmentation import Segmentation
+    from imagesim.regions.boxes import Map, Segmentation
 
 logger = logging.getLogger(__name__)
 
@@ -178,8 +177,7 @@ class LiteRegionFinder(BaseRegionFinder):
 
     def consider(self, image: Image) -> tuple[list[Region], list[Region]]:
         """Return the regions of ``find``, and every candidate that they were chosen from."""
-        from imagesim.regions.boxes import candidates, select
-        from imagesim.regions.segmentation import is_worn, resize
+        from imagesim.regions.boxes import candidates, is_worn, resize, select
 
         segmenter, small = self._loaded(), resize(image)
         probabilities, presence = segmenter.predict(small)
@@ -196,7 +194,7 @@ class LiteRegionFinder(BaseRegionFinder):
     @cached_property
     def version(self) -> str:
         # The description names the weights by their checksum, and the limits of the scores.
-        from imagesim.regions.segmentation import CONFIG
+        from imagesim.regions.boxes import CONFIG
 
         return hashlib.sha256(CONFIG.read_bytes()).hexdigest()
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from imagesim.embedders import lite, onnx_files, precision
 from imagesim.exceptions import EmbedderError
-from imagesim.regions.segmentation import config, resize
+from imagesim.regions.boxes import config, resize
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -25,8 +25,7 @@ from imagesim.embedders.lite import file_digest, load_trunk, load_weights
 from imagesim.embedders.precision import lower_precisions
 from imagesim.embedders.reduced_precision import DTYPES, convert, fold_batch_norms
 from imagesim.exceptions import EmbedderError
-from imagesim.regions.boxes import Map
-from imagesim.regions.segmentation import WEIGHTS, config
+from imagesim.regions.boxes import WEIGHTS, Map, config
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from drf_spectacular.generators import EndpointEnumerator, SchemaGenerator
@@ -31,60 +33,8 @@ from imagesim.retrieval.arguments import JSONSchema
 _PHOTO_TOKEN: JSONSchema = {"type": "string", "pattern": r"^\d{1,9}\.[\w-]{32}$"}
 _LABEL: JSONSchema = {"type": "string", "pattern": r"^\w+\.\w+$", "example": "shop.product"}
 
-_PAGE: JSONSchema = {
-    "results": [
-        {
-            "item": {
-                "model": "shop.product",
-                "pk": "7",
-                "name": "Canvas sneaker",
-                "url": "https://shop.example/p/canvas-sneaker/",
-                "similar": "https://shop.example/p/canvas-sneaker/#imagesim-similar",
-                "category": "sneakers",
-                "details": {"price": "€ 49.00"},
-            },
-            "score": 0.873,
-            "image": {"name": "products/7-side.jpg", "url": "https://shop.example/media/products/7-side.jpg"},
-            "stage": "",
-        }
-    ],
-    "more": True,
-    "next": "https://shop.example/api/visual/items/shop.product/3/similar/?limit=1&offset=1",
-    "next_offset": 1,
-    "exact": True,
-    "took_ms": 3.1,
-    "degraded": "",
-    "facets": {
-        "brand": {
-            "kind": "keyword",
-            "count": 3,
-            "values": [{"value": "acme", "count": 2}, {"value": "zeta", "count": 1}],
-            "more": False,
-            "minimum": None,
-            "maximum": None,
-        }
-    },
-    "token": "",
-}
-_LOOK: JSONSchema = {
-    "token": "",
-    "photo": "17.hWq0n2vJ5c9lQe7uXb1yTz3rKd8sFa4o",
-    "size": {"width": 1200, "height": 1600},
-    "regions": [
-        {
-            "box": {"x": 0.31, "y": 0.82, "width": 0.38, "height": 0.15},
-            "label": "shoes",
-            "name": "Shoes",
-            "score": 0.94,
-            "categories": ["sneakers", "boots"],
-            "results": _PAGE["results"],
-            "more": True,
-            "token": "",
-        }
-    ],
-    "results": [],
-    "more": False,
-}
+_EXAMPLES: JSONSchema = json.loads(Path(__file__).with_name("examples.json").read_text("utf-8"))
+_PAGE, _LOOK = _EXAMPLES["page"], _EXAMPLES["look"]
 _ERRORS = {
     400: ("bad_query", "'limit' is 0; it must be a whole number from 1 to 100.", "limit"),
     404: ("not_indexed", "shop.product:7 has no embedding yet; it needs a usable picture.", ""),

@@ -16,9 +16,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from imagesim.embedders.lite import SCALES, file_digest, load_trunk
-from imagesim.regions.boxes import candidates, select
+from imagesim.regions.boxes import CONFIG, WEIGHTS, candidates, resize, select
 from imagesim.regions.labels import GARMENTS
-from imagesim.regions.segmentation import CONFIG, WEIGHTS, resize
 from imagesim.regions.segmenter import HEAD, TRUNK, to_tensor
 from imagesim.types import Region
 from training.lite.pack import in_8_bits

@@ -20,8 +20,8 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
+from imagesim.regions.boxes import STEP, input_size
 from imagesim.regions.labels import GARMENTS
-from imagesim.regions.segmentation import STEP, input_size
 
 SCALES = (1.0, 1.35)
 SURE = 0.5
