@@ -7,19 +7,21 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
+from django.utils.encoding import escape_uri_path
 from django.utils.functional import cached_property
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
 
 from imagesim.events import MAX_BATCH
 from imagesim.hydrate import fact_of
 from imagesim.registry import registry
-from imagesim.rest.inputs import is_staff
+from imagesim.rest.inputs import is_staff, max_offset
 from imagesim.retrieval import rerank
 from imagesim.retrieval.regions import ItemRegion
 from imagesim.thumbnails import Pictures
-from imagesim.types import Facet, Hit
+from imagesim.types import Facet, Hit, Hits
 from imagesim.widgets import Card, page_url
 
 try:
@@ -209,17 +211,32 @@ class HitsSerializer(AnswerSerializer):
     region = BoxSerializer(allow_null=True, help_text="What was searched with, if not all of the picture.")
     messages = MessageSerializer(many=True, help_text="What the shop says to the answer.")
 
-    def to_representation(self, page: dict[str, Any]) -> dict[str, Any]:
+    def to_representation(self, hits: Hits) -> dict[str, Any]:
         """All fields at once, as in a hit."""
         shown = HitSerializer(context=self.context).to_representation
-        facets = {field: FacetSerializer(facet).data for field, facet in page["facets"].items()}
-        return page | {
-            "results": [shown(hit) for hit in page["results"]],
-            "facets": facets,
-            "closest": [shown(hit) for hit in page["closest"]],
-            "region": page["region"] and BoxSerializer(page["region"]).data,
-            "messages": [MessageSerializer(message).data for message in page["messages"]],
+        request: Request = self.context["request"]
+        more = hits.more and hits.next_offset <= max_offset(request)
+        return {
+            "results": [shown(hit) for hit in hits],
+            "more": more,
+            "next": _with_offset(request, hits.next_offset) if more and request.method != "POST" else None,
+            "next_offset": hits.next_offset if more else None,
+            "exact": hits.exact,
+            "took_ms": round(hits.took_ms, 2),
+            "degraded": hits.degraded,
+            "facets": {field: FacetSerializer(facet).data for field, facet in hits.facets.items()},
+            "token": hits.token,
+            "cut": hits.cut,
+            "closest": [shown(hit) for hit in hits.closest],
+            "region": hits.region and BoxSerializer(hits.region).data,
+            "messages": [MessageSerializer(message).data for message in hits.messages],
         }
+
+
+def _with_offset(request: Request, offset: int) -> str:
+    query = request.query_params.copy()
+    query["offset"] = str(offset)
+    return request.build_absolute_uri(f"{escape_uri_path(request.path)}?{query.urlencode()}")
 
 
 SUGGESTION_WIDTH = 96

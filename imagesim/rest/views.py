@@ -8,7 +8,6 @@ from typing import Any
 from django.core.files.uploadedfile import UploadedFile
 from django.http import Http404, HttpResponse
 from django.urls import URLPattern
-from django.utils.encoding import escape_uri_path
 from django.utils.translation import gettext as _
 from drf_spectacular.renderers import (
     OpenApiJsonRenderer,
@@ -102,24 +101,8 @@ class VisualSearchView(RestrictedView):
         self.check_object_permissions(self.request, item)
         return item
 
-    def answer(self, request: Request, hits: Hits) -> Response:
-        more = hits.more and hits.next_offset <= inputs.max_offset(request)
-        page = {
-            "results": list(hits),
-            "more": more,
-            "next": _with_offset(request, hits.next_offset) if more and request.method != "POST" else None,
-            "next_offset": hits.next_offset if more else None,
-            "exact": hits.exact,
-            "took_ms": round(hits.took_ms, 2),
-            "degraded": hits.degraded,
-            "facets": hits.facets,
-            "token": hits.token,
-            "cut": hits.cut,
-            "closest": list(hits.closest),
-            "region": hits.region,
-            "messages": hits.messages,
-        }
-        return Response(HitsSerializer(page, context={"request": request}).data)
+    def answer(self, hits: Hits) -> Response:
+        return Response(HitsSerializer(hits, context={"request": self.request}).data)
 
 
 class SimilarView(VisualSearchView):
@@ -133,7 +116,7 @@ class SimilarView(VisualSearchView):
         arguments = self.read(inputs.SimilarQuery, _query(request), searched=(items,))
         with budget(pictures=False):
             timeout = get_settings().SIMILAR_SECONDS
-            return self.answer(request, search.similar_to(self.get_item(items, pk), timeout=timeout, **arguments))
+            return self.answer(search.similar_to(self.get_item(items, pk), timeout=timeout, **arguments))
 
 
 class ItemRegionsView(VisualSearchView):
@@ -159,7 +142,7 @@ class SearchView(VisualSearchView):
     def get(self, request: Request) -> Response:
         arguments = self.read(inputs.WordsQuery, _query(request))
         with budget(pictures=False):
-            return self.answer(request, search.search(**arguments))
+            return self.answer(search.search(**arguments))
 
     def post(self, request: Request) -> Response:
         given, image = _posted(request, pictures=("image", "like", "unlike"))
@@ -174,7 +157,7 @@ class SearchView(VisualSearchView):
                 arguments[name] = [*arguments.get(name, []), *pictures]
         with budget(pictures=bool(files)):
             picture = image and (first_picture([image], self.counted) or image)
-            return self.answer(request, search.search(image=picture, **arguments))
+            return self.answer(search.search(image=picture, **arguments))
 
 
 class SuggestView(VisualSearchView):
@@ -352,9 +335,3 @@ def _image(request: Request, several: Collection[str]) -> UploadedFile[bytes] | 
     ):  # a form with no file chosen sends an empty text
         raise BadQuery(_("'image' is text; send the picture as a file, in multipart/form-data."), field="image")
     return image
-
-
-def _with_offset(request: Request, offset: int) -> str:
-    query = request.query_params.copy()
-    query["offset"] = str(offset)
-    return request.build_absolute_uri(f"{escape_uri_path(request.path)}?{query.urlencode()}")
