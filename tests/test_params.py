@@ -15,10 +15,10 @@ from demo_shop.shop.models import Category, Product
 from imagesim.exceptions import BadQuery
 from imagesim.items import Items
 from imagesim.registry import registry
+from imagesim.rest.inputs import describe
 from imagesim.retrieval import params
 from imagesim.retrieval.arguments import check_text
-from imagesim.retrieval.params import SearchRequest
-from imagesim.retrieval.signatures import LookArguments, SearchArguments, SimilarArguments, SuggestArguments
+from imagesim.retrieval.params import LookArguments, SearchArguments, SearchRequest, SimilarArguments, SuggestArguments
 from imagesim.types import Condition, Filters
 
 
@@ -384,7 +384,7 @@ class TestParse:
 class TestSchema:
     @pytest.mark.parametrize("call", params.EVERY)
     def test_every_argument_and_every_filter_is_described(self, call):
-        described = params.describe(call)
+        described = describe(call)
         lookups = {"brand", "brand__in", "price", "price__lte", "active", "active__in", "created__gt", "shelf"}
         assert {*params.argument_names(call), *lookups} <= set(described)
         assert "brand__lte" not in described
@@ -403,7 +403,7 @@ class TestSchema:
         assert "default" not in described["in_stock"]
 
     def test_facets_are_in_the_schema(self):
-        assert params.describe("search")["facets"]["items"]["enum"] == [
+        assert describe("search")["facets"]["items"]["enum"] == [
             *("category", "in_stock"),
             *("active", "brand", "created", "price", "shelf"),
             "true",

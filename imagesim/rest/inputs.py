@@ -14,7 +14,15 @@ from rest_framework.request import Request
 from imagesim.conf import get_settings
 from imagesim.exceptions import BadQuery, NotRegistered
 from imagesim.retrieval import params
-from imagesim.retrieval.arguments import JSONSchema, check_characters, check_count, check_text
+from imagesim.retrieval.arguments import (
+    ArgumentType,
+    JSONSchema,
+    check_characters,
+    check_count,
+    check_text,
+    model_labels,
+)
+from imagesim.retrieval.filters import describe_filters
 from imagesim.retrieval.regions import as_region
 from imagesim.retrieval.variants import page_floor
 
@@ -66,7 +74,7 @@ class ArgumentsSerializer(serializers.Serializer[Any]):
     def get_fields(self) -> dict[str, Any]:
         """Parse every argument within the limits of visitors; in JSON (``context["json"]``) null means "not given"."""
         conf, as_json = get_settings(), "json" in self.context
-        described = params.describe(self.call)
+        described = describe(self.call)
         if "offset" in described:
             described["offset"]["maximum"] = min(conf.MAX_OFFSET, conf.REST_MAX_OFFSET)
         if conf.REST_EXACT == "staff" and "exact" in described:
@@ -91,7 +99,7 @@ class ArgumentsSerializer(serializers.Serializer[Any]):
     def run_validation(self, data: Any = serializers.empty) -> dict[str, Any]:
         arguments = params.parse(self.call, data, self.context.get("searched"), renamed=self.renamed)
         try:
-            params.model_labels(arguments.get("model"))
+            model_labels(arguments.get("model"))
         except NotRegistered as error:
             raise BadQuery(str(error), field="model") from error
         filters = arguments.get("filters")
@@ -172,6 +180,21 @@ class LookRegionForm(ArgumentsSerializer):
         if box is None:
             raise BadQuery(_("'region' is missing; give x, y, width and height from 0 to 1."), field="region")
         return super().run_validation(data) | {"regions": [as_region(box, label)], "whole": False}
+
+
+def describe(call: params.Call) -> dict[str, JSONSchema]:
+    """The JSON schema of every argument of a call as REST reads it, and of every filter of the shop."""
+    described: dict[str, JSONSchema] = {}
+    defaults = params.argument_defaults(call)
+    for name, each in params.declared(call).items():
+        kind: ArgumentType = each.metadata["type"]
+        schema = kind.schema()
+        if kind.description:
+            schema["description"] = kind.description
+        if defaults[name] not in (None, False, 0.0) or name in ("offset", "diversity", "same_category"):
+            schema["default"] = defaults[name]
+        described[name] = schema
+    return described | dict(describe_filters())
 
 
 def max_offset(request: Request) -> int:

@@ -10,16 +10,16 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
+from django.db import models
 from django.utils.translation import gettext as _
 
 from imagesim.conf import get_settings
 from imagesim.exceptions import BadQuery, local_choices
 from imagesim.filter_types import FALSE, FILTER_TYPES, TRUE, is_finite
 from imagesim.indexes.validation import MAX_VALUES
+from imagesim.registry import registry
 
 if TYPE_CHECKING:
-    from django.db import models
-
     from imagesim.items import Items
     from imagesim.retrieval.query_image import Picture
 
@@ -173,7 +173,7 @@ class ModelLabels(ArgumentType):
     """Registered models, by their labels; which are searched is decided before any other argument is checked."""
 
     def check(self, name: str, value: Any, searched: Searched) -> tuple[str, ...]:
-        return tuple(items.label for items in searched)
+        return model_labels(value)
 
     def schema(self) -> JSONSchema:
         return {"type": "string", "example": "shop.product"}
@@ -223,8 +223,6 @@ class Choices(ArgumentType):
         return tuple(one for one in known if one in each)
 
     def schema(self) -> JSONSchema:
-        from imagesim.registry import registry
-
         return {"type": "array", "items": {"type": "string", "enum": [*self.known(tuple(registry)), "true"]}}
 
 
@@ -273,6 +271,31 @@ class Weights(ArgumentType):
 
     def schema(self) -> JSONSchema:
         return {"type": "array", "items": {"type": "string", "example": "colour^0"}}
+
+
+def model_labels(model: object) -> tuple[str, ...]:
+    """The labels of a model, a label, or several of them.
+
+    :raises BadQuery: if it is none of these.
+    :raises NotRegistered: if it is not registered.
+    """
+    if model is None:
+        return ()
+    each: Iterable[Any]
+    each = model if isinstance(model, Iterable) and not isinstance(model, str | bytes | type) else [model]
+    found = []
+    for one in each:
+        if isinstance(one, str):
+            found.append(registry.for_label(one).label)
+        elif isinstance(one, type) and issubclass(one, models.Model):
+            found.append(registry.for_model(one).label)
+        else:
+            raise BadQuery(
+                _("'model' must be a model or its label, such as %(good)s.")
+                % {"good": local_choices(items.label for items in registry)},
+                field="model",
+            )
+    return tuple(dict.fromkeys(found))
 
 
 def check_text(text: object, *, field: str = "text") -> str:

@@ -23,7 +23,7 @@ from imagesim.retrieval import variants
 from imagesim.retrieval.arguments import Searched
 from imagesim.retrieval.category_names import CategoryNames
 from imagesim.retrieval.concurrency import check_deadline
-from imagesim.retrieval.params import SearchRequest
+from imagesim.retrieval.params import SearchRequest, takes
 from imagesim.retrieval.query_image import QueryImage, read_picture
 from imagesim.retrieval.query_vector import to_query
 from imagesim.retrieval.regions import (
@@ -38,16 +38,15 @@ from imagesim.retrieval.regions import (
 from imagesim.retrieval.relevance import Cutoff, Judge, WithRelevance, calibration_of
 from imagesim.retrieval.rerank import Plan, Question, plan_for
 from imagesim.retrieval.retriever import Retriever, open_index, retry_on_swap, unseen
-from imagesim.retrieval.signatures import takes
 from imagesim.types import Filters, Hit, Hits, IndexMeta, Message, Query, Region
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from typing_extensions import Unpack
 
+    from imagesim.retrieval.params import LookArguments
     from imagesim.retrieval.query_image import Picture
     from imagesim.retrieval.regions import Box, Corners
-    from imagesim.retrieval.signatures import LookArguments
     from imagesim.types import Vector
 
 

@@ -2,28 +2,27 @@
 
 From the one declaration follow the checks of a call in Python, the arguments of a template tag, what REST reads from a
 query string or a form and says of it in its schema, the key under which an answer is cached, and the names that no
-filter of a shop may have.
+filter of a shop may have. Its types for editors and type checkers are below.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal
+from inspect import Parameter, Signature, signature
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 
 from django.db import models
-from django.utils.translation import gettext as _
 
-from imagesim.exceptions import BadQuery, format_choices, local_choices
+from imagesim.exceptions import format_choices
 from imagesim.registry import registry
 from imagesim.retrieval.arguments import (
     ArgumentType,
     Categories,
     Choices,
     Integer,
-    JSONSchema,
     ModelLabels,
     OneOf,
     Real,
@@ -32,12 +31,16 @@ from imagesim.retrieval.arguments import (
     Terms,
     Text,
     Weights,
+    model_labels,
 )
-from imagesim.retrieval.filters import build_conditions, describe_filters, filter_names, parse_filter, split_lookup
+from imagesim.retrieval.filters import build_conditions, filter_names, parse_filter, split_lookup
 from imagesim.types import Condition, Filters
 
 if TYPE_CHECKING:
+    from imagesim.retrieval.arguments import TermValues
     from imagesim.retrieval.variants import Variant
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 Call = Literal["similar", "search", "look", "suggest"]
 """The calls that accept a request: ``similar_to``, ``search``, ``shop_the_look`` and ``suggest``."""
@@ -166,12 +169,12 @@ class SearchRequest:
         :raises NotRegistered: if ``model`` is not registered.
         :raises TypeError: if the call has no such argument.
         """
-        declared = _declared(call)
+        known = declared(call)
         if variant is not None:
-            given = variant.apply(given, declared)
+            given = variant.apply(given, known)
         for name in given:
-            if name not in declared and name != "filters":
-                good = format_choices([*declared, "filters"])
+            if name not in known and name != "filters":
+                good = format_choices([*known, "filters"])
                 raise TypeError(f"There is no argument {name!r}; the arguments are {good}.")
         if searched is None:
             labels = model_labels(given.get("model"))
@@ -181,7 +184,7 @@ class SearchRequest:
         values = _defaults(call) | {"model": labels}
         for name, value in given.items():
             if name not in ("model", "filters"):
-                values[name] = declared[name].metadata["type"].check(name, value, searched)
+                values[name] = known[name].metadata["type"].check(name, value, searched)
         values["min_relevance"] = values["min_relevance"] or None  # 0 cuts nothing
         conditions = build_conditions(given.get("filters"), searched)
         return cls(**values, filters=conditions, searched=searched)
@@ -207,32 +210,18 @@ class SearchRequest:
 
 def argument_names(call: Call) -> tuple[str, ...]:
     """The arguments of a call, without ``filters``."""
-    return tuple(_declared(call))
+    return tuple(declared(call))
 
 
 def argument_defaults(call: Call) -> dict[str, Any]:
     """The arguments of a call, without ``filters``, with their defaults."""
-    return {name: _default(each, call) for name, each in _declared(call).items()}
+    return {name: _default(each, call) for name, each in declared(call).items()}
 
 
 def reserved_names() -> frozenset[str]:
     """The names that no filter may have: they mean something else in a query string, a form or a template tag."""
-    declared = (name for call in ALL for name in _declared(call))
-    return frozenset((*declared, "filters", *TAG_ARGUMENTS, *REST_ARGUMENTS))
-
-
-def describe(call: Call) -> dict[str, JSONSchema]:
-    """The JSON schema of every argument of a call as REST reads it, and of every filter of the shop."""
-    described = {}
-    for name, each in _declared(call).items():
-        kind: ArgumentType = each.metadata["type"]
-        schema = kind.schema()
-        if kind.description:
-            schema["description"] = kind.description
-        if _default(each, call) not in (None, False, 0.0) or name in ("offset", "diversity", "same_category"):
-            schema["default"] = _default(each, call)
-        described[name] = schema
-    return described | dict(describe_filters())
+    names = (name for call in ALL for name in declared(call))
+    return frozenset((*names, "filters", *TAG_ARGUMENTS, *REST_ARGUMENTS))
 
 
 def parse(
@@ -248,7 +237,7 @@ def parse(
     :raises BadQuery: naming the bad value and the good ones.
     """
     searched = tuple(registry) if searched is None else searched
-    names = {(renamed or {}).get(name, name): name for name in _declared(call)}
+    names = {(renamed or {}).get(name, name): name for name in declared(call)}
     arguments: dict[str, Any] = {}
     filters: dict[str, Any] = {}
     for name, values in given.items():
@@ -262,40 +251,16 @@ def parse(
             if texts is None:
                 arguments[names[name]] = values
             elif texts:
-                kind: ArgumentType = _declared(call)[names[name]].metadata["type"]
+                kind: ArgumentType = declared(call)[names[name]].metadata["type"]
                 arguments[names[name]] = kind.parse(name, texts)
         else:
             _parse_filter(filters, name, values, searched, names)
     return arguments | ({"filters": filters} if filters else {})
 
 
-def model_labels(model: object) -> tuple[str, ...]:
-    """The labels of a model, a label, or several of them.
-
-    :raises BadQuery: if it is none of these.
-    :raises NotRegistered: if it is not registered.
-    """
-    if model is None:
-        return ()
-    each: Iterable[Any]
-    each = model if isinstance(model, Iterable) and not isinstance(model, str | bytes | type) else [model]
-    found = []
-    for one in each:
-        if isinstance(one, str):
-            found.append(registry.for_label(one).label)
-        elif isinstance(one, type) and issubclass(one, models.Model):
-            found.append(registry.for_model(one).label)
-        else:
-            raise BadQuery(
-                _("'model' must be a model or its label, such as %(good)s.")
-                % {"good": local_choices(items.label for items in registry)},
-                field="model",
-            )
-    return tuple(dict.fromkeys(found))
-
-
 @cache
-def _declared(call: Call) -> Mapping[str, Any]:
+def declared(call: Call) -> Mapping[str, Any]:
+    """The fields of the arguments of a call, by name."""
     return {each.name: each for each in fields(SearchRequest) if call in each.metadata.get("calls", ())}
 
 
@@ -337,3 +302,78 @@ def _named(value: Any) -> Any:
     if isinstance(value, Mapping):
         return sorted((name, _named(each)) for name, each in value.items())
     return [_named(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+# The signatures of the calls, for ``help()``, editors and type checkers.
+
+
+class _FilterArguments(TypedDict, total=False):
+    """The arguments of all calls."""
+
+    limit: int
+    category: str | Iterable[str] | None
+    in_stock: bool | None
+    filters: Mapping[str, Any] | None
+
+
+class SuggestArguments(_FilterArguments, total=False):
+    """The arguments of ``suggest``."""
+
+    model: type[models.Model] | str | Iterable[type[models.Model] | str] | None
+
+
+class _EveryArgument(_FilterArguments, total=False):
+    """The arguments of the calls that search by vectors."""
+
+    min_score: float | None
+    min_relevance: float | None
+    collapse: bool
+    exact: bool | None
+
+
+class _PagedArguments(_EveryArgument, total=False):
+    offset: int
+    like: TermValues | None
+    unlike: TermValues | None
+    components: Mapping[str, float] | None
+    diversity: float
+    fallback: bool | Iterable[str]
+    facets: bool | Iterable[str]
+
+
+class LookArguments(_EveryArgument, total=False):
+    """The arguments of ``shop_the_look``."""
+
+    model: type[models.Model] | str | Iterable[type[models.Model] | str] | None
+
+
+class SimilarArguments(_PagedArguments, total=False):
+    """The arguments of ``similar_to``."""
+
+    same_category: bool
+    region_id: str | None
+
+
+class SearchArguments(_PagedArguments, LookArguments, total=False):
+    """The arguments of ``search``."""
+
+    text: str | None
+    region: str | None
+
+
+def takes(call: Call) -> Callable[[F], F]:
+    """Give a function the signature of its call in place of its ``**arguments``."""
+
+    def decorate(function: F) -> F:
+        parameters = signature(function).parameters
+        own = [each for each in parameters.values() if each.kind is not Parameter.VAR_KEYWORD]
+        declared = [
+            Parameter(name, Parameter.KEYWORD_ONLY, default=default)
+            for name, default in argument_defaults(call).items()
+            if name not in parameters
+        ]
+        filters = Parameter("filters", Parameter.KEYWORD_ONLY, default=None)
+        function.__signature__ = Signature([*own, *declared, filters])  # type: ignore[attr-defined]
+        return function
+
+    return decorate

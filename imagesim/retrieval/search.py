@@ -21,7 +21,7 @@ from imagesim.retrieval.answer_cache import CachedAnswer, can_keep
 from imagesim.retrieval.category_names import CategoryNames
 from imagesim.retrieval.concurrency import check_deadline
 from imagesim.retrieval.filters import wider
-from imagesim.retrieval.params import SearchRequest
+from imagesim.retrieval.params import SearchRequest, takes
 from imagesim.retrieval.query_image import QueryImage, take
 from imagesim.retrieval.query_vector import (
     ItemKey,
@@ -36,7 +36,6 @@ from imagesim.retrieval.query_vector import (
 from imagesim.retrieval.relevance import CLOSEST, Cutoff, Judge, WithLabel, WithRelevance, calibration_of
 from imagesim.retrieval.rerank import NO_CHANGES, Plan, Question, plan_for
 from imagesim.retrieval.retriever import GuardedIndex, Retriever, WithFallback, WithMMR, open_index, retry_on_swap
-from imagesim.retrieval.signatures import takes
 from imagesim.retrieval.variants import Where
 from imagesim.types import Facet, Filters, Hit, Hits, IndexMeta, Query
 
@@ -45,10 +44,10 @@ if TYPE_CHECKING:
 
     from imagesim.calibration import Kind
     from imagesim.items import Items
+    from imagesim.retrieval.params import SearchArguments, SimilarArguments
     from imagesim.retrieval.query_image import Picture
     from imagesim.retrieval.query_prices import PriceLimits
     from imagesim.retrieval.query_text import QueryTexts, Reading
-    from imagesim.retrieval.signatures import SearchArguments, SimilarArguments
     from imagesim.types import Message, Region, Vector
 
 MAX_ROUNDS = 4

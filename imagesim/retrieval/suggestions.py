@@ -15,17 +15,16 @@ from imagesim.indexes.analysis import Token, analyse, base_language, indexed, la
 from imagesim.indexes.text import TextIndex
 from imagesim.metrics import timed
 from imagesim.registry import registry
-from imagesim.retrieval.params import SearchRequest
+from imagesim.retrieval.params import SearchRequest, takes
 from imagesim.retrieval.rerank import Question, plan_for
 from imagesim.retrieval.retriever import GuardedIndex, open_index, retry_on_swap
-from imagesim.retrieval.signatures import takes
 from imagesim.types import Hit, IndexMeta, Query, TextSpec
 from imagesim.word_roles import MENTION
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from imagesim.retrieval.signatures import SuggestArguments
+    from imagesim.retrieval.params import SuggestArguments
 
 SUGGESTED_WINDOWS = (24, 96)
 """Entries whose texts are read: those of the second window only if most of the first are no longer shown."""
