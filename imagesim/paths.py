@@ -324,9 +324,10 @@ def _attribute(value: Any, name: str) -> Any:
 def _in_order(rows: models.QuerySet[Any]) -> Iterable[Any]:
     """Return related rows by their primary key if the shop gives them no order: PostgreSQL then gives them as they lie,
     so that the values would change with each update of one, and the first picture with them."""
-    # Of prefetched rows, ``ordered`` would first build the filter that they no longer need, in the time of a query.
-    unfiltered: models.QuerySet[Any] = models.QuerySet(rows.model, getattr(rows, "_query", None))
-    return rows if unfiltered.ordered else sorted(rows, key=attrgetter("pk"))
+    # ``ordered`` comes last: of prefetched rows it first builds the filter that they no longer need, in the time of a
+    # query.
+    is_ordered = rows.model._meta.ordering or len(rows) < 2 or rows.ordered
+    return rows if is_ordered else sorted(rows, key=attrgetter("pk"))
 
 
 def _by_key(value: Any, key: str) -> Any:
