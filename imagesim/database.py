@@ -106,17 +106,11 @@ def retry_conflicts(function: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
-@retry_conflicts
-def delete(rows: models.QuerySet[Any]) -> tuple[int, dict[str, int]]:
-    """Delete rows; return how many, of all models and by model."""
-    return rows.delete()
-
-
 def delete_in_batches(rows: models.QuerySet[Any], size: int | None = None) -> int:
     """Delete the rows, ``size`` (``DELETE_BATCH``) per statement, so that none takes long; return how many."""
     deleted = 0
     while pks := list(rows.order_by().values_list("pk", flat=True)[: size or DELETE_BATCH]):
-        deleted += delete(rows.model._base_manager.filter(pk__in=pks))[0]
+        deleted += retry_conflicts(rows.model._base_manager.filter(pk__in=pks).delete)()[0]
     return deleted
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import router
 from django.utils.translation import override
 
-from imagesim.database import batched, delete, insert_new
+from imagesim.database import batched, primary, retry_conflicts
 from imagesim.filter_types import several
 from imagesim.hydrate import fact_of
 from imagesim.images import colours
@@ -45,11 +45,12 @@ def stored(digests: Collection[str]) -> dict[str, tuple[str, ...]]:
     return found
 
 
+@retry_conflicts
 def store(measured: Mapping[str, Sequence[str]]) -> None:
     """Store the main colours of images by digest, in place of what another rule measured."""
     rows = [ImageColours(digest=d, rule=colours.RULE, colours=list(names)) for d, names in sorted(measured.items())]
-    delete(ImageColours.objects.filter(digest__in=list(measured)).exclude(rule=colours.RULE))
-    insert_new(rows)
+    ImageColours.objects.filter(digest__in=list(measured)).exclude(rule=colours.RULE).delete()
+    primary(ImageColours).bulk_create(rows, ignore_conflicts=True)
 
 
 def has_to_measure(items: Items[Any], item: models.Model) -> bool:

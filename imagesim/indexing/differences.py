@@ -17,6 +17,7 @@ from operator import attrgetter, itemgetter
 from typing import Any, TypeVar
 
 from django.db import models
+from django.db.models import Prefetch
 from django.db.models.functions import Concat
 from django.utils import timezone
 
@@ -24,7 +25,7 @@ from imagesim import measured_colours
 from imagesim.database import in_code_point_order, pages, primary
 from imagesim.hydrate import with_pks
 from imagesim.indexing import item_regions, leases
-from imagesim.indexing.documents import Outcome, checksum, images_by_state, items_behind, metadata_of, queryset_of
+from imagesim.indexing.documents import Outcome, checksum, items_behind, metadata_of, queryset_of
 from imagesim.indexing.write_targets import Target
 from imagesim.items import Items
 from imagesim.models import Embedding, ItemImage, ItemState, Scope, stored_name
@@ -76,9 +77,9 @@ def _compare_items(
     """Compare items of a model with their states; yield the keys and the differences of each page. ``fingerprints`` are
     those of the models of all complete indexes."""
     for page in pages(items.for_reading(queryset), CHUNK):
-        states = _states(items.label, [items.pk_of(item) for item in page])
-        images = images_by_state(states.values())
-        digests = {image.digest for known in images.values() for image in known}
+        rows = _states(items.label, [items.pk_of(item) for item in page])
+        states = {state.object_pk: state for state in rows.prefetch_related(Prefetch("images", primary(ItemImage)))}
+        digests = {image.digest for state in states.values() for image in state.images.all()}
         embedded = _embedded(digests, fingerprints)
         unsearched = set(item_regions.without_regions(embedded, fingerprints))
         colours = measured_colours.stored(digests) if items.measured_colours else {}
@@ -87,7 +88,7 @@ def _compare_items(
         for item in page:
             pk = items.pk_of(item)
             state = states.get(pk)
-            known = images.get(state.pk, []) if state is not None else []
+            known = list(state.images.all()) if state is not None else []
             kind = _compare_item(items, item, state, known, embedded, colours, since)
             opens = any(image.digest in unsearched for image in known)
             # Queued without a difference: an image with a temporary error, without regions, or without colours.
@@ -205,7 +206,7 @@ def _confirmed(differences: Sequence[Difference], since: datetime) -> list[Diffe
     """Return the differences of items that were not synced during the comparison."""
     confirmed = []
     for label, group in grouped(differences, lambda difference: difference.label).items():
-        states = _states(label, [difference.pk for difference in group])
+        states = {state.object_pk: state for state in _states(label, [difference.pk for difference in group])}
         for difference in group:
             state = states.get(difference.pk)
             ahead = state is not None and difference.indexed_version > state.version
@@ -214,8 +215,8 @@ def _confirmed(differences: Sequence[Difference], since: datetime) -> list[Diffe
     return confirmed
 
 
-def _states(label: str, pks: Sequence[str]) -> dict[str, ItemState]:
-    return {s.object_pk: s for s in primary(ItemState).filter(model=label, object_pk__in=pks)}
+def _states(label: str, pks: Sequence[str]) -> models.QuerySet[ItemState]:
+    return primary(ItemState).filter(model=label, object_pk__in=pks)
 
 
 def grouped(every: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:

@@ -17,7 +17,6 @@ from django.db import models, router
 
 from imagesim import measured_colours
 from imagesim.conf import get_settings
-from imagesim.database import primary
 from imagesim.declarations import require_texts
 from imagesim.exceptions import ImagesimError, IndexMissing
 from imagesim.hydrate import with_pks
@@ -48,8 +47,6 @@ class Document:
     """None if the item's images could not be listed."""
     operations: Mapping[str, Entry | Removal] = field(default_factory=dict)
     """By backing index."""
-    known: Sequence[ItemImage] = ()
-    """The stored images of the item."""
     results: tuple[WriteResult, ...] = ()
     """The answers of the targets that it was written to."""
 
@@ -99,18 +96,14 @@ class Document:
 
 
 def prepare(states: Sequence[ItemState], targets: Sequence[Target], vectors: Vectors) -> list[Document]:
-    """Read the items again and build their documents for all targets.
+    """Read the items again and build their documents for all targets. ``states`` come with their images.
 
     :raises IndexMissing: if a target's projection no longer exists.
     """
     for target in targets:
         get_projection(target.meta.projection)
     items = _read_items([state for state in states if not _has_no_attempts_left(state)])
-    known = images_by_state(states)
-    outlines = []
-    for state in states:
-        own = known.get(state.pk, [])
-        outlines.append(replace(_outline(state, items.get((state.model, state.object_pk)), own), known=own))
+    outlines = [_outline(state, items.get((state.model, state.object_pk))) for state in states]
     resolved = iter(vectors.resolve(picture for outline in outlines for picture in outline.pictures or ()))
     documents = []
     for outline in outlines:
@@ -172,16 +165,6 @@ def items_behind(position: str) -> Iterator[tuple[Items[Any], models.QuerySet[An
         yield items, queryset_of(items, behind=pk if pk and items.label == label else None)
 
 
-def images_by_state(states: Iterable[ItemState]) -> dict[int, list[ItemImage]]:
-    """The stored images by the primary key of their state, in order."""
-    found: dict[int, list[ItemImage]] = {}
-    pks = [state.pk for state in states]
-    rows = primary(ItemImage).filter(state__in=pks).order_by("position")
-    for image in rows:
-        found.setdefault(image.state_id, []).append(image)
-    return found
-
-
 def metadata_of(
     items: Items[Any], item: models.Model, digests: Iterable[str], colours: Mapping[str, tuple[str, ...]]
 ) -> dict[str, Any]:
@@ -225,7 +208,7 @@ def _read_items(states: Iterable[ItemState]) -> dict[tuple[str, str], models.Mod
     return found
 
 
-def _outline(state: ItemState, item: models.Model | Exception | None, known: Sequence[ItemImage]) -> Document:
+def _outline(state: ItemState, item: models.Model | Exception | None) -> Document:
     """Return the document without vectors: the item's images, and which of them have to be opened."""
     if _has_no_attempts_left(state):
         error = f"The worker stopped {state.attempts} times while syncing this item."
@@ -244,7 +227,7 @@ def _outline(state: ItemState, item: models.Model | Exception | None, known: Seq
         raise
     except Exception as error:
         return _failure(state, error)
-    by_name = {image.name: image for image in known}
+    by_name = {image.name: image for image in state.images.all()}
     pictures = [Picture(str(file.name), file, measured=measured) for file in files]
     return Document(state, pictures=tuple(_with_known(each, state, by_name.get(each.stored_name)) for each in pictures))
 
@@ -370,7 +353,7 @@ def _new_images(document: Document) -> list[ItemImage] | None:
         )
         for position, picture in enumerate(document.pictures)
     ]
-    return None if _comparable(images) == _comparable(document.known) else images
+    return None if _comparable(images) == _comparable(document.state.images.all()) else images
 
 
 def _comparable(images: Iterable[ItemImage]) -> list[tuple[int, str, str, str, bool]]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from django.utils.translation import gettext as _
 
 from imagesim import images
-from imagesim.database import batched, for_thread, insert_new, stored_array
+from imagesim.database import batched, for_thread, primary, retry_conflicts, stored_array
 from imagesim.embedders import BaseEmbedder
 from imagesim.exceptions import BadImage, ConfigurationError, EmbedderError
 from imagesim.images import colours
@@ -256,31 +256,27 @@ class Vectors:
         """Embed a batch by each model and store the vectors; keep the errors of images on which a model fails."""
         used = dict.fromkeys(fingerprint for each in batch for fingerprint in each.inputs)
         for fingerprint, embedder in self._embedders(used).items():
-            inputs = {each.digest: each.inputs[fingerprint] for each in batch if fingerprint in each.inputs}
-            try:
-                made = _vectors(embedder, inputs)
-            except INFRASTRUCTURE_ERRORS:
-                raise
-            except Exception as error:
-                require_works(embedder, error)
-                made = self._one_by_one(embedder, inputs)
-            found = {(digest, fingerprint): vector for digest, vector in made.items()}
-            store_vectors(found)
-            self._known.update(found)
-            self.embedded += len(made)
+            together = [each for each in batch if fingerprint in each.inputs]
+            parts = [together]
+            while parts:
+                part = parts.pop(0)
+                prepared = [each.inputs[fingerprint] for each in part]
+                try:
+                    rows = checked(embedder.embed_prepared(prepared), len(part), embedder)
+                except INFRASTRUCTURE_ERRORS:
+                    raise
+                except Exception as error:
+                    if part is together:
+                        require_works(embedder, error)
+                        parts = [[each] for each in together]  # one of them is the cause
+                    else:
+                        self._keep_error(part[0].digest, error)
+                    continue
+                made = {(each.digest, fingerprint): row for each, row in zip(part, rows, strict=True)}
+                store_vectors(made)
+                self._known.update(made)
+                self.embedded += len(made)
         self._renew()
-
-    def _one_by_one(self, embedder: BaseEmbedder, inputs: Mapping[str, Any]) -> dict[str, Vector]:
-        """Embed each image alone: the model works, so one of them is the cause of an error."""
-        made: dict[str, Vector] = {}
-        for digest, prepared in inputs.items():
-            try:
-                made |= _vectors(embedder, {digest: prepared})
-            except INFRASTRUCTURE_ERRORS:
-                raise
-            except Exception as error:
-                self._keep_error(digest, error)
-        return made
 
     def _wait(self, pictures: Sequence[Picture]) -> list[Picture]:
         """Wait for the embeddings that other workers have leased; return the pictures, none or some, whose leases
@@ -305,20 +301,14 @@ class Vectors:
         self._errors[digest] = {"error": message, "permanent": not again, "unreachable": again}
 
 
+@retry_conflicts
 def store_vectors(vectors: Mapping[EmbeddingKey, Vector]) -> None:
     """Store embeddings, except those that another worker, which was considered dead, has stored meanwhile."""
-    insert_new(
-        [
-            Embedding(digest=digest, fingerprint=fingerprint, vector=vector.astype("<f4").tobytes())
-            for (digest, fingerprint), vector in sorted(vectors.items(), key=lambda each: each[0])
-        ]
-    )
-
-
-def _vectors(embedder: BaseEmbedder, inputs: Mapping[str, Any]) -> dict[str, Vector]:
-    """The vectors of prepared images, both by digest."""
-    made = checked(embedder.embed_prepared(list(inputs.values())), len(inputs), embedder)
-    return dict(zip(inputs, made, strict=True))
+    rows = [
+        Embedding(digest=digest, fingerprint=fingerprint, vector=vector.astype("<f4").tobytes())
+        for (digest, fingerprint), vector in sorted(vectors.items(), key=lambda each: each[0])
+    ]
+    primary(Embedding).bulk_create(rows, ignore_conflicts=True)
 
 
 def checked(rows: Any, count: int, embedder: BaseEmbedder) -> Vector:
@@ -375,7 +365,7 @@ def require_works(embedder: BaseEmbedder, error: Exception) -> None:
     from PIL import Image
 
     try:
-        _vectors(embedder, {"": embedder.prepare(Image.new("RGB", (64, 64), "grey"))})
+        checked(embedder.embed_prepared([embedder.prepare(Image.new("RGB", (64, 64), "grey"))]), 1, embedder)
     except EmbedderError:
         raise
     except Exception:

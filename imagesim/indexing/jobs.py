@@ -21,7 +21,7 @@ from django.db.models import QuerySet
 from django.dispatch import Signal
 from django.utils import timezone
 
-from imagesim.database import atomic, delete, for_thread, primary, retry_conflicts
+from imagesim.database import atomic, for_thread, primary, retry_conflicts
 from imagesim.exceptions import AlreadyRunning, IndexUnavailable, mask_credentials
 from imagesim.indexes import get_index
 from imagesim.indexing import dispatch, leases
@@ -92,7 +92,7 @@ def start(kind: Job.Kind, *, unfinished: int | None = None, hold: bool = False, 
 
 def _delete_old(ended: QuerySet[Job]) -> None:
     if last := ended.order_by("-pk").values_list("pk", flat=True)[MAX_ENDED_JOBS : MAX_ENDED_JOBS + 1].first():
-        delete(ended.filter(pk__lte=last))
+        ended.filter(pk__lte=last).delete()
 
 
 @retry_conflicts

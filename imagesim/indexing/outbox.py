@@ -97,8 +97,8 @@ def record(
         if keys and alias != using and connections[using].in_atomic_block:
             after_commit(using, record, label, keys, scope=scope, announce=False)
         with transaction.atomic(using=alias, savepoint=False) if count > CHUNK else nullcontext():
-            for start in range(0, count, CHUNK):
-                upsert.values(label, keys[start : start + CHUNK], scope)
+            for chunk in batched(keys, CHUNK):
+                _execute(alias, *upsert.values(label, chunk, scope))
     if count and announce:
         setattr(connections[using], _TO_ANNOUNCE, True)
         after_commit(using, _announce, connections[using])
@@ -109,12 +109,27 @@ def _record_queryset(label: str, queryset: models.QuerySet[Any], scope: Scope, u
     """Record all items of a queryset: by one statement if the database supports it, otherwise in chunks, so that memory
     does not grow with their number."""
     if queryset.db == upsert.using and upsert.can_select(queryset):
-        return upsert.select(label, queryset, scope)
+        try:
+            return _execute(upsert.using, *upsert.select(label, queryset, scope))
+        except EmptyResultSet:
+            return 0
     total = 0
     with transaction.atomic(using=upsert.using, savepoint=False):
         for chunk in batched(queryset.values_list("pk", flat=True).iterator(chunk_size=CHUNK), CHUNK):
             total += record(label, chunk, scope=scope, using=queryset.db, announce=False)
     return total
+
+
+def _execute(using: str, sql: str, params: Sequence[Any]) -> int:
+    try:
+        with connections[using].cursor() as cursor:
+            cursor.execute(sql, params)
+            return int(cursor.rowcount)
+    except DatabaseError as error:
+        if not (hint := migrate_hint(error)):
+            raise
+        left = "(If it was uninstalled: the code that registers models has to be removed before its tables.)"
+        raise type(error)(f"{error}\n{hint} {left}") from error
 
 
 def state_alias() -> str:
@@ -138,9 +153,9 @@ def unsupported(using: str) -> str:
 
 
 class _Upsert:
-    """INSERT a change, or raise the version of the one that exists, in the SQL of one database.
+    """The SQL by which one database INSERTs changes, or raises the versions of those that exist.
 
-    One instance per database alias, because every save executes it.
+    One instance per database alias, because every save needs it.
 
     :raises ConfigurationError: if the database is not PostgreSQL, SQLite, MySQL or MariaDB.
     """
@@ -195,37 +210,28 @@ class _Upsert:
         native_uuid = self.connection.features.has_native_uuid_field
         return isinstance(field, _CASTABLE) or (native_uuid and isinstance(field, models.UUIDField))
 
-    def values(self, label: str, pks: Sequence[str], scope: Scope) -> None:
+    def values(self, label: str, pks: Sequence[str], scope: Scope) -> tuple[str, list[Any]]:
+        """Return the statement that records the items with these keys, and its parameters."""
         values = self._values(scope)
         row = f"({', '.join(self.COLUMNS.values())})"
         sql = f"INSERT INTO {self.table} ({self.columns}) VALUES {', '.join([row] * len(pks))} {self.conflict}"
-        self._execute(sql, [value for pk in pks for value in (label, pk, *values)])
+        return sql, [value for pk in pks for value in (label, pk, *values)]
 
-    def select(self, label: str, queryset: models.QuerySet[Any], scope: Scope) -> int:
+    def select(self, label: str, queryset: models.QuerySet[Any], scope: Scope) -> tuple[str, list[Any]]:
+        """Return the statement that records the items of a queryset, and its parameters.
+
+        :raises EmptyResultSet: if Django knows without a query that it has none.
+        """
         text = Cast("pk", models.CharField(max_length=255))
         keys = queryset.order_by().annotate(imagesim_pk=text).values_list("imagesim_pk").distinct()
-        try:
-            inner, params = keys.query.get_compiler(self.using).as_sql()
-        except EmptyResultSet:
-            return 0
+        inner, params = keys.query.get_compiler(self.using).as_sql()
         selected = ", ".join({**self.COLUMNS, "object_pk": "found.imagesim_pk"}.values())
         # SQLite needs a condition to tell ON CONFLICT from a join.
         sql = (
             f"INSERT INTO {self.table} ({self.columns}) SELECT {selected} FROM ({inner}) found "
             f"WHERE 1 = 1 ORDER BY found.imagesim_pk {self.conflict}"
         )
-        return self._execute(sql, [label, *self._values(scope), *params])
-
-    def _execute(self, sql: str, params: Sequence[Any]) -> int:
-        try:
-            with self.connection.cursor() as cursor:
-                cursor.execute(sql, params)
-                return int(cursor.rowcount)
-        except DatabaseError as error:
-            if not (hint := migrate_hint(error)):
-                raise
-            left = "(If it was uninstalled: the code that registers models has to be removed before its tables.)"
-            raise type(error)(f"{error}\n{hint} {left}") from error
+        return sql, [label, *self._values(scope), *params]
 
     def _values(self, scope: Scope) -> list[Any]:
         """The parameters of a new row after its primary key, as the database wants them."""

@@ -17,7 +17,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from imagesim import thumbnails
-from imagesim.database import atomic, delete, delete_in_batches, pages, primary, retry_conflicts
+from imagesim.database import atomic, delete_in_batches, pages, primary, retry_conflicts
 from imagesim.embedders import get_embedder
 from imagesim.exceptions import ImagesimError
 from imagesim.indexing import jobs, outbox
@@ -208,7 +208,7 @@ def purge_unused(fingerprints: set[str], since: datetime, dry_run: bool, report:
     """
     before = since - UNUSED_AGE
     if not dry_run:
-        delete(EmbeddingLease.objects.filter(until__lt=before))  # of workers that died
+        delete_in_batches(EmbeddingLease.objects.filter(until__lt=before))  # of workers that died
     try:
         fingerprints = fingerprints | {get_embedder().fingerprint}
         finder = get_region_fingerprint()
@@ -273,5 +273,5 @@ def _purge(old: QuerySet[Any], dry_run: bool, is_current: Callable[[Any], bool] 
         unused = [row.pk for row in page if row.digest not in used or not is_current(row)]
         count += len(unused)
         if unused and not dry_run:
-            delete(old.model._base_manager.filter(pk__in=unused))
+            delete_in_batches(old.model._base_manager.filter(pk__in=unused))
     return count

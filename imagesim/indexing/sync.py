@@ -251,7 +251,7 @@ def _sync_batch(lease: Lease, states: Sequence[ItemState], report: SyncReport, b
 def _store_again(documents: Sequence[Document], targets: Sequence[Target], vectors: Vectors) -> None:
     """Store embeddings again that a reconcile deleted while they were used here, because no item had their images yet,
     such as those of an item that was not to be indexed for some days."""
-    before = {image.digest for document in documents for image in document.known}
+    before = {image.digest for document in documents for image in document.state.images.all()}
     pictures = (picture for document in documents for picture in document.pictures or () if not picture.error)
     new = {picture.digest for picture in pictures} - before
     if not new:

@@ -23,7 +23,7 @@ from imagesim.indexes.local import store
 from imagesim.indexes.local.knn import answer
 from imagesim.indexes.local.store import Snapshot
 from imagesim.indexes.tables import LocalEntry, LocalGeneration
-from imagesim.indexes.validation import CompiledFilters, newest, prepare_all
+from imagesim.indexes.validation import CompiledFilters, prepare_all
 from imagesim.types import Candidates, Entry, Facet, Filters, IndexMeta, Query, Removal, Similarity, WriteResult
 
 __all__ = ["LocalIndex"]
@@ -126,14 +126,7 @@ class LocalIndex(BaseIndex):
             self._uncommitted.add(at.token)
             transaction.on_commit(partial(self._uncommitted.discard, at.token), using=using)
             valid, results = prepare_all(operations, self._meta(at.name, using))
-            stored = store.versions(at.id, [operations[number].key for number in valid], using)
-            rows = [
-                store.tombstone_row(at, each) if isinstance(each, Removal) else store.entry_row(at, each)
-                for each in newest(operations, valid, stored, results).values()
-            ]
-            store.put(rows, using)
-            if any(isinstance(operation, Removal) for operation in operations):
-                store.purge(at, using)
+            store.write(at, operations, valid, results, using)
         return [results[number] for number in range(len(operations))]
 
     def refresh(self, backing_index: str | None = None) -> None:

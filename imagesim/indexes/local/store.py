@@ -6,7 +6,7 @@ import json
 import logging
 import secrets
 import zlib
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from operator import itemgetter
 from threading import Condition, Lock
@@ -22,8 +22,8 @@ from imagesim.database import batched, delete_in_batches, in_code_point_order, r
 from imagesim.exceptions import SearchIndexError, index_missing
 from imagesim.indexes.local.columnar import Record, Table
 from imagesim.indexes.tables import LocalEntry, LocalGeneration
-from imagesim.indexes.validation import TOMBSTONE_AGE, Prepared
-from imagesim.types import IndexMeta, Removal
+from imagesim.indexes.validation import TOMBSTONE_AGE, Prepared, Results, newest
+from imagesim.types import Entry, IndexMeta, Removal
 
 logger = logging.getLogger("imagesim.indexes.local")
 
@@ -104,29 +104,36 @@ def next_seq_no(index: str, backing_index: str | None, using: str) -> State:
     rows = LocalGeneration.objects.using(using).filter(index=index, **which).exclude(token="")
     if not rows.update(seq_no=F("seq_no") + 1, token=secrets.token_hex(8)):
         raise index_missing(index, backing_index)
-    return state(index, backing_index, using)
+    return State(*rows.values_list(*State._fields).get())
 
 
-def versions(generation: int, keys: Sequence[str], using: str) -> dict[str, int]:
-    """Return the stored versions by key, including tombstones but not damaged rows, so that these can be replaced."""
-    found: dict[str, int] = {}
-    for batch in batched(keys, BATCH):
-        rows = LocalEntry.objects.using(using).filter(generation=generation, key__in=batch)
-        found.update((row[0], row[1]) for row in rows.values_list(*_READ) if _is_sound(row))
-    return found
-
-
-def put(rows: Sequence[LocalEntry], using: str) -> None:
-    """Insert or replace rows. The caller must hold the lock of the generation."""
-    connection = transaction.get_connection(using)
-    target = ["generation", "key"] if connection.features.supports_update_conflicts_with_target else None
+def write(
+    at: State,
+    operations: Sequence[Entry | Removal],
+    valid: Mapping[int, Prepared | Removal],
+    results: Results,
+    using: str,
+) -> None:
+    """Insert or replace the rows of the ``valid`` operations, unless what is stored is as new; add their results. The
+    caller must hold the lock of the generation."""
+    versions: dict[str, int] = {}  # of tombstones, too; not of damaged rows, so that these can be replaced
+    for keys in batched([operations[number].key for number in valid], BATCH):
+        stored = LocalEntry.objects.using(using).filter(generation=at.id, key__in=keys)
+        versions.update((row[0], row[1]) for row in stored.values_list(*_READ) if _is_sound(row))
+    rows = [
+        _tombstone(at, each) if isinstance(each, Removal) else _entry(at, each)
+        for each in newest(operations, valid, versions, results).values()
+    ]
+    has_target = transaction.get_connection(using).features.supports_update_conflicts_with_target
+    unique = ["generation", "key"] if has_target else None
     LocalEntry.objects.using(using).bulk_create(
-        rows, batch_size=BATCH, update_conflicts=True, unique_fields=target, update_fields=_WRITTEN
+        rows, batch_size=BATCH, update_conflicts=True, unique_fields=unique, update_fields=_WRITTEN
     )
+    if any(isinstance(operation, Removal) for operation in operations):
+        _purge(at, using)
 
 
-def entry_row(at: State, prepared: Prepared) -> LocalEntry:
-    """Return the unsaved row of an entry."""
+def _entry(at: State, prepared: Prepared) -> LocalEntry:
     entry = prepared.entry
     images = [[image.digest, image.name] for image in entry.images]
     document = [entry.model, prepared.group, entry.in_stock, prepared.categories, prepared.filters, images]
@@ -135,8 +142,7 @@ def entry_row(at: State, prepared: Prepared) -> LocalEntry:
     return _row(at, entry.key, entry.version, json.dumps(document).encode(), prepared.vectors.astype("<f4").tobytes())
 
 
-def tombstone_row(at: State, removal: Removal) -> LocalEntry:
-    """Return the unsaved row of a removal."""
+def _tombstone(at: State, removal: Removal) -> LocalEntry:
     row = _row(at, removal.key, removal.version, b"", b"")
     row.removed_at = timezone.now()
     return row
@@ -187,8 +193,8 @@ def _record(row: Sequence[Any], dims: int) -> Record:
     return Record(key, model, group, in_stock, categories, filters, images, matrix, *texts)
 
 
-def purge(at: State, using: str) -> None:
-    """Delete old tombstones. The caller must hold the lock of the generation."""
+def _purge(at: State, using: str) -> None:
+    """Delete old tombstones."""
     old = LocalEntry.objects.using(using).filter(generation=at.id, removed_at__lt=timezone.now() - TOMBSTONE_AGE)
     newest = old.aggregate(newest=Max("seq_no"))["newest"]
     if newest is not None:
