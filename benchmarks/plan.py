@@ -75,8 +75,7 @@ def main() -> None:
 
 def report(measured: Measured, first: Measured, dims: int, characters: int) -> None:
     """Print what was measured, what is planned, and their ratio."""
-    from imagesim.planning import plan
-    from imagesim.planning.sample import Sample
+    from imagesim.planning import Sample, plan
 
     planned = plan(
         items=measured.count,
@@ -156,7 +155,7 @@ def spent(clock: Callable[[], float], work: Callable[[], Any]) -> tuple[float, A
 
 def query_times(index: Any, queries: np.ndarray, clock: Callable[[], float]) -> tuple[float, float]:
     """Processor milliseconds of the server for a search of the graph, and for one for which nothing passes."""
-    from imagesim.planning.sample import NOTHING, settled
+    from imagesim.management.commands.imagesim_plan import NOTHING, settled
     from imagesim.types import Filters, Query
 
     def milliseconds(filters: Filters) -> float:

@@ -20,8 +20,7 @@ from imagesim.indexes.local import LocalIndex
 from imagesim.indexes.pgvector import PgvectorIndex, tables
 from imagesim.indexes.tables import LocalEntry
 from imagesim.management.commands.imagesim_plan import _duration
-from imagesim.planning import MAX_DIMS, MAX_PLAIN_DIMS, SOURCE_BYTES, plan
-from imagesim.planning.sample import Sample
+from imagesim.planning import MAX_DIMS, MAX_PLAIN_DIMS, SOURCE_BYTES, Sample, plan
 from imagesim.testing.index_samples import entry
 from imagesim.types import IndexMeta, TextSpec
 from tests.shop import EMBEDDER, index_for
@@ -188,7 +187,7 @@ def test_pgvector_takes_as_much_as_planned(filled: tuple[str, int, int, str], pg
 def test_the_command_measures_the_configured_index(
     request: pytest.FixtureRequest, settings: Any, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    monkeypatch.setattr("imagesim.planning.sample.ENTRIES", 200)
+    monkeypatch.setattr("imagesim.management.commands.imagesim_plan.ENTRIES", 200)
     settings.IMAGESIM = {"EMBEDDER": EMBEDDER, "INDEX": index_for(request, kind)}
     out = StringIO()
     options = ["--items=1000000", "--dims=32", "--no-measure", "--measure-index", "--characters=50", "--verbosity=0"]

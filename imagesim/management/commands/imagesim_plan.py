@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import io
 import json
+import statistics
 import time
 from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import Callable
-from typing import Any, get_args
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, get_args
 
 from imagesim import images
 from imagesim.conf import Backend as Setting
 from imagesim.conf import get_settings
 from imagesim.database import stored_array
 from imagesim.embedders import get_embedder
+from imagesim.exceptions import BadQuery, ImagesimError
 from imagesim.images import colours
 from imagesim.indexes import get_index
 from imagesim.management import ImagesimCommand, at_least
 from imagesim.models import Embedding, ImageRegions
-from imagesim.planning import GIB, QUANTISED, SERVER, Backend, plan, sample
+from imagesim.planning import GIB, QUANTISED, SERVER, Backend, Sample, plan
 from imagesim.regions import get_region_finder
 from imagesim.registry import registry
+from imagesim.types import Entry, EntryImage, Filters, IndexMeta, Query
+
+if TYPE_CHECKING:
+    from imagesim.indexes import BaseIndex
+    from imagesim.types import Vector
 
 SAMPLE = 32
 REGIONS = 1.0
@@ -29,6 +37,15 @@ STORED = 1000
 """Rows that the stored mean is taken of."""
 CATALOGUE_SIZE = (1000, 1300)
 PGVECTOR = "imagesim.indexes.pgvector.PgvectorIndex"
+
+ENTRIES = 20_000
+"""Of the index by which ``--measure-index`` measures the configured one."""
+BATCH = 500
+QUERIES = 50
+NOTHING = Filters(keys=("sample:none",))
+"""Filters that nothing passes."""
+SETTLED = 0.95
+MAX_MEASUREMENTS = 10
 
 
 class Command(ImagesimCommand):
@@ -55,7 +72,7 @@ class Command(ImagesimCommand):
         parser.add_argument(
             "--measure-index",
             action="store_true",
-            help=f"measure the speed of the configured index: fill another with {sample.ENTRIES:,} vectors beside it",
+            help=f"measure the speed of the configured index: fill another with {ENTRIES:,} vectors beside it",
         )
         parser.add_argument(
             "--node-memory", type=at_least(0.5), default=64, help="memory of an Elasticsearch node in GiB (64)"
@@ -122,13 +139,71 @@ class Command(ImagesimCommand):
             measured_per_second=measured,
         ).as_dict()
 
-    def _sample(self, dims: int, verbosity: int) -> sample.Sample:
+    def _sample(self, dims: int, verbosity: int) -> Sample:
         setting = get_settings().INDEX
         name = f"{get_index().name}-sample"
         index = get_index(Setting(setting.path, {**setting.options, "name": name}))
         if verbosity:
-            self.stderr.write(f"Filling {name} with {sample.ENTRIES:,} vectors …")
-        return sample.measure(index, _vectors(dims))
+            self.stderr.write(f"Filling {name} with {ENTRIES:,} vectors …")
+        return measure_index(index, _vectors(dims))
+
+
+def measure_index(index: BaseIndex, vectors: Sequence[Vector]) -> Sample:
+    """Fill a backing index with these vectors beside the active one, search it, and drop it.
+
+    :param index: of a name that no other index has; its answers are those of this backing index.
+    :raises BadQuery: if there are too few vectors.
+    :raises SearchIndexError: if the index cannot be reached.
+    """
+    if len(vectors) < QUERIES:
+        raise BadQuery(f"To measure the index takes at least {QUERIES} vectors, not {len(vectors)}.")
+    backing_index = index.create(IndexMeta("sample", len(vectors[0]), {}))
+    try:
+        middle = len(vectors) // 2
+        _fill(index, backing_index, vectors, range(middle))  # a server compiles its code meanwhile
+        started = time.perf_counter()
+        _fill(index, backing_index, vectors, range(middle, len(vectors)))
+        written = time.perf_counter() - started
+        index.promote(backing_index)
+        index.refresh(backing_index)
+        seconds = time.perf_counter() - started + written
+        each, none = (
+            settled(partial(_milliseconds, index, vectors[:QUERIES], filters)) for filters in (Filters(), NOTHING)
+        )
+        return Sample(len(vectors), seconds, each, none, exact=not index.supports_approximate)
+    finally:
+        index.drop(backing_index)
+
+
+def _fill(index: BaseIndex, backing_index: str, vectors: Sequence[Vector], numbers: range) -> None:
+    for start in range(0, len(numbers), BATCH):
+        entries = [
+            Entry(f"sample:{n}", "sample", str(n), 1, (EntryImage(f"{n:064x}", f"{n}.jpg", vectors[n]),))
+            for n in numbers[start : start + BATCH]
+        ]
+        if failed := next((each for each in index.write(entries, backing_index=backing_index) if each.error), None):
+            raise ImagesimError(f"The index did not take a sample: {failed.error}")
+
+
+def settled(measure: Callable[[], float]) -> float:
+    """Return the first measurement that is not clearly less than the one before: the first searches of a server take
+    longer, while it compiles its code."""
+    last = measure()
+    for _ in range(MAX_MEASUREMENTS):
+        before, last = last, measure()
+        if last > SETTLED * before:
+            break
+    return last
+
+
+def _milliseconds(index: BaseIndex, vectors: Sequence[Vector], filters: Filters) -> float:
+    """Return the median time of a search, as the caller sees it: the server's own is in whole milliseconds."""
+    taken = []
+    for vector in vectors:
+        started = time.perf_counter()
+        index.search([Query(vector, limit=10, exact=False, filters=filters)])
+        taken.append(1000 * (time.perf_counter() - started))
+    return statistics.median(taken)
 
 
 def _vectors(dims: int) -> Any:
@@ -136,9 +211,9 @@ def _vectors(dims: int) -> Any:
     harder to find: unit rows of shape (n, dims)."""
     import numpy as np
 
-    stored = Embedding.objects.order_by("digest").values_list("vector", flat=True)[: sample.ENTRIES]
+    stored = Embedding.objects.order_by("digest").values_list("vector", flat=True)[:ENTRIES]
     found = [vector for row in stored if len(vector := stored_array(row)) == dims]
-    drawn = np.random.default_rng(1).standard_normal((sample.ENTRIES - len(found), dims), dtype=np.float32)
+    drawn = np.random.default_rng(1).standard_normal((ENTRIES - len(found), dims), dtype=np.float32)
     drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
     return np.concatenate([np.array(found, dtype=np.float32).reshape(-1, dims), drawn])
 

@@ -22,7 +22,6 @@ from typing import Any, Literal
 
 from imagesim.exceptions import BadQuery, format_choices
 from imagesim.indexes.elasticsearch.mapping import Quantisation, Server, Storage, index_options
-from imagesim.planning.sample import Sample
 
 GIB = 1024**3
 ROW_BYTES = 200
@@ -55,6 +54,33 @@ SERVER = (9, 5)
 """The version of Elasticsearch to plan for by default."""
 
 Backend = Literal["auto", "local", "elasticsearch", "pgvector"]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Seconds that ``entries`` took to be written and their graph to be built, and milliseconds of a query, of which
+    ``overhead`` do not depend on the index. ``exact``: it has no graph, and a query scans all.
+
+    Those of a large index follow. An exact scan takes time in proportion to the number of vectors. A graph takes each
+    vector by a search among those before it, which takes time in proportion to the logarithm of their number; so does a
+    query, but for its overhead.
+    """
+
+    entries: int
+    seconds: float
+    milliseconds: float
+    overhead: float = 0.0
+    exact: bool = False
+
+    def fill_seconds(self, entries: float) -> float:
+        return self.seconds * entries / self.entries * (1.0 if self.exact else self._depth(entries))
+
+    def query_ms(self, entries: float) -> float:
+        growth = entries / self.entries if self.exact else self._depth(entries)
+        return self.overhead + max(self.milliseconds - self.overhead, 0.0) * growth
+
+    def _depth(self, entries: float) -> float:
+        return math.log(max(entries, 2)) / math.log(self.entries)
 
 
 @dataclass(frozen=True)
