@@ -112,7 +112,7 @@ def test_the_index_names_every_page() -> None:
     [
         "imagesim.embedders.openclip.OpenClipEmbedder",
         "imagesim.embedders.http.HttpEmbedder",
-        "imagesim.embedders.inference.InferenceEmbedder",
+        "imagesim.embedders.http.InferenceEmbedder",
         "imagesim.indexes.elasticsearch.ElasticsearchIndex",
         "imagesim.indexes.pgvector.PgvectorIndex",
     ],

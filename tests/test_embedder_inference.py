@@ -16,7 +16,7 @@ from PIL import Image
 
 import imagesim
 from imagesim.embedders import BaseEmbedder
-from imagesim.embedders.inference import InferenceEmbedder
+from imagesim.embedders.http import InferenceEmbedder
 from imagesim.exceptions import ConfigurationError, EmbedderError
 from imagesim.testing.embedder_contract import EmbedderContract
 from tests import shop
@@ -85,7 +85,7 @@ def test_a_shop_is_searched_by_words(settings, media_root, elasticsearch_url: st
     settings.IMAGESIM = {
         "SYNC": "manual",
         "MIN_RELEVANCE": 0.0,
-        "EMBEDDER": {"BACKEND": "imagesim.embedders.inference.InferenceEmbedder", "OPTIONS": options},
+        "EMBEDDER": {"BACKEND": "imagesim.embedders.http.InferenceEmbedder", "OPTIONS": options},
     }
     shop.shelf()
     assert imagesim.search(text="blue")[0].item.name == "blue"

@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 
 from imagesim.conf import Backend
-from imagesim.embedders import BaseEmbedder, lite, onnx, onnx_files, precision
+from imagesim.embedders import BaseEmbedder, lite, onnx, precision
 from imagesim.embedders.openclip import OpenClipEmbedder
 from imagesim.embedders.precision import synthetic_pictures
 from imagesim.embedders.process import import_torchvision
@@ -355,7 +355,7 @@ def test_there_is_no_precision_to_choose(clip: OpenClipEmbedder) -> None:
 
 @pytest.fixture
 def no_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx_files, "has_accelerator", lambda: False)
+    monkeypatch.setattr(onnx, "has_accelerator", lambda: False)
 
 
 def test_the_built_in_model_uses_it_once_it_was_exported(
@@ -376,7 +376,7 @@ def test_a_graphics_card_is_left_to_torch(
     model_cache: Path, lite_onnx: OpenClipEmbedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lite_onnx.warm_up()
-    monkeypatch.setattr(onnx_files, "has_accelerator", lambda: True)
+    monkeypatch.setattr(onnx, "has_accelerator", lambda: True)
     assert not OpenClipEmbedder(cache_dir=model_cache)._exports
     assert OpenClipEmbedder(cache_dir=model_cache, device="cpu")._exports
 
@@ -494,8 +494,8 @@ def test_the_threads_are_those_of_openmp(monkeypatch: pytest.MonkeyPatch, given:
 
     options = SimpleNamespace(add_session_config_entry=lambda *entry: None)
     runtime = SimpleNamespace(SessionOptions=lambda: options, InferenceSession=Session)
-    monkeypatch.setattr(onnx_files, "import_onnxruntime", lambda: runtime)
-    monkeypatch.setattr(onnx_files, "threads", lambda: 5)
+    monkeypatch.setattr(onnx, "import_onnxruntime", lambda: runtime)
+    monkeypatch.setattr(onnx, "threads", lambda: 5)
     monkeypatch.setenv("OMP_NUM_THREADS", given)
-    onnx_files.session(Path("network.onnx"))
+    onnx.session(Path("network.onnx"))
     assert opened == [expected]

@@ -91,6 +91,6 @@ for name in ("fork", "register_at_fork", "sched_getaffinity"):
     delattr(os, name)
 import django
 django.setup()
-import imagesim.embedders.onnx_files, imagesim.indexes.local.knn, imagesim.images.sandbox
+import imagesim.embedders.onnx, imagesim.indexes.local.knn, imagesim.images.sandbox
 """
     subprocess.run([sys.executable, "-c", program], check=True)

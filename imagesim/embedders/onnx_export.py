@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from imagesim.embedders import loading, onnx_files, precision
+from imagesim.embedders import loading, onnx, precision
 from imagesim.embedders.loading import Loaded
 from imagesim.embedders.model_spec import ModelName, parse_name
 from imagesim.embedders.onnx import FACTS, OnnxModel
@@ -46,7 +46,7 @@ def export(name: ModelName, cache_dir: Path | None, kept: Path) -> None:
         (scratch / FACTS).write_text(json.dumps({**facts, "trial": trial}, indent=1))
         _require_unchanged(name, kept)
 
-    onnx_files.build_once(kept, build)
+    onnx.build_once(kept, build)
 
 
 def _require_unchanged(name: ModelName, kept: Path) -> None:
@@ -79,12 +79,12 @@ def _export(loaded: Loaded, scratch: Path, step: int) -> dict[str, Any]:
 
     pixels = torch.stack([loaded.prepare(image) for image in precision.synthetic_pictures(2)])
     tokens = loaded.tokens(["red dress", "blue jeans for men"])
-    register_custom_op_symbolic("aten::cdist", _cdist, onnx_files.OPSET)
+    register_custom_op_symbolic("aten::cdist", _cdist, onnx.OPSET)
     torch.backends.mha.set_fastpath_enabled(False)  # it cannot be exported
     for tower, example in (("image", pixels), ("text", tokens)):
         axes = {0: "n"} | ({1: "length"} if tower == "text" and tokenizer["padding"] is not None else {})
         network = Tower(f"encode_{tower}")
-        onnx_files.write(network, example, scratch / f"{tower}.onnx", {"vectors": {0: "n"}}, axes)
+        onnx.write(network, example, scratch / f"{tower}.onnx", {"vectors": {0: "n"}}, axes)
     return facts
 
 

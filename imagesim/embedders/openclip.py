@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.checks import CheckMessage
 
-from imagesim.embedders import BaseEmbedder, lite, onnx, onnx_files, precision, process
-from imagesim.embedders.batching import Batcher
+from imagesim.embedders import BaseEmbedder, lite, onnx, precision, process
 from imagesim.embedders.model_spec import ModelName, check_setup, image_side, parse_name
 from imagesim.embedders.precision import PRECISIONS, choose_device, lower_precisions
 from imagesim.exceptions import ConfigurationError, EmbedderError, format_choices
+from imagesim.runtime import Batcher
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -183,7 +183,7 @@ class OpenClipEmbedder(BaseEmbedder):
     def warm_up(self) -> None:
         from PIL import Image
 
-        if self._may_export and not self._exports and onnx_files.can_export():
+        if self._may_export and not self._exports and onnx.can_export():
             try:
                 onnx.prepare(self.name, self.cache_dir, self._exported())
             except EmbedderError as error:
@@ -195,7 +195,7 @@ class OpenClipEmbedder(BaseEmbedder):
     def _may_export(self) -> bool:
         """Whether the runtime ``auto`` may be ONNX Runtime with these options on this machine."""
         chosen = self.runtime == "auto" and self.name.kind == "lite" and self.precision == "auto"
-        return chosen and self.device in (None, "cpu") and not (self.device is None and onnx_files.has_accelerator())
+        return chosen and self.device in (None, "cpu") and not (self.device is None and onnx.has_accelerator())
 
     @property
     def _exports(self) -> bool:

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.checks import CheckMessage, Warning
 
-from imagesim.embedders import onnx_files, process
+from imagesim.embedders import process
 from imagesim.embedders.lite import MANIFEST
+from imagesim.embedders.onnx import can_export
 from imagesim.exceptions import ConfigurationError, EmbedderError, format_choices
 from imagesim.regions import BaseRegionFinder
 from imagesim.regions.labels import GARMENTS, ITEM, NEUTRAL
@@ -199,7 +200,7 @@ class LiteRegionFinder(BaseRegionFinder):
         return hashlib.sha256(CONFIG.read_bytes()).hexdigest()
 
     def warm_up(self) -> None:
-        if self.runtime == "auto" and self.precision == "auto" and find_spec("onnxruntime") and onnx_files.can_export():
+        if self.runtime == "auto" and self.precision == "auto" and find_spec("onnxruntime") and can_export():
             from imagesim.regions import onnx
 
             try:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imagesim.embedders import lite, onnx_files, precision
+from imagesim.embedders import lite, onnx, precision
 from imagesim.exceptions import EmbedderError
 from imagesim.regions.boxes import config, resize
 
@@ -43,7 +43,7 @@ class OnnxSegmenter:
     def __init__(self, kept: Path) -> None:
         self.classes: list[str] = config()["classes"]
         self.limits: dict[str, float] = config()["limits"]
-        self._session = onnx_files.session(kept / NETWORK)
+        self._session = onnx.session(kept / NETWORK)
 
     def predict(self, image: Image) -> tuple[Map, Map]:
         """Return the probabilities of a photo of ``resize`` (classes, height, width) at a quarter of its size, and the
@@ -59,7 +59,7 @@ def prepare(cache_dir: Path | None) -> Path:
     :raises EmbedderError: if it cannot be exported or written.
     """
     options = {"cache_dir": cache_dir and str(cache_dir)}
-    onnx_files.export_once(folder(cache_dir), "imagesim.regions.onnx", options, "The built-in region finder")
+    onnx.export_once(folder(cache_dir), "imagesim.regions.onnx", options, "The built-in region finder")
     return folder(cache_dir)
 
 
@@ -85,7 +85,7 @@ def export(cache_dir: Path | None) -> None:
         _export(segmenter, scratch)
         _compare(segmenter, OnnxSegmenter(scratch))
 
-    onnx_files.build_once(folder(cache_dir), build)
+    onnx.build_once(folder(cache_dir), build)
 
 
 def _export(segmenter: Any, scratch: Path) -> None:
@@ -104,7 +104,7 @@ def _export(segmenter: Any, scratch: Path) -> None:
 
     outputs = {"probabilities": {1: "height4", 2: "width4"}, "presence": {}}
     example = torch.zeros(1, 3, 480, 384)
-    onnx_files.write(Network(), example, scratch / NETWORK, outputs, {2: "height", 3: "width"})
+    onnx.write(Network(), example, scratch / NETWORK, outputs, {2: "height", 3: "width"})
 
 
 def _compare(segmenter: Any, exported: OnnxSegmenter) -> None:
