@@ -205,8 +205,8 @@ def _recall(report: RecallReport | None) -> str:
     if report is None:
         return _("not measured: searches are exact, or the index was not filled yet")
     text = _("%(recall)s (asked for: %(target)s), %(effort)s; measured %(when)s") % {
-        "recall": _share(report.recall),
-        "target": _share(report.target),
+        "recall": _percent(report.recall),
+        "target": _percent(report.target),
         "effort": ngettext("%(count)d candidate", "%(count)d candidates", report.candidates)
         % {"count": report.candidates}
         if report.candidates
@@ -214,7 +214,7 @@ def _recall(report: RecallReport | None) -> str:
         "when": _local(datetime.fromisoformat(report.measured_at)),
     }
     if report.drifted:
-        text += "; " + _("it had fallen to %(recall)s") % {"recall": _share(report.before)}
+        text += "; " + _("it had fallen to %(recall)s") % {"recall": _percent(report.before)}
     return text
 
 
@@ -222,7 +222,9 @@ def _number(count: int) -> str:
     return number_format(count, force_grouping=True)
 
 
-def _share(share: float) -> str:
+def _percent(part: float, whole: float = 1.0) -> str:
+    """Format a percentage, rounded down, so that 100 % means all."""
+    share = min(part, whole) / whole if whole else 1.0
     return f"{number_format(int(1000 * share + 1e-9) / 10, 0 if share == 1 else 1)} %"
 
 
@@ -289,12 +291,6 @@ def _latest(job: JobStatus | None) -> str:
 def _local(moment: datetime, form: str = "DATETIME_FORMAT") -> str:
     """Format a moment in the current time zone; without ``USE_TZ`` it is in that of the server already."""
     return date_format(timezone.localtime(moment) if timezone.is_aware(moment) else moment, form)
-
-
-def _percent(part: int, whole: int) -> str:
-    """Format a percentage, rounded down, so that 100 % means all items."""
-    share = int(1000 * min(part, whole) / whole) / 10 if whole else 100.0
-    return f"{number_format(share, 0 if share == 100 else 1)} %"
 
 
 def _duration(seconds: float) -> str:

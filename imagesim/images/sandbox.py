@@ -126,8 +126,6 @@ class Worker:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 env=environment,
-                close_fds=True,
-                bufsize=0,
             )
         except OSError as error:
             raise _not_started(error) from error
@@ -155,8 +153,7 @@ class Worker:
 
         try:
             with called_after(SECONDS, self._process.kill):
-                _write(self._source, REQUEST.pack(min_decode_side, len(data)))
-                _write(self._source, data)
+                _write(self._source, REQUEST.pack(min_decode_side, len(data)), data)
                 status, width, height = REPLY.unpack(_read(self._target, REPLY.size))
                 if width * height > self.limits["MAX_IMAGE_PIXELS"]:
                     raise EOFError  # no answer of a decoder: its process would have this one take any memory
@@ -195,22 +192,18 @@ def _widen(stream: IO[bytes]) -> None:
             fcntl.fcntl(stream.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
 
-def _read(stream: IO[bytes], size: int) -> bytearray:
+def _read(stream: IO[bytes], size: int) -> bytes:
     """:raises EOFError: if it ends before."""
-    data = bytearray(size)
-    rest = memoryview(data)
-    while rest:
-        count = stream.readinto(rest)  # type: ignore[attr-defined]
-        if not count:
-            raise EOFError
-        rest = rest[count:]
+    data = stream.read(size)
+    if len(data) < size:
+        raise EOFError
     return data
 
 
-def _write(stream: IO[bytes], data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[stream.write(rest) :]
+def _write(stream: IO[bytes], *parts: bytes) -> None:
+    for part in parts:
+        stream.write(part)
+    stream.flush()
 
 
 def _limits() -> dict[str, Any]:
@@ -228,12 +221,12 @@ def main(limits: dict[str, Any]) -> None:
     accepted_formats()  # loads the decoders
     damaged()  # and what messages need: without privileges, no further file may be readable
     _confine(limits["MAX_IMAGE_PIXELS"])
-    with open(0, "rb", buffering=0) as source, open(1, "wb", buffering=0) as target, contextlib.suppress(EOFError):
+    with open(0, "rb") as source, open(1, "wb") as target, contextlib.suppress(EOFError):
         _write(target, STARTED)
         while True:
             min_decode_side, length = REQUEST.unpack(_read(source, REQUEST.size))
-            status, size, pixels = _decoded(bytes(_read(source, length)), min_decode_side)
-            _write(target, REPLY.pack(status, *size) + pixels)
+            status, size, pixels = _decoded(_read(source, length), min_decode_side)
+            _write(target, REPLY.pack(status, *size), pixels)
 
 
 def _decoded(data: bytes, min_decode_side: int) -> tuple[int, tuple[int, int], bytes]:

@@ -68,30 +68,21 @@ class Document:
         Without a checksum where an index holds this version or a later one, as after a restored backup: it is unknown
         what that entry holds, since nobody writes a later change while this one is leased.
         """
+        failed = [result for result in self.results if result.status == "failed"]
         rejected = any(result.status == "newer" for result in self.results)
-        result = SyncResult(
-            self.state,
-            self.outcome,
-            self.error,
-            "" if rejected else self.checksum,
-            written=self.written,
-            retry=self.retry,
-            images=_new_images(self),
-        )
-        failed = [each for each in self.results if each.status == "failed"]
-        if not failed:
-            return result
-        retry = all(each.retryable for each in failed)
+        retried = all(result.retryable for result in failed) if failed else self.retry
         # That of a refused entry is kept: once the item differs from it, another attempt can succeed.
-        kept = "" if retry else result.checksum
-        return replace(
-            result,
-            outcome=Outcome.FAILED,
-            error=failed[0].error,
-            checksum=kept,
-            partly=len(failed) < len(self.results),
-            retry=retry,
-            retry_forever=retry,
+        is_known = not rejected and not (failed and retried)
+        return SyncResult(
+            self.state,
+            Outcome.FAILED if failed else self.outcome,
+            failed[0].error if failed else self.error,
+            self.checksum if is_known else "",
+            written=self.written,
+            partly=0 < len(failed) < len(self.results),
+            retry=retried,
+            retry_forever=bool(failed) and retried,
+            images=_new_images(self),
         )
 
 
