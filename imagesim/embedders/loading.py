@@ -155,7 +155,7 @@ def _from_hub(name: ModelName, cache_dir: Path | None) -> _Source:
 
     The tokenizer can be in another repository.
     """
-    folder = model_files.configuration(name.value, name.revision, cache_dir).parent
+    folder = model_files.fetch(name.value, (model_files.CONFIG,), name.revision, cache_dir).parent
     config = name.fetched_config(cache_dir)
     problem = naflex_problem(name, config)
     if problem:

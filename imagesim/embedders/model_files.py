@@ -46,14 +46,6 @@ MAX_HEADER_BYTES = 100_000_000
 _LFS_POINTER = b"version https://git-lfs"
 
 
-def configuration(repository: str, revision: str | None, cache_dir: Path | None) -> Path:
-    """Return open_clip's configuration of a model, fetched if the cache folder lacks it.
-
-    :raises EmbedderError: if it cannot be fetched.
-    """
-    return fetch(repository, (CONFIG,), revision, cache_dir)
-
-
 def cached_configuration(repository: str, revision: str | None, cache_dir: Path | None) -> Path | None:
     """Return open_clip's configuration of a model if it is in the cache folder, otherwise None. The hub is not
     asked."""

@@ -125,7 +125,7 @@ class ModelName:
 
         :raises EmbedderError: if it cannot be fetched.
         """
-        return self._read(model_files.configuration(self.value, self.revision, cache_dir))
+        return self._read(model_files.fetch(self.value, (model_files.CONFIG,), self.revision, cache_dir))
 
     def _read(self, path: Path) -> dict[str, Any]:
         try:

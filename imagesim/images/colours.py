@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.utils.translation import get_language, pgettext_lazy
 
@@ -109,8 +109,9 @@ def share_of_names(image: Image) -> dict[str, float]:
     """Return the share of each of :data:`COLOURS` in the product on an RGB image; they sum to 1, or are all 0 if there
     is no plain ground, or nothing on it."""
     import numpy as np
+    from PIL.Image import Resampling
 
-    pixels = lab(np.asarray(image.convert("RGB").resize((SIDE, SIDE), _box()), dtype=np.float32))
+    pixels = lab(np.asarray(image.convert("RGB").resize((SIDE, SIDE), Resampling.BOX), dtype=np.float32))
     weights = product_weights(pixels)
     named = np.bincount(_classify(pixels.reshape(-1, 3)), weights=weights.ravel(), minlength=len(COLOURS))
     total = float(weights.sum())
@@ -187,9 +188,3 @@ def _layers() -> list[tuple[Array, Array]]:
 
     layers = json.loads(WEIGHTS.read_text())["layers"]
     return [(np.array(each["weight"], np.float32).T, np.array(each["bias"], np.float32)) for each in layers]
-
-
-def _box() -> Any:
-    from PIL.Image import Resampling
-
-    return Resampling.BOX

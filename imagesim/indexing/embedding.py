@@ -42,6 +42,8 @@ DECODE_AHEAD = 24
 """Images decoded ahead of the model, each reduced to the model's input size; at most as many are at full size
 as there are threads."""
 WAIT_SECONDS = 0.05
+COLOURS = "colours"
+"""Stands for the main colours among the fingerprints of the models that an image is opened for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,13 +78,11 @@ class Picture:
 
 @dataclass(frozen=True)
 class Content:
-    """The bytes of an image, and the models that have to embed it."""
+    """The bytes of an image, and what has to be made of it: the fingerprints of models, and ``COLOURS``."""
 
     digest: str
     data: bytes
-    fingerprints: Sequence[str] = ()
-    measured: bool = False
-    """Whether its main colours have to be measured."""
+    wanted: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -130,9 +130,7 @@ class Vectors:
         self._resolved = {picture: picture for picture in pictures}
         usable = [picture for picture in self._resolved if not picture.error]
         self._load(usable)
-        to_open = [
-            each for each in usable if not each.digest or self._missing(each.digest) or self._is_unmeasured(each)
-        ]
+        to_open = [each for each in usable if not each.digest or self._missing(each)]
         if to_open:
             try:
                 enter = for_thread()
@@ -154,29 +152,27 @@ class Vectors:
                 self._resolved[picture] = replace(read, **self._errors[read.digest])
         return list(self._resolved.values())
 
-    def _missing(self, digest: str) -> list[str]:
-        return [fingerprint for fingerprint in self._targets if (digest, fingerprint) not in self._known]
-
-    def _is_unmeasured(self, picture: Picture) -> bool:
-        return picture.measured and picture.last_digest not in self.colours
+    def _missing(self, picture: Picture) -> list[str]:
+        """The models that have not embedded the picture, and ``COLOURS`` if these are wanted, and not known."""
+        digest = picture.last_digest
+        missing = [fingerprint for fingerprint in self._targets if (digest, fingerprint) not in self._known]
+        return [*missing, COLOURS] if picture.measured and digest not in self.colours else missing
 
     def _load(self, pictures: Iterable[Picture]) -> None:
         """Load what is stored of pictures that were read, now or before: their vectors, and their colours where these
         are wanted."""
-        identified = [picture for picture in pictures if picture.last_digest]
-        wanted = sorted({picture.last_digest for picture in identified if self._missing(picture.last_digest)})
-        for page in batched(wanted, 500):
+        missing = {(each.last_digest, name) for each in pictures if each.last_digest for name in self._missing(each)}
+        for page in batched(sorted({digest for digest, name in missing if name != COLOURS}), 500):
             rows = Embedding.objects.filter(digest__in=page, fingerprint__in=list(self._targets))
             for digest, fingerprint, vector in rows.values_list("digest", "fingerprint", "vector"):
                 self._known[digest, fingerprint] = stored_array(vector)
-        self.colours.update(stored({picture.last_digest for picture in identified if self._is_unmeasured(picture)}))
+        self.colours.update(stored({digest for digest, name in missing if name == COLOURS}))
 
     def _contents(self, pictures: Iterable[Picture], readers: ThreadPoolExecutor) -> Generator[Content]:
         """Read the files; yield those whose vectors are not stored and not leased by other workers, each once. Never
         decodes."""
         read = ahead(readers, _read, pictures, window=READ_AHEAD)
         begun: set[EmbeddingKey] = set()
-        measured: set[str] = set()
         for chunk in batched(read, LOOKUP_BATCH):
             self._renew()
             data: dict[str, bytes] = {}
@@ -184,22 +180,23 @@ class Vectors:
                 if isinstance(result, Exception):
                     raise result
                 resolved, content = result
-                if resolved.error and picture.digest and not self._missing(picture.digest):
-                    continue  # only its colours are missing: a later reconcile opens it again
+                if resolved.error and picture.digest and self._missing(picture) == [COLOURS]:
+                    continue  # it has its vectors; a later reconcile opens it again
                 self._resolved[picture] = resolved
                 if content is not None:
                     data[resolved.digest] = content
             seen = [self._resolved[picture] for picture, _ in chunk]
             self._load(seen)
-            unmeasured = {picture.digest for picture in seen if self._is_unmeasured(picture)} - measured
-            missing = {(digest, fingerprint) for digest in data for fingerprint in self._missing(digest)}
-            ours = self._leases.lease(missing - begun)
+            missing = {
+                (each.digest, name) for each in seen if each.digest in data for name in self._missing(each)
+            } - begun
+            to_measure = {key for key in missing if key[1] == COLOURS}  # no work that would be worth a lease
+            ours = to_measure | self._leases.lease(missing - to_measure)
             begun |= ours
-            measured |= unmeasured & set(data)
-            for digest in sorted({digest for digest, _fingerprint in ours} | (unmeasured & set(data))):
+            for digest in sorted({digest for digest, _name in ours}):
                 if digest not in self._errors:
-                    fingerprints = [f for f in self._missing(digest) if (digest, f) in ours]
-                    yield Content(digest, data[digest], fingerprints, digest in unmeasured)
+                    wanted = [name for name in (*self._targets, COLOURS) if (digest, name) in ours]
+                    yield Content(digest, data[digest], wanted)
 
     def _make(self, contents: Iterator[Content], workers: ThreadPoolExecutor) -> None:
         """Decode the images and embed them batch by batch; store the colours that were measured."""
@@ -232,8 +229,8 @@ class Vectors:
 
     def _decode(self, content: Content) -> ModelInputs:
         """Decode an image and reduce it to the input of each model. Runs in a thread; uses no database."""
-        embedders = self._embedders(content.fingerprints)
-        sides = [embedder.min_decode_side for embedder in embedders.values()] + [colours.SIDE] * content.measured
+        embedders, is_measured = self._embedders(content.wanted), COLOURS in content.wanted
+        sides = [embedder.min_decode_side for embedder in embedders.values()] + [colours.SIDE] * is_measured
         if not sides:
             return ModelInputs(content.digest, {})
         try:
@@ -242,13 +239,13 @@ class Vectors:
             if embedders:
                 raise
             return ModelInputs(content.digest, {}, ())  # it has its vectors, and keeps them
-        measured = colours.measure(image) if content.measured else None
+        measured = colours.measure(image) if is_measured else None
         inputs = {name: embedder.prepare(image) for name, embedder in embedders.items()}
         return ModelInputs(content.digest, inputs, measured)
 
-    def _embedders(self, fingerprints: Iterable[str]) -> dict[str, BaseEmbedder]:
+    def _embedders(self, wanted: Iterable[str]) -> dict[str, BaseEmbedder]:
         targets = self._targets
-        found = {fingerprint: find_embedder(targets[fingerprint], targets.values()) for fingerprint in fingerprints}
+        found = {name: find_embedder(targets[name], targets.values()) for name in wanted if name in targets}
         return {fingerprint: embedder for fingerprint, embedder in found.items() if embedder is not None}
 
     @timed("embed.batch")
@@ -285,11 +282,10 @@ class Vectors:
             read = {picture: self._resolved[picture] for picture in pictures}
             read = {p: each for p, each in read.items() if not each.error and each.digest not in self._errors}
             self._load(read.values())
-            digests = {each.digest for each in read.values()}
-            wanted = {(d, f) for d in digests for f in self._missing(d) if self._embedders([f])}
+            wanted = {(p.digest, name) for p in read.values() for name in self._missing(p) if self._embedders([name])}
             if not wanted:
                 return []
-            if free := {digest for digest, _ in self._leases.lease(wanted)}:
+            if free := {digest for digest, _name in self._leases.lease(wanted)}:
                 return [picture for picture, each in read.items() if each.digest in free]
             time.sleep(WAIT_SECONDS)
             self._renew()

@@ -77,7 +77,9 @@ def start(kind: Job.Kind, *, unfinished: int | None = None, hold: bool = False, 
     now = timezone.now()
     ours = {"status": Job.Status.RUNNING, "owner": _owner(), "heartbeat_at": now}
     if unfinished is None:
-        _delete_old(rows.filter(kind=kind, slot=None))
+        ended = rows.filter(kind=kind, slot=None).order_by("-pk")
+        if last := ended.values_list("pk", flat=True)[MAX_ENDED_JOBS : MAX_ENDED_JOBS + 1].first():
+            rows.filter(kind=kind, slot=None, pk__lte=last).delete()
         with suppress(IntegrityError), atomic(Job):
             return rows.create(kind=kind, slot=kind, started_at=now, hold=hold, message=message, **ours)
     former = rows.filter(slot=kind).first()
@@ -88,11 +90,6 @@ def start(kind: Job.Kind, *, unfinished: int | None = None, hold: bool = False, 
     if hold and not former.hold:
         heartbeat(former, hold=True)
     return former
-
-
-def _delete_old(ended: QuerySet[Job]) -> None:
-    if last := ended.order_by("-pk").values_list("pk", flat=True)[MAX_ENDED_JOBS : MAX_ENDED_JOBS + 1].first():
-        ended.filter(pk__lte=last).delete()
 
 
 @retry_conflicts
