@@ -56,6 +56,8 @@ class ItemState(models.Model):
     changed_at = models.DateTimeField(_("changed"), default=timezone.now)
     synced_at = models.DateTimeField(_("synced"), null=True, blank=True)
     checksum = models.CharField(_("checksum"), max_length=64, blank=True, default="")
+    stored_images: list[ItemImage]
+    """Its images as of the last sync, where they were loaded together with it."""
 
     class Meta:
         verbose_name = _("item")

@@ -17,7 +17,6 @@ from operator import attrgetter, itemgetter
 from typing import Any, TypeVar
 
 from django.db import models
-from django.db.models import Prefetch
 from django.db.models.functions import Concat
 from django.utils import timezone
 
@@ -78,8 +77,8 @@ def _compare_items(
     those of the models of all complete indexes."""
     for page in pages(items.for_reading(queryset), CHUNK):
         rows = _states(items.label, [items.pk_of(item) for item in page])
-        states = {state.object_pk: state for state in rows.prefetch_related(Prefetch("images", primary(ItemImage)))}
-        digests = {image.digest for state in states.values() for image in state.images.all()}
+        states = {state.object_pk: state for state in rows.prefetch_related(leases.stored_images())}
+        digests = {image.digest for state in states.values() for image in state.stored_images}
         embedded = _embedded(digests, fingerprints)
         unsearched = set(item_regions.without_regions(embedded, fingerprints))
         colours = measured_colours.stored(digests) if items.measured_colours else {}
@@ -88,7 +87,7 @@ def _compare_items(
         for item in page:
             pk = items.pk_of(item)
             state = states.get(pk)
-            known = list(state.images.all()) if state is not None else []
+            known = state.stored_images if state is not None else []
             kind = _compare_item(items, item, state, known, embedded, colours, since)
             opens = any(image.digest in unsearched for image in known)
             # Queued without a difference: an image with a temporary error, without regions, or without colours.

@@ -87,7 +87,7 @@ class Document:
 
 
 def prepare(states: Sequence[ItemState], targets: Sequence[Target], vectors: Vectors) -> list[Document]:
-    """Read the items again and build their documents for all targets. ``states`` come with their images.
+    """Read the items again and build their documents for all targets. ``states`` come with their ``stored_images``.
 
     :raises IndexMissing: if a target's projection no longer exists.
     """
@@ -218,7 +218,7 @@ def _outline(state: ItemState, item: models.Model | Exception | None) -> Documen
         raise
     except Exception as error:
         return _failure(state, error)
-    by_name = {image.name: image for image in state.images.all()}
+    by_name = {image.name: image for image in state.stored_images}
     pictures = [Picture(str(file.name), file, measured=measured) for file in files]
     return Document(state, pictures=tuple(_with_known(each, state, by_name.get(each.stored_name)) for each in pictures))
 
@@ -245,9 +245,10 @@ def _with_known(picture: Picture, state: ItemState, known: ItemImage | None) -> 
     """The picture with what is stored of it; it needs no opening where the change does not concern images."""
     if known is None:
         return replace(picture, new=True)
+    picture = replace(picture, known_digest=known.digest)
     if state.scope == Scope.METADATA and (known.permanent or (known.digest and not known.error)):
         return replace(picture, digest=known.digest, error=known.error, permanent=known.permanent)
-    return replace(picture, known_digest=known.digest)
+    return picture
 
 
 def _complete(document: Document, item: Any, targets: Sequence[Target], vectors: Vectors) -> Document:
@@ -344,7 +345,7 @@ def _new_images(document: Document) -> list[ItemImage] | None:
         )
         for position, picture in enumerate(document.pictures)
     ]
-    return None if _comparable(images) == _comparable(document.state.images.all()) else images
+    return None if _comparable(images) == _comparable(document.state.stored_images) else images
 
 
 def _comparable(images: Iterable[ItemImage]) -> list[tuple[int, str, str, str, bool]]:

@@ -88,6 +88,11 @@ class SyncResult:
     """The images to store of the item, in place of those that are; None keeps these."""
 
 
+def stored_images() -> Prefetch[str, QuerySet[ItemImage], str]:
+    """Return what loads the ``stored_images`` of states."""
+    return Prefetch("images", primary(ItemImage), to_attr="stored_images")
+
+
 def due(scope: Scope | None = None) -> QuerySet[ItemState]:
     """Return the waiting changes that are due and not leased."""
     states = primary(ItemState).filter(_is_over("not_before"), pending=True)
@@ -133,7 +138,7 @@ def lease(scope: Scope, limit: int) -> Lease:
         taken.filter(pk__in=pks).update(**changes)
     # Without those that another worker has leased in between, or that a save has changed again.
     ours = primary(ItemState).filter(pk__in=pks, lease=token).order_by(*in_order)
-    states = list(ours.prefetch_related(Prefetch("images", primary(ItemImage))))
+    states = list(ours.prefetch_related(stored_images()))
     checksums = {(pk, version): checksum for pk, version, checksum, _lease in former}
     for state in states:
         state.checksum = checksums.get((state.pk, state.version), "")

@@ -10,7 +10,6 @@ from typing import Any
 
 from django.db import Error as DatabaseError
 from django.db import models
-from django.db.models import Prefetch
 
 from imagesim.conf import get_settings
 from imagesim.database import primary
@@ -37,7 +36,7 @@ from imagesim.indexing.statistics import update_quietly
 from imagesim.indexing.sync import Progress, sync
 from imagesim.indexing.write_targets import Target, new_meta
 from imagesim.items import Items
-from imagesim.models import ItemImage, ItemState, Job, Scope
+from imagesim.models import ItemState, Job, Scope
 from imagesim.registry import registry
 
 logger = logging.getLogger("imagesim.indexing.sync")
@@ -262,7 +261,7 @@ def _fill_page(target: Target, label: str, pks: list[str]) -> int:
     """Write one page of items to the new index; return how many failed. They are left to the sync, as are those without
     a state."""
     rows = primary(ItemState).filter(model=label, object_pk__in=pks)
-    known = {state.object_pk: state for state in rows.prefetch_related(Prefetch("images", primary(ItemImage)))}
+    known = {state.object_pk: state for state in rows.prefetch_related(leases.stored_images())}
     states = [known[pk] for pk in pks if pk in known]
     for state in states:
         if not state.pending:

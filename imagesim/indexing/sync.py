@@ -251,9 +251,8 @@ def _sync_batch(lease: Lease, states: Sequence[ItemState], report: SyncReport, b
 def _store_again(documents: Sequence[Document], targets: Sequence[Target], vectors: Vectors) -> None:
     """Store embeddings again that a reconcile deleted while they were used here, because no item had their images yet,
     such as those of an item that was not to be indexed for some days."""
-    before = {image.digest for document in documents for image in document.state.images.all()}
     pictures = (picture for document in documents for picture in document.pictures or () if not picture.error)
-    new = {picture.digest for picture in pictures} - before
+    new = {picture.digest for picture in pictures if picture.digest != picture.known_digest}
     if not new:
         return
     stored = set(primary(Embedding).filter(digest__in=new).values_list("digest", "fingerprint"))

@@ -16,10 +16,11 @@ from django.utils import timezone, translation
 from django.utils.translation import gettext_noop
 
 from imagesim import images
-from imagesim.database import atomic, batched, delete_in_batches, primary, put, retry_conflicts
+from imagesim.database import atomic, batched, delete_in_batches, put, retry_conflicts
 from imagesim.exceptions import ImagesimError
 from imagesim.hydrate import with_pks, without_failing
 from imagesim.images.quality import Quality, measure
+from imagesim.indexing.leases import stored_images
 from imagesim.insight.models import CatalogueScan, Finding, PictureFacts
 from imagesim.items import Items
 from imagesim.models import ItemImage, ItemState
@@ -150,8 +151,8 @@ def _step() -> CatalogueScan:
 
 
 def _load(states: Sequence[ItemState]) -> list[Item]:
-    models.prefetch_related_objects(states, models.Prefetch("images", primary(ItemImage)))
-    found = {make_key(state.model, state.object_pk): Item(state, list(state.images.all())) for state in states}
+    models.prefetch_related_objects(states, stored_images())
+    found = {make_key(state.model, state.object_pk): Item(state, state.stored_images) for state in states}
     for declared, pks in registry.grouped((state.model, state.object_pk) for state in states):
         for instance in declared.for_reading(with_pks(declared.get_queryset(), pks)):
             item = found[declared.key_of(instance)]
