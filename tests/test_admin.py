@@ -673,4 +673,4 @@ class TestRates:
         from imagesim import events
         from imagesim.admin.index_page import _row
 
-        assert _row("x", events.EventCounts("x", 0, 2, 0)).click_through == "–"
+        assert _row("x", events.EventCounts("x", 0, 2, 0))["click_through"] == "–"

@@ -249,7 +249,7 @@ class TestSimilarItems:
         sync()
         answer = admin_client.get(similar_page(red))
         page = answer.content.decode()
-        assert answer.context["similar"][0].name == "dark <b>"
+        assert answer.context["similar"][0]["name"] == "dark <b>"
         assert f'<a href="{page_of(dark)}">dark &lt;b&gt;</a>' in page
         assert re.search(r"\d+ % relevant", page)
         assert page.count("imagesim-thumbnail") == len(answer.context["similar"])

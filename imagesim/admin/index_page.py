@@ -5,7 +5,6 @@ A script keeps it current with the JSON view. :mod:`imagesim.admin.jobs` has the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -16,7 +15,6 @@ from django.http import HttpRequest, HttpResponse, HttpResponseNotFound, HttpRes
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.formats import date_format, number_format
-from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -304,23 +302,7 @@ def _duration(seconds: float) -> str:
     return ngettext("%(count)d hour", "%(count)d hours", whole) % {"count": whole}
 
 
-@dataclass(frozen=True)
-class EventRow:
-    name: str
-    views: str
-    clicks: str
-    carts: str
-    click_through: str
-
-
-@dataclass(frozen=True)
-class EventTable:
-    title: str
-    first: str
-    rows: list[EventRow]
-
-
-def event_tables() -> list[EventTable] | None:
+def event_tables() -> list[dict[str, Any]] | None:
     """Return views, clicks and carts by page, category and position; None if the shop does not store events."""
     if not events.enabled():
         return None
@@ -329,41 +311,30 @@ def event_tables() -> list[EventTable] | None:
     # Positions are stored from 0 and shown from 1.
     positions = sorted(rates("position"), key=lambda rate: int(rate.name))[:ROWS]
     categories = sorted(rates("category"), key=lambda rate: -rate.views)[:ROWS]
-    return [
-        EventTable(
-            _("By page"),
-            _("Page"),
-            [_row(str(_NAMES.get(rate.name, rate.name)), rate) for rate in rates("source")],
-        ),
-        EventTable(_("By category"), _("Category"), [_row(rate.name or _("none"), rate) for rate in categories]),
-        EventTable(_("By position"), _("Position"), [_row(str(int(rate.name) + 1), rate) for rate in positions]),
+    tables = [
+        (_("By page"), _("Page"), [_row(str(_NAMES.get(rate.name, rate.name)), rate) for rate in rates("source")]),
+        (_("By category"), _("Category"), [_row(rate.name or _("none"), rate) for rate in categories]),
+        (_("By position"), _("Position"), [_row(str(int(rate.name) + 1), rate) for rate in positions]),
     ]
+    return [{"title": title, "first": first, "rows": rows} for title, first, rows in tables]
 
 
-def _row(name: str, counts: events.EventCounts) -> EventRow:
-    views, clicks, carts = map(_number, (counts.views, counts.clicks, counts.carts))
+def _row(name: str, counts: events.EventCounts) -> dict[str, str]:
     share = f"{number_format(round(100 * counts.click_through, 1), decimal_pos=1)} %" if counts.views else "–"
-    return EventRow(name, views, clicks, carts, share)
+    numbers = {each: _number(getattr(counts, each)) for each in ("views", "clicks", "carts")}
+    return {"name": name, **numbers, "click_through": share}
 
 
-@dataclass(frozen=True)
-class Failure:
-    """A failed item: its picture, its name, the address of the page with its errors, and the first of them."""
-
-    picture: SafeString | str
-    name: str
-    url: str
-    error: str
-
-
-def last_failures(site_name: str) -> list[Failure]:
-    """Return the items that failed last, latest first."""
+def last_failures(site_name: str) -> list[dict[str, str]]:
+    """Return the items that failed last, latest first: the picture of each, its name, the address of the page with its
+    errors, and the first of them."""
     failed = primary(ItemState).filter(outcome=ItemState.Outcome.FAILED, pending=False)
     states = list(failed.order_by("-changed_at", "-pk")[:LAST_FAILURES])
     attach_items(states)
     return [_shown(state, site_name) for state in states]
 
 
-def _shown(state: ItemState, site_name: str) -> Failure:
+def _shown(state: ItemState, site_name: str) -> dict[str, str]:
     url = reverse("admin:imagesim_itemstate_change", args=[state.pk], current_app=site_name)
-    return Failure(picture_of(state), str(item_of(state) or state), url, shorten(state.error))
+    name = str(item_of(state) or state)
+    return {"picture": picture_of(state), "name": name, "url": url, "error": shorten(state.error)}

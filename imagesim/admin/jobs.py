@@ -91,27 +91,23 @@ ACTIONS = {
 }
 
 
-@dataclass(frozen=True)
-class Control:
-    """A link of the page "Visual index"."""
-
-    name: str
-    title: str
-    url: str
-    is_hidden: bool
-
-
-def controls(site: admin.AdminSite, shown: dict[str, bool]) -> dict[str, list[Control]]:
-    """Return a link for each kind and action: those of what is ``running``, and those of the index on ``standby``.
+def controls(site: admin.AdminSite, shown: dict[str, bool]) -> dict[str, list[dict[str, Any]]]:
+    """Return links of the page "Visual index", one for each kind and action: those of what is ``running``, and those
+    of the index on ``standby``.
 
     Those that apply now are not hidden.
     """
-    found: dict[str, list[Control]] = {"running": [], "standby": []}
+    found: dict[str, list[dict[str, Any]]] = {"running": [], "standby": []}
     for kind in Job.Kind:
         for name, action in ACTIONS.items():
             if kind.value in action.questions:
                 shown_as = f"{name}_{kind.value}"
-                link = Control(shown_as, _title(name, kind.label), address(site, kind.value, name), not shown[shown_as])
+                link = {
+                    "name": shown_as,
+                    "title": _title(name, kind.label),
+                    "url": address(site, kind.value, name),
+                    "is_hidden": not shown[shown_as],
+                }
                 found["standby" if name in ("swap", "discard") else "running"].append(link)
     return found
 

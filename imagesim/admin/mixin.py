@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from time import monotonic
 from typing import Any
@@ -200,20 +199,9 @@ def _may_see_states(request: HttpRequest) -> bool:
     return request.user.has_perm("imagesim.view_itemstate")
 
 
-@dataclass(frozen=True)
-class SimilarItem:
-    """A hit as the page shows it. ``url`` is empty where the admin has no page of the item."""
-
-    name: str
-    url: str
-    picture: SafeString | str
-    relevance: str
-    rules: str
-
-
 def similar_items(
     site: AdminSite, request: HttpRequest, item: models.Model, state: ItemState | None
-) -> tuple[list[SimilarItem], str]:
+) -> tuple[list[dict[str, str]], str]:
     """Return what visitors see as similar and the user may view, best first, and why there is nothing if so.
 
     Never raises an error of the index, nor of the shop's code for the item: its page is where staff look for the cause.
@@ -252,10 +240,15 @@ def _visible(site: AdminSite, request: HttpRequest, hits: Iterable[Hit]) -> list
     return [hit for hit in hits if (registry.for_item(hit.item).model, hit.item.pk) in allowed]
 
 
-def _shown(site: AdminSite, hit: Hit) -> SimilarItem:
-    relevance = _("%(percent)s %% relevant") % {"percent": number_format(round(100 * hit.relevance))}
-    picture = thumbnail(hit.item, hit.image.name)
-    return SimilarItem(str(hit.item), change_url(site, hit.item), picture, relevance, ", ".join(hit.rules))
+def _shown(site: AdminSite, hit: Hit) -> dict[str, str]:
+    """Return a hit as the page shows it. ``url`` is empty where the admin has no page of the item."""
+    return {
+        "name": str(hit.item),
+        "url": change_url(site, hit.item),
+        "picture": thumbnail(hit.item, hit.image.name),
+        "relevance": _("%(percent)s %% relevant") % {"percent": number_format(round(100 * hit.relevance))},
+        "rules": ", ".join(hit.rules),
+    }
 
 
 # What is said after a save: which pictures of the item are missing, broken, tiny or blurred.

@@ -206,6 +206,14 @@ def prepare(name: ModelName, cache_dir: Path | None, kept: Path) -> Path:
     return kept
 
 
+def load(name: ModelName, cache_dir: Path | None, kept: Path) -> OnnxModel:
+    """Load the exported model; export it first if necessary.
+
+    :raises EmbedderError: as :func:`prepare`.
+    """
+    return OnnxModel(prepare(name, cache_dir, kept))
+
+
 # The files of any network: exported once, verified, and opened.
 
 _sessions: weakref.WeakSet[Any] = weakref.WeakSet()

@@ -313,7 +313,7 @@ class OpenClipEmbedder(BaseEmbedder):
         self._require()
         if self._exports:
             try:
-                return onnx.OnnxModel(onnx.prepare(self.name, self.cache_dir, self._exported()))
+                return onnx.load(self.name, self.cache_dir, self._exported())
             except EmbedderError as error:
                 if self.runtime == "onnx" or importlib.util.find_spec("torch") is None:
                     raise

@@ -273,5 +273,5 @@ def _purge(old: QuerySet[Any], dry_run: bool, is_current: Callable[[Any], bool] 
         unused = [row.pk for row in page if row.digest not in used or not is_current(row)]
         count += len(unused)
         if unused and not dry_run:
-            delete_in_batches(old.model._base_manager.filter(pk__in=unused))
+            retry_conflicts(old.model._base_manager.filter(pk__in=unused).delete)()
     return count
