@@ -10,9 +10,10 @@ import hashlib
 import importlib.util
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -211,58 +212,45 @@ def naflex_problem(name: ModelName, config: dict[str, Any] | None) -> str:
 
 def check_setup(name: ModelName, cache_dir: Path | None) -> list[CheckMessage]:
     """Return the first error of this model's installation or name, if any. Imports neither torch nor open_clip."""
-    extra = name.size.extra if name.kind == "lite" else "clip"
+    return list(islice(_problems(name, cache_dir), 1))
+
+
+def _problems(name: ModelName, cache_dir: Path | None) -> Iterator[CheckMessage]:
+    """Yield what is wrong, each after what it depends on."""
     for module in ("torch", "open_clip", "transformers"):
         if importlib.util.find_spec(module) is None:
-            return [
-                Warning(
-                    f"{name} needs the package {module!r}, which is not installed: this process cannot embed.",
-                    hint=f"Run pip install 'django-imagesim[{extra}]'.",
-                    id="imagesim.W201",
-                )
-            ]
+            yield Warning(
+                f"{name} needs the package {module!r}, which is not installed: this process cannot embed.",
+                hint=f"Run pip install 'django-imagesim[{name.size.extra if name.kind == 'lite' else 'clip'}]'.",
+                id="imagesim.W201",
+            )
     if name.kind == "lite":
-        return _check_towers(name.size)
-    messages = _check_folder(name) if name.kind == "local-dir" else []
-    if messages:
-        return messages
+        for find in (lite.trunk_path, lite.text_path):
+            try:
+                find(name.size)
+            except EmbedderError as error:
+                yield Warning(str(error), id="imagesim.W201")
+        return
+    folder = Path(name.value)
+    if name.kind == "local-dir" and not (folder / model_files.CONFIG).is_file():
+        what = f"has no {model_files.CONFIG!r}" if folder.is_dir() else "does not exist"
+        yield Error(
+            f"{name} cannot be loaded: the folder {what}.",
+            hint="Give 'local-dir:' the folder of a model saved for open_clip, with its configuration and weights.",
+            id="imagesim.E202",
+        )
     try:
         problem = naflex_problem(name, name.config(cache_dir))
     except EmbedderError as error:
-        return [Error(str(error), hint="Copy the model again.", id="imagesim.E202")]
+        yield Error(str(error), hint="Copy the model again.", id="imagesim.E202")
+        return
     if problem:
-        return [Error(problem, id="imagesim.E207")]
-    if name.kind == "local-dir":
-        return _check_weights(name, model_files.folder_files(Path(name.value)))
-    return _check_built_in(name) if name.kind == "built-in" else []
-
-
-def _check_towers(size: lite.Size) -> list[CheckMessage]:
-    for find in (lite.trunk_path, lite.text_path):
-        try:
-            find(size)
-        except EmbedderError as error:
-            return [Warning(str(error), id="imagesim.W201")]
-    return []
-
-
-def _check_folder(name: ModelName) -> list[CheckMessage]:
-    folder = Path(name.value)
-    if not (folder / model_files.CONFIG).is_file():
-        what = f"has no {model_files.CONFIG!r}" if folder.is_dir() else "does not exist"
-        return [
-            Error(
-                f"{name} cannot be loaded: the folder {what}.",
-                hint="Give 'local-dir:' the folder of a model saved for open_clip, with its configuration and weights.",
-                id="imagesim.E202",
-            )
-        ]
-    return []
-
-
-def _check_weights(name: ModelName, files: Iterable[Path]) -> list[CheckMessage]:
-    problem = model_files.first_problem(files)
-    return [Error(f"{name} cannot be loaded. {problem}", id="imagesim.E208")] if problem else []
+        yield Error(problem, id="imagesim.E207")
+    if name.kind == "built-in":
+        yield from _problems_of_built_in(name, name.pretrained or "")
+    files = model_files.folder_files(folder) if name.kind == "local-dir" else [Path(name.pretrained or "")]
+    if problem := model_files.first_problem(filter(Path.is_file, files)):
+        yield Error(f"{name} cannot be loaded. {problem}", id="imagesim.E208")
 
 
 def _did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:
@@ -270,38 +258,30 @@ def _did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:
     return f"Did you mean {format_choices(near)}?" if near else otherwise
 
 
-def _check_built_in(name: ModelName) -> list[CheckMessage]:
+def _problems_of_built_in(name: ModelName, pretrained: str) -> Iterator[CheckMessage]:
     known = built_in_configs()
     if name.value.replace("/", "-") not in known:
         hint = _did_you_mean(name.value, known, "open_clip.list_models() lists the names.")
-        return [Error(f"{name} is unknown to open_clip.", hint=hint, id="imagesim.E202")]
-    if not name.pretrained:
-        return [
-            Error(
-                f"{name} has no weights: 'pretrained' is not set.",
-                hint="Name the weights, such as 'pretrained': 'laion2b_s34b_b79k' for ViT-B-32.",
-                id="imagesim.E203",
-            )
-        ]
-    tags, file = built_in_weights(), Path(name.pretrained)
-    if tags and file.name == name.pretrained and not file.suffix and not file.exists():
-        tag = name.pretrained.lower().replace("-", "_")  # as open_clip does
-        if tag not in tags:
-            return [
-                Warning(  # the names are read from its source, so other versions may know more
-                    f"{name} has no weights {name.pretrained!r}: open_clip knows none of that name.",
-                    hint=_did_you_mean(tag, sorted(tags), "open_clip.list_pretrained() lists them."),
-                    id="imagesim.W203",
-                )
-            ]
-    if Path(name.pretrained).suffix and any(family in name.value.lower() for family in _PREPROCESSED_OTHERWISE):
+        yield Error(f"{name} is unknown to open_clip.", hint=hint, id="imagesim.E202")
+    if not pretrained:
+        yield Error(
+            f"{name} has no weights: 'pretrained' is not set.",
+            hint="Name the weights, such as 'pretrained': 'laion2b_s34b_b79k' for ViT-B-32.",
+            id="imagesim.E203",
+        )
+    tags, file = built_in_weights(), Path(pretrained)
+    tag = pretrained.lower().replace("-", "_")  # as open_clip does
+    if tags and tag not in tags and file.name == pretrained and not file.suffix and not file.exists():
+        yield Warning(  # the names are read from its source, so other versions may know more
+            f"{name} has no weights {pretrained!r}: open_clip knows none of that name.",
+            hint=_did_you_mean(tag, sorted(tags), "open_clip.list_pretrained() lists them."),
+            id="imagesim.W203",
+        )
+    if file.suffix and any(family in name.value.lower() for family in _PREPROCESSED_OTHERWISE):
         # open_clip would silently preprocess with another model's mean and deviation:
         # https://github.com/mlfoundations/open_clip/issues/1068
-        return [
-            Error(
-                f"{name} cannot be loaded from a bare file of weights, which lacks the preprocessing.",
-                hint="Put the file into a folder with its open_clip_config.json and name it with 'local-dir:'.",
-                id="imagesim.E204",
-            )
-        ]
-    return _check_weights(name, filter(Path.is_file, [Path(name.pretrained)]))
+        yield Error(
+            f"{name} cannot be loaded from a bare file of weights, which lacks the preprocessing.",
+            hint="Put the file into a folder with its open_clip_config.json and name it with 'local-dir:'.",
+            id="imagesim.E204",
+        )
