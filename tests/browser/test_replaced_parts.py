@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from io import BytesIO
 from typing import Any
 
@@ -29,6 +30,39 @@ COPIED = """async (selector) => {
     used.replaceWith(copy);
     await new Promise((done) => setTimeout(done, 100));
 }"""
+
+MORPHED = """(asks) => new Promise((done) => {
+    const morph = (node, fresh) => {
+        if (node.nodeType !== 1) {
+            node.data = fresh.data;
+            return;
+        }
+        const question = new CustomEvent("turbo:before-morph-element", { bubbles: true, cancelable: true });
+        if (asks && !node.dispatchEvent(question)) return;
+        for (const { name } of [...node.attributes]) if (!fresh.hasAttribute(name)) node.removeAttribute(name);
+        for (const { name, value } of fresh.attributes) {
+            if (node.getAttribute(name) !== value) node.setAttribute(name, value);
+        }
+        const [now, then] = [[...node.childNodes], [...fresh.childNodes]];
+        now.slice(then.length).forEach((each) => each.remove());
+        then.forEach((each, number) => {
+            const old = now[number];
+            if (!old) node.append(each);
+            else if (old.nodeName === each.nodeName) morph(old, each);
+            else old.replaceWith(each);
+        });
+    };
+    const request = new XMLHttpRequest();
+    request.open("GET", location.href);
+    request.responseType = "document";
+    request.onload = () => {
+        morph(document.querySelector("main"), request.responseXML.querySelector("main"));
+        setTimeout(done, 100);
+    };
+    request.send();
+})"""
+"""Gives the elements of the page the attributes and children that the server renders, as Turbo (which asks first) and
+idiomorph do."""
 
 
 @pytest.fixture
@@ -90,3 +124,43 @@ def test_a_copy_of_more_results_has_them_once(page):
     page.evaluate(COPIED, "[data-imagesim-search]")
     page.wait_for_timeout(500)
     assert cells.count() == both
+
+
+@pytest.mark.parametrize("asks", [True, False], ids=["Turbo", "idiomorph"])
+def test_a_morphed_look_has_its_photo(page, photo, asks):
+    """The page of results was that without a photo, and its buttons did nothing."""
+    page.goto("/look/")
+    page.locator("[data-imagesim-look] input[name=image]").set_input_files(photo)
+    chips = page.locator("[data-imagesim-chips] button")
+    chips.first.wait_for()
+    page.locator("[data-imagesim-results]:not([aria-busy])").wait_for()
+    names = chips.all_inner_texts()
+    searches: list[str] = []
+    page.on("request", lambda request: request.method == "POST" and "/look/" in request.url and searches.append(""))
+    page.evaluate(MORPHED, asks)
+    chips.last.wait_for()
+    page.locator("[data-imagesim-results]:not([aria-busy])").wait_for()
+    assert chips.all_inner_texts() == names
+    assert len(searches) == (0 if asks else 1)
+    page.get_by_role("button", name="Another photo").click()
+    assert page.locator("[data-imagesim-start]").is_visible()
+    assert page.locator("[data-imagesim-script]").first.is_visible()
+
+
+def without_look(route: Any) -> None:
+    """Answer with a page that shows the results itself."""
+    answer = route.fetch()
+    route.fulfill(response=answer, body=re.sub(r' data-look="[^"]*"', "", answer.text()))
+
+
+@pytest.mark.parametrize("asks", [True, False], ids=["Turbo", "idiomorph"])
+def test_a_morphed_search_has_its_photo(page, photo, asks):
+    page.route(lambda url: url.endswith("/search/") and "/api/" not in url, without_look)
+    page.goto("/search/")
+    page.locator("[data-imagesim-search] input[name=image]").set_input_files(photo)
+    page.locator("[data-imagesim-list] > li").first.wait_for()
+    page.evaluate(MORPHED, asks)
+    page.locator("[data-imagesim-list] > li").first.wait_for()
+    assert page.locator("[data-imagesim-preview]").is_visible()
+    page.get_by_role("button", name="Remove the photo").click()
+    assert page.locator("[data-imagesim-preview]").is_hidden()

@@ -1,5 +1,10 @@
 // The life of the widgets in a page whose parts are replaced, as by htmx or Turbo.
 
+const STARTED = "data-imagesim-started";
+const AS_IT_IS = "[data-imagesim-bar], [data-imagesim-search] *"; // a morph takes little from a bar; a search has its parts
+const WITH_PHOTO =
+  "[data-imagesim-look]:has(> [data-imagesim-view]:not([hidden])), [data-imagesim-search]:has([data-imagesim-preview]:not([hidden]))";
+
 const selectors = []; // of the widgets
 const listeners = new WeakMap(); // of each widget: a map from the type of an event to its listeners
 const heard = new Set(); // types
@@ -13,12 +18,30 @@ export function attach(selector, start) {
       if (started.has(root)) continue;
       started.add(root);
       start(root);
+      if (!root.matches(AS_IT_IS)) restartWhenMorphed(root);
     }
   };
   selectors.push(selector);
   startNew();
   new MutationObserver(startNew).observe(document, { childList: true, subtree: true });
 }
+
+// Begin anew when the page is morphed: that keeps the elements of the widget, but takes away what its script has added or
+// shown, and with it the attribute.
+function restartWhenMorphed(root) {
+  root.setAttribute(STARTED, "");
+  new MutationObserver((_records, observer) => {
+    if (root.hasAttribute(STARTED)) return;
+    observer.disconnect();
+    const copy = root.cloneNode(true);
+    const [former, file] = [root, copy].map((each) => each.querySelector("[name=image]"));
+    if (former?.files.length) file.files = former.files; // the copy searches it again
+    root.replaceWith(copy);
+  }).observe(root, { attributeFilter: [STARTED] });
+}
+
+// Turbo asks first: the results of a photo, which the server does not render, stay as they are.
+addEventListener("turbo:before-morph-element", (event) => event.target.matches(WITH_PHOTO) && event.preventDefault());
 
 // Call a listener for the events of the window while the widget is in the page. The window itself would keep the widget
 // for ever, and with it the whole page that was replaced.

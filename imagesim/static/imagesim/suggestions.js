@@ -17,9 +17,6 @@ export class Suggestions {
     this.active = -1;
     this.timer = 0;
     this.request = null;
-    this.input.setAttribute("role", "combobox");
-    this.input.setAttribute("aria-autocomplete", "list");
-    this.input.setAttribute("aria-controls", this.list.id);
     this.input.addEventListener("input", () => this.onInput());
     this.input.addEventListener("keydown", (event) => this.onKeyDown(event));
     this.input.addEventListener("blur", () => {
@@ -66,6 +63,9 @@ export class Suggestions {
     this.options = suggestions.map((suggestion, number) => this.option(suggestion, number));
     this.list.replaceChildren(...this.options);
     this.list.hidden = !this.options.length;
+    // Each time: a page that is morphed loses them.
+    const roles = { role: "combobox", "aria-autocomplete": "list", "aria-controls": this.list.id };
+    for (const entry of Object.entries(roles)) this.input.setAttribute(...entry);
     this.input.setAttribute("aria-expanded", String(Boolean(this.options.length)));
     this.input.removeAttribute("aria-activedescendant");
     this.count.textContent = this.options.length ? `${this.count.dataset.text} ${this.options.length}` : "";
