@@ -449,6 +449,11 @@ class TestVisualIndexPage:
         state = ItemState.objects.get(object_pk=str(shop[0].pk))
         ItemState.objects.filter(pk=state.pk).update(outcome="failed", error="storage", pending=False)
         assert admin_client.get(STATUS).json()["fields"]["failed"] == "2"  # with the broken one
+        ItemState.objects.create(model="shop.product", object_pk="99", outcome="failed", error="gone", pending=True)
+        shown = admin_client.get(reverse("admin:imagesim_visualindex_changelist")).content.decode()
+        why = re.search(r'href="([^"]*outcome__exact[^"]*)"', shown)
+        found = admin_client.get(html.unescape(why[1])).context["cl"].result_list
+        assert len(found) == 2  # as many as the page says, without those that wait for another attempt
 
         page = admin_client.post(reverse("admin:imagesim_visualindex_start", args=["retry"]), follow=True)
 

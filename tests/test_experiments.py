@@ -728,7 +728,15 @@ class TestAdmin:
         made.refresh_from_db()
         assert (made.name, made.share) == ("Renamed", 100)
         assert [each.share for each in made.variants.all()] == [50, 50]
-        client.post(page("stop", made))
+        ended = client.post(page("stop", made), follow=True).content.decode()
+        assert "a minute after its end" in ended
+        assert "after midnight" not in ended
+        Experiment.objects.update(
+            started=timezone.now() - timedelta(minutes=9), stopped=timezone.now() - timedelta(minutes=5)
+        )
+        report = client.get(page("report", made)).content.decode()
+        assert "Too few visitors" in report
+        assert "cannot be said yet" not in report  # it is over
         client.post(page("copy", made))
         copy = Experiment.objects.exclude(pk=made.pk).get()
         assert copy.variants.count() == 2

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from datetime import timedelta
+from datetime import datetime, timedelta
+from datetime import timezone as tz
 from threading import Event
 from typing import Any
 from unicodedata import normalize
@@ -19,7 +20,7 @@ from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import ProgrammingError, connection
 from django.template import Context, Template
-from django.test.utils import CaptureQueriesContext
+from django.test.utils import CaptureQueriesContext, override_settings
 from django.urls import reverse
 from django.utils import timezone, translation
 
@@ -549,16 +550,38 @@ class TestAdmin:
         assert f'data-tone="off" title="{reason}' in page
         assert ">invalid<" in page
 
-    def test_rules_are_filtered_by_whether_they_are_on(self, boss):
-        """The filter was called "By on"."""
-        for name, enabled in (("live", True), ("idle", False)):
-            Rule.objects.create(name=name, action="message", message="x", enabled=enabled)
+    def test_rules_are_filtered_by_their_state(self, boss):
+        """A rule whose time was over was found as "on"."""
+        day, now = timedelta(days=1), timezone.now()
+        for name, given in {
+            "live": {"starts": now - day, "ends": now + day},
+            "idle": {"enabled": False},
+            "next": {"starts": now + day},
+            "past": {"ends": now - day},
+            "former": {"filters": "material = wool"},
+        }.items():
+            Rule.objects.create(name=name, action="message", message="x", **given)
         address = reverse("admin:imagesim_merchandising_rule_changelist")
-        page = boss.get(address, {"enabled": "1"})
+        page = boss.get(address)
         assert "By state" in page.content.decode()
-        assert [rule.name for rule in page.context["cl"].result_list] == ["live"]
-        assert [rule.name for rule in boss.get(address, {"enabled": "0"}).context["cl"].result_list] == ["idle"]
-        assert len(boss.get(address).context["cl"].result_list) == 2
+        assert len(page.context["cl"].result_list) == 5
+        states = {"on": "live", "off": "idle", "waiting": "next", "over": "past", "invalid": "former"}
+        for state, name in states.items():
+            found = boss.get(address, {"state": state})
+            assert [rule.name for rule in found.context["cl"].result_list] == [name]
+
+    @override_settings(TIME_ZONE="Europe/Berlin")
+    def test_a_date_without_a_time_is_the_whole_day_of_the_shop(self, boss):
+        """It was refused: "Enter a valid time." The clocks are changed on 28 March 2027."""
+        given = FORM | {"action": "message", "message": "x", "starts_0": "2027-03-27", "ends_0": "2027-03-28"}
+        add = reverse("admin:imagesim_merchandising_rule_add")
+        assert "In the time zone Europe/Berlin; without a time, until the end" in boss.get(add).content.decode()
+        assert boss.post(add, given).status_code == 302
+        made = Rule.objects.get()
+        assert made.starts == datetime(2027, 3, 26, 23, 0, tzinfo=tz.utc)
+        assert made.ends == datetime(2027, 3, 28, 21, 59, 59, tzinfo=tz.utc)
+        answer = boss.post(add, given | {"starts_0": "", "starts_1": "10:00"})
+        assert "Enter a valid date." in answer.content.decode()
 
     def test_a_field_that_the_shop_has_removed_is_named_and_not_dropped(self, boss):
         """Without it the rule would exclude more."""

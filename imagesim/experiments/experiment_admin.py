@@ -116,7 +116,7 @@ class ExperimentAdmin(ShowsWhere, admin.ModelAdmin):  # type: ignore[type-arg]
     form = ExperimentForm
     inlines = (VariantInline,)
     change_form_template = "admin/imagesim_experiments/experiment/change_form.html"
-    list_display = ("name", "state_shown", "where_shown", "goal", "started", "report_link")
+    list_display = ("name", "state_shown", "where_shown", "goal", "started", "until", "report_link")
     list_filter = ("goal",)
     search_fields = ("name",)
 
@@ -162,6 +162,10 @@ class ExperimentAdmin(ShowsWhere, admin.ModelAdmin):  # type: ignore[type-arg]
     def state_shown(self, experiment: Experiment) -> SafeString:
         state = experiment.state
         return format_html('<span class="experiment-state" data-tone="{}">{}</span>', state.value, state.label)
+
+    @admin.display(description=gettext_lazy("Until"))
+    def until(self, experiment: Experiment) -> Any:
+        return experiment.ends
 
     @admin.display(description=gettext_lazy("Report"))
     def report_link(self, experiment: Experiment) -> SafeString:

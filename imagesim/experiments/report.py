@@ -141,7 +141,8 @@ def _outlook(experiment: Experiment, variants: Sequence[Variant], look: Look, re
         needed = result.comparisons[variant.letter].needed
         daily = (look.arm(CONTROL).visitors + look.arm(variant.letter).visitors) / elapsed
         if math.isinf(needed) or not daily or needed / daily > MANY_DAYS:
-            yield _("%(variant)s: how long it takes cannot be said yet.") % {"variant": variant.letter}
+            if experiment.state != Experiment.State.OVER:
+                yield _("%(variant)s: how long it takes cannot be said yet.") % {"variant": variant.letter}
             continue
         days = math.ceil(needed / daily)
         text = ngettext(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import time
+from functools import partial
 from typing import Any, ClassVar
 
 from django import forms
@@ -98,24 +100,73 @@ class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
         }
 
 
+class MomentField(forms.SplitDateTimeField):
+    """A date and a time, which is ``time`` where only the date is given."""
+
+    def __init__(self, time: time, **kwargs: Any) -> None:
+        self.time = time
+        super().__init__(**kwargs)
+
+    def compress(self, data_list: Any) -> Any:
+        if data_list and data_list[0] and data_list[1] is None:
+            data_list = [data_list[0], self.time]
+        return super().compress(data_list)
+
+
+STATES = {
+    "on": gettext_lazy("on"),
+    "waiting": gettext_lazy("not yet"),
+    "over": gettext_lazy("over"),
+    "off": gettext_lazy("off"),
+    "invalid": gettext_lazy("invalid"),
+}
+
+
+def _set_states(rules: Iterable[Any]) -> None:
+    """Set ``state`` of each, and ``reason`` of those that are invalid: the shop's declarations have changed since.
+
+    A rule for a variant of an experiment that is over or has not started holds for nobody.
+    """
+    now = timezone.now()
+    limited = [rule for rule in rules if rule.variant and not rule.variant.startswith(OTHERS)]
+    runs = {each.key: each.runs for each in variants.active().choices()} if limited else {}
+    for rule in rules:
+        rule.state, rule.reason = "on", ""
+        try:
+            Ready.of(0, rule)
+        except ValidationError as error:
+            rule.state, rule.reason = "invalid", " ".join(error.messages)
+            continue
+        if not rule.enabled:
+            rule.state = "off"
+        elif (rule.ends and rule.ends <= now) or (rule in limited and rule.variant not in runs):
+            rule.state = "over"
+        elif (rule.starts and now < rule.starts) or (rule in limited and not runs[rule.variant]):
+            rule.state = "waiting"
+
+
 class StateFilter(admin.SimpleListFilter):
-    """Whether a rule is switched on; Django's own filter would be called "By on"."""
+    """As the column says."""
 
     title = gettext_lazy("state")
-    parameter_name = "enabled"
+    parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [("1", _("on")), ("0", _("off"))]
+        return list(STATES.items())
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Rule]) -> QuerySet[Rule]:
-        return queryset.filter(enabled=self.value() == "1") if self.value() in ("0", "1") else queryset
+        if self.value() not in STATES:
+            return queryset
+        rules: list[Any] = list(queryset)
+        _set_states(rules)
+        return queryset.filter(pk__in=[rule.pk for rule in rules if rule.state == self.value()])
 
 
 @admin.register(Rule)
 class RuleAdmin(ShowsWhere, admin.ModelAdmin):  # type: ignore[type-arg]
     form = RuleForm
     change_form_template = "admin/imagesim_merchandising/rule/change_form.html"
-    list_display = ("name", "state", "where_shown", "when_shown", "action", "priority")
+    list_display = ("name", "state", "starts", "ends", "where_shown", "when_shown", "action", "priority")
     list_filter = (StateFilter, "action", "when")
     search_fields = ("name", "triggers", "filters", "pins")
     actions = ("switch_on", "switch_off")
@@ -154,36 +205,26 @@ class RuleAdmin(ShowsWhere, admin.ModelAdmin):  # type: ignore[type-arg]
 
         return [(title, {**options, "fields": shown(options["fields"])}) for title, options in found]
 
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name in ("starts", "ends"):
+            text = _("In the time zone %(zone)s; without a time, from the start of the day.")
+            if db_field.name == "ends":
+                text = _("In the time zone %(zone)s; without a time, until the end of the day.")
+            default = time.min if db_field.name == "starts" else time(23, 59, 59)
+            kwargs["form_class"] = partial(MomentField, default)
+            kwargs["help_text"] = text % {"zone": timezone.get_current_timezone_name()}
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
+
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
-        """Note which rules hold for nobody: those for a variant of an experiment that is over or has not started."""
         changelist = super().get_changelist_instance(request)
-        limited = [rule for rule in changelist.result_list if rule.variant and not rule.variant.startswith(OTHERS)]
-        known = {each.key: each for each in variants.active().choices()} if limited else {}
-        for rule in limited:
-            choice = known.get(rule.variant)
-            rule.has_no_visitors = choice is None or not choice.runs
-            rule.is_of_past_experiment = choice is None
+        _set_states(changelist.result_list)
         return changelist
 
     @admin.display(description=gettext_lazy("State"))
-    def state(self, rule: Rule) -> SafeString:
-        now = timezone.now()
-        if not rule.enabled:
-            tone, word = "off", _("off")
-        elif getattr(rule, "is_of_past_experiment", False):
-            tone, word = "off", _("over")
-        elif rule.is_active(now) and not getattr(rule, "has_no_visitors", False):
-            tone, word = "on", _("on")
-        elif rule.is_active(now) or (rule.starts and now < rule.starts):
-            tone, word = "waiting", _("not yet")
-        else:
-            tone, word = "off", _("over")
-        try:
-            Ready.of(0, rule)
-        except ValidationError as error:  # the shop's declarations have changed since
-            reason = " ".join(error.messages)
-            return format_html('<span class="rule-state" data-tone="off" title="{}">{}</span>', reason, _("invalid"))
-        return format_html('<span class="rule-state" data-tone="{}">{}</span>', tone, word)
+    def state(self, rule: Any) -> SafeString:
+        tone = "off" if rule.state in ("over", "invalid") else rule.state
+        title = format_html(' title="{}"', rule.reason) if rule.reason else ""
+        return format_html('<span class="rule-state" data-tone="{}"{}>{}</span>', tone, title, STATES[rule.state])
 
     @admin.display(description=gettext_lazy("When"), ordering="when")
     def when_shown(self, rule: Rule) -> str:

@@ -101,6 +101,18 @@ def test_products_chosen_while_names_are_fetched_stay(page):
     assert picker.locator(".rule-chosen li").count() == 2
 
 
+def test_a_pinned_product_that_is_gone_is_named(page):
+    """Its key alone looked like a product whose name had not come yet."""
+    log_in(page)
+    page.goto(ADD)
+    page.locator("#id_action").select_option("pin")
+    page.locator("#id_pins").fill("1: shop.product:1\n2: shop.product:9999")
+    page.locator("#id_pins").press("Tab")
+    gone = page.get_by_text("not in the shop at present")
+    gone.nth(1).wait_for()
+    assert page.locator(".field-pins .rule-chosen li", has=gone.locator("visible=true")).count() == 1
+
+
 def test_a_rule_whose_pins_were_edited_is_saved_by_one_click(page):
     """The list below the field grew or shrank when the field was left, and the button moved away below the pointer."""
     log_in(page)

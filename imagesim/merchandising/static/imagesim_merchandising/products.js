@@ -37,6 +37,7 @@ class Products {
     this.format = format;
     this.url = url;
     this.known = new Map();
+    this.isComplete = false; // whether the server has said which of the keys are products
     this.root = template.content.firstElementChild.cloneNode(true);
     this.list = this.root.querySelector(".rule-chosen");
     this.row = this.root.querySelector("[data-rule-chosen]");
@@ -93,6 +94,7 @@ class Products {
     missing.forEach((key) => url.searchParams.append("key", key));
     try {
       const answer = await fetch(url);
+      this.isComplete = answer.ok;
       if (answer.ok) for (const found of (await answer.json()).suggestions) {
         this.known.set(found.key, found);
         const pk = found.key.slice(found.key.indexOf(":") + 1);
@@ -115,6 +117,7 @@ class Products {
     const title = found?.text ?? key;
     line.dataset.key = key;
     slot("title").textContent = place ? `${place}. ${title}` : title;
+    slot("missing").hidden = !this.isComplete || Boolean(found);
     if (found?.image?.url) slot("image").src = found.image.url;
     else slot("image").removeAttribute("src"); // its place stays
     for (const [name, action] of [["earlier", () => this.move(key, -1)], ["later", () => this.move(key, 1)], ["remove", () => this.remove(key)]]) {
