@@ -292,6 +292,7 @@ def test_an_item_without_a_page_does_not_fail_the_page_of_others(shelf, monkeypa
 class TestImageSearch:
     def test_posts_to_a_page_of_the_shop_and_names_the_api(self):
         html = render("{% image_search action='/find/' %}", csrf_token="t0ken")
+        assert html.index('name="q"') < html.index('name="image"'), "most visitors come with words"
         assert 'action="/find/" method="post" enctype="multipart/form-data"' in html
         assert 'name="csrfmiddlewaretoken" value="t0ken"' in html
         assert 'data-api="/api/visual/search/"' in html
@@ -328,7 +329,7 @@ class TestImageSearch:
     def test_german(self):
         with translation.override("de"):
             html = render("{% image_search action='/' %}")
-        assert "Mit einem Foto suchen" in html
+        assert "Oder mit einem Foto suchen" in html
 
 
 @pytest.mark.slow

@@ -366,7 +366,8 @@ def test_a_photo_with_nothing_that_is_sold_says_so(page):
     page.get_by_label("A photo with something you like").set_input_files(
         {"name": "blank.png", "mimeType": "image/png", "buffer": blank.getvalue()}
     )
-    page.get_by_text("Nothing similar was found.").wait_for()
+    page.get_by_text("Nothing found. Tap what you like").wait_for()
+    assert page.locator("[data-imagesim-look] > [role=status]").inner_text() == "Whole photo: 0 results"
     keys = page.get_by_text("Drag the box or its corners.")
     assert not keys.is_visible()
     page.get_by_role("button", name="Draw a box").click()

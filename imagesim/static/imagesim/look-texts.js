@@ -36,21 +36,20 @@ export class LookTexts {
   // What was found in a photo, and for the selected region.
   found(regions, selected) {
     const names = regions.filter((region) => !region.whole).map((region) => region.name);
-    if (!names.length) return selected.results.length ? this.summary(selected) : this.get("none");
+    if (!names.length) return this.summary(selected);
     const results = names.length > 1 ? this.summary(selected) : this.count(selected); // the only name is said already
     return `${this.get("seen")} ${names.join(", ")}. ${results}`;
   }
 
-  count(region) {
-    const { results, more } = region;
-    return results.length ? countHits(this.data, results.length, more) : this.reasonForNone(region);
+  count({ results, more }) {
+    return countHits(this.data, results.length, more);
   }
 
   summary(region) {
     return this.about(region, this.count(region));
   }
 
-  // Why a region has no hits; of the whole photo there is no box to move.
+  // Why a region has no hits, which its results say; of the whole photo there is no box to move.
   reasonForNone(region) {
     return this.get(region.closest?.length ? "closest" : region.whole ? "nothingWhole" : "nothing");
   }
