@@ -573,7 +573,7 @@ class TestVisualIndexPage:
     def test_before_the_first_sync(self, admin_client):
         told = admin_client.get(STATUS).json()
 
-        assert told["fields"]["coverage"] == "100 %"
+        assert told["fields"]["coverage"] == "–"
         assert told["fields"]["rebuild"] == "never"
         assert told["shown"]["index_error"] is True
 

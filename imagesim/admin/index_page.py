@@ -135,7 +135,7 @@ def snapshot() -> dict[str, Any]:
     fields = {
         **{name: _number(getattr(status, name)) for name in ("items", "indexed", "pending", "failed", "skipped")},
         "embeddings": _number(status.embeddings),
-        "coverage": _percent(status.indexed, status.items),
+        "coverage": _percent(status.indexed, status.items) if status.items else "–",
         "oldest": _duration(status.queue_age) if status.pending else "",
         "advice": advice,
         **_index_fields(status.index),
