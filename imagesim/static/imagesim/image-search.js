@@ -6,7 +6,7 @@ import { ResultEvents } from "./events.js";
 import { fieldsRestored, handOver, isPhotoLost, rememberPhoto } from "./handover.js";
 import { countHits, hitKey, renderHit, renderMessages, withoutShown } from "./hits.js";
 import { PhotoPicker } from "./picker.js";
-import { fetchPicture, shrink } from "./pictures.js";
+import { fetchPicture, prepare } from "./pictures.js";
 import { explainRefusal } from "./refusals.js";
 import { csrfTokenOf, fieldsOf, getPage, post } from "./requests.js";
 
@@ -193,15 +193,11 @@ export class ImageSearch {
 
   async usePhoto(photo) {
     const choice = ++this.choice;
-    if (photo.type && !photo.type.startsWith("image/")) {
-      this.setStatus("type", { error: true });
-      return;
-    }
     this.setStatus("searching");
-    const small = await shrink(photo);
+    const small = await prepare(photo, this.root.dataset.maxBytes);
     if (choice !== this.choice) return;
-    if (small.size > Number(this.root.dataset.maxBytes)) {
-      this.setStatus("size", { error: true });
+    if (typeof small === "string") {
+      this.setStatus(small, { error: true });
       return;
     }
     // Open the page "shop the look" with the photo, if the shop has one.

@@ -31,9 +31,16 @@ export function isCanvasReadable() {
   return data.every((value, place) => Math.abs(value - [200, 130, 70, 255][place % 4]) < 16);
 }
 
+// Return a photo as it is sent, or the name of the text that says why it cannot be.
+export async function prepare(photo, maxBytes) {
+  if (photo.type && !photo.type.startsWith("image/")) return "type";
+  const small = await shrink(photo);
+  return small.size > Number(maxBytes) ? "size" : small;
+}
+
 // Convert a large photo, or one in a format such as HEIC or GIF, to a smaller upright JPEG. Return it unchanged if the
 // browser cannot read it: the server may.
-export async function shrink(photo) {
+async function shrink(photo) {
   try {
     if (!isCanvasReadable()) return photo;
     const bitmap = await decode(photo);

@@ -4,7 +4,7 @@
 import { attach, listen } from "./attach.js";
 import { handOver } from "./handover.js";
 import { isFromOtherSite, isOwn, ownPicture, pastedPicture } from "./picker.js";
-import { fetchPicture, picturesIn, shrink } from "./pictures.js";
+import { fetchPicture, picturesIn, prepare } from "./pictures.js";
 import { Suggestions } from "./suggestions.js";
 
 export class SearchBar {
@@ -84,13 +84,9 @@ export class SearchBar {
   }
 
   async usePhoto(photo) {
-    if (photo.type && !photo.type.startsWith("image/")) {
-      this.setStatus("type");
-      return;
-    }
     this.setStatus("looking");
-    const small = await shrink(photo);
-    if (small.size > Number(this.text.maxBytes)) this.setStatus("size");
+    const small = await prepare(photo, this.text.maxBytes);
+    if (typeof small === "string") this.setStatus(small);
     else await handOver(small, this.camera.href, { always: true });
   }
 

@@ -13,7 +13,7 @@ import { LookRequests } from "./look-requests.js";
 import { LookResults } from "./look-results.js";
 import { LookTexts } from "./look-texts.js";
 import { PhotoPicker } from "./picker.js";
-import { crop, fetchPicture, shrink } from "./pictures.js";
+import { crop, fetchPicture, prepare } from "./pictures.js";
 import { explainRefusal, retryAfter } from "./refusals.js";
 import { csrfTokenOf, fieldsOf } from "./requests.js";
 
@@ -171,15 +171,11 @@ export class ShopTheLook {
   }
 
   async usePhoto(photo, choice = ++this.choice) {
-    if (photo.type && !photo.type.startsWith("image/")) {
-      this.setStatus(this.texts.get("type"), true);
-      return;
-    }
     this.setStatus(this.texts.get("looking"));
-    const small = await shrink(photo);
+    const small = await prepare(photo, this.texts.data.maxBytes);
     if (choice !== this.choice) return;
-    if (small.size > Number(this.texts.data.maxBytes)) {
-      this.setStatus(this.texts.get("size"), true);
+    if (typeof small === "string") {
+      this.setStatus(this.texts.get(small), true);
       return;
     }
     await this.showPhoto(small);
