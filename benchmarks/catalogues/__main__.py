@@ -33,6 +33,7 @@ SHOPS = (
     *("eyewear", "bicycles", "posters", "toys", "furniture", "instruments"),
     *("kitchen", "supermarket", "spanish", "dutch", "fashion", "camping", "drogerie", "maison"),
     *("department", "craft", "bekleidung", "lebensmittel"),
+    *("polish", "country"),
 )
 
 SHARES = {"shape": 0.65, "colour": 0.15, "words": 0.2}
