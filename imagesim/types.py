@@ -162,7 +162,7 @@ class Candidate(NamedTuple):
     text: float = 0.0
     """How well the entry's words match those of the query, 0..1."""
     head: float = 0.0
-    """The same for the heads of the query alone."""
+    """The same for the heads of the query alone, which count nearly in full if the name of the entry ends with one."""
     relevance: float = 1.0
     """The calibrated probability, 0..1, that it is relevant; an index leaves it at 1."""
     values: Mapping[str, tuple[Any, ...]] = _NO_VALUES

@@ -609,6 +609,20 @@ class TestWords:
         [answer] = words.search([Query(np.array([1, 0], np.float32), limit=3)])
         assert [each.key for each in answer.candidates][-1] == "glasses"
 
+    def test_what_is_called_so_elsewhere_comes_after_the_category_of_that_name(self):
+        """ "Sneakers" hid the "Allstar Sneakers" of a category "Footwear", and shows no "Sneakers cleaning kit"."""
+        found = {"kit": (0.93, 0.93, "Care"), "allstar": (0.95, 0.99, "Footwear"), "low": (0.73, 0.73, "Sneakers")}
+        named = [
+            candidate(key, 0, category)._replace(text=text, head=head) for key, (text, head, category) in found.items()
+        ]
+
+        roles = Roles({"sneaker": ("Sneakers",)}, things=frozenset(), names={("sneaker",): ("Sneakers",)})
+        texts = reading("sneakers", replace(PLAIN, roles=roles), ["en"])
+        words = WithText(Named(*named), *texts, Cutoff(), lambda _candidates: {})
+        [answer] = words.search([Query(np.array([1, 0], np.float32), limit=3)])
+        assert [each.key for each in answer.candidates] == ["low", "allstar", "kit"]
+        assert answer.candidates[1].relevance > 0.6 > 0.3 > answer.candidates[2].relevance
+
     def test_the_name_of_a_category_beside_another_word_calls_no_thing_of_another_category_so(self):
         """ "Mesa de roble" (oak table) showed table lamps of oak first."""
         found = {"lamp": (0.95, "Lámparas"), "table": (0.93, "Mesas"), "desk": (0.97, "Escritorios")}

@@ -7,16 +7,26 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from imagesim.indexes import stemmers
-from imagesim.indexes.codes import FRACTION, HYPHEN, apart_from_letters, codes, plain_fractions, without_zeros
-from imagesim.indexes.stop_words import CONJUNCTIONS, ELIDED, FEATURES, HEAD_FIRST, QUALITIES, STOP_WORDS, UNITS
+from imagesim.indexes.codes import FRACTION, HYPHEN, apart_from_letters, codes, models, plain_fractions, without_zeros
+from imagesim.indexes.stop_words import (
+    CONJUNCTIONS,
+    ELIDED,
+    FEATURES,
+    HEAD_FIRST,
+    QUALITIES,
+    RELATIONS,
+    STOP_WORDS,
+    UNITS,
+)
 
 if TYPE_CHECKING:
     from imagesim.types import IndexMeta
 
-ANALYSIS = 10
+ANALYSIS = 11
 """The version of the analysis, increased if earlier indexes have to be rebuilt to find words as well as new ones."""
 
 MAX_WORD = 64
@@ -100,6 +110,7 @@ def word_list(table: Mapping[str, str]) -> Callable[[tuple[str, ...]], frozenset
 stop_words = word_list(STOP_WORDS)
 feature_marks = word_list(FEATURES)
 _qualities = word_list(QUALITIES)
+_relations = word_list(RELATIONS)
 
 
 def base_language(code: str) -> str:
@@ -171,13 +182,11 @@ def normalised(text: str, language: str = "") -> str:
 
 
 def indexed(text: str, language: str) -> tuple[Token, ...]:
-    """Return the words of ``text`` by which it is found: those of :func:`analyse`, and each character of scripts
-    without spaces. A query for one of these has no pair: ``鞋`` finds ``运动鞋``."""
-    tokens = analyse(text, language)
-    if text.isascii():
-        return tokens
-    single = dict.fromkeys("".join(NO_SPACES.findall(normalised(text, language))))
-    return (*(Token(each, each) for each in single), *tokens)
+    """Return the words of ``text`` by which it is found: those of :func:`analyse`, :func:`models`, and each character
+    of scripts without spaces. A query for one of these has no pair: ``鞋`` finds ``运动鞋``."""
+    plain = normalised(text, language)
+    single = [] if text.isascii() else dict.fromkeys("".join(NO_SPACES.findall(plain)))
+    return (*(Token(each, each) for each in (*single, *models(plain))), *analyse(text, language))
 
 
 def _number(word: str) -> str:
@@ -222,34 +231,53 @@ def listed_stems(names: Sequence[str], language: str) -> frozenset[str]:
     return frozenset(found)
 
 
+def name_ends(names: Sequence[str], language: str) -> frozenset[Token]:
+    """Return the words that say what things are called: the last of each name, before what it has or is for and before
+    numbers; the first in languages whose adjectives follow. That of "Allstar Sneakers 42 for men" is "sneakers"."""
+    marks = feature_marks((language,))
+    found: set[Token] = set()
+    for name in names:
+        tokens = analyse(name, language)
+        ends = (n for n, each in enumerate(tokens) if n and (each.word in marks or each.word[0].isdigit()))
+        found.update(tokens[:1] if language in HEAD_FIRST else tokens[: next(ends, None)][-1:])
+    return frozenset(found)
+
+
 def features(names: Sequence[str], language: str) -> frozenset[Token]:
     """Return the words of names that only say what a thing has or is for: "camera" for "Baby monitor with camera"."""
-    return _features([analyse(name, language) for name in names], language, start=1)
+    return _features([analyse(name, language) for name in names], language, feature_marks((language,)), start=1)
 
 
 def described_features(texts: Sequence[str], language: str) -> frozenset[Token]:
     """Return the words of descriptions that only say what a thing has or is for: "coffee" for "Full of flavour. Good
     for coffee and tea.", and "wheels" for "With its wheels, the chair …"."""
-    marks = feature_marks((language,))
+    marks = feature_marks((language,)) | _relations((language,))
     parts: list[Sequence[Token]] = []
     for sentence in (sentence for text in texts for sentence in _SENTENCES.split(text)):
-        words = analyse(sentence, language)
-        begins = bool(words) and words[0].word in marks
+        words, rest = analyse(sentence, language), analyse(sentence.partition(",")[2], language)
+        # Not "for bananas, carrots and oranges", which goes on with what the thing is for.
+        begins = words[:1] and words[0].word in marks and rest and rest[0].word in stop_words((language,))
         parts += [analyse(part, language) for part in sentence.split(",", 1)] if begins else [words]
-    return _features(parts, language, start=0)
+    return _features(parts, language, marks, start=0)
 
 
-def _features(texts: Iterable[Sequence[Token]], language: str, *, start: int) -> frozenset[Token]:
+def _features(
+    texts: Iterable[Sequence[Token]], language: str, marks: Collection[str], *, start: int
+) -> frozenset[Token]:
     """Return the words after the first mark of each text, except those that stand before it in any of the texts.
 
     Marks at a position before ``start`` do not count. A word before one of ``QUALITIES`` is a feature, too.
     """
-    marks, own, mentioned = feature_marks((language,)), set[Token](), set[Token]()
-    qualities = _qualities((language,))
+    own, mentioned = set[Token](), set[Token]()
+    qualities, conjunction = _qualities((language,)), CONJUNCTIONS.get(language)
     for words in texts:
         first = next((n for n, token in enumerate(words) if n >= start and token.word in marks), len(words))
         before = {n for n in range(first - 1) if words[n + 1].word in qualities}
-        own.update(words[n] for n in range(first) if n not in before)
+        before |= {
+            n - 2 for n in before if n > 1 and words[n - 1].word == conjunction
+        }  # "microwave and dishwasher safe"
+        joined = {one.word + other.word for one, other in pairwise(words[:first])}  # which stand at the end
+        own.update(each for n, each in enumerate(words) if (n < first and n not in before) or each.word in joined)
         mentioned.update(words[n] for n in before)
         mentioned.update(words[first + 1 :])
     return frozenset(mentioned - own)

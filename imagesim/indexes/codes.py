@@ -27,6 +27,9 @@ SHORTEST_BEGINNING = 6
 """The minimum number of characters of a number by which longer ones are found: 1,000 is not meant by 100, but
 "0986714" may be the first digits of an article's number."""
 
+MODEL = r"[^\W\d_]{2,3} ?\d{3,}"
+"""A short word and a number, which may be those of a model, "SPA 1250", or a word and a quantity."""
+
 FRACTION = r"(?<![\d/.,])(?:[1-9][ -])?(?:\d?[13579]/(?:2|4|8|16|32|64)|[12]/3)(?![/.,]?\d)"
 """A fraction of an inch, or a mixed number: "1/2", "1 1/4". Others are two numbers: the "4/64 GB" of a phone."""
 
@@ -50,6 +53,7 @@ _ONE_LETTER = re.compile(r"\d+[^\W\d_]")
 _OTHER_NUMBER = re.compile(
     r".*\d[x×*]\d.*|\d+\.\d{1,2}|\d{1,3}(?:\.\d{3})+|\d{4}[-./]\d\d?[-./]\d\d?|\d\d?[-./]\d\d?[-./]\d{4}"
 )
+_MODEL = re.compile(rf"(?<![^\W_]){MODEL}(?![^\W_]|[ ./,-]?\d| (?:{'|'.join(sorted(UNITS))})\b)")
 _YEAR_OR_ROUND = re.compile(r"(?:19|20)\d\d|\d\d\d?0")
 
 
@@ -96,6 +100,11 @@ def _is_code(text: str, parts: list[str]) -> bool:
     if not _SPACED.search(text):
         return len("".join(parts)) >= SHORTEST
     return len("".join(numbers)) >= SHORTEST_SPACED and max(map(len, numbers)) > 2
+
+
+def models(text: str) -> list[str]:
+    """Return the short words of a text in lower case with the numbers that follow, in one piece: ``spa1250``."""
+    return [each.replace(" ", "") for each in _MODEL.findall(text)]
 
 
 def without_zeros(word: str) -> str:

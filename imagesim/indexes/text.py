@@ -7,13 +7,16 @@ entries and scores these with the same class, so that all indexes rank alike.
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from imagesim.indexes.analysis import base_language, described_features, features, indexed, listed_stems
+from imagesim.indexes.analysis import base_language, described_features, features, indexed, listed_stems, name_ends
+from imagesim.indexes.codes import MODEL
 from imagesim.indexes.query_words import query_words, shades_of, word_weight
 from imagesim.indexes.stop_words import INFLECTIONS
 from imagesim.indexes.word_matcher import COMPOUND, ENDING, STEM, WordMatcher
@@ -43,6 +46,10 @@ FEATURE = 0.48
 """The factor of an entry that matches only a feature or purpose in its texts: a "baby monitor with camera" is no
 camera, and milk that is "good for coffee" no coffee. It is low enough that the vectors decide. It does not apply to a
 query for a purpose, such as "something for a headache"."""
+
+ENDS = 0.9
+"""The least that the length of a name counts that ends with the very word: "Allstar Sneakers" for "sneakers", and no
+"Oak table glass" for "glasses"."""
 
 WITH_OTHERS = 0.8
 """The factor of a feature or purpose in a text other than the name: of bikes, a child's comes before one that is "for
@@ -100,18 +107,19 @@ class TextIndex:
         self.languages = tuple(dict.fromkeys(self._language)) or ("en",)
         top = max((spec.weight for spec in self._specs), default=1.0)
         factor = np.array([math.sqrt(spec.weight / top) for spec in self._specs], dtype=np.float32)
-        # Words listed in a category's name, and features mentioned in a text, have fields of their own after all
-        # others: those of field n are stored in the fields n + self._listed and n + self._features.
-        self._listed, self._features = len(specs), 2 * len(specs)
-        self._factor = np.concatenate([factor, factor * LISTED, factor])
+        # Words listed in a category's name, those that names end with, and features mentioned in a text have fields of
+        # their own after all others: those of field n are the fields n + self._listed, n + self._ends and
+        # n + self._features.
+        self._listed, self._ends, self._features = (times * len(specs) for times in (1, 2, 3))
+        self._factor = np.concatenate([factor, factor * LISTED, factor, factor])
         self._main = [number for number, spec in enumerate(self._specs) if spec.weight == top]
-        self._beside = np.ones(3 * len(specs), dtype=np.float32)
+        self._beside = np.ones(4 * len(specs), dtype=np.float32)
         self._beside[[self._features + n for n, spec in enumerate(self._specs) if spec.weight < top]] = WITH_OTHERS
         self._colours = [number for number, spec in enumerate(self._specs) if spec.colours]
         least = min((self._specs[number].weight for number in self._colours), default=0.0)
         mentions = [spec.weight < least and not spec.category for spec in self._specs]
-        self._mentions = np.array([*mentions, *([False] * len(specs)), *mentions])
-        self._kinds = np.array([*(calls_by_compounds(spec) for spec in self._specs), *([False] * 2 * len(specs))])
+        self._mentions = np.array([*mentions, *([False] * 2 * len(specs)), *mentions])
+        self._kinds = np.array([*(calls_by_compounds(spec) for spec in self._specs), *([False] * 3 * len(specs))])
         self._words = WordMatcher(self.languages)
         self._starts: npt.NDArray[np.int64] = np.zeros(1, dtype=np.int64)
         self._slots: npt.NDArray[np.int32] = np.empty(0, dtype=np.int32)
@@ -194,6 +202,8 @@ class TextIndex:
             listed = listed_stems(values, language) if self._specs[number].category else ()
             of_features = self._features_of(number, values)
             fields = {token: number + self._listed for token in tokens if token.stem in listed}
+            ends = name_ends(values, language) if number in self._main else ()
+            fields |= dict.fromkeys(ends, number + self._ends)
             fields |= dict.fromkeys(of_features, number + self._features)
             found = self._seen[number, values] = [
                 word << FIELD_BITS | fields.get(token, number) for token, word in words.items()
@@ -244,9 +254,9 @@ class TextIndex:
             return NO_MATCHES
         size = len(self._stale)
         covered, hit = np.zeros(size, dtype=np.float32), np.zeros(size, dtype=bool)
-        named = np.zeros(size, dtype=bool)
+        named, ends = np.zeros(size, dtype=bool), np.zeros(size, dtype=bool)
         in_main = np.zeros((len(self._main), size), dtype=np.float32)
-        of_heads = np.zeros(size, dtype=np.float32) if query.heads else covered
+        of_heads = np.zeros(size, dtype=np.float32)
         lacking = {word.code: np.zeros(size, dtype=bool) for word in words if word.code}
         weights = head_weights = 0.0
         shades = shades_of(words, query.colours)
@@ -261,7 +271,7 @@ class TextIndex:
                 is_part = quality == np.float32(COMPOUND)
                 factor = np.where(is_part, KNOWN_PART, KNOWN_WORD).astype(np.float32)
                 # A "Schreibtisch" (desk) is a "Tisch" (table) if its category is "Schreibtische", or "Sofas & Tische".
-                listed = asked & (self._listed <= fields) & (fields < self._features)
+                listed = asked & (self._listed <= fields) & (fields < self._ends)
                 of_kind = self._marked(slots[listed | (is_part & self._kinds[fields])])[slots]
                 factor[asked | (is_part & of_kind) | (quality == np.float32(ENDING))] = 1.0
                 quality *= factor
@@ -283,23 +293,25 @@ class TextIndex:
             if not query.heads or position in query.heads:
                 hit |= best > 0
                 head_weights += weight
-                if query.heads:
-                    of_heads += weight * best
+                of_heads += weight * best
+                ends[slots[(fields // len(self._specs) == 2) & (quality >= 1.0)]] = True
             for number, main in enumerate(self._main):
-                within = (fields == main) | (fields == main + self._features)
+                within = fields % len(self._specs) == main
                 in_main[number] += _best_by_slot(slots[within], quality[within], size)
         if mask is not None:
             hit[: len(mask)] &= mask
             hit[len(mask) :] = False
         hit = self._with_codes(hit, words, lacking, query)
+        for model in filter(re.compile(MODEL).fullmatch, dict.fromkeys(chain(*(word.joined for word in words)))):
+            having = hit & self._has_code(model, typing=False)
+            hit = having if having.any() else hit
         slots = np.flatnonzero(hit)
         by_features = 1.0 if _asks_for_features(words) else FEATURE
         factor = np.where(named[slots], np.float32(1), np.float32(by_features))
         share = in_main[:, slots] / np.maximum(self._lengths[slots][:, self._main].T, 1)
-        factor *= 0.9 + 0.1 * np.minimum(share, 1.0).max(axis=0, initial=0.0)
-        scores = (covered[slots] / weights * factor).astype(np.float32)
-        if not query.heads:
-            return TextMatches(slots, scores, scores)
+        share = np.minimum(share, 1.0).max(axis=0, initial=0.0)
+        scores = (covered[slots] / weights * factor * (0.9 + 0.1 * share)).astype(np.float32)
+        factor *= 0.9 + 0.1 * np.maximum(share, ENDS * ends[slots])
         return TextMatches(slots, scores, (of_heads[slots] / max(head_weights, 1e-6) * factor).astype(np.float32))
 
     def _with_codes(

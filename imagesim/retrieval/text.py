@@ -251,9 +251,9 @@ class WithText:
             each.key for each in candidates if each.categories in kinds
         )
         best = max((each.text for each in candidates if each.key in of_kind), default=0.0)
-        is_name = self.texts.text.is_name
+        is_name, in_full = self.texts.text.is_name, self.texts.text.in_full
         called, most = CALLED, OUTSIDE
-        if self.texts.text.in_full or (named and self.texts.text.listed and best < BY_NAME):
+        if in_full or (named and self.texts.text.listed and best < BY_NAME):
             alone = HALF_OF_NAME if self.texts.text.colours else ALL_OF_NAME
             whole = is_name or len(self.texts.text.heads) <= 1  # none: all words are the name of a category
             called, most = alone if whole else BY_NAME, OTHER_KIND
@@ -270,12 +270,15 @@ class WithText:
                 # Not by a stem alone that words of two languages share: a tablet is no table.
                 known = least if each.categories in kinds and each.head >= OF_OTHERS else KIND_MATCH
                 return max(each.text, BY_NAME + AFTER_NAME * each.text if each.key in fuller else known)
-            is_called = (min(each.head, each.text) if self.texts.text.in_full else each.head) >= called
+            is_called = (each.head if self.texts.text.heads and not in_full else min(each.head, each.text)) >= called
             is_specified = not self.texts.text.specified.isdisjoint(each.categories)
             first = is_called and (each.text >= ALL_OF_NAME or best < OF_PART * each.text)
             if (first and not (is_specified and is_name)) or not named or not named.isdisjoint(each.categories):
                 return each.text
-            return min(each.text, best - AFTER if is_called and not is_specified else most)
+            follows = is_called or (
+                in_full and is_name and each.head >= called
+            )  # "Allstar Sneakers" of the category "Footwear"
+            return min(each.text, best - AFTER if follows and not is_specified else most)
 
         return _with_matches(candidates, match)
 

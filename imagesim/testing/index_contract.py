@@ -15,6 +15,7 @@ from imagesim.exceptions import ConfigurationError, IndexMissing, ModelMismatch
 from imagesim.indexes import BaseIndex
 from imagesim.testing.index_filters import FacetContract
 from imagesim.testing.index_history import HistoryContract
+from imagesim.testing.index_mentions import MentionContract
 from imagesim.testing.index_numbers import NumberContract
 from imagesim.testing.index_reading import ReadingContract
 from imagesim.testing.index_samples import DIMS, META, axis, concurrent, entry, keys
@@ -23,7 +24,9 @@ from imagesim.testing.index_writing import WritingContract
 from imagesim.types import Entry, IndexMeta, Query, Removal
 
 
-class IndexContract(WritingContract, ReadingContract, FacetContract, TextContract, NumberContract, HistoryContract):
+class IndexContract(
+    WritingContract, ReadingContract, FacetContract, TextContract, MentionContract, NumberContract, HistoryContract
+):
     """Subclass it, name the subclass ``Test…``, override ``make_index`` and set ``approximate``."""
 
     approximate: bool

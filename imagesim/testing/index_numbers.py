@@ -19,6 +19,9 @@ PARTS = (
     described(9, "Nut M12", description="Article 0066896"),
     described(10, "Screw M8x40 DIN 912"),
     described(11, "Valve 1 1/2", "Ventil 1½"),
+    described(12, "Wedge belt SPA 1250"),
+    described(13, "Wedge belt SPB 1250"),
+    described(14, "Wedge belt SPA 1600"),
 )
 
 NUMBERS = [
@@ -49,6 +52,9 @@ NUMBERS = [
     ("006689", ["9"]),
     ("66897", []),
     ("M8*40", ["10"]),
+    ("SPA 1250", ["12"]),
+    ("spa1250", ["12"]),
+    ("belt SPB 1250", ["13"]),
 ]
 """Queries for numbers of articles and parts with all entries of their answers, in order."""
 

@@ -177,7 +177,7 @@ class TextContract(IndexFixtures):
         assert answer(shelf, "juice umbrella", heads=(1,)) == ()
         [juice, *_] = answer(shelf, "red banana juice", heads=(2,))
         assert juice.text < 0.8 < juice.head
-        assert all(each.head == each.text for each in answer(shelf, "banana juice"))
+        assert all(each.head >= each.text for each in answer(shelf, "banana juice"))
         assert answer(shelf, "juice", heads=(1,)) == ()
 
     def test_words_that_are_spelled_correctly(self, shelf: BaseIndex) -> None:
@@ -281,15 +281,6 @@ class TextContract(IndexFixtures):
                     assert [each.text for each in found] == pytest.approx([-score for score, _ in expected], abs=1e-5)
                     heads_found = [each.head for each in found]
                     assert heads_found == pytest.approx([of_heads[each.key] for each in found], abs=1e-5)
-
-    def test_a_query_for_a_purpose_asks_for_what_serves_it(self, shelf: BaseIndex) -> None:
-        """ "Something for a headache" showed nothing in a shop with tablets "for headaches and fever"."""
-        shelf.write([described(20, "Soluble tablets", description="Good for headaches and fever.")])
-        shelf.refresh()
-        (purpose,) = answer(shelf, "something for a headache")
-        (thing,) = answer(shelf, "headache")
-        assert purpose.key == thing.key == "shop.product:20"
-        assert purpose.text > 1.8 * thing.text > 0
 
     def test_a_colour_of_its_own_outweighs_a_mention_of_another(self, index: BaseIndex) -> None:
         texts = {**TEXT_META.texts, "colour:en": TextSpec(2.0, "en", colours=True)}
