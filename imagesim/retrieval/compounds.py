@@ -3,7 +3,7 @@ that write compounds as one word; and English ones of which it has both parts ("
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 
@@ -91,24 +91,6 @@ def with_kinds_of_compounds(roles: Roles, words: Sequence[QueryWord], except_for
         if named:
             found |= dict.fromkeys(word.stems.values(), tuple(sorted(named)))
     return replace(roles, kinds={**roles.kinds, **found}) if found else roles
-
-
-def kinds_akin(words: Iterable[QueryWord], roles: Roles) -> frozenset[str]:
-    """Return the categories called by a word that ends one of these, or that ends with it: "Jacken" for "Lederjacke",
-    and "Headtorches" for "torch"."""
-    stems = {(stem, each) for word in words if word.word.isalpha() for each, stem in word.stems.items()}
-    every = tuple({stem for stem, _language in stems})
-    in_one_text = "".join(f"{stem} " for stem in every)
-
-    def is_akin(kind: str) -> bool:
-        # Most kinds have nothing to do with any of the words.
-        return (kind.endswith(every) or f"{kind} " in in_one_text) and any(
-            (stem.endswith(kind) and each in INFLECTIONS and may_be_compound(stem, kind, each))
-            or (kind.endswith(stem) and len(stem) >= SHORTEST and may_be_compound(kind, stem, each))
-            for stem, each in stems
-        )
-
-    return frozenset(name for kind, categories in roles.kinds.items() if is_akin(kind) for name in categories)
 
 
 def kinds_of_ending(word: QueryWord, ending: str, roles: Roles, languages: Sequence[str]) -> frozenset[str]:

@@ -22,7 +22,6 @@ from imagesim.indexes.stop_words import HEAD_FIRST
 from imagesim.retrieval.compounds import (
     MOST_LETTERS,
     divided_compound,
-    kinds_akin,
     kinds_of_ending,
     with_kinds_of_compounds,
 )
@@ -61,9 +60,8 @@ class QueryText:
     zoom"; empty if it lacks none. ``specified_head``: it asks for its last word, or its first in French, which others
     specify: "beach print". ``narrowed``: a word beside its heads, which is no colour and no qualifier, says which of
     the kind. ``only_kind``: it asks for all of a kind, with at most qualifiers that the catalogue lacks beside it:
-    "shoes", "mens shoes". ``akin``: if it names no kind, the categories that end a compound of it, or that are one:
-    "Jacken" for "Lederjacke", and "Headtorches" for "torch". ``of_ending``: likewise those that are called by the end
-    of a compound that the catalogue lacks. ``excluded``, ``required``, ``numbers``: see
+    "shoes", "mens shoes". ``of_ending``: if it names no kind, the categories that are called by the end of a compound
+    that the catalogue lacks. ``excluded``, ``required``, ``numbers``: see
     :mod:`~imagesim.retrieval.query_requirements`. ``unmet``: it requires what no text of the catalogue mentions.
     """
 
@@ -84,7 +82,6 @@ class QueryText:
     specified_head: bool = False
     narrowed: bool = False
     only_kind: bool = False
-    akin: frozenset[str] = frozenset()
     of_ending: frozenset[str] = frozenset()
     excluded: frozenset[str] = frozenset()
     required: tuple[tuple[str, ...], ...] = ()
@@ -113,7 +110,7 @@ class QueryTexts:
     """The texts that a query asks for: its own, ``alternatives`` that mean the same, and the ``compounds`` of its own,
     divided; the categories that they name, name only ``partly`` (none of the texts as a whole), or mention; and those
     ``in_other_words``, which are asked for if nothing is called by its own. Of these, ``language`` is that of the
-    synonym in their text. ``akin``: the categories that its own or other words mean, if its own name none."""
+    synonym in their text."""
 
     def __init__(
         self,
@@ -122,14 +119,12 @@ class QueryTexts:
         compounds: QueryText | None = None,
         in_other_words: QueryTexts | None = None,
         language: str = "",
-        akin: frozenset[str] = frozenset(),
     ) -> None:
         self.text = text
         self.alternatives = alternatives
         self.compounds = compounds
         self.in_other_words = in_other_words
         self.language = language
-        self.akin = akin
         equal = (text, *alternatives)
         self.categories = frozenset[str]().union(*(each.categories for each in equal))
         self.partly = self.categories.difference(*(each.categories - each.partly for each in equal))
@@ -140,17 +135,17 @@ class QueryTexts:
     def without(self, text: QueryText) -> QueryTexts:
         """Return the same without this text among the alternatives."""
         others = [each for each in self.alternatives if each.text != text.text]
-        return QueryTexts(self.text, others, self.compounds, language=self.language, akin=self.akin)
+        return QueryTexts(self.text, others, self.compounds, language=self.language)
 
     def beside(self, others: QueryTexts) -> QueryTexts:
         """Return the same with those ``in_other_words`` among the alternatives."""
         known = {self.text.text, *(each.text for each in self.alternatives)}
         further = [each for each in (others.text, *others.alternatives) if each.text not in known]
-        return QueryTexts(self.text, [*self.alternatives, *further], self.compounds, akin=self.akin)
+        return QueryTexts(self.text, [*self.alternatives, *further], self.compounds)
 
     def read_as(self, text: QueryText) -> QueryTexts:
         """Return the same with one of the readings of the text."""
-        return QueryTexts(text, self.alternatives, self.compounds, akin=self.akin)
+        return QueryTexts(text, self.alternatives, self.compounds)
 
 
 class Reading(NamedTuple):
@@ -186,12 +181,10 @@ class QueryReader:
         compounds = self.read(own.compounds) if own.compounds else None
         languages, in_others = self._languages_of(text), None
         synonyms = in_other_words(text, self.roles, languages)
-        known = () if synonyms or own.categories else in_other_words(text, self.roles, languages, although_known=True)
-        alike = [self.read(each) for each, _language in (*synonyms, *known)]
-        akin = own.akin.union(*(each.mentioned for each in alike))
         if synonyms:
-            in_others = QueryTexts(alike[0], [*alike[1:], own, *others], language=synonyms[0][1], akin=akin)
-        return QueryTexts(own, others, compounds, in_others, akin=akin)
+            first, *further = (self.read(each) for each, _language in synonyms)
+            in_others = QueryTexts(first, [*further, own, *others], language=synonyms[0][1])
+        return QueryTexts(own, others, compounds, in_others)
 
     def read(self, text: str) -> QueryText:
         """Read one text."""
@@ -282,7 +275,6 @@ class QueryReader:
             required=tuple(required.values()),
             numbers=tuple(required_numbers(words)),
             unmet=len(required) < len(demanded),
-            akin=frozenset() if meaning.categories else kinds_akin([words[n] for n in asking], roles),
             of_ending=of_ending,
         )
         readings = (

@@ -57,9 +57,6 @@ OF_OTHERS = 0.45
 """The least match of the words beside the heads by which an entry of the kind ranks before those that only look so. One
 in a text of a third of the weight suffices, with no typing error."""
 
-AFTER_NAME = 0.1
-"""How much its own match counts above :data:`BY_NAME`: one with the words in better places comes first."""
-
 OF_PART = 0.8
 """If the words name a part of a category, the least share of the best match there from which on an entry has that
 minimum: for "sofa", the sofas of "Sofas & tables"."""
@@ -128,7 +125,7 @@ class WithText:
         pins = judge.judged(query, pinned.candidates, voters, scores[len(matching) :])
         matches = judge.judged(query, matching, voters, scores[: len(matching)])
         if by_names:
-            matches = without_lookalikes(matches, self.texts)
+            matches = without_lookalikes(matches)
         evidence, trust = self._evidence(query, judge, matches, sources, vectors, voters)
         matches = [each for each in matches if query.min_score is None or each.score >= query.min_score]
         took_ms = by_text.took_ms + by_vector.took_ms
@@ -138,7 +135,7 @@ class WithText:
             if trust < 1.0:
                 looks = [each._replace(relevance=trust * each.relevance) for each in looks]
             if by_names:
-                looks = without_lookalikes(looks, self.texts)
+                looks = without_lookalikes(looks)
             looks = without_other_departments(looks, self.texts, self.calibration.roles)
             judged = fused(matches, looks, evidence, window=LOOKS_WINDOW, by_group=query.collapse)
             judged = at_most_closest(judged, self.texts.text)
@@ -269,7 +266,7 @@ class WithText:
             if each.key in of_kind:
                 # Not by a stem alone that words of two languages share: a tablet is no table.
                 known = least if each.categories in kinds and each.head >= OF_OTHERS else KIND_MATCH
-                return max(each.text, BY_NAME + AFTER_NAME * each.text if each.key in fuller else known)
+                return max(each.text, BY_NAME if each.key in fuller else known)
             is_called = (each.head if self.texts.text.heads and not in_full else min(each.head, each.text)) >= called
             is_specified = not self.texts.text.specified.isdisjoint(each.categories)
             first = is_called and (each.text >= ALL_OF_NAME or best < OF_PART * each.text)
