@@ -60,6 +60,11 @@ def name_entries(texts: QueryTexts, candidates: Sequence[Candidate], roles: Role
     return bool(roles.kinds) and not texts.categories and any(each.text >= BY_NAME for each in candidates)
 
 
-def without_lookalikes(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Lower the relevance by looks of what has hardly any of the words."""
-    return [each._replace(relevance=LOOKALIKE * each.relevance) if each.text < HARDLY else each for each in candidates]
+def without_lookalikes(candidates: Sequence[Candidate], texts: QueryTexts) -> list[Candidate]:
+    """Lower the relevance by looks of what has hardly any of the words, except in categories that synonyms of them
+    name: for "settee", sofas are an answer."""
+
+    def is_lookalike(each: Candidate) -> bool:
+        return each.text < HARDLY and texts.of_synonyms.isdisjoint(each.categories)
+
+    return [each._replace(relevance=LOOKALIKE * each.relevance) if is_lookalike(each) else each for each in candidates]

@@ -236,9 +236,11 @@ def _stems(phrase: str, language: str) -> str:
     return "".join(token.stem for word in HYPHEN.sub(" ", phrase).split() for token in analyse(word, language))
 
 
-def in_other_words(text: str, roles: Roles, languages: Sequence[str]) -> list[tuple[str, str]]:
+def in_other_words(
+    text: str, roles: Roles, languages: Sequence[str], *, although_known: bool = False
+) -> list[tuple[str, str]]:
     """Return ``text`` in the words by which the catalogue calls its things, each with the language of the synonym;
-    nothing if it calls some by those of ``text``, or none by a synonym.
+    nothing if it calls some by those of ``text`` (unless ``although_known``), or none by a synonym.
 
     One phrase is replaced. A single word has to be what is sought: no "gown shoes" for "dress shoes".
     """
@@ -254,7 +256,7 @@ def in_other_words(text: str, roles: Roles, languages: Sequence[str]) -> list[tu
             continue
         # The English "telephone" is no German compound with "phone".
         asked = [each for each in languages if each in listed or each not in INFLECTIONS]
-        if any(_is_known(phrase, roles, each) for each in asked):
+        if not although_known and any(_is_known(phrase, roles, each) for each in asked):
             continue
         found: dict[str, str] = {}
         for language in listed:

@@ -110,7 +110,8 @@ class QueryTexts:
     """The texts that a query asks for: its own, ``alternatives`` that mean the same, and the ``compounds`` of its own,
     divided; the categories that they name, name only ``partly`` (none of the texts as a whole), or mention; and those
     ``in_other_words``, which are asked for if nothing is called by its own. Of these, ``language`` is that of the
-    synonym in their text."""
+    synonym in their text. ``of_synonyms``: the categories that synonyms of its words name, if its own
+    name none."""
 
     def __init__(
         self,
@@ -119,12 +120,14 @@ class QueryTexts:
         compounds: QueryText | None = None,
         in_other_words: QueryTexts | None = None,
         language: str = "",
+        of_synonyms: frozenset[str] = frozenset(),
     ) -> None:
         self.text = text
         self.alternatives = alternatives
         self.compounds = compounds
         self.in_other_words = in_other_words
         self.language = language
+        self.of_synonyms = of_synonyms
         equal = (text, *alternatives)
         self.categories = frozenset[str]().union(*(each.categories for each in equal))
         self.partly = self.categories.difference(*(each.categories - each.partly for each in equal))
@@ -135,17 +138,17 @@ class QueryTexts:
     def without(self, text: QueryText) -> QueryTexts:
         """Return the same without this text among the alternatives."""
         others = [each for each in self.alternatives if each.text != text.text]
-        return QueryTexts(self.text, others, self.compounds, language=self.language)
+        return QueryTexts(self.text, others, self.compounds, language=self.language, of_synonyms=self.of_synonyms)
 
     def beside(self, others: QueryTexts) -> QueryTexts:
         """Return the same with those ``in_other_words`` among the alternatives."""
         known = {self.text.text, *(each.text for each in self.alternatives)}
         further = [each for each in (others.text, *others.alternatives) if each.text not in known]
-        return QueryTexts(self.text, [*self.alternatives, *further], self.compounds)
+        return QueryTexts(self.text, [*self.alternatives, *further], self.compounds, of_synonyms=self.of_synonyms)
 
     def read_as(self, text: QueryText) -> QueryTexts:
         """Return the same with one of the readings of the text."""
-        return QueryTexts(text, self.alternatives, self.compounds)
+        return QueryTexts(text, self.alternatives, self.compounds, of_synonyms=self.of_synonyms)
 
 
 class Reading(NamedTuple):
@@ -181,10 +184,14 @@ class QueryReader:
         compounds = self.read(own.compounds) if own.compounds else None
         languages, in_others = self._languages_of(text), None
         synonyms = in_other_words(text, self.roles, languages)
+        known = () if synonyms or own.categories else in_other_words(text, self.roles, languages, although_known=True)
+        alike = [self.read(each) for each, _language in (*synonyms, *known)]
+        of_synonyms = frozenset[str]().union(*(each.mentioned for each in alike))
         if synonyms:
-            first, *further = (self.read(each) for each, _language in synonyms)
-            in_others = QueryTexts(first, [*further, own, *others], language=synonyms[0][1])
-        return QueryTexts(own, others, compounds, in_others)
+            in_others = QueryTexts(
+                alike[0], [*alike[1:], own, *others], language=synonyms[0][1], of_synonyms=of_synonyms
+            )
+        return QueryTexts(own, others, compounds, in_others, of_synonyms=of_synonyms)
 
     def read(self, text: str) -> QueryText:
         """Read one text."""

@@ -125,7 +125,7 @@ class WithText:
         pins = judge.judged(query, pinned.candidates, voters, scores[len(matching) :])
         matches = judge.judged(query, matching, voters, scores[: len(matching)])
         if by_names:
-            matches = without_lookalikes(matches)
+            matches = without_lookalikes(matches, self.texts)
         evidence, trust = self._evidence(query, judge, matches, sources, vectors, voters)
         matches = [each for each in matches if query.min_score is None or each.score >= query.min_score]
         took_ms = by_text.took_ms + by_vector.took_ms
@@ -135,7 +135,7 @@ class WithText:
             if trust < 1.0:
                 looks = [each._replace(relevance=trust * each.relevance) for each in looks]
             if by_names:
-                looks = without_lookalikes(looks)
+                looks = without_lookalikes(looks, self.texts)
             looks = without_other_departments(looks, self.texts, self.calibration.roles)
             judged = fused(matches, looks, evidence, window=LOOKS_WINDOW, by_group=query.collapse)
             judged = at_most_closest(judged, self.texts.text)
