@@ -10,14 +10,17 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.utils import timezone
 
 from imagesim.conf import get_settings
-from imagesim.database import delete_in_batches
+from imagesim.database import delete_in_batches, primary
 from imagesim.exceptions import AlreadyRunning, IndexMissing, IndexUnavailable, ModelMismatch, NotRegistered
 from imagesim.indexing.dispatch import start
+
+if TYPE_CHECKING:
+    from imagesim.models import Job
 
 try:
     from celery import current_task
@@ -57,19 +60,23 @@ def sync() -> None:
     if report.more and not report.interrupted:
         start("sync")
     if (left := unfinished_rebuild()) is not None:
-        start("rebuild", job=left.pk)
+        _continue(left)
 
 
 @shared_task(name="imagesim.tasks.rebuild", **_LONG)
-def rebuild(job: int | None = None, hold: bool = False) -> None:
+def rebuild(job: int | None = None, hold: bool = False, done: int | None = None) -> None:
     """Rebuild the index, ``SLICE_SECONDS`` per task; with ``job``, the primary key of one, continue that one only.
 
     With ``hold`` the new index stands by. A message that has started a rebuild starts no other when it is delivered
-    again, such as after that rebuild was cancelled.
+    again, such as after that rebuild was cancelled. With ``done``, how many items it had when the message was sent,
+    nothing happens if it was continued since: every sync between two slices sends a message, and if each of them did
+    a slice and sent another, the changes of the shop would wait for more slices in every round.
     """
     from imagesim.indexing.rebuild import rebuild as rebuild_now
     from imagesim.models import Job
 
+    if job is not None and done is not None and not primary(Job).filter(pk=job, done=done).exists():
+        return
     try:
         made = rebuild_now(seconds=SLICE_SECONDS, unfinished=job, hold=hold, message=_message())
     except AlreadyRunning as error:
@@ -80,7 +87,11 @@ def rebuild(job: int | None = None, hold: bool = False) -> None:
         logger.warning("the rebuild continues when the index is available again: %s", error)
     else:
         if made.status == Job.Status.RUNNING:
-            start("rebuild", job=made.pk)
+            _continue(made)
+
+
+def _continue(job: Job) -> None:
+    start("rebuild", job=job.pk, done=job.done)
 
 
 @shared_task(name="imagesim.tasks.reconcile", **_LONG)

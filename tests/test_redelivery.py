@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media_root")]
 @pytest.fixture
 def shop(settings: Any) -> None:
     settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": EMBEDDER, "SYNC_BATCH_SIZE": 2}
-    for number in range(4):
+    for number in range(8):
         product(f"p{number}", picture("red", mark=number))
     sync()
 
@@ -57,3 +57,20 @@ def test_the_first_message_of_a_killed_job_continues_it(shop, monkeypatch):
     tasks.rebuild()
     assert Job.objects.get(message="message-1") == job
     assert Job.objects.get(pk=job.pk).status == "done"
+
+
+def test_syncs_between_two_slices_of_a_rebuild_make_no_further_slices(shop, monkeypatch):
+    """One worker: each sync finds the rebuild unfinished and sends a message. If each of these did a slice and sent
+    another, the changes of the shop would wait for all of them, and for more in every round."""
+    queue: list[tuple[str, dict[str, Any]]] = []
+    monkeypatch.setattr(tasks, "start", lambda task, **arguments: queue.append((task, arguments)) or True)
+    monkeypatch.setattr(tasks, "SLICE_SECONDS", 1e-9)
+    tasks.rebuild()
+    for _ in range(3):
+        tasks.sync()
+    sent, done = queue.copy(), only("rebuild").done
+    assert [task for task, _ in sent] == ["rebuild"] * 4
+    for task, arguments in sent:
+        getattr(tasks, task)(**arguments)
+    assert only("rebuild").done == done + 2  # one page
+    assert len(queue) == len(sent) + 1
