@@ -7,12 +7,16 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
+
+from django.http import HttpResponse
 
 from imagesim.exceptions import CircuitOpen, IndexUnavailable
 from imagesim.runtime import runtime
 
 logger = logging.getLogger("imagesim.circuit_breaker")
+
+Response = TypeVar("Response", bound=HttpResponse)
 
 REPEAT_SECONDS = 60.0
 """How often a persistent failure is logged."""
@@ -36,6 +40,12 @@ def log_repeated(logger: logging.Logger, level: int, kind: str, message: str, *a
     elif count:
         message, args = message + " (and %d more since the last)", (*args, count)
     logger.log(level, message, *args, **kwargs)
+
+
+def logged(response: Response) -> Response:
+    """Mark an answer of 503 whose cause was logged: Django would log each one as an error, without the cause."""
+    response._has_been_logged = True  # type: ignore[attr-defined]
+    return response
 
 
 class Breaker:

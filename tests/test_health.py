@@ -161,10 +161,13 @@ class TestHealth:
         call_command("imagesim_status", stdout=(out := io.StringIO()))
         assert re.search(r"pending    1 \(the oldest one for 40\d s\): the disk is full", out.getvalue())
 
-    def test_an_unavailable_index(self, client, shop, settings, admin_user):
+    def test_an_unavailable_index(self, client, shop, settings, admin_user, caplog):
         settings.IMAGESIM = {**settings.IMAGESIM, "INDEX": DOWN}
 
         answer = client.get("/visual/health/")
+        client.get("/visual/health/")
+        (record,) = (record for record in caplog.records if record.name in ("imagesim.health", "django.request"))
+        assert re.match("The index is failing: .*127.0.0.1:9", record.getMessage())
         assert answer.status_code == 503
         assert answer.json()["checks"] == {"database": "ok", "queue": "ok", "index": "failing"}
         assert "details" not in answer.json()  # which are for the staff

@@ -22,6 +22,7 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from imagesim.circuit_breaker import log_repeated, logged
 from imagesim.conf import get_settings
 from imagesim.database import primary
 from imagesim.embedders import get_embedder_of
@@ -259,7 +260,11 @@ def health_view(request: HttpRequest) -> JsonResponse:
     content: dict[str, object] = {"status": status, "checks": {check.name: check.state for check in checks}}
     if _is_staff(request):
         content["details"] = {check.name: check.detail for check in checks if check.detail}
-    return JsonResponse(content, status=503 if status == "failing" else 200)
+    for check in checks:
+        if check.state != "ok":
+            kind = f"{check.name} {check.state}"
+            log_repeated(logger, logging.WARNING, kind, "The %s is %s: %s", check.name, check.state, check.detail)
+    return logged(JsonResponse(content, status=503 if status == "failing" else 200))
 
 
 class _Gauges:

@@ -22,7 +22,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView, exception_handler
 
 from imagesim import exceptions
-from imagesim.circuit_breaker import log_repeated
+from imagesim.circuit_breaker import log_repeated, logged
 from imagesim.conf import get_settings
 from imagesim.middleware import HEADER
 
@@ -92,7 +92,9 @@ def _answer_own(error: exceptions.ImagesimError) -> Response | None:
         message = "Search is not available (%s): %s"
         log_repeated(logger, logging.ERROR, error.code, message, error.code, error, exc_info=error)
         detail = str(_("The search is not available; try again in a moment."))
-    response = _answer(error.code, detail, code)
+    else:
+        log_repeated(logger, logging.WARNING, error.code, "A request was refused (%s): %s", error.code, error)
+    response = logged(_answer(error.code, detail, code))
     response["Retry-After"] = str(retry_after(error))
     response[HEADER] = error.code
     return response
