@@ -98,6 +98,21 @@ def test_the_mapping_is_strict_and_explicit(index: ElasticsearchIndex) -> None:
         index._client.index(index=backing_index, id="y", document={"key": "y", "surprise": 1})
 
 
+def test_pipelines_of_a_template_add_nothing_to_the_entries(index: ElasticsearchIndex) -> None:
+    """One for all indexes, such as one that stamps documents with a time, had every entry refused."""
+    client, name = index._client, f"{index.name}-stamp"
+    client.ingest.put_pipeline(id=name, processors=[{"set": {"field": "stamp", "value": "{{_ingest.timestamp}}"}}])
+    template = {"settings": {"default_pipeline": name, "final_pipeline": name}}
+    client.indices.put_index_template(name=name, index_patterns=[f"{index.name}*"], priority=500, template=template)
+    try:
+        backing_index = index.create(META)
+        assert index.write([entry(1, axis(0))], backing_index=backing_index)[0].status == "done"
+        index.drop(backing_index)
+    finally:
+        client.indices.delete_index_template(name=name)
+        client.ingest.delete_pipeline(id=name)
+
+
 def test_the_planner_matches_the_index(index: ElasticsearchIndex) -> None:
     backing_index = index.create(replace(META, dims=512))
     built = index._client.indices.get_mapping(index=backing_index)[backing_index]["mappings"]

@@ -186,6 +186,9 @@ def _settings(storage: Storage, server: Server) -> dict[str, Any]:
         "refresh_interval": "-1",
         "gc_deletes": f"{TOMBSTONE_AGE.total_seconds():.0f}s",  # the server's default is 60 s
         "max_inner_result_window": MAX_IMAGES,
+        # Not those of a template for all indexes, whose fields the strict mapping would refuse with every entry.
+        "default_pipeline": "_none",
+        "final_pipeline": "_none",
     }
     if server.knn_skips_filtered:
         settings["dense_vector.hnsw_filter_heuristic"] = "fanout"
