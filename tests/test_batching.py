@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from imagesim.runtime import Batcher
+from imagesim.embedders.batching import Batcher
 
 
 def test_a_single_request_runs_at_once_and_in_order() -> None:

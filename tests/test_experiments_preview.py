@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from demo_shop.shop.models import Product
-from imagesim.experiments import middleware
+from imagesim.experiments import preview
 from imagesim.experiments.models import Experiment, Exposure, Variant
 from imagesim.indexing import jobs
 from imagesim.indexing.rebuild import rebuild
@@ -89,7 +89,7 @@ def test_it_ends_with_the_logout_and_not_with_the_next_search(admin_client, shel
     page = f"/product/{shelf[0].slug}/"
     assert MARK in admin_client.get(page, headers=AGENT).content.decode()
     admin_client.post(reverse("admin:logout"))
-    assert not admin_client.cookies[middleware.COOKIE].value
+    assert not admin_client.cookies[preview.COOKIE].value
     assert MARK not in admin_client.get(page, headers=AGENT).content.decode()
 
 
@@ -98,7 +98,7 @@ def test_it_ends_with_the_session_though_nothing_is_searched(admin_client, shelf
     assert MARK in admin_client.get("/", headers=AGENT).content.decode()
     Session.objects.all().delete()
     assert MARK not in admin_client.get("/", headers=AGENT).content.decode()
-    assert not admin_client.cookies[middleware.COOKIE].value
+    assert not admin_client.cookies[preview.COOKIE].value
 
 
 def test_it_needs_the_permission_at_each_search(client, shelf):
@@ -112,17 +112,17 @@ def test_it_needs_the_permission_at_each_search(client, shelf):
     assert results(client, shelf[0])["results"] == []
     user.user_permissions.clear()
     assert len(results(client, shelf[0])["results"]) == 4
-    assert middleware.COOKIE not in {name for name, each in client.cookies.items() if each.value}
+    assert preview.COOKIE not in {name for name, each in client.cookies.items() if each.value}
     user.user_permissions.add(permission)
     begin(client, made)
-    kept = client.cookies[middleware.COOKIE].value
+    kept = client.cookies[preview.COOKIE].value
     client.logout()
-    client.cookies[middleware.COOKIE] = kept
+    client.cookies[preview.COOKIE] = kept
     assert len(results(client, shelf[0])["results"]) == 4
     client.force_login(get_user_model().objects.create_superuser("other"))
-    client.cookies[middleware.COOKIE] = kept
+    client.cookies[preview.COOKIE] = kept
     assert len(results(client, shelf[0])["results"]) == 4
-    client.cookies[middleware.COOKIE] = f"{kept}x"
+    client.cookies[preview.COOKIE] = f"{kept}x"
     page = client.get(f"/product/{shelf[0].slug}/", headers=AGENT)
     assert "Preview:" not in page.content.decode()
 

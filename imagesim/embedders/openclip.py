@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from django.core.checks import CheckMessage
 
 from imagesim.embedders import BaseEmbedder, lite, onnx, precision, process
+from imagesim.embedders.batching import Batcher
 from imagesim.embedders.model_spec import ModelName, check_setup, image_side, parse_name
 from imagesim.embedders.precision import PRECISIONS, choose_device, lower_precisions
 from imagesim.exceptions import ConfigurationError, EmbedderError, format_choices
-from imagesim.runtime import Batcher
 
 if TYPE_CHECKING:
     from PIL.Image import Image

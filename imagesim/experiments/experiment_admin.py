@@ -19,7 +19,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from imagesim.admin.base import ShowsWhere, WhereField, page, posted
-from imagesim.experiments import middleware
+from imagesim.experiments import preview
 from imagesim.experiments.analysis import CONTROL
 from imagesim.experiments.models import LETTERS, MAX_VARIANTS, UNCHANGEABLE, Experiment, Variant, check_variants
 from imagesim.experiments.report import chart_of, csv_rows, report_of
@@ -213,7 +213,7 @@ class ExperimentAdmin(ShowsWhere, admin.ModelAdmin):  # type: ignore[type-arg]
             "may_copy": self.has_add_permission(request),
             "change_url": reverse(f"{self.admin_site.name}:imagesim_experiments_experiment_change", args=[pk]),
             **{f"{name}_url": self._address(name, experiment) for name in ("start", "stop", "copy", "preview", "csv")},
-            "previewed": middleware.Preview.of(request) is not None,
+            "previewed": preview.Preview.of(request) is not None,
             "variants": list(experiment.variants.all()) if state != State.OVER else [],
         }
         return page(self, request, "admin/imagesim_experiments/report.html", context)
@@ -238,12 +238,12 @@ class ExperimentAdmin(ShowsWhere, admin.ModelAdmin):  # type: ignore[type-arg]
         variant = experiment.variants.filter(letter=letter).first() if letter else None
         answer = HttpResponseRedirect(self._address("report", experiment))
         if variant is None:
-            middleware.delete_preview(answer)
+            preview.end(answer)
             self.message_user(request, _("The preview has ended."), messages.SUCCESS)
-        elif middleware.search_of(variant) is None:
+        elif preview.search_of(variant) is None:
             self.message_user(request, _("This variant cannot be previewed now."), messages.ERROR)
         else:
-            middleware.begin_preview(answer, request, variant)
+            preview.begin(answer, request, variant)
             text = _("You see the shop as visitors in variant %(variant)s do, and are not counted.")
             self.message_user(request, text % {"variant": variant}, messages.SUCCESS)
         return answer

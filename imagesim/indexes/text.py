@@ -294,7 +294,7 @@ class TextIndex:
                 hit |= best > 0
                 head_weights += weight
                 of_heads += weight * best
-                ends[slots[(fields // len(self._specs) == 2) & (quality >= 1.0)]] = True
+                ends[slots[(self._ends <= fields) & (fields < self._features) & (quality >= 1.0)]] = True
             for number, main in enumerate(self._main):
                 within = fields % len(self._specs) == main
                 in_main[number] += _best_by_slot(slots[within], quality[within], size)
