@@ -27,7 +27,7 @@ from imagesim.measured_colours import colours_by_stem
 from imagesim.models import ImageColours, ItemState
 from imagesim.refinement import Refinement
 from imagesim.registry import registry
-from imagesim.retrieval.query_requirements import unlisted_colours
+from imagesim.retrieval.query_colours import unlisted_colours
 from imagesim.testing.embedders import PixelEmbedder
 from imagesim.widgets import similar_hits
 from tests import shop
@@ -269,7 +269,7 @@ def test_the_index_is_not_asked_about_colours_if_a_hit_has_all_words(shelf, fill
         matches.append((match, unlisted_colours(colours, text, match, None, None)))  # without an index to ask
         return ()
 
-    monkeypatch.setattr("imagesim.retrieval.query_requirements.unlisted_colours", unlisted)
+    monkeypatch.setattr("imagesim.retrieval.query_colours.unlisted_colours", unlisted)
     assert messages("red shoe") == []
     assert matches == [(1.0, ())]
 

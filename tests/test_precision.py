@@ -182,11 +182,11 @@ def test_a_configured_precision_needs_no_trial(tmp_path: Path, loads: list[str])
 class TestRealPictures:
     @pytest.fixture(autouse=True)
     def int8(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-        from imagesim.embedders import loading
+        from imagesim.embedders import reduced_precision
 
         made: list[int] = []
-        monkeypatch.setattr(loading, "int8_is_installed", lambda: True)
-        monkeypatch.setattr(loading, "quantise", lambda visual, prepared, folder: made.append(len(prepared)))
+        monkeypatch.setattr(reduced_precision, "int8_is_installed", lambda: True)
+        monkeypatch.setattr(reduced_precision, "quantise", lambda visual, prepared, folder: made.append(len(prepared)))
         return made
 
     def test_int8_that_changes_answers_is_rejected(self, tmp_path: Path, loads: list[str], int8: list[int]) -> None:
@@ -256,15 +256,15 @@ def test_a_real_int8_tower(tmp_path: Path) -> None:
     import torch
     from torch import nn
 
-    from imagesim.embedders import loading
+    from imagesim.embedders import reduced_precision
 
     torch.manual_seed(0)
     visual = nn.Sequential(nn.Conv2d(3, 16, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(256, 24))
     with pytest.raises(EmbedderError, match="imagesim_precision"):
-        loading.QuantisedTower(tmp_path / "int8")
+        reduced_precision.QuantisedTower(tmp_path / "int8")
     pixels = torch.randn(32, 3, 32, 32)
-    loading.quantise(visual.eval().requires_grad_(False), list(pixels), tmp_path / "int8")
-    made = loading.QuantisedTower(tmp_path / "int8")(pixels[:5])
+    reduced_precision.quantise(visual.eval().requires_grad_(False), list(pixels), tmp_path / "int8")
+    made = reduced_precision.QuantisedTower(tmp_path / "int8")(pixels[:5])
     wanted = visual(pixels[:5])
     assert made.shape == wanted.shape
     assert nn.functional.cosine_similarity(made, wanted).min() > 0.98

@@ -12,7 +12,7 @@ from imagesim.indexes.query_words import is_on_a_list, query_words
 from imagesim.indexes.stop_words import QUALIFIERS
 from imagesim.retrieval import query_text
 from imagesim.retrieval.compounds import MOST_LETTERS, divided_compound
-from imagesim.retrieval.query_requirements import without_negated_colours
+from imagesim.retrieval.query_colours import without_negated_colours
 from imagesim.retrieval.query_rewriting import spaced
 from imagesim.retrieval.query_text import QueryReader
 from imagesim.types import Query

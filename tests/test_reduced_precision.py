@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from imagesim.embedders.lite_model import convert, fold_batch_norms, round_keeping_sums
+from imagesim.embedders.reduced_precision import convert, fold_batch_norms, round_keeping_sums
 
 
 def network() -> nn.Module:

@@ -12,17 +12,16 @@ A vector has three components, each of unit length before it is weighted:
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from imagesim.embedders import lite
 from imagesim.embedders.lite import BASE, LITE, Size
 from imagesim.embedders.process import import_torchvision
+from imagesim.embedders.reduced_precision import DTYPES, convert, fold_batch_norms
 
 import_torchvision()  # timm imports it
 from timm.models import create_model, register_model  # noqa: E402
@@ -35,8 +34,6 @@ WIDTH = 1280
 STAGES = 5
 """Early stages that are pooled: they retain colour and texture, which the last stage does not."""
 THUMB = 32
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-"""The torch dtype of each precision."""
 
 
 def describe(trunk: Any, x: Tensor) -> dict[str, Tensor]:
@@ -284,49 +281,3 @@ def imagesim_lite(pretrained: bool = False, **kwargs: Any) -> LiteTower:
 def imagesim_base(pretrained: bool = False, **kwargs: Any) -> LiteTower:
     """Create the larger size, as the entry point for timm."""
     return LiteTower(BASE)
-
-
-# Conversion of this network, and of the region finder's, to fewer bits, with minimal loss.
-
-
-def fold_batch_norms(module: nn.Module) -> nn.Module:
-    """Fold every batch norm that follows a convolution into it, in place; for inference only. Return ``module``."""
-    for parent in list(module.modules()):
-        children = list(parent.named_children())
-        for (_, convolution), (name, norm) in pairwise(children):
-            if not (isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)):
-                continue
-            mean, var = norm.running_mean, norm.running_var
-            if mean is None or var is None:
-                continue
-            convolution.weight, convolution.bias = fuse_conv_bn_weights(
-                convolution.weight, convolution.bias, mean, var, norm.eps, norm.weight, norm.bias
-            )
-            setattr(parent, name, getattr(norm, "act", nn.Identity()))
-    return module.eval().requires_grad_(False)
-
-
-def convert(module: nn.Module, dtype: Any) -> nn.Module:
-    """Convert ``module`` to ``dtype`` (bfloat16 or float16), in place. Return it.
-
-    A depthwise filter has nine or twenty-five weights per channel: if each is rounded on its own, the errors add up and
-    shift the whole channel. :func:`round_keeping_sums` cancels them. With the built-in model, the minimum cosine to
-    fp32 is .9993 instead of .9967.
-    """
-    for convolution in module.modules():
-        if isinstance(convolution, nn.Conv2d) and convolution.groups == convolution.in_channels > 1:
-            convolution.weight.data = round_keeping_sums(convolution.weight.data, dtype)
-    return module.to(dtype)
-
-
-def round_keeping_sums(filters: Tensor, dtype: Any) -> Tensor:
-    """Round filters (n, …) to ``dtype``; carry each weight's error over to the next, the largest weight first."""
-    flat = filters.float().flatten(1)
-    order = flat.abs().argsort(1, descending=True)
-    rounded = flat.gather(1, order)
-    error = rounded.new_zeros(len(rounded))
-    for place in range(rounded.shape[1]):
-        wanted = rounded[:, place] + error
-        rounded[:, place] = wanted.to(dtype).float()
-        error = wanted - rounded[:, place]
-    return torch.empty_like(flat).scatter(1, order, rounded).view_as(filters).to(dtype)

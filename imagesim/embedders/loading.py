@@ -1,29 +1,22 @@
-"""Load an open_clip model and run it; quantise its image tower.
-
-int8 needs the extra ``openvino``: the image tower is quantised once, with some real pictures, and stored in the cache
-folder. The text tower, the preprocessing and the fingerprint stay the same.
-"""
+"""Load an open_clip model and run it."""
 
 from __future__ import annotations
 
 import functools
-import importlib.util
 import json
 import logging
-import tempfile
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
 
 from imagesim.embedders import lite, model_files
 from imagesim.embedders.model_spec import ModelName, naflex_problem
 from imagesim.embedders.onnx import separator
-from imagesim.embedders.process import import_openvino, import_torchvision
+from imagesim.embedders.process import import_torchvision
+from imagesim.embedders.reduced_precision import DTYPES
 from imagesim.exceptions import EmbedderError
 
 if TYPE_CHECKING:
@@ -35,9 +28,6 @@ logger = logging.getLogger(__name__)
 
 MAX_WORDS = 10_000
 """Words whose tokens are cached."""
-INT8_MODEL = "visual.xml"
-CALIBRATION_PICTURES = 128
-"""The number of pictures for the calibration of int8; more do not improve the result."""
 
 
 class Loaded:
@@ -130,7 +120,7 @@ def load(name: ModelName, device: Any, precision: str, cache_dir: Path | None) -
         model.text.proj = TextParts(model.text.proj, model.visual.trunk.heads)
     else:
         loaded.dims = _dims(name, cache_dir)
-        loaded._dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
+        loaded._dtype = DTYPES.get(precision, torch.float32)
     logger.info("Loaded %s on %s in %s.", name, device, precision)
     return loaded
 
@@ -250,60 +240,3 @@ def _dims(name: ModelName, cache_dir: Path | None) -> int:
     if config is None:
         raise EmbedderError(f"{name} has no configuration.")
     return int(config["embed_dim"])
-
-
-def int8_is_installed() -> bool:
-    """Return whether the packages for int8 are installed."""
-    return all(importlib.util.find_spec(name) for name in ("openvino", "nncf"))
-
-
-def int8_folder(cache: Path, fingerprint: str) -> Path:
-    """Return the folder of the quantised tower of the model with this fingerprint."""
-    return cache / "int8" / fingerprint
-
-
-class QuantisedTower(nn.Module):
-    """Replacement for the image tower: float32 pixels (n, 3, side, side) -> float32 (n, dims).
-
-    :raises EmbedderError: if ``folder`` holds no quantised tower, or OpenVINO is missing.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__()
-        if not (folder / INT8_MODEL).is_file():
-            raise EmbedderError("No int8 model was made yet: run `manage.py imagesim_precision`.")
-        # fp32 for the layers that are not quantised; the default is bf16 on processors that support it.
-        self._run = import_openvino().compile_model(folder / INT8_MODEL, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        return torch.from_numpy(self._run(pixels.contiguous().numpy())[0].copy())
-
-
-def quantise(visual: nn.Module, prepared: Sequence[Any], folder: Path) -> None:
-    """Quantise an image tower to int8, calibrated on ``prepared`` pictures, and store the result in ``folder``.
-
-    :raises EmbedderError: if OpenVINO cannot convert the model, or the folder cannot be written.
-    """
-    openvino = import_openvino()
-    import nncf
-
-    pixels = torch.stack(list(prepared[:CALIBRATION_PICTURES]))
-    attends = any("Attention" in type(part).__name__ for part in visual.modules())
-    try:
-        with torch.inference_mode(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # from OpenVINO's tracing
-            model = openvino.convert_model(visual, example_input=pixels[:2])
-        quantised = nncf.quantize(
-            model,
-            nncf.Dataset([pixels[start : start + 4].numpy() for start in range(0, len(pixels), 4)]),
-            subset_size=CALIBRATION_PICTURES // 4,
-            model_type=nncf.ModelType.TRANSFORMER if attends else None,
-        )
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, ignore_cleanup_errors=True) as scratch:
-            openvino.save_model(quantised, Path(scratch) / "new" / INT8_MODEL)
-            if folder.exists():
-                folder.rename(Path(scratch) / "old")
-            (Path(scratch) / "new").rename(folder)
-    except Exception as error:
-        raise EmbedderError(f"No int8 model can be made of this one: {error}") from error

@@ -231,15 +231,15 @@ class OpenClipEmbedder(BaseEmbedder):
         if len(images) < MIN_PICTURES:
             raise EmbedderError(f"{len(images)} pictures are too few; at least {MIN_PICTURES} are needed.")
         process.prepare()  # before torch is imported
-        from imagesim.embedders import loading
+        from imagesim.embedders import reduced_precision as reduced
 
         device = choose_device(self.device)
-        lower, third = lower_precisions(device), min(len(images) // 3, loading.CALIBRATION_PICTURES)
-        if device.type == "cpu" and loading.int8_is_installed():
+        lower, third = lower_precisions(device), min(len(images) // 3, reduced.CALIBRATION_PICTURES)
+        if device.type == "cpu" and reduced.int8_is_installed():
             full = self._load_in("fp32", device)
             prepared = [full.prepare(image) for image in images[:third]]
             try:
-                loading.quantise(full.model.visual, prepared, loading.int8_folder(self._cache(), self.fingerprint))
+                reduced.quantise(full.model.visual, prepared, reduced.int8_folder(self._cache(), self.fingerprint))
                 lower = (*lower, "int8")
             except EmbedderError as error:
                 logger.warning("%s", error)
@@ -325,7 +325,8 @@ class OpenClipEmbedder(BaseEmbedder):
         return self._load_best(device) if kept is None else self._load_in(kept[0], device)
 
     def _load_in(self, name: str, device: Any) -> Loaded:
-        from imagesim.embedders.loading import QuantisedTower, int8_folder, load
+        from imagesim.embedders.loading import load
+        from imagesim.embedders.reduced_precision import QuantisedTower, int8_folder
 
         if name != "int8":
             return load(self.name, device, name, self.cache_dir)

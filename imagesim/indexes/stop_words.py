@@ -15,6 +15,16 @@ def read_lists(path: str | Path) -> dict[str, str]:
     return dict(zip(found[::2], found[1::2], strict=True))
 
 
+def read_table(path: Path) -> dict[str, dict[str, list[str]]]:
+    """Return the lines of a file by their name, which stands before each, and by the language in brackets above."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for language, lines in read_lists(path).items():
+        for line in filter(None, lines.splitlines()):
+            name, _, words = line.partition(": ")
+            found.setdefault(name, {}).setdefault(language, []).append(words)
+    return found
+
+
 STOP_WORDS = read_lists("stop_words.txt")
 """Words without a meaning of their own, which are left out wherever other words remain."""
 

@@ -1,5 +1,5 @@
 """The input of the built-in finder's network, and regions from the output of a network: one box with a reliable label
-per garment of each person, without duplicates. Needs NumPy only."""
+per garment of each person, without duplicates. Needs no torch."""
 
 from __future__ import annotations
 

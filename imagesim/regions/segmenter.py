@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from imagesim.embedders.lite import file_digest, load_trunk, load_weights
-from imagesim.embedders.lite_model import DTYPES, convert, fold_batch_norms
 from imagesim.embedders.precision import lower_precisions
+from imagesim.embedders.reduced_precision import DTYPES, convert, fold_batch_norms
 from imagesim.exceptions import EmbedderError
 from imagesim.regions.boxes import WEIGHTS, Map, config
 

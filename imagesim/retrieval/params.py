@@ -367,13 +367,13 @@ def takes(call: Call) -> Callable[[F], F]:
     def decorate(function: F) -> F:
         parameters = signature(function).parameters
         own = [each for each in parameters.values() if each.kind is not Parameter.VAR_KEYWORD]
-        declared = [
+        keywords = [
             Parameter(name, Parameter.KEYWORD_ONLY, default=default)
             for name, default in argument_defaults(call).items()
             if name not in parameters
         ]
         filters = Parameter("filters", Parameter.KEYWORD_ONLY, default=None)
-        function.__signature__ = Signature([*own, *declared, filters])  # type: ignore[attr-defined]
+        function.__signature__ = Signature([*own, *keywords, filters])  # type: ignore[attr-defined]
         return function
 
     return decorate

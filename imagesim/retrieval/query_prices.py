@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple
 
 from django.utils.formats import number_format
@@ -13,12 +14,11 @@ from django.utils.translation import gettext as _
 
 from imagesim.indexes.analysis import base_language, fold, languages_of
 from imagesim.indexes.query_words import is_on_a_list
-from imagesim.indexes.stop_words import AMOUNTS
+from imagesim.indexes.stop_words import AMOUNTS, read_table
 from imagesim.retrieval.arguments import Searched
-from imagesim.retrieval.query_requirements import FOLDER, read_table
 from imagesim.types import Condition, IndexMeta, Message, Operator
 
-WORDS = read_table(FOLDER / "prices.txt")
+WORDS = read_table(Path(__file__).with_name("words") / "prices.txt")
 
 CURRENCIES = (
     "euros|euro|eur|dollars|dollar|usd|bucks|pounds|pound|quid|gbp|franken|francs|francos|franchi|chf|złotych|złote|"

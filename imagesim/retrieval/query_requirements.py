@@ -1,10 +1,7 @@
-"""What a query requires or excludes, whatever it looks like: "gluten free bread", "mens shoes", "lamp, not white"; and
-the colours that it names."""
+"""What a query requires, and what is no answer to it whatever it looks like: "gluten free bread", "mens shoes"."""
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -12,16 +9,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from django.utils.translation import gettext as _
-
-from imagesim.indexes.analysis import analyse, fold, stop_words, word_list
+from imagesim.indexes.analysis import analyse, fold, word_list
 from imagesim.indexes.codes import is_article_number
-from imagesim.indexes.query_words import negations, query_words
-from imagesim.indexes.stop_words import INFLECTIONS, read_lists
+from imagesim.indexes.query_words import negations
+from imagesim.indexes.stop_words import INFLECTIONS, read_table
 from imagesim.indexes.validation import MAX_TEXT_MATCHES
-from imagesim.measured_colours import colours_by_stem
-from imagesim.retrieval.relevance import ALL_OF_NAME, CLOSEST_RELEVANCE, KIND_MATCH
-from imagesim.types import Message, Query
+from imagesim.retrieval.relevance import CLOSEST_RELEVANCE
 
 if TYPE_CHECKING:
     from imagesim.indexes.query_words import QueryWord
@@ -38,20 +31,7 @@ MAX_ASKED = 24
 """The maximum number of words for which the index is asked, each by another query, to know what has all that is
 required. What the first requires is always asked for: "vegan" has some twenty forms in seven languages."""
 
-FOLDER = Path(__file__).with_name("words")
-
-
-def read_table(path: Path) -> dict[str, dict[str, list[str]]]:
-    """Return the lines of a file by their name and the language in brackets above them."""
-    found: dict[str, dict[str, list[str]]] = defaultdict(dict)
-    for language, lines in read_lists(path).items():
-        for line in filter(None, lines.splitlines()):
-            name, _, words = line.partition(": ")
-            found[name].setdefault(language, []).append(words)
-    return found
-
-
-WORDS = read_table(FOLDER / "requirements.txt")
+WORDS = read_table(Path(__file__).with_name("words") / "requirements.txt")
 
 
 def _listed(name: str) -> Callable[[tuple[str, ...]], frozenset[str]]:
@@ -223,69 +203,3 @@ def at_most_closest(judged: list[Candidate], text: QueryText) -> list[Candidate]
     if not text.unmet:
         return judged
     return [each._replace(relevance=min(each.relevance, CLOSEST_RELEVANCE)) for each in judged]
-
-
-_TYPED = re.compile(r"[^\W_]+")
-
-
-def without_negated_colours(text: str, roles: Roles, languages: Sequence[str]) -> tuple[str, frozenset[str]]:
-    """Return ``text`` without the colours that it excludes, and their stems: "lamp, not white" asks for a lamp.
-
-    Of other words nobody knows what is meant: "milk without lactose" asks for lactose-free milk.
-    """
-    negating, stop = negations(tuple(languages)), stop_words(tuple(languages))
-    if negating.isdisjoint(token.word for token in analyse(text, languages[0])):
-        return text, frozenset()
-    kept: list[str] = []
-    unwanted: set[str] = set()
-    between: list[str] | None = None  # a negation and the words after it, None if there is none
-    for typed in text.split():
-        words = query_words(typed, languages)
-        named = [roles.colours.intersection(word.stems.values()) for word in words]
-        if any(word.word in negating for word in words):
-            kept, between = [*kept, *(between or ())], [typed]
-        elif between is not None and words and all(named):
-            unwanted.update(*named)
-            between = []
-        elif between is not None and all(word.word in stop for word in words):
-            between.append(typed)
-        else:
-            kept, between = [*kept, *(between or ()), typed], None
-    kept += between or ()
-    return (" ".join(kept), frozenset(unwanted)) if kept and unwanted else (text, frozenset())
-
-
-def named_colours(text: QueryText, languages: Sequence[str]) -> tuple[str, ...]:
-    """Return the words of a query that name a colour, as they are typed; none if no kind is named, too."""
-    if not text.categories:
-        return ()
-    words = query_words(text.text, languages, text.foreign)
-    known = {words[number].word for number in text.colours}
-    stems = colours_by_stem(tuple(languages)).keys()
-
-    def is_colour(typed: str) -> bool:
-        found = query_words(typed, languages, text.foreign)
-        return any(word.word in known or not stems.isdisjoint(word.stems.values()) for word in found)
-
-    return tuple(typed for typed in _TYPED.findall(text.text) if is_colour(typed))
-
-
-def unlisted_colours(
-    colours: Sequence[str], text: QueryText, match: float, query: Query, retriever: Retriever
-) -> tuple[Message, ...]:
-    """Return a message about each of the ``colours`` that the texts of no entry of the kind have; none if the best
-    ``match`` of a hit is one of all words.
-
-    The names of measured colours are among the texts of entries. Pictures without a plain ground have none, so that
-    something in the colour may still be among the hits.
-    """
-    if match >= ALL_OF_NAME:
-        return ()
-    named = query.filters.categories or tuple(sorted(text.categories))
-    of_kind = replace(query, offset=0, limit=1, min_score=None, filters=replace(query.filters, categories=named))
-    asked = [replace(text, text=colour, heads=(), colours=()).asked(of_kind) for colour in colours]
-    return tuple(
-        Message(_("Nothing of this kind is listed as “%(colour)s”.") % {"colour": colour})
-        for colour, found in zip(colours, retriever.search(asked), strict=True)
-        if not any(each.text >= KIND_MATCH for each in found.candidates)
-    )

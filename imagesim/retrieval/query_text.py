@@ -25,14 +25,13 @@ from imagesim.retrieval.compounds import (
     kinds_of_ending,
     with_kinds_of_compounds,
 )
+from imagesim.retrieval.query_colours import named_colours, without_negated_colours
 from imagesim.retrieval.query_requirements import (
     excluded_categories,
     is_circumstance,
     is_for_people,
-    named_colours,
     required_numbers,
     requirements,
-    without_negated_colours,
 )
 from imagesim.retrieval.query_rewriting import (
     has_all,

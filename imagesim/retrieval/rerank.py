@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from imagesim.indexes.validation import MAX_NONE_OF
 from imagesim.registry import key_of
 from imagesim.retrieval import variants
-from imagesim.retrieval.variants import Extension, Where
+from imagesim.retrieval.extension import Extension
+from imagesim.retrieval.variants import Where
 from imagesim.types import Candidate, Filters, Hit, Message, Query
 
 if TYPE_CHECKING:

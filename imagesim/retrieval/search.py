@@ -312,7 +312,7 @@ class Search:
         has_colours = any(items.measured_colours in meta.filters for items in self.request.searched)
         if not (reading.colours and has_colours) or self.request.offset:
             return ()  # many shops list no colours
-        from imagesim.retrieval.query_requirements import unlisted_colours
+        from imagesim.retrieval.query_colours import unlisted_colours
 
         return unlisted_colours(reading.colours, reading.texts.text, match, query, index)
 

@@ -21,7 +21,7 @@ from PIL import Image, ImageOps
 
 from imagesim.embedders import lite_model
 from imagesim.embedders.lite import LITE, Size, load_trunk
-from imagesim.embedders.lite_model import convert, fold_batch_norms
+from imagesim.embedders.reduced_precision import convert, fold_batch_norms
 from training.lite import augment
 
 BATCH = 32

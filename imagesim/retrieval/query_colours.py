@@ -1,0 +1,86 @@
+"""The colours that a query names or excludes, and what is said of those that nothing is listed as."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from django.utils.translation import gettext as _
+
+from imagesim.indexes.analysis import analyse, stop_words
+from imagesim.indexes.query_words import negations, query_words
+from imagesim.measured_colours import colours_by_stem
+from imagesim.retrieval.relevance import ALL_OF_NAME, KIND_MATCH
+from imagesim.types import Message, Query
+
+if TYPE_CHECKING:
+    from imagesim.retrieval.query_text import QueryText
+    from imagesim.retrieval.retriever import Retriever
+    from imagesim.word_roles import Roles
+
+_TYPED = re.compile(r"[^\W_]+")
+
+
+def without_negated_colours(text: str, roles: Roles, languages: Sequence[str]) -> tuple[str, frozenset[str]]:
+    """Return ``text`` without the colours that it excludes, and their stems: "lamp, not white" asks for a lamp.
+
+    Of other words nobody knows what is meant: "milk without lactose" asks for lactose-free milk.
+    """
+    negating, stop = negations(tuple(languages)), stop_words(tuple(languages))
+    if negating.isdisjoint(token.word for token in analyse(text, languages[0])):
+        return text, frozenset()
+    kept: list[str] = []
+    unwanted: set[str] = set()
+    between: list[str] | None = None  # a negation and the words after it, None if there is none
+    for typed in text.split():
+        words = query_words(typed, languages)
+        named = [roles.colours.intersection(word.stems.values()) for word in words]
+        if any(word.word in negating for word in words):
+            kept, between = [*kept, *(between or ())], [typed]
+        elif between is not None and words and all(named):
+            unwanted.update(*named)
+            between = []
+        elif between is not None and all(word.word in stop for word in words):
+            between.append(typed)
+        else:
+            kept, between = [*kept, *(between or ()), typed], None
+    kept += between or ()
+    return (" ".join(kept), frozenset(unwanted)) if kept and unwanted else (text, frozenset())
+
+
+def named_colours(text: QueryText, languages: Sequence[str]) -> tuple[str, ...]:
+    """Return the words of a query that name a colour, as they are typed; none if no kind is named, too."""
+    if not text.categories:
+        return ()
+    words = query_words(text.text, languages, text.foreign)
+    known = {words[number].word for number in text.colours}
+    stems = colours_by_stem(tuple(languages)).keys()
+
+    def is_colour(typed: str) -> bool:
+        found = query_words(typed, languages, text.foreign)
+        return any(word.word in known or not stems.isdisjoint(word.stems.values()) for word in found)
+
+    return tuple(typed for typed in _TYPED.findall(text.text) if is_colour(typed))
+
+
+def unlisted_colours(
+    colours: Sequence[str], text: QueryText, match: float, query: Query, retriever: Retriever
+) -> tuple[Message, ...]:
+    """Return a message about each of the ``colours`` that the texts of no entry of the kind have; none if the best
+    ``match`` of a hit is one of all words.
+
+    The names of measured colours are among the texts of entries. Pictures without a plain ground have none, so that
+    something in the colour may still be among the hits.
+    """
+    if match >= ALL_OF_NAME:
+        return ()
+    named = query.filters.categories or tuple(sorted(text.categories))
+    of_kind = replace(query, offset=0, limit=1, min_score=None, filters=replace(query.filters, categories=named))
+    asked = [replace(text, text=colour, heads=(), colours=()).asked(of_kind) for colour in colours]
+    return tuple(
+        Message(_("Nothing of this kind is listed as “%(colour)s”.") % {"colour": colour})
+        for colour, found in zip(colours, retriever.search(asked), strict=True)
+        if not any(each.text >= KIND_MATCH for each in found.candidates)
+    )
