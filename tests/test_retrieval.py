@@ -20,6 +20,7 @@ from imagesim.embedders import get_embedder
 from imagesim.exceptions import (
     BadImage,
     BadQuery,
+    EmbedderError,
     FilterNotIndexed,
     IndexMissing,
     IndexUnavailable,
@@ -457,6 +458,22 @@ class TestModels:
         assert names(imagesim.similar_to(shelf["navy"], limit=1)) == ["blue"]
         with pytest.raises(ModelMismatch, match=r"test-pixels-64.*'test-other-32'.*PREVIOUS_EMBEDDERS"):
             imagesim.search(text="blue")
+
+    @pytest.mark.parametrize("reason", ["another model", "a service that is down"])
+    def test_words_are_answered_by_texts_alone_without_the_model(self, media_root, settings, reason):
+        shop.shelf(with_texts=True)
+        gone = {
+            "BACKEND": "imagesim.embedders.http.HttpEmbedder",
+            "OPTIONS": {"url": "http://127.0.0.1:9/v1", "model": get_embedder().fingerprint, "dims": 64},
+        }
+        embedder = self.other(dims=32) if reason == "another model" else gone
+        settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": embedder}
+        hits = imagesim.search(text="hat", min_relevance=0.5)
+        assert names(hits)[0] == "hat"
+        assert hits.degraded == "Only texts were searched: the model cannot be used at the moment."
+        for arguments in ({"text": "turquoise"}, {"text": "hat", "like": picture("red")}):
+            with pytest.raises((ModelMismatch, EmbedderError)):
+                imagesim.search(**arguments)
 
     def test_weights_that_changed_are_not_looked_for_in_the_settings(self, shelf, monkeypatch):
         """Those of the built-in model change with some upgrades, and no setting names the former ones."""

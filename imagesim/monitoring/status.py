@@ -350,7 +350,7 @@ def _index() -> tuple[State, str]:
         statistics = index.statistics()
     except IndexMissing as error:
         return "degraded", str(error)
-    except ModelMismatch as error:  # photos and words are refused, and changes wait
+    except ModelMismatch as error:  # photos are refused, and changes wait
         return "failing", str(error)
     declared = outdated(meta)
     if declared:

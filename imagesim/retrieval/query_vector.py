@@ -5,6 +5,7 @@ Rocchio's method (1971): the weighted mean of the positive terms, less that of t
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -16,9 +17,18 @@ from django.db import connections, models, router
 from django.utils.translation import gettext as _
 
 from imagesim import images
+from imagesim.circuit_breaker import log_repeated
 from imagesim.conf import get_settings
 from imagesim.database import stored_array
-from imagesim.exceptions import BadQuery, NotIndexed, NotRegistered
+from imagesim.exceptions import (
+    BadQuery,
+    CircuitOpen,
+    EmbedderError,
+    ImagesimError,
+    ModelMismatch,
+    NotIndexed,
+    NotRegistered,
+)
 from imagesim.hydrate import load_items
 from imagesim.items import split_key
 from imagesim.metrics import timed
@@ -35,6 +45,8 @@ if TYPE_CHECKING:
     from imagesim.retrieval.arguments import TermValues
     from imagesim.retrieval.params import SearchRequest
     from imagesim.types import Candidate, Vector
+
+logger = logging.getLogger("imagesim.retrieval")
 
 MAX_TERMS = 10
 """Images, words and items per query."""
@@ -116,14 +128,11 @@ def query_vector(
     terms: Sequence[QueryTerm],
     meta: IndexMeta,
     components: Mapping[str, float] | None = None,
-    *,
-    texts_optional: bool = False,
 ) -> Vector:
     """The unit vector of the terms for the index with this meta, projected as its vectors are; shape (dims,).
 
     ``components`` weighs the components of the vectors of images and items, for models that have them. If the terms
-    cancel out, the vector is that of the first positive one. With ``texts_optional`` it is zero if the model does not
-    embed texts.
+    cancel out, the vector is that of the first positive one.
 
     :raises ModelMismatch: if the settings do not name the embedder that made the index.
     :raises NotIndexed: if an item has no embedding (yet).
@@ -142,8 +151,6 @@ def query_vector(
     embedder = get_embedder_of(meta.fingerprint) if needs_embedder else None
     pictures = {n: term.value for n, term in enumerate(terms) if isinstance(term.value, QueryImage)}
     texts = {n: term.value for n, term in enumerate(terms) if isinstance(term.value, str)}
-    if texts_optional and texts and not components and embedder is not None and not embedder.supports_texts:
-        return np.zeros(meta.dims, dtype=np.float32)
     for number, term in enumerate(terms):
         if isinstance(term.value, ItemKey):
             vectors[number] = _item_vector(term.value.key, meta)
@@ -166,6 +173,25 @@ def query_vector(
     length = float(np.linalg.norm(total))
     unit: Vector = np.asarray(total / length if length > 1e-6 else towards[0][1], dtype=np.float32)
     return project(unit, meta.projection)
+
+
+def text_vector(
+    text: str, meta: IndexMeta, components: Mapping[str, float] | None = None
+) -> tuple[Vector, ImagesimError | None]:
+    """The vector of words that are searched for in texts as well, and None; or zero, for texts alone, and why the model
+    cannot be used at the moment. It is zero, too, if the model embeds no texts."""
+    import numpy as np
+
+    from imagesim.embedders import get_embedder_of
+
+    failure = None
+    try:
+        if components or get_embedder_of(meta.fingerprint).supports_texts:
+            return query_vector([QueryTerm(text)], meta, components), None
+    except (CircuitOpen, EmbedderError, ModelMismatch) as error:
+        log_repeated(logger, logging.WARNING, error.code, "Words are searched for in texts alone: %s", error)
+        failure = error
+    return np.zeros(meta.dims, dtype=np.float32), failure
 
 
 def vectors_of(candidates: Sequence[Candidate], meta: IndexMeta) -> dict[str, Vector]:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from django.utils.translation import get_language
 
 from imagesim.calibration import VOTERS
-from imagesim.embedders import get_embedder_of
+from imagesim.embedders import get_embedder, get_embedder_of
+from imagesim.exceptions import ModelMismatch
 from imagesim.indexes.analysis import base_language, languages_of
 from imagesim.indexes.query_words import ENGLISH
 from imagesim.retrieval.feedback import MovedVectors
@@ -23,6 +24,7 @@ from imagesim.runtime import RecentlyUsed, runtime
 
 if TYPE_CHECKING:
     from imagesim.calibration import Calibration
+    from imagesim.embedders import BaseEmbedder
     from imagesim.retrieval.query_text import QueryText, QueryTexts, Reading
     from imagesim.retrieval.relevance import Cutoff
     from imagesim.retrieval.retriever import Retriever
@@ -38,7 +40,7 @@ CERTAIN = 0.5
 def read_words(text: str, alternatives: Sequence[str], meta: IndexMeta) -> Reading:
     """Read the words of a query, and texts that mean the same, with those of the catalogue, or remember how they were
     read."""
-    has_word, spoken = get_embedder_of(meta.fingerprint).has_word, base_language(get_language() or "")
+    has_word, spoken = _embedder(meta).has_word, base_language(get_language() or "")
     reader = QueryReader(calibration_of(meta).roles, languages_of(meta), has_word, spoken)
     # Roles are compared by identity, and kept with the reading, so that no others get its key.
     key = (text, alternatives, id(reader.roles), reader.languages, has_word, spoken)
@@ -46,6 +48,14 @@ def read_words(text: str, alternatives: Sequence[str], meta: IndexMeta) -> Readi
         "readings", partial(RecentlyUsed, MAX_READINGS)
     )
     return readings.complete([key], lambda _new: {key: (reader, reader.read_query(text, alternatives))})[key][1]
+
+
+def _embedder(meta: IndexMeta) -> BaseEmbedder:
+    """Return the embedder of the index, or if the settings do not name it, theirs: the English words are the same."""
+    try:
+        return get_embedder_of(meta.fingerprint)
+    except ModelMismatch:
+        return get_embedder()
 
 
 def by_words(

@@ -12,7 +12,7 @@ from django.db import models
 from django.utils.translation import gettext as _
 
 from imagesim import events, measured_colours
-from imagesim.exceptions import BadQuery, local_choices
+from imagesim.exceptions import BadQuery, ImagesimError, local_choices
 from imagesim.hydrate import hits_of, load_items
 from imagesim.metrics import timed
 from imagesim.registry import registry
@@ -30,6 +30,7 @@ from imagesim.retrieval.query_vector import (
     check_terms,
     query_vector,
     read_terms,
+    text_vector,
     to_query,
     vectors_of,
 )
@@ -234,11 +235,14 @@ class Search:
         request, plan, text = search.request, search.plan, search.request.text or ""
         by_text = bool(text and meta.texts) and self.kind == "words" and len(self.terms) == 1
         reading, asked = search._read(text, meta) if by_text else (None, search)
-        vector = query_vector(asked.terms, meta, request.components, texts_optional=by_text)
+        vector, failure = asked._vector(meta, by_text)
         query = to_query(request, asked.filters, vector, meta, plan.fields)
         retriever = asked._by_text(index, meta, reading.texts) if reading else asked._by_vector(index, meta)
         hits, match = fill_page(query, retriever)
-        degraded, facets, messages = "", {}, plan.messages
+        if failure is not None and not match and not request.offset:
+            raise failure  # what looks like the words is not known
+        degraded = _("Only texts were searched: the model cannot be used at the moment.") if failure else ""
+        facets, messages = {}, plan.messages
         if reading and hits:
             messages += search._about_colours(reading, match, query, index, meta)
         if not hits and not request.offset and self.filters.categories:
@@ -306,6 +310,12 @@ class Search:
         filters = replace(self.filters, none_of=self.filters.none_of + none_of)
         return reading, replace(self, terms=[QueryTerm(reading.wanted)], filters=filters)
 
+    def _vector(self, meta: IndexMeta, by_text: bool) -> tuple[Vector, ImagesimError | None]:
+        """Return the vector of the terms; that of words for which the texts are searched is zero if the model fails."""
+        if by_text:
+            return text_vector(str(self.terms[0].value), meta, self.request.components)
+        return query_vector(self.terms, meta, self.request.components), None
+
     def _about_colours(
         self, reading: Reading, match: float, query: Query, index: GuardedIndex, meta: IndexMeta
     ) -> tuple[Message, ...]:
@@ -331,7 +341,7 @@ class Search:
         retriever, cutoff = self._wrapped(index, meta)
 
         def vector_of(text: str) -> Vector:
-            return query_vector([QueryTerm(text)], meta, self.request.components, texts_optional=True)
+            return text_vector(text, meta, self.request.components)[0]
 
         return by_words(texts, retriever, calibration_of(meta), cutoff, partial(vectors_of, meta=meta), vector_of)
 
