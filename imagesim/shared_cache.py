@@ -46,8 +46,8 @@ def read(key: str) -> Any:
         return None
 
 
-def keep(key: str, value: Any, seconds: int) -> None:
-    """Keep ``value`` for so many seconds, if the cache can be reached."""
+def keep(key: str, value: Any, seconds: int | None) -> None:
+    """Keep ``value`` for so many seconds, or for ever, if the cache can be reached."""
     try:
         cache.set(key, value, seconds)
     except Exception:
@@ -139,7 +139,7 @@ class Versioned(Generic[T]):
 
     def _renew(self, shop: tuple[str, ...]) -> None:
         self._kept(shop).checked = -CHECK_SECONDS
-        cache.set(self._key(shop), secrets.token_hex(8), None)
+        keep(self._key(shop), secrets.token_hex(8), None)
 
     def _version(self, key: str) -> str:
         """Return the version in the cache, created if there is none; empty if the cache cannot be reached."""
@@ -149,6 +149,7 @@ class Versioned(Generic[T]):
                 cache.add(key, secrets.token_hex(8), None)
                 version = cache.get(key)
         except Exception:  # the errors of a cache are those of its client
-            logger.warning("The cache cannot be asked for the version of the %s", self.name, exc_info=True)
+            what = "The cache cannot be asked for the version of the %s"
+            log_repeated(logger, logging.WARNING, f"cache of {self.name}", what, self.name, exc_info=True)
             return ""
         return str(version or "")

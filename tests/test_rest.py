@@ -22,7 +22,7 @@ from django.core.handlers.base import BaseHandler
 from django.db import connection
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template import engines
-from django.test import AsyncClient, Client
+from django.test import AsyncClient, Client, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.urls import include, path, resolve, reverse
 from django.utils.translation import gettext_lazy
@@ -604,6 +604,16 @@ class TestAccess:
         assert int(response["Retry-After"]) > 0
         found(api.get(similar(shelf["red"])))
         refused(api.get(similar(shelf["red"])), 429, "throttled")
+
+    @pytest.mark.parametrize("address", [SEARCH, "/api/visual/look/", "/search/", "/look/"])
+    def test_without_the_cache_nothing_is_counted(self, shelf, api, settings, address, caplog):
+        unreachable = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1:1"}
+        settings.IMAGESIM = {**settings.IMAGESIM, "REST_THROTTLES": {"search": "1/min", "look": "1/min"}}
+        with override_settings(CACHES={**settings.CACHES, "default": unreachable}):
+            for _number in range(2):
+                assert api.post(address, {"image": photo()}).status_code == 200
+            assert api.post(address, {"image": SimpleUploadedFile("a.jpg", b"<html>")}).status_code in (400, 415)
+        assert caplog.text.count("The cache cannot be read") == 1
 
     def test_words_being_typed_do_not_count_as_pages_of_products(self, shelf, api, settings):
         rates = {"similar": "1/hour", "suggest": "3/hour"}

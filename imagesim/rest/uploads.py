@@ -29,6 +29,7 @@ from rest_framework.parsers import JSONParser
 from rest_framework.request import Request
 from rest_framework.throttling import ScopedRateThrottle
 
+from imagesim import shared_cache
 from imagesim.addresses import address_of, forwarded_for, is_global, number_of_proxies
 from imagesim.conf import get_settings
 from imagesim.exceptions import BadImage, Busy, DeadlineExceeded
@@ -44,9 +45,22 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+class Counts:
+    """Django's default cache; while it cannot be reached, nothing is counted, and the slots for photos and the time of
+    a request are the limits that remain."""
+
+    @staticmethod
+    def get(key: str, default: list[float]) -> list[float]:
+        known: list[float] | None = shared_cache.read(key)
+        return default if known is None else known
+
+    set = staticmethod(shared_cache.keep)
+
+
 class VisitorThrottle(ScopedRateThrottle):
     """One count per scope and visitor, in the default cache."""
 
+    cache: Any = Counts()
     cache_format = "imagesim.throttle.%(scope)s.%(ident)s"
 
     def get_rate(self) -> str | None:
