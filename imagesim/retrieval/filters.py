@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import models
 from django.utils.translation import gettext as _
@@ -29,7 +29,10 @@ from imagesim.retrieval.arguments import (
     split_commas,
 )
 from imagesim.runtime import runtime
-from imagesim.types import LOOKUPS, Condition, Operator, Scalar
+from imagesim.types import LOOKUPS, Condition, Filters, Operator, Scalar
+
+if TYPE_CHECKING:
+    from imagesim.retrieval.retriever import GuardedIndex
 
 LISTS = ("in", "not_in")
 """The comparisons with a list of values."""
@@ -202,6 +205,13 @@ def categories_of(items: Items[Any]) -> list[str]:
             known = sorted({str(value) for value in values if value not in (None, "")})
         shared_cache.keep(name, known, CATEGORY_SECONDS)
     return known
+
+
+def unknown_category(index: GuardedIndex, filters: Filters) -> str:
+    """Return what to say if nothing at all is indexed in the categories of a query, else an empty text."""
+    if index.count(Filters(models=filters.models, categories=filters.categories)):
+        return ""
+    return _("Nothing is indexed in the category %(category)s.") % {"category": local_choices(filters.categories)}
 
 
 def wider(searched: Searched, categories: Collection[str]) -> tuple[str, ...]:

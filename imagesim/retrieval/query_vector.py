@@ -176,7 +176,7 @@ def query_vector(
 
 
 def text_vector(
-    text: str, meta: IndexMeta, components: Mapping[str, float] | None = None
+    terms: Sequence[QueryTerm], meta: IndexMeta, components: Mapping[str, float] | None = None
 ) -> tuple[Vector, ImagesimError | None]:
     """The vector of words that are searched for in texts as well, and None; or zero, for texts alone, and why the model
     cannot be used at the moment. It is zero, too, if the model embeds no texts."""
@@ -187,7 +187,7 @@ def text_vector(
     failure = None
     try:
         if components or get_embedder_of(meta.fingerprint).supports_texts:
-            return query_vector([QueryTerm(text)], meta, components), None
+            return query_vector(terms, meta, components), None
     except (CircuitOpen, EmbedderError, ModelMismatch) as error:
         log_repeated(logger, logging.WARNING, error.code, "Words are searched for in texts alone: %s", error)
         failure = error

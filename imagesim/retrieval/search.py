@@ -12,7 +12,7 @@ from django.db import models
 from django.utils.translation import gettext as _
 
 from imagesim import events, measured_colours
-from imagesim.exceptions import BadQuery, ImagesimError, local_choices
+from imagesim.exceptions import BadQuery
 from imagesim.hydrate import hits_of, load_items
 from imagesim.metrics import timed
 from imagesim.registry import registry
@@ -20,7 +20,7 @@ from imagesim.retrieval import variants
 from imagesim.retrieval.answer_cache import CachedAnswer, can_keep
 from imagesim.retrieval.category_names import CategoryNames
 from imagesim.retrieval.concurrency import check_deadline
-from imagesim.retrieval.filters import wider
+from imagesim.retrieval.filters import unknown_category, wider
 from imagesim.retrieval.params import SearchRequest, takes
 from imagesim.retrieval.query_image import QueryImage, take
 from imagesim.retrieval.query_vector import (
@@ -235,7 +235,10 @@ class Search:
         request, plan, text = search.request, search.plan, search.request.text or ""
         by_text = bool(text and meta.texts) and self.kind == "words" and len(self.terms) == 1
         reading, asked = search._read(text, meta) if by_text else (None, search)
-        vector, failure = asked._vector(meta, by_text)
+        if by_text:
+            vector, failure = text_vector(asked.terms, meta, request.components)
+        else:
+            vector, failure = query_vector(asked.terms, meta, request.components), None
         query = to_query(request, asked.filters, vector, meta, plan.fields)
         retriever = asked._by_text(index, meta, reading.texts) if reading else asked._by_vector(index, meta)
         hits, match = fill_page(query, retriever)
@@ -246,7 +249,7 @@ class Search:
         if reading and hits:
             messages += search._about_colours(reading, match, query, index, meta)
         if not hits and not request.offset and self.filters.categories:
-            degraded = _unknown_category(index, self.filters)
+            degraded = unknown_category(index, self.filters)
         if request.facets:
             found = index.facets(asked.filters, request.facets)
             facets = {name: _without_blank(facet) for name, facet in found.items()}
@@ -310,12 +313,6 @@ class Search:
         filters = replace(self.filters, none_of=self.filters.none_of + none_of)
         return reading, replace(self, terms=[QueryTerm(reading.wanted)], filters=filters)
 
-    def _vector(self, meta: IndexMeta, by_text: bool) -> tuple[Vector, ImagesimError | None]:
-        """Return the vector of the terms; that of words for which the texts are searched is zero if the model fails."""
-        if by_text:
-            return text_vector(str(self.terms[0].value), meta, self.request.components)
-        return query_vector(self.terms, meta, self.request.components), None
-
     def _about_colours(
         self, reading: Reading, match: float, query: Query, index: GuardedIndex, meta: IndexMeta
     ) -> tuple[Message, ...]:
@@ -341,7 +338,7 @@ class Search:
         retriever, cutoff = self._wrapped(index, meta)
 
         def vector_of(text: str) -> Vector:
-            return text_vector(text, meta, self.request.components)[0]
+            return text_vector([QueryTerm(text)], meta, self.request.components)[0]
 
         return by_words(texts, retriever, calibration_of(meta), cutoff, partial(vectors_of, meta=meta), vector_of)
 
@@ -399,9 +396,3 @@ def _without_blank(facet: Facet) -> Facet:
     if not blank:
         return facet
     return replace(facet, count=facet.count - blank, values=tuple(each for each in facet.values if each[0] != ""))
-
-
-def _unknown_category(index: GuardedIndex, filters: Filters) -> str:
-    if index.count(Filters(models=filters.models, categories=filters.categories)):
-        return ""
-    return _("Nothing is indexed in the category %(category)s.") % {"category": local_choices(filters.categories)}
