@@ -437,6 +437,15 @@ def test_a_connection_to_the_database_that_was_lost_is_opened_again():
         other.close()
 
 
+def test_it_is_said_when_no_text_has_the_words(media_root):
+    shop.shelf(with_texts=True)
+    hits = imagesim.search(text="scarlet", min_relevance=0.0)
+    assert hits
+    assert [message.text for message in hits.messages] == ["Nothing here is called “scarlet”; found by looks alone."]
+    assert not imagesim.search(text="scarlet", offset=1).messages  # the first page has said so
+    assert not imagesim.search(text="hat").messages
+
+
 class TestModels:
     def other(self, **options: Any) -> dict[str, Any]:
         return {"BACKEND": "tests.embedders.PixelEmbedder", "OPTIONS": {"name": "other", **options}}

@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from django.utils.text import Truncator
 from django.utils.translation import get_language
+from django.utils.translation import gettext as _
 
 from imagesim.calibration import VOTERS
 from imagesim.embedders import get_embedder, get_embedder_of
@@ -21,6 +23,7 @@ from imagesim.retrieval.relevance import BY_NAME, calibration_of, share_of
 from imagesim.retrieval.retriever import GuardedIndex
 from imagesim.retrieval.text import WithText
 from imagesim.runtime import RecentlyUsed, runtime
+from imagesim.types import Message
 
 if TYPE_CHECKING:
     from imagesim.calibration import Calibration
@@ -56,6 +59,12 @@ def _embedder(meta: IndexMeta) -> BaseEmbedder:
         return get_embedder_of(meta.fingerprint)
     except ModelMismatch:
         return get_embedder()
+
+
+def found_by_looks(text: str) -> Message:
+    """Return what to say above hits of which no text has any of the words."""
+    words = Truncator(text).chars(60)
+    return Message(_("Nothing here is called “%(words)s”; found by looks alone.") % {"words": words})
 
 
 def by_words(

@@ -245,14 +245,13 @@ class Search:
         if failure is not None and not match and not request.offset:
             raise failure  # what looks like the words is not known
         degraded = _("Only texts were searched: the model cannot be used at the moment.") if failure else ""
-        facets, messages = {}, plan.messages
-        if reading and hits:
-            messages += search._about_colours(reading, match, query, index, meta)
+        messages = plan.messages
+        if reading and hits and not request.offset:
+            messages += self._about_words(reading, match, query, index, meta)
         if not hits and not request.offset and self.filters.categories:
             degraded = unknown_category(index, self.filters)
-        if request.facets:
-            found = index.facets(asked.filters, request.facets)
-            facets = {name: _without_blank(facet) for name, facet in found.items()}
+        found = index.facets(asked.filters, request.facets) if request.facets else {}
+        facets = {name: _without_blank(facet) for name, facet in found.items()}
         return hits.replace(degraded=degraded, facets=facets, messages=messages, region=self.region)
 
     @property
@@ -313,11 +312,14 @@ class Search:
         filters = replace(self.filters, none_of=self.filters.none_of + none_of)
         return reading, replace(self, terms=[QueryTerm(reading.wanted)], filters=filters)
 
-    def _about_colours(
+    def _about_words(
         self, reading: Reading, match: float, query: Query, index: GuardedIndex, meta: IndexMeta
     ) -> tuple[Message, ...]:
-        has_colours = any(items.measured_colours in meta.filters for items in self.request.searched)
-        if not (reading.colours and has_colours) or self.request.offset:
+        if not match:
+            from imagesim.retrieval.readings import found_by_looks
+
+            return (found_by_looks(self.request.text or ""),)
+        if not (reading.colours and any(items.measured_colours in meta.filters for items in self.request.searched)):
             return ()  # many shops list no colours
         from imagesim.retrieval.query_colours import unlisted_colours
 
