@@ -1050,6 +1050,7 @@ def test_a_short_word_has_one_error_at_the_most(typed: str, found: list[str]) ->
         ("1.000,50", "1 000 50"),
         ("No.5 v2.0", "no 5 v2 0"),
         ("Torx.5 W. 5", "torx 5 w 5"),
+        ("١٫٥ ٤٢ ۴۲ ١٬٠٠٠", "1.5 42 42 1000"),  # Arabic and Persian digits, and the Arabic separators
     ],
 )
 def test_a_decimal_is_one_word(text: str, words: str) -> None:

@@ -11,7 +11,16 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from imagesim.indexes import stemmers
-from imagesim.indexes.codes import FRACTION, HYPHEN, apart_from_letters, codes, models, plain_fractions, without_zeros
+from imagesim.indexes.codes import (
+    DIGITS,
+    FRACTION,
+    HYPHEN,
+    apart_from_letters,
+    codes,
+    models,
+    plain_numbers,
+    without_zeros,
+)
 from imagesim.indexes.stop_words import (
     CONJUNCTIONS,
     ELIDED,
@@ -26,7 +35,7 @@ from imagesim.indexes.stop_words import (
 if TYPE_CHECKING:
     from imagesim.types import IndexMeta
 
-ANALYSIS = 11
+ANALYSIS = 12
 """The version of the analysis, increased if earlier indexes have to be rebuilt to find words as well as new ones."""
 
 MAX_WORD = 64
@@ -57,7 +66,7 @@ _DOTTED_CAPITAL = "İ"  # ``str.lower`` makes two characters of it
 _SENTENCES = re.compile(r"[.!?;:…。！？]+(?:\s+|$)|[\n\r•]+")
 _SOFT_HYPHEN = "\u00ad"
 # These letters are not decomposed into a letter and an accent by Unicode.
-_PLAIN_LETTERS = str.maketrans({"æ": "ae", "đ": "d", "ı": "i", "ł": "l", "ø": "o", "œ": "oe"})
+_PLAIN_LETTERS = str.maketrans({"æ": "ae", "đ": "d", "ı": "i", "ł": "l", "ø": "o", "œ": "oe"}) | DIGITS
 _WITHOUT_SPACES = r"\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f"
 NO_SPACES = re.compile(f"[{_WITHOUT_SPACES}]+")
 _SCRIPTS = re.compile(f"[{_WITHOUT_SPACES}]+|[^{_WITHOUT_SPACES}]+")
@@ -71,7 +80,7 @@ class Token(NamedTuple):
 
 
 def fold(text: str) -> str:
-    """Return ``text`` without case, compatibility characters and accents."""
+    """Return ``text`` without case, compatibility characters and accents, and with ASCII digits."""
     if text.isascii():
         return text.lower()
     decomposed = unicodedata.normalize("NFKD", text.casefold())
@@ -177,7 +186,7 @@ def normalised(text: str, language: str = "") -> str:
     Every language gets the same number of characters, so that :func:`analyse` divides the text alike.
     """
     if not text.isascii():
-        text = plain_fractions(text).replace(_SOFT_HYPHEN, "").replace(_DOTTED_CAPITAL, "i")
+        text = plain_numbers(text).replace(_SOFT_HYPHEN, "").replace(_DOTTED_CAPITAL, "i")
     return (text.replace("I", "ı") if language == "tr" else text).lower()
 
 

@@ -37,6 +37,13 @@ _BEFORE_FRACTION = re.compile(r"(?<=[^\W\d_])(?=\d?\d/\d)")
 _VULGAR = re.compile(r"(?<=\d)(?=[\u00bc-\u00be\u2153-\u215e])")
 _FRACTION_SLASH = "\u2044"
 
+DIGITS = {
+    code: str(digit) for code in range(0x660, 0x2000) if (digit := unicodedata.decimal(chr(code), None)) is not None
+}
+"""The digits of other scripts, such as the Arabic "٤٢" (42), as those of the keyboard."""
+
+_NUMERALS = DIGITS | {ord("٫"): ".", ord("٬"): ","}
+
 _PART = r"(?=[^\W_]*\d)[^\W_]+"
 # Letters in front and at the end belong to it, if they are few: "5Q0 615 301 F". Those after a space, if it is one.
 # Numbers with hyphens and a space between them are two.
@@ -139,9 +146,10 @@ def are_numbers(first: str, second: str) -> bool:
     return first.isdecimal() and second.isdecimal() and len(second) != 3
 
 
-def plain_fractions(text: str) -> str:
-    """Return a text with the characters of fractions in digits: "1-1/2" for "1½", which Unicode makes "11/2"."""
-    return unicodedata.normalize("NFKC", _VULGAR.sub("-", text)).replace(_FRACTION_SLASH, "/")
+def plain_numbers(text: str) -> str:
+    """Return a text in the normal form NFKC, with the characters of fractions in digits ("1-1/2" for "1½", which
+    Unicode makes "11/2") and the digits of other scripts as ASCII ("1.5" for "١٫٥")."""
+    return unicodedata.normalize("NFKC", _VULGAR.sub("-", text)).replace(_FRACTION_SLASH, "/").translate(_NUMERALS)
 
 
 def apart_from_letters(text: str) -> str:

@@ -30,7 +30,8 @@ _PLURAL_OR_POSSESSED = re.compile(r"(?<=...)l[ae]r[ıi]?$|(?<=[aeıioöuü])s[ı
 _ADJECTIVE = re.compile(r"(?<=.ał)(?:y|a|e|ą|ego|ej|emu|ych|ym|ymi)$")
 _GENITIVE_PLURAL = re.compile(r"(?<=...)ow$")
 _NOT_SPELLED = re.compile("[\u0640\u064b-\u0652\u0670]")  # short vowels, and the letter that only makes a word wider
-_ALIFS = str.maketrans({"أ": "ا", "إ": "ا", "آ": "ا", "ى": "ي", "ة": "ه"})
+# The last two are those of a Persian keyboard.
+_ALIFS = str.maketrans({"أ": "ا", "إ": "ا", "آ": "ا", "ى": "ي", "ة": "ه", "ی": "ي", "ک": "ك"})
 _ARTICLE = re.compile("^(?:[وفبك]?ال|و?لل)(?=...)")
 _WEAK = re.compile("[اويئؤء]+")
 _SAAT = re.compile("^saat(?:i|leri?)$")
@@ -63,18 +64,17 @@ def _turkish(word: str) -> str:
     return _PLURAL_OR_POSSESSED.sub("", "".join(letters))
 
 
-_ARABIC = {"ستارة": "ستار", "ستائر": "ستار", "مكتبة": "مكتبه", "مكتبات": "مكتبه"}
-"""Arabic words with the consonants of another thing that shops sell: curtains ("ستائر") with those of jackets, a
-bookcase ("مكتبة") with those of a desk."""
+_ARABIC = {"ستاره": "ستار", "ستائر": "ستار", "مكتبه": "مكتبه", "مكتبات": "مكتبه"}
+"""Arabic words, as they are typed without the dots of the last letter, with the consonants of another thing that shops
+sell: curtains ("ستائر") with those of jackets, a bookcase ("مكتبة") with those of a desk."""
 
 
 def _arabic(word: str) -> str:
     """Return the consonants of an Arabic word. Most plurals have other vowels than the singular, so that no ending
     tells them: "فستان" (dress) and "فساتين", "كوب" (cup) and "أكواب"."""
-    word = _ARTICLE.sub("", _NOT_SPELLED.sub("", word))
+    word = _ARTICLE.sub("", _NOT_SPELLED.sub("", word)).translate(_ALIFS)
     if own := _ARABIC.get(word):
         return own
-    word = word.translate(_ALIFS)
     for ending, least in (("ات", 2), ("ه", 2), ("ين", 3), ("ون", 3), ("ان", 3)):
         rest = word.removesuffix(ending)
         if rest != word and len(_WEAK.sub("", rest)) >= least:

@@ -12,7 +12,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 
 from imagesim.exceptions import BadQuery, NotRegistered, local_choices
-from imagesim.indexes.codes import plain_fractions
+from imagesim.indexes.codes import plain_numbers
 from imagesim.items import make_key, split_key, valid_pks
 from imagesim.registry import registry
 from imagesim.retrieval.filters import build_conditions, filter_names, parse_filter, split_lookup
@@ -33,7 +33,7 @@ _PIN = re.compile(r"(\d{1,4})\s*:\s*(\S.*)")
 def words_of(text: str) -> str:
     """Return the words of a text for comparison: in lower case, in one form of Unicode, and without punctuation but
     within numbers ("4,5x50", "1/2"), which are searched where other words are replaced."""
-    text = plain_fractions(text).casefold()
+    text = plain_numbers(text).casefold()
     kept = {match.start() for match in _WITHIN_NUMBER.finditer(text)}
     return " ".join("".join(c if _is_of_word(c) or at in kept else " " for at, c in enumerate(text)).split())
 
