@@ -145,6 +145,20 @@ def test_a_finger_hits_what_it_aims_at(open_page: Callable[..., Any]) -> None:
     assert current["x"] + current["width"] <= 360  # the last department: it was out of sight
 
 
+def test_the_keys_of_a_box_are_explained_at_400_percent(open_page: Callable[..., Any]) -> None:
+    """On a narrow screen they come with the keyboard: without it the first hits have that place."""
+    page = open_page(viewport={"width": 320, "height": 256})
+    page.goto("/look/")
+    page.get_by_role("link", name=re.compile("white T-shirt")).click()
+    page.locator("[data-imagesim-results]:not([aria-busy]) .card").first.wait_for()
+    keys = page.get_by_text("Shift and arrow keys resize it")
+    assert keys.is_hidden()
+    page.locator("[data-imagesim-draw]").focus()
+    page.keyboard.press("Shift+Tab")
+    assert page.evaluate("document.activeElement.matches('[data-imagesim-box]')")
+    assert keys.is_visible()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_focus_and_fields_stand_out(open_page: Callable[..., Any], scheme: str) -> None:
     """WCAG 1.4.11, which axe does not check: the outline was gold on cream."""

@@ -282,6 +282,25 @@ def test_a_box_is_drawn_without_a_pointer(page):
     assert draw.get_attribute("aria-pressed") == "false"
 
 
+def test_a_box_is_drawn_without_dragging(page):
+    """By two taps on its corners, WCAG 2.5.7."""
+    open_sample(page, "juice")
+    page.get_by_role("button", name="Draw a box").click()
+    wait_for_results(page)
+    area = page.locator("[data-imagesim-stage]").bounding_box()
+    for x, y in ((0.8, 0.9), (0.3, 0.25)):
+        draw = page.get_by_role("button", name="Draw a box")
+        assert draw.get_attribute("aria-pressed") == "true"
+        page.mouse.click(area["x"] + area["width"] * x, area["y"] + area["height"] * y)
+    assert draw.get_attribute("aria-pressed") == "false"
+    wait_for_results(page)
+    expected = {"left": 30, "top": 25, "width": 50, "height": 65}
+    assert box_style(page) == pytest.approx(expected, abs=1)
+    page.mouse.click(area["x"] + area["width"] * 0.9, area["y"] + area["height"] * 0.2)  # again around a point
+    wait_for_results(page)
+    assert box_style(page)["width"] < 40
+
+
 def test_a_box_drawn_around_a_thing_finds_what_the_thing_found(page):
     """It had no label: the box of a T-shirt, drawn anew, found nothing. Elsewhere there is still none."""
     open_sample(page, "white T-shirt")

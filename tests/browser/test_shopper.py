@@ -352,6 +352,18 @@ def test_suggestions_by_keyboard(page):
     page.wait_for_url("**/search/?q=juices")
 
 
+def test_the_camera_is_a_button_where_it_opens_the_files(open_page):
+    """A screen reader said "link", and the space bar, which presses buttons, scrolled the page."""
+    page = open_page()
+    page.goto("/product/orange-juice/")
+    with page.expect_file_chooser():
+        page.get_by_role("button", name="Search by photo").press("Space")
+    page = open_page(java_script_enabled=False)
+    page.goto("/product/orange-juice/")
+    page.get_by_role("link", name="Search by photo").click()
+    assert "/look/" in page.url
+
+
 def test_words_typed_after_an_option_was_chosen_are_searched(page):
     """Enter took the option of the words before them, until their own suggestions came."""
     page.goto("/")
@@ -773,6 +785,25 @@ def test_choices_open_in_the_direction_of_the_language(page):
             side,
         )
         assert edges[0] == edges[1]
+
+
+def test_english_is_read_from_left_to_right_on_a_page_from_right_to_left(page):
+    """Of a language that the app lacks, such as Arabic: it said "results 4", and the point of a sentence came first."""
+    page.goto("/search/?q=white")
+    page.evaluate("document.documentElement.dir = 'rtl'")
+    edges = page.locator("[data-imagesim-status]").evaluate(
+        """(status) => {
+            const text = status.firstChild;
+            const part = document.createRange();
+            const places = [0, text.length - 1].map((start) => {
+                part.setStart(text, start);
+                part.setEnd(text, start + 1);
+                return part.getBoundingClientRect();
+            });
+            return [places[0].left, places[1].right, status.getBoundingClientRect().right];
+        }"""
+    )
+    assert edges[0] < edges[1] == pytest.approx(edges[2], abs=2)  # and where the line of the page begins
 
 
 def test_names_of_one_long_word_fit(open_page):

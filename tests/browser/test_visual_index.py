@@ -102,7 +102,7 @@ def test_an_unreachable_server_is_reported(admin: Any) -> None:
         "**/visualindex/status/", lambda route: route.fulfill(status=200, body="<html>", content_type="text/html")
     )
     page.clock.fast_forward(10_000)
-    page.locator("[data-offline]").wait_for(timeout=30_000)
+    page.get_by_role("alert").filter(has_text="does not respond").wait_for(timeout=30_000)
     page.unroute("**/visualindex/status/")
     page.clock.fast_forward(60_000)
     page.locator("[data-offline]").wait_for(state="hidden", timeout=30_000)

@@ -30,13 +30,14 @@ export function boxAround({ x, y }, { naturalWidth: wide, naturalHeight: high })
 
 export class BoxEditor extends EventTarget {
   // Events, with the box or the point as ``detail``: "change" during a movement, "commit" at its end, "draw" for a new
-  // box, "cancel", and "tap" for a click beside the box.
+  // box, "cancel", and "tap" for a click beside the box. In drawing mode two taps on its corners make a new box.
   constructor(stage, element) {
     super();
     this.stage = stage;
     this.element = element;
     this.box = null;
     this.drawing = false;
+    this.corner = null; // of a box that is drawn by two taps
     this.dragged = false;
     stage.addEventListener("pointerdown", (event) => this.onPointerDown(event));
     stage.addEventListener("click", (event) => this.onClick(event));
@@ -57,6 +58,7 @@ export class BoxEditor extends EventTarget {
 
   setDrawing(on) {
     this.drawing = on;
+    this.corner = null;
     this.stage.toggleAttribute("data-drawing", on);
   }
 
@@ -136,8 +138,14 @@ export class BoxEditor extends EventTarget {
   onClick(event) {
     const dragged = this.dragged;
     this.dragged = false;
-    if (dragged || event.target.closest("button") || this.element.contains(event.target)) return;
-    this.emit("tap", this.pointOf(event));
+    if (dragged || event.target.closest("button") || (!this.drawing && this.element.contains(event.target))) return;
+    const point = this.pointOf(event);
+    if (!this.drawing) this.emit("tap", point);
+    else if (this.corner) this.emit("draw", boxBetween(this.corner, point));
+    else {
+      this.corner = point;
+      this.show(boxBetween(point, point));
+    }
   }
 
   onKeyDown(event) {

@@ -26,6 +26,12 @@ export class SearchBar {
       event.preventDefault();
       this.file.click(); // a phone offers its camera and its photos
     });
+    this.camera.setAttribute("role", "button"); // it opens no page
+    this.camera.addEventListener("keydown", (event) => {
+      if (event.key !== " ") return;
+      event.preventDefault();
+      this.camera.click();
+    });
     this.file.addEventListener("change", () => {
       const [photo] = this.file.files;
       this.file.value = "";
