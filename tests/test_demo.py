@@ -414,6 +414,18 @@ class TestPages:
     def test_a_department_with_filters(self, client: Client, shelf, query, names):
         assert self.names(client.get(f"/shop/things/{query}").content.decode()) == names
 
+    @pytest.mark.parametrize(
+        ("address", "says"),
+        [
+            ("/search/?q=red", '<meta name="robots" content="noindex">'),
+            ("/look/?photo=1.abc&region=0,0,1,1", '<link rel="canonical" href="/look/">'),
+            ("/product/red/?region_id=abc", '<link rel="canonical" href="/product/red/">'),
+            ("/gallery/red/?via=blue", '<link rel="canonical" href="/gallery/red/">'),
+        ],
+    )
+    def test_search_engines_list_a_page_once(self, client: Client, shelf, address, says):
+        assert says in client.get(address).content.decode()
+
     def test_a_product_with_its_similar_ones(self, client: Client, shelf):
         response = client.get("/product/red/")
         assert self.names(response.content.decode()) == ["variant"]  # crimson is sold out; blue is in its group

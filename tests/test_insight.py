@@ -36,6 +36,7 @@ from imagesim.registry import key_of
 from imagesim.types import Hit, HitImage
 from tests import shop
 from tests.shop import encoded, picture, product
+from tests.test_howto import module
 
 pytestmark = pytest.mark.django_db
 PERSON = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
@@ -219,6 +220,19 @@ def test_nothing_of_a_person_is_stored(client, shelf) -> None:
     assert "203.0.113.9" not in stored
     assert "127.0.0.1" not in stored
     assert row.text == "red …@…"
+
+
+@pytest.mark.parametrize(
+    ("cookie", "signal", "counts"), [("yes", "", True), ("yes", "1", False), ("", "", False), ("no", "0", False)]
+)
+def test_consent_as_on_the_page_about_security(client, settings, shelf, cookie, signal, counts) -> None:
+    module("docs_consent", "security.md", "# shop/middleware.py")
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "docs_consent.respect_refusal"]
+    client.cookies["consent"] = cookie
+    assert bool(asked(client, "/api/visual/search/?q=red", **{"sec-gpc": signal})) is counts
+    page = client.get(shelf["red"].get_absolute_url(), headers={"user-agent": PERSON, "sec-gpc": signal})
+    assert b"imagesim-similar" in page.content
+    assert (b"data-token" in page.content) is counts
 
 
 def test_a_request_waits_for_no_database(client, shelf) -> None:

@@ -242,6 +242,9 @@ class TestSimilar:
     def test_private_cache_headers(self, shelf, api):
         assert {"private", "no-cache"} <= set(api.get(similar(shelf["red"]))["Cache-Control"].split(", "))
 
+    def test_no_search_engine_lists_an_answer(self, shelf, api):
+        assert api.get(similar(shelf["red"]))["X-Robots-Tag"] == "noindex"
+
     @pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
     def test_only_get_is_allowed(self, shelf, api, method):
         refused(getattr(api, method)(similar(shelf["red"])), 405, "method_not_allowed")

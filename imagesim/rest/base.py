@@ -117,7 +117,7 @@ def _encodable(text: str) -> str:
 
 class RestrictedView(APIView):
     """A view with the authentication and the permissions from ``IMAGESIM``, one form of errors, and answers that no
-    shared cache keeps."""
+    shared cache keeps and no search engine lists."""
 
     may_be_stored = True
     """Whether a browser may store what it gets, to ask whether it has changed."""
@@ -137,6 +137,7 @@ class RestrictedView(APIView):
         fresh = self.may_be_stored and request.method in ("GET", "HEAD") and response.status_code == 200
         # Stock and prices change at any time. The cache middleware of Django 5.2 keeps whatever is not private.
         patch_cache_control(response, private=True, **{"no_cache" if fresh else "no_store": True})
+        response.headers.setdefault("X-Robots-Tag", "noindex")  # the pages of the shop have the results
         return response
 
 
