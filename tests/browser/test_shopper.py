@@ -751,6 +751,15 @@ def test_the_gallery_by_keyboard(page):
     until(page, "document.querySelector('#centre').textContent === 'Orange Juice'")
 
 
+def test_the_gallery_by_keyboard_from_right_to_left(page):
+    page.goto("/gallery/orange-juice/")
+    page.evaluate("document.documentElement.dir = 'rtl'")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    name = page.evaluate("document.activeElement.querySelector('img').alt")
+    assert name == page.locator(".ring__cell img").nth(1).get_attribute("alt")
+
+
 def test_the_gallery_without_javascript(open_page):
     page = open_page(java_script_enabled=False)
     page.goto("/gallery/orange-juice/")

@@ -64,7 +64,8 @@ document.addEventListener("keydown", (event) => {
   if (!inside && ["ArrowUp", "ArrowDown"].includes(event.key)) return; // the page scrolls
   const cells = [...root.querySelectorAll(".ring__cell a")];
   const current = cells.indexOf(document.activeElement);
-  const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+  const right = getComputedStyle(root).direction === "rtl" ? -1 : 1;
+  const step = { ArrowRight: right, ArrowDown: 1, ArrowLeft: -right, ArrowUp: -1 }[event.key];
   if (step && cells.length) {
     event.preventDefault();
     const target = current < 0 ? (step > 0 ? 0 : cells.length - 1) : (current + step + cells.length) % cells.length;
