@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -289,6 +291,20 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         OpenClipEmbedder(cache_dir=blocked).embed_texts(["shirt"])
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no limits of a process")
+def test_a_disk_that_is_full_is_named_and_nothing_is_left(tmp_path: Path) -> None:
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, limits[1]))
+    try:
+        with pytest.raises(EmbedderError, match=re.escape(str(tmp_path)) + ".*enough space.*cache_dir"):
+            lite.folder(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_unexpected_tower_files_are_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = tmp_path / "other.pth"
     other.write_bytes(b"other weights")
@@ -358,6 +374,17 @@ def test_a_user_without_a_home_is_told_to_name_a_folder(monkeypatch: pytest.Monk
     monkeypatch.setattr(Path, "mkdir", Mock(side_effect=PermissionError("denied")))
     with pytest.raises(EmbedderError, match="cache_dir"):
         lite.folder()
+
+
+def test_without_a_folder_for_temporary_files_the_variable_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As with a read-only root and nothing mounted on /tmp: torch would be left half imported."""
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [str(tmp_path / "missing")])
+    embedder = OpenClipEmbedder(model="imagesim-lite", cache_dir=str(tmp_path), runtime="torch")
+    with pytest.raises(EmbedderError, match="set TMPDIR"):
+        embedder.embed_texts(["shoe"])
 
 
 def test_requests_that_wait_for_a_model_that_cannot_be_loaded_fail_with_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -315,7 +315,7 @@ def build_once(target: Path, build: Callable[[Path], None]) -> Path:
     except OSError as error:
         raise EmbedderError(
             f"The model cannot be written to {str(parent)!r} ({error}): "
-            "name a writable folder with the embedder's option 'cache_dir'."
+            "name a writable folder with enough space in the embedder's option 'cache_dir'."
         ) from error
     return target
 
@@ -339,7 +339,7 @@ def intact(target: Path) -> bool:
 
 def _assemble(target: Path, size: Size) -> None:
     import torch
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import load_file, save  # on a full disk save_file() raises no OSError
 
     expected = config(size)
     text = text_path(size)
@@ -355,7 +355,7 @@ def _assemble(target: Path, size: Size) -> None:
     text_rows = state["text.proj.weight"]  # the rows of the components "colour" and "words"; a text has no "shape"
     padding = text_rows.new_zeros(dims(size) - len(text_rows), text_rows.shape[1])
     state["text.proj.weight"] = torch.cat([padding, text_rows])
-    save_file({name: value.contiguous() for name, value in state.items()}, target / "open_clip_model.safetensors")
+    (target / "open_clip_model.safetensors").write_bytes(save({n: each.contiguous() for n, each in state.items()}))
     for name, digest in _TOKENIZER.items():
         _expect(text / name, digest, size)
         shutil.copyfile(text / name, target / name)

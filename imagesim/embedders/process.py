@@ -14,6 +14,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import tempfile
 import threading
 from typing import Any
 
@@ -26,8 +27,17 @@ _prepared_pid: int | None = None
 
 
 def prepare() -> None:
-    """Prepare this process for a model. Call it before torch is imported; repeated calls cost nothing."""
+    """Prepare this process for a model. Call it before torch is imported; repeated calls cost nothing.
+
+    :raises EmbedderError: if there is no folder for temporary files.
+    """
     global _prepared_pid
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError as error:  # torch asks for it too, and cannot be imported again after that has failed
+        raise EmbedderError(
+            "The model needs a writable folder for temporary files: set TMPDIR to one, or mount a tmpfs on /tmp."
+        ) from error
     # OpenMP threads that wait actively take processor time from everything else: a forward pass then takes up
     # to five times as long (docs/performance.md). Read once, when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -46,6 +56,7 @@ def import_torchvision() -> Any:
     (``operator torchvision::nms does not exist``), as with a wheel built for another variant of torch.
 
     :raises ImportError: if torchvision is not installed.
+    :raises EmbedderError: as :func:`prepare`.
     """
     global _library
     prepare()
