@@ -19,6 +19,7 @@ from django.core.cache.backends.filebased import FileBasedCache
 from django.utils.crypto import constant_time_compare, salted_hmac
 from django.utils.translation import gettext as _
 
+from imagesim.circuit_breaker import log_repeated
 from imagesim.conf import get_settings
 from imagesim.exceptions import PhotoGone
 from imagesim.images import MIN_SIDE
@@ -54,7 +55,8 @@ def hold(photo: Image, size: tuple[int, int], visitor: str = "") -> str:
         slot = _next_slot(cache, conf.LOOK_PHOTOS, visitor)
         cache.set(_key(slot), (secret, data, size), conf.LOOK_SECONDS)
     except Exception:  # an unavailable cache must not fail a finished answer
-        logger.warning("A photo could not be stored in the cache %r.", conf.LOOK_CACHE, exc_info=True)
+        message = "A photo could not be stored in the cache %r"
+        log_repeated(logger, logging.WARNING, "store", message, conf.LOOK_CACHE, exc_info=True)
         return ""
     return f"{slot}.{secret}"
 
@@ -81,7 +83,7 @@ def held_jpeg(token: str) -> tuple[bytes, tuple[int, int]]:
         try:
             kept = caches[get_settings().LOOK_CACHE].get(_key(int(slot)))
         except Exception:
-            logger.warning("A photo could not be read from the cache.", exc_info=True)
+            log_repeated(logger, logging.WARNING, "read", "A photo could not be read from the cache", exc_info=True)
     # A lone surrogate, which JSON may hold, cannot be encoded and raises an error in the comparison.
     if kept is None or not secret.isascii() or not constant_time_compare(kept[0], secret):
         raise PhotoGone(_("This photo has expired; send it again, or send the region as a picture."))
