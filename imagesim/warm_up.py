@@ -12,11 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from django.core.signals import request_started
-from django.db import connections
-
-from imagesim.conf import get_settings
-from imagesim.exceptions import ImagesimError
+# Nothing of Django here: gunicorn reads this module before gevent replaces threads, whose connections to databases
+# would then be shared.
 
 logger = logging.getLogger("imagesim")
 
@@ -30,6 +27,7 @@ def warm_up() -> None:
     opens are closed again, so that no process inherits one that others use.
     """
     from imagesim.embedders import get_embedder
+    from imagesim.exceptions import ImagesimError
     from imagesim.indexes import dictionaries, get_index
     from imagesim.indexes.analysis import base_language
     from imagesim.regions import get_region_finder
@@ -48,6 +46,8 @@ def warm_up() -> None:
 @contextmanager
 def _closing_new_connections() -> Iterator[None]:
     """Close the connections of this thread that are opened in the block."""
+    from django.db import connections
+
     before = {each.alias for each in connections.all(initialized_only=True) if each.connection is not None}
     try:
         yield
@@ -59,10 +59,16 @@ def _closing_new_connections() -> Iterator[None]:
 
 def connect() -> None:
     """Warm up with the first request, if the setting ``WARM_UP`` is on."""
+    from django.core.signals import request_started
+
     request_started.connect(_first_request, dispatch_uid=DISPATCH_UID)
 
 
 def _first_request(sender: Any, **kwargs: Any) -> None:
+    from django.core.signals import request_started
+
+    from imagesim.conf import get_settings
+
     request_started.disconnect(dispatch_uid=DISPATCH_UID)
     if get_settings().WARM_UP:
         _in_thread()
@@ -73,6 +79,8 @@ def _in_thread() -> None:
 
 
 def _load_apart() -> None:
+    from django.db import connections
+
     try:
         warm_up()
     finally:

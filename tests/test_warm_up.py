@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from types import SimpleNamespace
 from typing import Any
@@ -86,3 +88,10 @@ def test_gunicorn_calls_it_in_each_worker(loaded):
     warm_up.post_worker_init(worker=None)
     wait()
     assert loaded == ["embedder", "region_finder", "index"]
+
+
+def test_gunicorn_reads_the_module_without_django():
+    """It does so before its gevent workers replace threads: greenlets would share a connection, and requests fail."""
+    script = "import sys, imagesim.warm_up; print([name for name in sys.modules if name.partition('.')[0] == 'django'])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
