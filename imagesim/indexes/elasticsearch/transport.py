@@ -224,8 +224,8 @@ class Connection:
             yield
         except TlsError as error:
             raise IndexUnavailable(
-                f"No trusted connection to Elasticsearch at {self.where} ({_words(error)}): give the authority of its "
-                "certificate as ca_certs in INDEX's OPTIONS."
+                f"No trusted connection to Elasticsearch at {self.where} ({_words(error)}): renew its certificate if "
+                "that has expired, otherwise give its authority as ca_certs in INDEX's OPTIONS."
             ) from error
         except UnsupportedProductError as error:
             raise SearchIndexError(
@@ -309,7 +309,7 @@ def reason_of(body: object) -> str:
     """Return the reason in an error of Elasticsearch with that of its cause, in at most 500 characters."""
     error: Any = body.get("error", body) if isinstance(body, Mapping) else body
     if not isinstance(error, Mapping):
-        return str(error)[:500]
+        return str(error or "nothing")[:500]  # the answer to a HEAD has no body
     for cause in (error.get("caused_by"), *(error.get("root_cause") or ())):
         if isinstance(cause, Mapping) and cause.get("reason"):
             return (
