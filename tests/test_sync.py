@@ -168,6 +168,21 @@ def test_a_broken_picture_affects_no_other():
     assert state(boot).outcome == "failed"
 
 
+def test_a_picture_for_which_there_was_too_little_memory_is_tried_again(monkeypatch):
+    shoe = product("shoe", picture("red"))
+
+    def load(self):
+        raise MemoryError
+
+    with monkeypatch.context() as short:
+        short.setattr("PIL.ImageFile.ImageFile.load", load)
+        assert sync().retried == 1
+    assert "memory" in state(shoe).error
+    ItemState.objects.update(not_before=timezone.now())
+    assert sync().indexed == 1
+    assert keys() == [key(shoe)]
+
+
 def test_items_are_not_to_blame_when_the_process_ends(monkeypatch):
     """The thread of a web server works on while the interpreter shuts down, which ends every pool of threads."""
     shoe = product("shoe", picture("red"))

@@ -205,7 +205,8 @@ class Vectors:
         size = 1
         for content, result in ahead(workers, self._decode, contents, window=DECODE_AHEAD):
             if isinstance(result, BadImage):
-                self._errors[content.digest] = {"error": str(result), "permanent": True}
+                short = isinstance(result.__cause__, MemoryError)  # at this moment; there may be more again
+                self._errors[content.digest] = {"error": str(result), "permanent": not short, "unreachable": short}
             elif isinstance(result, EmbedderError | ConfigurationError):
                 raise result
             elif isinstance(result, Exception):
