@@ -626,6 +626,19 @@ class TestAccess:
         refused(api.get("/api/visual/suggest/", {"q": "red "}), 429, "throttled")
         found(api.get(similar(shelf["red"])))
 
+    def test_a_clock_that_was_ahead_keeps_no_visitor_waiting(self, shelf, api, settings, monkeypatch):
+        """As that of a machine that has just started, or of another one: REST framework waits for the time it wrote."""
+        settings.IMAGESIM = {**settings.IMAGESIM, "REST_THROTTLES": {"search": "2/min"}}
+        now = time.time()
+
+        def search(seconds):
+            monkeypatch.setattr(VisitorThrottle, "timer", staticmethod(lambda: now + seconds))
+            return api.get(SEARCH, {"q": "red"}).status_code
+
+        assert [search(3600) for _time in range(3)] == [200, 200, 429]
+        assert [search(0) for _time in range(3)] == [200, 200, 429]
+        assert search(-30) == 429  # clocks differ a little everywhere
+
     @pytest.mark.parametrize("address", [SEARCH, "/api/visual/look/"])
     def test_files_that_are_not_pictures_are_throttled_separately(self, shelf, api, settings, address):
         rates = {"search": "3/min", "look": "3/min", "refused": "3/min"}
