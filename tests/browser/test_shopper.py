@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.browser.conftest import SCREENSHOTS, until
+from tests.browser.pages import ONLY_VIOLATIONS
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -62,7 +63,7 @@ def results(page: Any) -> list[str]:
 
 def assert_accessible(page: Any) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    found = axe.run(page)
+    found = axe.run(page, options=ONLY_VIOLATIONS)
     assert found.violations_count == 0, f"{page.url}: {found.generate_report()}"
 
 
