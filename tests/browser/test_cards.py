@@ -78,8 +78,15 @@ def drag(page: Any, source: Any, target: Any) -> None:
     page.mouse.up()
 
 
-@pytest.mark.parametrize("part", [".card__image", ".card__name"])
-@pytest.mark.parametrize("target", ["[data-imagesim-drop]", ".imagesim-bar__form"])
+@pytest.mark.parametrize(
+    ("part", "target"),
+    [
+        (".card__image", "[data-imagesim-drop]"),
+        (".card__name", ".imagesim-bar__form"),
+        pytest.param(".card__image", ".imagesim-bar__form", marks=pytest.mark.long),
+        pytest.param(".card__name", "[data-imagesim-drop]", marks=pytest.mark.long),
+    ],
+)
 def test_a_card_that_is_dropped_where_a_photo_goes_is_searched(open_page: Any, part: str, target: str) -> None:
     """It was a picture of another site, and the search field took its address for words."""
     page = open_page(viewport={"width": 1280, "height": 2200})  # card and field are in view

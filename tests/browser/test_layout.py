@@ -113,7 +113,7 @@ def test_buttons_of_a_look_are_large_enough_and_their_outline_whole(open_page: C
     assert page.evaluate(CUT) >= 5
 
 
-@pytest.mark.parametrize(("width", "height"), [(360, 740), (1280, 900)])
+@pytest.mark.parametrize(("width", "height"), [(360, 740), pytest.param(1280, 900, marks=pytest.mark.long)])
 def test_a_look_stands_still_when_its_regions_come(open_page: Callable[..., Any], width: int, height: int) -> None:
     """Of a status of two lines, and of the buttons of the regions."""
     page = open_page(viewport={"width": width, "height": height})
@@ -183,7 +183,10 @@ def test_a_chosen_file_is_named_only_where_no_script_shows_the_photo(open_page: 
         assert (colour[3:] == [0]) is scripts, colour
 
 
-@pytest.mark.parametrize(("language", "text"), [("en", "Draw a box around"), ("de", "Ziehen Sie einen Rahmen")])
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [("en", "Draw a box around"), pytest.param("de", "Ziehen Sie einen Rahmen", marks=pytest.mark.long)],
+)
 def test_of_a_whole_photo_no_box_is_to_be_moved(
     open_page: Callable[..., Any], white: dict[str, Any], language: str, text: str
 ) -> None:

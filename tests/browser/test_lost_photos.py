@@ -51,8 +51,15 @@ def test_a_photo_that_cannot_be_handed_over_is_asked_for_again(page: Any, photo:
     assert page.locator("[data-imagesim-status]").inner_text() == ""
 
 
-@pytest.mark.parametrize("leave", ["reload", "product and back"])
-@pytest.mark.parametrize("address", ["/look/", "/search/"])
+@pytest.mark.parametrize(
+    ("address", "leave"),
+    [
+        ("/look/", "reload"),
+        ("/search/", "product and back"),
+        pytest.param("/look/", "product and back", marks=pytest.mark.long),
+        pytest.param("/search/", "reload", marks=pytest.mark.long),
+    ],
+)
 def test_a_photo_that_the_server_does_not_hold_is_asked_for_again(
     page: Any, photo: bytes, address: str, leave: str
 ) -> None:

@@ -153,7 +153,7 @@ def without_look(route: Any) -> None:
     route.fulfill(response=answer, body=re.sub(r' data-look="[^"]*"', "", answer.text()))
 
 
-@pytest.mark.parametrize("asks", [True, False], ids=["Turbo", "idiomorph"])
+@pytest.mark.parametrize("asks", [True, pytest.param(False, marks=pytest.mark.long)], ids=["Turbo", "idiomorph"])
 def test_a_morphed_search_has_its_photo(page, photo, asks):
     page.route(lambda url: url.endswith("/search/") and "/api/" not in url, without_look)
     page.goto("/search/")

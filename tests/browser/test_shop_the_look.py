@@ -221,7 +221,7 @@ def test_a_tap_outside_the_regions_searches_around_it(open_page):
     assert "Bean" in " ".join(results(page)[:3]) or "Juice" in results(page)[0]
 
 
-@pytest.mark.parametrize(("width", "height"), WIDTHS)
+@pytest.mark.parametrize(("width", "height"), [(1280, 900), pytest.param(360, 740, marks=pytest.mark.long)])
 def test_using_only_the_keyboard(open_page, width, height):
     page = open_page(viewport={"width": width, "height": height})
     page.goto("/look/")
@@ -575,7 +575,7 @@ def test_a_photo_that_finds_the_server_busy_is_sent_again(page, refusals):
     page.errors.clear()  # the browser logs the refused requests
 
 
-@pytest.mark.parametrize("status", [0, 429, 503])
+@pytest.mark.parametrize("status", [0, pytest.param(429, marks=pytest.mark.long), 503])
 def test_a_photo_that_cannot_be_fetched_now_keeps_its_address(page, status):
     """It was said to have expired, and a reload no longer found it."""
     open_sample(page, "white T-shirt")
