@@ -30,7 +30,7 @@ COUNT = 60  # more than the window
 EXAMPLES = {"local": 10, "elasticsearch": 5, "pgvector": 5}
 
 
-@pytest.fixture(params=shop.INDEXES)
+@pytest.fixture(params=shop.TWO_DAILY)
 def index_kind(request) -> str:
     return request.param
 

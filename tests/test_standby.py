@@ -165,8 +165,8 @@ class TestWrites:
     @pytest.mark.parametrize(
         ("kind", "seed"),
         [
-            *(("local", seed) for seed in range(3)),
-            *(pytest.param("local", seed, marks=pytest.mark.long) for seed in range(3, 8)),
+            ("local", 0),
+            *(pytest.param("local", seed, marks=pytest.mark.long) for seed in range(1, 8)),
             *((kind, 99) for kind in list(INDEXES)[1:]),
         ],
     )

@@ -192,6 +192,7 @@ def test_a_save_without_broker_is_fast_and_synced_later(celery, start_worker, se
     wait_for(synced)
 
 
+@pytest.mark.long  # daily: a worker that was sent no message, and the tests under faults, which kill the broker
 @pytest.mark.usefixtures("database_server", "media_root")
 def test_changes_are_synced_after_the_broker_lost_its_messages(celery, start_worker, separate_redis):
     start, stop, url = separate_redis

@@ -244,7 +244,9 @@ def run_for_tenants(script: str, postgres: str, folder: Path, index: dict[str, o
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("backend", ["local.LocalIndex", "elasticsearch.ElasticsearchIndex"])
+@pytest.mark.parametrize(
+    "backend", ["local.LocalIndex", pytest.param("elasticsearch.ElasticsearchIndex", marks=pytest.mark.long)]
+)
 def test_tenants_are_isolated(request: pytest.FixtureRequest, postgres: str, tmp_path: Path, backend: str) -> None:
     options = {"name": f"{{schema}}-products-{uuid.uuid4().hex[:8]}"}
     if "elasticsearch" in backend:
