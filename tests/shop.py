@@ -93,7 +93,7 @@ def index(products: Iterable[Product] | None = None, *, with_texts: bool = False
         meta = replace(meta, texts=items.text_specs)
     target = get_index()
     backing_index = target.create(meta)
-    made = entries(list(Product.objects.all() if products is None else products))
+    made = entries(list(items.for_reading(Product.objects.all()) if products is None else products))
     assert all(result.status == "done" for result in target.write(made, backing_index=backing_index))
     target.refresh(backing_index)
     target.promote(backing_index)

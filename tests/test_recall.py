@@ -153,7 +153,7 @@ def test_what_cannot_be_reached_is_searched_exactly(
     make: Made, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(recall, "LADDER", (1, 2))
-    vectors = uniform(np.random.default_rng(5))
+    vectors = uniform(np.random.default_rng(5))[:1000]
     index = make(vectors, m=2, ef_construction=4)
     assert not index.search([Query(vectors[0])])[0].exact
     with caplog.at_level(logging.WARNING, "imagesim.indexes"):
@@ -166,7 +166,7 @@ def test_what_cannot_be_reached_is_searched_exactly(
 
 
 def test_a_fixed_number_of_candidates_is_measured_and_kept(make: Made) -> None:
-    vectors = uniform(np.random.default_rng(6))
+    vectors = uniform(np.random.default_rng(6))[:1000]
     index = make(vectors, num_candidates=2, m=2, ef_construction=4)
     report = measure(index, vectors, 20)
     assert report is not None
