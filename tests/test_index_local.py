@@ -460,6 +460,8 @@ for version in range(1, 21):
     while writer.poll() is None:
         [answer] = index.search([Query(axis(0), limit=100)])
         seen.append(len(answer))
+        if not seen[-1]:
+            time.sleep(0.02)  # the writer imports
     assert writer.returncode == 0
     assert seen == sorted(seen)
     assert len(keys(index, Query(axis(0), limit=100))) == 21
