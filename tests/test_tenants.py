@@ -245,7 +245,7 @@ def run_for_tenants(script: str, postgres: str, folder: Path, index: dict[str, o
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
-    "backend", ["local.LocalIndex", pytest.param("elasticsearch.ElasticsearchIndex", marks=pytest.mark.long)]
+    "backend", [pytest.param("local.LocalIndex", marks=pytest.mark.long), "elasticsearch.ElasticsearchIndex"]
 )
 def test_tenants_are_isolated(request: pytest.FixtureRequest, postgres: str, tmp_path: Path, backend: str) -> None:
     options = {"name": f"{{schema}}-products-{uuid.uuid4().hex[:8]}"}
