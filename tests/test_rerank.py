@@ -216,6 +216,13 @@ def test_no_plan_changes_nothing(shelf):
             assert {face: plain(hits) for face, hits in faces(shelf).items()} == usual
 
 
+def test_what_a_rule_puts_there_is_not_found_by_looks(shelf):
+    with rerank.replaced_by(Fixed(Plan(pins=(Pin(key_of(shelf["navy"]), 0, "first"),)))):
+        hits = imagesim.search(text="scarlet")
+    assert names(hits)[0] == "navy"
+    assert not hits.messages
+
+
 def test_pins_where_the_model_knows_no_words(shelf, settings):
     settings.IMAGESIM = settings.IMAGESIM | {"EMBEDDER": shop.EMBEDDER | {"OPTIONS": {"supports_texts": False}}}
     with rerank.replaced_by(Fixed(Plan(pins=(Pin(key_of(shelf["navy"]), 0, "first"),)))):

@@ -20,7 +20,7 @@ from imagesim.retrieval import variants
 from imagesim.retrieval.answer_cache import CachedAnswer, can_keep
 from imagesim.retrieval.category_names import CategoryNames
 from imagesim.retrieval.concurrency import check_deadline
-from imagesim.retrieval.filters import unknown_category, wider
+from imagesim.retrieval.filters import unknown_category, wider, without_blank
 from imagesim.retrieval.params import SearchRequest, takes
 from imagesim.retrieval.query_image import QueryImage, take
 from imagesim.retrieval.query_vector import (
@@ -38,7 +38,7 @@ from imagesim.retrieval.relevance import CLOSEST, Cutoff, Judge, WithLabel, With
 from imagesim.retrieval.rerank import NO_CHANGES, Plan, Question, plan_for
 from imagesim.retrieval.retriever import GuardedIndex, Retriever, WithFallback, WithMMR, open_index, retry_on_swap
 from imagesim.retrieval.variants import Where
-from imagesim.types import Facet, Filters, Hit, Hits, IndexMeta, Query
+from imagesim.types import Filters, Hit, Hits, IndexMeta, Query
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -242,16 +242,17 @@ class Search:
         query = to_query(request, asked.filters, vector, meta, plan.fields)
         retriever = asked._by_text(index, meta, reading.texts) if reading else asked._by_vector(index, meta)
         hits, match = fill_page(query, retriever)
-        if failure is not None and not match and not request.offset:
+        by_looks = not match and not any(hit.rules for hit in hits)
+        if failure is not None and by_looks and not request.offset:
             raise failure  # what looks like the words is not known
         degraded = _("Only texts were searched: the model cannot be used at the moment.") if failure else ""
         messages = plan.messages
         if reading and hits and not request.offset:
-            messages += self._about_words(reading, match, query, index, meta)
+            messages += self._about_looks() if by_looks else self._about_colours(reading, match, query, index, meta)
         if not hits and not request.offset and self.filters.categories:
             degraded = unknown_category(index, self.filters)
         found = index.facets(asked.filters, request.facets) if request.facets else {}
-        facets = {name: _without_blank(facet) for name, facet in found.items()}
+        facets = {name: without_blank(facet) for name, facet in found.items()}
         return hits.replace(degraded=degraded, facets=facets, messages=messages, region=self.region)
 
     @property
@@ -312,13 +313,14 @@ class Search:
         filters = replace(self.filters, none_of=self.filters.none_of + none_of)
         return reading, replace(self, terms=[QueryTerm(reading.wanted)], filters=filters)
 
-    def _about_words(
+    def _about_looks(self) -> tuple[Message, ...]:
+        from imagesim.retrieval.readings import found_by_looks
+
+        return (found_by_looks(self.request.text or ""),)
+
+    def _about_colours(
         self, reading: Reading, match: float, query: Query, index: GuardedIndex, meta: IndexMeta
     ) -> tuple[Message, ...]:
-        if not match:
-            from imagesim.retrieval.readings import found_by_looks
-
-            return (found_by_looks(self.request.text or ""),)
         if not (reading.colours and any(items.measured_colours in meta.filters for items in self.request.searched)):
             return ()  # many shops list no colours
         from imagesim.retrieval.query_colours import unlisted_colours
@@ -390,11 +392,3 @@ def fill_page(query: Query, retriever: Retriever) -> tuple[Hits, float]:
         check_deadline()
     closest = [] if hits else closest
     return Hits(hits, more=more, took_ms=took_ms, exact=exact, next_offset=position, cut=cut, closest=closest), match
-
-
-def _without_blank(facet: Facet) -> Facet:
-    """Drop the empty text, which means "no value" in Django."""
-    blank = dict(facet.values).get("", 0)
-    if not blank:
-        return facet
-    return replace(facet, count=facet.count - blank, values=tuple(each for each in facet.values if each[0] != ""))
