@@ -221,7 +221,14 @@ def test_a_tap_outside_the_regions_searches_around_it(open_page):
     assert "Bean" in " ".join(results(page)[:3]) or "Juice" in results(page)[0]
 
 
-@pytest.mark.parametrize(("width", "height"), [(1280, 900), pytest.param(360, 740, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    ("width", "height"),
+    [
+        (1280, 900),
+        pytest.param(360, 740, marks=pytest.mark.long),
+        pytest.param(768, 1024, marks=pytest.mark.long),
+    ],
+)
 def test_using_only_the_keyboard(open_page, width, height):
     page = open_page(viewport={"width": width, "height": height})
     page.goto("/look/")
