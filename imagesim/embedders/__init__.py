@@ -194,8 +194,8 @@ def rebuild_hint(fingerprint: str, known: Iterable[str]) -> str:
     if name and name in map(_name_of, known):
         return (
             f"The weights of {name!r} have changed, as they do with some upgrades: run `manage.py imagesim_rebuild`, "
-            "which embeds all pictures again. Until it is done, photos are not answered, and words "
-            "by texts alone."
+            "which embeds all pictures again. Until it is done, photos are refused, and words are "
+            "answered by texts alone."
         )
     return (
         "Run `manage.py imagesim_rebuild`, and name the former embedder in IMAGESIM['PREVIOUS_EMBEDDERS'] to let it "
