@@ -89,3 +89,20 @@ def test_every_operation_with_a_body_says_that_it_may_be_too_large(client: Clien
     operations = [each for path in paths.values() for each in path.values() if "requestBody" in each]
     assert len(operations) == 5
     assert all("413" in each["responses"] for each in operations)
+
+
+def test_what_generated_clients_go_by(client: Client, settings: Any) -> None:
+    settings.IMAGESIM = {"EVENTS": True}
+    paths = client.get("/api/visual/schema/?format=json").json()["paths"]
+    operations = {each["operationId"]: each for path in paths.values() for each in path.values()}
+    assert all({"401", "403"} <= set(each["responses"]) for each in operations.values())
+    # They send an array of a form as several fields; the box is one field with JSON.
+    bodies = operations["look_region"]["requestBody"]["content"]
+    kinds = {name: body["schema"]["properties"]["region"]["type"] for name, body in bodies.items()}
+    assert kinds == {"multipart/form-data": "string", "application/json": "array"}
+    assert "application/json" in operations["held_look"]["requestBody"]["content"]
+    assert "application/json" not in operations["look"]["requestBody"]["content"]
+    # They send defaults, which would outweigh the variant of an experiment.
+    parameters = {each["name"]: each["schema"] for each in operations["similar"]["parameters"]}
+    assert "default" not in parameters["diversity"]
+    assert parameters["offset"]["default"] == 0

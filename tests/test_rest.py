@@ -1243,7 +1243,7 @@ class TestSchema:
 
     def test_examples_for_success_and_failure(self, document):
         responses = document["paths"]["/some/where/search/"]["post"]["responses"]
-        assert set(responses) == {"200", "400", "404", "411", "413", "415", "429", "503"}
+        assert set(responses) == {"200", "400", "401", "403", "404", "411", "413", "415", "429", "503"}
         for response in responses.values():
             assert response["content"]["application/json"]["examples"]
 

@@ -49,8 +49,14 @@ _REGION: JSONSchema = {
     "items": {"type": "number", "minimum": 0, "maximum": 1},
     "minItems": 4,
     "maxItems": 4,
-    "description": "x, y, width, height from 0 to 1 of the upright photo; in a form, as JSON.",
+    "description": "x, y, width, height from 0 to 1 of the upright photo.",
     "example": [0.1, 0.2, 0.3, 0.4],
+}
+_REGION_TEXT: JSONSchema = {
+    "type": "string",
+    "pattern": r"^\s*\[.*\]\s*$",
+    "description": "The box, as JSON: x, y, width, height from 0 to 1 of the upright photo.",
+    "example": "[0.1, 0.2, 0.3, 0.4]",
 }
 _LABEL = {"type": "string", "maxLength": MAX_LABEL, "description": "What it seems to hold.", "example": "shoes"}
 
@@ -67,9 +73,11 @@ class ArgumentsSerializer(serializers.Serializer[Any]):
     """The arguments with another name in requests."""
     others: Mapping[str, JSONSchema] = {}
     """Fields besides the arguments of the call."""
+    others_in_forms: Mapping[str, JSONSchema] = {}
+    """Those that a form has as text, since clients send an array as several fields of its name."""
     requires: tuple[str, ...] = ()
-    requires_in_json: tuple[str, ...] = ()
-    """Empty where JSON cannot say it."""
+    requires_in_json: tuple[str, ...] | None = None
+    """None where JSON cannot say it."""
 
     def get_fields(self) -> dict[str, Any]:
         """Parse every argument within the limits of visitors; in JSON (``context["json"]``) null means "not given"."""
@@ -85,7 +93,9 @@ class ArgumentsSerializer(serializers.Serializer[Any]):
             )
         described = {self.renamed.get(name, name): schema for name, schema in described.items()}
         described |= {n: schema for n, schema in self.others.items() if not as_json or schema.get("items") != _IMAGE}
-        required = self.requires_in_json if as_json else self.requires
+        if not as_json:
+            described |= self.others_in_forms
+        required = (self.requires_in_json or ()) if as_json else self.requires
         fields = {}
         for name, schema in described.items():
             field: Any = serializers.Field(
@@ -154,7 +164,7 @@ class SearchForm(ArgumentsSerializer):
 
 
 class HeldLookForm(ArgumentsSerializer):
-    pass
+    requires_in_json = ()
 
 
 class LookForm(ArgumentsSerializer):
@@ -168,6 +178,7 @@ class LookForm(ArgumentsSerializer):
 
 class LookRegionForm(ArgumentsSerializer):
     others = {"region": _REGION, "label": _LABEL}
+    others_in_forms = {"region": _REGION_TEXT}
     requires = requires_in_json = ("region",)
 
     def run_validation(self, data: Any = serializers.empty) -> dict[str, Any]:
@@ -191,7 +202,8 @@ def describe(call: params.Call) -> dict[str, JSONSchema]:
         schema = kind.schema()
         if kind.description:
             schema["description"] = kind.description
-        if defaults[name] not in (None, False, 0.0) or name in ("offset", "diversity", "same_category"):
+        # Not that of the diversity: clients send defaults, and what is given outweighs the variant of an experiment.
+        if defaults[name] not in (None, False, 0.0) or name in ("offset", "same_category"):
             schema["default"] = defaults[name]
         described[name] = schema
     return described | dict(describe_filters())

@@ -37,6 +37,8 @@ _EXAMPLES: JSONSchema = json.loads(Path(__file__).with_name("examples.json").rea
 _PAGE, _LOOK = _EXAMPLES["page"], _EXAMPLES["look"]
 _ERRORS = {
     400: ("bad_query", "'limit' is 0; it must be a whole number from 1 to 100.", "limit"),
+    401: ("not_authenticated", "Authentication credentials were not provided.", ""),
+    403: ("permission_denied", "You do not have permission to perform this action.", ""),
     404: ("not_indexed", "shop.product:7 has no embedding yet; it needs a usable picture.", ""),
     410: (
         "photo_gone",
@@ -53,6 +55,9 @@ _ERRORS = {
     429: ("throttled", "Request was throttled. Expected available in 12 seconds.", ""),
     503: ("index_unavailable", "The search is not available; try again in a moment.", ""),
 }
+
+FORBIDDEN = (401, 403)
+"""Errors of all operations: the shop says who may ask, and for what (``REST_PERMISSIONS``, ``REST_ARGUMENTS``)."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +199,7 @@ class VisualSearchSchema(AutoSchema):
     def get_response_serializers(self) -> Any:
         answer = self.described.answer or {(200, "image/jpeg"): OpenApiTypes.BINARY}
         first = answer if isinstance(answer, dict) else {200: answer}
-        return {**first, **dict.fromkeys(self.described.errors, ErrorSerializer)}
+        return {**first, **dict.fromkeys(sorted({*FORBIDDEN, *self.described.errors}), ErrorSerializer)}
 
     def get_examples(self) -> list[OpenApiExample]:
         following = _PAGE["next"] if self.method == "GET" else None
@@ -209,7 +214,7 @@ class VisualSearchSchema(AutoSchema):
                 status_codes=[str(status)],
             )
             for status, (code, detail, field) in _ERRORS.items()
-            if status in self.described.errors
+            if status in (*FORBIDDEN, *self.described.errors)
         ]
         pages = [page] if self.described.answer is HitsSerializer else []
         return [*pages, *failures, *self.described.examples]
@@ -238,7 +243,7 @@ class VisualSearchSchema(AutoSchema):
         if reads is None:
             return None
         forms = {"multipart/form-data": reads()}
-        if reads.requires_in_json:
+        if reads.requires_in_json is not None:
             forms["application/json"] = reads(context={"json": True})
         schema_of: Any = self._map_basic_serializer
         schemas = {media_type: schema_of(form, "request") for media_type, form in forms.items()}
