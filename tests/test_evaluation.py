@@ -6,13 +6,15 @@ import json
 import tracemalloc
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from django.core.management import CommandError, call_command
 
+import imagesim
 from demo_shop.shop.models import Category, Product
-from imagesim.evaluation import catalogue, study, tuning
+from imagesim.evaluation import catalogue, report, study, tuning
 from imagesim.evaluation.study import Variant
 from imagesim.evaluation.tuning import tune
 from imagesim.exceptions import BadQuery, NotIndexed
@@ -238,6 +240,12 @@ def test_judged_pairs_from_a_file(tmp_path: Path) -> None:
     )
     (case,) = catalogue.cases(loaded, "judged", judged=file)
     assert case.grades == {3: 2.0, 4: 1.0}
+    file.write_text(f"query,item,grade\n{loaded.label}:{loaded.pks[0]}, {loaded.pks[3]},2\nsofa,{loaded.pks[4]},1\n")
+    (case,) = catalogue.cases(loaded, "judged", judged=file)
+    assert case.grades == {3: 2.0}
+    (found,) = report.evaluate(get_items(), sources=("judged",), judged=file, variants=[Variant()])
+    assert found["judged"] == {"pairs": 2, "left_out": 1, "first": [("sofa", loaded.pks[4])]}
+    assert "1 of 2 judged pairs are left out, because an item of theirs has no embedding" in report.as_table(found)
     file.write_text("a,b\n1,2\n")
     with pytest.raises(BadQuery, match="no column 'item'"):
         catalogue.cases(loaded, "judged", judged=file)
@@ -246,6 +254,17 @@ def test_judged_pairs_from_a_file(tmp_path: Path) -> None:
     file.write_text("query,item,grade\nred-shoe,blue-shoe,1\n")
     with pytest.raises(BadQuery, match="names no pair of items of shop"):
         catalogue.cases(loaded, "judged", judged=file)
+
+
+def test_the_documented_code_for_judged_words(tmp_path: Path, monkeypatch, capsys) -> None:
+    page = (Path(__file__).parent.parent / "docs/relevance.md").read_text()
+    code = page.partition("### Judged words")[2].partition("```python\n")[2].partition("```")[0]
+    (tmp_path / "words.csv").write_text("words,item,grade\nred shoe,7,2\nred shoe,8,1\ncouch,9,1\n")
+    monkeypatch.chdir(tmp_path)
+    hit = SimpleNamespace(item=SimpleNamespace(pk=7))
+    monkeypatch.setattr(imagesim, "search", lambda text, limit, min_relevance: [hit] if min_relevance < 0.5 else [])
+    exec(code, {})
+    assert capsys.readouterr().out == "0.380 [0.000, 0.760] 0.000 [0.000, 0.000] -0.380 [-0.760, 0.000]\n"
 
 
 @pytest.mark.django_db

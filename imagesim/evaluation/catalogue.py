@@ -165,7 +165,7 @@ def cases(
     elif source == "judged":
         if judged is None:
             raise BadQuery("The source 'judged' needs a CSV file of judged pairs.")
-        pairs = _judged(judged)
+        pairs = judged_pairs_of(catalogue, judged)
         found = _by_grades(catalogue, pairs)
         if pairs and not found:
             raise BadQuery(
@@ -231,7 +231,22 @@ def _by_image(catalogue: Catalogue) -> list[Case]:
     ]
 
 
-def _judged(path: Path) -> dict[tuple[str, str], float]:
+def left_out(catalogue: Catalogue, judged: Path) -> tuple[list[tuple[str, str]], int]:
+    """Return the judged pairs with an item that has no embedding, or is none, and how many pairs there are."""
+    pairs, known = judged_pairs_of(catalogue, judged), set(catalogue.pks)
+    return [pair for pair in pairs if not known.issuperset(pair)], len(pairs)
+
+
+def judged_pairs_of(catalogue: Catalogue, path: Path) -> dict[tuple[str, str], float]:
+    """Return the grades in a file by the primary keys of query and item, which may be keys such as ``shop.product:7``,
+    as in exports.
+
+    :raises BadQuery: if it cannot be read.
+    """
+
+    def pk(given: str | None) -> str:
+        return (given or "").strip().removeprefix(f"{catalogue.label}:")
+
     pairs: dict[tuple[str, str], float] = {}
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -245,7 +260,7 @@ def _judged(path: Path) -> dict[tuple[str, str], float]:
                 grade = float(line.get("grade") or 1.0)
                 if not (grade >= 0 and np.isfinite(grade)):
                     raise ValueError(f"a grade cannot be {line['grade']!r}")
-                pairs[line["query"], line["item"]] = grade
+                pairs[pk(line["query"]), pk(line["item"])] = grade
     except (OSError, ValueError, csv.Error) as error:
         raise BadQuery(f"{path} cannot be read as judged pairs: {error}.") from error
     return pairs

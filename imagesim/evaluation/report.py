@@ -97,6 +97,9 @@ def evaluate(
                 tell(f"{source}: {each}")
                 outcomes.append(_outcome(loaded, cases, each, k))
             report = _as_report(fingerprint, source, len(loaded), len(cases), k, outcomes)
+            if source == "judged" and judged is not None:
+                missing, pairs = catalogue.left_out(loaded, judged)
+                report["judged"] = {"pairs": pairs, "left_out": len(missing), "first": missing[:1]}
             try:
                 report |= compare_approximate(loaded, items.label, fingerprint, cases[:200], k=k)
             except ImagesimError as error:
@@ -203,6 +206,13 @@ def as_table(report: Report) -> str:
     for variant in report["variants"]:
         cells = [str(Estimate(**variant[metric])).ljust(22) for metric in METRICS]
         lines.append("  ".join([variant["name"].ljust(width), *cells, f"{variant['overlap']:.3f}"]))
+    if report.get("judged", {}).get("left_out"):
+        found = report["judged"]
+        (query, item), *_rest = found["first"]
+        lines.append(
+            f"{found['left_out']} of {found['pairs']} judged pairs are left out, because an item of theirs has no "
+            f"embedding or does not exist: the first is {query!r}, {item!r}."
+        )
     if "approximate" in report:
         found = report["approximate"]
         lines.append(
