@@ -44,16 +44,22 @@ def main() -> int:
     parser.add_argument("--visitors", type=int, default=400, help="per day, in both variants")
     parser.add_argument("--rate", type=float, default=0.1)
     parser.add_argument("--effect", type=float, default=0.18, help="the true relative change of the second table row")
+    parser.add_argument("--share", type=int, default=50, help="percent of the visitors in the second variant")
     parser.add_argument("--value", action="store_true")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--cost", action="store_true")
     options = parser.parse_args()
-    if options.cost:
-        with tempfile.TemporaryDirectory(prefix="imagesim-benchmark-") as folder:
-            set_up(Path(folder))
+    with tempfile.TemporaryDirectory(prefix="imagesim-benchmark-") as folder:
+        set_up(Path(folder))
+        if options.cost:
             for name, microseconds in cost().items():
                 print(f"{name:<27} {microseconds:.1f} µs per request")
-        return 0
+        else:
+            compare(options)
+    return 0
+
+
+def compare(options: argparse.Namespace) -> None:
     for name, effect in (("A/A", 0.0), (f"+{options.effect:.0%}", options.effect)):
         tally = simulate(
             options.tests,
@@ -61,6 +67,7 @@ def main() -> int:
             visitors=options.visitors,
             rate=options.rate,
             effect=effect,
+            share_of_b=options.share,
             by_value=options.value,
             seed=options.seed,
         )
@@ -70,7 +77,6 @@ def main() -> int:
             f"by a plain interval each day {share(tally.daily, tally.tests)}, by one at"
             f" the end {share(tally.once, tally.tests)}; {1000 * tally.seconds / tally.tests:.0f} ms per test"
         )
-    return 0
 
 
 def cost(rounds: int = 5000) -> dict[str, float]:
@@ -116,18 +122,27 @@ def share(part: int, whole: int) -> str:
 
 
 def simulate(
-    tests: int, *, days: int, visitors: int, rate: float, effect: float, by_value: bool = False, seed: int = 1
+    tests: int,
+    *,
+    days: int,
+    visitors: int,
+    rate: float,
+    effect: float,
+    share_of_b: int = 50,
+    by_value: bool = False,
+    seed: int = 1,
 ) -> Tally:
     """Run experiments with ``visitors`` per day in both variants, of whom ``rate`` reach the goal in the control, and
-    ``rate * (1 + effect)`` in the other."""
+    ``rate * (1 + effect)`` in the other, which ``share_of_b`` percent of them get."""
     from imagesim.experiments.analysis import analyse
 
     random = np.random.default_rng(seed)
     tally = Tally(tests)
+    shares = {"A": 100 - share_of_b, "B": share_of_b}
     for _test in range(tests):
-        looks = _looks(random, days, visitors, {"A": rate, "B": rate * (1 + effect)})
+        looks = _looks(random, days, visitors, shares, {"A": rate, "B": rate * (1 + effect)})
         started = time.perf_counter()
-        compared = analyse(looks, {"A": 50, "B": 50}, by_value=by_value, effect=0.1).comparisons["B"]
+        compared = analyse(looks, shares, by_value=by_value, effect=0.1).comparisons["B"]
         tally.seconds += time.perf_counter() - started
         tally.bounds += compared.called is not None
         tally.days += 0 if compared.called is None else compared.called + 1
@@ -137,13 +152,15 @@ def simulate(
     return tally
 
 
-def _looks(random: np.random.Generator, days: int, visitors: int, rates: dict[str, float]) -> list:
+def _looks(
+    random: np.random.Generator, days: int, visitors: int, shares: dict[str, int], rates: dict[str, float]
+) -> list:
     from imagesim.experiments.analysis import Look
     from imagesim.experiments.statistics import Arm
 
     arms = {}
     for name, rate in rates.items():
-        came = random.poisson(visitors / 2, days)
+        came = random.poisson(visitors * shares[name] / 100, days)
         reached = np.zeros(days, int)
         total, squares = np.zeros(days), np.zeros(days)
         for day, count in enumerate(random.binomial(came, rate)):

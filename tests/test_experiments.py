@@ -36,7 +36,7 @@ from imagesim.experiments import analysis, experiment_admin, results
 from imagesim.experiments.apps import check_cache, check_experiments
 from imagesim.experiments.middleware import ChooseVariants, visitor_key
 from imagesim.experiments.models import DailyResult, Experiment, Exposure, Variant, read_components
-from imagesim.experiments.report import report_of
+from imagesim.experiments.report import csv_rows, report_of
 from imagesim.experiments.running import VisitorVariants, assign, exposures, pseudonym, running
 from imagesim.experiments.running import _load as load
 from imagesim.experiments.statistics import Arm
@@ -911,6 +911,22 @@ class TestReport:
         assert "<polygon" in seen
         assert '<svg viewBox="0 0 1000 200"' in seen
         assert 'x2="1000"' in seen
+
+    def test_figures_are_rounded(self):
+        made = self.started(3)
+        filled(made, 3, (3000, 200), (3000, 170))
+        control, varied = report_of(made).rows
+        assert (control.figure, varied.figure) == ("6.67 %", "5.67 %")
+        assert varied.change == "−1.00 (−15.0 %)"
+        assert control.interval == "5.83 % to 7.62 %"  # 5.828 and 7.616
+
+    def test_no_visitor_who_reached_the_goal_has_an_interval(self):
+        made = self.started(3)
+        filled(made, 3, (1000, 0), (1000, 0))
+        row = report_of(made).rows[1]
+        assert row.verdict == "Too few visitors for a verdict."
+        assert row.plain == "−0.38 to +0.38"
+        assert csv_rows(made)[-1]["bounded_high"] > 0.003
 
     def test_a_winner_and_how_long_it_takes(self):
         made = self.started(28, effect=10)

@@ -11,10 +11,10 @@ from benchmarks.experiments import simulate
 from imagesim.experiments.analysis import Look, Verdict, analyse
 from imagesim.experiments.statistics import (
     Arm,
+    Difference,
     Mean,
     bounds,
     chi_square_tail,
-    difference,
     mean_of,
     probability_better,
     skew,
@@ -73,6 +73,7 @@ class TestNumbers:
         assert skew([5000, 5100], [50, 50]) > 0.3
         assert skew([5000, 5400], [50, 50]) < 0.001
         assert skew([9000, 1000], [90, 10]) == 1
+        assert skew([95, 5], [99, 1]) == 1  # 5 or more by chance: one time in 270, which the test takes for 1 in 17,000
         assert skew([], []) == skew([0, 0], [50, 50]) == 1
 
     def test_the_probability_to_be_better_is_that_of_two_beta_distributions(self):
@@ -97,9 +98,19 @@ class TestNumbers:
         value = mean_of(Arm(4, 2, sum(spent_by), sum(each**2 for each in spent_by)), by_value=True)
         assert value.value == 7.5
         assert value.variance == pytest.approx(np.var(spent_by, ddof=1))
-        apart = difference(Mean(100, 1.0, 4.0), Mean(100, 1.5, 4.0))
+        apart = Difference(Mean(100, 1.0, 4.0), Mean(100, 1.5, 4.0))
         assert apart.z == pytest.approx(0.5 / math.sqrt(0.08))
         assert mean_of(Arm(), by_value=True).error == 0
+
+    def test_the_interval_of_a_difference_of_rates(self):
+        """Method 10 of table II in Newcombe (1998)."""
+        for a, b, low, high in [
+            (Arm(80, 48), Arm(70, 56), -0.3339, -0.0524),
+            (Arm(10, 0), Arm(10, 10), -1.0, -0.6075),
+            (Arm(10, 0), Arm(20, 0), -0.1611, 0.2775),
+        ]:
+            found = Difference(mean_of(a, by_value=False), mean_of(b, by_value=False)).interval()
+            assert found == pytest.approx((-high, -low), abs=1e-4)
 
     def test_visitors_needed(self):
         """From 10 % to 12 %: (1.96 + 0.84)² · 2 · 0.09 / 0.02² in each group."""
@@ -132,6 +143,19 @@ class TestVerdict:
         assert verdict(look(1, (1000, 100), (1000, 135))) == Verdict.BETTER
         assert verdict(look(1, (1000, 135), (1000, 100))) == Verdict.WORSE
         assert verdict(look(0.1, (1000, 100), (1000, 110))) == Verdict.OPEN
+
+    def test_a_variant_with_few_of_the_visitors(self):
+        """That none of 100 reaches a goal of 1 % happens in every third experiment."""
+
+        def called(share: int, *, by_value: bool, **arms: Arm) -> Verdict:
+            shares = {"A": 100.0 - share, "B": float(share)}
+            return analyse([Look(1, arms)], shares, by_value=by_value, effect=0.05).comparisons["B"].verdict
+
+        assert called(1, by_value=False, A=Arm(9_900, 99), B=Arm(100, 0)) == Verdict.NONE
+        assert called(1, by_value=False, A=Arm(99_000, 990), B=Arm(1_000, 4)) == Verdict.OPEN
+        assert called(1, by_value=False, A=Arm(99_000, 990), B=Arm(1_000, 25)) == Verdict.BETTER
+        bought = {"A": Arm(90_000, 900, 18_000.0, 1_000_000.0), "B": Arm(10_000, 70, 1_400.0, 22_000.0)}
+        assert called(10, by_value=True, **bought) == Verdict.OPEN
 
     def test_what_was_shown_once_stays(self):
         shown = look(0.5, (2000, 200), (2000, 300))

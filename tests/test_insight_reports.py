@@ -258,6 +258,13 @@ def test_pages_compute_what_is_due_and_say_what_is_left(staff, monkeypatch) -> N
     assert "not computed" not in page
 
 
+def test_money_has_two_places_in_csv() -> None:
+    """SQLite adds in binary."""
+    columns = [Column("Value", "value", "money")]
+    [_header, line] = list(reports.csv_lines(columns, [[Decimal("76151.6699999999")]]))
+    assert line == "76151.67\r\n"
+
+
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "＝", " =", "\u00a0@", "|", "%"])
 def test_no_cell_is_a_formula(start: str) -> None:
     [_header, line] = list(reports.csv_lines([Column("Words", "text")], [[f'{start}HYPERLINK("x","y")']]))

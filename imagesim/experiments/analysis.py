@@ -9,11 +9,11 @@ from enum import Enum
 
 from imagesim.experiments.statistics import (
     ALPHA,
+    MIN_EXPECTED,
     NORMAL,
     Arm,
     Difference,
     bounds,
-    difference,
     mean_of,
     probability_better,
     skew,
@@ -36,8 +36,7 @@ MAX_LOOKS = 100
 """More than an experiment has: after a first day of some minutes, its looks seem to be many."""
 
 MIN_VISITORS = 100
-MIN_CONVERTED = 10
-"""Of both variants together; with fewer, no distribution is normal, and there is no verdict."""
+"""Of each variant; with fewer there is no verdict."""
 
 
 class Verdict(Enum):
@@ -64,7 +63,7 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A variant's difference to the control at one look, and the bound of |z| there."""
+    """A variant's difference to the control at one look, and the bound there, in standard errors."""
 
     apart: Difference
     bound: float
@@ -73,12 +72,12 @@ class Point:
 
     @property
     def is_beyond(self) -> bool:
-        return self.is_enough and abs(self.apart.z) >= self.bound
+        return self.is_enough and self.apart.excludes_zero(self.bound)
 
     @property
     def would_be_called(self) -> bool:
         """Whether a fixed-sample test, which does not allow daily looks, would find a difference."""
-        return abs(self.apart.z) >= self.plain
+        return self.apart.excludes_zero(self.plain)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,15 +140,20 @@ def _compare(
     points = []
     for look, edge in zip(looks, edges, strict=True):
         control, other = look.arm(CONTROL), look.arm(name)
-        apart = difference(mean_of(control, by_value=by_value), mean_of(other, by_value=by_value))
-        enough = min(control.visitors, other.visitors) >= MIN_VISITORS
-        enough = enough and control.converted + other.converted >= MIN_CONVERTED
-        points.append(Point(apart, edge, plain, enough))
+        apart = Difference(mean_of(control, by_value=by_value), mean_of(other, by_value=by_value))
+        points.append(Point(apart, edge, plain, _is_enough(control, other)))
     called = next((number for number, point in enumerate(points) if point.is_beyond), None)
     control, other = looks[-1].arm(CONTROL), looks[-1].arm(name)
     final = edges[-1] if looks[-1].time >= 1 else _final_bound(looks, alpha)
     needed = visitors_needed(mean_of(control, by_value=by_value), effect, final, shares)
     return Comparison(points, called, probability_better(control, other, by_value=by_value), needed)
+
+
+def _is_enough(control: Arm, other: Arm) -> bool:
+    """Whether there can be a verdict. What counts are the visitors who would reach the goal in the smaller variant if
+    both were alike: with one of 100, none at all is no surprise, however many there are in the other."""
+    least, both = min(control.visitors, other.visitors), control.visitors + other.visitors
+    return least >= MIN_VISITORS and (control.converted + other.converted) * least >= MIN_EXPECTED * both
 
 
 def _bounds(looks: Sequence[Look], name: str, alpha: float) -> list[float]:

@@ -16,7 +16,7 @@ from imagesim import events
 from imagesim.experiments.analysis import CONTROL, Comparison, Look, Result, Verdict, analyse
 from imagesim.experiments.models import Experiment, Variant
 from imagesim.experiments.results import looks_of
-from imagesim.experiments.statistics import Arm, Mean, interval_of, mean_of
+from imagesim.experiments.statistics import Arm, Mean, mean_of
 from imagesim.insight.rollup import local
 from imagesim.retrieval import rerank
 
@@ -69,7 +69,7 @@ def _row(experiment: Experiment, variant: Variant, look: Look, result: Result | 
     figure, interval = "–", ""
     if arm.visitors:
         figure = _figure(mean_of(arm, by_value=experiment.by_value).value, experiment)
-        low, high = interval_of(arm, by_value=experiment.by_value)
+        low, high = mean_of(arm, by_value=experiment.by_value).interval
         interval = _between(_figure(low, experiment), _figure(high, experiment))
     if result is None or variant.letter == CONTROL:
         return Row(variant, arm, figure, interval)
@@ -83,7 +83,9 @@ def _row(experiment: Experiment, variant: Variant, look: Look, result: Result | 
         change=_change(compared, control, experiment),
         plain=_interval(compared, compared.last.plain, experiment),
         bounded=_interval(compared, compared.last.bound, experiment),
-        probability=f"{number_format(100 * compared.probability, 1)} %" if compared.last.apart.error else "–",
+        probability=f"{number_format(round(100 * compared.probability, 1), 1)} %"
+        if compared.last.apart.is_known
+        else "–",
         verdict=_verdict(experiment, compared),
         tone=compared.verdict.value,
     )
@@ -91,11 +93,15 @@ def _row(experiment: Experiment, variant: Variant, look: Look, result: Result | 
 
 def _figure(value: float, experiment: Experiment, *, signed: bool = False) -> str:
     """A value per visitor, or a rate in percent; a difference of rates is in percentage points."""
-    sign = ("+" if value > 0 else "−" if value < 0 else "") if signed else ""
-    shown = abs(value) if signed else value
+    shown = round(value if experiment.by_value else 100 * value, 2)  # number_format() cuts digits off
+    sign = _sign(shown) if signed else ""
     if experiment.by_value:
-        return sign + number_format(shown, 2, force_grouping=True)
-    return sign + number_format(100 * shown, 2) + ("" if signed else " %")
+        return sign + number_format(abs(shown), 2, force_grouping=True)
+    return sign + number_format(abs(shown), 2) + ("" if signed else " %")
+
+
+def _sign(value: float) -> str:
+    return "+" if value > 0 else "−" if value < 0 else ""
 
 
 def _between(low: str, high: str) -> str:
@@ -106,13 +112,12 @@ def _change(compared: Comparison, control: Mean, experiment: Experiment) -> str:
     value = _figure(compared.last.apart.value, experiment, signed=True)
     if not control.value:
         return value
-    relative = 100 * compared.last.apart.value / control.value
-    sign = "+" if relative > 0 else "−" if relative < 0 else ""
-    return f"{value} ({sign}{number_format(abs(relative), 1)} %)"
+    relative = round(100 * compared.last.apart.value / control.value, 1)
+    return f"{value} ({_sign(relative)}{number_format(abs(relative), 1)} %)"
 
 
 def _interval(compared: Comparison, bound: float, experiment: Experiment) -> str:
-    if not compared.last.apart.error or math.isinf(bound):
+    if not compared.last.apart.is_known or math.isinf(bound):
         return "–"
     low, high = compared.last.apart.interval(bound)
     return _between(_figure(low, experiment, signed=True), _figure(high, experiment, signed=True))
@@ -195,7 +200,7 @@ def csv_rows(experiment: Experiment) -> list[dict[str, Any]]:
     for number, (until, look) in enumerate(zip(untils, found.looks, strict=True)):
         for letter, name in names.items():
             arm = look.arm(letter)
-            low, high = interval_of(arm, by_value=experiment.by_value)
+            low, high = mean_of(arm, by_value=experiment.by_value).interval
             row = {
                 "until": local(until).isoformat(timespec="minutes"),
                 "variant": name,
@@ -208,7 +213,8 @@ def csv_rows(experiment: Experiment) -> list[dict[str, Any]]:
             }
             if found.result is not None and letter in found.result.comparisons:
                 point = found.result.comparisons[letter].points[number]
-                bounded = point.apart.interval(point.bound) if not math.isinf(point.bound) else ("", "")
+                is_known = point.apart.is_known and not math.isinf(point.bound)
+                bounded = point.apart.interval(point.bound) if is_known else ("", "")
                 row |= {"change": point.apart.value, "bounded_low": bounded[0], "bounded_high": bounded[1]}
             rows.append(row)
     return rows
@@ -236,7 +242,7 @@ def chart_of(compared: Comparison, looks: Sequence[Look]) -> Chart | None:
     shown = [
         (look.time, point)
         for look, point in zip(looks, compared.points, strict=True)
-        if point.apart.error and not math.isinf(point.bound)
+        if point.apart.is_known and not math.isinf(point.bound)
     ]
     if len(shown) < 2:
         return None

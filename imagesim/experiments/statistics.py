@@ -18,6 +18,9 @@ NORMAL = NormalDist()
 POWER = 0.8
 ALPHA = 0.05
 
+MIN_EXPECTED = 5.0
+"""Of a count, if both variants are alike; with fewer its distribution is not normal (W. G. Cochran, 1954)."""
+
 EXACT_CONVERSIONS = 1_000_000
 """Up to this many the probability of being better is summed exactly; above, the normal distribution differs by less
 than what a page shows."""
@@ -51,11 +54,13 @@ class Arm:
 
 @dataclass(frozen=True, slots=True)
 class Mean:
-    """The mean of a figure of ``count`` visitors and the variance of the figure (not of the mean)."""
+    """The mean of a figure of ``count`` visitors and the variance of the figure (not of the mean); ``rate`` if it is
+    one."""
 
     count: int
     value: float
     variance: float
+    rate: Rate | None = None
 
     @property
     def error(self) -> float:
@@ -63,48 +68,73 @@ class Mean:
         return math.sqrt(self.variance / self.count) if self.count else 0.0
 
     @property
-    def low(self) -> float:
-        return max(0.0, self.value - Z * self.error)
-
-    @property
-    def high(self) -> float:
-        return self.value + Z * self.error
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval: a rate has one of its own, which is right for small numbers, too."""
+        if self.rate is not None:
+            return self.rate.interval()
+        return max(0.0, self.value - Z * self.error), self.value + Z * self.error
 
 
 def mean_of(arm: Arm, *, by_value: bool) -> Mean:
     """Return the mean per visitor: of what was spent, or of reaching the goal (0 or 1)."""
+    if not by_value:
+        return Mean(arm.visitors, arm.rate.share, arm.rate.share * (1 - arm.rate.share), arm.rate)
     if not arm.visitors:
         return Mean(0, 0.0, 0.0)
-    if not by_value:
-        return Mean(arm.visitors, arm.rate.share, arm.rate.share * (1 - arm.rate.share))
     value = arm.total / arm.visitors
     spread = max(0.0, arm.squares / arm.visitors - value**2) * arm.visitors / max(arm.visitors - 1, 1)
     return Mean(arm.visitors, value, spread)
 
 
-def interval_of(arm: Arm, *, by_value: bool) -> tuple[float, float]:
-    """Return the 95 % interval of that mean: a rate has one of its own, which is right for small numbers, too."""
-    mean = mean_of(arm, by_value=True) if by_value else arm.rate
-    return mean.low, mean.high
-
-
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """The difference of two means, the second less the first, and its standard error."""
+    """The difference of two means, the second less the first."""
 
-    value: float
-    error: float
+    control: Mean
+    other: Mean
+
+    @property
+    def value(self) -> float:
+        return self.other.value - self.control.value
+
+    @property
+    def error(self) -> float:
+        """The standard error. It is not less than with the variance of both together: that of few visitors, who
+        happened to spend little, says that this is certain."""
+        control, other = self.control, self.other
+        if not control.count or not other.count:
+            return math.hypot(control.error, other.error)
+        pooled = (control.variance * control.count + other.variance * other.count) / (control.count + other.count)
+        return max(math.hypot(control.error, other.error), math.sqrt(pooled * (1 / control.count + 1 / other.count)))
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it has an interval."""
+        return bool(self.error) if self.control.rate is None else bool(self.control.count and self.other.count)
 
     @property
     def z(self) -> float:
         return self.value / self.error if self.error else 0.0
 
     def interval(self, bound: float = Z) -> tuple[float, float]:
-        return self.value - bound * self.error, self.value + bound * self.error
+        """Return the interval of so many standard errors; of rates, from the score intervals of both (R. G. Newcombe,
+        "Interval estimation for the difference between independent proportions", Statistics in Medicine 17, 1998),
+        which is sound where one of them has few visitors."""
+        first, second = self.control.rate, self.other.rate
+        if first is None or second is None:
+            return self.value - bound * self.error, self.value + bound * self.error
+        low, high = first.interval(bound)
+        other_low, other_high = second.interval(bound)
+        return (
+            self.value - math.hypot(second.share - other_low, high - first.share),
+            self.value + math.hypot(other_high - second.share, first.share - low),
+        )
 
-
-def difference(control: Mean, other: Mean) -> Difference:
-    return Difference(other.value - control.value, math.hypot(control.error, other.error))
+    def excludes_zero(self, bound: float) -> bool:
+        if not self.is_known or math.isinf(bound):
+            return False
+        low, high = self.interval(bound)
+        return low > 0 or high < 0
 
 
 def probability_better(control: Arm, other: Arm, *, by_value: bool) -> float:
@@ -114,7 +144,7 @@ def probability_better(control: Arm, other: Arm, *, by_value: bool) -> float:
     E. Miller, "Formulas for Bayesian A/B Testing" (2014). Of values: of the normal distribution of their difference.
     """
     if by_value or max(control.converted, other.converted) > EXACT_CONVERSIONS:
-        apart = difference(mean_of(control, by_value=by_value), mean_of(other, by_value=by_value))
+        apart = Difference(mean_of(control, by_value=by_value), mean_of(other, by_value=by_value))
         return NORMAL.cdf(apart.z)
     a, b = 1 + control.converted, 1 + control.visitors - control.converted
     c, d = 1 + other.converted, 1 + other.visitors - other.converted
@@ -138,11 +168,14 @@ def _log_beta(a: float, b: float) -> float:
 def skew(visitors: Sequence[int], shares: Sequence[float]) -> float:
     """Return the p-value of the visitors of each variant if their shares were as planned: Pearson's chi-square test
     (sample ratio mismatch). Below 0.001 the assignment, the recording or the page is at fault, and no comparison holds.
+    With fewer than :data:`MIN_EXPECTED` visitors in one of them it says nothing.
     """
     total, whole = sum(visitors), sum(shares)
     if not total or len(visitors) < 2:
         return 1.0
     expected = [total * share / whole for share in shares]
+    if min(expected) < MIN_EXPECTED:
+        return 1.0
     statistic = sum((count - each) ** 2 / each for count, each in zip(visitors, expected, strict=True))
     return chi_square_tail(statistic, len(visitors) - 1)
 

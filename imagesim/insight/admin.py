@@ -171,7 +171,7 @@ def _cell(column: Column, value: Any, items: dict[str, tuple[str, str]]) -> Cell
         return Cell(date_format(value, "SHORT_DATE_FORMAT"), "text")
     if column.kind in ("number", "money"):
         places = 2 if column.kind == "money" else 0
-        return Cell(number_format(value, places, force_grouping=True), "number")
+        return Cell(number_format(round(value, places), places, force_grouping=True), "number")
     return Cell(str(value) or "–", "text")
 
 

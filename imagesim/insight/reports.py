@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date, timedelta
+from decimal import Decimal
 from itertools import islice
 from operator import itemgetter
 from typing import Any, Literal
@@ -46,18 +47,23 @@ class Rate:
 
     @property
     def low(self) -> float:
-        return self._bound(-1) if self.part else 0.0
+        return self.interval()[0]
 
     @property
     def high(self) -> float:
-        return self._bound(1) if self.part < self.whole else 1.0
+        return self.interval()[1]
 
-    def _bound(self, sign: int) -> float:
+    def interval(self, z: float = Z) -> tuple[float, float]:
+        """Return the interval of so many standard deviations."""
+        low = self._bound(-z) if self.part else 0.0
+        return low, self._bound(z) if self.part < self.whole else 1.0
+
+    def _bound(self, z: float) -> float:
         if not self.whole:
-            return 0.0 if sign < 0 else 1.0
+            return 0.0 if z < 0 else 1.0
         n, p = self.whole, self.share
-        spread = Z * math.sqrt(p * (1 - p) / n + Z * Z / (4 * n * n))
-        return min(1.0, max(0.0, (p + Z * Z / (2 * n) + sign * spread) / (1 + Z * Z / n)))
+        spread = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+        return min(1.0, max(0.0, (p + z * z / (2 * n) + spread) / (1 + z * z / n)))
 
 
 Kind = DailyCount.Kind
@@ -323,7 +329,9 @@ def csv_lines(columns: Iterable[Column], rows: Iterable[list[Any]]) -> Iterator[
 def _cells(value: Any) -> list[Any]:
     if isinstance(value, Rate):
         return [value.part, *(round(100 * share, 2) for share in (value.share, value.low, value.high))]
-    return [value if isinstance(value, int | float) else _safe(str(value))]
+    if isinstance(value, Decimal):  # SQLite adds in binary, and has more places than there are
+        value = round(value, 2)
+    return [value if isinstance(value, int | float | Decimal) else _safe(str(value))]
 
 
 def _safe(text: str) -> str:
