@@ -86,8 +86,10 @@ def _row(experiment: Experiment, variant: Variant, look: Look, result: Result | 
         probability=f"{number_format(round(100 * compared.probability, 1), 1)} %"
         if compared.last.apart.is_known
         else "–",
-        verdict=_verdict(experiment, compared),
-        tone=compared.verdict.value,
+        verdict=_("No verdict: the visitors are not shared as planned.")
+        if result.is_skewed
+        else _verdict(experiment, compared),
+        tone=Verdict.NONE.value if result.is_skewed else compared.verdict.value,
     )
 
 
