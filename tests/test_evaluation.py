@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tracemalloc
 from io import StringIO
 from pathlib import Path
@@ -315,6 +316,8 @@ def test_the_command_prints_every_source_and_writes_charts(tmp_path: Path) -> No
     assert "precision@5" in out.getvalue()
     assert "bbq unrescored" in out.getvalue()
     assert "the share of them that is relevant" in out.getvalue()
+    assert "nDCG change" in out.getvalue()  # query by query, which the intervals of two rows cannot show
+    assert re.search(r"^l2, all dims, none .* \+0.000 \[\+0.000, \+0.000\]   1.000$", out.getvalue(), re.MULTILINE)
     out = StringIO()
     call_command("imagesim_evaluate", "--source", "clicks", stdout=out, verbosity=0)
     assert out.getvalue() == "There are no queries for an evaluation by 'clicks'.\n"

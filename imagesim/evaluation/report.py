@@ -194,18 +194,23 @@ def _as_report(
 
 
 def as_table(report: Report) -> str:
-    """Format the report as text: one line per variant, metrics with their 95 % intervals."""
+    """Format the report as text: one line per variant, metrics with their 95 % intervals. The change is that of the
+    same queries under the first variant."""
     k = report["k"]
     width = max(len(variant["name"]) for variant in report["variants"])
     heads = {"precision": f"precision@{k}", "recall": f"recall@{k}", "ndcg": f"nDCG@{k}", "mrr": "MRR"}
     lines = [
         f"Relevance by {report['source']}: {report['queries']} queries over {report['items']} items, "
         f"model {report['fingerprint']}",
-        "  ".join([" " * width, *[f"{heads[metric]:<22}" for metric in METRICS], f"top {k} shared"]),
+        "  ".join(
+            [" " * width, *[f"{heads[metric]:<22}" for metric in METRICS], f"{'nDCG change':<24}", f"top {k} shared"]
+        ),
     ]
-    for variant in report["variants"]:
+    for number, variant in enumerate(report["variants"]):
         cells = [str(Estimate(**variant[metric])).ljust(22) for metric in METRICS]
-        lines.append("  ".join([variant["name"].ljust(width), *cells, f"{variant['overlap']:.3f}"]))
+        low, mean, high = variant["ndcg_difference"]
+        change = f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]" if number else ""
+        lines.append("  ".join([variant["name"].ljust(width), *cells, f"{change:<24}", f"{variant['overlap']:.3f}"]))
     if report.get("judged", {}).get("left_out"):
         found = report["judged"]
         (query, item), *_rest = found["first"]
