@@ -331,7 +331,10 @@ def test_the_charts_of_models_with_similar_names_are_different_files(tmp_path: P
     arguments = ["--source", "image", "--similarity", "cosine", "--queries", "5", "--plot", str(tmp_path)]
     for name in others:
         arguments += ["--fingerprint", name]
-    call_command("imagesim_evaluate", *arguments, stdout=StringIO(), verbosity=0)
+    out = StringIO()
+    call_command("imagesim_evaluate", *arguments, stdout=out, verbosity=0)
+    assert f"Change of nDCG@10 from the model {others[0]}, first rows: +0.000 [+0.000, +0.000]." in out.getvalue()
+    assert out.getvalue().count("first rows") == 1
     names = {f"shop.product-image-{name}-{kind}" for name in others for kind in ("ndcg", "queries")}
     assert {path.stem for path in tmp_path.iterdir()} == names
 

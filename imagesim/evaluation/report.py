@@ -76,6 +76,7 @@ def evaluate(
     if plot is not None:
         _check_folder(plot)  # before minutes of work
     reports = []
+    firsts: dict[Source, tuple[str, list[tuple[str, str]], Outcome]] = {}
     for fingerprint in fingerprints or catalogue.fingerprints(items) or [""]:
         loaded = catalogue.load(items, fingerprint, sample=sample, seed=seed)
         chosen = list(variants) or default_variants(loaded.dims)
@@ -97,6 +98,11 @@ def evaluate(
                 tell(f"{source}: {each}")
                 outcomes.append(_outcome(loaded, cases, each, k))
             report = _as_report(fingerprint, source, len(loaded), len(cases), k, outcomes)
+            asked = [(loaded.pks[loaded.owner[case.row]], loaded.names[case.row]) for case in cases]
+            former, asked_of_former, first = firsts.setdefault(source, (fingerprint, asked, outcomes[0]))
+            if former != fingerprint and asked == asked_of_former:
+                change = paired_difference(outcomes[0].values["ndcg"], first.values["ndcg"])
+                report["model_change"] = {"from": former, "ndcg_difference": change.interval}
             if source == "judged" and judged is not None:
                 missing, pairs = catalogue.left_out(loaded, judged)
                 report["judged"] = {"pairs": pairs, "left_out": len(missing), "first": missing[:1]}
@@ -208,9 +214,13 @@ def as_table(report: Report) -> str:
     ]
     for number, variant in enumerate(report["variants"]):
         cells = [str(Estimate(**variant[metric])).ljust(22) for metric in METRICS]
-        low, mean, high = variant["ndcg_difference"]
-        change = f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]" if number else ""
+        change = _change(variant["ndcg_difference"]) if number else ""
         lines.append("  ".join([variant["name"].ljust(width), *cells, f"{change:<24}", f"{variant['overlap']:.3f}"]))
+    if "model_change" in report:
+        found = report["model_change"]
+        lines.append(
+            f"Change of nDCG@{k} from the model {found['from']}, first rows: {_change(found['ndcg_difference'])}."
+        )
     if report.get("judged", {}).get("left_out"):
         found = report["judged"]
         (query, item), *_rest = found["first"]
@@ -228,6 +238,11 @@ def as_table(report: Report) -> str:
         each = ", ".join(f"{one['relevance']:.2f}: {one['belongs']:.2f}" for one in report["reliability"])
         lines.append(f"Predicted relevance of hits, and the share of them that is relevant: {each}.")
     return "\n".join(lines)
+
+
+def _change(interval: Sequence[float]) -> str:
+    low, mean, high = interval
+    return f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
 # Charts and contact sheets, as PNG files.
