@@ -140,6 +140,10 @@ class Query:
     """The numbers of the analysed words of ``text`` that name a colour."""
     foreign: frozenset[tuple[str, str]] = frozenset()
     """Analysed words of ``text``, each with a language that it is not of: its stem there is that of another word."""
+    in_compounds: frozenset[str] = frozenset()
+    """Analysed words of ``text`` that name no category: what is called by a compound with one is what is sought, though
+    something else has the word itself. The German "Feinzucker" is sugar ("Zucker"), and a "Handschuh" (glove) no
+    shoe."""
 
 
 _NO_VALUES: Mapping[str, tuple[Any, ...]] = {}  # not a mapping proxy, which a cache could not pickle

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 import imagesim
@@ -11,6 +12,9 @@ from demo_shop.shop.models import Category
 from imagesim.indexes.analysis import analyse
 from imagesim.indexing.rebuild import rebuild
 from imagesim.retrieval.query_rewriting import FOLDER, LONGEST_PHRASE, MAX_SYNONYMS, in_other_words
+from imagesim.retrieval.query_text import QueryReader
+from imagesim.retrieval.readings import WithSynonyms
+from imagesim.types import Candidate, Candidates, Query
 from imagesim.word_roles import Roles
 from tests import shop
 from tests.shop import forget, picture, product
@@ -60,6 +64,14 @@ def test_a_query_is_asked_in_the_words_of_the_catalogue(typed: str, language: st
 )
 def test_other_words_stay(typed: str) -> None:
     assert in_other_words(typed, ROLES, ["en"]) == []
+
+
+def test_either_number_of_a_phrase_is_replaced() -> None:
+    """ "Bookshelves" showed nothing in a shop of bookcases: it has another stem than "bookshelf"."""
+    roles = Roles(things=frozenset({"bookcas"}))
+    for typed in ("bookshelf", "bookshelves", "oak bookshelves"):
+        [(text, language)] = in_other_words(typed, roles, ["en"])
+        assert (text.split()[-1], language) == ("bookcase", "en")
 
 
 def test_what_is_sought_may_stand_before_those_it_is_for() -> None:
@@ -194,6 +206,27 @@ def test_a_phrase_means_the_category_that_its_synonym_is_the_name_of(index_kind,
         assert found == {"drum-kits"}
     finally:
         shop.drop_index()
+
+
+def test_a_phrase_means_what_a_category_lists_by_its_synonym() -> None:
+    """ "Bin liners" showed nothing, in a shop with a category "Bin bags, foil & wrap"."""
+    kinds = {"bin": ("bags",), "bag": ("bags",)}
+    roles = Roles(kinds, listed=kinds, things=frozenset())
+    texts = QueryReader(roles, ["en"], lambda _word: False).read_all("bin liners")
+    match = Candidate("roll", 0.0, "roll", "digest", "name", categories=("bags",), text=0.6, head=0.6)
+    asked = []
+
+    class Catalogue:
+        def search(self, queries):
+            return [Candidates((match,)) for _query in queries]
+
+    def read(texts):
+        asked.append(texts.text.text)
+        return Catalogue()
+
+    vector = np.zeros(2, np.float32)
+    WithSynonyms(Catalogue(), texts, read, lambda _text: vector).search([Query(vector)])
+    assert asked == ["bin bag"]
 
 
 @pytest.mark.django_db

@@ -304,11 +304,14 @@ def test_words_for_the_same_people_are_equivalent(language: str, typed: str, wri
         ("travelers", "Traveller"),
         ("litre", "Liters"),
         ("shampooing", "Shampoing"),
+        ("Jogurt", "Joghurt"),
+        ("stopkontakt", "Stopcontact"),
     ],
 )
 def test_another_spelling_is_the_same_word(typed: str, written: str) -> None:
     """Both are spelled correctly, so that one was a weak match of the other, or none."""
-    index = TextIndex({"name": TextSpec(1, "fr" if written == "Shampoing" else "en")})
+    language = {"Shampoing": "fr", "Joghurt": "de", "Stopcontact": "nl"}.get(written, "en")
+    index = TextIndex({"name": TextSpec(1, language)})
     index.set(0, {"name": (written,)})
     assert match(index, typed, spelled={typed}).scores.tolist() == pytest.approx([0.97 * (0.9 + 0.1 * 0.97)])
 

@@ -414,6 +414,11 @@ class TestNamesOfCategories:
         assert "l" not in roles.kinds
         assert "paint" in roles.kinds
 
+    def test_nor_is_its_word_the_unit_of_what_is_called_so(self):
+        """ "Amplifier" showed nothing in a shop with a category "Guitar amps"."""
+        shop = [entry("amps", f"combo{n}", shelf="guitar amp", called="guitar amp") for n in range(4)]
+        assert fit_roles(shop, {}).kinds["amp"] == ("amps",)
+
     def test_they_are_stored(self):
         stored = Roles.from_json(self.roles.to_json())
         assert stored == self.roles
@@ -711,6 +716,28 @@ class TestSearch:
         assert roles.kinds["tisch"] == ("Couchtische", "Esstische")
         assert roles.names["couch", "tisch"] == ("Couchtische",)
         assert "Gloves" not in self.names("Schuhe", min_relevance=0.4)
+
+    def test_a_compound_of_the_whole_name_of_a_category_asks_for_it(self):
+        """ "Paperclips" showed a category "Paper clips & pins" as the closest only."""
+        for number in range(3):
+            product(f"Grips {number}", picture("gray"), category="grips")
+            product(f"Ream {number}", picture("pink"), category="paper")
+        Category.objects.filter(slug="grips").update(name="Paper clips & pins", name_de="")
+        Category.objects.filter(slug="paper").update(name="Copier paper", name_de="")
+        sync_and_calibrate()
+        assert set(self.names("paperclips", min_relevance=0.4)) == {"Grips 0", "Grips 1", "Grips 2"}
+
+    def test_what_is_called_by_a_compound_is_sought_if_no_category_is_called_so(self):
+        """ "Zucker" showed nothing, because descriptions mention sugar, and "Lachs" nothing but cat food."""
+        for number in range(3):
+            without = "Ohne Zucker, von Hand gemacht."
+            product(f"Tea {number}", picture("green"), category="getraenke", name_de="Tee", description_de=without)
+        product("Sugar", picture("gray"), category="backen", name_de="Feinzucker 1 kg")
+        product("Cat food", picture("brown"), category="katzen", name_de="Nassfutter Lachs")
+        product("Salmon", picture("pink"), category="fisch", name_de="Räucherlachs 100 g")
+        sync_and_calibrate()
+        assert self.names("Zucker", min_relevance=0.4) == ["Sugar"]
+        assert set(self.names("Lachs", min_relevance=0.4)) == {"Cat food", "Salmon"}
 
     def test_what_has_only_the_first_part_of_a_compound_is_no_answer(self):
         """ "Edelstahltopf" showed a chair of steel, whose description mentions pots."""

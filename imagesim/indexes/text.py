@@ -269,7 +269,8 @@ class TextIndex:
             known = self._count(slots[asked]) if frequencies is None else frequencies.get(word.word, 0)
             if known:
                 is_part = quality == np.float32(COMPOUND)
-                factor = np.where(is_part, KNOWN_PART, KNOWN_WORD).astype(np.float32)
+                part = 1.0 if word.word in query.in_compounds else KNOWN_PART
+                factor = np.where(is_part, part, KNOWN_WORD).astype(np.float32)
                 # A "Schreibtisch" (desk) is a "Tisch" (table) if its category is "Schreibtische", or "Sofas & Tische".
                 listed = asked & (self._listed <= fields) & (fields < self._ends)
                 of_kind = self._marked(slots[listed | (is_part & self._kinds[fields])])[slots]

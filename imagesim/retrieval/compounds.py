@@ -102,16 +102,20 @@ def kinds_of_ending(word: QueryWord, ending: str, roles: Roles, languages: Seque
     return frozenset(chain(*called, *(roles.listed.get(stem, ()) for stem in stems)))
 
 
-def by_parts(found: Candidates, kinds: Collection[str], firsts: Mapping[str, float]) -> Candidates:
+def by_parts(
+    found: Candidates, kinds: Collection[str], firsts: Mapping[str, float], whole: Collection[str] = ()
+) -> Candidates:
     """Lower the matches of candidates that were found by the parts of a compound.
 
-    ``kinds``: the categories that are called by its last part; ``firsts``: the matches of its first part, by key.
+    ``kinds``: the categories that are called by its last part; ``firsts``: the matches of its first part, by key;
+    ``whole``: the categories that are called by both: for "paperclips", the "Paper clips & pins".
     """
-    of_kinds = frozenset(kinds)
+    of_kinds, of_whole = frozenset(kinds), frozenset(whole)
 
     def weakened(each: Candidate) -> Candidate:
         both = min(each.text, each.head) >= BOTH_PARTS
         of_kind = firsts.get(each.key, 0.0) >= FIRST_PART and not of_kinds.isdisjoint(each.categories)
+        of_kind = of_kind or not of_whole.isdisjoint(each.categories)
         factor = OF_PARTS if both else OF_ENDING
         text = factor * (each.text if both else min(each.text, each.head))
         return each._replace(text=max(text, KIND_MATCH if of_kind else 0.0), head=factor * each.head)

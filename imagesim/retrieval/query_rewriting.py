@@ -13,6 +13,7 @@ from imagesim.indexes.codes import HYPHEN, codes
 from imagesim.indexes.query_words import MAX_TERMS, QueryWord, divided, qualifiers, query_words, shades
 from imagesim.indexes.stemmers import CHANGED_WITHIN
 from imagesim.indexes.stop_words import HEAD_FIRST, INFLECTIONS, PARTICLES
+from imagesim.indexes.word_forms import plurals
 from imagesim.word_roles import SHORTEST_FIRST, Roles, has_digit
 
 _RUNS = re.compile(rf"{DECIMAL}|\d+|[^\W\d_]+")
@@ -225,9 +226,17 @@ def _groups(language: str) -> dict[str, list[list[str]]]:
     for line in path.read_text("utf-8").splitlines() if path.is_file() else ():
         group = line.split(", ")
         unmistakable = [phrase for phrase in group if not phrase.startswith("?")]
-        for stems in {_stems(phrase, language) for phrase in group}:
+        for stems in {_stems(form, language) for phrase in group for form in _forms(phrase, language)}:
             found.setdefault(stems, []).append(unmistakable)
     return found
+
+
+def _forms(phrase: str, language: str) -> Iterator[str]:
+    """Yield a phrase, also with the other number of one of its words: "bookshelf" and "bookshelves" have two stems."""
+    words = phrase.split()
+    yield phrase
+    for at, word in enumerate(words):
+        yield from (" ".join([*words[:at], other, *words[at + 1 :]]) for other in plurals(word, language))
 
 
 @lru_cache(maxsize=4_000)

@@ -49,19 +49,20 @@ from imagesim.word_roles import Roles
 class QueryText:
     """A text and what its words mean in a catalogue.
 
-    ``heads``, ``spelled``, ``colours`` and ``foreign`` are those of :class:`~imagesim.types.Query`, ``categories``,
-    ``mentioned``, ``partly``, ``in_full`` and ``specified`` those of :class:`~imagesim.word_roles.Interpretation`.
-    ``compounds`` are those that the catalogue lacks, divided before a word that it calls something by: "büro stuhl" for
-    "Bürostuhl". ``is_name``: it is one word, which the catalogue calls things by, and colours. ``listed``: it has one
-    word beside these and departments, which is only listed in the names of the categories. ``readings``: those of a
-    compound whose words name several kinds of one department, that of its head first; of "sandal shoes", as shoes and
-    as sandals. ``known``: its words that tell what is sought, without those that the catalogue lacks: "nike" of "nike
-    zoom"; empty if it lacks none. ``specified_head``: it asks for its last word, or its first in French, which others
-    specify: "beach print". ``narrowed``: a word beside its heads, which is no colour and no qualifier, says which of
-    the kind. ``only_kind``: it asks for all of a kind, with at most qualifiers that the catalogue lacks beside it:
-    "shoes", "mens shoes". ``of_ending``: if it names no kind, the categories that are called by the end of a compound
-    that the catalogue lacks. ``excluded``, ``required``, ``numbers``: see
-    :mod:`~imagesim.retrieval.query_requirements`. ``unmet``: it requires what no text of the catalogue mentions.
+    ``heads``, ``spelled``, ``colours``, ``foreign`` and ``in_compounds`` are those of
+    :class:`~imagesim.types.Query`, ``categories``, ``mentioned``, ``partly``, ``in_full`` and ``specified`` those
+    of :class:`~imagesim.word_roles.Interpretation`. ``compounds`` are those that the catalogue lacks, divided
+    before a word that it calls something by: "büro stuhl" for "Bürostuhl". ``is_name``: it is one word, which the
+    catalogue calls things by, and colours. ``listed``: it has one word beside these and departments, which is only
+    listed in the names of the categories. ``readings``: those of a compound whose words name several kinds of one
+    department, that of its head first; of "sandal shoes", as shoes and as sandals. ``known``: its words that tell
+    what is sought, without those that the catalogue lacks: "nike" of "nike zoom"; empty if it lacks none.
+    ``specified_head``: it asks for its last word, or its first in French, which others specify: "beach print".
+    ``narrowed``: a word beside its heads, which is no colour and no qualifier, says which of the kind.
+    ``only_kind``: it asks for all of a kind, with at most qualifiers that the catalogue lacks beside it: "shoes",
+    "mens shoes". ``of_ending``: if it names no kind, the categories that are called by the end of a compound that
+    the catalogue lacks. ``excluded``, ``required``, ``numbers``: see :mod:`~imagesim.retrieval.query_requirements`.
+    ``unmet``: it requires what no text of the catalogue mentions.
     """
 
     text: str
@@ -69,6 +70,7 @@ class QueryText:
     spelled: frozenset[str]
     colours: tuple[int, ...]
     foreign: frozenset[tuple[str, str]]
+    in_compounds: frozenset[str]
     categories: frozenset[str]
     mentioned: frozenset[str]
     partly: frozenset[str]
@@ -89,6 +91,11 @@ class QueryText:
     readings: tuple[QueryText, ...] = ()
 
     @property
+    def is_part(self) -> bool:
+        """Whether all of its words name a category, or what the name of one lists."""
+        return bool(self.categories) and not self.heads
+
+    @property
     def is_whole(self) -> bool:
         """Whether all of its words are the name of a category."""
         return self.in_full and not self.heads
@@ -102,6 +109,7 @@ class QueryText:
             spelled=self.spelled,
             colours=self.colours,
             foreign=self.foreign,
+            in_compounds=self.in_compounds,
         )
 
 
@@ -255,6 +263,11 @@ class QueryReader:
         asking = {*range(len(words))} - fillers
         named = [stems for n, stems in enumerate(meant) if n in asking and n not in colours]
         beside = asking.difference(meaning.heads or asking)
+        in_compounds = frozenset(
+            word.word
+            for word, stems in zip(words, meant, strict=True)
+            if roles.kinds and not word.complement and roles.has(stems) and not roles.names_kind(stems)
+        )
         of_ending = frozenset[str]()
         if not meaning.categories and words and divided[head] and not in_dictionary(words[head].word, ENGLISH):
             of_ending = kinds_of_ending(words[head], divided[head].split()[-1], self.roles, languages)
@@ -265,6 +278,7 @@ class QueryReader:
             spelled=spelled,
             colours=colours,
             foreign=foreign,
+            in_compounds=in_compounds,
             categories=meaning.categories - excluded,
             mentioned=meaning.mentioned,
             partly=meaning.partly,

@@ -337,7 +337,8 @@ class WithText:
         by_vector = next(found) if near else nothing
         pinned = next(found) if lookups else nothing
         if compounds:
-            by_others[-1] = by_parts(by_others[-1], kinds, of_firsts)
+            whole = compounds.categories if compounds.is_whole else frozenset[str]()
+            by_others[-1] = by_parts(by_others[-1], kinds, of_firsts, whole)
         if others:
             by_text = _best_matches([by_text, *by_others], by_group=texts.collapse)
         return by_text, by_vector, pinned

@@ -308,6 +308,17 @@ class TextContract(IndexFixtures):
         assert found["shop.product:50"] > found["shop.product:52"] > 0.75
         assert found["shop.product:51"] < 0.5
 
+    def test_a_compound_with_a_word_that_names_no_category(self, index: BaseIndex) -> None:
+        """The German "Räucherlachs" is what "Lachs" (salmon) asks for, though cat food has the word itself."""
+        index.promote(index.create(TEXT_META))
+        names = [("Cat food", "Nassfutter Lachs"), ("Smoked salmon", "Räucherlachs")]
+        index.write([described(n, *each) for n, each in enumerate(names, 50)])
+        index.refresh()
+        for asked, weaker in (({}, True), ({"in_compounds": frozenset({"lachs"})}, False)):
+            found = {each.key: each.text for each in answer(index, "lachs", **asked)}
+            assert (found["shop.product:51"] < 0.5) == weaker
+            assert found["shop.product:51"] < found["shop.product:50"]
+
     def test_a_word_is_found_in_the_texts_of_its_languages(self, index: BaseIndex) -> None:
         """ "Hat" is a form of the German "haben" (have)."""
         index.promote(index.create(TEXT_META))

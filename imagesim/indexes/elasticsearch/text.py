@@ -199,7 +199,7 @@ class CompiledText:
         yield from ((query, ELSEWHERE * error) for query in self._near_stems(word) if not known)
         for begun in begun_codes(word.joined, word.code):
             yield {"prefix": {WORDS: {"value": begun}}}, ELSEWHERE * longer
-        compound = COMPOUND * (KNOWN_PART if known else 1.0)
+        compound = COMPOUND * (KNOWN_PART if known and typed not in self.query.in_compounds else 1.0)
         for part in sorted(word.endings):
             yield {"prefix": {f"{WORDS}.reversed": {"value": part[::-1]}}}, ELSEWHERE * compound
 

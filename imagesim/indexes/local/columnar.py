@@ -36,7 +36,9 @@ TextPage = tuple[tuple[Candidate, ...], bool]
 MAX_PAGES = 300
 """The number of pages of entries found by words that a table keeps until it changes: a few megabytes."""
 
-_WORDS = attrgetter("text", "typing", "heads", "spelled", "colours", "foreign", "fields", "collapse", "offset", "limit")
+_WORDS = attrgetter(
+    "text", "typing", "heads", "spelled", "colours", "foreign", "in_compounds", "fields", "collapse", "offset", "limit"
+)
 """What the entries found by words depend on, besides the filters."""
 
 

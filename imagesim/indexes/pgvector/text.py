@@ -222,7 +222,8 @@ class _Ranking:
                 for other, quality in found.items():
                     is_kind = quality == COMPOUND and letter in kinds
                     if self.frequencies[word.word] and quality < STEM and quality != ENDING and not is_kind:
-                        quality *= KNOWN_PART if quality == COMPOUND else KNOWN_WORD
+                        in_compounds = word.word in self.query.in_compounds
+                        quality *= (1.0 if in_compounds else KNOWN_PART) if quality == COMPOUND else KNOWN_WORD
                     tiers[round(quality / STEP) * STEP].append(other)
                 cases = [
                     sql.SQL("WHEN e.words @@ {} THEN {}").format(bind(asked, "tsquery"), sql.Literal(quality))
