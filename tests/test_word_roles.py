@@ -739,6 +739,18 @@ class TestSearch:
         assert self.names("Zucker", min_relevance=0.4) == ["Sugar"]
         assert set(self.names("Lachs", min_relevance=0.4)) == {"Cat food", "Salmon"}
 
+    def test_a_compound_that_descriptions_alone_mention_is_divided(self):
+        """ "Abendkleid" and "Lederhose" showed nothing, because other things go well with one."""
+        product("Bag", picture("navy"), category="taschen", name_de="Clutch", description_de="Passt zum Abendkleid.")
+        product("Hat", picture("green"), category="huete", name_de="Filzhut", description_de="Zur Lederhose.")
+        for number in range(3):
+            product(f"Dress {number}", picture("pink"), category="kleider", name_de=f"Kleid Alba {number}")
+            leather = "Aus weichem Leder." if number == 1 else ""
+            product(f"Hose {number}", picture("gray"), category="hosen", name_de="Hose", description_de=leather)
+        sync_and_calibrate()
+        assert set(self.names("Abendkleid", min_relevance=0.4)) == {"Dress 0", "Dress 1", "Dress 2"}
+        assert "Hose 1" in self.names("Lederhose", min_relevance=0.4)
+
     def test_what_has_only_the_first_part_of_a_compound_is_no_answer(self):
         """ "Edelstahltopf" showed a chair of steel, whose description mentions pots."""
         beside = "Schützt den Tisch vor jedem heißen Topf."

@@ -114,6 +114,12 @@ def spaced(text: str, roles: Roles, languages: Sequence[str]) -> str:
         apart = not with_stop and all(map(has, parts))
         return not apart or _is_kind(joined, parts, roles, languages)
 
+    def is_called(typed: str) -> bool:
+        # A description that mentions an "Abendkleid" (evening dress) calls nothing so.
+        return has(typed) and not any(
+            roles.only_mentions(own_stems(word, roles)) for word in words_in(typed, languages)
+        )
+
     def is_colour(typed: str) -> bool:
         words = words_in(typed, languages)
         return bool(words) and all(not roles.colours.isdisjoint(word.stems.values()) for word in words)
@@ -130,7 +136,7 @@ def spaced(text: str, roles: Roles, languages: Sequence[str]) -> str:
             words[end - 1] = "".join(parts)
         elif (shade := divided(words[end - 1], shades(tuple(languages))))[0] and is_colour(shade[1]):
             words[end - 1] = " ".join(shade)
-        elif has(words[end - 1]):
+        elif is_called(words[end - 1]):
             continue
         elif written := _apart(words[end - 1], has):
             words[end - 1] = written
