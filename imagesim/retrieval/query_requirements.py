@@ -48,13 +48,12 @@ SHORTEST_PART = 3
 class _Group(NamedTuple):
     words: frozenset[str]
     stems: frozenset[str]
+    parts: tuple[str, ...]
+    """Those of the words that compounds of the language may begin with."""
 
-    def calls(self, stems: Collection[str], language: str) -> bool:
+    def calls(self, stems: Collection[str]) -> bool:
         """Whether a name with these stems has a word of the group, or a compound that begins with one."""
-        if not self.stems.isdisjoint(stems):
-            return True
-        parts = tuple(each for each in self.words if len(each) >= SHORTEST_PART)
-        return language in INFLECTIONS and any(stem.startswith(parts) for stem in stems)
+        return not self.stems.isdisjoint(stems) or any(stem.startswith(self.parts) for stem in stems)
 
 
 @lru_cache(maxsize=64)
@@ -66,7 +65,8 @@ def _groups(language: str, *, of_places: bool) -> tuple[tuple[_Group, ...], ...]
 
 def _group(words: str, language: str) -> _Group:
     tokens = analyse(words, language)
-    return _Group(frozenset(token.word for token in tokens), frozenset(token.stem for token in tokens))
+    parts = {token.word for token in tokens if language in INFLECTIONS and len(token.word) >= SHORTEST_PART}
+    return _Group(frozenset(token.word for token in tokens), frozenset(token.stem for token in tokens), tuple(parts))
 
 
 def is_circumstance(word: QueryWord) -> bool:
@@ -97,21 +97,26 @@ def excluded_categories(words: Sequence[QueryWord], roles: Roles, languages: Seq
         category
         for language in languages
         for of_places, names in ((False, roles.stems_of_categories), (True, roles.specifiers_of_categories))
-        for groups in _groups(language, of_places=of_places)
-        for category in _excluded(typed, groups, names, language)
+        for category in _excluded(typed, names, language, of_places=of_places)
     )
 
 
 def _excluded(
-    typed: Collection[str], groups: Sequence[_Group], names: Mapping[str, Collection[str]], language: str
+    typed: Collection[str], names: Mapping[str, frozenset[str]], language: str, *, of_places: bool
 ) -> Iterator[str]:
-    asked = [n for n, group in enumerate(groups) if not group.words.isdisjoint(typed)]
-    if not asked:
-        return
-    for category, stems in names.items():
-        called = [n for n, group in enumerate(groups) if group.calls(stems, language)]
-        if called and set(called).isdisjoint(asked):
-            yield category
+    for kind, groups in enumerate(_groups(language, of_places=of_places)):
+        asked = {n for n, group in enumerate(groups) if not group.words.isdisjoint(typed)}
+        for category, stems in names.items() if asked else ():
+            called = _called(stems, language, of_places=of_places)[kind]
+            if called and called.isdisjoint(asked):
+                yield category
+
+
+@lru_cache(maxsize=20_000)
+def _called(stems: frozenset[str], language: str, *, of_places: bool) -> tuple[frozenset[int], ...]:
+    """Return, for each kind of groups, the numbers of those that call a name with these stems."""
+    kinds = _groups(language, of_places=of_places)
+    return tuple(frozenset(n for n, group in enumerate(groups) if group.calls(stems)) for groups in kinds)
 
 
 def requirements(text: str, languages: Sequence[str]) -> dict[str, tuple[str, ...]]:
