@@ -338,6 +338,23 @@ def test_a_picture_that_cannot_be_read_again_stays_in_the_index(shelf, measuring
     assert with_colour(main_colour="red") == ["both", "rot"]
 
 
+def test_without_memory_no_colours_are_stored(shelf, measuring, monkeypatch):
+    sync()
+    ImageColours.objects.all().delete()
+
+    def load(self):
+        raise MemoryError
+
+    with monkeypatch.context() as short:
+        short.setattr("PIL.ImageFile.ImageFile.load", load)
+        reconcile()
+    assert not ImageColours.objects.exists()
+    assert not ItemState.objects.exclude(outcome=ItemState.Outcome.INDEXED, error="", pending=False).exists()
+    reconcile()
+    get_index().refresh(get_index().active())
+    assert with_colour(main_colour="red") == ["both", "red", "rot"]
+
+
 def test_colours_of_unused_images_are_purged(shelf, measuring):
     sync()
     ImageColours.objects.update(created_at=timezone.now() - timedelta(days=2))

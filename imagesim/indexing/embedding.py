@@ -205,7 +205,7 @@ class Vectors:
         size = 1
         for content, result in ahead(workers, self._decode, contents, window=DECODE_AHEAD):
             if isinstance(result, BadImage):
-                short = isinstance(result.__cause__, MemoryError)  # at this moment; there may be more again
+                short = _was_short_of_memory(result)
                 self._errors[content.digest] = {"error": str(result), "permanent": not short, "unreachable": short}
             elif isinstance(result, EmbedderError | ConfigurationError):
                 raise result
@@ -236,10 +236,11 @@ class Vectors:
             return ModelInputs(content.digest, {})
         try:
             image = images.decode(content.data, min_decode_side=max(sides))
-        except BadImage:
+        except BadImage as error:
             if embedders:
                 raise
-            return ModelInputs(content.digest, {}, ())  # it has its vectors, and keeps them
+            # It has its vectors, and keeps them. With more memory, a later reconcile measures it.
+            return ModelInputs(content.digest, {}, None if _was_short_of_memory(error) else ())
         measured = colours.measure(image) if is_measured else None
         inputs = {name: embedder.prepare(image) for name, embedder in embedders.items()}
         return ModelInputs(content.digest, inputs, measured)
@@ -348,6 +349,11 @@ def ahead(
     finally:
         for _, future in waiting:
             future.cancel()
+
+
+def _was_short_of_memory(error: BadImage) -> bool:
+    """Whether it says nothing about the image: there may be more memory again."""
+    return isinstance(error.__cause__, MemoryError)
 
 
 def _submit(pool: ThreadPoolExecutor, work: Callable[[T], R], value: T) -> Future[R]:
