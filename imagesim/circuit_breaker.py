@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import sys
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterator
@@ -21,23 +23,32 @@ Response = TypeVar("Response", bound=HttpResponse)
 REPEAT_SECONDS = 60.0
 """How often a persistent failure is logged."""
 
+TRACEBACK_SECONDS = 3600.0
+"""How often it is logged with its traceback."""
 
-def left_out(kind: Hashable) -> int | None:
-    """Return None if a failure of this ``kind`` was logged in this process less than a minute ago, else the number not
-    logged."""
+
+def left_out(kind: Hashable, seconds: float | None = None) -> int | None:
+    """Return None if a failure of this ``kind`` was logged in this process less than ``seconds`` ago, by default
+    :data:`REPEAT_SECONDS`, else the number not logged."""
     logged: dict[Hashable, tuple[float, int]] = runtime.get("repeated failures", dict)
-    now = time.monotonic()
-    since, count = logged.get(kind, (-REPEAT_SECONDS, 0))
-    recently = since > now - REPEAT_SECONDS
+    now, seconds = time.monotonic(), REPEAT_SECONDS if seconds is None else seconds
+    since, count = logged.get(kind, (-math.inf, 0))
+    recently = since > now - seconds
     logged[kind] = (since, count + 1) if recently else (now, 0)
     return None if recently else count
 
 
 def log_repeated(logger: logging.Logger, level: int, kind: str, message: str, *args: object, **kwargs: Any) -> None:
-    """Log the first of many failures of a ``kind``, then one each minute with how many there were; others at DEBUG."""
+    """Log the first of many failures of a ``kind``, then one each minute with how many there were; others at DEBUG.
+    The traceback is logged once per hour, and otherwise the error alone."""
     if (count := left_out((logger.name, kind))) is None:
         level, kwargs = logging.DEBUG, {}
-    elif count:
+    elif kwargs.get("exc_info") and left_out((logger.name, kind, "traceback"), TRACEBACK_SECONDS) is None:
+        given = kwargs.pop("exc_info")
+        error = sys.exc_info()[1] if given is True else given
+        if not any(each is error for each in args):
+            message, args = message + ": %r", (*args, error)
+    if count:
         message, args = message + " (and %d more since the last)", (*args, count)
     logger.log(level, message, *args, **kwargs)
 

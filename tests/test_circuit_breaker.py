@@ -144,6 +144,26 @@ def test_a_persistent_failure_is_logged_at_intervals(caplog, monkeypatch):
     assert caplog.messages[-1] == "no answer from es1 (and 14 more since the last)"
 
 
+def test_a_persistent_failure_has_one_traceback(caplog, monkeypatch):
+    runtime.reset()
+    monkeypatch.setattr(circuit_breaker, "REPEAT_SECONDS", 0.0)
+    logger = logging.getLogger("imagesim.test")
+
+    def fail(error, message, *args):
+        try:
+            raise error
+        except OSError:
+            log_repeated(logger, logging.WARNING, "down", message, *args, exc_info=True)
+        record = caplog.records[-1]
+        return record.getMessage(), bool(record.exc_info)
+
+    assert fail(first := OSError("gone"), "No answer: %s", first) == ("No answer: gone", True)
+    assert fail(first, "No answer: %s", first) == ("No answer: gone", False)
+    assert fail(OSError("disk full"), "No answer") == ("No answer: OSError('disk full')", False)
+    monkeypatch.setattr(circuit_breaker, "TRACEBACK_SECONDS", 0.0)
+    assert fail(first, "No answer: %s", first) == ("No answer: gone", True)
+
+
 @pytest.mark.slow
 @pytest.mark.django_db
 @pytest.mark.usefixtures("media_root")
