@@ -460,9 +460,11 @@ def test_a_service_that_does_not_answer_is_not_waited_for_each_time(monkeypatch:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         embedder = client(f"http://127.0.0.1:{port}/v1", timeout=0.2)
+        assert embedder.last_failure() == ""
         for _ in range(3):
             with pytest.raises(EmbedderError, match="cannot be reached"):
                 embedder.embed_texts(["red"])
+        assert "failed: timed out" in embedder.last_failure()
         for _ in range(20):
             with pytest.raises(EmbedderError, match=f"not called for {http.RESET_SECONDS:g} s: timed out"):
                 embedder.embed_texts(["red"])
@@ -476,6 +478,7 @@ def test_a_service_that_does_not_answer_is_not_waited_for_each_time(monkeypatch:
     with serving(make_wsgi_server("127.0.0.1", port, app, Server, Quiet)):
         monkeypatch.setattr(embedder._breaker(), "_clock", lambda: time.monotonic() + http.RESET_SECONDS)
         assert embedder.embed_texts(["red"]).shape == (1, 64)
+    assert embedder.last_failure() == ""
 
 
 def test_a_service_that_refuses_requests_is_called_all_the_same(served: str) -> None:

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import subprocess
 import sys
 import types
@@ -20,7 +21,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import imagesim
 from imagesim import metrics
-from imagesim.exceptions import BadQuery, IndexUnavailable, QueryTimeout, SearchIndexError
+from imagesim.conf import get_settings
+from imagesim.embedders import get_embedder
+from imagesim.embedders.model_files import CONFIG
+from imagesim.exceptions import BadQuery, EmbedderError, IndexUnavailable, QueryTimeout, SearchIndexError
 from imagesim.indexes import get_index
 from imagesim.indexing.sync import sync
 from imagesim.models import ItemState
@@ -54,7 +58,8 @@ class TestHealth:
         answer = client.get("/visual/health/")
 
         assert answer.status_code == 200
-        assert answer.json() == {"status": "ok", "checks": {"database": "ok", "queue": "ok", "index": "ok"}}
+        checks = {"database": "ok", "queue": "ok", "index": "ok", "model": "ok"}
+        assert answer.json() == {"status": "ok", "checks": checks}
         assert "no-store" in answer["Cache-Control"]
 
     def test_a_monitor_needs_no_login(self, client, shop, settings):
@@ -113,6 +118,20 @@ class TestHealth:
         settings.IMAGESIM = {**settings.IMAGESIM, "PREVIOUS_EMBEDDERS": [EMBEDDER]}
         assert client.get("/visual/health/").json()["status"] == "ok"
 
+    def test_a_model_that_cannot_be_loaded(self, client, shop, settings, tmp_path, local_clip, admin_user):
+        """Photos are refused, and words are answered by texts alone."""
+        shutil.copy(local_clip / CONFIG, tmp_path)  # without weights
+        options = {"model": f"local-dir:{tmp_path}"}
+        local = {"BACKEND": "imagesim.embedders.openclip.OpenClipEmbedder", "OPTIONS": options}
+        settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": EMBEDDER, "PREVIOUS_EMBEDDERS": [local]}
+        assert client.get("/visual/health/").json()["checks"]["model"] == "ok"
+        with pytest.raises(EmbedderError):
+            get_embedder(get_settings().PREVIOUS_EMBEDDERS[0]).embed_texts(["red"])
+        client.force_login(admin_user)
+        answer = client.get("/visual/health/")
+        assert (answer.status_code, answer.json()["checks"]["model"]) == (503, "failing")
+        assert "cannot be loaded" in answer.json()["details"]["model"]
+
     @pytest.mark.parametrize("address", ["/visual/health/", "/visual/live/", "/visual/metrics/"])
     def test_only_get_is_allowed(self, client, db, address):
         assert client.post(address).status_code == 405
@@ -169,7 +188,7 @@ class TestHealth:
         (record,) = (record for record in caplog.records if record.name in ("imagesim.health", "django.request"))
         assert re.match("The index is failing: .*127.0.0.1:9", record.getMessage())
         assert answer.status_code == 503
-        assert answer.json()["checks"] == {"database": "ok", "queue": "ok", "index": "failing"}
+        assert answer.json()["checks"] == {"database": "ok", "queue": "ok", "index": "failing", "model": "ok"}
         assert "details" not in answer.json()  # which are for the staff
 
         client.force_login(admin_user)
@@ -194,7 +213,8 @@ class TestHealth:
         answer = status.health_view(request)
 
         assert answer.status_code == 503
-        assert json.loads(answer.content)["checks"] == {"database": "failing", "queue": "failing", "index": "failing"}
+        failing = dict.fromkeys(("database", "queue", "index"), "failing")
+        assert json.loads(answer.content)["checks"] == {**failing, "model": "ok"}
 
     @pytest.mark.parametrize("error", [None, ConnectionError("no Redis")])
     def test_users_of_another_model_and_of_a_session_that_is_gone(self, rf, shop, error):
@@ -218,7 +238,7 @@ class TestHealth:
 
         monkeypatch.setattr(type(get_index()), "ping", fail)
 
-        check = status.get_health()[-1]
+        check = next(each for each in status.get_health() if each.name == "index")
 
         assert (check.state, check.detail) == ("failing", "ZeroDivisionError")
         assert "The check of the index failed" in caplog.text

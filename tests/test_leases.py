@@ -532,10 +532,11 @@ class TestErrors:
         for _ in range(5):
             expire_delays()
             assert sync().interrupted == "down"
-        assert {(s.attempts, s.pending, s.error) for s in ItemState.objects.all()} == {(0, True, "")}
+        assert {(s.attempts, s.pending, s.error) for s in ItemState.objects.all()} == {(0, True, "down")}
         monkeypatch.undo()
         expire_delays()
         assert sync().indexed == 4
+        assert not ItemState.objects.exclude(error="").exists()
 
     def test_a_failing_model_fails_no_item(self, monkeypatch):
         product("shoe", picture("red"))

@@ -24,6 +24,7 @@ from imagesim.indexing.rebuild import rebuild
 from imagesim.indexing.reconcile import reconcile
 from imagesim.indexing.sync import MAX_OWNERS, sync
 from imagesim.models import Embedding, ItemImage, ItemState, Job, Scope
+from imagesim.monitoring.status import get_status
 from imagesim.registry import registry
 from imagesim.types import Filters
 from tests.shop import EMBEDDER, encoded, picture, product
@@ -359,10 +360,12 @@ def test_an_index_that_refuses_as_such_says_nothing_of_the_items(monkeypatch, me
     monkeypatch.setattr(LocalIndex, method, Mock(side_effect=error))
     report = sync()
     assert (report.interrupted, report.done) == (str(error), 0)
-    assert list(ItemState.objects.filter(pending=True).values_list("attempts", "error")) == [(0, "")]
+    assert list(ItemState.objects.filter(pending=True).values_list("attempts", flat=True)) == [0]
     monkeypatch.undo()
+    assert get_status().queue_error == str(error)
     ItemState.objects.update(not_before=timezone.now())
     assert sync().indexed == 1
+    assert get_status().queue_error == ""
 
 
 def test_a_first_index_that_keeps_failing_leaves_a_bounded_number_of_jobs(monkeypatch):

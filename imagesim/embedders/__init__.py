@@ -157,6 +157,10 @@ class BaseEmbedder(ABC):
         """Return the precision in use and how it was chosen; empty if unknown. Must not load the model."""
         return ""
 
+    def last_failure(self) -> str:
+        """Return why the model could not be used when this process last tried to; empty otherwise. Must not load it."""
+        return ""
+
     def check(self) -> list[CheckMessage]:
         """Run the system checks of this embedder's options. Must not load the model."""
         return []

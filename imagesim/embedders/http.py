@@ -245,6 +245,10 @@ class HttpEmbedder(BaseEmbedder):
         """Return the vectors of an answer, in the order of the inputs."""
         return [row["embedding"] for row in sorted(answer["data"], key=lambda row: row["index"])]
 
+    def last_failure(self) -> str:
+        breaker = self._breaker()
+        return f"{breaker.name} failed: {breaker.reason}" if breaker.is_open else ""
+
     def _breaker(self) -> Breaker:
         """Return the circuit breaker of the service: a search must not wait for each timeout of one that is down."""
         make = partial(Breaker, f"The embedder at {self._url}", reset_seconds=RESET_SECONDS)

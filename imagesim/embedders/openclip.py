@@ -269,6 +269,10 @@ class OpenClipEmbedder(BaseEmbedder):
             )
         return vectors
 
+    def last_failure(self) -> str:
+        state = self._state
+        return "" if state.loaded is not None or state.failure is None else str(state.failure)
+
     def _loaded(self) -> Loaded | OnnxModel:
         state = self._state
         if state.loaded is None:

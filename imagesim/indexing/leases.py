@@ -171,14 +171,15 @@ def renew(lease: Lease) -> bool:
 
 
 @retry_conflicts
-def release(lease: Lease, *, delay: float = 0.0) -> None:
-    """Release the changes without a result: these items did not fail.
+def release(lease: Lease, *, delay: float = 0.0, reason: str = "") -> None:
+    """Release the changes without a result: these items did not fail, and ``reason`` is why they wait.
 
     They may have been written, though. The next write can differ, after a change without a signal, and the index takes
     a version once: so it gets a new one.
     """
     not_before = timezone.now() + timedelta(seconds=delay)
-    lease.rows.update(lease="", leased_until=None, not_before=not_before, version=F("version") + 1)
+    said = {"error": reason} if reason else {}
+    lease.rows.update(lease="", leased_until=None, not_before=not_before, version=F("version") + 1, **said)
     repair_late(lease.states)
 
 

@@ -25,6 +25,7 @@ from imagesim.exceptions import (
     IndexUnavailable,
     NotRegistered,
     SearchIndexError,
+    mask_credentials,
 )
 from imagesim.indexes import get_index
 from imagesim.indexing import jobs, leases, outbox
@@ -282,6 +283,9 @@ def _queue_former_owners(documents: Sequence[Document]) -> None:
 
 def _release(lease: Lease, error: BaseException) -> None:
     try:
-        leases.release(lease, delay=1.0 if isinstance(error, Exception) else 0.0)
+        if isinstance(error, Exception):
+            leases.release(lease, delay=1.0, reason=mask_credentials(error))
+        else:
+            leases.release(lease)
     except DatabaseError:
         logger.warning("The database is unavailable too; the lease of %d items will expire", len(lease.states))

@@ -25,7 +25,7 @@ from django.views.decorators.http import require_safe
 from imagesim.circuit_breaker import log_repeated, logged
 from imagesim.conf import get_settings
 from imagesim.database import primary
-from imagesim.embedders import get_embedder_of
+from imagesim.embedders import get_embedder, get_embedder_of
 from imagesim.exceptions import (
     ConfigurationError,
     ImagesimError,
@@ -112,7 +112,7 @@ class Status:
     queue_age: float = 0.0
     """How long the oldest change that is due or retried has been waiting, in seconds."""
     queue_error: str = ""
-    """Why the oldest change of those that are retried is."""
+    """Why the oldest change of those that were tried waits: its own error, or why the last sync was interrupted."""
     index: IndexStatus = field(default_factory=IndexStatus)
     standby: IndexStatus | None = None
     """A complete index beside the active one, which waits to be swapped in or discarded."""
@@ -179,8 +179,8 @@ def _waits(now: datetime) -> Q:
 
 
 def _queue_error() -> str:
-    retried = primary(ItemState).filter(pending=True, attempts__gt=0).exclude(error="").order_by("changed_at")
-    return retried.values_list("error", flat=True).first() or ""
+    waiting = primary(ItemState).filter(pending=True).exclude(error="").order_by("changed_at")
+    return waiting.values_list("error", flat=True).first() or ""
 
 
 def _index_status(standby: str = "") -> IndexStatus:
@@ -236,7 +236,8 @@ class Check:
 
 def get_health() -> list[Check]:
     """Return the checks of all parts, in a fixed order. Never raises."""
-    return [_guarded("database", _database), _guarded("queue", _queue), _guarded("index", _index)]
+    checks = {"database": _database, "queue": _queue, "index": _index, "model": _model}
+    return [_guarded(name, check) for name, check in checks.items()]
 
 
 def worst(checks: list[Check]) -> State:
@@ -359,6 +360,13 @@ def _index() -> tuple[State, str]:
     if recall and not recall.kept:
         return "degraded", f"The recall is {recall.recall:.3f}, not {recall.target:g}: raise num_candidates of INDEX."
     return _standby(index)
+
+
+def _model() -> tuple[State, str]:
+    """Whether this process could use its models when it last needed them."""
+    settings = get_settings()
+    failures = [get_embedder(each).last_failure() for each in (settings.EMBEDDER, *settings.PREVIOUS_EMBEDDERS)]
+    return next((("failing", failure) for failure in failures if failure), ("ok", ""))
 
 
 def _standby(index: BaseIndex) -> tuple[State, str]:
