@@ -341,10 +341,12 @@ class TestStatus:
         assert "run `manage.py imagesim_rebuild`" not in call("imagesim_status", "--check")
         settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": {**EMBEDDER, "OPTIONS": {"name": "newer"}}}
         assert "the settings name test-newer-64; run `manage.py imagesim_rebuild`" in call("imagesim_status")
+        assert "another model: `manage.py imagesim_status` says how to change to it." in call("imagesim_sync")
         with pytest.raises(SystemExit, match="1"):
             call("imagesim_status", "--check")
         call("imagesim_rebuild")
         assert "equal" in call("imagesim_status", "--check")
+        assert "another model" not in call("imagesim_sync")
 
     def test_an_unavailable_index(self, monkeypatch):
         call("imagesim_sync")

@@ -11,7 +11,8 @@ from django.core.management.base import CommandError
 
 from imagesim.circuit_breaker import log_repeated
 from imagesim.database import CONNECTION_ERRORS, close_lost_connections
-from imagesim.exceptions import SearchIndexError, migrate_hint
+from imagesim.embedders import get_embedder
+from imagesim.exceptions import ImagesimError, migrate_hint
 from imagesim.indexes import get_index
 from imagesim.indexing.sync import SyncReport, sync
 from imagesim.indexing.write_targets import outdated
@@ -96,12 +97,16 @@ def _text(report: SyncReport) -> str:
 
 
 def _outdated() -> str:
-    """What only a rebuild changes, as a sentence; empty if nothing."""
+    """What only a rebuild changes, as sentences; empty if nothing."""
     try:
-        changed = outdated(get_index().meta())
-    except SearchIndexError:
+        meta = get_index().meta()
+        changed, other_model = outdated(meta), get_embedder().fingerprint != meta.fingerprint
+    except ImagesimError:
         return ""  # the report says so
-    return f"\nThe index was made with other {changed}: run `manage.py imagesim_rebuild`." if changed else ""
+    text = f"\nThe index was made with other {changed}: run `manage.py imagesim_rebuild`." if changed else ""
+    if other_model:
+        text += "\nThe settings name another model: `manage.py imagesim_status` says how to change to it."
+    return text
 
 
 def _unrecorded() -> str:
