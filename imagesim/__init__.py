@@ -56,30 +56,7 @@ _HOMES = {
     "Scope": "imagesim.models",
 }
 
-__all__ = [
-    "Hit",
-    "Hits",
-    "ItemRegion",
-    "Items",
-    "Look",
-    "LookRegion",
-    "Scope",
-    "Suggestion",
-    "aitem_regions",
-    "asearch",
-    "ashop_the_look",
-    "asimilar_to",
-    "asuggest",
-    "atouch",
-    "item_regions",
-    "photo_slot",
-    "register",
-    "search",
-    "shop_the_look",
-    "similar_to",
-    "suggest",
-    "touch",
-]
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
