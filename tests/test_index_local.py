@@ -32,6 +32,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from imagesim.exceptions import IndexMissing, IndexUnavailable, ModelMismatch, SearchIndexError
 from imagesim.indexes import BaseIndex, local
 from imagesim.indexes.local import LocalIndex, knn, store
+from imagesim.indexes.local.column import Column
 from imagesim.indexes.local.columnar import Matrix, Table
 from imagesim.indexes.tables import LocalEntry, LocalGeneration
 from imagesim.indexes.text import TextIndex
@@ -539,6 +540,23 @@ def test_an_updated_copy_equals_a_fresh_one() -> None:
     from hypothesis.stateful import run_state_machine_as_test
 
     run_state_machine_as_test(Copy, settings=run)
+
+
+def test_values_of_former_entries_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each new product brings some, and a process that runs for months would keep all of them."""
+    monkeypatch.setattr("imagesim.indexes.local.column.UNUSED", 10)
+    column = Column(text=True)
+    values: dict[int, list[str]] = {}
+    for number in range(300):
+        slot = number % 20
+        values[slot] = [f"value {number + each}" for each in range(number % 4)]
+        column.set(slot, values[slot])
+    assert len(column._codes) <= 2 * 30 + 10 + 4
+    assert {slot: column.at(slot) for slot in values} == values
+    for value in ("value 299", "value 290", "value 0"):
+        assert column.any_of([value], 20).tolist() == [value in values[slot] for slot in range(20)]
+    shown = {value for each in values.values() for value in each}
+    assert {value for value, _count in column.facet("keyword", np.ones(20, bool)).values} == shown
 
 
 def test_the_matrix_reuses_rows() -> None:

@@ -189,6 +189,21 @@ def test_the_order_of_changes_does_not_matter() -> None:
         assert np.sort(ours.scores) == pytest.approx(np.sort(theirs.scores))
 
 
+def test_words_of_former_products_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that runs for months would keep all of them, and take them for words of the catalogue."""
+    monkeypatch.setattr("imagesim.indexes.text.UNPACKED", 3)
+    changed, texts = TextIndex(FIELDS), {}
+    for number in range(300):
+        texts[number % 5] = {"name": (f"Item{number} Juice", "Press"), "brand": ("Nike",)}
+        changed.set(number % 5, texts[number % 5])
+    assert len(changed._words) < 60
+    fresh = TextIndex(FIELDS)
+    for slot, each in texts.items():
+        fresh.set(slot, each)
+    for asked in (f"item{number} juice", "pres", "nike juice", "item"):
+        assert scores_of(match(changed, asked)) == pytest.approx(scores_of(match(fresh, asked)))
+
+
 def test_document_frequencies_of_a_larger_catalogue(index: TextIndex) -> None:
     """A server scores few entries here, by how frequent their words are among all."""
     few = TextIndex(FIELDS)

@@ -121,6 +121,7 @@ class TextIndex:
         self._mentions = np.array([*mentions, *([False] * 2 * len(specs)), *mentions])
         self._kinds = np.array([*(calls_by_compounds(spec) for spec in self._specs), *([False] * 3 * len(specs))])
         self._words = WordMatcher(self.languages)
+        self._most_words = 0
         self._starts: npt.NDArray[np.int64] = np.zeros(1, dtype=np.int64)
         self._slots: npt.NDArray[np.int32] = np.empty(0, dtype=np.int32)
         self._in_field: npt.NDArray[np.uint16] = np.empty(0, dtype=np.uint16)
@@ -156,7 +157,8 @@ class TextIndex:
         """Make entries visible that were added or removed since the last call."""
         if not self._unsettled:
             return
-        if len(self._added) > UNPACKED or (self._added and not len(self._slots)):
+        is_first = bool(self._added) and not len(self._slots)
+        if is_first or len(self._added) > UNPACKED or len(self._words) > self._most_words:
             self.pack()
         else:
             self._words.sort()
@@ -217,13 +219,19 @@ class TextIndex:
         return features(values, language) if number in self._main else described_features(values, language)
 
     def pack(self) -> None:
-        """Merge the overlay into the arrays, and sort the words."""
-        self._words.sort(all_words=True)
+        """Merge the overlay into the arrays, forget words if most are of no entry any more, and sort the others."""
         keep = ~self._stale[self._slots]
         new = np.array([posting for each in self._added.values() for posting in each], dtype=np.int64)
         owners = np.repeat(list(self._added), [len(each) for each in self._added.values()]).astype(np.int32)
         word_of = np.repeat(np.arange(len(self._starts) - 1), np.diff(self._starts))
         words = np.concatenate([word_of[keep], new >> FIELD_BITS])
+        used = np.flatnonzero(np.bincount(words)).tolist()
+        if len(self._words) > 2 * len(used) + UNPACKED:
+            self._words, numbers = self._words.only(used)
+            self._seen.clear()
+            words = numbers[words]
+        self._words.sort(all_words=True)
+        self._most_words = 2 * len(self._words) + 10 * UNPACKED
         order = np.argsort(words, kind="stable")
         self._slots = np.concatenate([self._slots[keep], owners])[order]
         self._in_field = np.concatenate([self._in_field[keep], (new & FIELD_MASK).astype(np.uint16)])[order]

@@ -86,6 +86,16 @@ class WordMatcher:
             self._found, self._remembered = {}, 0
         return number
 
+    def only(self, numbers: Collection[int]) -> tuple[WordMatcher, npt.NDArray[np.int64]]:
+        """Return a matcher of these words alone, and the new number of each by its number here."""
+        kept, wanted = WordMatcher(self._languages), frozenset(numbers)
+        new = np.zeros(len(self), dtype=np.int64)
+        for language, tokens in self._tokens.items():
+            for token, number in tokens.items():
+                if number in wanted:
+                    new[number] = kept.add(token, language)
+        return kept, new
+
     def sort(self, *, all_words: bool = False) -> None:
         """Sort the words again if many were added, or whenever some were with ``all_words``."""
         self._vocabulary.sort(all_words=all_words)

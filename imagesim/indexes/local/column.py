@@ -15,6 +15,9 @@ from imagesim.types import Facet, FilterKind
 
 Mask = npt.NDArray[np.bool_]
 
+UNUSED = 1_000
+"""A column of texts holds as many that no entry has any more as others, and this many further ones."""
+
 
 class Column:
     """The values of one field by slot: the first value of each entry in an array, any further ones in a sparse list.
@@ -25,13 +28,16 @@ class Column:
     def __init__(self, *, text: bool) -> None:
         self.text = text
         self._codes: dict[str, int] = {}
+        self._most_codes = UNUSED
         self._texts: list[str] = []
-        self._first = np.empty(16, dtype=np.int32 if text else np.float64)
+        self._first: npt.NDArray[Any] = np.zeros(16, dtype=np.int32 if text else np.float64)
         self._more: dict[int, list[float]] = {}
         self._flat: tuple[npt.NDArray[np.int64], npt.NDArray[Any]] | None = None
 
     def set(self, slot: int, values: Sequence[Any]) -> None:
         """Replace the values of one slot."""
+        if len(self._codes) > self._most_codes:
+            self._drop_unused()
         if slot >= len(self._first):
             self._first.resize(max(slot + 1, len(self._first) * 3 // 2), refcheck=False)
         encoded = [self._codes.setdefault(v, len(self._codes)) if self.text else float(v) for v in values]
@@ -41,6 +47,19 @@ class Column:
             self._flat = None
         elif self._more.pop(slot, None):
             self._flat = None
+
+    def _drop_unused(self) -> None:
+        """Forget texts that no slot has any more: those of items that were changed or deleted since."""
+        texts = self._decoded()
+        further = [int(code) for codes in self._more.values() for code in codes]
+        used = np.union1d(self._first[self._first >= 0], np.array(further, dtype=np.int32))
+        new = np.full(len(texts) + 1, -1, dtype=np.int32)  # the last is for the code -1: no value
+        new[used] = np.arange(len(used))
+        self._first = new[self._first]
+        self._more = {slot: new[np.array(codes, dtype=np.int32)].tolist() for slot, codes in self._more.items()}
+        self._codes = {texts[code]: number for number, code in enumerate(used.tolist())}
+        self._texts, self._flat = [], None
+        self._most_codes = 2 * len(self._codes) + UNUSED
 
     def any_of(self, values: Iterable[Any], size: int) -> Mask:
         """Return a mask of those of the first ``size`` slots that have one of the values."""
