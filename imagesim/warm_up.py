@@ -75,7 +75,10 @@ def _first_request(sender: Any, **kwargs: Any) -> None:
 
 
 def _in_thread() -> None:
-    threading.Thread(target=_load_apart, name="imagesim-warm-up", daemon=True).start()
+    try:
+        threading.Thread(target=_load_apart, name="imagesim-warm-up", daemon=True).start()
+    except RuntimeError as error:  # no more threads can be started
+        logger.warning("The models are only loaded by the first search: %s", error)
 
 
 def _load_apart() -> None:

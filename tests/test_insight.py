@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from datetime import timezone as tz
 from decimal import Decimal
 from typing import Any
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
 import pytest
 from django.db import DatabaseError, OperationalError, connection
@@ -285,6 +285,20 @@ def test_an_error_of_recording_does_not_reach_the_visitor(client, shelf, monkeyp
     monkeypatch.setattr(recording, "is_visitor", lambda request: 1 / 0)
     assert not asked(client, "/api/visual/search/?q=red")
     assert "not recorded" in caplog.text
+
+
+def test_a_thread_that_cannot_be_started_is_tried_again(monkeypatch) -> None:
+    monkeypatch.delattr(recording.mail, "outbox")
+    made = recording.Recorder()
+    with monkeypatch.context() as limited:
+        limited.setattr("threading.Thread.start", Mock(side_effect=RuntimeError("can't start new thread")))
+        with pytest.raises(RuntimeError):
+            made._start()
+    ran = []
+    monkeypatch.setattr(made, "_run", lambda: ran.append(True))
+    made._start()
+    made.close()
+    assert ran
 
 
 @pytest.mark.django_db(transaction=True)

@@ -196,6 +196,16 @@ def test_items_are_not_to_blame_when_the_process_ends(monkeypatch):
     assert sync().indexed == 1
 
 
+def test_without_threads_changes_wait(monkeypatch):
+    """As with a limit on memory or processes. The command ended without a word, and Celery's worker stopped."""
+    product("shoe", picture("red"))
+    with monkeypatch.context() as limited:
+        limited.setattr("threading.Thread.start", Mock(side_effect=RuntimeError("can't start new thread")))
+        assert "can't start new thread" in sync().interrupted
+    ItemState.objects.update(not_before=timezone.now())
+    assert sync().indexed == 1
+
+
 @pytest.mark.parametrize("given", ["shoes", None, [None], 7, [Category(slug="shoes")]], ids=repr)
 def test_categories_that_are_no_list_of_texts(monkeypatch, given):
     """An item was indexed under each letter of its category."""

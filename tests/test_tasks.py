@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import uuid
+from unittest.mock import Mock
 from urllib.parse import quote
 
 import pytest
@@ -25,7 +26,7 @@ from django.test.client import ClientHandler
 from django.utils import timezone
 from redis import Redis
 
-from imagesim import tasks
+from imagesim import tasks, warm_up
 from imagesim.exceptions import ConfigurationError
 from imagesim.indexes import get_index
 from imagesim.indexing import dispatch
@@ -340,6 +341,17 @@ def test_the_thread_starts_with_the_first_request_of_a_server(settings, monkeypa
     request_started.send(sender=sender)
     connections.close_all()
     assert bool(started) is starts
+
+
+def test_pages_are_shown_where_no_thread_can_be_started(thread, settings, monkeypatch, caplog):
+    settings.IMAGESIM = {**settings.IMAGESIM, "WARM_UP": True}
+    monkeypatch.delattr(mail, "outbox")
+    monkeypatch.setattr("threading.Thread.start", Mock(side_effect=RuntimeError("can't start new thread")))
+    warm_up.connect()
+    request_started.send(sender=WSGIHandler)
+    connections.close_all()
+    assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
+    assert not thread.is_running
 
 
 def test_no_thread_starts_in_a_test_run(settings, monkeypatch):

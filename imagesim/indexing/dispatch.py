@@ -281,7 +281,11 @@ class ThreadDispatcher(Dispatcher):
             if self.is_running or self._stop.is_set():
                 return
             self._thread = threading.Thread(target=self._run, name="imagesim-sync", daemon=True)
-            self._thread.start()
+            try:
+                self._thread.start()
+            except RuntimeError as error:  # no more threads can be started; the next request tries again
+                log_repeated(logger, logging.ERROR, "thread", "Changes wait: no thread can sync them: %s", error)
+                return
         logger.warning(
             "No message broker is configured: changes are synced by a background thread of this process. "
             "Set up Celery for a shop of any size."

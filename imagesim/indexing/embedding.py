@@ -359,8 +359,10 @@ def _was_short_of_memory(error: BadImage) -> bool:
 def _submit(pool: ThreadPoolExecutor, work: Callable[[T], R], value: T) -> Future[R]:
     try:
         return pool.submit(work, value)
-    except RuntimeError as error:  # raised only while the interpreter shuts down, which daemon threads outlive
-        raise SystemExit from error
+    except RuntimeError as error:
+        if "shutdown" in str(error):  # the interpreter shuts down, which daemon threads outlive
+            raise SystemExit from error
+        raise EmbedderError(f"Pictures cannot be read: {error}. Raise the limits on memory and threads.") from error
 
 
 def require_works(embedder: BaseEmbedder, error: Exception) -> None:

@@ -118,8 +118,9 @@ class Recorder:
             return
         with self._lock:
             if self._thread is None and not self._stop.is_set():
-                self._thread = threading.Thread(target=self._run, name="imagesim-insight", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="imagesim-insight", daemon=True)
+                thread.start()  # if none can be started at this moment, the next answer tries again
+                self._thread = thread
 
     def _run(self) -> None:
         while not self._stop.is_set():
