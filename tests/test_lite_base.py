@@ -21,7 +21,7 @@ installed = pytest.mark.skipif(
 
 @pytest.fixture(scope="session")
 def base_embedder(model_cache: Path) -> OpenClipEmbedder:
-    return OpenClipEmbedder(size="base", runtime="torch", precision="fp32", cache_dir=model_cache)
+    return OpenClipEmbedder(model="imagesim-base", runtime="torch", precision="fp32", cache_dir=model_cache)
 
 
 @installed
@@ -32,15 +32,8 @@ class TestBase(EmbedderContract):
         return base_embedder
 
 
-def test_both_names_mean_the_same() -> None:
-    by_size, by_name = OpenClipEmbedder(size="base"), OpenClipEmbedder(model="imagesim-base")
-    assert by_size.name == by_name.name
-    assert by_size.fingerprint == by_name.fingerprint
-    assert OpenClipEmbedder(size="lite").fingerprint == OpenClipEmbedder().fingerprint
-
-
 def test_the_sizes_have_fingerprints_and_components_of_their_own() -> None:
-    small, large = OpenClipEmbedder(), OpenClipEmbedder(size="base")
+    small, large = OpenClipEmbedder(), OpenClipEmbedder(model="imagesim-base")
     assert small.fingerprint != large.fingerprint
     assert large.fingerprint.startswith("imagesim-base-")
     assert [part.stop - part.start for part in large.components.values()] == [384, 128, 256]
@@ -61,22 +54,14 @@ def test_without_the_text_tower_no_word_is_known(monkeypatch: pytest.MonkeyPatch
     assert lite.vocabulary.__wrapped__() == frozenset()
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"size": "huge"}, "can be 'base' or 'lite'"),
-        ({"size": "base", "model": "ViT-B-32"}, "omit 'size'"),
-        ({"size": "base", "pretrained": "openai"}, "omit 'pretrained'"),
-    ],
-)
-def test_a_wrong_size_is_refused(options: dict[str, str], message: str) -> None:
-    with pytest.raises(ConfigurationError, match=message):
-        OpenClipEmbedder(**options)  # type: ignore[arg-type]
+def test_its_weights_are_its_own() -> None:
+    with pytest.raises(ConfigurationError, match="omit 'pretrained'"):
+        OpenClipEmbedder(model="imagesim-base", pretrained="openai")
 
 
 def test_without_its_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("importlib.util.find_spec", _without(lite.BASE.trunk_file[0]))
-    embedder = OpenClipEmbedder(size="base", runtime="torch", cache_dir=tmp_path)
+    embedder = OpenClipEmbedder(model="imagesim-base", runtime="torch", cache_dir=tmp_path)
     (message,) = embedder.check()
     assert message.id == "imagesim.W201"
     assert message.msg.endswith("run pip install 'django-imagesim[base]'.")
@@ -148,7 +133,7 @@ def test_texts_find_colours_and_things(base_embedder: OpenClipEmbedder) -> None:
 @pytest.mark.long
 @pytest.mark.skipif(not (find_spec("onnxruntime") and find_spec("onnx")), reason="needs ONNX Runtime")
 def test_in_onnx_runtime_its_vectors_are_the_same(model_cache: Path, base_embedder: OpenClipEmbedder) -> None:
-    exported = OpenClipEmbedder(size="base", runtime="onnx", cache_dir=model_cache)
+    exported = OpenClipEmbedder(model="imagesim-base", runtime="onnx", cache_dir=model_cache)
     assert exported.fingerprint == base_embedder.fingerprint
     images = [*pictures(), Image.new("RGB", (30, 400), "red")]
     assert (exported.embed_images(images) * base_embedder.embed_images(images)).sum(1).min() >= 0.9999

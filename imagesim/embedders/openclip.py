@@ -40,9 +40,8 @@ class OpenClipEmbedder(BaseEmbedder):
     """An open_clip model with its own preprocessing and tokenizer.
 
     :param model: a name open_clip knows (``ViT-B-32``, with ``pretrained``), ``hf-hub:ORGANISATION/NAME``
-        (``@COMMIT`` behind it pins what is fetched), ``local-dir:PATH``, or ``imagesim-lite``, the built-in model,
-        which needs no network.
-    :param size: the size of the built-in model: ``lite``, or ``base``, which is slower and knows more than clothes.
+        (``@COMMIT`` behind it pins what is fetched), ``local-dir:PATH``, or the built-in model, which needs no network:
+        ``imagesim-lite``, or ``imagesim-base``, which is slower and knows more than clothes.
     :param pretrained: the tag of the weights (``laion2b_s34b_b79k``) or a file of them; only with a plain name.
     :param device: ``cpu``, ``cuda``, ``cuda:1`` or ``mps``; the best available if not given.
     :param precision: ``fp32``, ``bf16``, ``fp16``, ``int8`` or ``auto``: the fastest one that keeps the answers in a
@@ -59,7 +58,6 @@ class OpenClipEmbedder(BaseEmbedder):
         self,
         *,
         model: str = lite.NAME,
-        size: str | None = None,
         pretrained: str | None = None,
         device: str | None = None,
         precision: str = "auto",
@@ -76,12 +74,6 @@ class OpenClipEmbedder(BaseEmbedder):
             raise ConfigurationError("The runtime 'onnx' computes on the CPU in fp32: omit 'device' and 'precision'.")
         if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
             raise ConfigurationError(f"The batch size must be a whole number of at least 1, not {batch_size!r}.")
-        if size is not None:
-            if model != lite.NAME:
-                raise ConfigurationError(f"The model {model!r} has one size: omit 'size', which is for {lite.NAME!r}.")
-            if size not in lite.SIZES:
-                raise ConfigurationError(f"The size {size!r} is unknown; it can be {format_choices(lite.SIZES)}.")
-            model = lite.SIZES[size].name
         self.name: ModelName = parse_name(model, pretrained)
         self.device = device
         self.precision = precision
