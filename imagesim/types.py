@@ -105,10 +105,9 @@ class Filters:
 class Query:
     """One nearest-neighbour query.
 
-    ``vector`` has shape (dims,) and unit length. ``exact`` forces exact (True) or approximate
-    (False) search where the index offers both; None lets the index choose. ``fingerprint`` names the
-    model that made the vector: an index of another model then raises
-    :class:`~imagesim.exceptions.ModelMismatch` instead of a wrong answer; empty disables this check.
+    ``vector`` has shape (dims,) and unit length. ``exact`` forces exact (True) or approximate (False) search where the
+    index offers both; None lets the index choose. ``fingerprint`` names the model that made the vector: an index of
+    another raises :class:`~imagesim.exceptions.ModelMismatch` instead of a wrong answer; empty disables this check.
 
     ``similarity`` orders the answer; None means the index's own. Of unit vectors, "cosine", "dot_product" and
     "l2" give one and the same order (the square of the Euclidean distance is 2 - 2 cos); "l1", the sum of the
@@ -126,8 +125,7 @@ class Query:
     fingerprint: str = ""
     similarity: Similarity | None = None
     text: str = ""
-    """Words to find in the texts of entries, instead of the vector. Candidates then have a match (``Candidate.text``)
-    and no score. Empty if the index was made without texts."""
+    """Words to find in the texts of entries instead of the vector; candidates then have a match, and no score."""
     typing: bool = False
     """Whether the last word of ``text`` is still being typed."""
     fields: tuple[str, ...] = ()
@@ -141,9 +139,7 @@ class Query:
     foreign: frozenset[tuple[str, str]] = frozenset()
     """Analysed words of ``text``, each with a language that it is not of: its stem there is that of another word."""
     in_compounds: frozenset[str] = frozenset()
-    """Analysed words of ``text`` that name no category: what is called by a compound with one is what is sought, though
-    something else has the word itself. The German "Feinzucker" is sugar ("Zucker"), and a "Handschuh" (glove) no
-    shoe."""
+    """Analysed words of ``text`` that no category is called by: a compound of one ("Feinzucker") is called so, too."""
 
 
 _NO_VALUES: Mapping[str, tuple[Any, ...]] = {}  # not a mapping proxy, which a cache could not pickle
