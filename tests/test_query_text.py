@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from imagesim.indexes.analysis import fold
+from imagesim.indexes.analysis import fold, stem_of
 from imagesim.indexes.query_words import is_on_a_list, query_words
 from imagesim.indexes.stop_words import QUALIFIERS
 from imagesim.retrieval import query_text
@@ -829,6 +829,14 @@ def test_the_language_of_the_page_says_which_word_is_the_head() -> None:
         assert (
             QueryReader(roles, ["fr", "de"], lambda _word: False, spoken).read("chaise bois").categories == categories
         )
+
+
+def test_the_language_of_the_page_says_which_word_a_synonym_stands_for() -> None:
+    """ "Divan zyx" showed no "canapé" where some texts are German, whose head is the last word."""
+    roles = Roles(things=frozenset({stem_of("canape", "fr")}))
+    for spoken, other in (("fr", "canapé zyx"), ("de", "")):
+        texts = QueryReader(roles, ["fr", "de"], lambda _word: False, spoken).read_all("divan zyx").in_other_words
+        assert (texts.text.text if texts else "") == other
 
 
 def test_a_word_of_the_page_has_the_synonyms_of_its_language_alone() -> None:

@@ -252,12 +252,18 @@ def _stems(phrase: str, language: str) -> str:
 
 
 def in_other_words(
-    text: str, roles: Roles, languages: Sequence[str], *, although_known: bool = False
+    text: str,
+    roles: Roles,
+    languages: Sequence[str],
+    *,
+    written_in: Sequence[str] = (),
+    although_known: bool = False,
 ) -> list[tuple[str, str]]:
     """Return ``text`` in the words by which the catalogue calls its things, each with the language of the synonym;
     nothing if it calls some by those of ``text`` (unless ``although_known``), or none by a synonym.
 
-    One phrase is replaced. A single word has to be what is sought: no "gown shoes" for "dress shoes".
+    One phrase is replaced. A single word has to be what is sought: no "gown shoes" for "dress shoes". ``written_in``:
+    the languages that tell which word that is; all if not given.
     """
     words = text.split()
     stems = {each: [_stems(word, each) for word in words[:MAX_TERMS]] for each in languages}
@@ -266,7 +272,7 @@ def in_other_words(
         if not listed:
             continue
         phrase = " ".join(words[start:end])
-        head = _head(query_words(text, languages), roles, languages)
+        head = _head(query_words(text, languages), roles, written_in or languages)
         if end - start == 1 and not any(token.word == head for each in languages for token in analyse(phrase, each)):
             continue
         # The English "telephone" is no German compound with "phone".

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 from imagesim.indexes.analysis import analyse
@@ -190,8 +191,9 @@ class QueryReader:
         own, *others = map(self.read, (text, *alternatives, *units_apart(text, self.roles, self.languages)))
         compounds = self.read(own.compounds) if own.compounds else None
         languages, in_others = self._languages_of(text), None
-        synonyms = in_other_words(text, self.roles, languages)
-        known = () if synonyms or own.categories else in_other_words(text, self.roles, languages, although_known=True)
+        replaced = partial(in_other_words, text, self.roles, languages, written_in=self._written_in)
+        synonyms = replaced()
+        known = () if synonyms or own.categories else replaced(although_known=True)
         alike = [self.read(each) for each, _language in (*synonyms, *known)]
         of_synonyms = frozenset[str]().union(*(each.mentioned for each in alike))
         if synonyms:
@@ -210,7 +212,7 @@ class QueryReader:
             words = query_words(text, languages, foreign)
         english = frozenset(word.word for word in words if self._is_spelled(word.word))
         roles = with_kinds_of_compounds(self.roles, words, except_for=english)
-        written_in = (self.spoken,) if self.spoken in languages else languages
+        written_in = self._written_in
         spelled = english.union(
             word.word for word in words if any(in_dictionary(word.word, each) for each in written_in)
         )
@@ -303,6 +305,11 @@ class QueryReader:
             for number, named in meaning.rivals
         )
         return replace(asked, readings=tuple(readings))
+
+    @property
+    def _written_in(self) -> Sequence[str]:
+        """The languages whose order of words counts."""
+        return (self.spoken,) if self.spoken in self.languages else self.languages
 
     def _languages_of(self, text: str) -> Sequence[str]:
         """Return the languages whose synonyms count: that of the page alone, if it has all words. An English "scooter"
