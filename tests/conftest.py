@@ -13,7 +13,8 @@ import pytest
 from django.conf import settings as django_settings
 from django.core.cache import cache
 from django.core.management.commands import flush
-from django.db import connections
+from django.db import connections, transaction
+from django.test import override_settings
 
 from demo_shop import environment
 from imagesim import conf, events
@@ -210,6 +211,16 @@ def media_root(settings: django_settings, tmp_path: Path) -> Path:
     settings.MEDIA_ROOT = tmp_path / "media"
     settings.MEDIA_ROOT.mkdir()
     return settings.MEDIA_ROOT
+
+
+@pytest.fixture(scope="module")
+def kept(django_db_setup: None, django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Rows that a module's own fixtures make after this one, and their files, stay for its other tests. Each test still
+    undoes what it changes of the rows; none may have transactions of its own. The value is MEDIA_ROOT."""
+    folder = tmp_path_factory.mktemp("media")
+    with django_db_blocker.unblock(), override_settings(MEDIA_ROOT=folder), transaction.atomic():
+        yield folder
+        transaction.set_rollback(True)
 
 
 KEPT_TABLES = {"auth_permission", "django_content_type"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import os
 import random
@@ -14,7 +15,7 @@ import pytest
 from django.core.cache import cache
 from django.core.files.storage import default_storage
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.test import Client
+from django.test import Client, override_settings
 from django.urls import reverse
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
@@ -43,23 +44,33 @@ SEARCH = "/api/visual/search/"
 ONE_SENTENCE = 400  # characters at most
 
 
+SETTINGS = {
+    "SYNC": "manual",
+    "EMBEDDER": shop.EMBEDDER,
+    "REST_THROTTLES": {"similar": None, "search": None, "suggest": None, "look": None, "refused": None},
+    "REST_MAX_OFFSET": 1000,
+}
+
+
+@pytest.fixture(scope="module")
+def stock(kept) -> dict[str, Product]:
+    """Indexed once for all tests."""
+    with override_settings(IMAGESIM=SETTINGS):
+        made = {name: product(name, picture(name)) for name in ("red", "tomato", "blue")}
+        report = sync()
+        assert (report.indexed, report.failed) == (3, 0)
+    return made
+
+
 @pytest.fixture(autouse=True)
-def _settings(settings, media_root) -> None:
-    settings.IMAGESIM = {
-        "SYNC": "manual",
-        "EMBEDDER": shop.EMBEDDER,
-        "REST_THROTTLES": {"similar": None, "search": None, "suggest": None, "look": None, "refused": None},
-        "REST_MAX_OFFSET": 1000,
-    }
+def _settings(settings, stock) -> None:
+    settings.IMAGESIM = SETTINGS
     cache.clear()
 
 
 @pytest.fixture
-def shelf() -> dict[str, Product]:
-    made = {name: product(name, picture(name)) for name in ("red", "tomato", "blue")}
-    report = sync()
-    assert (report.indexed, report.failed) == (3, 0)
-    return made
+def shelf(stock) -> dict[str, Product]:
+    return copy.deepcopy(stock)
 
 
 def stored_state() -> list[Any]:
@@ -270,15 +281,17 @@ class TestCatalogue:
         assert hit.image.name == mixed.photos.get(position=1).file.name
 
     def test_a_file_deleted_after_indexing(self, shelf, client):
-        default_storage.delete(shelf["tomato"].photos.get().file.name)
+        deleted = product("deleted", picture("tomato"))
+        assert sync().indexed == 1
+        default_storage.delete(deleted.photos.get().file.name)
         response = client.get(similar(shelf["red"]))
         assert response.status_code == 200
-        assert len(response.json()["results"]) == 2
+        assert len(response.json()["results"]) == 3
 
 
 class TestIndex:
     def test_empty(self, client):
-        made = product("red", picture("red"))
+        made = product("new", picture("red"))
         shop.index([])
         shop.entries([made])
         for response in (client.get(SEARCH, {"q": "red"}), client.get(similar(made))):
@@ -286,7 +299,8 @@ class TestIndex:
         assert client.get(made.get_absolute_url()).status_code == 200
 
     def test_before_the_first_index(self, client):
-        made = product("red", picture("red"))
+        shop.drop_index()
+        made = product("new", picture("red"))
         with pytest.raises(IndexMissing):
             imagesim.similar_to(made)
         for response in (client.get(SEARCH, {"q": "red"}), client.get(similar(made))):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import json
 import subprocess
 import sys
@@ -64,17 +65,37 @@ SEARCH = "/api/visual/search/"
 EVENTS = "/api/visual/events/"
 
 
+SETTINGS = {
+    "MIN_RELEVANCE": 0.0,
+    "SYNC": "manual",
+    "EMBEDDER": shop.EMBEDDER,
+    "REST_THROTTLES": {"similar": None, "search": None, "suggest": None, "look": None, "refused": None},
+}
+
+
+@pytest.fixture(scope="module")
+def stock(kept) -> dict[str, Product]:
+    """Indexed once for all tests."""
+    with override_settings(IMAGESIM=SETTINGS):
+        made = {
+            name: product(name, picture(name), category="hats" if name == "navy" else "shoes", price=price, stock=stock)
+            for name, price, stock in (("red", 10, 1), ("tomato", 20, 0), ("blue", 30, 2), ("navy", 40, 3))
+        }
+        shop.index()
+    return made
+
+
 @pytest.fixture(autouse=True)
-def _index(settings, media_root) -> Iterator[None]:
-    settings.IMAGESIM = {
-        "MIN_RELEVANCE": 0.0,
-        "SYNC": "manual",
-        "EMBEDDER": shop.EMBEDDER,
-        "REST_THROTTLES": {"similar": None, "search": None, "suggest": None, "look": None, "refused": None},
-    }
+def _index(settings, stock) -> Iterator[None]:
+    settings.IMAGESIM = SETTINGS
     cache.clear()
     yield
     cache.clear()
+
+
+@pytest.fixture
+def shelf(stock) -> dict[str, Product]:
+    return copy.deepcopy(stock)
 
 
 @pytest.fixture
@@ -83,16 +104,6 @@ def proxy_unknown() -> Iterator[None]:
     uploads._warn_of_proxy.cache_clear()
     yield
     uploads._warn_of_proxy.cache_clear()
-
-
-@pytest.fixture
-def shelf() -> dict[str, Product]:
-    made = {
-        name: product(name, picture(name), category="hats" if name == "navy" else "shoes", price=price, stock=stock)
-        for name, price, stock in (("red", 10, 1), ("tomato", 20, 0), ("blue", 30, 2), ("navy", 40, 3))
-    }
-    shop.index()
-    return made
 
 
 @pytest.fixture
@@ -980,9 +991,10 @@ class TestForms:
 
 
 class TestNotAvailable:
-    def test_without_an_index(self, api, caplog):
-        made = product("red", picture("red"))
-        for response in (api.get(SEARCH, {"q": "red"}), api.post(SEARCH, {"image": photo()}), api.get(similar(made))):
+    def test_without_an_index(self, shelf, api, caplog):
+        shop.drop_index()
+        red = similar(shelf["red"])
+        for response in (api.get(SEARCH, {"q": "red"}), api.post(SEARCH, {"image": photo()}), api.get(red)):
             refused(response, 503, "index_missing")
             assert int(response["Retry-After"]) > 0
         (record,) = caplog.records  # the three of a minute; Django would add one for each

@@ -434,8 +434,9 @@ def test_effective_number():
 @pytest.mark.slow
 @pytest.mark.django_db
 class TestSearch:
-    @pytest.fixture(autouse=True)
-    def shop(self):
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def shop(cls, kept):
         for number, colour in enumerate(("navy", "blue", "red", "green", "gold")):
             product(f"Shoe {number}", picture(colour), category="shoes")
             product(f"{colour.title()} paint", picture(colour), category="paints")
