@@ -34,6 +34,7 @@ SHOPS = (
     *("kitchen", "supermarket", "spanish", "dutch", "fashion", "camping", "drogerie", "maison"),
     *("department", "craft", "bekleidung", "lebensmittel"),
     *("polish", "country"),
+    *("portuguese", "warenhuis", "homestore"),
 )
 
 SHARES = {"shape": 0.65, "colour": 0.15, "words": 0.2}
