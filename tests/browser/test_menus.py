@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from tests.browser.conftest import until
+
 pytestmark = pytest.mark.timeout(600)
 
 OPEN = ".imagesim-refine__group[open]"
@@ -52,6 +54,5 @@ def test_a_menu_at_the_edge_of_the_page_is_not_cut_off(page: Any) -> None:
         "group => (group.style.marginInlineStart = 'auto', group.parentElement.append(group))"
     )
     page.locator(".imagesim-refine__group summary").last.click()
-    page.wait_for_function(
-        f"document.querySelector('{OPEN} ul').getBoundingClientRect().right <= document.documentElement.clientWidth"
-    )
+    right = f"document.querySelector('{OPEN} ul').getBoundingClientRect().right"
+    until(page, f"{right} <= document.documentElement.clientWidth")

@@ -254,7 +254,7 @@ def test_further_results_that_fail_keep_the_place(page):
     page.unroute("**/search/?**")
     first = len(results(page))
     more.click()
-    page.wait_for_function("count => document.querySelectorAll('[data-imagesim-list] > li').length > count", arg=first)
+    until(page, "count => document.querySelectorAll('[data-imagesim-list] > li').length > count", first)
     assert note.count() == 0
     page.errors.clear()  # the request that failed
 
