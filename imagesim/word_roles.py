@@ -169,7 +169,11 @@ class Roles:
 
     def is_written(self, stems: Collection[str]) -> bool:
         """Whether names, brands or the like have the word, which is no colour and no number."""
-        return self.has(stems) and not self.only_mentions(stems) and self._may_name(stems)
+        return self.is_in_names(stems) and self._may_name(stems)
+
+    def is_in_names(self, stems: Collection[str]) -> bool:
+        """Whether the catalogue has the word, and not in descriptions alone."""
+        return self.has(stems) and not self.only_mentions(stems)
 
     def only_mentions(self, stems: Collection[str]) -> bool:
         """Whether the catalogue has the word in descriptions only."""

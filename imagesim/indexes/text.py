@@ -19,7 +19,7 @@ from imagesim.indexes.analysis import base_language, described_features, feature
 from imagesim.indexes.codes import MODEL
 from imagesim.indexes.query_words import query_words, shades_of, word_weight
 from imagesim.indexes.stop_words import INFLECTIONS
-from imagesim.indexes.word_matcher import COMPOUND, ENDING, STEM, WordMatcher
+from imagesim.indexes.word_matcher import COMPOUND, ENDING, STEM, WordMatcher, known_part
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 
 KNOWN_WORD = 0.7
 """The factor of a match by anything other than the word or its stem, if the catalogue contains the word itself."""
-
-KNOWN_PART = 0.6
-"""Likewise for a part of a compound: a boxing glove ("Boxhandschuh") is no shoe ("Schuh") if there are shoes."""
 
 LISTED = 0.6
 """The factor of a match with one item of a list in a category's name: not all of "Sofas & tables" are sofas. It is low
@@ -277,8 +274,7 @@ class TextIndex:
             known = self._count(slots[asked]) if frequencies is None else frequencies.get(word.word, 0)
             if known:
                 is_part = quality == np.float32(COMPOUND)
-                part = 1.0 if word.word in query.in_compounds else KNOWN_PART
-                factor = np.where(is_part, part, KNOWN_WORD).astype(np.float32)
+                factor = np.where(is_part, known_part(word, query.in_compounds), KNOWN_WORD).astype(np.float32)
                 # A "Schreibtisch" (desk) is a "Tisch" (table) if its category is "Schreibtische", or "Sofas & Tische".
                 listed = asked & (self._listed <= fields) & (fields < self._ends)
                 of_kind = self._marked(slots[listed | (is_part & self._kinds[fields])])[slots]

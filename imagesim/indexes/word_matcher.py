@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 # The quality of each kind of match, between 0 and 1, which is that of the exact word.
 STEM = 0.97
 COMPOUND = 0.81
+KNOWN_PART = 0.6
+"""The factor of a compound, if the catalogue contains the word itself: a boxing glove ("Boxhandschuh") is no shoe
+("Schuh") if there are shoes."""
 ENDING = 0.49
 """The quality of a word that ends with the word of the query, in languages that do not write compounds as one word: a
 raincoat is a coat, but headphones are no phone. It is low enough that the vectors decide."""
@@ -52,6 +55,12 @@ UNSORTED_SHARE = 16
 
 FUZZY_CACHE = 2_000
 """The number of query words whose misspellings are cached."""
+
+
+def known_part(word: QueryWord, in_compounds: Collection[str]) -> float:
+    """Return the factor of a compound that ends with a word that the catalogue contains, too. ``in_compounds``: those
+    of ``Query``."""
+    return 1.0 if word.word in in_compounds else KNOWN_PART
 
 
 class WordMatcher:

@@ -96,7 +96,7 @@ def fit_roles(
     kinds = {
         stem: named
         for stem in found
-        if (bool(headed[stem]) or not (stem in UNITS or has_digit(stem)))
+        if (headed[stem] or not (stem in UNITS or has_digit(stem)))
         and (named := _named(naming[stem], sizes, departments, headed=bool(headed[stem]), listed=bool(listed[stem])))
     }
     alone: set[str] = set()

@@ -283,9 +283,7 @@ def _queue_former_owners(documents: Sequence[Document]) -> None:
 
 def _release(lease: Lease, error: BaseException) -> None:
     try:
-        if isinstance(error, Exception):
-            leases.release(lease, delay=1.0, reason=mask_credentials(error))
-        else:
-            leases.release(lease)
+        failed = isinstance(error, Exception)  # and did not only end, as by a signal
+        leases.release(lease, delay=1.0 if failed else 0.0, reason=mask_credentials(error) if failed else "")
     except DatabaseError:
         logger.warning("The database is unavailable too; the lease of %d items will expire", len(lease.states))

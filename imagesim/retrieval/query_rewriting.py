@@ -116,9 +116,8 @@ def spaced(text: str, roles: Roles, languages: Sequence[str]) -> str:
 
     def is_called(typed: str) -> bool:
         # A description that mentions an "Abendkleid" (evening dress) calls nothing so.
-        return has(typed) and not any(
-            roles.only_mentions(own_stems(word, roles)) for word in words_in(typed, languages)
-        )
+        words = words_in(typed, languages)
+        return bool(words) and all(roles.is_in_names(own_stems(word, roles)) for word in words)
 
     def is_colour(typed: str) -> bool:
         words = words_in(typed, languages)
@@ -232,17 +231,18 @@ def _groups(language: str) -> dict[str, list[list[str]]]:
     for line in path.read_text("utf-8").splitlines() if path.is_file() else ():
         group = line.split(", ")
         unmistakable = [phrase for phrase in group if not phrase.startswith("?")]
-        for stems in {_stems(form, language) for phrase in group for form in _forms(phrase, language)}:
+        for stems in set[str]().union(*(_keys(phrase, language) for phrase in group)):
             found.setdefault(stems, []).append(unmistakable)
     return found
 
 
-def _forms(phrase: str, language: str) -> Iterator[str]:
-    """Yield a phrase, also with the other number of one of its words: "bookshelf" and "bookshelves" have two stems."""
+def _keys(phrase: str, language: str) -> set[str]:
+    """Return the stems of a phrase in one piece, and those with the other number of one of its words: "bookshelf" and
+    "bookshelves" have two."""
     words = phrase.split()
-    yield phrase
-    for at, word in enumerate(words):
-        yield from (" ".join([*words[:at], other, *words[at + 1 :]]) for other in plurals(word, language))
+    stems = [_stems(word, language) for word in words]
+    others = ((at, _stems(form, language)) for at, word in enumerate(words) for form in plurals(word, language))
+    return {"".join(stems), *("".join([*stems[:at], other, *stems[at + 1 :]]) for at, other in others)}
 
 
 @lru_cache(maxsize=4_000)
@@ -318,7 +318,7 @@ def _is_known(phrase: str, roles: Roles, language: str) -> bool:
         return _is_category(words, roles)
     if _calls(phrase, roles, language):
         return True
-    if not _is_in_names(words[0], roles):
+    if not roles.is_in_names(own_stems(words[0], roles)):
         return False
     # In a shop of rucksacks, "backpack" means these, though it has "Backpacking tents".
     own = set(own_stems(words[0], roles))
@@ -342,18 +342,14 @@ def _calls(phrase: str, roles: Roles, language: str) -> bool:
             language in INFLECTIONS and roles.ends_compounds(words[0].endings)
         )
     called = [roles.calls(own_stems(word, roles)) for word in words]
-    return (any(called) and all(_is_in_names(word, roles) for word in words)) or _is_category(words, roles)
+    return (any(called) and all(roles.is_in_names(own_stems(word, roles)) for word in words)) or _is_category(
+        words, roles
+    )
 
 
 def _is_category(words: Sequence[QueryWord], roles: Roles) -> bool:
     stems = [own_stems(word, roles) for word in words]
     return any(all(map(frozenset(name).intersection, stems)) for name in roles.names)
-
-
-def _is_in_names(word: QueryWord, roles: Roles) -> bool:
-    """Whether the catalogue has a word, and not in descriptions alone."""
-    stems = own_stems(word, roles)
-    return roles.has(stems) and not roles.only_mentions(stems)
 
 
 def _names_kind(phrase: str, roles: Roles, language: str) -> bool:

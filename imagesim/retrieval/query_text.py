@@ -226,8 +226,7 @@ class QueryReader:
             is_known = word.filler or word.qualifier or word.word in spelled or roles.ends_compounds(word.endings)
             stems = own if is_known else roles.stems_of(word.word, own)
             known = word.word in english or roles.has(stems)  # or is a misspelling
-            is_called = roles.has(own) and not roles.only_mentions(own)
-            is_whole = word.filler or word.qualifier or is_called or len(word.word) > letters_left
+            is_whole = word.filler or word.qualifier or roles.is_in_names(own) or len(word.word) > letters_left
             letters_left -= 0 if is_whole else len(word.word)
             divided.append("" if is_whole else divided_compound(word.word, roles, languages, known=known))
             meant.append(own if divided[-1] else stems)

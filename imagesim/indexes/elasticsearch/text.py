@@ -25,11 +25,11 @@ from imagesim.indexes.elasticsearch.queries import (
 )
 from imagesim.indexes.elasticsearch.transport import CACHED
 from imagesim.indexes.query_words import QueryWord, shades_of, word_weight
-from imagesim.indexes.text import KNOWN_PART, KNOWN_WORD
+from imagesim.indexes.text import KNOWN_WORD
 from imagesim.indexes.text_hits import FOUND
 from imagesim.indexes.validation import MAX_TEXT_MATCHES, CompiledFilters
 from imagesim.indexes.word_forms import SHORTEST_PART
-from imagesim.indexes.word_matcher import COMPOUND, FUZZY, SPELLED, TWO_ERRORS, TYPING
+from imagesim.indexes.word_matcher import COMPOUND, FUZZY, SPELLED, TWO_ERRORS, TYPING, known_part
 from imagesim.types import Candidate, Candidates, IndexMeta, Query
 from imagesim.word_roles import SHORTEST, has_digit
 
@@ -199,7 +199,7 @@ class CompiledText:
         yield from ((query, ELSEWHERE * error) for query in self._near_stems(word) if not known)
         for begun in begun_codes(word.joined, word.code):
             yield {"prefix": {WORDS: {"value": begun}}}, ELSEWHERE * longer
-        compound = COMPOUND * (KNOWN_PART if known and typed not in self.query.in_compounds else 1.0)
+        compound = COMPOUND * (known_part(word, self.query.in_compounds) if known else 1.0)
         for part in sorted(word.endings):
             yield {"prefix": {f"{WORDS}.reversed": {"value": part[::-1]}}}, ELSEWHERE * compound
 

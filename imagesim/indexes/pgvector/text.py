@@ -25,9 +25,9 @@ from imagesim.indexes.pgvector.searching import candidate, conditions, entry_col
 from imagesim.indexes.pgvector.tables import Generation
 from imagesim.indexes.pgvector.writing import lexeme, signed
 from imagesim.indexes.query_words import QueryWord, shades_of, word_weight
-from imagesim.indexes.text import KNOWN_PART, KNOWN_WORD, calls_by_compounds
+from imagesim.indexes.text import KNOWN_WORD, calls_by_compounds
 from imagesim.indexes.validation import MAX_TEXT_MATCHES, CompiledFilters
-from imagesim.indexes.word_matcher import COMPOUND, ENDING, LAST, STEM, WordMatcher, letters, most_errors
+from imagesim.indexes.word_matcher import COMPOUND, ENDING, LAST, STEM, WordMatcher, known_part, letters, most_errors
 from imagesim.types import Candidate, Candidates, Query
 from imagesim.word_roles import has_digit
 
@@ -222,8 +222,8 @@ class _Ranking:
                 for other, quality in found.items():
                     is_kind = quality == COMPOUND and letter in kinds
                     if self.frequencies[word.word] and quality < STEM and quality != ENDING and not is_kind:
-                        in_compounds = word.word in self.query.in_compounds
-                        quality *= (1.0 if in_compounds else KNOWN_PART) if quality == COMPOUND else KNOWN_WORD
+                        part = known_part(word, self.query.in_compounds)
+                        quality *= part if quality == COMPOUND else KNOWN_WORD
                     tiers[round(quality / STEP) * STEP].append(other)
                 cases = [
                     sql.SQL("WHEN e.words @@ {} THEN {}").format(bind(asked, "tsquery"), sql.Literal(quality))
