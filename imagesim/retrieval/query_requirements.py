@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from imagesim.indexes.analysis import analyse, fold, word_list
+from imagesim.indexes.analysis import analyse, fold, stem_of, word_list
 from imagesim.indexes.codes import is_article_number
 from imagesim.indexes.query_words import negations
 from imagesim.indexes.stop_words import INFLECTIONS, read_table
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 MENTIONED = 0.1
 """The minimum match of what has a required word in any of its texts. Less is a part of a word, or a typing error."""
+
+NAMED = 0.6
+"""The minimum match of what has a word in its name. A mention gives less in a text of a third of the weight."""
 
 MAX_ASKED = 24
 """The maximum number of words for which the index is asked, each by another query, to know what has all that is
@@ -99,6 +102,21 @@ def excluded_categories(words: Sequence[QueryWord], roles: Roles, languages: Seq
         for of_places, names in ((False, roles.stems_of_categories), (True, roles.specifiers_of_categories))
         for category in _excluded(typed, names, language, of_places=of_places)
     )
+
+
+def admitting_words(words: Sequence[QueryWord], roles: Roles, languages: Sequence[str]) -> tuple[str, ...]:
+    """Return the words for the people and places whom the words name, and for no others, of those that the catalogue
+    has. What is called by one is an answer, whatever its category: boxers for men that are filed below "Women"."""
+    typed = {word.word for word in words}
+    found: dict[str, None] = {}
+    for language in languages:
+        asked, others = set[str](), set[str]()
+        for groups in (*_groups(language, of_places=False), *_groups(language, of_places=True)):
+            of_kind = {word for group in groups if not group.words.isdisjoint(typed) for word in group.words}
+            asked |= of_kind
+            others |= {word for group in groups if of_kind for word in group.words} - of_kind
+        found |= dict.fromkeys(word for word in sorted(asked - others) if roles.has((stem_of(word, language),)))
+    return tuple(found)
 
 
 def _excluded(
@@ -179,28 +197,40 @@ def _diets(language: str) -> dict[str, tuple[str, ...]]:
 def admitted(
     candidates: Sequence[Candidate], text: QueryText, query: Query, retriever: Retriever, *, closest: bool = False
 ) -> Sequence[Candidate]:
-    """Return the candidates without what is in none but the categories that a text excludes, and without what lacks any
-    of its requirements, for which the index is asked. The ``closest`` may lack the number of a part."""
+    """Return the candidates without what is in none but the categories that a text excludes, unless it is called by an
+    admitting word, and without what lacks any of its requirements, for which the index is asked. The ``closest`` may
+    lack the number of a part."""
     required = text.required if closest else (*text.required, *text.numbers)
     if text.excluded:
-        candidates = [each for each in candidates if not each.categories or not text.excluded >= {*each.categories}]
+        excluded = {each.key for each in candidates if each.categories and text.excluded >= {*each.categories}}
+        excluded.difference_update(*_having(text.admitting, tuple(excluded), NAMED, query, retriever).values())
+        candidates = [each for each in candidates if each.key not in excluded]
     keys = tuple(dict.fromkeys(each.key for each in candidates))
     if not (keys and required):
         return candidates
-    among = replace(query, offset=0, limit=MAX_TEXT_MATCHES, collapse=False, min_score=None, heads=(), colours=())
-    words = list(dict.fromkeys(word for texts in required for each in texts for word in each.split()))
-    asked = [
-        (word, replace(among, text=word, filters=replace(query.filters, keys=keys[start : start + MAX_TEXT_MATCHES])))
-        for start in range(0, len(keys), MAX_TEXT_MATCHES)
-        for word in words
-    ]
-    having: dict[str, set[str]] = {word: set() for word in words}
-    for (word, _query), answer in zip(asked, retriever.search([each for _word, each in asked]), strict=True):
-        having[word].update(each.key for each in answer.candidates if each.text >= MENTIONED)
+    words = dict.fromkeys(word for texts in required for each in texts for word in each.split())
+    having = _having(words, keys, MENTIONED, query, retriever)
     left = set(keys)
     for texts in required:
         left &= set[str]().union(*(set.intersection(*map(having.__getitem__, each.split())) for each in texts))
     return [each for each in candidates if each.key in left]
+
+
+def _having(
+    words: Iterable[str], keys: tuple[str, ...], least: float, query: Query, retriever: Retriever
+) -> dict[str, set[str]]:
+    """Return, for each word, the keys of the entries whose texts match it by at least ``least``."""
+    among = replace(query, offset=0, limit=MAX_TEXT_MATCHES, collapse=False, min_score=None, heads=(), colours=())
+    having: dict[str, set[str]] = {word: set() for word in words}
+    asked = [
+        (word, replace(among, text=word, filters=replace(query.filters, keys=keys[start : start + MAX_TEXT_MATCHES])))
+        for start in range(0, len(keys), MAX_TEXT_MATCHES)
+        for word in having
+    ]
+    answers = retriever.search([each for _word, each in asked]) if asked else ()
+    for (word, _query), answer in zip(asked, answers, strict=True):
+        having[word].update(each.key for each in answer.candidates if each.text >= least)
+    return having
 
 
 def at_most_closest(judged: list[Candidate], text: QueryText) -> list[Candidate]:

@@ -28,6 +28,7 @@ from imagesim.retrieval.compounds import (
 )
 from imagesim.retrieval.query_colours import named_colours, without_negated_colours
 from imagesim.retrieval.query_requirements import (
+    admitting_words,
     excluded_categories,
     is_circumstance,
     is_for_people,
@@ -62,7 +63,7 @@ class QueryText:
     ``narrowed``: a word beside its heads, which is no colour and no qualifier, says which of the kind.
     ``only_kind``: it asks for all of a kind, with at most qualifiers that the catalogue lacks beside it: "shoes",
     "mens shoes". ``of_ending``: if it names no kind, the categories that are called by the end of a compound that
-    the catalogue lacks. ``excluded``, ``required``, ``numbers``: see :mod:`~imagesim.retrieval.query_requirements`.
+    the catalogue lacks. ``excluded``, ``admitting``, ``required``, ``numbers``: see :mod:`~imagesim.retrieval.query_requirements`.
     ``unmet``: it requires what no text of the catalogue mentions.
     """
 
@@ -86,6 +87,7 @@ class QueryText:
     only_kind: bool = False
     of_ending: frozenset[str] = frozenset()
     excluded: frozenset[str] = frozenset()
+    admitting: tuple[str, ...] = ()
     required: tuple[tuple[str, ...], ...] = ()
     numbers: tuple[tuple[str, ...], ...] = ()
     unmet: bool = False
@@ -261,7 +263,8 @@ class QueryReader:
         pairs = (*((n, head) for n in specify), *said_of)
         departments = {n for n, thing in pairs if roles.may_specify(meant[n], meant[thing])}
         meaning = roles.interpret(meant, others | departments, head, specify, qualifiers)
-        excluded = excluded_categories([w for n, w in enumerate(words) if n not in shades], self.roles, languages)
+        unshaded = [word for n, word in enumerate(words) if n not in shades]
+        excluded = excluded_categories(unshaded, self.roles, languages)
         asking = {*range(len(words))} - fillers
         named = [stems for n, stems in enumerate(meant) if n in asking and n not in colours]
         beside = asking.difference(meaning.heads or asking)
@@ -294,6 +297,7 @@ class QueryReader:
             narrowed=not beside <= qualifiers | {*colours},
             only_kind=bool(meaning.categories) and not colours and not any(roles.has(meant[n]) for n in beside),
             excluded=excluded,
+            admitting=admitting_words(unshaded, self.roles, languages) if excluded else (),
             required=tuple(required.values()),
             numbers=tuple(required_numbers(words)),
             unmet=len(required) < len(demanded),
