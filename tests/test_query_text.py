@@ -898,6 +898,29 @@ def test_a_department_for_people_is_sought_beside_what_it_has() -> None:
     assert reader.read("men").categories == {"mens-shirts", "mens-boots"}
 
 
+def test_a_department_for_people_is_not_sought_beside_an_unknown_thing() -> None:
+    """ "Mens hovercraft" showed all that is for men."""
+    kinds = {"men": ("mens-shirts", "mens-boots"), "cloth": ("baby-clothes",)}
+    names = {("men",): kinds["men"], ("babi", "cloth"): ("baby-clothes",)}
+    reader = QueryReader(
+        Roles(kinds, frozenset({"red"}), colours=frozenset({"red"}), names=names), ["en"], lambda _word: True
+    )
+    for asked in ("mens hovercraft", "hovercraft men"):
+        assert reader.read(asked).categories == frozenset()
+        assert reader.read(asked).heads == (asked.split().index("hovercraft"),)
+    assert reader.read("red men size 42").categories == {*kinds["men"]}
+
+
+@pytest.mark.parametrize("asked", ["mens clothing", "clothing for men", "mens fashion"])
+def test_a_word_for_all_clothes_asks_for_those_of_a_department(asked: str) -> None:
+    """ "Mens clothing" showed nothing where only "Kids' clothes" are called so."""
+    kinds = {"men": ("mens-shirts", "mens-boots"), "clothes": ("kids-clothes",)}
+    names = {("men",): kinds["men"], ("kid", "clothes"): ("kids-clothes",)}
+    reader = QueryReader(Roles(kinds, names=names), ["en"], lambda _word: True)
+    assert reader.read(asked).categories == {*kinds["men"]}
+    assert reader.read("kids clothing").categories == {"kids-clothes"}
+
+
 def test_a_category_is_sought_whatever_begins_with_the_word_before() -> None:
     """ "Paint brushes" showed paints, although "Brushes" are a category."""
     kinds = {"paint": ("craft-paints", "oil-paints"), "brush": ("brushes",), "box": ("boxes",)}

@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from imagesim.indexes.analysis import analyse, fold, stem_of, word_list
+from imagesim.indexes.analysis import analyse, feature_marks, fold, stem_of, word_list
 from imagesim.indexes.codes import is_article_number
 from imagesim.indexes.query_words import negations
 from imagesim.indexes.stop_words import INFLECTIONS, read_table
@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 MENTIONED = 0.1
 """The minimum match of what has a required word in any of its texts. Less is a part of a word, or a typing error."""
 
-NAMED = 0.6
-"""The minimum match of what has a word in its name. A mention gives less in a text of a third of the weight."""
+CALLED = 0.85
+"""The minimum match of what has a word, or another form of it, in its name. No mention gives as much, nor does the
+beginning of a longer word."""
 
 MAX_ASKED = 24
 """The maximum number of words for which the index is asked, each by another query, to know what has all that is
@@ -104,19 +105,30 @@ def excluded_categories(words: Sequence[QueryWord], roles: Roles, languages: Seq
     )
 
 
-def admitting_words(words: Sequence[QueryWord], roles: Roles, languages: Sequence[str]) -> tuple[str, ...]:
-    """Return the words for the people and places whom the words name, and for no others, of those that the catalogue
-    has. What is called by one is an answer, whatever its category: boxers for men that are filed below "Women"."""
+def called_for(
+    words: Sequence[QueryWord], roles: Roles, languages: Sequence[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return texts by which things are called that are for the people or the place whom the words name, and those for
+    others, as far as the catalogue has their words. Names tell more than categories: boxers for men may be filed below
+    "Women", and of "Watches" some are for women.
+
+    The texts are such as "for men", which match a word wherever a name has it.
+    """
     typed = {word.word for word in words}
-    found: dict[str, None] = {}
+    own: dict[str, str] = {}
+    others: dict[str, str] = {}
     for language in languages:
-        asked, others = set[str](), set[str]()
+        asked, not_asked = set[str](), set[str]()
         for groups in (*_groups(language, of_places=False), *_groups(language, of_places=True)):
             of_kind = {word for group in groups if not group.words.isdisjoint(typed) for word in group.words}
             asked |= of_kind
-            others |= {word for group in groups if of_kind for word in group.words} - of_kind
-        found |= dict.fromkeys(word for word in sorted(asked - others) if roles.has((stem_of(word, language),)))
-    return tuple(found)
+            not_asked |= {word for group in groups if of_kind for word in group.words} - of_kind
+        mark = min(feature_marks((language,)), default="")
+        for found, of_groups in ((own, asked - not_asked), (others, not_asked)):
+            for word in sorted(of_groups):
+                if roles.has((stem := stem_of(word, language),)):
+                    found.setdefault(stem, f"{mark} {word}".strip())
+    return tuple(own.values()), tuple(others.values())
 
 
 def _excluded(
@@ -197,14 +209,15 @@ def _diets(language: str) -> dict[str, tuple[str, ...]]:
 def admitted(
     candidates: Sequence[Candidate], text: QueryText, query: Query, retriever: Retriever, *, closest: bool = False
 ) -> Sequence[Candidate]:
-    """Return the candidates without what is in none but the categories that a text excludes, unless it is called by an
-    admitting word, and without what lacks any of its requirements, for which the index is asked. The ``closest`` may
-    lack the number of a part."""
+    """Return the candidates without what is for others by its name, or by all of its categories and not its name, and
+    without what lacks any of the requirements of a text, for which the index is asked. The ``closest`` may lack the
+    number of a part."""
     required = text.required if closest else (*text.required, *text.numbers)
-    if text.excluded:
-        excluded = {each.key for each in candidates if each.categories and text.excluded >= {*each.categories}}
-        excluded.difference_update(*_having(text.admitting, tuple(excluded), NAMED, query, retriever).values())
-        candidates = [each for each in candidates if each.key not in excluded]
+    aside = {each.key for each in candidates if each.categories and text.excluded >= {*each.categories}}
+    keys = tuple(dict.fromkeys(each.key for each in candidates if each.key not in aside))
+    aside = aside.union(*_having(text.for_others, keys, CALLED, query, retriever).values())
+    aside = aside.difference(*_having(text.called_for, tuple(sorted(aside)), CALLED, query, retriever).values())
+    candidates = [each for each in candidates if each.key not in aside]
     keys = tuple(dict.fromkeys(each.key for each in candidates))
     if not (keys and required):
         return candidates
@@ -217,19 +230,19 @@ def admitted(
 
 
 def _having(
-    words: Iterable[str], keys: tuple[str, ...], least: float, query: Query, retriever: Retriever
+    texts: Iterable[str], keys: tuple[str, ...], least: float, query: Query, retriever: Retriever
 ) -> dict[str, set[str]]:
-    """Return, for each word, the keys of the entries whose texts match it by at least ``least``."""
+    """Return, for each text, the keys of the entries that match it by at least ``least``."""
     among = replace(query, offset=0, limit=MAX_TEXT_MATCHES, collapse=False, min_score=None, heads=(), colours=())
-    having: dict[str, set[str]] = {word: set() for word in words}
+    having: dict[str, set[str]] = {each: set() for each in texts}
     asked = [
-        (word, replace(among, text=word, filters=replace(query.filters, keys=keys[start : start + MAX_TEXT_MATCHES])))
+        (each, replace(among, text=each, filters=replace(query.filters, keys=keys[start : start + MAX_TEXT_MATCHES])))
         for start in range(0, len(keys), MAX_TEXT_MATCHES)
-        for word in having
+        for each in having
     ]
-    answers = retriever.search([each for _word, each in asked]) if asked else ()
-    for (word, _query), answer in zip(asked, answers, strict=True):
-        having[word].update(each.key for each in answer.candidates if each.text >= least)
+    answers = retriever.search([each for _text, each in asked]) if asked else ()
+    for (text, _query), answer in zip(asked, answers, strict=True):
+        having[text].update(each.key for each in answer.candidates if each.text >= least)
     return having
 
 

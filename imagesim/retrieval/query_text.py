@@ -8,11 +8,10 @@ from functools import partial
 from typing import NamedTuple
 
 from imagesim.indexes.analysis import analyse
-from imagesim.indexes.codes import HYPHEN, is_article_number
+from imagesim.indexes.codes import HYPHEN
 from imagesim.indexes.dictionaries import in_dictionary
 from imagesim.indexes.query_words import (
     ENGLISH,
-    QueryWord,
     foreign_to,
     is_on_a_list,
     query_words,
@@ -28,10 +27,8 @@ from imagesim.retrieval.compounds import (
 )
 from imagesim.retrieval.query_colours import named_colours, without_negated_colours
 from imagesim.retrieval.query_requirements import (
-    admitting_words,
+    called_for,
     excluded_categories,
-    is_circumstance,
-    is_for_people,
     required_numbers,
     requirements,
 )
@@ -43,6 +40,7 @@ from imagesim.retrieval.query_rewriting import (
     spaced,
     units_apart,
 )
+from imagesim.retrieval.query_syntax import complements_of, compound_of, is_filler, is_sought
 from imagesim.types import Query
 from imagesim.word_roles import Roles
 
@@ -63,8 +61,8 @@ class QueryText:
     ``narrowed``: a word beside its heads, which is no colour and no qualifier, says which of the kind.
     ``only_kind``: it asks for all of a kind, with at most qualifiers that the catalogue lacks beside it: "shoes",
     "mens shoes". ``of_ending``: if it names no kind, the categories that are called by the end of a compound that
-    the catalogue lacks. ``excluded``, ``admitting``, ``required``, ``numbers``: see :mod:`~imagesim.retrieval.query_requirements`.
-    ``unmet``: it requires what no text of the catalogue mentions.
+    the catalogue lacks. ``excluded``, ``called_for``, ``for_others``, ``required``, ``numbers``: see
+    :mod:`~imagesim.retrieval.query_requirements`. ``unmet``: it requires what no text of the catalogue mentions.
     """
 
     text: str
@@ -87,7 +85,8 @@ class QueryText:
     only_kind: bool = False
     of_ending: frozenset[str] = frozenset()
     excluded: frozenset[str] = frozenset()
-    admitting: tuple[str, ...] = ()
+    called_for: tuple[str, ...] = ()
+    for_others: tuple[str, ...] = ()
     required: tuple[tuple[str, ...], ...] = ()
     numbers: tuple[tuple[str, ...], ...] = ()
     unmet: bool = False
@@ -232,13 +231,19 @@ class QueryReader:
             letters_left -= 0 if is_whole else len(word.word)
             divided.append("" if is_whole else divided_compound(word.word, roles, languages, known=known))
             meant.append(own if divided[-1] else stems)
-        fillers = {n for n, word in enumerate(words) if _is_filler(word, meant[n], spelled, roles)}
+        fillers = {n for n, word in enumerate(words) if is_filler(word, meant[n], spelled, roles)}
         colours = tuple(n for n, stems in enumerate(meant) if not roles.colours.isdisjoint(stems))
         units = {n for n, word in enumerate(words) if word.unit or (word.number and not roles.names_kind(meant[n]))}
-        complements = _complements(words, meant, fillers, roles)
         shades = shades_of(words, colours)
+        unshaded = [word for n, word in enumerate(words) if n not in shades]
+        excluded = excluded_categories(unshaded, self.roles, languages)
+        for_these, for_others = called_for(unshaded, self.roles, languages)
+        kinds = [roles.kinds_of(stems) - excluded for stems in meant]
+        # For "mens clothing", the "Kids' clothes" are none.
+        fillers |= {n for n, word in enumerate(words) if word.qualifier and roles.names_kind(meant[n]) and not kinds[n]}
+        complements = complements_of(words, meant, fillers, roles)
         others = fillers | units | shades | complements
-        head, specify = _compound(words, others, written_in)
+        head, specify = compound_of(words, others, written_in)
         demanded = requirements(text, languages)
         # Plants say nothing of what is "plant based".
         required = {
@@ -246,27 +251,30 @@ class QueryReader:
             for word, each in demanded.items()
             if any(has_all(one, roles, languages) for one in each if word in one or " " not in one)
         }
+        named = {n for n, word in enumerate(words) if not word.qualifier} - others - {*colours}
         qualifiers = {
             n
             for n, word in enumerate(words)
             if word.word in required
-            or (word.qualifier and word.word not in demanded and not _is_sought(n, head, words, meant, roles))
+            or (
+                word.qualifier
+                and word.word not in demanded
+                and not is_sought(n, head, words, meant, kinds, roles, named)
+            )
         }
         if HEAD_FIRST.issuperset(written_in) and head not in qualifiers and meant and roles.calls(meant[head]):
             # "Acqua minerale" is water, also where nobody knows of minerals: no noun follows another without a word.
             qualifiers |= {n for n in specify if words[n].follows and not (divided[n] or roles.has(meant[n]))}
         if qualifiers:
-            head, specify = _compound(words, others | qualifiers, written_in)
+            head, specify = compound_of(words, others | qualifiers, written_in)
         things = [n for n, word in enumerate(words) if not word.complement and n not in others]
         said_of = [(n, thing) for n, word in enumerate(words) if word.complement for thing in things]
         # What names a department, but says here what another thing is for: "dog" in "dog coat" or "coat for dogs".
         pairs = (*((n, head) for n in specify), *said_of)
         departments = {n for n, thing in pairs if roles.may_specify(meant[n], meant[thing])}
         meaning = roles.interpret(meant, others | departments, head, specify, qualifiers)
-        unshaded = [word for n, word in enumerate(words) if n not in shades]
-        excluded = excluded_categories(unshaded, self.roles, languages)
         asking = {*range(len(words))} - fillers
-        named = [stems for n, stems in enumerate(meant) if n in asking and n not in colours]
+        alone = [stems for n, stems in enumerate(meant) if n in asking and n not in colours]
         beside = asking.difference(meaning.heads or asking)
         in_compounds = frozenset(
             word.word
@@ -276,7 +284,7 @@ class QueryReader:
         of_ending = frozenset[str]()
         if not meaning.categories and words and divided[head] and not in_dictionary(words[head].word, ENGLISH):
             of_ending = kinds_of_ending(words[head], divided[head].split()[-1], self.roles, languages)
-        is_name = len(named) == 1 and (meaning.in_full or roles.calls(named[0]))
+        is_name = len(alone) == 1 and (meaning.in_full or roles.calls(alone[0]))
         asked = QueryText(
             text=text,
             heads=meaning.heads,
@@ -297,7 +305,8 @@ class QueryReader:
             narrowed=not beside <= qualifiers | {*colours},
             only_kind=bool(meaning.categories) and not colours and not any(roles.has(meant[n]) for n in beside),
             excluded=excluded,
-            admitting=admitting_words(unshaded, self.roles, languages) if excluded else (),
+            called_for=for_these,
+            for_others=for_others,
             required=tuple(required.values()),
             numbers=tuple(required_numbers(words)),
             unmet=len(required) < len(demanded),
@@ -339,59 +348,3 @@ class QueryReader:
         if ENGLISH not in self.languages:  # "rode" and "Rosen" are English words, too
             return False
         return self.has_word(word) or (word.endswith("s") and not word.endswith("ss") and self.has_word(word[:-1]))
-
-
-def _is_filler(word: QueryWord, stems: Collection[str], spelled: Collection[str], roles: Roles) -> bool:
-    """Whether a word asks for nothing that the catalogue has. A number that it lacks is a size, or a quantity, unless
-    it may be that of an article."""
-    if word.filler and (word.before_amount or not roles.calls(stems)):
-        return True
-    is_amount = word.word[0].isdigit() and not (word.code or is_article_number(word.word))
-    unknown = is_amount or (word.slip and word.word not in spelled)
-    return unknown and not roles.has(stems)
-
-
-def _is_sought(
-    number: int, head: int, words: Sequence[QueryWord], meant: Sequence[Collection[str]], roles: Roles
-) -> bool:
-    """Whether a word that says elsewhere what a thing is like names one here: the French "bureau" is an office, or a
-    desk. Beside a kind, one for people, a place or a season does not: "sleeping bags winter" are sleeping bags. One for
-    people does not beside a category, unless some of that is for them: "wallet men" asks for wallets, whatever else is
-    called "Men's shirts"."""
-    own, others = roles.kinds_of(meant[number]), [stems for n, stems in enumerate(meant) if n != number]
-    beside = [kinds for stems in others if (kinds := roles.kinds_of(stems))]
-    if beside and is_circumstance(words[number]) and not own:
-        return False
-    if is_for_people(words[number]) and any(map(roles.is_category, others)) and all(map(own.isdisjoint, beside)):
-        return False
-    return bool(own) or (number == head and roles.calls(meant[number]))
-
-
-def _complements(
-    words: Sequence[QueryWord], meant: Sequence[Collection[str]], fillers: Collection[int], roles: Roles
-) -> set[int]:
-    """Return the numbers of the words that say what the thing before is for, if the catalogue has such a thing. Where
-    it only has compounds that end with the word for that, what it has of the others may as well be sought."""
-    things = [n for n, word in enumerate(words) if not word.complement and n not in fillers]
-    complements = {n for n, word in enumerate(words) if word.complement}
-    if any(roles.calls(meant[n]) for n in things):
-        return complements
-    of_compounds = any(roles.ends_compounds(words[n].endings) for n in things)
-    return {n for n in complements if of_compounds and not roles.has(meant[n])}
-
-
-def _compound(
-    words: Sequence[QueryWord], fillers: Collection[int], languages: Sequence[str]
-) -> tuple[int, Sequence[int]]:
-    """Return the number of the word that is the head if the query is a compound, and those of the words that specify
-    it: the last of "office chair", the first of "silla de oficina"; none if the languages differ in it."""
-    numbers = [number for number in range(len(words)) if number not in fillers]
-    head_first = {language in HEAD_FIRST for language in languages}
-    if not numbers or len(head_first) != 1:
-        return 0, ()
-    if head_first == {True}:
-        return numbers[0], numbers[1:]
-    start = len(numbers) - 1
-    while start and words[numbers[start]].follows:
-        start -= 1
-    return numbers[-1], numbers[start:-1]
