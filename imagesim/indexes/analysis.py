@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
@@ -22,6 +22,7 @@ from imagesim.indexes.codes import (
     without_zeros,
 )
 from imagesim.indexes.stop_words import (
+    AUDIENCES,
     CONJUNCTIONS,
     ELIDED,
     FEATURES,
@@ -120,6 +121,7 @@ stop_words = word_list(STOP_WORDS)
 feature_marks = word_list(FEATURES)
 _qualities = word_list(QUALITIES)
 _relations = word_list(RELATIONS)
+_audiences = word_list({language: pairs.replace("-", " ") for language, pairs in AUDIENCES.items()})
 
 
 def base_language(code: str) -> str:
@@ -253,8 +255,22 @@ def name_ends(names: Sequence[str], language: str) -> frozenset[Token]:
 
 
 def features(names: Sequence[str], language: str) -> frozenset[Token]:
-    """Return the words of names that only say what a thing has or is for: "camera" for "Baby monitor with camera"."""
-    return _features([analyse(name, language) for name in names], language, feature_marks((language,)), start=1)
+    """Return the words of names that only say what a thing has or is for: "camera" for "Baby monitor with camera", but
+    no clippers for "Trimmer for men cordless hair clippers", which goes on with what it is."""
+    parts = [part for name in names for part in _behind_audience(analyse(name, language), language)]
+    return _features(parts, language, feature_marks((language,)), start=1)
+
+
+def _behind_audience(words: Sequence[Token], language: str) -> Iterator[Sequence[Token]]:
+    """Yield a name up to those whom it says that a thing is for, and what follows directly behind them."""
+    marks, audiences, stop = feature_marks((language,)), _audiences((language,)), stop_words((language,))
+    for n in range(2, len(words)):
+        goes_on = words[n].word not in stop | marks | audiences
+        if goes_on and words[n - 1].word in audiences and not marks.isdisjoint(each.word for each in words[: n - 1]):
+            yield words[:n]
+            yield words[n:]
+            return
+    yield words
 
 
 def described_features(texts: Sequence[str], language: str) -> frozenset[Token]:
