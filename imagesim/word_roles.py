@@ -9,9 +9,8 @@ the categories of the entries tell as well:
 - a word beside such a word in names ("Yellow wall paint"), in no name at all, or in entries of many categories is a
   modifier; but one that only descriptions have is sought where it is the head of a compound: a "paint brush" is no
   paint, although one says "apply with a brush";
-- of two words that name categories, one may be the head of names with both: "juice", if orange juice is a juice and not
-  an orange. Then "mango juice" asks for juice. Where the names do not tell, the order of the
-  words does, "dress shoes" are shoes; or of kinds of one department the vectors, "sandal shoes" may be sandals;
+- of two words that name categories, the order tells which is sought: "dress shoes" are shoes; or of kinds of one
+  department the vectors: "sandal shoes" may be sandals;
 - any other word can name a thing: "desk", if few of the tables are desks. Names of colours and numbers never do.
 
 A word that is not in the catalogue has the role of those that differ from it by one typing error.
@@ -67,19 +66,16 @@ class Interpretation(NamedTuple):
 class Roles:
     """``kinds``: the categories that a word names, by its stem; ``listed``: the same, of those that only list the word
     in their names, as "Sofas & tables" do; ``modifiers``: the stems of those that name nothing;
-    ``things``: the stems of the others, None if they were not stored; ``dominant``: the stems of ``kinds`` that are the
-    head of most names in which another kind is named, too; ``colours``: those of ``modifiers`` that name a colour;
+    ``things``: the stems of the others, None if they were not stored; ``colours``: those of ``modifiers`` that name a
+    colour;
     ``collisions``: see :func:`~imagesim.indexes.analysis.stem_collisions`; ``names``: the categories of a whole name,
     that of each of :func:`~imagesim.indexing.fit_roles.kind_of` with those that are specified further;
     ``departments``: the department of each category that has siblings, by the name of one of them; ``mentions``: those
-    of ``modifiers`` that only descriptions contain; ``compounds``: a word that names a kind, and another that it
-    specifies in names of other things: the "eye" and the "drops" of "eye drops", which nobody looks for among
-    eyeshadows; ``brands``: the stems of words that mostly stand in texts such as that of a brand or an author, which
-    are more than a mention, but neither the name nor the category."""
+    of ``modifiers`` that only descriptions contain; ``brands``: the stems of words that mostly stand in texts such as
+    that of a brand or an author, which are more than a mention, but neither the name nor the category."""
 
     kinds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     modifiers: frozenset[str] = frozenset()
-    dominant: frozenset[str] = frozenset()
     things: frozenset[str] | None = None
     listed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     colours: frozenset[str] = frozenset()
@@ -87,7 +83,6 @@ class Roles:
     names: Mapping[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict)
     departments: Mapping[str, str] = field(default_factory=dict)
     mentions: frozenset[str] = frozenset()
-    compounds: frozenset[tuple[str, str]] = frozenset()
     brands: frozenset[str] = frozenset()
 
     @cached_property
@@ -234,27 +229,16 @@ class Roles:
         named = [frozenset[str]() if n in qualifiers else self.kinds_of(stems) for n, stems in enumerate(words)]
         if specify and not named[head]:  # "glass" in "wine glass", common as it is elsewhere
             named[head] = frozenset(name for stem in words[head] for name in self.names.get((stem,), ()))
-        dominant = (number for number, stems in enumerate(words) if self.dominant.intersection(stems))
-        led_by = frozenset(name for number in dominant for name in named[number])
         mention = head if specify and self.only_mentions(words[head]) and head not in qualifiers else None
-        apart = {n for n in specify if any((stem, each) in self.compounds for stem in words[n] for each in words[head])}
-        if apart and not named[head]:
-            mention = head
-            named = [frozenset[str]() if number in apart else each for number, each in enumerate(named)]
         told = specify
         # Without categories nothing tells a kind: Harry Potter comes before other books for "harry potter book".
-        specify = specify if specify and self.kinds and (apart or self.calls(words[head])) else ()
+        specify = specify if specify and self.kinds and self.calls(words[head]) else ()
         heads, specified = list[int](), False
         for number, (stems, each) in enumerate(zip(words, named, strict=True)):
-            if each:
-                # "Brushes" that are a category: "paint brushes" are brushes, whatever begins with "paint".
-                is_sought = bool(specify) and number == head and self.is_category(stems)
-                modifies = bool(led_by) and led_by.isdisjoint(each) and not is_sought
-            elif number in specify and self.calls(stems) and not (number in qualifiers and self.names_kind(stems)):
-                modifies = specified = True
-            else:
-                modifies = number in qualifiers or not (number == mention or self.modifiers.isdisjoint(stems))
-            if not modifies and number not in fillers:
+            is_specifying = not each and number in specify and self.calls(stems)
+            specified = specified or is_specifying
+            is_modifier = number in qualifiers or not (number == mention or self.modifiers.isdisjoint(stems))
+            if number not in fillers and (each or not (is_specifying or is_modifier)):
                 heads.append(number)
         each_named = [named[number] for number in heads if named[number]]
         may_name = [n for n, stems in enumerate(words) if n not in fillers and self._may_name(stems)]
@@ -349,14 +333,13 @@ class Roles:
 
     def to_json(self) -> dict[str, Any]:
         kinds, listed = ({stem: list(names) for stem, names in each.items()} for each in (self.kinds, self.listed))
-        sets = {"modifiers": self.modifiers, "dominant": self.dominant, "things": self.things, "colours": self.colours}
+        sets = {"modifiers": self.modifiers, "things": self.things, "colours": self.colours}
         sets |= {"mentions": self.mentions, "brands": self.brands}
         return {
             "kinds": kinds,
             "listed": listed,
             "collisions": {language: sorted(stems) for language, stems in self.collisions.items()},
             "names": [[list(name), list(categories)] for name, categories in self.names.items()],
-            "compounds": sorted(map(list, self.compounds)),
             "departments": dict(self.departments),
             **{name: sorted(stems) for name, stems in sets.items() if stems is not None},
         }
@@ -367,14 +350,13 @@ class Roles:
             {str(stem): tuple(map(str, names)) for stem, names in dict(each).items()}
             for each in (data["kinds"], data.get("listed", {}))
         )
-        names = ("modifiers", "dominant", "things", "colours", "mentions", "brands")
+        names = ("modifiers", "things", "colours", "mentions", "brands")
         collisions = {
             str(language): frozenset(map(str, stems)) for language, stems in dict(data.get("collisions", {})).items()
         }
         sets: dict[str, Any] = {name: frozenset(map(str, data[name])) for name in names if name in data}
         whole = {tuple(map(str, name)): tuple(map(str, each)) for name, each in data.get("names", ())}
         departments = {str(name): str(other) for name, other in dict(data.get("departments", {})).items()}
-        sets["compounds"] = frozenset((str(first), str(last)) for first, last in data.get("compounds", ()))
         return cls(kinds, listed=listed, collisions=collisions, names=whole, departments=departments, **sets)
 
 

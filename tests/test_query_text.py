@@ -237,12 +237,6 @@ def test_the_last_part_of_what_kinds_are_called_names_them(
     assert found.heads in ((), (0,))
 
 
-def test_what_only_compounds_end_with_may_be_said_of() -> None:
-    """A bag without a zip is a bag where nothing is called by "Tasche" alone, nor a category."""
-    roles = Roles(things=frozenset({"schultertasch", "umhangetasch"}))
-    assert QueryReader(roles, ["de"], lambda _word: False).read("Tasche ohne Reißverschluss").heads == (0,)
-
-
 @pytest.mark.parametrize(
     ("language", "typed", "kind"),
     [
@@ -538,7 +532,6 @@ SEVERAL = Roles(
         "juic": ("juices",),
     },
     frozenset({"red"}),
-    frozenset({"juic"}),
     frozenset(),
     colours=frozenset({"red"}),
     departments={"pumps": "boots", "boots": "boots", "sandals": "boots", "dresses": "dresses", "shirts": "dresses"},
@@ -556,7 +549,6 @@ SEVERAL = Roles(
         ("shoes with sandals", ["en"], []),
         ("sandal shoes", ["en", "fr"], []),  # no telling which of them comes first
         ("dress shoes", ["en"], []),  # of two departments
-        ("juice bag", ["en"], []),  # names with both say that it is a juice
         ("boots shoes", ["en"], []),  # name a category together
         ("shoes", ["en"], []),
     ],
@@ -576,7 +568,7 @@ def test_a_compound_of_words_for_kinds_of_one_department_has_several_readings(ty
         ("sac robe", ["fr"], (0,), {"bags"}),
         ("dress and shoes", ["en"], (), {"dresses", "pumps", "boots"}),
         ("dress shoes", ["en", "fr"], (), {"dresses", "pumps", "boots"}),
-        ("juice bag", ["en"], (0,), {"juices"}),
+        ("juice bag", ["en"], (1,), {"bags"}),
         ("sandal shoes", ["en"], (1,), {"pumps", "boots"}),  # if the model does not know it
     ],
 )
@@ -919,15 +911,6 @@ def test_a_word_for_all_clothes_asks_for_those_of_a_department(asked: str) -> No
     reader = QueryReader(Roles(kinds, names=names), ["en"], lambda _word: True)
     assert reader.read(asked).categories == {*kinds["men"]}
     assert reader.read("kids clothing").categories == {"kids-clothes"}
-
-
-def test_a_category_is_sought_whatever_begins_with_the_word_before() -> None:
-    """ "Paint brushes" showed paints, although "Brushes" are a category."""
-    kinds = {"paint": ("craft-paints", "oil-paints"), "brush": ("brushes",), "box": ("boxes",)}
-    names = {("brush",): ("brushes",), ("gift", "box"): ("boxes",)}
-    reader = QueryReader(Roles(kinds, dominant=frozenset({"paint"}), names=names), ["en"], lambda _word: True)
-    assert reader.read("paint brushes").categories == {"brushes"}
-    assert reader.read("paint box").categories == {"craft-paints", "oil-paints"}
 
 
 def test_a_letter_and_a_word_are_one_if_the_kind_is_called_so() -> None:

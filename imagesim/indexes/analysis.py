@@ -275,14 +275,9 @@ def _behind_audience(words: Sequence[Token], language: str) -> Iterator[Sequence
 
 def described_features(texts: Sequence[str], language: str) -> frozenset[Token]:
     """Return the words of descriptions that only say what a thing has or is for: "coffee" for "Full of flavour. Good
-    for coffee and tea.", and "wheels" for "With its wheels, the chair …"."""
+    for coffee and tea."."""
     marks = feature_marks((language,)) | _relations((language,))
-    parts: list[Sequence[Token]] = []
-    for sentence in (sentence for text in texts for sentence in _SENTENCES.split(text)):
-        words, rest = analyse(sentence, language), analyse(sentence.partition(",")[2], language)
-        # Not "for bananas, carrots and oranges", which goes on with what the thing is for.
-        begins = words[:1] and words[0].word in marks and rest and rest[0].word in stop_words((language,))
-        parts += [analyse(part, language) for part in sentence.split(",", 1)] if begins else [words]
+    parts = [analyse(sentence, language) for text in texts for sentence in _SENTENCES.split(text)]
     return _features(parts, language, marks, start=0)
 
 

@@ -48,10 +48,6 @@ ENDS = 0.9
 """The least that the length of a name counts that ends with the very word: "Allstar Sneakers" for "sneakers", and no
 "Oak table glass" for "glasses"."""
 
-WITH_OTHERS = 0.8
-"""The factor of a feature or purpose in a text other than the name: of bikes, a child's comes before one that is "for
-two children". It does not apply to a word that asks for a feature."""
-
 MAX_SEEN = 1_000
 """The number of field values whose postings are cached while entries are added."""
 
@@ -110,8 +106,6 @@ class TextIndex:
         self._listed, self._ends, self._features = (times * len(specs) for times in (1, 2, 3))
         self._factor = np.concatenate([factor, factor * LISTED, factor, factor])
         self._main = [number for number, spec in enumerate(self._specs) if spec.weight == top]
-        self._beside = np.ones(4 * len(specs), dtype=np.float32)
-        self._beside[[self._features + n for n, spec in enumerate(self._specs) if spec.weight < top]] = WITH_OTHERS
         self._colours = [number for number, spec in enumerate(self._specs) if spec.colours]
         least = min((self._specs[number].weight for number in self._colours), default=0.0)
         mentions = [spec.weight < least and not spec.category for spec in self._specs]
@@ -287,8 +281,6 @@ class TextIndex:
                 quality[self._mentions[fields] & self._is_coloured(slots)] = 0.0
             weights += weight
             quality *= self._factor[fields]
-            if not word.complement:
-                quality *= self._beside[fields]
             best = _best_by_slot(slots, quality, size)
             covered += weight * best
             own = (quality > 0) & (quality == best[slots]) & (fields < self._features)

@@ -29,7 +29,7 @@ from imagesim.indexes.analysis import (
     stem_collisions,
     stop_words,
 )
-from imagesim.indexing.fit_roles import Described, compounds_of, fit_roles, kind_of, parts_of
+from imagesim.indexing.fit_roles import Described, fit_roles, kind_of, parts_of
 from imagesim.indexing.leases import INFRASTRUCTURE_ERRORS
 from imagesim.items import Items
 from imagesim.measured_colours import colours_by_stem
@@ -192,7 +192,6 @@ def _described(
     name: set[str] = set()
     listed: set[str] = set()
     called: set[tuple[str, ...]] = set()
-    compounds: set[tuple[str, str]] = set()
     heads: set[str] = set()
     for path, values in texts.items():
         spec = specs[path]
@@ -207,7 +206,6 @@ def _described(
             called.update(kind_of(value, language) for value in values)
         elif weight == 1.0:
             name |= stems
-            compounds.update(pair for value in values for pair in compounds_of(value, language))
             heads.update(head for value in values for head in [w for w in kind_of(value, language) if w.isalpha()][-1:])
         for stem in stems:
             weights[stem] = max(weights.get(stem, 0.0), weight)
@@ -221,7 +219,6 @@ def _described(
         frozenset(name),
         frozenset(listed),
         frozenset(called),
-        frozenset(compounds),
         frozenset(heads),
     )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 
 from imagesim.indexes.analysis import listed_stems
 from imagesim.indexes.query_words import QueryWord, query_words
@@ -38,8 +37,7 @@ FEWEST = 3
 MOST_KINDS = 2_000
 MOST_MODIFIERS = 4_000
 MOST_THINGS = 4_000
-MOST_COMPOUNDS = 2_000
-"""The maximum number of words, and of compounds, stored, the most frequent first; others are unknown."""
+"""The maximum number of words stored, the most frequent first; others are unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +47,7 @@ class Described:
 
     A weight is 0 to 1; it is 1 in the texts of the category itself, whatever these weigh in a search, but for those
     that are ``listed``. ``called``: the names of its categories that are no lists, as of
-    :func:`kind_of`. ``compounds``: pairs of neighbouring words of its name, the one that
-    specifies the other first. ``heads``: the words of its name that say what it is.
+    :func:`kind_of`. ``heads``: the words of its name that say what it is.
     """
 
     categories: frozenset[str]
@@ -58,7 +55,6 @@ class Described:
     name: frozenset[str]
     listed: frozenset[str] = frozenset()
     called: frozenset[tuple[str, ...]] = frozenset()
-    compounds: frozenset[tuple[str, str]] = frozenset()
     heads: frozenset[str] = frozenset()
 
 
@@ -119,14 +115,12 @@ def fit_roles(
     return Roles(
         kinds,
         frozenset(modifiers[:MOST_MODIFIERS]),
-        _dominant(entries, kinds),
         frozenset(things[:MOST_THINGS]),
         {stem: tuple(sorted(listed[stem].intersection(names))) for stem, names in kinds.items() if stem in listed},
         frozenset(named_colours),
         mentions=frozenset(modifiers[:MOST_MODIFIERS]).difference(called, named_colours),
         names=_with_specified(names),
         departments={name: min(siblings) for name, siblings in departments.items() if len(siblings) > 1},
-        compounds=_compounds(entries, kinds, colours),
         brands=_brands(entries).intersection(modifiers[:MOST_MODIFIERS]).difference(named_colours),
     )
 
@@ -148,26 +142,6 @@ def _brands(entries: Iterable[Described]) -> frozenset[str]:
         for stem, weight in entry.words.items():
             (found if MENTION <= weight < 1 else elsewhere)[stem] += 1
     return frozenset(stem for stem, count in found.items() if count >= elsewhere[stem])
-
-
-def _compounds(
-    entries: Iterable[Described], kinds: Mapping[str, Collection[str]], colours: Collection[str]
-) -> frozenset[tuple[str, str]]:
-    """Return the pairs of a word for a kind and another word that it specifies in names of other things, if nothing of
-    the kind is called so: "lip" and "balm", but not "sofa" and the name of a brand."""
-    counts: Counter[tuple[str, str]] = Counter()
-    called: dict[str, set[str]] = defaultdict(set)
-    for entry in entries:
-        counts.update(pair for pair in entry.compounds if entry.categories.isdisjoint(kinds.get(pair[0], ())))
-        for stem, weight in entry.words.items():
-            called[stem].update(entry.categories if weight >= MENTION else ())
-    found = [
-        (first, last)
-        for first, last in sorted(counts, key=lambda pair: (-counts[pair], pair))
-        if first in kinds and called[last].isdisjoint(kinds[first])
-        if last not in kinds and last not in UNITS and last not in colours and not is_size(last)
-    ]
-    return frozenset(found[:MOST_COMPOUNDS])
 
 
 def _names(entries: Iterable[Described], sizes: Mapping[str, int]) -> dict[tuple[str, ...], frozenset[str]]:
@@ -221,17 +195,6 @@ def _with_specified(names: Mapping[tuple[str, ...], frozenset[str]]) -> dict[tup
     return found
 
 
-def _dominant(entries: Collection[Described], kinds: Mapping[str, Collection[str]]) -> frozenset[str]:
-    """Return the words after which most entries are called that have words for other categories in their names."""
-    lead: Counter[str] = Counter()
-    for entry in entries:
-        named = {stem: frozenset(kinds[stem]) for stem in entry.name if stem in kinds}
-        for stem, categories in named.items():
-            if any(map(categories.isdisjoint, named.values())):
-                lead[stem] += -1 if categories.isdisjoint(entry.categories) else 1
-    return frozenset(stem for stem, count in lead.items() if count > 0)
-
-
 def _named(
     weights: Mapping[str, float],
     sizes: Mapping[str, int],
@@ -274,16 +237,6 @@ def kind_of(name: str, language: str) -> tuple[str, ...]:
     while language not in HEAD_FIRST and head + 1 < len(words) and _continues(words[head + 1]):
         head += 1
     return tuple(word.stems[language] for word in (*words[:head], *words[head + 1 :], *words[head : head + 1]))
-
-
-def compounds_of(name: str, language: str) -> list[tuple[str, str]]:
-    """Return the stems of neighbouring words of a name, the one that specifies the other first: ("eye", "drop") of
-    "Eye drops", ("comedor", "mes") of "Mesa de comedor"."""
-    words = query_words(name, (language,))
-    pairs = [(first.stems[language], last.stems[language], last.follows) for first, last in pairwise(words)]
-    if language in HEAD_FIRST:
-        return [(last, first) for first, last, _follows in pairs]
-    return [(first, last) for first, last, follows in pairs if follows]
 
 
 def parts_of(compound: str, stems: Collection[str], language: str) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from imagesim.indexes.codes import is_article_number
 from imagesim.indexes.query_words import QueryWord
 from imagesim.indexes.stop_words import HEAD_FIRST
-from imagesim.retrieval.query_requirements import is_circumstance, is_for_people
+from imagesim.retrieval.query_requirements import is_circumstance, is_clothing, is_for_people
 from imagesim.word_roles import Roles
 
 
@@ -49,17 +49,21 @@ def is_sought(
     return bool(own) or (number == head and roles.calls(meant[number]))
 
 
+def clothing_for_others(
+    words: Sequence[QueryWord], meant: Sequence[Collection[str]], kinds: Sequence[frozenset[str]], roles: Roles
+) -> set[int]:
+    """Return the numbers of the words for all clothes by which categories are called, but none for those whom the query
+    names: where the "Kids' clothes" alone are called so, "mens clothing" asks for whatever is for men."""
+    return {n for n, word in enumerate(words) if is_clothing(word) and roles.names_kind(meant[n]) and not kinds[n]}
+
+
 def complements_of(
     words: Sequence[QueryWord], meant: Sequence[Collection[str]], fillers: Collection[int], roles: Roles
 ) -> set[int]:
-    """Return the numbers of the words that say what the thing before is for, if the catalogue has such a thing. Where
-    it only has compounds that end with the word for that, what it has of the others may as well be sought."""
+    """Return the numbers of the words that say what the thing before is for, if the catalogue has such a thing."""
     things = [n for n, word in enumerate(words) if not word.complement and n not in fillers]
-    complements = {n for n, word in enumerate(words) if word.complement}
-    if any(roles.calls(meant[n]) for n in things):
-        return complements
-    of_compounds = any(roles.ends_compounds(words[n].endings) for n in things)
-    return {n for n in complements if of_compounds and not roles.has(meant[n])}
+    is_called = any(roles.calls(meant[n]) for n in things)
+    return {n for n, word in enumerate(words) if word.complement and is_called}
 
 
 def compound_of(

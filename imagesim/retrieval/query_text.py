@@ -40,7 +40,7 @@ from imagesim.retrieval.query_rewriting import (
     spaced,
     units_apart,
 )
-from imagesim.retrieval.query_syntax import complements_of, compound_of, is_filler, is_sought
+from imagesim.retrieval.query_syntax import clothing_for_others, complements_of, compound_of, is_filler, is_sought
 from imagesim.types import Query
 from imagesim.word_roles import Roles
 
@@ -239,8 +239,7 @@ class QueryReader:
         excluded = excluded_categories(unshaded, self.roles, languages)
         for_these, for_others = called_for(unshaded, self.roles, languages)
         kinds = [roles.kinds_of(stems) - excluded for stems in meant]
-        # For "mens clothing", the "Kids' clothes" are none.
-        fillers |= {n for n, word in enumerate(words) if word.qualifier and roles.names_kind(meant[n]) and not kinds[n]}
+        fillers |= clothing_for_others(words, meant, kinds, roles)
         complements = complements_of(words, meant, fillers, roles)
         others = fillers | units | shades | complements
         head, specify = compound_of(words, others, written_in)

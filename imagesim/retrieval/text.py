@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from operator import attrgetter, mul
+from operator import mul
 from typing import TYPE_CHECKING
 
 from imagesim.calibration import Calibration
@@ -244,9 +244,7 @@ class WithText:
         """
         named = self.texts.categories
         kinds = {names for names in {each.categories for each in candidates} if self._is_of_kind(names)}
-        of_kind = self._best_of_part(candidates, attrgetter("text")).union(
-            each.key for each in candidates if each.categories in kinds
-        )
+        of_kind = self._best_of_part(candidates).union(each.key for each in candidates if each.categories in kinds)
         best = max((each.text for each in candidates if each.key in of_kind), default=0.0)
         is_name, in_full = self.texts.text.is_name, self.texts.text.in_full
         called, most = CALLED, OUTSIDE
@@ -284,30 +282,26 @@ class WithText:
         return not self.texts.categories.intersection(categories) <= self.texts.partly
 
     def _of_heads(self, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """Return the candidates, with the same match for those that the heads of the query name: all sofas of "Sofas &
-        tables" for "red sofa", and any lamp for "desk lamp", if nothing is called that. Before them, those of such a
-        part that have more of the words: of "Beer & wine", a white one for "white wine". Only after the feedback, for
-        which those count that match all of the words."""
-        part = self._best_of_part(candidates, attrgetter("head"))
+        """Return the candidates, with the same match for those that the heads of the query name: any lamp for "desk
+        lamp", if nothing is called that. Only after the feedback, for which those count that match all of the
+        words."""
         nothing_has_all = all(each.text < BY_NAME for each in candidates)
         by_name = self.texts.text.in_full or (self.texts.categories and self.texts.text.listed)
         least = BY_NAME if nothing_has_all and not by_name else math.inf
         mentioned = self.texts.mentioned
 
         def match(each: Candidate) -> float:
-            if each.key in part and 0 < each.head < each.text and each.text > KIND_MATCH:
-                return max(each.text, BY_NAME)
             of_head = each.head >= least and self.texts.text.specified.isdisjoint(each.categories)
             of_head = of_head and (not mentioned or not mentioned.isdisjoint(each.categories))
-            return max(each.text, KIND_MATCH) if of_head or each.key in part else each.text
+            return max(each.text, KIND_MATCH) if of_head else each.text
 
         return _with_matches(candidates, match)
 
-    def _best_of_part(self, candidates: Sequence[Candidate], match: Callable[[Candidate], float]) -> set[str]:
-        """Return the keys of the best by ``match`` in categories of which the words name a part, or about the best."""
+    def _best_of_part(self, candidates: Sequence[Candidate]) -> set[str]:
+        """Return the keys of the best matches in categories of which the words name a part, or about the best."""
         within = [each for each in candidates if not self.texts.partly.isdisjoint(each.categories)]
-        least = OF_PART * max(map(match, within), default=0.0)
-        return {each.key for each in within if match(each) >= least}
+        least = OF_PART * max((each.text for each in within), default=0.0)
+        return {each.key for each in within if each.text >= least}
 
     def _understands(self, named: Sequence[Candidate], scores: Sequence[float], by_vector: Candidates) -> bool:
         """Whether the words' vector finds the entries that the words name.
