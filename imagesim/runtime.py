@@ -13,7 +13,7 @@ import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Generic, TypeVar
 
 try:
@@ -21,8 +21,8 @@ try:
 except ImportError:  # not on every platform
     resource = None  # type: ignore[assignment]
 
-_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
-"""The files with a container's limit: control groups of version 2 and 1."""
+_OWN_GROUPS = Path("/proc/self/cgroup")
+_GROUPS = Path("/sys/fs/cgroup")
 
 
 def threads() -> int:
@@ -34,8 +34,9 @@ def threads() -> int:
 
 
 def memory_bytes() -> int:
-    """Return the memory limit of this process: the minimum of the machine's, its container's and its own limit."""
-    found = [limit for path in _LIMITS if (limit := _read(path))]
+    """Return the memory limit of this process: the minimum of the machine's, its container's or systemd unit's, and its
+    own limit."""
+    found = [int(text) for path in _group_limits() if (text := _read(path)).isdecimal()]  # "max": no limit
     for name in ("RLIMIT_AS", "RLIMIT_DATA"):
         with contextlib.suppress(AttributeError):  # as above
             limit = resource.getrlimit(getattr(resource, name))[0]
@@ -48,12 +49,28 @@ def memory_bytes() -> int:
     return min(found)
 
 
-def _read(path: str) -> int:
+def _group_limits() -> Iterator[Path]:
+    """Yield the files with the memory limits of this process's control group, and of those around it.
+
+    In a container these may not be there, except the last: its own group is then the outermost that it sees.
+    """
+    for line in _read(_OWN_GROUPS).splitlines():
+        _number, controllers, group = line.split(":", 2)
+        if not controllers:
+            folder, name = _GROUPS, "memory.max"  # version 2
+        elif "memory" in controllers.split(","):
+            folder, name = _GROUPS / "memory", "memory.limit_in_bytes"  # version 1
+        else:
+            continue
+        for path in (own := PurePosixPath(group), *own.parents):
+            yield folder / path.relative_to("/") / name
+
+
+def _read(path: Path) -> str:
     try:
-        text = Path(path).read_text().strip()
+        return path.read_text().strip()
     except OSError:
-        return 0
-    return int(text) if text.isdecimal() else 0  # "max": no limit
+        return ""
 
 
 @contextlib.contextmanager

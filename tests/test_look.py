@@ -16,7 +16,7 @@ from PIL import Image
 
 import imagesim
 from demo_shop.shop.models import Product
-from imagesim import widgets
+from imagesim import runtime, widgets
 from imagesim.calibration import Calibration
 from imagesim.embedders import get_embedder
 from imagesim.exceptions import BadImage, BadQuery, EmbedderError, IndexMissing, ModelMismatch
@@ -127,6 +127,27 @@ def test_a_memory_limit_of_the_process_counts(limit: str) -> None:
     program = "from imagesim.runtime import memory_bytes; print(memory_bytes())"
     command = ["prlimit", f"--{limit}=734003200", sys.executable, "-c", program]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == "734003200"
+
+
+@pytest.mark.parametrize(
+    ("groups", "limits", "expected"),
+    [
+        ("0::/system.slice/shop.service", {"system.slice/shop.service/memory.max": "700000000"}, 700_000_000),
+        ("0::/shop.slice/web.service", {"shop.slice/memory.max": "1", "shop.slice/web.service/memory.max": "max"}, 1),
+        ("0::/", {"memory.max": "2"}, 2),  # in a container
+        ("4:memory:/docker/a1\n0::/", {"memory/memory.limit_in_bytes": "3"}, 3),  # of version 1
+        ("4:cpu,memory:/shop\n1:cpuset:/", {"memory/shop/memory.limit_in_bytes": "4"}, 4),
+        ("0::/../other", {"memory.max": "5"}, 5),  # moved out of the namespace
+    ],
+)
+def test_the_memory_limit_of_a_container_or_a_systemd_unit_counts(groups, limits, expected, tmp_path, monkeypatch):
+    (own := tmp_path / "own").write_text(f"{groups}\n")
+    for name, limit in limits.items():
+        (path := tmp_path / "cgroup" / name).parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{limit}\n")
+    monkeypatch.setattr(runtime, "_OWN_GROUPS", own)
+    monkeypatch.setattr(runtime, "_GROUPS", tmp_path / "cgroup")
+    assert runtime.memory_bytes() == expected
 
 
 class TestResults:
