@@ -63,6 +63,14 @@ def expire_delays():
     ItemState.objects.exclude(lease="").update(leased_until=past)
 
 
+def die_of(item):
+    """Have as many workers as may die while they sync the item."""
+    change(item)
+    for _ in range(4):
+        take()
+        expire_delays()
+
+
 def entries():
     return dict(get_index().scan())
 
@@ -102,6 +110,22 @@ class TestLeases:
         report = sync()
         assert (report.failed, report.indexed) == (1, 3)
         assert "stopped" in ItemState.objects.get(outcome="failed").error
+
+    def test_an_item_whose_workers_died_of_something_else_is_repaired_by_reconcile(self, shop):
+        die_of(shop[0])
+        assert (sync().failed, len(entries())) == (1, 3)
+        assert reconcile().report["missing"] == 1
+        sync()
+        assert len(entries()) == 4
+        assert not any(reconcile().report[kind] for kind in ("missing", "stale"))
+
+    def test_an_item_that_kills_workers_takes_one_along_at_a_reconcile(self, shop):
+        die_of(shop[0])
+        assert sync().failed == 1
+        reconcile(repair_now=False)
+        assert len(take().states) == 1
+        expire_delays()
+        assert sync().failed == 1
 
     def test_a_release_counts_no_attempt(self, shop):
         change(shop[0])

@@ -126,6 +126,8 @@ def _compare_item(
         names = [stored_name(str(file.name)) for file in items.get_images(item)]
         if names != [image.name for image in known]:
             return "stale" if state.outcome == Outcome.INDEXED else "missing"
+        if _workers_died(state, known):
+            return "missing"
         refused = state.outcome == Outcome.FAILED and state.checksum  # by the index
         if state.outcome != Outcome.INDEXED and not refused:
             return "missing" if state.outcome in (Outcome.NEW, Outcome.REMOVED) and names else ""
@@ -137,6 +139,13 @@ def _compare_item(
     except Exception as error:  # the shop's code fails on this item; the sync stores the error
         logger.warning("%s cannot be compared: %s", make_key(items.label, items.pk_of(item)), error)
         return "" if state is not None and state.outcome == Outcome.FAILED else "stale"
+
+
+def _workers_died(state: ItemState, known: Sequence[ItemImage]) -> bool:
+    """Whether the item was given up, and removed from the index, because workers died while they synced it. What killed
+    them may be over. An error of the shop's code would be retried, and one of the index leaves the checksum."""
+    gave_up = state.outcome == Outcome.FAILED and state.not_before is None and not state.checksum
+    return gave_up and not any(image.error for image in known)
 
 
 def _lacks_colours(items: Items[Any], item: Any, known: Sequence[ItemImage], unmeasured: set[str]) -> bool:

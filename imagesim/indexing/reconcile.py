@@ -17,6 +17,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from imagesim import thumbnails
+from imagesim.conf import get_settings
 from imagesim.database import atomic, delete_in_batches, pages, primary, retry_conflicts
 from imagesim.embedders import get_embedder
 from imagesim.exceptions import ImagesimError
@@ -171,8 +172,12 @@ def _queue(differences: Sequence[Difference]) -> None:
     for (label, scope), group in grouped(differences, lambda d: (d.label, d.scope)).items():
         pks = [difference.pk for difference in group]
         with atomic(ItemState):  # a worker must not lease them before they have their versions
-            outbox.record(label, pks, scope=scope)
             states = primary(ItemState).filter(model=label)
+            gave_up = states.filter(object_pk__in=pks, outcome=Outcome.FAILED, not_before=None, checksum="")
+            tried_once = list(gave_up.values_list("pk", flat=True))
+            outbox.record(label, pks, scope=scope)
+            # One of them may be what kills workers, and takes no more than one along.
+            states.filter(pk__in=tried_once).update(attempts=get_settings().SYNC_MAX_ATTEMPTS)
             # Without a checksum the entry is written even if it equals the last one.
             states.filter(object_pk__in=pks).update(checksum="")
             for difference in group:
