@@ -35,6 +35,7 @@ SHOPS = (
     *("department", "craft", "bekleidung", "lebensmittel"),
     *("polish", "country"),
     *("portuguese", "warenhuis", "homestore"),
+    *("svenska", "russian", "turkish", "japanese", "baumarkt", "gadgets"),
 )
 
 SHARES = {"shape": 0.65, "colour": 0.15, "words": 0.2}
