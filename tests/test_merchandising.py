@@ -621,9 +621,9 @@ class TestAdmin:
             ({"filters": "category = hats"}, []),
             ({"filters": "category = Hat", "action": "exclude"}, ["category “Hat”", "“hats”"]),
             ({"when": "category", "triggers": "hats\nHats", "filters": "colour = blue"}, ["category “Hats”", "“hats”"]),
-            ({"when": "product", "triggers": "4711", "filters": "colour = blue"}, ["product “shop.product:4711”"]),
-            ({"action": "pin", "pins": "1: 4711"}, ["product “shop.product:4711”"]),
-            ({"filters": "colour = blue", "pins": "1: 4711"}, []),  # what the action does not use
+            ({"when": "product", "triggers": "999999999", "filters": "colour = blue"}, ["product “shop.product:999999999”"]),
+            ({"action": "pin", "pins": "1: 999999999"}, ["product “shop.product:999999999”"]),
+            ({"filters": "colour = blue", "pins": "1: 999999999"}, []),  # what the action does not use
         ],
     )
     def test_a_warning_names_what_the_shop_does_not_have(self, boss, shelf, given, expected):
