@@ -621,7 +621,10 @@ class TestAdmin:
             ({"filters": "category = hats"}, []),
             ({"filters": "category = Hat", "action": "exclude"}, ["category “Hat”", "“hats”"]),
             ({"when": "category", "triggers": "hats\nHats", "filters": "colour = blue"}, ["category “Hats”", "“hats”"]),
-            ({"when": "product", "triggers": "999999999", "filters": "colour = blue"}, ["product “shop.product:999999999”"]),
+            (
+                {"when": "product", "triggers": "999999999", "filters": "colour = blue"},
+                ["product “shop.product:999999999”"],
+            ),
             ({"action": "pin", "pins": "1: 999999999"}, ["product “shop.product:999999999”"]),
             ({"filters": "colour = blue", "pins": "1: 999999999"}, []),  # what the action does not use
         ],
