@@ -263,10 +263,11 @@ def features(names: Sequence[str], language: str) -> frozenset[Token]:
 
 def _behind_audience(words: Sequence[Token], language: str) -> Iterator[Sequence[Token]]:
     """Yield a name up to those whom it says that a thing is for, and what follows directly behind them."""
-    marks, audiences, stop = feature_marks((language,)), _audiences((language,)), stop_words((language,))
-    for n in range(2, len(words)):
-        goes_on = words[n].word not in stop | marks | audiences
-        if goes_on and words[n - 1].word in audiences and not marks.isdisjoint(each.word for each in words[: n - 1]):
+    marks, audiences = feature_marks((language,)), _audiences((language,))
+    mark = next((n for n, each in enumerate(words) if each.word in marks), len(words))
+    for n in range(mark + 2, len(words)):
+        goes_on = not any(words[n].word in each for each in (stop_words((language,)), marks, audiences))
+        if goes_on and words[n - 1].word in audiences:
             yield words[:n]
             yield words[n:]
             return
