@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from imagesim.calibration import KINDS, MANY, PRIOR_BACKGROUND, Ballot, Calibration, words_of
+from imagesim.calibration import KINDS, MANY, PRIOR_BACKGROUND, Background, Ballot, Calibration, words_of
 from imagesim.calibration.fit import Sample, fit, reliability
 from imagesim.indexing.calibrate import by_heads
 
@@ -180,8 +180,29 @@ def test_categories_of_many_items_are_large() -> None:
     assert fit(variants).large == frozenset()
 
 
+def test_names_are_compared_if_the_model_knows_them() -> None:
+    sample, centres = catalogue()
+    categories = [f"c{n}" for n in range(8)]
+    known = fit(replace(sample, words=(centres.astype(np.float32), categories))).names
+    assert known is not None
+    assert known.mean == pytest.approx(float((centres @ centres.T)[~np.eye(8, dtype=bool)].mean()), abs=1e-4)
+    unknown = unit(np.random.default_rng(9).normal(size=(8, 64))).astype(np.float32)
+    assert fit(replace(sample, words=(unknown, categories))).names is None
+    assert fit(replace(sample, words=(centres[:4].astype(np.float32), categories[:4]))).names is None
+    assert fit(sample).names is None
+
+
+def test_what_is_called_otherwise_is_less_relevant() -> None:
+    calibration = replace(Calibration(), names=Background(0.1, 0.1))
+    assert [round(calibration.unless_unrelated(0.8, cosine), 2) for cosine in (-0.5, 0.0, 0.2, 0.3, 0.9)] == [
+        *(0.17, 0.17, 0.6, 0.8, 0.8)
+    ]
+    assert calibration.unless_unrelated(1.0, -0.5) == 1.0
+    assert Calibration().unless_unrelated(0.8, -0.5) == 0.8
+
+
 def test_json_round_trip() -> None:
-    calibration = fit(catalogue()[0])
+    calibration = replace(fit(catalogue()[0]), names=Background(0.1, 0.2))
     assert Calibration.from_json(calibration.to_json()) == calibration
     with pytest.raises(ValueError, match="Not a calibration"):
         Calibration.from_json({"curves": {}})

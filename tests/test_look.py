@@ -17,10 +17,11 @@ from PIL import Image
 import imagesim
 from demo_shop.shop.models import Product
 from imagesim import runtime, widgets
-from imagesim.calibration import Calibration
+from imagesim.calibration import Background, Calibration
 from imagesim.embedders import get_embedder
 from imagesim.exceptions import BadImage, BadQuery, EmbedderError, IndexMissing, ModelMismatch
 from imagesim.indexes import get_index
+from imagesim.models import StoredCalibration
 from imagesim.regions import MAX_REGIONS
 from imagesim.registry import registry
 from imagesim.retrieval import concurrency, filters, look
@@ -512,6 +513,21 @@ class TestAlone:
         large = names.relevances(vector, nearest, Calibration(large=frozenset({"yellow"})))
         assert "yellow" not in large
         assert max(large.values()) < 0.1
+
+    @pytest.mark.parametrize(("category", "is_lower"), [("navy", True), ("yellow", False)])
+    def test_what_looks_like_the_words_and_is_called_otherwise(self, shelf, category, is_lower):
+        """For "toothbrush", a shop without any showed a cable."""
+        product("Item", Image.new("RGB", (64, 64), "yellow"), category=category)
+        shop.index(with_texts=True)
+        meta = get_index().meta()
+        found = []
+        for background in (None, Background(0.0, 0.3)):
+            data = replace(Calibration(), names=background).to_json()
+            StoredCalibration.objects.update_or_create(defaults={"data": data}, fingerprint=meta.fingerprint)
+            shop.forget()
+            found.append({hit.item.name: hit.relevance for hit in imagesim.search(text="gold", limit=20)})
+        assert found[0]["Item"] > 0.9
+        assert (found[1]["Item"] < 0.8) is is_lower
 
     def test_a_model_without_words_compares_no_names(self, yellow, settings):
         embedder = {**shop.EMBEDDER, "OPTIONS": {"supports_texts": False}}

@@ -80,7 +80,7 @@ OCCASIONS: tuple[str, ...] = (
 """What people say a kind of things is for; some of it in no list of the app."""
 
 PHRASES: tuple[str, ...] = (
-    "cheap {}", "buy {} online", "do you have {}?", "show me your best {}", "nice {} under 50 euros", "{} size 42",
+    "cheap {}", "buy {} online", "do you have {}?", "show me your best {}", "nice {} please", "{} size 42",
     "I am looking for {}", "a photo of {}",
 )  # fmt: skip
 """What people say around the word for what they want."""

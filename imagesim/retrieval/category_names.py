@@ -1,7 +1,7 @@
-"""Whether a picture shows what a category is called.
+"""Whether a picture shows, or words mean, what a category is called.
 
 A model of pictures and words tells a mango by the word, though the shop has one mango alone, for which no other item of
-its category votes.
+its category votes, and knows that no cable is a toothbrush, however much it looks like one.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from imagesim.types import Vector
 
 logger = logging.getLogger(__name__)
+
+PLAUSIBLE = 0.05
+"""The relevance by looks from which on the names of categories are compared with words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +66,24 @@ class CategoryNames:
         weights = _weights(scores, calibration)
         return sum(weights.get(category, 0.0) for category in own) if weights else None
 
-    def _scores(self, picture: Vector, categories: Collection[str]) -> dict[str, float]:
-        """Return how much the picture is like the words of these categories, of the first that have any."""
+    def without_unrelated(self, words: Vector, looks: Sequence[Candidate], calibration: Calibration) -> list[Candidate]:
+        """Lower the relevance of what looks like words with this vector, if the name of its category is far from them
+        in meaning: no cable is a toothbrush."""
+        plausible = [each for each in looks if each.relevance >= PLAUSIBLE] if calibration.names else []
+        scores = self._scores(words, _categories_of(plausible))
+
+        def relevance(each: Candidate) -> float:
+            cosines = [scores[category] for category in each.categories if category in scores]
+            return calibration.unless_unrelated(each.relevance, max(cosines)) if cosines else each.relevance
+
+        return [each._replace(relevance=relevance(each)) for each in looks]
+
+    def _scores(self, vector: Vector, categories: Collection[str]) -> dict[str, float]:
+        """Return how much the vector is like that of the words of these categories, of the first that have any."""
         names = {category: words_of(category, parents_of(self.searched, category)) for category in categories}
         named = [category for category, words in names.items() if words][:VOTERS]
         vectors = self._vectors([names[category] for category in named])
-        return {category: float(vector @ picture) for category, vector in zip(named, vectors, strict=False)}
+        return {category: float(each @ vector) for category, each in zip(named, vectors, strict=False)}
 
     def _vectors(self, names: Sequence[str]) -> Sequence[Vector]:
         import numpy as np
@@ -81,7 +96,7 @@ class CategoryNames:
                 return []
             return list(project(np.stack(text_vectors(embedder, names)), self.meta.projection))
         except ImagesimError as error:
-            logger.warning("Photos are not compared with the names of categories: %s", error)
+            logger.warning("The names of categories are not compared: %s", error)
             return []
 
 

@@ -28,6 +28,7 @@ from imagesim.types import Message
 if TYPE_CHECKING:
     from imagesim.calibration import Calibration
     from imagesim.embedders import BaseEmbedder
+    from imagesim.retrieval.category_names import CategoryNames
     from imagesim.retrieval.query_text import QueryText, QueryTexts, Reading
     from imagesim.retrieval.relevance import Cutoff
     from imagesim.retrieval.retriever import Retriever
@@ -74,6 +75,7 @@ def by_words(
     cutoff: Cutoff,
     vectors_of: Callable[[Sequence[Candidate]], Mapping[str, Vector]],
     vector_of: Callable[[str], Vector],
+    names: CategoryNames,
 ) -> Retriever:
     """Return what answers texts: as they are, in each of their readings, or in other words."""
     # Moving a vector depends on the order of the nearest, which the retrievers around an index change.
@@ -83,7 +85,7 @@ def by_words(
         remembered = runtime.get(("moved vectors", name), MovedVectors)
 
     def with_text(texts: QueryTexts) -> WithText:
-        return WithText(retriever, texts, calibration, cutoff, vectors_of, remembered)
+        return WithText(retriever, texts, calibration, cutoff, vectors_of, remembered, names)
 
     def read(texts: QueryTexts) -> Retriever:
         if readings := texts.text.readings:

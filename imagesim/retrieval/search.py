@@ -344,7 +344,8 @@ class Search:
         def vector_of(text: str) -> Vector:
             return text_vector([QueryTerm(text)], meta, self.request.components)[0]
 
-        return by_words(texts, retriever, calibration_of(meta), cutoff, partial(vectors_of, meta=meta), vector_of)
+        images, names = partial(vectors_of, meta=meta), CategoryNames(self.request.searched, meta)
+        return by_words(texts, retriever, calibration_of(meta), cutoff, images, vector_of, names)
 
     def _wrapped(self, index: GuardedIndex, meta: IndexMeta) -> tuple[Retriever, Cutoff]:
         """Return the index, wrapped in MMR and fallback if requested, and what is cut of its answers."""

@@ -36,6 +36,7 @@ from imagesim.retrieval.relevance import (
 from imagesim.types import Candidate, Candidates, Query
 
 if TYPE_CHECKING:
+    from imagesim.retrieval.category_names import CategoryNames
     from imagesim.retrieval.feedback import MovedVectors
     from imagesim.retrieval.query_text import QueryTexts
     from imagesim.retrieval.retriever import Retriever
@@ -100,6 +101,7 @@ class WithText:
     cutoff: Cutoff
     vectors_of: Callable[[Sequence[Candidate]], Mapping[str, Vector]]
     remembered: MovedVectors | None = None
+    names: CategoryNames | None = None
 
     def search(self, queries: Sequence[Query]) -> list[Candidates]:
         return [self._answer(query) for query in queries]
@@ -137,6 +139,8 @@ class WithText:
             if by_names:
                 looks = without_lookalikes(looks, self.texts)
             looks = without_other_departments(looks, self.texts, self.calibration.roles)
+            if self.names and vector is query.vector:
+                looks = self.names.without_unrelated(vector, looks, self.calibration)
             judged = fused(matches, looks, evidence, window=LOOKS_WINDOW, by_group=query.collapse)
             judged = at_most_closest(judged, self.texts.text)
             if not widenings_left or not self.cutoff.goes_on(query, by_vector, looks, judged):
