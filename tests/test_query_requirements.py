@@ -15,7 +15,7 @@ from imagesim.indexing.rebuild import rebuild
 from imagesim.retrieval.query_requirements import (
     MAX_ASKED,
     WORDS,
-    admitted,
+    Admission,
     called_for,
     excluded_categories,
     requirements,
@@ -158,8 +158,33 @@ def test_an_index_is_asked_for_as_many_entries_as_it_ranks_by_words(monkeypatch)
         return Candidate(key, 0.5, "", key, "")
 
     text = QueryReader(Roles(things=frozenset({"vegan"})), ["en"], {"vegan"}.__contains__).read("vegan")
-    found = admitted([candidate(str(n)) for n in range(1_200)], text, Query(np.ones(3), limit=10), Asked())
+    admission = Admission(text, Query(np.ones(3), limit=10), Asked())
+    found = admission.admitted([candidate(str(n)) for n in range(1_200)])
     assert {each.key for each in found} == {str(n) for n in range(1_200)} - {"7"}
+
+
+def test_an_index_is_asked_once_for_each_entry():
+    """ "Boys shorts" took up to eight requests more, two for each time that a page looked further."""
+    requests = []
+
+    class Shop:
+        def search(self, queries):
+            requests.append([(query.text, query.filters.keys) for query in queries])
+            return [
+                Candidates(tuple(candidate(key)._replace(text=0.9) for key in query.filters.keys if key in query.text))
+                for query in queries
+            ]
+
+    def candidate(key: str) -> Candidate:
+        return Candidate(key, 0.5, "", key, "")
+
+    roles = Roles(things=frozenset({"boy", "men", "short"}))
+    text = QueryReader(roles, ["en"], {"boys", "men", "shorts"}.__contains__).read("boys shorts")
+    admission = Admission(text, Query(np.ones(3), limit=10), Shop())
+    boys, men, plain = candidate("boy"), candidate("men"), candidate("x")
+    assert admission.admitted([boys, men]) == [boys]
+    assert admission.admitted([boys, men, plain]) == [boys, plain]
+    assert [keys for asked in requests for _text, keys in asked] == [("boy", "men")] * 2 + [("x",)] * 2
 
 
 @pytest.mark.django_db

@@ -212,44 +212,53 @@ def _diets(language: str) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def admitted(
-    candidates: Sequence[Candidate], text: QueryText, query: Query, retriever: Retriever, *, closest: bool = False
-) -> Sequence[Candidate]:
-    """Return the candidates without what is for others by its name, or by all of its categories and not its name, and
-    without what lacks any of the requirements of a text, for which the index is asked. The ``closest`` may lack the
-    number of a part."""
-    required = text.required if closest else (*text.required, *text.numbers)
-    aside = {each.key for each in candidates if each.categories and text.excluded >= {*each.categories}}
-    keys = tuple(dict.fromkeys(each.key for each in candidates if each.key not in aside))
-    aside = aside.union(*_having(text.for_others, keys, CALLED, query, retriever).values())
-    aside = aside.difference(*_having(text.called_for, tuple(sorted(aside)), CALLED, query, retriever).values())
-    candidates = [each for each in candidates if each.key not in aside]
-    keys = tuple(dict.fromkeys(each.key for each in candidates))
-    if not (keys and required):
-        return candidates
-    words = dict.fromkeys(word for texts in required for each in texts for word in each.split())
-    having = _having(words, keys, MENTIONED, query, retriever)
-    left = set(keys)
-    for texts in required:
-        left &= set[str]().union(*(set.intersection(*map(having.__getitem__, each.split())) for each in texts))
-    return [each for each in candidates if each.key in left]
+class Admission:
+    """Tells which entries are an answer to a text, for which the index is asked once about each."""
 
+    def __init__(self, text: QueryText, query: Query, retriever: Retriever) -> None:
+        self._text = text
+        self._retriever = retriever
+        self._query = replace(
+            query, offset=0, limit=MAX_TEXT_MATCHES, collapse=False, min_score=None, heads=(), colours=()
+        )
+        required = (each for texts in (*text.required, *text.numbers) for each in texts)
+        words = dict.fromkeys(word for each in required for word in each.split())
+        self._least = dict.fromkeys(words, MENTIONED) | dict.fromkeys((*text.for_others, *text.called_for), CALLED)
+        self._having: dict[str, set[str]] = {each: set() for each in self._least}
+        self._known: set[str] = set()
 
-def _having(
-    texts: Iterable[str], keys: tuple[str, ...], least: float, query: Query, retriever: Retriever
-) -> dict[str, set[str]]:
-    """Return, for each text, the keys of the entries that match it by at least ``least``."""
-    among = replace(query, offset=0, limit=MAX_TEXT_MATCHES, collapse=False, min_score=None, heads=(), colours=())
-    having: dict[str, set[str]] = {each: set() for each in texts}
-    asked = [
-        (each, replace(among, text=each, filters=replace(query.filters, keys=keys[start : start + MAX_TEXT_MATCHES])))
-        for start in range(0, len(keys), MAX_TEXT_MATCHES)
-        for each in having
-    ]
-    answers = retriever.search([each for _text, each in asked]) if asked else ()
-    for (text, _query), answer in zip(asked, answers, strict=True):
-        having[text].update(each.key for each in answer.candidates if each.text >= least)
-    return having
+    def ask(self, candidates: Iterable[Candidate]) -> None:
+        """Ask the index, in one request, which of the candidates have the words that matter."""
+        keys = tuple(dict.fromkeys(each.key for each in candidates if each.key not in self._known))
+        if not (keys and self._least):
+            return
+        self._known.update(keys)
+        filters = self._query.filters
+        asked = [
+            (
+                text,
+                replace(self._query, text=text, filters=replace(filters, keys=keys[start : start + MAX_TEXT_MATCHES])),
+            )
+            for start in range(0, len(keys), MAX_TEXT_MATCHES)
+            for text in self._least
+        ]
+        answers = self._retriever.search([each for _text, each in asked])
+        for (text, _query), answer in zip(asked, answers, strict=True):
+            least = self._least[text]
+            self._having[text].update(each.key for each in answer.candidates if each.text >= least)
+
+    def admitted(self, candidates: Sequence[Candidate], *, closest: bool = False) -> Sequence[Candidate]:
+        """Return the candidates without what is for others by its name, or by all of its categories and not its name,
+        and without what lacks any of the requirements. The ``closest`` may lack the number of a part."""
+        self.ask(candidates)
+        text, having = self._text, self._having
+        aside = {each.key for each in candidates if each.categories and text.excluded >= {*each.categories}}
+        aside = aside.union(*map(having.__getitem__, text.for_others))
+        aside = aside.difference(*map(having.__getitem__, text.called_for))
+        left = {each.key for each in candidates} - aside
+        for texts in text.required if closest else (*text.required, *text.numbers):
+            left &= set[str]().union(*(set.intersection(*map(having.__getitem__, each.split())) for each in texts))
+        return [each for each in candidates if each.key in left]
 
 
 def at_most_closest(judged: list[Candidate], text: QueryText) -> list[Candidate]:

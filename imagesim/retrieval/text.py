@@ -17,7 +17,7 @@ from imagesim.retrieval.behind_names import (
     without_other_departments,
 )
 from imagesim.retrieval.compounds import by_parts
-from imagesim.retrieval.query_requirements import admitted, at_most_closest
+from imagesim.retrieval.query_requirements import Admission, at_most_closest
 from imagesim.retrieval.relevance import (
     ALL_OF_NAME,
     BY_NAME,
@@ -112,7 +112,9 @@ class WithText:
         known = self.remembered.get(window) if self.remembered else None
         near = replace(window, vector=known.vector) if known else window if self._has_looks(window) else None
         by_text, by_vector, pinned = self._ask(texts, window, near)
-        matching = self._of_kind(self._called(self._admitted(texts, by_text.candidates)))
+        admission = Admission(self.texts.text, texts, self.retriever)
+        admission.ask([*by_text.candidates, *by_vector.candidates])
+        matching = self._of_kind(self._called(admission.admitted(by_text.candidates)))
         vectors = self.vectors_of([*matching, *pinned.candidates])
         named: Sequence[Candidate] = feedback.entries_for(matching, vectors)
         if known and known.sources == feedback.sources_of(named):
@@ -132,7 +134,7 @@ class WithText:
         matches = [each for each in matches if query.min_score is None or each.score >= query.min_score]
         took_ms = by_text.took_ms + by_vector.took_ms
         for widenings_left in reversed(range(WIDENINGS + 1)):
-            found = self._admitted(texts, by_vector.candidates)
+            found = admission.admitted(by_vector.candidates)
             looks = judge.judged(query, found, found)
             if trust < 1.0:
                 looks = [each._replace(relevance=trust * each.relevance) for each in looks]
@@ -150,21 +152,18 @@ class WithText:
             took_ms += by_vector.took_ms
         page = self.cutoff.page(query, judged, by_vector, pins, self.texts.mentioned)
         if not (page.candidates or page.closest or query.offset):
-            page = replace(page, closest=self._with_known_words(texts, judge, vector, voters))
+            page = replace(page, closest=self._with_known_words(texts, admission, judge, vector, voters))
         return replace(page, took_ms=took_ms)
 
-    def _admitted(self, texts: Query, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
-        return admitted(candidates, self.texts.text, texts, self.retriever)
-
     def _with_known_words(
-        self, texts: Query, judge: Judge, vector: Vector, voters: Sequence[Candidate]
+        self, texts: Query, admission: Admission, judge: Judge, vector: Vector, voters: Sequence[Candidate]
     ) -> tuple[Candidate, ...]:
         """Return what is called by the words that the catalogue has, without those that it lacks: for "nike zoom", what
         is by Nike."""
         if not self.texts.text.known:
             return ()
         (found,) = self.retriever.search([replace(texts, text=self.texts.text.known, heads=(), colours=())])
-        kept = admitted(found.candidates, self.texts.text, texts, self.retriever, closest=True)
+        kept = admission.admitted(found.candidates, closest=True)
         called = [each for each in kept if each.text >= CALLED][:CLOSEST]
         return tuple(judge.judged(texts, called, voters, _scores(called, vector, self.vectors_of(called))))
 
