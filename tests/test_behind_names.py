@@ -21,7 +21,8 @@ from imagesim.retrieval.behind_names import (
     without_other_categories,
     without_other_departments,
 )
-from imagesim.retrieval.query_text import QueryReader, QueryTexts
+from imagesim.retrieval.query_reader import QueryReader
+from imagesim.retrieval.query_text import QueryTexts
 from imagesim.retrieval.relevance import KIND_MATCH
 from imagesim.types import Candidate
 from imagesim.word_roles import Roles

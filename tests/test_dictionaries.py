@@ -9,7 +9,7 @@ from django.utils import translation
 
 from imagesim.indexes import dictionaries
 from imagesim.indexes.dictionaries import in_dictionary
-from imagesim.retrieval.query_text import QueryReader
+from imagesim.retrieval.query_reader import QueryReader
 from imagesim.word_roles import Roles
 from tests.shop import picture, product, sync_and_calibrate
 

@@ -12,6 +12,7 @@ from demo_shop.shop.models import Category
 from imagesim.indexes.query_words import query_words
 from imagesim.indexes.validation import MAX_TEXT_MATCHES
 from imagesim.indexing.rebuild import rebuild
+from imagesim.retrieval.query_reader import QueryReader
 from imagesim.retrieval.query_requirements import (
     MAX_ASKED,
     WORDS,
@@ -20,7 +21,6 @@ from imagesim.retrieval.query_requirements import (
     excluded_categories,
     requirements,
 )
-from imagesim.retrieval.query_text import QueryReader
 from imagesim.types import Candidate, Candidates, Query
 from imagesim.word_roles import Roles
 from tests import shop

@@ -11,8 +11,8 @@ import imagesim
 from demo_shop.shop.models import Category
 from imagesim.indexes.analysis import analyse
 from imagesim.indexing.rebuild import rebuild
+from imagesim.retrieval.query_reader import QueryReader
 from imagesim.retrieval.query_rewriting import FOLDER, LONGEST_PHRASE, MAX_SYNONYMS, in_other_words
-from imagesim.retrieval.query_text import QueryReader
 from imagesim.retrieval.readings import WithSynonyms
 from imagesim.types import Candidate, Candidates, Query
 from imagesim.word_roles import Roles

@@ -30,7 +30,7 @@ from imagesim.registry import get_items
 from imagesim.retrieval import feedback, relevance
 from imagesim.retrieval import text as retrieval_text
 from imagesim.retrieval.feedback import MovedVectors
-from imagesim.retrieval.query_text import QueryReader
+from imagesim.retrieval.query_reader import QueryReader
 from imagesim.retrieval.readings import WithReadings, WithSynonyms
 from imagesim.retrieval.relevance import Cutoff, Judge, WithLabel, WithRelevance, calibration_of
 from imagesim.retrieval.retriever import WithFallback, WithMMR

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from imagesim.embedders.process import prepare
 from imagesim.exceptions import EmbedderError, format_choices
@@ -28,7 +28,6 @@ from imagesim.exceptions import EmbedderError, format_choices
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from imagesim.embedders.loading import Loaded
     from imagesim.types import Vector
 
 logger = logging.getLogger(__name__)
@@ -54,8 +53,14 @@ class ImageTower(Protocol):
 
     batch_size: int
 
+    def prepare(self, image: Image, /) -> Any:
+        """Return an image as the model takes it."""
+
     def images(self, prepared: Sequence[Any], /) -> Vector:
         """Embed prepared images: float32 (n, dims), unit rows."""
+
+
+Tower = TypeVar("Tower", bound=ImageTower)
 
 
 def choose_device(name: str | None) -> Any:
@@ -123,12 +128,12 @@ def best(tried: Sequence[PrecisionTrial]) -> str:
 
 
 def compare(
-    load: Callable[[str], Loaded],
+    load: Callable[[str], Tower],
     precisions: Sequence[str],
     images: Sequence[Image],
     batch: int | None = None,
     tie: float = 0.0,
-) -> tuple[list[PrecisionTrial], Loaded]:
+) -> tuple[list[PrecisionTrial], Tower]:
     """Compare ``precisions`` with fp32, one in memory at a time. Return the trials and the model loaded last."""
     loaded = load("fp32")
     prepared = [loaded.prepare(image) for image in images]

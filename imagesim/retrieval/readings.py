@@ -18,7 +18,7 @@ from imagesim.exceptions import ModelMismatch
 from imagesim.indexes.analysis import base_language, languages_of
 from imagesim.indexes.query_words import ENGLISH
 from imagesim.retrieval.feedback import MovedVectors
-from imagesim.retrieval.query_text import QueryReader
+from imagesim.retrieval.query_reader import QueryReader
 from imagesim.retrieval.relevance import BY_NAME, calibration_of, share_of
 from imagesim.retrieval.retriever import GuardedIndex
 from imagesim.retrieval.text import WithText

@@ -10,11 +10,11 @@ import pytest
 from imagesim.indexes.analysis import fold, stem_of
 from imagesim.indexes.query_words import is_on_a_list, query_words
 from imagesim.indexes.stop_words import QUALIFIERS
-from imagesim.retrieval import query_text
+from imagesim.retrieval import query_reader
 from imagesim.retrieval.compounds import MOST_LETTERS, divided_compound
 from imagesim.retrieval.query_colours import without_negated_colours
+from imagesim.retrieval.query_reader import QueryReader
 from imagesim.retrieval.query_rewriting import spaced
-from imagesim.retrieval.query_text import QueryReader
 from imagesim.types import Query
 from imagesim.word_roles import Roles
 
@@ -196,7 +196,7 @@ def test_few_letters_of_a_query_are_divided(monkeypatch) -> None:
         asked.append(word)
         return divided_compound(word, *args, **options)
 
-    monkeypatch.setattr(query_text, "divided_compound", divide)
+    monkeypatch.setattr(query_reader, "divided_compound", divide)
     reader = QueryReader(ROLES, ["de"], lambda _word: False)
     reader.read(" ".join(f"{letter}bcdfghjklmnpqrstvwxzbcdfghjkl" for letter in "bcdfghjklmnpqrst"))
     assert 0 < sum(map(len, asked)) <= MOST_LETTERS
