@@ -181,14 +181,14 @@ def test_categories_of_many_items_are_large() -> None:
 
 
 def test_names_are_compared_if_the_model_knows_them() -> None:
-    sample, centres = catalogue()
-    categories = [f"c{n}" for n in range(8)]
+    sample, centres = catalogue(kinds=12)
+    categories = [f"c{n}" for n in range(12)]
     known = fit(replace(sample, words=(centres.astype(np.float32), categories))).names
     assert known is not None
-    assert known.mean == pytest.approx(float((centres @ centres.T)[~np.eye(8, dtype=bool)].mean()), abs=1e-4)
-    unknown = unit(np.random.default_rng(9).normal(size=(8, 64))).astype(np.float32)
+    assert known.mean == pytest.approx(float((centres @ centres.T)[~np.eye(12, dtype=bool)].mean()), abs=1e-4)
+    unknown = unit(np.random.default_rng(9).normal(size=(12, 64))).astype(np.float32)
     assert fit(replace(sample, words=(unknown, categories))).names is None
-    assert fit(replace(sample, words=(centres[:4].astype(np.float32), categories[:4]))).names is None
+    assert fit(replace(sample, words=(centres[:9].astype(np.float32), categories[:9]))).names is None
     assert fit(sample).names is None
 
 
