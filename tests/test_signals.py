@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext, isolate_apps
 import imagesim
 from demo_shop.shop.models import Category, Photo, Product
 from imagesim.indexing import signals
+from imagesim.indexing.links import by_sender, links, throughs
 from imagesim.indexing.sync import sync
 from imagesim.models import ItemState, Scope
 from imagesim.registry import registry
@@ -296,15 +297,15 @@ def test_paths_of_many_kinds():
         related = {Stock: "ware"}
 
     items = WareItems(Ware)
-    links = signals.links(items)
-    own = links[0]
+    found = links(items)
+    own = found[0]
     assert own.scope_of(["picture"]) == Scope.ALL
     assert own.scope_of(None) == Scope.ALL
     assert own.scope_of(["title"]) == Scope.METADATA  # a property may read any field
-    senders = signals.by_sender(links, [Brand, Tag, Ware, Special, Stock])
+    senders = by_sender(found, [Brand, Tag, Ware, Special, Stock])
     assert Special in senders
     assert [link.columns for link in senders[Stock]] == [("ware_id",)]
     assert [link.lookup for link in senders[Tag]] == ["tags"]
     assert not senders[Tag][0].created_matters
-    [through] = signals.throughs(items)
+    [through] = throughs(items)
     assert (through.through, through.near, through.lookup, through.far_lookup) == (Ware.tags.through, Ware, "", "tags")

@@ -1,130 +1,27 @@
 """Record changes in the outbox when Django sends signals.
 
-Receivers are connected only to the registered models and to the models that their paths pass through. Which saves
-concern which items is derived once from the declarations of the shop, as :class:`Link` and :class:`Through`.
+Receivers are connected only to the registered models and to the models that their paths pass through
+(:mod:`imagesim.indexing.links`).
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Collection
 from typing import Any
 
 from django.apps import apps
-from django.core.exceptions import FieldDoesNotExist
 from django.db import models
 from django.db.models.signals import ModelSignal, m2m_changed, post_delete, post_init, post_save, pre_delete
 
-from imagesim import paths
 from imagesim.indexing import outbox
-from imagesim.items import Items
+from imagesim.indexing.links import OWNERS, Link, Through, by_sender, links, throughs
 from imagesim.models import Scope
 from imagesim.registry import concrete_model, referred_pk, registry
 
-HOOKS = (
-    "get_queryset",
-    "should_index",
-    "get_images",
-    "get_categories",
-    "get_in_stock",
-    "get_group",
-    "get_filters",
-    "get_texts",
-)
-
 _UID = "imagesim.changes"
 """Of the receivers, one for each sender and signal."""
-_OWNERS = "_imagesim_owners"
 _FROM_FIXTURE = "_imagesim_from_fixture"
 """Of a row that a fixture may load before the rows that it refers to, and before our own."""
-
-
-@dataclass
-class Link:
-    """How a row of ``model`` leads to the items it concerns.
-
-    ``lookup`` is the query path from the item to the row, empty for the item itself; ``back`` is the path from the
-    row to the item, for a model in ``related``. Where the row contains the item's primary key, ``columns`` are that
-    attribute and, of a generic relation, that of the content type; no query is needed.
-    """
-
-    items: Items[Any]
-    model: type[models.Model]
-    lookup: str = ""
-    back: str = ""
-    columns: tuple[str, ...] = ()
-    created_matters: bool = True
-    """False if no item can refer to a row that was just created."""
-    any_field: bool = False
-    """Whether fields that are not in ``fields`` may matter too."""
-    fields: dict[str, Scope] = field(default_factory=dict)
-    whole: Scope = Scope.METADATA
-    """The scope of a save of all fields."""
-
-    @property
-    def is_item(self) -> bool:
-        """Whether the row is the item itself."""
-        return not (self.lookup or self.back)
-
-    def scope_of(self, update_fields: Collection[str] | None, created: bool = False) -> Scope | None:
-        """The scope of a save of ``update_fields`` (None: all); None if it concerns no item."""
-        if created:
-            return (Scope.ALL if self.is_item else self.whole) if self.created_matters else None
-        if update_fields is None:
-            return self.whole if self.fields or self.any_field else None
-        names = {_canonical(self.model, name) for name in update_fields}
-        scopes = [self.fields[name] for name in names & self.fields.keys()]
-        if self.any_field and names:
-            scopes.append(_by_kind(self.model, names))
-        return max(scopes, default=None)
-
-    def writes_columns(self, update_fields: Collection[str]) -> bool:
-        """Whether a save of these fields writes one of ``columns``."""
-        written = {_canonical(self.model, name) for name in update_fields}
-        return any(_canonical(self.model, name) in written for name in self.columns)
-
-    def items_of(self, instance: models.Model, using: str, raw: bool = False) -> set[Any] | models.QuerySet[Any]:
-        """The items that a row concerns: their primary keys, or a queryset, for which it must still be in the
-        database. The ``raw`` row of a child in a fixture refers to its parent's row, and lacks the parent's key."""
-        if self.columns:
-            values = tuple(map(instance.serializable_value, self.columns))
-            former = instance.__dict__.get(_OWNERS, {}).get(self.columns, values)
-            return {referred_pk(self.items, using, *row) for row in (values, former)} - {None}
-        own, sender = concrete_model(self.model), concrete_model(type(instance))
-        if self.is_item and (sender is own or (not raw and issubclass(sender, own))):
-            return {self.items.pk_of(instance)}
-        every: models.QuerySet[Any] = self.items.model._base_manager.using(using)
-        if self.is_item and issubclass(sender, own):
-            children = sender._base_manager.using(using).filter(pk=instance.pk)
-            return every.filter(pk__in=children.values(own._meta.pk.name))
-        if self.is_item:  # the parent's row, of which there need be no child
-            parent: Any = own._meta.get_ancestor_link(sender)
-            return every.filter(**{f"{parent.name}__pk": instance.pk})
-        if self.back:
-            rows = self.model._base_manager.using(using).filter(pk=instance.pk)
-            return every.filter(pk__in=rows.values(self.back))
-        # Filtered by key: a generic relation compares the wrong columns of an instance.
-        return every.filter(**{f"{self.lookup}__pk": instance.pk})
-
-
-@dataclass(frozen=True)
-class Through:
-    """A many-to-many relation on a path, the sender of ``m2m_changed``.
-
-    ``near`` is the model on the item's side, ``lookup`` the query path from the item to it (empty for the item
-    itself), ``far_lookup`` the path to the other side. ``reverse``: the other side declares the relation.
-    """
-
-    items: Items[Any]
-    through: type[models.Model]
-    near: type[models.Model]
-    lookup: str
-    far_lookup: str
-    scope: Scope
-    reverse: bool = False
-    symmetrical: bool = False
-
 
 _links: dict[type[models.Model], list[Link]] = {}
 _throughs: dict[type[models.Model], list[Through]] = {}
@@ -165,7 +62,7 @@ def _loaded(sender: type[models.Model], instance: models.Model, **kwargs: Any) -
 
 def _remember(instance: models.Model, columns: tuple[str, ...]) -> None:
     if columns:
-        instance.__dict__.setdefault(_OWNERS, {})[columns] = tuple(map(instance.__dict__.get, columns))
+        instance.__dict__.setdefault(OWNERS, {})[columns] = tuple(map(instance.__dict__.get, columns))
 
 
 def _saved(
@@ -231,170 +128,3 @@ def _m2m_changed(
         if near:
             late = _FROM_FIXTURE in instance.__dict__
             outbox.record(through.items.label, found, scope=through.scope, using=using, late=late)
-
-
-def links(items: Items[Any]) -> list[Link]:
-    """One link per path from the items to a model; the first is to the items themselves."""
-    found: dict[tuple[type[models.Model], str], Link] = {(items.model, ""): Link(items, items.model)}
-    own = found[items.model, ""]
-    overrides = any(getattr(type(items), hook) is not getattr(Items, hook) for hook in HOOKS)
-    own.any_field = items.depends_on is None and (overrides or _leaves_out(items.model))
-    for resolved in items.resolved_paths():
-        scope = _scope_of_path(items, resolved)
-        parts = resolved.path.split(paths.SEPARATOR)
-        own_rows = {model for _, model in resolved.through}
-        for lookup, model in [("", items.model), *resolved.relations]:
-            link = found.setdefault((model, lookup), Link(items, model, lookup))
-            if lookup:
-                _add_back_reference(link, scope)
-            if model in own_rows or (items.depends_on is None and _is_to_many(link) and _leaves_out(model)):
-                link.any_field = True
-            elif _depth(lookup) < len(parts):
-                _add_next_field(link, parts[_depth(lookup)], scope)
-            link.whole = max(link.whole, *link.fields.values(), scope if lookup and not link.fields else link.whole)
-        if (key := _key_at_end(resolved)) is not None:
-            found.setdefault(key, Link(items, key[0], key[1], created_matters=False))
-    if own.any_field:
-        own.whole = max(own.whole, _by_kind(items.model, {f.name for f in items.model._meta.concrete_fields}))
-    related = [_related_link(items, model, path) for model, path in items.related_models()]
-    kept = [link for link in found.values() if link is own or link.fields or link.any_field or _unlinks(link)]
-    return kept + related
-
-
-def throughs(items: Items[Any]) -> Iterator[Through]:
-    """One for each many-to-many relation on a path of the items."""
-    for resolved in items.resolved_paths():
-        scope = _scope_of_path(items, resolved)
-        by_lookup = dict(resolved.relations)
-        for lookup, through in resolved.through:
-            near = by_lookup[lookup] if lookup else items.model
-            deeper = _depth(lookup) + 1
-            far = next(name for name, model in resolved.relations if _depth(name) == deeper and model is not through)
-            field = _last_relation(items.model, far)
-            reverse = isinstance(field, models.ManyToManyRel)
-            symmetrical = bool(getattr(field.remote_field, "symmetrical", False)) and field.related_model is field.model
-            yield Through(items, through, near, lookup, far, scope, reverse, symmetrical)
-
-
-def with_subclasses(model: type[models.Model], every: Iterable[type[models.Model]]) -> list[type[models.Model]]:
-    """Return the model, its proxies and its children, each a separate sender; of a proxy, those of its model."""
-    return [candidate for candidate in every if issubclass(candidate, concrete_model(model))] or [model]
-
-
-def by_sender(every: Iterable[Link], known: Collection[type[models.Model]]) -> dict[type[models.Model], list[Link]]:
-    senders: defaultdict[type[models.Model], list[Link]] = defaultdict(list)
-    for link in every:
-        for sender in with_subclasses(link.model, known):
-            senders[sender].append(link)
-        if link.is_item:
-            parents = concrete_model(link.model)._meta.get_parent_list()
-            for sender in [candidate for candidate in known if concrete_model(candidate) in parents]:
-                senders[sender].append(link)
-    return dict(senders)
-
-
-def _depth(lookup: str) -> int:
-    return len(lookup.split(paths.SEPARATOR)) if lookup else 0
-
-
-def _leaves_out(model: type[models.Model]) -> bool:
-    """Whether the default manager may leave rows out, as with soft deletion."""
-    return type(model._default_manager).get_queryset is not models.Manager.get_queryset
-
-
-def _is_to_many(link: Link) -> bool:
-    """Whether an item reads these rows by their default manager. By a foreign key it reads the base manager's."""
-    field = _last_relation(link.items.model, link.lookup) if link.lookup else None
-    return bool(field is not None and (field.one_to_many or field.many_to_many))
-
-
-def _scope_of_path(items: Items[Any], resolved: paths.ResolvedPath) -> Scope:
-    given = type(items).get_images is not Items.get_images
-    kinds = (models.FileField, models.URLField) if given else models.FileField  # a method can give images by address
-    read = resolved.path in (items.depends_on or ()) and isinstance(resolved.field, kinds)
-    image = resolved.path == items.images or read
-    return Scope.ALL if image else Scope.METADATA
-
-
-def _find(model: type[models.Model], name: str) -> Any:
-    try:
-        return model._meta.pk if name == "pk" else model._meta.get_field(name)
-    except FieldDoesNotExist:
-        return None
-
-
-def _canonical(model: type[models.Model], name: str) -> str:
-    return str(getattr(_find(model, name), "name", name))
-
-
-def _by_kind(model: type[models.Model], names: Collection[str]) -> Scope:
-    """The scope where unknown code reads these fields: a file may be an image, anything else is metadata."""
-    files = any(isinstance(_find(model, name), models.FileField) for name in names)
-    return Scope.ALL if files else Scope.METADATA
-
-
-def _add_next_field(link: Link, part: str, scope: Scope) -> None:
-    """Add the field of this model that the path continues with, or ends at."""
-    found = _find(link.model, part)
-    if found is None:
-        reverse = any(getattr(f, "get_accessor_name", lambda: None)() == part for f in link.model._meta.related_objects)
-        link.any_field = link.any_field or not reverse  # a property or method may read any field
-    elif found.concrete and not found.many_to_many:
-        _widen(link, found.name, scope)
-    # A reverse or a many-to-many relation is not stored in this row.
-
-
-def _add_back_reference(link: Link, scope: Scope) -> None:
-    """Add the fields of this model that refer back to the item, if any do: a row that moves concerns another item."""
-    field = _last_relation(link.items.model, link.lookup)
-    link.created_matters = bool(field.one_to_many or (field.one_to_one and not field.concrete))
-    if not link.created_matters:
-        return
-    generic = hasattr(field, "object_id_field_name")
-    names = [field.object_id_field_name, field.content_type_field_name] if generic else [field.remote_field.name]
-    back = [found for name in names if (found := _find(link.model, name)).concrete]
-    for each in back:
-        _widen(link, each.name, scope)
-    for ordered in link.model._meta.ordering or ():  # which image is first
-        if not isinstance(ordered, str):
-            link.any_field = True  # an expression may read any field
-        elif ordered.lstrip("-") in {f.name for f in link.model._meta.concrete_fields}:
-            link.fields.setdefault(ordered.lstrip("-"), Scope.METADATA)
-    if _depth(link.lookup) == 1 and (generic or all(each.target_field.primary_key for each in back)):
-        link.columns = tuple(each.attname for each in back)
-
-
-def _key_at_end(resolved: paths.ResolvedPath) -> tuple[type[models.Model], str] | None:
-    """The model and the query path of the row whose key a path ends in."""
-    field: Any = resolved.field
-    if field is None or not field.is_relation or field.related_model is None or resolved.steps[-1].kind != "value":
-        return None
-    return field.related_model, paths.SEPARATOR.join([*(lookup for lookup, _ in resolved.relations[-1:]), field.name])
-
-
-def _unlinks(link: Link) -> bool:
-    """Whether a delete of the row ends its relation without a signal: of a many-to-many relation that Django made, or
-    of a foreign key that it empties."""
-    field = _last_relation(link.items.model, link.lookup)
-    on_delete = getattr(field.remote_field, "on_delete", models.CASCADE) if field.concrete else models.CASCADE
-    return bool(field.many_to_many) or on_delete is not models.CASCADE
-
-
-def _last_relation(model: type[models.Model], lookup: str) -> Any:
-    field: Any = None
-    for part in lookup.split(paths.SEPARATOR):
-        field = _find(model, part)
-        model = field.related_model
-    return field
-
-
-def _related_link(items: Items[Any], model: type[models.Model], path: str) -> Link:
-    link = Link(items, model, back=path, any_field=True)
-    link.whole = _by_kind(model, {f.name for f in model._meta.concrete_fields})
-    if (found := _find(model, path)) and found.concrete and found.is_relation and found.target_field.primary_key:
-        link.columns = (found.attname,)
-    return link
-
-
-def _widen(link: Link, name: str, scope: Scope) -> None:
-    link.fields[name] = max(scope, link.fields.get(name, scope))
