@@ -387,7 +387,8 @@ def in_languages(model: type[models.Model], path: str) -> list[str]:
 
 
 def _texts(model: Any) -> set[str]:
-    return {f.name for f in model._meta.concrete_fields if isinstance(f, models.CharField | models.TextField)}
+    kinds = {f.name: getattr(f, "output_field", f) for f in model._meta.concrete_fields}  # a generated field's own
+    return {name for name, kind in kinds.items() if isinstance(kind, models.CharField | models.TextField)}
 
 
 def _as_suffix(code: str) -> str:

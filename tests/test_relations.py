@@ -466,6 +466,16 @@ def test_what_the_manager_of_a_related_model_leaves_out_can_depend_on_any_field(
         assert changed() == set()
 
 
+def test_a_save_of_what_a_generated_field_is_computed_from(lamp):
+    """``update_or_create()`` saves the fields that it is given, and a generated field can be none of them."""
+    with registered(Lamp, type("Items", (Items,), {"images": "pictures__file", "filters": {"double": "double"}})):
+        changed()
+        Lamp.objects.update_or_create(pk=lamp.pk, defaults={"lumen": 70})
+        assert found(double=140) == 1
+        Lamp.objects.update_or_create(pk=lamp.pk, defaults={"lit": True})
+        assert changed() == set()
+
+
 def test_a_registered_child_knows_the_changes_of_its_parents_row():
     registry.unregister(Lamp)
     with registered(DeskLamp, SomeLamps):

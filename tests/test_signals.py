@@ -6,6 +6,7 @@ import pytest
 from django.core import serializers
 from django.core.files.base import ContentFile
 from django.db import connection, models, transaction
+from django.db.models.functions import Concat
 from django.db.models.signals import post_save
 from django.test.utils import CaptureQueriesContext, isolate_apps
 
@@ -309,3 +310,45 @@ def test_paths_of_many_kinds():
     assert not senders[Tag][0].created_matters
     [through] = throughs(items)
     assert (through.through, through.near, through.lookup, through.far_lookup) == (Ware.tags.through, Ware, "", "tags")
+
+
+@isolate_apps("tests")
+def test_a_generated_field_is_written_with_what_it_is_computed_from():
+    class Ware(models.Model):  # noqa: DJ008
+        brand = models.CharField(max_length=10)
+        number = models.CharField(max_length=10)
+        net = models.IntegerField()
+        reduced = models.IntegerField()
+        on_sale = models.BooleanField()
+        picture = models.ImageField()
+        name = models.GeneratedField(
+            expression=Concat("brand", models.Value(" "), "number"),
+            output_field=models.CharField(max_length=21),
+            db_persist=True,
+        )
+        price = models.GeneratedField(
+            expression=models.Case(
+                models.When(models.Q(on_sale=True) & models.Q(reduced__gt=0), then=models.F("reduced")), default="net"
+            ),
+            output_field=models.IntegerField(),
+            db_persist=True,
+        )
+
+        class Meta:
+            app_label = "tests"
+
+    class Special(Ware):  # noqa: DJ008
+        class Meta:
+            app_label = "tests"
+
+    class WareItems(imagesim.Items[Ware]):
+        images = "picture"
+        filters = {"price": "price"}
+
+    for model in (Ware, Special):
+        items = WareItems(model)
+        own = links(items)[0]
+        assert items.default_text() == {"name": 3}
+        names = {"brand", "number", "net", "reduced", "on_sale", "picture", "name", "price"}
+        assert {name for name in names if own.scope_of([name]) is not None} == names
+        assert own.scope_of(["net"]) == Scope.METADATA

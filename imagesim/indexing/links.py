@@ -10,6 +10,8 @@ from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models
+from django.db.models.expressions import Col
+from django.db.models.sql import Query
 
 from imagesim import paths
 from imagesim.items import Items
@@ -207,6 +209,22 @@ def _find(model: type[models.Model], name: str) -> Any:
         return None
 
 
+def _written(found: Any) -> Iterator[str]:
+    """The fields that a save names when it writes this one: itself, and what a ``GeneratedField`` is computed from."""
+    yield found.name
+    if isinstance(found, models.GeneratedField):
+        generated: Any = found
+        query = Query(found.model, alias_cols=False)
+        yield from _columns(generated.expression.resolve_expression(query, allow_joins=False))
+
+
+def _columns(expression: Any) -> Iterator[str]:
+    if isinstance(expression, Col):
+        yield expression.target.name
+    for part in getattr(expression, "get_source_expressions", list)():
+        yield from _columns(part)
+
+
 def _canonical(model: type[models.Model], name: str) -> str:
     return str(getattr(_find(model, name), "name", name))
 
@@ -224,7 +242,8 @@ def _add_next_field(link: Link, part: str, scope: Scope) -> None:
         reverse = any(getattr(f, "get_accessor_name", lambda: None)() == part for f in link.model._meta.related_objects)
         link.any_field = link.any_field or not reverse  # a property or method may read any field
     elif found.concrete and not found.many_to_many:
-        _widen(link, found.name, scope)
+        for name in _written(found):
+            _widen(link, name, scope)
     # A reverse or a many-to-many relation is not stored in this row.
 
 
@@ -243,7 +262,8 @@ def _add_back_reference(link: Link, scope: Scope) -> None:
         if not isinstance(ordered, str):
             link.any_field = True  # an expression may read any field
         elif ordered.lstrip("-") in {f.name for f in link.model._meta.concrete_fields}:
-            link.fields.setdefault(ordered.lstrip("-"), Scope.METADATA)
+            for name in _written(_find(link.model, ordered.lstrip("-"))):
+                link.fields.setdefault(name, Scope.METADATA)
     if _depth(link.lookup) == 1 and (generic or all(each.target_field.primary_key for each in back)):
         link.columns = tuple(each.attname for each in back)
 
