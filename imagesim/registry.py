@@ -59,6 +59,11 @@ class Registry:
     def for_model(self, model: type[models.Model]) -> Items[Any]:
         """:raises NotRegistered: naming the model and the registered ones."""
         items = self._find(model) if isinstance(model, type) else None
+        if items is None and getattr(model, "__module__", "") == "__fake__":  # Django's name for that of such models
+            raise NotRegistered(
+                f"This {model._meta.label} is a model of a migration, not the one of your models.py: what changes "
+                "through it is found by `manage.py imagesim_sync --reconcile`, which you run after the migration."
+            )
         if items is None:
             name = model._meta.label if hasattr(model, "_meta") else repr(model)
             advice = "Register it in a similarity.py with @imagesim.register."

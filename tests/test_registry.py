@@ -3,11 +3,14 @@ from __future__ import annotations
 import uuid
 
 import pytest
+from django.apps import apps
+from django.db.migrations.state import ProjectState
 from django.test import override_settings
 
 import imagesim
 from demo_shop.shop.models import Product
 from imagesim.exceptions import ConfigurationError, NotIndexed, NotRegistered
+from imagesim.indexing.outbox import touch
 from imagesim.items import Items
 from imagesim.registry import Registry, get_items, key_of, make_key, register, registry, split_key
 from tests.zoo.models import Abstract, BrightLamp, DeskLamp, Lamp, Maker, Seat, Swappable
@@ -66,6 +69,15 @@ def test_an_instance_of_the_parent_of_a_registered_model_is_reported_with_its_ch
     own.register(DeskLamp, Items)
     with pytest.raises(NotRegistered, match=r"ones are 'zoo.desklamp'\. Use an object of the child instead"):
         own.for_model(Lamp)
+
+
+def test_a_model_of_a_migration_is_reported_as_such():
+    """ "shop.Product is not registered; the registered ones are 'shop.product'" helped nobody."""
+    historical = ProjectState.from_apps(apps).apps.get_model("shop", "Product")
+    with pytest.raises(NotRegistered, match=r"This shop\.Product is a model of a migration.*imagesim_sync --reconcile"):
+        touch(historical(pk=1))
+    with pytest.raises(NotRegistered, match=r"This shop\.Product is a model of a migration"):
+        touch(historical.objects.all())
 
 
 def test_the_items_of_a_label_or_the_only_ones(monkeypatch):
