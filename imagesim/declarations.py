@@ -19,7 +19,12 @@ def require_types(items: Any) -> None:
             f"{type(items).__name__}.measured_colours must be the name of a filter such as 'colour', not "
             f"{items.measured_colours!r}."
         )
-    for name in ("images", "category", "category_parent", "in_stock", "group"):
+    if not isinstance(items.images, str) and not _is_list_of_texts(items.images):
+        raise ConfigurationError(
+            f"{type(items).__name__}.images must be a path such as 'photos__file', or a list of paths, not "
+            f"{items.images!r}."
+        )
+    for name in ("category", "category_parent", "in_stock", "group"):
         if not isinstance(getattr(items, name), str):
             raise ConfigurationError(
                 f"{type(items).__name__}.{name} must be a path such as 'photos__file', not {getattr(items, name)!r}."
@@ -60,6 +65,15 @@ def require_types(items: Any) -> None:
             raise ConfigurationError(
                 f"{type(items).__name__}.{name} must be a dict of texts such as {example!r}, not {value!r}."
             )
+
+
+def image_paths(items: Any) -> tuple[str, ...]:
+    """The paths of ``images``, one or several."""
+    return (items.images,) if isinstance(items.images, str) else tuple(items.images)
+
+
+def _is_list_of_texts(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
 
 
 def require_texts(items: Any, method: str, given: object) -> list[str]:

@@ -11,6 +11,7 @@ from django.core.checks import CheckMessage, Error, Info, Warning
 from django.db import models
 
 from imagesim import conf, paths
+from imagesim.declarations import image_paths
 from imagesim.exceptions import ConfigurationError, format_choices
 from imagesim.items import Items
 from imagesim.models import ItemState
@@ -90,26 +91,34 @@ def _check_names(items: Items[Any]) -> Iterator[CheckMessage]:
 def _check_images(items: Items[Any]) -> Iterator[CheckMessage]:
     if type(items).get_images is not Items.get_images:
         return
-    if not items.images:
+    if not any(image_paths(items)):
         hint = 'Set images, for example to "photos__file", or override get_images().'
         yield _error(items, "It does not say where the pictures are.", "imagesim.E011", hint)
         return
-    try:
-        resolved = paths.resolve(items.model, items.images)
-    except ConfigurationError:
+    for path in filter(None, image_paths(items)):
+        try:
+            resolved = paths.resolve(items.model, path)
+        except ConfigurationError:
+            continue
+        yield from _check_path_of_images(items, resolved)
+
+
+def _check_path_of_images(items: Items[Any], resolved: paths.ResolvedPath) -> Iterator[CheckMessage]:
+    field, kind = resolved.field, resolved.steps[-1].kind
+    if isinstance(field, models.FileField) or (field is None and kind == "value"):
         return
-    if isinstance(resolved.field, models.FileField):
-        return
-    if isinstance(resolved.field, models.URLField):
+    is_list = hasattr(field, "base_field")  # an array
+    if isinstance(field, models.URLField | models.JSONField) or is_list or kind == "key":
         own, errors = conf.read_settings()  # check_settings reports the errors
         if not errors and not own.REMOTE_IMAGE_HOSTS:
-            message = f"images = {items.images!r} gives addresses, and no host is allowed."
+            message = f"images = {resolved.path!r} gives addresses, and no host is allowed."
             hint = "List the hosts of the pictures in IMAGESIM['REMOTE_IMAGE_HOSTS'], as in ALLOWED_HOSTS."
             yield _error(items, message, "imagesim.E012", hint)
         return
-    if resolved.field is not None or resolved.steps[-1].kind != "value":
-        hint = "Let the path end in a FileField, ImageField or URLField, or in a property or method that gives files."
-        yield _error(items, f"images = {items.images!r} does not end in a file.", "imagesim.E012", hint)
+    hint = "Let the path end in a FileField, ImageField or URLField, or in a property or method that gives files."
+    if isinstance(field, models.CharField | models.TextField):
+        hint = "Declare the column as an ImageField if it has names of files, as a URLField if it has addresses."
+    yield _error(items, f"images = {resolved.path!r} does not end in a file.", "imagesim.E012", hint)
 
 
 def _check_filters(items: Items[Any]) -> Iterator[CheckMessage]:

@@ -15,7 +15,7 @@ from django.core.files.base import File
 from django.db import models
 
 from imagesim import paths
-from imagesim.declarations import require_types
+from imagesim.declarations import image_paths, require_types
 from imagesim.exceptions import ConfigurationError, NotIndexed, format_choices
 from imagesim.filter_types import FILTER_TYPES, amount_of, kind_of_field
 from imagesim.types import FilterKind, FilterValue, Scalar, TextSpec
@@ -72,7 +72,7 @@ class Items(Generic[M]):
     methods for values that a path cannot express.
     """
 
-    images: str = ""
+    images: str | Sequence[str] = ""  # one path, or several
     category: str = ""
     in_stock: str = ""
     group: str = ""
@@ -131,7 +131,8 @@ class Items(Generic[M]):
     def get_images(self, item: M) -> Iterable[Any]:
         """The item's pictures, the main one first: a ``FieldFile``, any named ``File``, or a
         :class:`~imagesim.images.remote.RemoteImage`, which the text of an address becomes."""
-        return [_remote(file) if isinstance(file, str) else file for file in self._read(item, self.images) if file]
+        files = (file for path in image_paths(self) for file in self._read(item, path) if file)
+        return [_remote(file) if isinstance(file, str) else file for file in files]
 
     def get_categories(self, item: M) -> Sequence[str]:
         """The item's category or categories; a model instance becomes its primary key."""
@@ -291,8 +292,8 @@ class Items(Generic[M]):
 
     def declared_paths(self) -> list[str]:
         """Every path this class names."""
-        declared = (self.images, self.category, self.in_stock, self.group, *self.filters.values(), *self.text_specs)
-        return [path for path in (*declared, *(self.depends_on or ())) if path]
+        declared = (*image_paths(self), self.category, self.in_stock, self.group, *self.filters.values())
+        return [path for path in (*declared, *self.text_specs, *(self.depends_on or ())) if path]
 
     def resolved_paths(self) -> list[paths.ResolvedPath]:
         """Every declared path that resolves; the system checks report the others."""

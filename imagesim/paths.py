@@ -335,6 +335,8 @@ def _by_key(value: Any, key: str) -> Any:
         return value.get(key)
     if isinstance(value, list) and key.isdecimal():
         return value[int(key)] if int(key) < len(value) else None
+    if isinstance(value, list):  # of objects, such as [{"url": …}, {"url": …}]
+        return [_by_key(each, key) for each in value]
     return None
 
 

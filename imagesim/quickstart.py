@@ -226,7 +226,10 @@ def declaration(model: Any, product: Any = None) -> list[str]:
         shown |= {prefix + path: condition for path, condition in shown_of(behind).items()}
         if not prices:
             prices, priced = prices_of(behind), f"{item}.{product.name}"
+    pictures = [path for path in images_of(model) if path.count("__") < 2]
     lines = [f'images = "{next(images_of(model))}"']
+    if len(pictures) > 1:
+        lines.append(f"# To index the pictures of several fields, list them: images = {json.dumps(pictures)}")
     if category:
         lines.append(f'category = "{category}"')
     simple: Any = (models.BooleanField, models.IntegerField, models.DecimalField, models.FloatField)

@@ -283,11 +283,21 @@ class TestItems:
 
         assert item_checks.check_items() == []
 
-    @pytest.mark.parametrize("images", ["pictures", "maker", "name", "facts__photo"])
+    @pytest.mark.parametrize("images", ["pictures", "maker", "name", ["pictures__file", "lumen"]])
     def test_images_that_are_not_files(self, register, images):
         register(images=images)
 
         assert ids(item_checks.check_items()) == ["imagesim.E012"]
+
+    @pytest.mark.parametrize("images", ["link", "facts", "facts__photo", ["plan", "facts__photos__url"]])
+    def test_images_by_address(self, register, images, settings):
+        register(images=images)
+        (found,) = item_checks.check_items()
+        assert found.id == "imagesim.E012"
+        assert "REMOTE_IMAGE_HOSTS" in found.hint
+
+        settings.IMAGESIM = {"REMOTE_IMAGE_HOSTS": ["cdn.example.com"]}
+        assert item_checks.check_items() == []
 
     def test_images_from_a_property_are_not_checked(self, register):
         register(images="hues")

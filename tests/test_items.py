@@ -9,8 +9,10 @@ from django.core.files.base import ContentFile
 
 from demo_shop.shop.models import Category, Photo, Product
 from imagesim.exceptions import ConfigurationError, NotIndexed
+from imagesim.indexing.links import links
 from imagesim.indexing.sync import sync
 from imagesim.items import Items
+from imagesim.models import Scope
 from imagesim.registry import registry
 from imagesim.retrieval.filters import categories_of
 from tests.shop import picture, product
@@ -85,6 +87,17 @@ class TestImages:
             Picture.objects.create(lamp=lamp, file=name, position=position)
 
         assert [file.name for file in items(images="pictures__file").get_images(lamp)] == ["b.png", "a.png"]
+
+    def test_files_of_several_paths(self, lamp):
+        lamp.plan = "main.png"
+        Picture.objects.create(lamp=lamp, file="more.png")
+
+        both = items(images=["plan", "pictures__file"])
+
+        assert [file.name for file in both.get_images(lamp)] == ["main.png", "more.png"]
+        assert both.relations_read == ((), ("pictures",))
+        own, rows = links(both)
+        assert own.scope_of(["plan"]) == rows.scope_of(["file"]) == Scope.ALL
 
     def test_an_empty_file_of_the_item_itself(self, lamp):
         assert list(items(images="plan").get_images(lamp)) == []
@@ -366,7 +379,11 @@ def test_an_unsaved_item():
 @pytest.mark.parametrize(
     ("attributes", "message"),
     [
-        ({"images": ["a", "b"]}, "LampItems.images must be a path such as 'photos__file', not ['a', 'b']."),
+        ({"images": 5}, "LampItems.images must be a path such as 'photos__file', or a list of paths, not 5."),
+        (
+            {"images": ["a", 5]},
+            "LampItems.images must be a path such as 'photos__file', or a list of paths, not ['a', 5].",
+        ),
         ({"in_stock": True}, "LampItems.in_stock must be a path such as 'photos__file', not True."),
         (
             {"filters": ["brand"]},

@@ -147,7 +147,12 @@ class TestReading:
             lumen=90,
             maker=maker,
             coded_maker=maker,
-            facts={"size": [3, {"deep": "er"}], "hue": None, "gaps": [1, None]},
+            facts={
+                "size": [3, {"deep": "er"}],
+                "hue": None,
+                "gaps": [1, None],
+                "media": [{"url": "a", "sizes": [{"w": 1}, {"w": 2}]}, {"url": ["b", "c"]}, {"url": None}, "d"],
+            },
         )
         lamp.tags.add(Tag.objects.create(label="new"), Tag.objects.create(label="old"))
         Standing.objects.create(lamp=lamp, shelf=Shelf.objects.create(name="top"))
@@ -178,6 +183,9 @@ class TestReading:
             ("facts__gaps", [1]),
             ("facts__size__9", []),
             ("facts__size__x", []),
+            ("facts__size__deep", ["er"]),
+            ("facts__media__url", ["a", "b", "c"]),
+            ("facts__media__sizes__w", [1, 2]),
             ("facts__hue", []),
             ("facts__hue__further", []),
             ("facts__absent", []),

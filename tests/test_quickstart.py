@@ -481,6 +481,18 @@ def test_a_brand_in_a_column_is_searched_in(tmp_path: Path) -> None:
     assert 'text = {"title": 3, "designer_label": 2, "collections__title": 2}' in quickstart(tmp_path)
 
 
+def test_further_pictures_are_named(tmp_path: Path) -> None:
+    back = "    image_2 = models.ImageField(blank=True)\n"
+    rows = "class Photo(models.Model):\n    lamp = models.ForeignKey(Lamp, models.CASCADE, related_name='photos')\n"
+    make(
+        tmp_path,
+        ALONE.replace("    is_published", back + "    is_published") + rows + "    file = models.ImageField()\n",
+    )
+    printed = quickstart(tmp_path, "shop.Lamp")
+    assert '    images = "image"\n    # To index the pictures of several fields, list them: ' in printed
+    assert 'images = ["image", "image_2", "photos__file"]\n' in printed
+
+
 def test_what_replaces_a_discontinued_product_is_no_variant_of_it(tmp_path: Path) -> None:
     successor = '    successor = models.ForeignKey("self", models.SET_NULL, null=True)\n'
     make(tmp_path, GERMAN.rstrip("\n") + "\n" + successor)

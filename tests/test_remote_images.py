@@ -282,6 +282,18 @@ class TestIndexing:
         assert registry.for_model(Lamp).get_image_url(other, hit.image.name) == other.link
         assert Pictures(registry.for_model(Lamp), other, hit.image.name).url(320) == other.link
 
+    def test_addresses_in_a_field_of_json(self, server):
+        pictures = [{"src": f"http://{server}/red.png?{name}", "alt": name} for name in "ab"]
+        with registered(Lamp, type("JsonItems", (Items,), {"images": "facts__media__src"})):
+            lamp = Lamp.objects.create(name="a", facts={"media": pictures})
+            assert sync().indexed == 1
+            assert [image.name for image in ItemImage.objects.all()] == [each["src"] for each in pictures]
+
+            lamp.facts = {"media": pictures[1:]}
+            lamp.save(update_fields=["facts"])
+            assert sync().indexed == 1
+            assert [image.name for image in ItemImage.objects.all()] == [pictures[1]["src"]]
+
     def test_it_is_fetched_again_where_its_row_is_saved_or_the_item_is_touched(self, server):
         lamp = Lamp.objects.create(link=f"http://{server}/red.png")
         sync()

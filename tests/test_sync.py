@@ -23,11 +23,13 @@ from imagesim.indexing import jobs
 from imagesim.indexing.rebuild import rebuild
 from imagesim.indexing.reconcile import reconcile
 from imagesim.indexing.sync import MAX_OWNERS, sync
+from imagesim.items import Items
 from imagesim.models import Embedding, ItemImage, ItemState, Job, Scope
 from imagesim.monitoring.status import get_status
 from imagesim.registry import registry
 from imagesim.types import Filters
-from tests.shop import EMBEDDER, encoded, picture, product
+from tests.shop import EMBEDDER, encoded, picture, product, registered
+from tests.zoo.models import Lamp
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media_root")]
 
@@ -264,6 +266,18 @@ def test_what_get_images_gives_by_mistake_is_named(monkeypatch, given, error):
     shoe = product("shoe", picture("red"))
     assert sync().retried == 1
     assert state(shoe).error.startswith(f"TypeError: {error}")
+
+
+def test_what_a_path_of_images_gives_by_mistake_is_named(monkeypatch):
+    lamp = Lamp.objects.create(name="Tall", facts={"media": [{"url": "https://cdn.example.com/a.png"}]})
+    with registered(Lamp, type("LampItems", (Items,), {"images": "facts__media"})):
+        imagesim.touch(lamp)
+        assert sync().retried == 1
+        error = ItemState.objects.get(model="zoo.lamp").error
+    assert error.startswith(
+        "TypeError: LampItems.images = 'facts__media' gives {'url': 'https://cdn.example.com/a.png'},"
+    )
+    assert error.endswith("let the path go on to the key of the address.")
 
 
 def test_renaming_a_category_updates_its_products():

@@ -232,12 +232,17 @@ def _files(items: Items[Any], item: models.Model) -> list[Any]:
     if isinstance(files, str) or not isinstance(files, Iterable):
         raise TypeError(f"{type(items).__name__}.get_images() gives {files!r:.100}; it must give a list of files.")
     found = list(files)
-    for file in found:
-        if not hasattr(file, "name"):
-            raise TypeError(
-                f"{type(items).__name__}.get_images() gives {file!r:.100}, which is no file; it must give the "
-                "files of a field (photo.file, not photo.file.name or .url), or a RemoteImage for an address."
-            )
+    wrong = [file for file in found if not hasattr(file, "name")]
+    if wrong and type(items).get_images is Items.get_images:
+        raise TypeError(
+            f"{type(items).__name__}.images = {items.images!r} gives {wrong[0]!r:.100}, which is neither a file nor an "
+            "address. In a JSON field, let the path go on to the key of the address."
+        )
+    if wrong:
+        raise TypeError(
+            f"{type(items).__name__}.get_images() gives {wrong[0]!r:.100}, which is no file; it must give the files "
+            "of a field (photo.file, not photo.file.name or .url), or a RemoteImage for an address."
+        )
     return found
 
 

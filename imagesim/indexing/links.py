@@ -14,6 +14,7 @@ from django.db.models.expressions import Col
 from django.db.models.sql import Query
 
 from imagesim import paths
+from imagesim.declarations import image_paths
 from imagesim.items import Items
 from imagesim.models import Scope
 from imagesim.registry import concrete_model, referred_pk
@@ -198,7 +199,7 @@ def _scope_of_path(items: Items[Any], resolved: paths.ResolvedPath) -> Scope:
     given = type(items).get_images is not Items.get_images
     kinds = (models.FileField, models.URLField) if given else models.FileField  # a method can give images by address
     read = resolved.path in (items.depends_on or ()) and isinstance(resolved.field, kinds)
-    image = resolved.path == items.images or read
+    image = resolved.path in image_paths(items) or read
     return Scope.ALL if image else Scope.METADATA
 
 
