@@ -9,20 +9,25 @@ from dataclasses import replace
 from datetime import timedelta
 from io import BytesIO
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from django.db import connection
 from django.db.models import Model
+from django.db.models.fields.files import FieldFile
 from django.utils import timezone
 from PIL import Image
 
+from demo_shop.shop.models import Photo
 from imagesim.exceptions import EmbedderError
 from imagesim.indexing import embedding as module
-from imagesim.indexing.embedding import Picture, Vectors
+from imagesim.indexing.embedding import Vectors
 from imagesim.indexing.leases import EmbeddingLeases, SoftTimeLimitExceeded
+from imagesim.indexing.pictures import Picture
 from imagesim.indexing.write_targets import Target
 from imagesim.models import Embedding, EmbeddingLease
+from imagesim.testing import picture_file
 from imagesim.types import IndexMeta
 from tests.embedders import PixelEmbedder
 from tests.shop import encoded
@@ -118,6 +123,32 @@ def test_the_same_picture_twice_in_a_batch_is_embedded_once() -> None:
     assert vectors.embedded == 2
     assert found[0].digest == found[2].digest
     assert not any(each.error for each in found)
+
+
+@pytest.mark.django_db
+def test_a_file_of_several_items_is_read_once(media_root: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where variants show the pictures of their product, or products one of a library."""
+    field: Any = Photo._meta.get_field("file")
+    reads: list[str] = []
+    read = module.images.read
+    monkeypatch.setattr("imagesim.images.read", lambda file: reads.append(file.name) or read(file))
+    for name, colour in (("shared.png", "red"), ("own.png", "blue")):
+        field.storage.save(name, picture_file(colour))
+    names = ["shared.png", "own.png", "gone.png"] * 3
+    wanted = [Picture(name, FieldFile(Photo(), field, name)) for name in names]  # type: ignore[no-untyped-call]
+    vectors = Vectors([target(CountingEmbedder())])
+
+    found = vectors.resolve(wanted)
+
+    assert sorted(reads) == ["gone.png", "own.png", "shared.png"]
+    assert (vectors.opened, vectors.embedded) == (3, 2)
+    assert [each.name for each in found] == names
+    assert [(each.digest, each.error) for each in found] == 3 * [(each.digest, each.error) for each in found[:3]]
+    assert [bool(each.digest) for each in found[:3]] == [True, True, False]
+
+    monkeypatch.setattr("imagesim.images.read", Mock(side_effect=ConnectionError("no route")))
+    again = [replace(each, known_digest=f"{number}") for number, each in enumerate(wanted[::3])]
+    assert [each.digest for each in vectors.resolve(again)] == ["0", "1", "2"], "each has what was last read of it"
 
 
 @pytest.mark.django_db

@@ -115,7 +115,7 @@ def test_swaps_and_drops_the_former(shop):
 
 def test_embeds_nothing_again(shop, monkeypatch):
     monkeypatch.setattr(PixelEmbedder, "embed_images", None)
-    monkeypatch.setattr(embedding, "_read", None)
+    monkeypatch.setattr(embedding, "read_file", None)
     rebuild()
     assert len(entries()) == 6
 
@@ -215,7 +215,7 @@ def test_a_killed_rebuild_is_resumed(shop, monkeypatch, pages):
 def test_a_picture_that_kills_its_process_does_not_keep_a_rebuild_from_its_end(shop, settings, monkeypatch):
     """Each process that continued the rebuild died of it. A sync counts its attempts, and leaves it out in the end."""
     settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": OTHER, "PREVIOUS_EMBEDDERS": [EMBEDDER]}
-    deadly, read, kills = shop[3].photos.get().file.name, embedding._read, []
+    deadly, read, kills = shop[3].photos.get().file.name, embedding.read_file, []
 
     def die(picture):
         if picture.name == deadly:
@@ -234,7 +234,7 @@ def test_a_picture_that_kills_its_process_does_not_keep_a_rebuild_from_its_end(s
         Job.objects.exclude(slot=None).update(heartbeat_at=timezone.now() - timedelta(days=1), owner="elsewhere/1/1")
         return None
 
-    monkeypatch.setattr(embedding, "_read", die)
+    monkeypatch.setattr(embedding, "read_file", die)
     for _time in range(20):
         job = work(rebuild)
         if job is not None:

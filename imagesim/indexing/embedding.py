@@ -12,18 +12,17 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from django.utils.translation import gettext as _
-
 from imagesim import images
 from imagesim.database import batched, for_thread, primary, retry_conflicts, stored_array
 from imagesim.embedders import BaseEmbedder
 from imagesim.exceptions import BadImage, ConfigurationError, EmbedderError
 from imagesim.images import colours
 from imagesim.indexing.leases import INFRASTRUCTURE_ERRORS, EmbeddingKey, EmbeddingLeases
+from imagesim.indexing.pictures import Picture, by_file, like_read, read_file
 from imagesim.indexing.write_targets import Target, find_embedder
 from imagesim.measured_colours import store, stored
 from imagesim.metrics import timed
-from imagesim.models import Embedding, stored_name
+from imagesim.models import Embedding
 from imagesim.runtime import threads
 
 if TYPE_CHECKING:
@@ -44,36 +43,6 @@ as there are threads."""
 WAIT_SECONDS = 0.05
 COLOURS = "colours"
 """Stands for the main colours among the fingerprints of the models that an image is opened for."""
-
-
-@dataclass(frozen=True, eq=False)
-class Picture:
-    """An image of an item to be indexed. Empty ``digest`` and ``error``: not read yet."""
-
-    name: str
-    file: Any = None
-    digest: str = ""
-    error: str = ""
-    permanent: bool = False
-    """Whether a retry cannot help."""
-    known_digest: str = ""
-    """The digest of the file when it was last read; used while the storage cannot be reached."""
-    unreachable: bool = False
-    """Whether the storage or the model did not respond, so that it is unknown whether the image can be used."""
-    new: bool = False
-    """Whether the item has not been synced with it before."""
-    measured: bool = False
-    """Whether its main colours are wanted, too."""
-
-    @property
-    def last_digest(self) -> str:
-        """Return the digest, or while the file is not read, the one of the last time; empty if there is none."""
-        return self.digest or self.known_digest
-
-    @property
-    def stored_name(self) -> str:
-        """Return the name as :class:`~imagesim.models.ItemImage` holds it."""
-        return stored_name(self.name)
 
 
 @dataclass(frozen=True)
@@ -145,11 +114,11 @@ class Vectors:
                         left = self._wait(to_open)
             finally:
                 self._leases.release()
-            self.opened += len(to_open)
+            self.opened += len(by_file(to_open))
         for picture in to_open:
-            read = self._resolved[picture]
-            if read.digest in self._errors:
-                self._resolved[picture] = replace(read, **self._errors[read.digest])
+            found = self._resolved[picture]
+            if found.digest in self._errors:
+                self._resolved[picture] = replace(found, **self._errors[found.digest])
         return list(self._resolved.values())
 
     def _missing(self, picture: Picture) -> list[str]:
@@ -171,21 +140,23 @@ class Vectors:
     def _contents(self, pictures: Iterable[Picture], readers: ThreadPoolExecutor) -> Generator[Content]:
         """Read the files; yield those whose vectors are not stored and not leased by other workers, each once. Never
         decodes."""
-        read = ahead(readers, _read, pictures, window=READ_AHEAD)
+        same = by_file(pictures)
+        read_ahead = ahead(readers, read_file, same, window=READ_AHEAD)
         begun: set[EmbeddingKey] = set()
-        for chunk in batched(read, LOOKUP_BATCH):
+        for chunk in batched(read_ahead, LOOKUP_BATCH):
             self._renew()
             data: dict[str, bytes] = {}
             for picture, result in chunk:
                 if isinstance(result, Exception):
                     raise result
                 resolved, content = result
-                if resolved.error and picture.digest and self._missing(picture) == [COLOURS]:
-                    continue  # it has its vectors; a later reconcile opens it again
-                self._resolved[picture] = resolved
+                for each in same[picture]:
+                    if resolved.error and each.digest and self._missing(each) == [COLOURS]:
+                        continue  # it has its vectors; a later reconcile opens it again
+                    self._resolved[each] = resolved if each is picture else like_read(each, resolved)
                 if content is not None:
                     data[resolved.digest] = content
-            seen = [self._resolved[picture] for picture, _ in chunk]
+            seen = [self._resolved[each] for picture, _ in chunk for each in same[picture]]
             self._load(seen)
             missing = {
                 (each.digest, name) for each in seen if each.digest in data for name in self._missing(each)
@@ -375,17 +346,3 @@ def require_works(embedder: BaseEmbedder, error: Exception) -> None:
         raise
     except Exception:
         raise EmbedderError(f"The model fails: {error}") from error
-
-
-def _read(picture: Picture) -> tuple[Picture, bytes | None]:
-    """The picture with the digest of its file and the bytes, or with an error and None. Runs in a thread."""
-    try:
-        data = images.read(picture.file)
-        return replace(picture, digest=images.digest(data)), data
-    except BadImage as error:
-        return replace(picture, error=str(error), permanent=True), None
-    except FileNotFoundError:
-        return replace(picture, error=_("There is no file %(name)r in the storage.") % {"name": picture.name}), None
-    except Exception as error:  # storages raise errors of their own clients, not only OSError
-        message = f"The storage cannot read {picture.name!r}: {type(error).__name__}: {error}"
-        return replace(picture, digest=picture.known_digest, error=message, unreachable=True), None

@@ -18,8 +18,9 @@ from imagesim.database import insert_new, retry_conflicts
 from imagesim.embedders import BaseEmbedder
 from imagesim.exceptions import BadImage, ConfigurationError, EmbedderError
 from imagesim.indexing.documents import Document
-from imagesim.indexing.embedding import Picture, checked, require_works
+from imagesim.indexing.embedding import checked, require_works
 from imagesim.indexing.leases import INFRASTRUCTURE_ERRORS
+from imagesim.indexing.pictures import Picture
 from imagesim.indexing.write_targets import Target, find_embedder
 from imagesim.metrics import timed
 from imagesim.models import ImageRegions, RegionVectors
