@@ -72,6 +72,25 @@ def image_paths(items: Any) -> tuple[str, ...]:
     return (items.images,) if isinstance(items.images, str) else tuple(items.images)
 
 
+def as_files(values: Iterable[Any]) -> list[Any]:
+    """What a path of ``images`` gives, without empty files; the text of an address becomes a file to be fetched."""
+    return [_remote(value) if isinstance(value, str) else value for value in values if value]
+
+
+def each_once(files: Iterable[Any]) -> list[Any]:
+    """The files without those whose name another one has: the main picture is often one of the others, too."""
+    found: dict[object, Any] = {}
+    for file in files:
+        found.setdefault(getattr(file, "name", id(file)), file)
+    return list(found.values())
+
+
+def _remote(url: str) -> Any:
+    from imagesim.images.remote import RemoteImage  # most shops store files
+
+    return RemoteImage(url)
+
+
 def _is_list_of_texts(value: object) -> bool:
     return isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
 

@@ -15,7 +15,7 @@ from django.core.files.base import File
 from django.db import models
 
 from imagesim import paths
-from imagesim.declarations import image_paths, require_types
+from imagesim.declarations import as_files, each_once, image_paths, require_types
 from imagesim.exceptions import ConfigurationError, NotIndexed, format_choices
 from imagesim.filter_types import FILTER_TYPES, amount_of, kind_of_field
 from imagesim.types import FilterKind, FilterValue, Scalar, TextSpec
@@ -31,12 +31,6 @@ SIMILAR_ID = "imagesim-similar"
 def make_key(label: str, pk: object) -> str:
     """The key of an item in the index, such as ``'shop.product:7'``."""
     return f"{label}:{pk}"
-
-
-def _remote(url: str) -> Any:
-    from imagesim.images.remote import RemoteImage  # most shops store files
-
-    return RemoteImage(url)
 
 
 def split_key(key: str) -> tuple[str, str]:
@@ -131,8 +125,8 @@ class Items(Generic[M]):
     def get_images(self, item: M) -> Iterable[Any]:
         """The item's pictures, the main one first: a ``FieldFile``, any named ``File``, or a
         :class:`~imagesim.images.remote.RemoteImage`, which the text of an address becomes."""
-        files = (file for path in image_paths(self) for file in self._read(item, path) if file)
-        return [_remote(file) if isinstance(file, str) else file for file in files]
+        files = as_files(value for path in image_paths(self) for value in self._read(item, path))
+        return files if isinstance(self.images, str) else each_once(files)
 
     def get_categories(self, item: M) -> Sequence[str]:
         """The item's category or categories; a model instance becomes its primary key."""

@@ -96,6 +96,10 @@ class TestImages:
 
         assert [file.name for file in both.get_images(lamp)] == ["main.png", "more.png"]
         assert both.relations_read == ((), ("pictures",))
+
+        Picture.objects.create(lamp=lamp, file="main.png", position=3)
+        found = [file.name for file in both.get_images(lamp)]
+        assert found == ["main.png", "more.png"], "the main one is also one of the others"
         own, rows = links(both)
         assert own.scope_of(["plan"]) == rows.scope_of(["file"]) == Scope.ALL
 
