@@ -34,6 +34,12 @@ SHOWN = re.compile(
 """Of a field, and of what a field of states can be."""
 STATE = re.compile(r"(^|_)(status|state|visibility)$", re.I)
 HIDDEN = re.compile(r"^(is_)?(deleted|removed|archived|hidden|banned|draft)(_(at|on))?$", re.I)
+TIME = re.compile(
+    r"^(date_)?(publi(sh|c)(ed|ation)?|available|visible|shown|valid|active|live|online|listed|starts?|ends?|expires?|expiry)"
+    r"(_?(at|on|from|to|until|till|since|after|before|date))?$",
+    re.I,
+)
+"""Of a date before or after which an item may not be shown."""
 BRAND = re.compile(r"(^|_)(brand|maker|manufacturer|vendor|designer)($|_)", re.I)
 FILTERS = re.compile(rf"{BRAND.pattern}|(^|_)(price|colou?r|size|material|gender|season)($|_)", re.I)
 PRICE = re.compile(r"(^|_)price$", re.I)
@@ -177,7 +183,7 @@ def price_method(field: Any, name: str, item: str) -> list[str]:
 
 def shown_of(model: Any) -> dict[str, str]:
     """Return what has to hold for the shop to show an item, by the name of the field that says so, as a format of the
-    value; empty for a field of states of which none is known."""
+    value; empty for a time, and for a field of states of which none is known."""
     from django.db import models
 
     found = {}
@@ -188,6 +194,8 @@ def shown_of(model: Any) -> dict[str, str]:
             found[field.name] = "not {}"
         elif isinstance(field, models.DateField) and HIDDEN.match(field.name):
             found[field.name] = "{} is None"
+        elif isinstance(field, models.DateField) and TIME.match(field.name):
+            found[field.name] = ""
         elif STATE.search(field.name) and not field.is_relation:
             good = [value for value, label in field.flatchoices if SHOWN.match(str(value)) or SHOWN.match(str(label))]
             written = ", ".join(json.dumps(each) if isinstance(each, str) else repr(each) for each in good)
@@ -249,7 +257,8 @@ def declaration(model: Any, product: Any = None) -> list[str]:
         named = ", ".join(field.name for field in fields)
         lines.append(f"# Not recognised: {', '.join(missing)}. Declare them if there are any; the fields are {named}.")
     for path in [path for path, condition in shown.items() if not condition]:
-        lines.append(f"# Everything can be found, whatever {path!r} is: override should_index() if drafts must not be.")
+        advice = "override should_index(), for a time get_hit_queryset(), if drafts must not be"
+        lines.append(f"# Everything can be found, whatever {path!r} is: {advice}.")
         del shown[path]
     if shown:
         if product is not None:

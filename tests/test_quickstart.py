@@ -388,8 +388,18 @@ def test_drafts_are_left_out(tmp_path: Path) -> None:
     assert "        return piece.status in (1, 2)\n" in quickstart(tmp_path, "shop.Piece")
     unknown = quickstart(tmp_path, "shop.Work")
     for name in ("state", "visibility"):
-        assert f"    # Everything can be found, whatever {name!r} is: override should_index() if drafts" in unknown
+        assert f"    # Everything can be found, whatever {name!r} is: override should_index(), for a" in unknown
     assert "def should_index" not in unknown
+
+
+def test_dates_that_may_hide_an_item_are_named(tmp_path: Path) -> None:
+    names = ["created_at", "published_from", "release_year", "publish_date", "ends_at", "updated_on"]
+    dates = "".join(f"    {name} = models.DateTimeField(null=True)\n" for name in names)
+    make(tmp_path, ALONE.replace("    is_published", dates + "    is_published"))
+    printed = quickstart(tmp_path, "shop.Lamp")
+    named = [name for name in names if f"    # Everything can be found, whatever {name!r} is: " in printed]
+    assert named == ["published_from", "publish_date", "ends_at"]
+    assert "        return lamp.is_published\n" in printed
 
 
 def test_the_price_of_a_card(tmp_path: Path) -> None:
