@@ -97,7 +97,7 @@ def _resolve(model: type[models.Model], path: str) -> ResolvedPath:
             _require_attribute(current, part, path, last=last)
             steps.append(Step(part, "value"))
             break
-        if isinstance(field, models.JSONField) and not last:
+        if not last and (isinstance(field, models.JSONField) or type(field).__name__ == "HStoreField"):
             steps += [Step(field.name, "value"), *(Step(key, "key") for key in parts[position + 1 :])]
             field = None
             break

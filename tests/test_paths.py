@@ -111,6 +111,21 @@ def test_a_generic_relation_can_only_end_a_path():
         resolved("about__name", Note)
 
 
+@isolate_apps("tests")
+def test_keys_of_an_hstore():
+    postgres = pytest.importorskip("django.contrib.postgres.fields")
+
+    class Ware(models.Model):  # noqa: DJ008
+        facts = postgres.HStoreField()
+
+        class Meta:
+            app_label = "tests"
+
+    assert resolved("facts__colour", Ware).field is None
+    assert list(paths.read(Ware(facts={"colour": "red"}), "facts__colour")) == ["red"]
+    assert list(paths.read(Ware(facts={}), "facts__colour")) == []
+
+
 def test_the_target_model_of_a_path():
     assert paths.target(Picture, "lamp") is Lamp
     assert paths.target(Shelf, "lamp") is Lamp
