@@ -22,6 +22,7 @@ from imagesim.recognition import (
     SOLD,
     STOCK,
     category_of,
+    category_parent_of,
     fields_of,
     filters_of,
     images_of,
@@ -73,7 +74,8 @@ def declaration(model: Any, product: Any = None) -> list[str]:
     from django.db import models
 
     fields = fields_of(model)
-    category, filters, texts, shown = category_of(model), filters_of(model), texts_of(model), shown_of(model)
+    category, above = category_of(model), category_parent_of(model)
+    filters, texts, shown = filters_of(model), texts_of(model), shown_of(model)
     item = priced = str(model._meta.model_name)
     prices = prices_of(model)
     own = (field for field in fields if field.many_to_one and field.related_model is model)
@@ -82,6 +84,7 @@ def declaration(model: Any, product: Any = None) -> list[str]:
         parent, behind, prefix = product, product.related_model, f"{product.name}__"
         if not category and (its := category_of(behind)):
             category = prefix + its
+            above = prefix + upper if (upper := category_parent_of(behind)) else ""
         filters |= {name: prefix + path for name, path in filters_of(behind).items() if name not in filters}
         texts |= {prefix + path: weight for path, weight in texts_of(behind).items()}
         shown |= {prefix + path: condition for path, condition in shown_of(behind).items()}
@@ -93,6 +96,8 @@ def declaration(model: Any, product: Any = None) -> list[str]:
         lines.append(f"# To index the pictures of several fields, list them: images = {json.dumps(pictures)}")
     if category:
         lines.append(f'category = "{category}"')
+    if above:
+        lines.append(f'category_parent = "{above}"  # fallback=True then also finds what is in subcategories')
     simple: Any = (models.BooleanField, models.IntegerField, models.DecimalField, models.FloatField)
     if stock := next((f.name for f in fields if isinstance(f, simple) and STOCK.search(f.name)), ""):
         lines.append(f'in_stock = "{stock}"')

@@ -120,6 +120,17 @@ def category_of(model: Any) -> str:
     return "" if field is None else described_by(field)
 
 
+def category_parent_of(model: Any) -> str:
+    """Return the path from the model to the parent of its category; empty if its categories are in no tree."""
+    field, path = category_field(model), category_of(model)
+    if field is None or not field.is_relation:
+        return ""
+    own = (each for each in fields_of(field.related_model) if each.many_to_one and not OTHER.search(each.name))
+    parent = next((each.name for each in own if each.related_model is field.related_model), "")
+    relation, _, name = path.rpartition("__")
+    return f"{relation}__{parent}__{name}" if parent and relation else ""
+
+
 def filters_of(model: Any) -> dict[str, str]:
     """Return the filters of the model, each with its path."""
     fields = [each for each in fields_of(model) if FILTERS.search(each.name) and not each.name.endswith("_currency")]

@@ -402,6 +402,17 @@ def test_dates_that_may_hide_an_item_are_named(tmp_path: Path) -> None:
     assert "        return lamp.is_published\n" in printed
 
 
+@pytest.mark.parametrize(("field", "path"), [("parent", "collections__parent__title"), ("replaced_by", "")])
+def test_a_tree_of_categories(field: str, path: str, tmp_path: Path) -> None:
+    tree = f'    {field} = models.ForeignKey("self", models.CASCADE, null=True)\n\nclass Lamp'
+    make(tmp_path, ALONE.replace("\nclass Lamp", tree))
+    printed = quickstart(tmp_path, "shop.Lamp")
+    assert 'category = "collections__title"' in printed
+    assert f'category_parent = "{path}"' in printed if path else "category_parent" not in printed
+    quickstart(tmp_path, "shop.Lamp", "--write")
+    manage(tmp_path, "check")
+
+
 def test_the_price_of_a_card(tmp_path: Path) -> None:
     """Neither what the shop pays, nor one of several, nor a whole number, which may be of cents."""
     make(tmp_path, PRICES)
