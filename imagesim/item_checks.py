@@ -139,6 +139,7 @@ def _check_filters(items: Items[Any]) -> Iterator[CheckMessage]:
             continue
         if kind == "number":
             numbers.add(name)
+            yield from _check_size(items, name)
         if name == items.measured_colours and kind != "keyword":
             message = f"measured_colours = {name!r} is also a filter of kind {kind!r}; measured colours are keywords."
             yield _error(items, message, "imagesim.E105", "Give the measured colours a name of their own.")
@@ -151,6 +152,18 @@ def _check_filters(items: Items[Any]) -> Iterator[CheckMessage]:
     for path in sorted(set(items.text_languages) - set(items.text_specs)):
         message = f"text_languages names {path!r}, which is no text; the texts are {format_choices(items.text_specs)}."
         yield _error(items, message, "imagesim.E016")
+
+
+def _check_size(items: Items[Any], name: str) -> Iterator[CheckMessage]:
+    """Keys such as snowflake ids: an index compares numbers as floats, of which neighbours among these are one."""
+    field: Any = paths.resolve(items.model, items.filters[name]).field
+    is_large = isinstance(field, models.BigIntegerField) and not isinstance(field, models.BigAutoField)
+    if is_large and field.unique:
+        message = f"{type(items).__name__}: the filter {name!r} cannot tell neighbouring numbers beyond 2**53 apart."
+        hint = (
+            f"If there are any, as among snowflake ids: filter_kinds = {{{name!r}: 'keyword'}}, and imagesim_rebuild."
+        )
+        yield Warning(message, hint=hint, obj=items.model, id="imagesim.W034")
 
 
 def _check_related(items: Items[Any]) -> Iterator[CheckMessage]:

@@ -19,6 +19,7 @@ from django.core.checks import ERROR, WARNING, Warning, run_checks
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from django.db import DatabaseError, connection, models
+from django.test.utils import isolate_apps
 from django.urls import include, path
 from django.utils import timezone
 
@@ -323,6 +324,26 @@ class TestItems:
 
         assert ids(found) == ["imagesim.E010", "imagesim.E010", "imagesim.E014"]
         assert found[2].msg == "MakerItems: The filter 'size' is of kind 'keyword' here and 'number' for zoo.lamp."
+
+    @isolate_apps("tests")
+    def test_keys_that_no_float_holds(self, register):
+        class Ware(models.Model):  # noqa: DJ008
+            id = models.BigIntegerField(primary_key=True)
+            views = models.BigIntegerField()
+            picture = models.ImageField()
+
+            class Meta:
+                app_label = "tests"
+
+        register(Ware, images="picture", filters={"key": "pk", "views": "views"}, text={})
+        (found,) = item_checks.check_items()
+        assert (found.id, found.level) == ("imagesim.W034", WARNING)
+        assert "filter_kinds = {'key': 'keyword'}" in found.hint
+
+        registry.unregister(Ware)
+        register(Ware, images="picture", filters={"key": "pk"}, filter_kinds={"key": "keyword"}, text={})
+        register(Maker, images="", get_images=lambda self, item: [], filters={"number": "pk"}, text={})
+        assert item_checks.check_items() == []
 
     @pytest.mark.parametrize("name", ["price__lte", "in stock", "2nd", "", 7])
     def test_invalid_filter_names(self, register, name):
