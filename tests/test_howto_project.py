@@ -242,7 +242,11 @@ def test_methods_for_what_a_path_cannot_express(project: Path) -> None:
 @pytest.mark.timeout(200)
 def test_changes_without_a_signal(project: Path) -> None:
     registered = block("howto-products.md", "@imagesim.register(Product)")
-    ask(project, registered, MARKED_BY_HAND.format(snippet=block("howto-products.md", "imagesim.touch")))
+    ask(
+        project,
+        registered,
+        MARKED_BY_HAND.format(snippet=block("howto-products.md", "Product.objects.filter(brand=brand).update")),
+    )
 
 
 @pytest.mark.timeout(200)
