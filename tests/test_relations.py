@@ -311,6 +311,32 @@ def test_moving_a_picture_to_another_lamp(lamp):
     assert [key for key, _ in get_index().scan()] == [f"zoo.lamp:{other.pk}"]
 
 
+def test_a_row_behind_another_one_that_moves_concerns_both_items(lamp):
+    """As a stock record that moves to a variant of another product."""
+
+    def makers() -> set[str]:
+        return {pk for label, pk in changed() if label == "zoo.maker"}
+
+    declared = {"images": "lamp__pictures__file", "in_stock": "lamp__bulb__watt"}
+    with registered(Maker, type("Items", (Items,), declared)):
+        lamps = [
+            Lamp.objects.create(name=name, maker=Maker.objects.create(name=name, code=name)) for name in ("Lux", "Nox")
+        ]
+        former, own = (str(each.maker_id) for each in lamps)
+        Bulb.objects.create(lamp=lamps[0], watt=40)
+        makers()
+
+        bulb = Bulb.objects.get(lamp=lamps[0])
+        bulb.lamp = lamps[1]
+        bulb.save(update_fields=["lamp"])
+        assert makers() == {former, own}
+        bulb.watt = 60
+        bulb.save()
+        assert makers() == {own}
+        bulb.delete()
+        assert makers() == {own}
+
+
 def test_pictures_in_the_order_of_an_expression(lamp, monkeypatch):
     monkeypatch.setattr(Picture._meta, "ordering", [F("position").asc(nulls_last=True)])
     signals.connect()

@@ -313,6 +313,38 @@ def test_paths_of_many_kinds():
 
 
 @isolate_apps("tests")
+def test_the_owner_of_a_row():
+    class Ware(models.Model):  # noqa: DJ008
+        number = models.CharField(max_length=10, unique=True)
+
+        class Meta:
+            app_label = "tests"
+
+    class Part(models.Model):  # noqa: DJ008
+        ware = models.ForeignKey(Ware, models.CASCADE)
+
+        class Meta:
+            app_label = "tests"
+
+    class Picture(models.Model):  # noqa: DJ008
+        ware = models.ForeignKey(Ware, models.CASCADE, to_field="number")
+        part = models.ForeignKey(Part, models.CASCADE)
+        file = models.ImageField()
+
+        class Meta:
+            app_label = "tests"
+
+    class WareItems(imagesim.Items[Ware]):
+        images = ["picture__file", "part__picture__file"]
+        text = {}
+
+    found = {link.lookup: link for link in links(WareItems(Ware))}
+    assert (found["part"].columns, found["part"].refers) == (("ware_id",), ("", ""))
+    assert (found["picture"].columns, found["picture"].refers) == ((), ("ware_id", "number"))
+    assert (found["part__picture"].columns, found["part__picture"].refers) == ((), ("part_id", "part__pk"))
+
+
+@isolate_apps("tests")
 def test_a_generated_field_is_written_with_what_it_is_computed_from():
     class Ware(models.Model):  # noqa: DJ008
         brand = models.CharField(max_length=10)

@@ -48,6 +48,8 @@ class Link:
     lookup: str = ""
     back: str = ""
     columns: tuple[str, ...] = ()
+    refers: tuple[str, str] = ("", "")
+    """Of another row that refers towards the item: that attribute, and the query path from the item to its value."""
     created_matters: bool = True
     """False if no item can refer to a row that was just created."""
     any_field: bool = False
@@ -61,6 +63,11 @@ class Link:
         """Whether the row is the item itself."""
         return not (self.lookup or self.back)
 
+    @property
+    def owner(self) -> tuple[str, ...]:
+        """The attributes that say whose the row is: one that moves concerns the former items, too."""
+        return self.columns or tuple(filter(None, self.refers[:1]))
+
     def scope_of(self, update_fields: Collection[str] | None, created: bool = False) -> Scope | None:
         """The scope of a save of ``update_fields`` (None: all); None if it concerns no item."""
         if created:
@@ -73,10 +80,10 @@ class Link:
             scopes.append(_by_kind(self.model, names))
         return max(scopes, default=None)
 
-    def writes_columns(self, update_fields: Collection[str]) -> bool:
-        """Whether a save of these fields writes one of ``columns``."""
+    def writes_owner(self, update_fields: Collection[str]) -> bool:
+        """Whether a save of these fields writes what says whose the row is."""
         written = {_canonical(self.model, name) for name in update_fields}
-        return any(_canonical(self.model, name) in written for name in self.columns)
+        return any(_canonical(self.model, name) in written for name in self.owner)
 
     def items_of(self, instance: models.Model, using: str, raw: bool = False) -> set[Any] | models.QuerySet[Any]:
         """The items that a row concerns: their primary keys, or a queryset, for which it must still be in the
@@ -99,7 +106,14 @@ class Link:
             rows = self.model._base_manager.using(using).filter(pk=instance.pk)
             return every.filter(pk__in=rows.values(self.back))
         # Filtered by key: a generic relation compares the wrong columns of an instance.
-        return every.filter(**{f"{self.lookup}__pk": instance.pk})
+        return every.filter(models.Q((f"{self.lookup}__pk", instance.pk)) | self._former(instance))
+
+    def _former(self, instance: models.Model) -> models.Q:
+        """The condition for the items that the row concerned when it was loaded; none where these are still its own."""
+        name, path = self.refers
+        former = instance.__dict__.get(OWNERS, {}).get(self.owner, (None,))[0] if name else None
+        moved = former is not None and former != instance.serializable_value(name)
+        return models.Q((path, former)) if moved else models.Q()
 
 
 @dataclass(frozen=True)
@@ -267,6 +281,10 @@ def _add_back_reference(link: Link, scope: Scope) -> None:
                 link.fields.setdefault(name, Scope.METADATA)
     if _depth(link.lookup) == 1 and (generic or all(each.target_field.primary_key for each in back)):
         link.columns = tuple(each.attname for each in back)
+    elif not generic:
+        near, target = link.lookup.rpartition(paths.SEPARATOR)[0], back[0].target_field
+        key = "pk" if target.primary_key else target.name
+        link.refers = (back[0].attname, paths.SEPARATOR.join(filter(None, [near, key])))
 
 
 def _key_at_end(resolved: paths.ResolvedPath) -> tuple[type[models.Model], str] | None:

@@ -39,7 +39,7 @@ def connect() -> None:
         post_save.connect(_saved, sender=sender, dispatch_uid=_UID)
         for signal in (pre_delete, post_delete):
             signal.connect(_deleted, sender=sender, dispatch_uid=_UID)
-        if any(link.columns for link in _links[sender]):
+        if any(link.owner for link in _links[sender]):
             post_init.connect(_loaded, sender=sender, dispatch_uid=_UID)
     for sender in _throughs:
         m2m_changed.connect(_m2m_changed, sender=sender, dispatch_uid=_UID)
@@ -57,12 +57,12 @@ def disconnect() -> None:
 def _loaded(sender: type[models.Model], instance: models.Model, **kwargs: Any) -> None:
     """Remember the item of the row, so that a save that moves it also queues the former item. No query."""
     for link in _links.get(sender, ()):
-        _remember(instance, link.columns)
+        _remember(instance, link.owner)
 
 
-def _remember(instance: models.Model, columns: tuple[str, ...]) -> None:
-    if columns:
-        instance.__dict__.setdefault(OWNERS, {})[columns] = tuple(map(instance.__dict__.get, columns))
+def _remember(instance: models.Model, owner: tuple[str, ...]) -> None:
+    if owner:
+        instance.__dict__.setdefault(OWNERS, {})[owner] = tuple(map(instance.__dict__.get, owner))
 
 
 def _saved(
@@ -82,8 +82,9 @@ def _saved(
             continue
         found, late = link.items_of(instance, using, raw), _FROM_FIXTURE in instance.__dict__
         outbox.record(link.items.label, found, scope=scope, using=using, late=late)
-        if update_fields is None or link.writes_columns(update_fields):
-            _remember(instance, link.columns)
+    for link in _links[sender]:  # when all are recorded: the items of several models can be told by one attribute
+        if update_fields is None or link.writes_owner(update_fields):
+            _remember(instance, link.owner)
 
 
 def _deleted(
