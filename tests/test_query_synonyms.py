@@ -147,6 +147,20 @@ def test_a_compound_of_the_catalogue_is_known() -> None:
         ("es", "mesa de estudio", "escritorio", "escritori"),
         ("it", "pulitrice ad alta pressione", "idropulitrice", "idropulitr"),
         ("it", "bicicletta a pedalata assistita rossa", "ebike rossa", "ebik"),
+        ("sv", "röda gympaskor", "röda sneakers", "sneaker"),
+        ("sv", "köksfläkt", "spisfläkt", "spisflak"),
+        ("da", "morgenkåbe", "badekåbe", "badekab"),
+        ("da", "sort mavetaske", "sort bæltetaske", "baeltetask"),
+        ("nb", "olabukse", "jeans", "jean"),
+        ("no", "olabukse", "jeans", "jean"),  # the code for either form of Norwegian
+        ("fi", "punainen kännykkä", "punainen älypuhelin", "alypuhel"),
+        ("fi", "tiskikone", "astianpesukone", "astianpesukon"),
+        ("cs", "černý gauč", "černý pohovka", "pohovk"),
+        ("cs", "foťák", "fotoaparát", "fotoaparat"),
+        ("tr", "kırmızı bavul", "kırmızı valiz", "val"),
+        ("tr", "elbise dolabı", "gardırop", "gardirop"),
+        ("ru", "серый лэптоп", "серый ноутбук", "ноутбук"),
+        ("ru", "сережки", "серьги", "серьг"),
     ],
 )
 def test_each_language_has_its_words(language: str, typed: str, first: str, thing: str) -> None:
@@ -170,7 +184,16 @@ def test_a_language_that_the_texts_lack_is_not_read() -> None:
     assert in_other_words("sillón", Roles(things=frozenset({"butac"})), ["en", "es"]) == [("butaca", "es")]
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.txt")), ids=lambda path: path.stem)
+LISTS = sorted(FOLDER.glob("*.txt"))
+
+
+@pytest.mark.parametrize("path", LISTS, ids=lambda path: path.stem)
+def test_the_groups_of_a_list_are_in_order(path) -> None:
+    groups = path.read_text("utf-8").splitlines()
+    assert groups == sorted(set(groups))
+
+
+@pytest.mark.parametrize("path", LISTS, ids=lambda path: path.stem)
 def test_each_group_has_several_phrases(path) -> None:
     for line in path.read_text("utf-8").splitlines():
         group = line.split(", ")

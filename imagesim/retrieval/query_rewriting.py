@@ -43,6 +43,9 @@ FOLDER = Path(__file__).with_name("synonyms")
 after "?" is replaced by the others and replaces none of them, because a shop may well call something else so: the
 "shades" of lamps are no sunglasses."""
 
+LISTED_AS = {"no": "nb"}
+"""The list of a language code that has none of its own: "no" is either form of Norwegian."""
+
 
 def own_stems(word: QueryWord, roles: Roles) -> Collection[str]:
     """Return the stems of a word, and of its other forms if the catalogue has these: the French stemmer gives
@@ -227,7 +230,7 @@ def _apart(typed: str, has: Callable[[str], bool]) -> str:
 def _groups(language: str) -> dict[str, list[list[str]]]:
     """Return the groups of each phrase, by its stems in one piece; of each group what may replace it."""
     found: dict[str, list[list[str]]] = {}
-    path = FOLDER / f"{language}.txt"
+    path = FOLDER / f"{LISTED_AS.get(language, language)}.txt"
     for line in path.read_text("utf-8").splitlines() if path.is_file() else ():
         group = line.split(", ")
         unmistakable = [phrase for phrase in group if not phrase.startswith("?")]
