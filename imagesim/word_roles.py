@@ -37,6 +37,9 @@ SHORTEST = 4
 """The minimum number of letters of a misspelled word, and of the last part of a compound that calls something: shorter
 ones are near to too many."""
 
+SHORTEST_SYLLABIC = 6
+"""The minimum number of letters of a misspelled word in Japanese kana, whose letters are syllables."""
+
 SHORTEST_FIRST = 3
 """The minimum number of letters before the last part of a compound."""
 
@@ -179,9 +182,9 @@ class Roles:
         "Gartenstuhl"."""
         words = self._called_words
         return any(
-            f"{ending} " in words and re.search(rf"\S{{{SHORTEST_FIRST}}}{re.escape(ending)} ", words)
+            f"{ending} " in words and re.search(rf"\S{{{shortest}}}{re.escape(ending)} ", words)
             for ending in endings
-            if len(ending) >= SHORTEST
+            if (shortest := _shortest_before(ending))
         )
 
     def may_specify(self, stems: Collection[str], head: Collection[str]) -> bool:
@@ -199,7 +202,8 @@ class Roles:
 
         By two errors a third of the words that a catalogue lacks would be taken for one that it has, by one an eighth.
         """
-        if self.things is None or len(word) < SHORTEST or has_digit(word) or self.has(stems):
+        shortest = SHORTEST_SYLLABIC if is_syllabic(word) else SHORTEST
+        if self.things is None or len(word) < shortest or has_digit(word) or self.has(stems):
             return stems
         from rapidfuzz import process
         from rapidfuzz.distance import OSA
@@ -358,6 +362,18 @@ class Roles:
         whole = {tuple(map(str, name)): tuple(map(str, each)) for name, each in data.get("names", ())}
         departments = {str(name): str(other) for name, other in dict(data.get("departments", {})).items()}
         return cls(kinds, listed=listed, collisions=collisions, names=whole, departments=departments, **sets)
+
+
+def is_syllabic(word: str) -> bool:
+    """Whether the word is in Japanese katakana: few letters make one."""
+    return "\u30a1" <= word[:1] <= "\u30fa"
+
+
+def _shortest_before(ending: str) -> int:
+    """Return the minimum number of letters of a compound before its last part; 0 if this is too short."""
+    if is_syllabic(ending):
+        return {1: 0, 2: SHORTEST_FIRST}.get(len(ending), SHORTEST_FIRST - 1)
+    return SHORTEST_FIRST if len(ending) >= SHORTEST else 0
 
 
 def has_digit(word: str) -> bool:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-from imagesim.indexes import stemmers
+from imagesim.indexes import kana, stemmers
 from imagesim.indexes.codes import (
     DIGITS,
     FRACTION,
@@ -36,7 +36,7 @@ from imagesim.indexes.stop_words import (
 if TYPE_CHECKING:
     from imagesim.types import IndexMeta
 
-ANALYSIS = 12
+ANALYSIS = 13
 """The version of the analysis, increased if earlier indexes have to be rebuilt to find words as well as new ones."""
 
 MAX_WORD = 64
@@ -66,6 +66,7 @@ _POSSESSIVE = re.compile(r"['’]s?$|['’]")
 _DOTTED_CAPITAL = "İ"  # ``str.lower`` makes two characters of it
 _SENTENCES = re.compile(r"[.!?;:…。！？]+(?:\s+|$)|[\n\r•]+")
 _SOFT_HYPHEN = "\u00ad"
+_VOICED = frozenset("\u3099\u309a")  # Unicode takes these marks of Japanese letters for accents: "ハ", "バ", "パ"
 # These letters are not decomposed into a letter and an accent by Unicode.
 _PLAIN_LETTERS = str.maketrans({"æ": "ae", "đ": "d", "ı": "i", "ł": "l", "ø": "o", "œ": "oe"}) | DIGITS
 _WITHOUT_SPACES = r"\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f"
@@ -85,7 +86,9 @@ def fold(text: str) -> str:
     if text.isascii():
         return text.lower()
     decomposed = unicodedata.normalize("NFKD", text.casefold())
-    plain = "".join(character for character in decomposed if not unicodedata.combining(character))
+    plain = "".join(each for each in decomposed if not unicodedata.combining(each) or each in _VOICED)
+    if not _VOICED.isdisjoint(plain):
+        plain = unicodedata.normalize("NFC", plain)
     return plain.translate(_PLAIN_LETTERS)
 
 
@@ -138,14 +141,15 @@ def languages_of(meta: IndexMeta) -> tuple[str, ...]:
 def analyse(text: str, language: str) -> tuple[Token, ...]:
     """Return the words of ``text`` in their order.
 
-    Scripts without spaces are divided into pairs of characters (``白Tシャツ``: ``白``, ``t``, ``シャ``, ``ャツ``). The
-    hyphenated words follow at the end in one piece (``t-shirt``: ``t``, ``shirt``, ``tshirt``), and so do initials
-    (``J. R. R. Tolkien``: ``j``, ``r``, ``r``, ``tolkien``, ``jrr``) and dimensions, whichever way they are written
-    (``90 x 190 cm``: ``90``, ``190``, ``cm``, ``90x190``), and the numbers of parts (:func:`codes`). A decimal number
-    is one word together with a unit that follows without a space (``8,5W``: ``8.5w``), without zeros at its end
-    (``+1.50``: ``1.5``), and so is a fraction (``1 1/4"``: ``1-1/4``). Long numbers follow without the zeros in front
-    (``0066896``: ``66896``), too. The division does not depend on the language: an elided word is a word of its own in
-    each (``d'été``: ``d``, ``été``).
+    Scripts without spaces are divided into pairs of characters (``运动鞋``: ``运动``, ``动鞋``), except for words of
+    katakana, or of hiragana alone, which are in one spelling (``白Tシャツ``: ``白``, ``t``, ``シャツ``; see
+    :mod:`~imagesim.indexes.kana`). The hyphenated words follow at the end in one piece (``t-shirt``: ``t``, ``shirt``,
+    ``tshirt``), and so do initials (``J. R. R. Tolkien``: ``j``, ``r``, ``r``, ``tolkien``, ``jrr``) and dimensions,
+    whichever way they are written (``90 x 190 cm``: ``90``, ``190``, ``cm``, ``90x190``), and the numbers of parts
+    (:func:`codes`). A decimal number is one word together with a unit that follows without a space (``8,5W``:
+    ``8.5w``), without zeros at its end (``+1.50``: ``1.5``), and so is a fraction (``1 1/4"``: ``1-1/4``). Long numbers
+    follow without the zeros in front (``0066896``: ``66896``), too. The division does not depend on the language: an
+    elided word is a word of its own in each (``d'été``: ``d``, ``été``).
     """
     text = normalised(text, language)
     tokens: list[Token] = []
@@ -164,8 +168,7 @@ def analyse(text: str, language: str) -> tuple[Token, ...]:
             word = _POSSESSIVE.sub("", _number(word))
         for part in [word] if word.isascii() else _SCRIPTS.findall(word):
             if NO_SPACES.match(part):
-                pairs = [part[i : i + 2] for i in range(len(part) - 1)] or [part]
-                tokens += [Token(pair, pair) for pair in pairs]
+                tokens += [Token(each, each) for piece in kana.parts(part) for each in _without_spaces(piece)]
             elif part:
                 tokens.append(_token(part, language))
         if len(tokens) >= MAX_TOKENS:
@@ -182,6 +185,15 @@ def analyse(text: str, language: str) -> tuple[Token, ...]:
     return tuple(tokens[:MAX_TOKENS])
 
 
+def _without_spaces(part: str) -> list[str]:
+    """Return the words of text of a script without spaces: the pairs of its characters, or one in katakana."""
+    return [kana.spelled(part)] if kana.is_written(part) else _pairs(part)
+
+
+def _pairs(part: str) -> list[str]:
+    return [part[i : i + 2] for i in range(len(part) - 1)] or [part]
+
+
 def normalised(text: str, language: str = "") -> str:
     """Return ``text`` in the normal form NFKC, without soft hyphens, and in the lower case of the language.
 
@@ -194,10 +206,22 @@ def normalised(text: str, language: str = "") -> str:
 
 def indexed(text: str, language: str) -> tuple[Token, ...]:
     """Return the words of ``text`` by which it is found: those of :func:`analyse`, :func:`models`, and each character
-    of scripts without spaces. A query for one of these has no pair: ``鞋`` finds ``运动鞋``."""
+    of scripts without spaces, but kana. A query for one of these has no pair: ``鞋`` finds ``运动鞋``. Words in
+    hiragana are also found by their pairs, and those beside Chinese characters as words: ``赤いりんご`` by
+    ``リンゴ``."""
     plain = normalised(text, language)
-    single = [] if text.isascii() else dict.fromkeys("".join(NO_SPACES.findall(plain)))
-    return (*(Token(each, each) for each in (*single, *models(plain))), *analyse(text, language))
+    found = [] if text.isascii() else [*_parts_found(plain)]
+    return (*(Token(each, each) for each in dict.fromkeys((*found, *models(plain)))), *analyse(text, language))
+
+
+def _parts_found(plain: str) -> Iterator[str]:
+    for run in NO_SPACES.findall(plain):
+        yield from kana.KANA.sub("", run)
+        for part in kana.parts(run):
+            if not kana.is_written(part):
+                yield from kana.words_within(part)
+            elif not kana.is_word(part):
+                yield from _pairs(part)
 
 
 def _number(word: str) -> str:

@@ -112,15 +112,18 @@ HEAD_FIRST = frozenset({"ar", "ca", "es", "fr", "ga", "he", "id", "it", "pl", "p
 """Languages in which the word that says what a thing is comes first ("silla de oficina"); in others it comes last
 ("office chair")."""
 
-INFLECTIONS = {"da": "e er", "de": "e en er s", "nb": "e er", "nl": "en s", "no": "e er", "sv": "a ar or er"}
+INFLECTIONS = {
+    "da": "e er", "de": "e en er s", "ja": "", "nb": "e er", "nl": "en s", "no": "e er", "sv": "a ar or er",
+}  # fmt: skip
 """Endings that the last part of a compound may have after its stem ("Hängelampe", "Handtaschen"), in languages that
-write compounds as one word."""
+write compounds as one word. In Japanese, these are the words of katakana."""
 
 SUFFIXES = {"de": "arm bar gel tor"}
 """Short words with which other words end than compounds: "waschbar", "Spiegel", "Generator"."""
 
-OTHER_THINGS = {"de": "handschuh", "nl": "handschoen"}
-"""Compounds that are no kind of what their last part says: a glove ("Handschuh") is no shoe."""
+OTHER_THINGS = {"de": "handschuh", "ja": "フライパン", "nl": "handschoen"}
+"""Compounds that are no kind of what their last part says: a glove ("Handschuh") is no shoe, and a frying pan no bread
+("パン")."""
 
 PLURALS = {
     "da": "el-ler", "en": "-s s-ses f-ves fe-ves", "es": "-s -es z-ces", "fr": "-s -x",

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 
+from imagesim.indexes import kana
 from imagesim.indexes.analysis import stem_of
 from imagesim.indexes.dictionaries import has_dictionary, in_dictionary
 from imagesim.indexes.stemmers import PLURALS_ONLY, is_other_word
@@ -101,6 +102,8 @@ def same_audience(word: str, language: str) -> tuple[str, ...]:
 def compound_endings(word: str, stems: Mapping[str, str]) -> dict[str, set[str]]:
     """Return the endings of compounds whose last part is a word with these stems by language, each with the languages
     of the compounds. An empty set stands for every language."""
+    if kana.is_word(word):
+        return {word: set()} if len(word) >= kana.SHORTEST_PART else {}
     found: dict[str, set[str]] = {}
     for language, stem in stems.items():
         for inflection in INFLECTIONS.get(language, "").split():
@@ -120,6 +123,8 @@ def compound_endings(word: str, stems: Mapping[str, str]) -> dict[str, set[str]]
 def may_be_compound(word: str, ending: str, language: str) -> bool:
     """Return whether a word may be a kind of what its ``ending`` says. A short one needs a first part that the
     dictionary has."""
+    if kana.is_word(ending):
+        return kana.may_be_compound(word, ending) and not is_other_thing(word, language)
     first = word.removesuffix(ending)
     if not SHORTEST_FIRST <= len(first) < len(word) or not _is_part(ending, word, language):
         return False

@@ -5,21 +5,20 @@ The words are kept in a vocabulary, in which they are found by prefix, by suffix
 
 from __future__ import annotations
 
-import re
-from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from imagesim.indexes import kana
 from imagesim.indexes.analysis import Token, stop_words
 from imagesim.indexes.codes import begun_codes, may_begin_code
 from imagesim.indexes.query_words import QueryWord
 from imagesim.indexes.stop_words import FORMS_BY_NUMBER, INFLECTIONS
+from imagesim.indexes.vocabulary import Vocabulary, consonants
 from imagesim.indexes.word_forms import is_made_so, may_be_compound
-from imagesim.word_roles import SHORTEST, SHORTEST_FIRST, has_digit
+from imagesim.word_roles import SHORTEST, SHORTEST_FIRST
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -34,6 +33,9 @@ ENDING = 0.49
 """The quality of a word that ends with the word of the query, in languages that do not write compounds as one word: a
 raincoat is a coat, but headphones are no phone. It is low enough that the vectors decide."""
 PREFIX = (0.5, 0.4)
+SPECIFIES = 0.8
+"""The factor of a longer word of Japanese kana that begins with the word of the query, or has it within: it is less a
+suit ("スーツ") than a "ビジネススーツ" is one, if it is a suitcase ("スーツケース")."""
 FUZZY = {1: 0.77, 2: 0.62}
 SAME_CONSONANTS = 1.1
 """The factor of a misspelling with the same consonants: "moniter" is more likely "monitor" than "monster"."""
@@ -48,13 +50,6 @@ well, the factor of a typing error is squared: "grey shorts" are no grey sports 
 MAX_REMEMBERED = 100_000
 """The number of matches of query words that are remembered together, some 10 MB. The beginning of many words has
 thousands, and a visitor can type each of them."""
-
-UNSORTED_WORDS = 500
-UNSORTED_SHARE = 16
-"""Words are sorted again if more than ``UNSORTED_WORDS`` plus one in ``UNSORTED_SHARE`` of the sorted ones are new."""
-
-FUZZY_CACHE = 2_000
-"""The number of query words whose misspellings are cached."""
 
 
 def known_part(word: QueryWord, in_compounds: Collection[str]) -> float:
@@ -200,15 +195,20 @@ class WordMatcher:
         for begun in begun_codes(word.joined, word.code):
             for number in vocabulary.starting_with(begun):
                 note([number], TYPING if prefix else _quality_of_longer(begun, words[number]))
-        if len(typed) < 3:
+        is_kana = kana.is_word(typed)
+        if len(typed) < (kana.SHORTEST_PART if is_kana else 3):
             if prefix:
                 note(vocabulary.starting_with(typed), TYPING)
             return found
         starting = vocabulary.starting_with(typed)
+        if is_kana and not prefix:
+            starting = [number for number in starting if kana.may_begin(typed, words[number])]
         for number in starting:
             # A number with further digits is another number, not a longer word.
             if len(words[number]) > len(typed) and (prefix or not _goes_on(typed, words[number])):
                 note([number], TYPING if prefix else factor * _quality_of_longer(typed, words[number]))
+        for number in vocabulary.containing(typed) if is_kana else ():
+            note([number], factor * _quality_of_longer(typed, words[number]))
         endings = word.endings
         compounds = {n: self._compound_quality(n, endings) for n in vocabulary.ending_with(endings)}
         for number, quality in compounds.items():
@@ -265,136 +265,11 @@ class WordMatcher:
 
 
 def _quality_of_longer(begun: str, word: str) -> float:
-    """Return the quality of a match with a word that begins so."""
-    return PREFIX[0] + PREFIX[1] * len(begun) / len(word)
+    """Return the quality of a match with a word that begins so, or in which this is a part of a compound."""
+    return (PREFIX[0] + PREFIX[1] * len(begun) / len(word)) * (SPECIFIES if kana.is_word(begun) else 1.0)
 
 
 def _goes_on(number: str, longer: str) -> bool:
     """Return whether ``longer`` continues a number with a digit or a fraction, as "1000" and "100.5" continue "100".
     Long ones are the numbers of articles, which may be typed in part."""
     return number[-1].isdigit() and longer[len(number)] in "0123456789." and not may_begin_code(number)
-
-
-class Vocabulary:
-    """The numbered words of an index, sorted forwards and backwards to find them by prefix and by suffix.
-
-    Words that were added since they were last sorted are scanned one by one.
-    """
-
-    def __init__(self) -> None:
-        self.words: list[str] = []
-        self.ids: dict[str, int] = {}
-        self._known = 0
-        self._sorted: list[str] = []
-        self._reversed: list[str] = []
-        self._order: list[int] = []
-        self._reversed_order: list[int] = []
-        self._letters: npt.NDArray[np.uint64] = np.empty(0, dtype=np.uint64)
-        self._lengths: npt.NDArray[np.int64] = np.empty(0, dtype=np.int64)
-        self._near: dict[str, tuple[int, list[tuple[int, int]]]] = {}
-
-    def add(self, word: str) -> int:
-        """Add a word if it is new; return its number."""
-        number = self.ids.setdefault(word, len(self.words))
-        if number == len(self.words):
-            self.words.append(word)
-        return number
-
-    def sort(self, *, all_words: bool = False) -> None:
-        words = self.words
-        if len(words) - self._known > (0 if all_words else UNSORTED_WORDS + self._known // UNSORTED_SHARE):
-            backwards = [word[::-1] for word in words]
-            self._order = sorted(range(len(words)), key=words.__getitem__)
-            self._reversed_order = sorted(range(len(words)), key=backwards.__getitem__)
-            self._sorted = [words[number] for number in self._order]
-            self._reversed = [backwards[number] for number in self._reversed_order]
-            new = words[self._known :]
-            self._letters = np.concatenate([self._letters, np.array([letters(word) for word in new], np.uint64)])
-            self._lengths = np.concatenate([self._lengths, np.array([len(word) for word in new], np.int64)])
-            self._known = len(words)
-
-    def starting_with(self, text: str) -> list[int]:
-        """Return the numbers of the words that start with ``text``."""
-        unsorted = range(self._known, len(self.words))
-        found = self._order[bisect_left(self._sorted, text) : bisect_left(self._sorted, text + LAST)]
-        return found + [number for number in unsorted if self.words[number].startswith(text)]
-
-    def ending_with(self, endings: Collection[str]) -> set[int]:
-        """Return the numbers of the words that have any of these endings."""
-        found = set()
-        for ending in endings:
-            start, end = (bisect_left(self._reversed, each) for each in (ending[::-1], ending[::-1] + LAST))
-            found.update(self._reversed_order[start:end])
-        unsorted = range(self._known, len(self.words)) if endings else ()
-        every = tuple(endings)
-        return found.union(n for n in unsorted if self.words[n].endswith(every))
-
-    def near(self, typed: str) -> list[tuple[int, int]]:
-        """Return (number, distance) of the words that ``typed`` may be a misspelling of; see :func:`most_errors`.
-
-        Words with a digit never match: a number, size or code that differs is another one.
-        """
-        from rapidfuzz import process
-        from rapidfuzz.distance import OSA
-
-        if has_digit(typed):
-            return []
-        seen, found = self._near.get(typed, (0, []))
-        if seen == len(self.words):
-            return found
-        most = most_errors(typed)
-        candidates = list(range(max(seen, self._known), len(self.words)))
-        if seen < self._known:
-            # An error changes the length by at most one, and adds or removes at most two letters of the set.
-            close = np.abs(self._lengths[seen:] - len(typed)) <= most
-            close[close] = _bits(self._letters[seen:][close] ^ np.uint64(letters(typed))) <= 2 * most
-            candidates = (np.flatnonzero(close) + seen).tolist() + candidates
-        words = [self.words[number] for number in candidates]
-        near = process.extract(typed, words, scorer=OSA.distance, score_cutoff=most, limit=None)
-        found = found + [
-            (candidates[position], int(distance))
-            for known, distance, position in near
-            if distance and len(known) >= 3 and not has_digit(known)
-        ]
-        if len(self._near) >= FUZZY_CACHE:
-            self._near = {}
-        self._near[typed] = (len(self.words), found)
-        return found
-
-
-TWO_ERRORS = 8
-"""The number of letters from which a word may have two typing errors. It is 6 in Elasticsearch's ``AUTO``."""
-
-LAST = "\U0010ffff"
-"""A character that sorts after every letter."""
-
-_BITS = np.array([number.bit_count() for number in range(1 << 16)], dtype=np.uint8)
-
-
-_VOWELS_AND_DOUBLES = re.compile(r"[aeiouy]+|(.)(?=\1)")
-
-
-@lru_cache(maxsize=10_000)
-def consonants(word: str) -> str:
-    """Return the consonants of a word, with doubled ones reduced to one."""
-    return _VOWELS_AND_DOUBLES.sub("", word)
-
-
-def most_errors(word: str) -> int:
-    """Return how many typing errors a word of this length may have. "Brille" is not taken for "Bälle", which differs by
-    two, nor "beanie" for "bean"."""
-    return 2 if len(word) >= TWO_ERRORS else 1
-
-
-def letters(word: str) -> int:
-    """Return the set of the letters of a word as 64 bits; different letters may share a bit."""
-    bits = 0
-    for letter in word:
-        bits |= 1 << (ord(letter) & 63)
-    return bits
-
-
-def _bits(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
-    """Return how many bits of each number are set."""
-    counts: npt.NDArray[np.int64] = _BITS[numbers.view(np.uint16).reshape(-1, 4)].sum(axis=1, dtype=np.int64)
-    return counts

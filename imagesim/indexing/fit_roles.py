@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+from imagesim.indexes import kana
 from imagesim.indexes.analysis import listed_stems
 from imagesim.indexes.query_words import QueryWord, query_words
 from imagesim.indexes.stop_words import HEAD_FIRST, INFLECTIONS, UNITS
@@ -244,8 +245,11 @@ def parts_of(compound: str, stems: Collection[str], language: str) -> tuple[str,
     of "couchtisch". The tuple is empty if there is none, or the language does not write compounds as one word."""
     if language not in INFLECTIONS or is_other_thing(compound, language):
         return ()
-    ends = range(SHORTEST_FIRST, len(compound) - SHORTEST_PART + 1)
-    return next(((compound[:end], compound[end:]) for end in ends if compound[end:] in stems), ())
+    if kana.is_word(compound):
+        starts = (end for end in range(1, len(compound)) if kana.may_be_compound(compound, compound[end:]))
+    else:
+        starts = (end for end in range(SHORTEST_FIRST, len(compound) - SHORTEST_PART + 1))
+    return next(((compound[:end], compound[end:]) for end in starts if compound[end:] in stems), ())
 
 
 def _continues(word: QueryWord) -> bool:

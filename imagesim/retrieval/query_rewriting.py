@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 
+from imagesim.indexes import kana
 from imagesim.indexes.analysis import DECIMAL, NO_SPACES, analyse, fold, normalised, stem_of, stop_words
 from imagesim.indexes.codes import HYPHEN, codes
 from imagesim.indexes.query_words import MAX_TERMS, QueryWord, divided, qualifiers, query_words, shades
@@ -150,7 +151,13 @@ def spaced(text: str, roles: Roles, languages: Sequence[str]) -> str:
 
 
 def segmented(run: str, roles: Roles, languages: Sequence[str]) -> str:
-    """Return text of a script without spaces, divided where two words meet: "白色 运动鞋" for "白色运动鞋".
+    """Return text of a script without spaces, divided where two words meet: "白色 运动鞋" for "白色运动鞋", and "防水
+    スニーカー" for "防水スニーカー", of which katakana is a word by itself."""
+    return " ".join(part if kana.is_written(part) else _segmented(part, roles, languages) for part in kana.parts(run))
+
+
+def _segmented(run: str, roles: Roles, languages: Sequence[str]) -> str:
+    """Return text without words of katakana, divided where two words meet.
 
     Two characters are apart if the catalogue has each together with its other neighbour, but not both together: 白色
     and 运动, but no 色运. The last one may also name a kind alone: a 白鞋 is a shoe. Particles behind a word of the
@@ -160,6 +167,9 @@ def segmented(run: str, roles: Roles, languages: Sequence[str]) -> str:
     def is_known(pair: str) -> bool:
         return all(word.filler or roles.has(own_stems(word, roles)) for word in query_words(pair, languages))
 
+    for at in kana.endings(run):  # "赤い りんご"
+        if roles.has({kana.spelled(run[at:])}):
+            return f"{_segmented(run[:at], roles, languages)} {run[at:]}"
     together = [is_known(run[at : at + 2]) for at in range(len(run) - 1)]
     if all(together):
         return run

@@ -15,6 +15,7 @@ from imagesim.exceptions import ConfigurationError, IndexMissing, ModelMismatch
 from imagesim.indexes import BaseIndex
 from imagesim.testing.index_filters import FacetContract
 from imagesim.testing.index_history import HistoryContract
+from imagesim.testing.index_japanese import JapaneseContract
 from imagesim.testing.index_mentions import MentionContract
 from imagesim.testing.index_numbers import NumberContract
 from imagesim.testing.index_reading import ReadingContract
@@ -25,7 +26,14 @@ from imagesim.types import Entry, IndexMeta, Query, Removal
 
 
 class IndexContract(
-    WritingContract, ReadingContract, FacetContract, TextContract, MentionContract, NumberContract, HistoryContract
+    WritingContract,
+    ReadingContract,
+    FacetContract,
+    TextContract,
+    JapaneseContract,
+    MentionContract,
+    NumberContract,
+    HistoryContract,
 ):
     """Subclass it, name the subclass ``Test…``, override ``make_index`` and set ``approximate``."""
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from imagesim.indexes import text_hits
+from imagesim.indexes import kana, text_hits
 from imagesim.indexes.analysis import MAX_WORD, base_language, stem_key
 from imagesim.indexes.codes import begun_codes
 from imagesim.indexes.elasticsearch.mapping import CANDIDATE_TEXTS, STEMS, WORDS, Quantisation, Server
@@ -28,8 +28,9 @@ from imagesim.indexes.query_words import QueryWord, shades_of, word_weight
 from imagesim.indexes.text import KNOWN_WORD
 from imagesim.indexes.text_hits import FOUND
 from imagesim.indexes.validation import MAX_TEXT_MATCHES, CompiledFilters
+from imagesim.indexes.vocabulary import TWO_ERRORS, most_errors
 from imagesim.indexes.word_forms import SHORTEST_PART
-from imagesim.indexes.word_matcher import COMPOUND, FUZZY, SPELLED, TWO_ERRORS, TYPING, known_part
+from imagesim.indexes.word_matcher import COMPOUND, FUZZY, SPELLED, TYPING, known_part
 from imagesim.types import Candidate, Candidates, IndexMeta, Query
 from imagesim.word_roles import SHORTEST, has_digit
 
@@ -37,7 +38,7 @@ ANALYZERS: Mapping[str, str] = {
     "ar": "arabic", "bg": "bulgarian", "bn": "bengali", "ca": "catalan", "cs": "czech", "da": "danish", "de": "german",
     "el": "greek", "en": "english", "es": "spanish", "et": "estonian", "eu": "basque", "fa": "persian",
     "fi": "finnish", "fr": "french", "ga": "irish", "gl": "galician", "hi": "hindi", "hu": "hungarian",
-    "hy": "armenian", "id": "indonesian", "it": "italian", "ja": "cjk", "ko": "cjk", "lt": "lithuanian",
+    "hy": "armenian", "id": "indonesian", "it": "italian", "ja": "imagesim_japanese", "ko": "cjk", "lt": "lithuanian",
     "lv": "latvian", "nb": "norwegian", "nl": "dutch", "no": "norwegian", "pt": "portuguese", "ro": "romanian",
     "ru": "russian", "sv": "swedish", "th": "thai", "tr": "turkish", "zh": "cjk",
 }  # fmt: skip
@@ -47,7 +48,14 @@ SETTINGS: Mapping[str, Any] = {
     "analysis": {
         "analyzer": {
             "imagesim_reversed": {"tokenizer": "whitespace", "filter": ["reverse"]},
-        }
+            # That of "cjk", with the spellings of :func:`imagesim.indexes.kana.spelled`.
+            "imagesim_japanese": {
+                "char_filter": ["imagesim_kana"],
+                "tokenizer": "standard",
+                "filter": ["cjk_width", "lowercase", "cjk_bigram"],
+            },
+        },
+        "char_filter": {"imagesim_kana": {"type": "mapping", "mappings": kana.mappings()}},
     }
 }
 
@@ -63,6 +71,9 @@ ELSEWHERE = 0.6
 
 AMONG_WEIGHTED = 0.02
 """The weight of :meth:`CompiledText._whole` beside weighted words."""
+
+WITHIN = 0.5
+"""The weight of a word of kana within another one, which is less than that of one that begins with it."""
 
 LONGER = 0.7
 """The quality of a longer word that begins with a word of the query, as if a third of its letters were missing."""
@@ -184,15 +195,21 @@ class CompiledText:
 
     def _qualities(self, word: QueryWord, known: int) -> Iterator[tuple[dict[str, Any], float]]:
         """Yield the ways to match a word that ``known`` entries contain, each with the quality of the match."""
-        typed, typing = word.word, self.query.typing and word.last
+        typed, typing, is_kana = word.word, self.query.typing and word.last, kana.is_word(word.word)
         factor = SPELLED if typed in self.query.spelled else 1.0
         other = KNOWN_WORD if known else 1.0
         similar = {"query": typed, "fuzziness": self._fuzziness(word)}
         error, longer = other * factor * FUZZY[1], other * (TYPING if typing else factor * LONGER)
         yield self._has(word), ELSEWHERE
         for name in text_hits.main_texts(self.meta):
-            yield {"match": {f"texts.{name}": typed}}, 1.0
-        for field, place in ((WORDS, ELSEWHERE), *((f"texts.{name}", 1.0) for name in text_hits.main_texts(self.meta))):
+            if is_kana:
+                stands = {"match_phrase": {f"texts.{name}": typed}}
+                yield stands, longer
+                yield {"bool": {"filter": [stands, self._has(word)]}}, 1.0
+            else:
+                yield {"match": {f"texts.{name}": typed}}, 1.0
+        main = () if is_kana else text_hits.main_texts(self.meta)  # which have pairs of kana
+        for field, place in ((WORDS, ELSEWHERE), *((f"texts.{name}", 1.0) for name in main)):
             yield {"match": {field: similar}}, place * error
             if self._is_prefix(word):
                 yield {"prefix": {field: {"value": typed}}}, place * longer
@@ -205,17 +222,20 @@ class CompiledText:
 
     def _is_prefix(self, word: QueryWord) -> bool:
         """Return whether to find longer words that begin with a word of the query."""
-        return len(word.word) >= (1 if self.query.typing and word.last else 3)
+        shortest = kana.SHORTEST_PART if kana.is_word(word.word) else 3
+        return len(word.word) >= (1 if self.query.typing and word.last else shortest)
 
     def _fuzziness(self, word: QueryWord) -> str:
         """Return how many typing errors the word may have."""
+        if kana.is_word(word.word):
+            return str(most_errors(word.word))
         # Two errors in a word that is spelled correctly count for nothing.
         two = MAX_WORD + 1 if word.word in self.query.spelled else TWO_ERRORS
         return "0" if has_digit(word.word) else f"AUTO:3,{two}"
 
     def _near_stems(self, word: QueryWord) -> list[dict[str, Any]]:
         """Return queries for stems that differ from that of a misspelled word by one typing error."""
-        if word.word in self.query.spelled or has_digit(word.word):
+        if word.word in self.query.spelled or has_digit(word.word) or not most_errors(word.word):
             return []
         forms = {
             (language, form)
@@ -246,6 +266,10 @@ class CompiledText:
         ]
         if self._is_prefix(word):
             near.append({"prefix": {WORDS: {"value": word.word}}})
+        if kana.is_word(word.word):
+            fields = [f"texts.{name}" for name in self.meta.texts]
+            within = {"multi_match": {"query": word.word, "fields": fields, "type": "phrase"}}
+            near.append({"constant_score": {"filter": within, "boost": WITHIN}})
         near += [{"prefix": {WORDS: {"value": begun}}} for begun in begun_codes(word.joined, word.code)]
         near += [
             {"prefix": {f"{WORDS}.reversed": {"value": part[::-1], "boost": _boost(part)}}}
@@ -315,7 +339,7 @@ def _numbers(counts: Sequence[Mapping[str, Any]]) -> tuple[int, ...]:
 def _boost(part: str) -> int:
     """Return the weight of what ends with a word. Most of what ends with a short one is no compound: "Kreis" ends with
     "Eis"."""
-    return COMPOUND_BOOST if len(part) >= SHORTEST_PART else 1
+    return COMPOUND_BOOST if len(part) >= SHORTEST_PART or kana.is_word(part) else 1
 
 
 def _stems(word: QueryWord) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
-from imagesim.indexes import text_hits
+from imagesim.indexes import kana, text_hits
 from imagesim.indexes.analysis import Token, languages_of
 from imagesim.indexes.codes import begun_codes
 from imagesim.indexes.pgvector.database import Bound, rows
@@ -27,7 +27,8 @@ from imagesim.indexes.pgvector.writing import lexeme, signed
 from imagesim.indexes.query_words import QueryWord, shades_of, word_weight
 from imagesim.indexes.text import KNOWN_WORD, calls_by_compounds
 from imagesim.indexes.validation import MAX_TEXT_MATCHES, CompiledFilters
-from imagesim.indexes.word_matcher import COMPOUND, ENDING, LAST, STEM, WordMatcher, known_part, letters, most_errors
+from imagesim.indexes.vocabulary import LAST, letters, most_errors
+from imagesim.indexes.word_matcher import COMPOUND, ENDING, STEM, WordMatcher, known_part
 from imagesim.types import Candidate, Candidates, Query
 from imagesim.word_roles import has_digit
 
@@ -103,13 +104,15 @@ def _near(word: QueryWord, query: Query, bind: Bound) -> Iterator[tuple[sql.Comp
     spellings = [spelling for spelling, _stems in word.spellings]
     yield sql.SQL("word = ANY({})").format(bind(spellings, "text[]")), shortest
     yield sql.SQL("stems && {}").format(bind(text_hits.stem_keys(word), "text[]")), shortest
-    if len(word.word) >= (1 if query.typing and word.last else 3):
+    if len(word.word) >= (1 if query.typing and word.last else 2 if kana.is_word(word.word) else 3):
         yield _between("word", word.word, bind), shortest
     for begun in begun_codes(word.joined, word.code):
         yield _between("word", begun, bind), shortest
     for part in sorted(word.endings):
         yield _between("reversed", part[::-1], bind), shortest
-    if len(word.word) >= 3 and not has_digit(word.word):
+    if len(word.word) >= 3 and kana.is_word(word.word):
+        yield sql.SQL("position({} IN word) > 0").format(bind(word.word, "text")), shortest
+    if len(word.word) >= 3 and most_errors(word.word) and not has_digit(word.word):
         most, length = most_errors(word.word), bind(len(word.word), "int")
         if word.word not in query.spelled:
             most += OTHER_FORM

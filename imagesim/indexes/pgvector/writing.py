@@ -22,7 +22,7 @@ from imagesim.indexes.analysis import Token, base_language, indexed
 from imagesim.indexes.pgvector.database import rows
 from imagesim.indexes.pgvector.tables import Generation
 from imagesim.indexes.validation import TOMBSTONE_AGE, Prepared, newest, prepare_all
-from imagesim.indexes.word_matcher import letters
+from imagesim.indexes.vocabulary import letters
 from imagesim.types import Entry, Removal, WriteResult
 
 if TYPE_CHECKING:

@@ -1,0 +1,150 @@
+"""Words in the two syllabic scripts of Japanese, in one spelling.
+
+Katakana ("スニーカー") is the script of foreign words, hiragana that of endings and particles, and of words that may
+as well be written in katakana or in Chinese characters: "めがね", "メガネ", "眼鏡" (glasses). Where katakana begins or
+ends, a word does. Hiragana that follows a Chinese character is the ending of its word or a particle, as in
+"革のベルト", and no word of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from imagesim.word_roles import SHORTEST_SYLLABIC
+
+_KATAKANA = r"\u30a1-\u30fa"
+_HIRAGANA = r"\u3041-\u3096"
+_MARK = "ー"  # makes a vowel long, in either script
+
+_PARTS = re.compile(rf"[{_KATAKANA}][{_KATAKANA}{_MARK}]*|[^{_KATAKANA}]+")
+_HIRAGANA_ONLY = re.compile(rf"[{_HIRAGANA}][{_HIRAGANA}{_MARK}]*")
+_HIRAGANA_AT_END = re.compile(rf"(?<=[^{_HIRAGANA}{_MARK}])[{_HIRAGANA}][{_HIRAGANA}{_MARK}]+$")
+_WORD = re.compile(rf"[{_KATAKANA}][{_KATAKANA}{_MARK}]*")
+KANA = re.compile(rf"[{_KATAKANA}{_HIRAGANA}{_MARK}]")
+
+# Katakana stands 96 characters behind hiragana. Small vowels are written large as well ("ウェア", "ウエア").
+_TO_KATAKANA = {code: code + 0x60 for code in range(0x3041, 0x3097)}
+_TO_HIRAGANA = {to: code for code, to in _TO_KATAKANA.items()}
+_SMALL_VOWELS = str.maketrans("ァィゥェォヮヵヶ", "アイウエオワカケ")
+_V = str.maketrans({"ヴ": "ブ", "ヂ": "ジ", "ヅ": "ズ"})
+_LONG_ANYWAY = re.compile(f"(?<=[ァィ]){_MARK}")  # "ボディーソープ", "ソファーベッド"
+_V_AND_VOWEL = {"ヴァ": "バ", "ヴィ": "ビ", "ヴェ": "ベ", "ヴォ": "ボ"}
+
+SHORTEST_BEFORE_MARK = 3
+"""The minimum number of letters before a long vowel at the end that need not be marked: a "カバ" is no "カバー"."""
+
+SHORTEST_BESIDE_PARTICLE = 2
+"""The minimum number of letters beside a "の" (of) between two words in hiragana."""
+
+SHORTEST_BEHIND_PARTICLE = 3
+"""The minimum number of letters behind a "の" after a word in katakana: a "カフェのれん" is a curtain ("のれん")."""
+
+SHORTEST_BEFORE_PART = 2
+SHORTEST_BEFORE_SHORT_PART = 3
+SHORTEST_PART = 2
+"""The minimum number of letters of the last part of a compound, "パン" (bread) of "メロンパン", and before it. Letters
+are syllables, so that few are enough: a "ポロシャツ" is a "シャツ". Before the shortest part there have to be more,
+because a "スパイス" (spice) is no "イス" (chair)."""
+
+
+@lru_cache(maxsize=10_000)
+def spelled(word: str) -> str:
+    """Return a word of katakana or hiragana in the spelling by which it is compared: in katakana, with "バ" for "ヴァ",
+    without the mark of a long vowel at its end ("プリンター", "プリンタ") and behind a small vowel ("ボディー",
+    "ボディ")."""
+    word = _LONG_ANYWAY.sub("", word.translate(_TO_KATAKANA))
+    for letters, other in _V_AND_VOWEL.items():
+        word = word.replace(letters, other)
+    word = word.translate(_V).translate(_SMALL_VOWELS)
+    stem = word.rstrip(_MARK)
+    return stem if len(stem) >= SHORTEST_BEFORE_MARK else word
+
+
+def mappings() -> list[str]:
+    """Return the spellings of :func:`spelled`, apart from the end of a word, as rules of a search server:
+    "ァ => ア"."""
+    katakana = [*map(chr, range(0x30A1, 0x30FB)), *_V_AND_VOWEL, f"ァ{_MARK}", f"ィ{_MARK}"]
+    found = {text: spelled(text) for text in katakana}
+    found |= {text.translate(_TO_HIRAGANA): other for text, other in found.items()}
+    return [f"{text} => {other}" for text, other in found.items() if text != other]
+
+
+def is_word(text: str) -> bool:
+    """Return whether a text is a word as of :func:`spelled`."""
+    return _WORD.fullmatch(text) is not None
+
+
+def is_written(part: str) -> bool:
+    """Return whether a part of a text is in one of the scripts alone, and so a word by itself."""
+    return len(part) > 1 and (_WORD.fullmatch(part) or _HIRAGANA_ONLY.fullmatch(part)) is not None
+
+
+def parts(run: str) -> list[str]:
+    """Return text of a script without spaces, divided where katakana begins or ends.
+
+    Hiragana between these is divided at a "の" (of), and a single letter of it, which is a particle, is left out:
+    "くまのぬいぐるみ" is a "くま" (bear) and a "ぬいぐるみ" (soft toy), and "ヨガのマット" has "ヨガ" and "マット".
+    """
+    found = _PARTS.findall(run)
+    divided: list[str] = []
+    for number, part in enumerate(found):
+        if not _HIRAGANA_ONLY.fullmatch(part):
+            divided.append(part)
+            continue
+        if number and part.startswith("を"):  # begins no word
+            part = part[1:]
+        if number and part.startswith("の") and len(part) > SHORTEST_BEHIND_PARTICLE:
+            part = part[1:]
+        ends = number + 1 < len(found) and part.endswith("の") and not part.endswith("もの")
+        if ends and len(part) > SHORTEST_BESIDE_PARTICLE:
+            part = part[:-1]
+        divided += [each for each in _apart(part) if len(each) > 1 or len(found) == 1]
+    return divided
+
+
+def _apart(hiragana: str) -> list[str]:
+    """Return hiragana, divided at each "の" between two words. In "もの" (thing) it is none: "たべものいれ"."""
+    words, start = [], 0
+    for at in range(SHORTEST_BESIDE_PARTICLE, len(hiragana) - SHORTEST_BESIDE_PARTICLE):
+        is_between = hiragana[at] == "の" and hiragana[at - 1] != "も"
+        if is_between and at - start >= SHORTEST_BESIDE_PARTICLE:
+            words.append(hiragana[start:at])
+            start = at + 1
+    return [*words, hiragana[start:]]
+
+
+def words_within(part: str) -> list[str]:
+    """Return the words of hiragana within a part that has Chinese characters, too, by which it is found: "メガネ" of
+    "めがね拭き" and "イリンゴ", which ends with "リンゴ", of "赤いりんご"."""
+    return [spelled(each) for each in _HIRAGANA_ONLY.findall(part) if len(each) >= SHORTEST_PART]
+
+
+def endings(part: str) -> range:
+    """Return where a word in hiragana may begin at the end of a part that has Chinese characters, too."""
+    found = _HIRAGANA_AT_END.search(part)
+    return range(found.start() if found else len(part), len(part) - 1)
+
+
+def may_be_compound(word: str, ending: str) -> bool:
+    """Return whether a word may be a kind of what its ``ending`` says."""
+    least = SHORTEST_BEFORE_SHORT_PART if len(ending) == SHORTEST_PART else SHORTEST_BEFORE_PART
+    return len(ending) >= SHORTEST_PART and len(word) - len(ending) >= least
+
+
+def may_begin(part: str, word: str) -> bool:
+    """Return whether a longer word that begins with a part may be a compound with it: "ヨガマット" with "ヨガ", but not
+    "パンツ" (trousers) with "パン" (bread)."""
+    return len(part) > SHORTEST_PART or len(word) - len(part) > SHORTEST_PART
+
+
+def is_within(part: str, word: str) -> bool:
+    """Return whether a part stands within a longer word, with a word before it and another behind it."""
+    at = word.find(part, SHORTEST_BEFORE_PART) if len(part) > SHORTEST_PART else 0
+    return 0 < at < len(word) - len(part)
+
+
+def most_errors(word: str) -> int:
+    """Return how many typing errors a word may have: of a short one, another syllable makes another thing
+    ("スニーカー", sneakers, and "スピーカー", speakers)."""
+    return 1 if len(word) >= SHORTEST_SYLLABIC else 0

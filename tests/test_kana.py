@@ -1,0 +1,155 @@
+"""Words of Japanese in its scripts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from imagesim.indexes import kana
+from imagesim.indexes.analysis import analyse, fold, indexed
+from imagesim.indexes.text import TextIndex
+from imagesim.indexing.fit_roles import parts_of
+from imagesim.retrieval.query_rewriting import spaced
+from imagesim.types import TextSpec
+from imagesim.word_roles import Roles
+from tests.test_text import best, match, scores_of
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("ソファ", "ソファー"),
+        ("ｿﾌｧｰ", "ソファー"),
+        ("コンピュータ", "コンピューター"),
+        ("ヴァイオリン", "バイオリン"),
+        ("ヴィンテージ", "ビンテージ"),
+        ("ウェア", "ウエア"),
+        ("ボディソープ", "ボディーソープ"),
+        ("めがね", "メガネ"),
+        ("らーめん", "ラーメン"),
+        ("くまのぬいぐるみ", "クマ ヌイグルミ"),
+        ("ヨガのマット", "ヨガ マット"),
+        ("カフェのれん", "カフェ のれん"),
+        ("りんごのジュース", "リンゴ ジュース"),
+        ("きものハンガー", "キモノ ハンガー"),
+    ],
+)
+def test_a_word_has_one_spelling(one: str, other: str) -> None:
+    assert [token.stem for token in analyse(one, "ja")] == [token.stem for token in analyse(other, "ja")]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("カバ", "カバー"), ("ビル", "ビール"), ("ハット", "バット"), ("ベスト", "ペスト"), ("スーツ", "スーツケース")],
+)
+def test_other_words_are_others(one: str, other: str) -> None:
+    assert analyse(one, "ja") != analyse(other, "ja")
+
+
+def test_a_spelling_is_spelled_so() -> None:
+    """The words of a query are read again, as those of a text."""
+    for word in ("ソファー", "コーヒーメーカー", "ヴィンテージ", "ボディーソープ", "ファー", "キー"):
+        assert kana.spelled(kana.spelled(word)) == kana.spelled(word)
+
+
+def test_the_marks_of_voiced_letters_are_no_accents() -> None:
+    """A list of words with "が" had a "か"."""
+    assert fold("バッグ が") == "バッグ が"
+    assert fold("Été バッグ") == "ete バッグ"
+
+
+def test_words_in_hiragana_are_found_beside_chinese_characters() -> None:
+    words = {token.word for token in indexed("めがね拭き", "ja")}
+    assert {"メガネ", "めが", "がね", "拭"} <= words
+    assert "め" not in words
+
+
+def test_the_server_is_told_the_spellings() -> None:
+    rules = dict(rule.split(" => ") for rule in kana.mappings())
+    assert rules["ヴァ"] == rules["ゔぁ"] == "バ"
+    assert (rules["ィ"], rules["ァー"], rules["め"]) == ("イ", "ア", "メ")
+    assert "メ" not in rules
+
+
+def test_another_syllable_is_no_typing_error_of_a_short_word() -> None:
+    """ "スニーカー" (sneakers) showed speakers, and "スカート" (skirt) a skate."""
+    index = TextIndex({"name": TextSpec(1, "ja")})
+    for slot, name in enumerate(["スピーカー", "スケート", "ハンドバック"]):
+        index.set(slot, {"name": (name,)})
+    assert not best(match(index, "スニーカー"))
+    assert not best(match(index, "スカート"))
+    assert best(match(index, "ハンドバッグ")) == [2]
+
+
+def test_compounds_of_katakana() -> None:
+    index = TextIndex({"name": TextSpec(1, "ja")})
+    names = [
+        "スーツケース",
+        "ビジネススーツ",
+        "メンズスーツ上下",
+        "フライパン",
+        "メロンパン",
+        "スパイス",
+        "ガーデンイス",
+    ]
+    for slot, name in enumerate(names):
+        index.set(slot, {"name": (name,)})
+    assert best(match(index, "スーツ")) == [1, 2, 0]
+    assert best(match(index, "パン")) == [4]
+    assert best(match(index, "イス")) == [6]
+    index.set(7, {"name": ("スーツ ウール",)})
+    found = scores_of(match(index, "スーツ"))
+    assert found[7] > 0.9 > 0.5 > found[0]
+    assert best(match(index, "スーツケース")) == [0]
+
+
+def test_what_is_typed_within_a_compound_begins_no_syllable_behind_the_first() -> None:
+    assert kana.is_within("ランニング", "メンズランニングシューズ")
+    assert not kana.is_within("ライト", "フライトジャケット")
+    assert not kana.is_within("シューズ", "ランニングシューズ")  # it ends so
+
+
+def test_the_name_of_a_category_is_divided_into_its_parts() -> None:
+    assert parts_of("ランニングシューズ", {"シューズ"}, "ja") == ("ランニング", "シューズ")
+    assert parts_of("ポロシャツ", {"シャツ"}, "ja") == ("ポロ", "シャツ")
+    assert parts_of("フライパン", {"パン"}, "ja") == ()
+
+
+ROLES = Roles(
+    {"ソックス": ("socks",), "スニーカ": ("sneakers",)},
+    frozenset({"赤い", "リンゴ"}),
+    things=frozenset({"ブランケット", "ランニングシューズ", "リンゴ"}),
+)
+
+
+@pytest.mark.parametrize(
+    ("typed", "asked"),
+    [
+        ("赤いスニーカー", "赤い スニーカー"),
+        ("防水スニーカー", "防水 スニーカー"),
+        ("赤いりんご", "赤い りんご"),
+        ("ヨガのマット", "ヨガ マット"),
+        ("スニーカー", "スニーカー"),
+    ],
+)
+def test_a_query_is_divided_where_katakana_begins(typed: str, asked: str) -> None:
+    assert spaced(typed, ROLES, ["ja"]) == asked
+
+
+def test_a_typing_error_in_kana_has_no_role_of_a_short_word() -> None:
+    assert ROLES.stems_of("スピーカ", ["スピーカ"]) == ["スピーカ"]
+    roles = replace(ROLES, things=frozenset({"ハンドバック"}))
+    assert roles.stems_of("ハンドバッグ", ["ハンドバッグ"]) == {"ハンドバック"}
+
+
+def test_a_compound_of_kana_calls_something() -> None:
+    assert ROLES.ends_compounds(["シューズ"])
+    assert not ROLES.ends_compounds(["ズ"])
+
+
+def test_what_a_visitor_types_is_found_by_its_beginning() -> None:
+    index = TextIndex({"name": TextSpec(1, "ja")})
+    index.set(0, {"name": ("ソファー",)})
+    for typed in ("ソ", "ソフ", "ソファ", "ソファー", "そふ"):
+        assert best(match(index, typed, typing=True)) == [0], typed
