@@ -10,7 +10,7 @@ from imagesim.indexes import kana
 from imagesim.indexes.analysis import analyse, fold, indexed
 from imagesim.indexes.text import TextIndex
 from imagesim.indexing.fit_roles import parts_of
-from imagesim.retrieval.query_rewriting import spaced
+from imagesim.retrieval.query_rewriting import in_other_words, spaced
 from imagesim.types import TextSpec
 from imagesim.word_roles import Roles
 from tests.test_text import best, match, scores_of
@@ -30,6 +30,9 @@ from tests.test_text import best, match, scores_of
         ("らーめん", "ラーメン"),
         ("くまのぬいぐるみ", "クマ ヌイグルミ"),
         ("ヨガのマット", "ヨガ マット"),
+        ("ウールの靴下", "ウール 靴下"),
+        ("おしゃれなランプ", "オシャレ ランプ"),
+        ("さかなフライ", "サカナ フライ"),
         ("カフェのれん", "カフェ のれん"),
         ("りんごのジュース", "リンゴ ジュース"),
         ("きものハンガー", "キモノ ハンガー"),
@@ -131,6 +134,8 @@ ROLES = Roles(
         ("赤いりんご", "赤い りんご"),
         ("ヨガのマット", "ヨガ マット"),
         ("スニーカー", "スニーカー"),
+        ("メンズスニーカー", "メンズ スニーカー"),
+        ("子供用スニーカー", "子供用 スニーカー"),
     ],
 )
 def test_a_query_is_divided_where_katakana_begins(typed: str, asked: str) -> None:
@@ -146,6 +151,25 @@ def test_a_typing_error_in_kana_has_no_role_of_a_short_word() -> None:
 def test_a_compound_of_kana_calls_something() -> None:
     assert ROLES.ends_compounds(["シューズ"])
     assert not ROLES.ends_compounds(["ズ"])
+
+
+@pytest.mark.parametrize(
+    ("typed", "first"),
+    [
+        ("白い靴下", "白い ソックス"),
+        ("くつした", "ソックス"),
+        ("運動靴", "スニーカー"),
+        ("毛布", "ブランケット"),
+        ("電気毛布", "電気 ブランケット"),
+        ("子供用靴下", "子供用 ソックス"),
+        ("レディース 靴下", "レディース ソックス"),
+        ("ソックス", ""),
+    ],
+)
+def test_the_end_of_a_query_without_spaces_is_replaced(typed: str, first: str) -> None:
+    """ "白い靴下" (white socks) showed nothing in a shop of "ソックス"."""
+    found = in_other_words(typed, ROLES, ["ja"])
+    assert found[:1] == ([(first, "ja")] if first else [])
 
 
 def test_what_a_visitor_types_is_found_by_its_beginning() -> None:

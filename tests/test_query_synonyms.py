@@ -161,6 +161,9 @@ def test_a_compound_of_the_catalogue_is_known() -> None:
         ("tr", "elbise dolabı", "gardırop", "gardirop"),
         ("ru", "серый лэптоп", "серый ноутбук", "ноутбук"),
         ("ru", "сережки", "серьги", "серьг"),
+        ("ja", "白い スマホ", "白い スマートフォン", "スマートフオン"),
+        ("ja", "めがね", "眼鏡", "眼鏡"),
+        ("ja", "背広", "スーツ", "スーツ"),
     ],
 )
 def test_each_language_has_its_words(language: str, typed: str, first: str, thing: str) -> None:

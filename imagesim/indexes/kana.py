@@ -20,6 +20,7 @@ _MARK = "ー"  # makes a vowel long, in either script
 _PARTS = re.compile(rf"[{_KATAKANA}][{_KATAKANA}{_MARK}]*|[^{_KATAKANA}]+")
 _HIRAGANA_ONLY = re.compile(rf"[{_HIRAGANA}][{_HIRAGANA}{_MARK}]*")
 _HIRAGANA_AT_END = re.compile(rf"(?<=[^{_HIRAGANA}{_MARK}])[{_HIRAGANA}][{_HIRAGANA}{_MARK}]+$")
+_PARTICLE = re.compile(rf"^[をがはのにでともや](?=[^{_HIRAGANA}])")
 _WORD = re.compile(rf"[{_KATAKANA}][{_KATAKANA}{_MARK}]*")
 KANA = re.compile(rf"[{_KATAKANA}{_HIRAGANA}{_MARK}]")
 
@@ -38,7 +39,8 @@ SHORTEST_BESIDE_PARTICLE = 2
 """The minimum number of letters beside a "の" (of) between two words in hiragana."""
 
 SHORTEST_BEHIND_PARTICLE = 3
-"""The minimum number of letters behind a "の" after a word in katakana: a "カフェのれん" is a curtain ("のれん")."""
+"""The minimum number of letters behind a "の" after a word in katakana, a "カフェのれん" is a curtain ("のれん"), and
+before a "な"."""
 
 SHORTEST_BEFORE_PART = 2
 SHORTEST_BEFORE_SHORT_PART = 3
@@ -84,13 +86,14 @@ def parts(run: str) -> list[str]:
     """Return text of a script without spaces, divided where katakana begins or ends.
 
     Hiragana between these is divided at a "の" (of), and a single letter of it, which is a particle, is left out:
-    "くまのぬいぐるみ" is a "くま" (bear) and a "ぬいぐるみ" (soft toy), and "ヨガのマット" has "ヨガ" and "マット".
+    "くまのぬいぐるみ" is a "くま" (bear) and a "ぬいぐるみ" (soft toy), and "ヨガのマット" has "ヨガ" and "マット". So
+    are the "な" of adjectives ("おしゃれなランプ") and a particle before a Chinese character.
     """
     found = _PARTS.findall(run)
     divided: list[str] = []
     for number, part in enumerate(found):
         if not _HIRAGANA_ONLY.fullmatch(part):
-            divided.append(part)
+            divided.append(_PARTICLE.sub("", part) if number else part)
             continue
         if number and part.startswith("を"):  # begins no word
             part = part[1:]
@@ -98,6 +101,8 @@ def parts(run: str) -> list[str]:
             part = part[1:]
         ends = number + 1 < len(found) and part.endswith("の") and not part.endswith("もの")
         if ends and len(part) > SHORTEST_BESIDE_PARTICLE:
+            part = part[:-1]
+        if number + 1 < len(found) and part.endswith("な") and len(part) > SHORTEST_BEHIND_PARTICLE:
             part = part[:-1]
         divided += [each for each in _apart(part) if len(each) > 1 or len(found) == 1]
     return divided

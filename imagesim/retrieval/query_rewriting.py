@@ -278,7 +278,7 @@ def in_other_words(
     One phrase is replaced. A single word has to be what is sought: no "gown shoes" for "dress shoes". ``written_in``:
     the languages that tell which word that is; all if not given.
     """
-    words = text.split()
+    words = _apart_from_listed(text, languages).split()
     stems = {each: [_stems(word, each) for word in words[:MAX_TERMS]] for each in languages}
     for start, end in _windows(min(len(words), MAX_TERMS)):
         listed = [each for each in languages if "".join(stems[each][start:end]) in _groups(each)]
@@ -300,6 +300,21 @@ def in_other_words(
             others = [*found.items()][:MAX_SYNONYMS]
             return [(" ".join([*words[:start], other, *words[end:]]), language) for other, language in others]
     return []
+
+
+def _apart_from_listed(text: str, languages: Sequence[str]) -> str:
+    """Return ``text`` with a space before a phrase of the lists at the end of what is written without spaces:
+    "白い 靴下" for "白い靴下"."""
+
+    def divided(match: re.Match[str]) -> str:
+        run = match[0]
+        # "レディース" (ladies') ends with no "イス" (chair).
+        starts = () if kana.is_written(run) else range(max(0, len(run) - LONGEST), len(run) - 1)
+        listed = (at for at in starts if any(_stems(run[at:], each) in _groups(each) for each in languages))
+        at = next(listed, 0)
+        return f"{run[:at]} {run[at:]}" if at else run
+
+    return NO_SPACES.sub(divided, text)
 
 
 def _windows(count: int) -> Iterator[tuple[int, int]]:
