@@ -516,8 +516,17 @@ def test_what_is_elided_asks_for_nothing(text: str, language: str, words: str) -
 
 @pytest.mark.parametrize(
     ("language", "one", "other"),
-    [("sv", "jacka", "jackan"), ("sv", "skor", "skorna"), ("sv", "röd", "rött"), ("pt", "cão", "caes")],
-)
+    [
+        ("sv", "jacka", "jackan"), ("sv", "skor", "skorna"), ("sv", "röd", "rött"), ("sv", "gympasko", "gympaskor"),
+        ("sv", "kokbok", "kokböcker"), ("sv", "dator", "datorer"), ("pt", "cão", "caes"), ("da", "skrue", "skruer"),
+        ("da", "kasket", "kasketter"), ("da", "gaffel", "gafler"), ("nb", "sykkel", "sykler"), ("nb", "sofa", "sofaer"),
+        ("no", "tre", "trær"),
+        ("nb", "genser", "gensere"), ("cs", "stůl", "stoly"), ("cs", "křeslo", "křesel"), ("cs", "čepice", "čepic"),
+        ("fi", "takki", "takit"), ("fi", "kenkä", "kengät"), ("fi", "paita", "paidat"), ("fi", "pöytä", "pöydät"),
+        ("fi", "älypuhelin", "älypuhelimet"), ("fi", "lautanen", "lautaset"), ("fi", "saapas", "saappaat"),
+        ("fi", "rannerengas", "rannerenkaat"), ("fi", "veitsi", "veitset"), ("fi", "sormus", "sormukset"),
+    ],
+)  # fmt: skip
 def test_another_form_has_the_stem_that_the_stemmer_does_not_find(language: str, one: str, other: str) -> None:
     assert_one_word(language, one, other)
 
