@@ -1,0 +1,67 @@
+"""A shop in Japanese, from its products to the answers."""
+
+from __future__ import annotations
+
+import pytest
+from django.utils import translation
+
+import imagesim
+from demo_shop.shop.models import Category, Product
+from imagesim.indexing.rebuild import rebuild
+from imagesim.registry import registry
+from imagesim.types import TextSpec
+from tests import shop
+from tests.shop import forget, picture, product
+
+SHELVES = {
+    "スーツ": ["ウールスーツ ネイビー", "ビジネススーツ 2ボタン"],
+    "スーツケース": ["機内持ち込みスーツケース", "軽量スーツケース TSAロック"],
+    "スニーカー": ["キャンバススニーカー ホワイト", "ランニングスニーカー"],
+    "スピーカー": ["防水スピーカー", "ブックシェルフスピーカー"],
+    "ソックス": ["コットンソックス 3足組", "アンクルソックス"],
+    "メガネ": ["ブルーライトカット メガネ", "老眼鏡"],
+    "ソファ": ["2人掛けソファ", "レザーソファ"],
+    "ぬいぐるみ": ["くまのぬいぐるみ", "うさぎのぬいぐるみ"],
+    "ジュース": ["リンゴジュース", "みかんジュース"],
+}
+
+ASKED = {
+    "スーツ": "スーツ",
+    "背広": "スーツ",
+    "スーツケース": "スーツケース",
+    "旅行かばん": "スーツケース",
+    "メンズスニーカー": "スニーカー",
+    "スニーカーはありますか": "スニーカー",
+    "運動靴": "スニーカー",
+    "白い靴下": "ソックス",
+    "めがね": "メガネ",
+    "眼鏡": "メガネ",
+    "革のソファー": "ソファ",
+    "クマのぬいぐるみ": "ぬいぐるみ",
+    "りんごのジュース": "ジュース",
+    "テント": "",
+}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("index_kind", shop.TWO_DAILY)
+def test_a_shop_in_japanese(index_kind, request, settings, media_root, monkeypatch) -> None:
+    """Half of these showed nothing, or sneakers for speakers and suits for suitcases."""
+    specs = {"name": TextSpec(3.0, "ja"), "category__name": TextSpec(2.0, "ja", category=True)}
+    monkeypatch.setitem(vars(registry.for_model(Product)), "text_specs", specs)
+    index = shop.index_for(request, index_kind)
+    settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": shop.EMBEDDER, "INDEX": index}
+    for shelf, (name, products) in enumerate(SHELVES.items()):
+        for number, each in enumerate(products):
+            made = product(f"{shelf}-{number}", picture("red", mark=shelf * 2 + number), category=f"shelf-{shelf}")
+            Product.objects.filter(pk=made.pk).update(name=each)
+        Category.objects.filter(slug=f"shelf-{shelf}").update(name=name)
+    rebuild()
+    forget()
+    try:
+        with translation.override("ja"):
+            hits = {text: imagesim.search(text=text, min_relevance=0.5) for text in ASKED}
+        found = {text: {hit.item.category.name for hit in each} for text, each in hits.items()}
+        assert found == {text: {name} - {""} for text, name in ASKED.items()}
+    finally:
+        shop.drop_index()
