@@ -111,14 +111,19 @@ def texts(items: Items[Any], values: Mapping[str, FilterValue]) -> dict[str, tup
 @lru_cache(maxsize=64)
 def colours_by_stem(languages: tuple[str, ...]) -> Mapping[str, str]:
     """Return the colours by the stems of what they are called in these languages, and in English."""
-    from imagesim.indexes.analysis import analyse  # pages without words need not load it
+    from imagesim.indexes.analysis import analyse, stem_of  # pages without words need not load it
+    from imagesim.indexes.word_forms import irregular_forms
 
     found: dict[str, str] = {}
     for language in languages:
         for spoken in ("en", language):
             with override(spoken):
                 named = [(word, colour) for colour in colours.COLOURS for word in colours.words_for(colour)]
-            found.update((token.stem, colour) for word, colour in named for token in analyse(word, language))
+            tokens = [(token, colour) for word, colour in named for token in analyse(word, language)]
+            found.update((token.stem, colour) for token, colour in tokens)
+            for token, colour in tokens:
+                for form in irregular_forms(token.word, language):  # the Swedish "rött" and the Japanese "レッド"
+                    found.setdefault(stem_of(form, language), colour)
     return found
 
 

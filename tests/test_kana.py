@@ -10,6 +10,7 @@ from imagesim.indexes import kana
 from imagesim.indexes.analysis import analyse, fold, indexed
 from imagesim.indexes.text import TextIndex
 from imagesim.indexing.fit_roles import parts_of
+from imagesim.measured_colours import colours_by_stem
 from imagesim.retrieval.query_rewriting import in_other_words, spaced
 from imagesim.types import TextSpec
 from imagesim.word_roles import Roles
@@ -170,6 +171,30 @@ def test_the_end_of_a_query_without_spaces_is_replaced(typed: str, first: str) -
     """ "白い靴下" (white socks) showed nothing in a shop of "ソックス"."""
     found = in_other_words(typed, ROLES, ["ja"])
     assert found[:1] == ([(first, "ja")] if first else [])
+
+
+@pytest.mark.parametrize(
+    ("typed", "written"), [("黒い", "ブラック"), ("ホワイト", "白"), ("黄色", "イエロー"), ("グレー", "灰色")]
+)
+def test_a_colour_has_a_word_in_each_script(typed: str, written: str) -> None:
+    """ "黒いスニーカー" showed a "スニーカー ブラック" no higher than a white one."""
+    index = TextIndex({"name": TextSpec(1, "ja")})
+    index.set(0, {"name": (f"スニーカー {written}",)})
+    assert scores_of(match(index, f"スニーカー {typed}"))[0] > 0.9
+
+
+def test_the_words_for_a_colour_in_each_script_are_colours() -> None:
+    """Socks that are "ホワイト" were no white ones, for "白い"."""
+    known = colours_by_stem(("ja", "sv"))
+    assert known["白"] == known["白い"] == known["ホワイト"] == "white"
+    assert known["rott"] == "red"
+
+
+@pytest.mark.parametrize(("typed", "written"), [("メンズ", "紳士"), ("レディース", "婦人"), ("女性", "レディース")])
+def test_those_whom_a_thing_is_for_have_several_words(typed: str, written: str) -> None:
+    index = TextIndex({"name": TextSpec(1, "ja")})
+    index.set(0, {"name": (f"{written} 靴",)})
+    assert scores_of(match(index, f"{typed} 靴"))[0] > 0.9
 
 
 def test_what_a_visitor_types_is_found_by_its_beginning() -> None:

@@ -155,7 +155,8 @@ PARTICIPLES = {"en": "ed"}
 
 IRREGULAR_PLURALS = read_lists("irregular_plurals.txt")
 """Words with an irregular plural, or another irregular form: in Swedish and Korean of a colour, in French of an
-adjective. "Men" and "women" are missing because they name departments of shops rather than several persons."""
+adjective, in Japanese the word of another script for a colour, as of :func:`imagesim.indexes.kana.spelled`. "Men" and
+"women" are missing because they name departments of shops rather than several persons."""
 
 AUDIENCES = read_lists("audiences.txt")
 """Words for the same people, whom a thing is for: "ladies watch" asks for a "Women's watch"."""

@@ -47,11 +47,7 @@ def plurals(word: str, language: str) -> tuple[str, ...]:
     if not word.isalpha():  # "501s" are jeans of the model 501
         return (word[:-1],) if language == "en" and word.endswith("s") and word[:-1].isdecimal() else ()
     found = [word[:-1]] if word.endswith("s") and word[:-1] in UNITS else []  # "kgs" and "mls"
-    for singular, plural in _pairs(IRREGULAR_PLURALS.get(language, "")):
-        for form, other in ((singular, plural), (plural, singular)):
-            first = word.removesuffix(form)
-            if word == form or (word.endswith(form) and language in INFLECTIONS and len(first) >= SHORTEST_FIRST):
-                found.append(first + other)
+    found += irregular_forms(word, language)
     for singular, plural in _pairs(PLURALS.get(language, "")):
         for ending, other in ((singular, plural), (plural, singular)):
             form = word[: len(word) - len(ending)] + other
@@ -62,6 +58,17 @@ def plurals(word: str, language: str) -> tuple[str, ...]:
     if language == "en":
         found = [form for form in found if PLURALS_ONLY.isdisjoint((word, form))]
     return tuple(dict.fromkeys(found))
+
+
+def irregular_forms(word: str, language: str) -> list[str]:
+    """Return the other forms of a word that a table has, or of the last part of a compound."""
+    found: list[str] = []
+    for singular, plural in _pairs(IRREGULAR_PLURALS.get(language, "")):
+        for form, other in ((singular, plural), (plural, singular)):
+            first = word.removesuffix(form)
+            if word == form or (word.endswith(form) and language in INFLECTIONS and len(first) >= SHORTEST_FIRST):
+                found.append(first + other)
+    return found
 
 
 @lru_cache(maxsize=4_000)
