@@ -23,6 +23,7 @@ SHELVES = {
     "ソファ": ["2人掛けソファ", "レザーソファ"],
     "ぬいぐるみ": ["くまのぬいぐるみ", "うさぎのぬいぐるみ"],
     "ジュース": ["リンゴジュース", "みかんジュース"],
+    "手・小物": ["手袋 毛糸", "手帳 方眼", "手鏡 丸", "手提げ 帆布"],  # its name has a character of what it contains
 }
 
 ASKED = {
@@ -39,6 +40,7 @@ ASKED = {
     "革のソファー": "ソファ",
     "クマのぬいぐるみ": "ぬいぐるみ",
     "りんごのジュース": "ジュース",
+    "グローブ": "手・小物",
     "テント": "",
 }
 
@@ -53,7 +55,7 @@ def test_a_shop_in_japanese(index_kind, request, settings, media_root, monkeypat
     settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": shop.EMBEDDER, "INDEX": index}
     for shelf, (name, products) in enumerate(SHELVES.items()):
         for number, each in enumerate(products):
-            made = product(f"{shelf}-{number}", picture("red", mark=shelf * 2 + number), category=f"shelf-{shelf}")
+            made = product(f"{shelf}-{number}", picture("red", mark=shelf * 4 + number), category=f"shelf-{shelf}")
             Product.objects.filter(pk=made.pk).update(name=each)
         Category.objects.filter(slug=f"shelf-{shelf}").update(name=name)
     rebuild()

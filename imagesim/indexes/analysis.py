@@ -204,19 +204,20 @@ def normalised(text: str, language: str = "") -> str:
     return (text.replace("I", "ı") if language == "tr" else text).lower()
 
 
-def indexed(text: str, language: str) -> tuple[Token, ...]:
+def indexed(text: str, language: str, *, last: bool = False) -> tuple[Token, ...]:
     """Return the words of ``text`` by which it is found: those of :func:`analyse`, :func:`models`, and each character
     of scripts without spaces, but kana. A query for one of these has no pair: ``鞋`` finds ``运动鞋``. Words in
     hiragana are also found by their pairs, and those beside Chinese characters as words: ``赤いりんご`` by
-    ``リンゴ``."""
+    ``リンゴ``. If only the ``last`` of these characters are wanted: in Japanese, it may say
+    what a thing is, and no other does (``靴`` of ``靴下``, socks)."""
     plain = normalised(text, language)
-    found = [] if text.isascii() else [*_parts_found(plain)]
+    found = [] if text.isascii() else [*_parts_found(plain, last=last)]
     return (*(Token(each, each) for each in dict.fromkeys((*found, *models(plain)))), *analyse(text, language))
 
 
-def _parts_found(plain: str) -> Iterator[str]:
+def _parts_found(plain: str, *, last: bool) -> Iterator[str]:
     for run in NO_SPACES.findall(plain):
-        yield from kana.KANA.sub("", run)
+        yield from kana.KANA.sub("", run[-1:] if last else run)
         for part in kana.parts(run):
             if not kana.is_written(part):
                 yield from kana.words_within(part)

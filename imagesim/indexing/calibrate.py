@@ -196,7 +196,7 @@ def _described(
     for path, values in texts.items():
         spec = specs[path]
         language = base_language(spec.language)
-        tokens = {token for value in values for token in indexed(value, language)}
+        tokens = {token for value in values for token in indexed(value, language, last=language == "ja")}
         written[language] |= tokens
         stems = {token.stem for token in tokens if token.word not in stop_words((language,))}
         weight = 1.0 if spec.category else spec.weight / top
