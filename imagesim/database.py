@@ -15,6 +15,8 @@ from django.db import InterfaceError, OperationalError, connections, models, rou
 from django.db.models.functions import Collate
 
 if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
     from imagesim.types import Vector
 
 P = ParamSpec("P")
@@ -143,9 +145,14 @@ def stored_array(column: bytes | memoryview) -> Vector:
     return np.frombuffer(bytes(column), dtype="<f4")
 
 
+def sqlstate(error: BaseException | None) -> str | None:
+    """Return the SQLSTATE of an error of Django that PostgreSQL reported, or None."""
+    return getattr(getattr(error, "__cause__", None), "sqlstate", None)
+
+
 def is_conflict(error: OperationalError) -> bool:
     """Whether the writes of another transaction are the cause, so that another try can succeed."""
-    number, state = next(iter(error.args), None), getattr(error.__cause__, "sqlstate", "")
+    number, state = next(iter(error.args), None), sqlstate(error)
     return number in _CONFLICT_NUMBERS or state in _CONFLICT_STATES
 
 
@@ -228,15 +235,32 @@ def pages(rows: models.QuerySet[Any, Row], size: int) -> Iterator[list[Row]]:
         page = list(rows.filter(pk__gt=page[-1].pk)[:size])  # type: ignore[attr-defined]
 
 
+def keeps_session(connection: BaseDatabaseWrapper) -> bool:
+    """Return whether what is set or opened outside of a transaction is there in the next statement.
+
+    Behind a pool by transaction, such as PgBouncer's, the next statement may reach another session: a server-side
+    cursor is not found there, or is another client's of the same name, and a setting stays with whoever comes next.
+    ``DISABLE_SERVER_SIDE_CURSORS`` says so; where it does not, a pool is known by giving its clients numbers of its own
+    instead of those of the server's processes. (A pool by session does the same.)
+    """
+    if connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS", False):
+        return False
+    if connection.vendor != "postgresql":
+        return True
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        [process] = cursor.fetchone()
+    return bool(process == connection.connection.info.backend_pid)
+
+
 def stream(rows: models.QuerySet[Any, Row], *, chunk_size: int) -> Iterator[Row]:
     """Yield ``rows`` in their order, and hold ``chunk_size`` of them at a time.
 
     Without a server-side cursor a driver reads a whole result at once: there only the primary keys are read first, then
-    page by page. MySQL has none that Django uses, and behind a pool by transaction they are switched off.
+    page by page. MySQL has none that Django uses, and behind a pool by transaction they do not last.
     """
     connection = connections[rows.db]
-    switched_off = connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS", False)
-    if connection.vendor != "mysql" and not switched_off:
+    if connection.vendor != "mysql" and keeps_session(connection):
         yield from rows.iterator(chunk_size=chunk_size)
         return
     pks = list(rows.values_list("pk", flat=True))

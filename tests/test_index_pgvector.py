@@ -578,3 +578,10 @@ def test_a_short_beginning_of_many_words_is_compared_once(index: PgvectorIndex, 
     assert len(set(keys(index, query))) == 50
     assert len(max(sent, key=len)) < 500
     assert keys(index, replace(query, text="trimmer sofa")) == ["0", "1"]
+
+
+def test_a_time_limit_that_cancels_the_building_of_a_graph_is_named(index):
+    """As behind a pool, where it cannot be lifted. Another try would only take as long again."""
+    with pytest.raises(SearchIndexError, match="statement_timeout"), index._database.autocommit() as cursor:
+        cursor.execute("SET statement_timeout = 20; SELECT pg_sleep(5)")
+    assert sql("SELECT current_setting('statement_timeout')") == [("0",)]

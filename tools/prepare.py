@@ -18,6 +18,7 @@ def main() -> None:
         elastic.home,
         lambda: find_program("redis-server", package="redis-server"),
         lambda: find_program("initdb", package="postgresql", folders="/usr/lib/postgresql/*/bin"),
+        lambda: find_program("pgbouncer", package="pgbouncer", folders="/usr/sbin"),
         lambda: find_program("mariadbd", package="mariadb-server", folders="/usr/sbin"),
         lambda: find_program("chromium", package="chromium"),
         lambda: find_program(HEADLESS, package=HEADLESS),

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from tools import elastic
 from tools.processes import PATIENCE, Process
@@ -67,6 +68,33 @@ def postgres(folder: Path, name: str = "postgres", programs: Path | None = None)
     create = [initdb.with_name("createdb"), "-h", "127.0.0.1", "-p", port, "-U", "imagesim", "imagesim"]
     subprocess.run([str(part) for part in create], check=True)
     return server, f"postgres://imagesim@127.0.0.1:{port}/imagesim"
+
+
+def pgbouncer(folder: Path, url: str) -> tuple[Process, str]:
+    """Prepare PgBouncer in front of the PostgreSQL at ``url``, not started yet; its address is that of this database.
+
+    It pools by transaction, and takes the connections to the server in turn, as under load.
+    """
+    program = find_program("pgbouncer", package="pgbouncer", folders="/usr/sbin")
+    parts, port, home = urlsplit(url), free_port(), folder / "pgbouncer"
+    home.mkdir(parents=True, exist_ok=True)
+    server = {"host": parts.hostname, "port": parts.port or 5432, "user": parts.username, "password": parts.password}
+    settings = {
+        "listen_addr": "127.0.0.1",
+        "listen_port": port,
+        "unix_socket_dir": "",
+        "auth_type": "any",
+        "pool_mode": "transaction",
+        "server_round_robin": 1,
+        "default_pool_size": 4,
+    }
+    behind = " ".join(f"{name}={unquote(str(value))}" for name, value in server.items() if value)
+    lines = ["[databases]", f"* = {behind}", "[pgbouncer]", *(f"{name} = {value}" for name, value in settings.items())]
+    (home / "pgbouncer.ini").write_text("\n".join(lines) + "\n")
+    pool = Process(
+        "pgbouncer", [program, home / "pgbouncer.ini"], home, as_service=True, answers=lambda: _accepts(port)
+    )
+    return pool, urlunsplit(parts._replace(netloc=f"{parts.username}@127.0.0.1:{port}"))
 
 
 def mariadb(folder: Path) -> tuple[Process, str]:

@@ -16,7 +16,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.functions import Cast
 from django.utils import timezone
 
-from imagesim.database import after_commit, batched, retry_conflicts
+from imagesim.database import after_commit, batched, keeps_session, retry_conflicts
 from imagesim.exceptions import ConfigurationError, format_choices, migrate_hint
 from imagesim.indexing import dispatch
 from imagesim.models import ItemState, Scope
@@ -114,8 +114,10 @@ def _record_queryset(label: str, queryset: models.QuerySet[Any], scope: Scope, u
         except EmptyResultSet:
             return 0
     total = 0
+    pks = queryset.values_list("pk", flat=True)
     with transaction.atomic(using=upsert.using, savepoint=False):
-        for chunk in batched(queryset.values_list("pk", flat=True).iterator(chunk_size=CHUNK), CHUNK):
+        in_one_session = queryset.db == upsert.using or keeps_session(connections[queryset.db])
+        for chunk in batched(pks.iterator(chunk_size=CHUNK) if in_one_session else pks, CHUNK):
             total += record(label, chunk, scope=scope, using=queryset.db, announce=False)
     return total
 

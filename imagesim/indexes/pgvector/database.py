@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -9,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 from django.db import DatabaseError, InterfaceError, OperationalError, connections, transaction
 from psycopg import sql
 
-from imagesim.database import closing_lost_connections
+from imagesim.database import closing_lost_connections, keeps_session, sqlstate
 from imagesim.exceptions import ConfigurationError, IndexUnavailable, QueryTimeout, SearchIndexError, index_missing
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
     from django.db.backends.utils import CursorWrapper
+
+logger = logging.getLogger(__name__)
 
 LOCK = 7_266_316_094_581_253_121
 """The advisory lock for creating the extension and for creating, activating and dropping tables: a number that no other
@@ -89,16 +92,46 @@ class Database:
                 set_local(cursor, statement_timeout=before)
 
     @contextmanager
-    def autocommit(self) -> Iterator[CursorWrapper]:
-        """Provide a cursor without a time limit for statements that cannot be part of a transaction."""
-        with self._translated_errors(), self.connection.cursor() as cursor:
-            cursor.execute("SELECT current_setting('statement_timeout')")
-            [before] = cursor.fetchone()
-            cursor.execute("SELECT set_config('statement_timeout', '0', false)")
+    def autocommit(self, **settings: str) -> Iterator[CursorWrapper]:
+        """Provide a cursor without a time limit, and with ``settings``, for statements that cannot be part of a
+        transaction.
+
+        Behind a pool by transaction nothing is set, because others would get it: the server's own settings hold.
+        """
+        with self._translated_errors(of_query=False), self.connection.cursor() as cursor:
+            wanted = {"statement_timeout": "0", **settings}
+            if not keeps_session(self.connection):
+                self._warn_of_limits(cursor, wanted)
+                wanted = {}
+            before = {}
+            for name, value in wanted.items():
+                cursor.execute("SELECT current_setting(%s)", [name])
+                [before[name]] = cursor.fetchone()
+                cursor.execute("SELECT set_config(%s, %s, false)", [name, value])
             try:
                 yield cursor
+            except OperationalError as error:
+                if sqlstate(error) != CANCELLED:
+                    raise
+                raise SearchIndexError(
+                    f"PostgreSQL cancelled what builds the index {self.name!r}: {str(error).strip()}. Behind a pool, "
+                    "the database's or its user's statement_timeout must be long enough, or 0 (docs/howto-pgvector.md)."
+                ) from error
             finally:
-                cursor.execute("SELECT set_config('statement_timeout', %s, false)", [before])
+                for name, value in before.items():
+                    cursor.execute("SELECT set_config(%s, %s, false)", [name, value])
+
+    def _warn_of_limits(self, cursor: CursorWrapper, wanted: dict[str, str]) -> None:
+        cursor.execute("SELECT name, current_setting(name) FROM pg_settings WHERE name = ANY(%s)", [list(wanted)])
+        there = {name: value for name, value in cursor.fetchall() if value != wanted[name]}
+        if there:
+            logger.warning(
+                "The graph of the index %r is built with the server's own settings (%s), because the database %r is "
+                "reached through a pool.",
+                self.name,
+                ", ".join(f"{name} = {value}" for name, value in sorted(there.items())),
+                self.alias,
+            )
 
     def create_extension(self) -> None:
         """Create the extension in this database, unless it is there.
@@ -113,7 +146,7 @@ class Database:
                     # Not in the schema of a tenant, which comes first in the search path.
                     cursor.execute("CREATE EXTENSION IF NOT EXISTS vector SCHEMA public")
         except SearchIndexError as error:
-            state = _state(error.__cause__)
+            state = sqlstate(error.__cause__)
             if state == REFUSED:
                 raise ConfigurationError(
                     f"The database {self.alias!r} has no pgvector, and its user may not create it: let a superuser run "
@@ -154,7 +187,7 @@ class Database:
             raise IndexUnavailable(f"The index cannot reach its database: {error}") from error
 
     def _translated(self, error: DatabaseError, of_query: bool) -> Exception:
-        state = _state(error)
+        state = sqlstate(error)
         if state == MISSING:
             return index_missing(self.name, None)
         if state == CANCELLED and of_query:
@@ -163,11 +196,6 @@ class Database:
         if state in PASSING or (isinstance(error, OperationalError) and not refused):
             return IndexUnavailable(f"The index cannot use its database: {str(error).strip()}")
         return SearchIndexError(f"PostgreSQL refused a statement of the index ({state}): {str(error).strip()}")
-
-
-def _state(error: BaseException | None) -> str | None:
-    """Return the SQLSTATE of a database error of Django, or None."""
-    return getattr(error.__cause__, "sqlstate", None) if error else None
 
 
 def lock(cursor: CursorWrapper) -> None:

@@ -192,15 +192,11 @@ def build_indexes(database: Database, generation: Generation, graph: dict[str, i
             for name, definition in wanted.items():
                 cursor.execute(_named(name, definition))
         return
-    with database.autocommit() as cursor:
-        cursor.execute("SELECT set_config('maintenance_work_mem', %s, false)", [memory])
-        try:
-            for name, definition in wanted.items():
-                if name in there:  # it is invalid, because a process was killed while building it
-                    cursor.execute(sql.SQL("DROP INDEX {}").format(sql.Identifier(name)))
-                cursor.execute(_named(name, definition, "CONCURRENTLY "))
-        finally:
-            cursor.execute("RESET maintenance_work_mem")
+    with database.autocommit(maintenance_work_mem=memory) as cursor:
+        for name, definition in wanted.items():
+            if name in there:  # it is invalid, because a process was killed while building it
+                cursor.execute(sql.SQL("DROP INDEX {}").format(sql.Identifier(name)))
+            cursor.execute(_named(name, definition, "CONCURRENTLY "))
 
 
 def _named(name: str, definition: sql.Composed, how: str = "") -> sql.Composed:
