@@ -147,7 +147,8 @@ def stored_array(column: bytes | memoryview) -> Vector:
 
 def sqlstate(error: BaseException | None) -> str | None:
     """Return the SQLSTATE of an error of Django that PostgreSQL reported, or None."""
-    return getattr(getattr(error, "__cause__", None), "sqlstate", None)
+    cause = getattr(error, "__cause__", None)
+    return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)  # of psycopg 3; of psycopg2
 
 
 def is_conflict(error: OperationalError) -> bool:

@@ -34,9 +34,9 @@ def failing(times: int, error: OperationalError):
     return function, calls
 
 
-def of_postgresql(code: str) -> OperationalError:
+def of_postgresql(code: str, attribute: str = "sqlstate") -> OperationalError:
     error = OperationalError("deadlock detected")
-    error.__cause__ = type("Cause", (Exception,), {"sqlstate": code})()
+    error.__cause__ = type("Cause", (Exception,), {attribute: code})()
     return error
 
 
@@ -45,10 +45,11 @@ DEADLOCKS = [
     OperationalError(1205, "Lock wait timeout"),
     of_postgresql("40P01"),
     of_postgresql("40001"),
+    of_postgresql("40001", "pgcode"),  # by psycopg2
 ]
 
 
-@pytest.mark.parametrize("error", DEADLOCKS, ids=["1213", "1205", "40P01", "40001"])
+@pytest.mark.parametrize("error", DEADLOCKS, ids=["1213", "1205", "40P01", "40001", "psycopg2"])
 def test_a_deadlock_is_retried(error, monkeypatch):
     pauses: list[float] = []
     monkeypatch.setattr(database, "time", SimpleNamespace(sleep=pauses.append))
@@ -165,7 +166,7 @@ def test_workers_under_serializable_isolation_sync_each_change_once(monkeypatch)
     """The setting ``isolation_level`` of Django, which holds for statements outside of transactions, too."""
     if connection.vendor != "postgresql":
         pytest.skip("the isolation of PostgreSQL")
-    from psycopg import IsolationLevel
+    from django.db.backends.postgresql.psycopg_any import IsolationLevel  # of psycopg 3 or psycopg2
 
     made = [product(f"boot {number}", picture("red", mark=number)) for number in range(24)]
     monkeypatch.setattr(connection, "isolation_level", IsolationLevel.SERIALIZABLE)
