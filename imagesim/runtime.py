@@ -8,6 +8,7 @@ parent's sockets and locks. What is kept on :data:`runtime` instead is made anew
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 import threading
@@ -23,20 +24,34 @@ except ImportError:  # not on every platform
 
 _OWN_GROUPS = Path("/proc/self/cgroup")
 _GROUPS = Path("/sys/fs/cgroup")
+_MEMORY = ("memory", "memory.max", "memory.limit_in_bytes")
 
 
 def threads() -> int:
-    """Return the number of useful threads for processor-bound work: the processors that this process can use."""
+    """Return the number of useful threads for processor-bound work: the processors that this process can use, by its
+    affinity and by the quota of its container or systemd unit. With more, all of them pause when the quota is used
+    up."""
     try:
-        return len(os.sched_getaffinity(0))
+        usable = len(os.sched_getaffinity(0))
     except AttributeError:  # not on every platform
-        return os.cpu_count() or 1
+        usable = os.cpu_count() or 1
+    return min([usable, *_quotas()])
+
+
+def _quotas() -> Iterator[int]:
+    """Yield the numbers of processors whose time this process's control group, and those around it, may use."""
+    for path in _group_files("cpu", "cpu.max", "cpu.cfs_quota_us"):
+        words = _read(path).split()
+        if path.name == "cpu.cfs_quota_us":  # the period is in a file of its own
+            words.append(_read(path.with_name("cpu.cfs_period_us")))
+        if len(words) == 2 and all(word.isdecimal() for word in words):  # "max" or "-1": no quota
+            yield max(1, math.ceil(int(words[0]) / int(words[1])))
 
 
 def memory_bytes() -> int:
     """Return the memory limit of this process: the minimum of the machine's, its container's or systemd unit's, and its
     own limit."""
-    found = [int(text) for path in _group_limits() if (text := _read(path)).isdecimal()]  # "max": no limit
+    found = [int(text) for path in _group_files(*_MEMORY) if (text := _read(path)).isdecimal()]  # "max": no limit
     for name in ("RLIMIT_AS", "RLIMIT_DATA"):
         with contextlib.suppress(AttributeError):  # as above
             limit = resource.getrlimit(getattr(resource, name))[0]
@@ -49,17 +64,18 @@ def memory_bytes() -> int:
     return min(found)
 
 
-def _group_limits() -> Iterator[Path]:
-    """Yield the files with the memory limits of this process's control group, and of those around it.
+def _group_files(controller: str, newer: str, older: str) -> Iterator[Path]:
+    """Yield the files with a limit of this process's control group, and of those around it: ``newer`` is the name of
+    the file in version 2 of control groups, ``older`` that in version 1.
 
     In a container these may not be there, except the last: its own group is then the outermost that it sees.
     """
     for line in _read(_OWN_GROUPS).splitlines():
         _number, controllers, group = line.split(":", 2)
         if not controllers:
-            folder, name = _GROUPS, "memory.max"  # version 2
-        elif "memory" in controllers.split(","):
-            folder, name = _GROUPS / "memory", "memory.limit_in_bytes"  # version 1
+            folder, name = _GROUPS, newer
+        elif controller in controllers.split(","):
+            folder, name = _GROUPS / controller, older
         else:
             continue
         for path in (own := PurePosixPath(group), *own.parents):

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -130,6 +132,15 @@ def test_a_memory_limit_of_the_process_counts(limit: str) -> None:
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == "734003200"
 
 
+def control_groups(groups: str, files: dict[str, str], folder: Path, monkeypatch) -> None:
+    (own := folder / "own").write_text(f"{groups}\n")
+    for name, content in files.items():
+        (path := folder / "cgroup" / name).parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{content}\n")
+    monkeypatch.setattr(runtime, "_OWN_GROUPS", own)
+    monkeypatch.setattr(runtime, "_GROUPS", folder / "cgroup")
+
+
 @pytest.mark.parametrize(
     ("groups", "limits", "expected"),
     [
@@ -142,13 +153,26 @@ def test_a_memory_limit_of_the_process_counts(limit: str) -> None:
     ],
 )
 def test_the_memory_limit_of_a_container_or_a_systemd_unit_counts(groups, limits, expected, tmp_path, monkeypatch):
-    (own := tmp_path / "own").write_text(f"{groups}\n")
-    for name, limit in limits.items():
-        (path := tmp_path / "cgroup" / name).parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"{limit}\n")
-    monkeypatch.setattr(runtime, "_OWN_GROUPS", own)
-    monkeypatch.setattr(runtime, "_GROUPS", tmp_path / "cgroup")
+    control_groups(groups, limits, tmp_path, monkeypatch)
     assert runtime.memory_bytes() == expected
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "expected"),
+    [
+        ("0::/", {"cpu.max": "200000 100000"}, 2),  # in a container
+        ("0::/", {"cpu.max": "50000 100000"}, 1),
+        ("0::/a/b", {"a/cpu.max": "150000 100000", "a/b/cpu.max": "max 100000"}, 2),  # one and a half
+        ("4:cpu,cpuacct:/a", {"cpu/a/cpu.cfs_quota_us": "300000", "cpu/a/cpu.cfs_period_us": "100000"}, 3),
+        ("4:cpu:/", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 64),
+        ("0::/", {}, 64),
+    ],
+)
+def test_the_processor_quota_of_a_container_or_a_systemd_unit_counts(groups, files, expected, tmp_path, monkeypatch):
+    """More threads than that would all pause in the rest of each period."""
+    control_groups(groups, files, tmp_path, monkeypatch)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(64), raising=False)
+    assert runtime.threads() == expected
 
 
 class TestResults:
