@@ -19,11 +19,14 @@ COPY manage.py ./
 COPY imagesim imagesim
 COPY demo_shop demo_shop
 
-# Nothing runs as root. Volumes inherit the owner of the folders they are mounted on.
-RUN useradd --create-home shop && install --directory --owner shop /media
+# Nothing runs as root. Volumes inherit the owner of the folders they are mounted on. The models are not in the home of this
+# user: Kubernetes may run the image as another, who has none.
+ENV XDG_CACHE_HOME=/opt/cache
+RUN useradd --create-home shop && install --directory --owner shop /media /opt/cache
 USER shop
-# Assemble the built-in model once, instead of at the first search of every container.
-RUN python manage.py shell --verbosity 0 --command "from imagesim.embedders import get_embedder; get_embedder().warm_up()"
+# Assemble the built-in models once, instead of at the first search of every container.
+RUN python manage.py shell --verbosity 0 --command "from imagesim.embedders import get_embedder; \
+    from imagesim.regions import get_region_finder; get_embedder().warm_up(); get_region_finder().warm_up()"
 
 EXPOSE 8000
-CMD ["gunicorn", "demo_shop.wsgi", "--config", "python:imagesim.warm_up", "--bind", "0.0.0.0:8000", "--workers", "2", "--threads", "4", "--timeout", "60"]
+CMD ["gunicorn", "demo_shop.wsgi", "--config", "python:imagesim.warm_up", "--bind", "0.0.0.0:8000", "--workers", "2", "--threads", "4", "--timeout", "60", "--no-control-socket"]

@@ -33,6 +33,7 @@ import yaml
 from django.core.exceptions import ImproperlyConfigured
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
+from django.urls import resolve
 from PIL import Image, ImageDraw
 
 from demo_shop import environment
@@ -127,6 +128,28 @@ def test_only_the_proxy_determines_the_visitors_address() -> None:
     assert environment.number_of_proxies({"NUM_PROXIES": "1"}) == 1
     with pytest.raises(ImproperlyConfigured, match="'-1'"):
         environment.number_of_proxies({"NUM_PROXIES": "-1"})
+
+
+def test_the_documented_pod_can_be_started_and_probed() -> None:
+    section = (ROOT / "docs" / "operations.md").read_text().partition("## Containers and Kubernetes")[2]
+    pod = yaml.safe_load(section.partition("```yaml")[2].partition("```")[0])["spec"]
+    [web] = pod["containers"]
+    shop = ["demo_shop.wsgi" if part == "project.wsgi" else part for part in web["command"]]
+    done = subprocess.run([sys.executable, "-m", *shop, "--check-config"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for probe in (web["livenessProbe"], web["readinessProbe"]):
+        given = probe["httpGet"]
+        assert resolve(given["path"].removeprefix("/visual"), "imagesim.urls").url_name == "live"
+        assert f":{given['port']}" in " ".join(shop)
+        assert {"name": "Host", "value": "shop.example"} in given["httpHeaders"]  # else that of the pod, not allowed
+    assert set(pod["volumes"][0]) == {"name", "emptyDir"}
+    [cache] = web["env"]
+    assert f"ENV {cache['name']}={cache['value']}\n" in (ROOT / "Dockerfile").read_text()
+
+
+def test_no_server_writes_to_a_home() -> None:
+    for command in (SERVICES["web"]["command"], (ROOT / "Dockerfile").read_text()):
+        assert "--no-control-socket" in command
 
 
 @dataclass

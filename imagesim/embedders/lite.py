@@ -315,7 +315,7 @@ def build_once(target: Path, build: Callable[[Path], None]) -> Path:
     except OSError as error:
         raise EmbedderError(
             f"The model cannot be written to {str(parent)!r} ({error}): "
-            "name a writable folder with enough space in the embedder's option 'cache_dir'."
+            "name a writable folder with enough space in the embedder's option 'cache_dir', or as XDG_CACHE_HOME."
         ) from error
     return target
 
