@@ -25,12 +25,20 @@ ROOT = Path(__file__).resolve().parent.parent
 PASSWORD = "for-tests-only"
 
 
+SUFFICIENT = ["read", "write", "manage"]
+
+
 @dataclass
 class SecureServer:
     url: str
     authority: Path
     keys: dict[str, str]
     """Encoded API keys by the name that the page gives their role."""
+
+    def key(self, role: str, descriptors: dict[str, Any]) -> str:
+        """A further API key, as the page has them made."""
+        content = {"name": role, "role_descriptors": descriptors}
+        return str(servers.as_superuser(self.url, self.authority, PASSWORD, "/_security/api_key", content)["encoded"])
 
     def index(self, key: str = "imagesim", name: str = "products", **options: Any) -> ElasticsearchIndex:
         given = {"api_key": self.keys[key], "ca_certs": str(self.authority), "replicas": 0, **options}
@@ -54,12 +62,11 @@ def server() -> Iterator[SecureServer]:
             missing(f"Elasticsearch with security cannot be had: {error}")
         try:
             process.start().wait_until_it_answers()
-            made = {}
+            made = SecureServer(url, authority, {})
             for roles in documented_roles():
                 (role,) = roles
-                content = {"name": role, "role_descriptors": roles}
-                made[role] = servers.as_superuser(url, authority, PASSWORD, "/_security/api_key", content)["encoded"]
-            yield SecureServer(url, authority, made)
+                made.keys[role] = made.key(role, roles)
+            yield made
         except Failure as error:
             missing(f"Elasticsearch with security does not start: {error}")
         finally:
@@ -117,6 +124,34 @@ def test_the_key_of_a_web_process_is_read_only(index: ElasticsearchIndex, server
     with pytest.raises(AccessRefused):
         reader.write([entry(0, axis(5), version=99)])
     assert index.count() == 3
+
+
+@pytest.mark.parametrize(
+    ("cluster", "privileges", "names", "lacking"),
+    [
+        ([], SUFFICIENT, ["products", "products-*"], "monitor"),
+        (["monitor"], ["read"], ["products", "products-*"], "view_index_metadata"),
+        (["monitor"], ["read", "view_index_metadata"], ["products", "products-*"], "create_index"),
+        (["monitor"], ["read", "view_index_metadata", "create_index"], ["products", "products-*"], "manage"),
+        (["monitor"], SUFFICIENT, ["products-*"], r"on indices \[products\]"),
+        (["monitor"], SUFFICIENT, ["products"], r"on indices \[products-"),
+    ],
+)
+def test_a_privilege_that_a_key_lacks_is_named(
+    server: SecureServer, cluster: list[str], privileges: list[str], names: list[str], lacking: str
+) -> None:
+    role = {"cluster": cluster, "indices": [{"names": names, "privileges": privileges}]}
+    lesser = server.index(api_key=server.key("lesser", {"lesser": role}))
+    with pytest.raises(AccessRefused, match=lacking):
+        lesser.create(META)
+
+
+def test_a_key_that_may_not_write_is_told(index: ElasticsearchIndex, server: SecureServer) -> None:
+    backing_index = fill(index)
+    role = {"cluster": ["monitor"], "indices": [{"names": ["products*"], "privileges": ["read", "manage"]}]}
+    lesser = server.index(api_key=server.key("lesser", {"lesser": role}))
+    with pytest.raises(AccessRefused, match="write"):
+        lesser.write([entry(0, axis(5), version=99)], backing_index=backing_index)
 
 
 @pytest.mark.parametrize("key", ["imagesim", "imagesim-search"])
