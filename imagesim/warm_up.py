@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from typing import Any
 logger = logging.getLogger("imagesim")
 
 DISPATCH_UID = "imagesim.warm_up"
+STOP_SECONDS = 10.0
+"""How long a process that ends waits for the models that it is loading."""
 
 
 def warm_up() -> None:
@@ -75,10 +78,15 @@ def _first_request(sender: Any, **kwargs: Any) -> None:
 
 
 def _in_thread() -> None:
+    thread = threading.Thread(target=_load_apart, name="imagesim-warm-up", daemon=True)
     try:
-        threading.Thread(target=_load_apart, name="imagesim-warm-up", daemon=True).start()
+        thread.start()
     except RuntimeError as error:  # no more threads can be started
         logger.warning("The models are only loaded by the first search: %s", error)
+        return
+    # A thread that the interpreter ends within the code of a model aborts the process, as of a script or a test run
+    # that is done before it.
+    atexit.register(thread.join, STOP_SECONDS)
 
 
 def _load_apart() -> None:

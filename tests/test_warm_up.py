@@ -95,3 +95,21 @@ def test_gunicorn_reads_the_module_without_django():
     script = "import sys, imagesim.warm_up; print([name for name in sys.modules if name.partition('.')[0] == 'django'])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_process_that_ends_meanwhile_waits_for_the_models():
+    """The interpreter ends its daemon threads, which aborts the process where one is within the code of a model: a test
+    run that was done before failed with the status 134."""
+    script = """if True:
+        import time
+        from imagesim import warm_up
+
+        def load():
+            time.sleep(0.3)
+            print("loaded")
+
+        warm_up._load_apart = load
+        warm_up.post_worker_init(None)
+    """
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "loaded\n"
