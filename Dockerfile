@@ -22,8 +22,9 @@ COPY demo_shop demo_shop
 # Nothing runs as root. Volumes inherit the owner of the folders they are mounted on. The models are not in the home of this
 # user: Kubernetes may run the image as another, who has none.
 ENV XDG_CACHE_HOME=/opt/cache
-RUN useradd --create-home shop && install --directory --owner shop /media /opt/cache
-USER shop
+RUN useradd --create-home --uid 1000 shop && install --directory --owner shop /media /opt/cache
+# By its number, which Kubernetes needs for runAsNonRoot.
+USER 1000
 # Assemble the built-in models once, instead of at the first search of every container.
 RUN python manage.py shell --verbosity 0 --command "from imagesim.embedders import get_embedder; \
     from imagesim.regions import get_region_finder; get_embedder().warm_up(); get_region_finder().warm_up()"

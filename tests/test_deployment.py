@@ -143,6 +143,8 @@ def test_the_documented_pod_can_be_started_and_probed() -> None:
         assert f":{given['port']}" in " ".join(shop)
         assert {"name": "Host", "value": "shop.example"} in given["httpHeaders"]  # else that of the pod, not allowed
     assert set(pod["volumes"][0]) == {"name", "emptyDir"}
+    assert web["securityContext"]["runAsNonRoot"]
+    assert re.search(r"^USER \d+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)  # a name cannot be verified
     [cache] = web["env"]
     assert f"ENV {cache['name']}={cache['value']}\n" in (ROOT / "Dockerfile").read_text()
 
