@@ -240,12 +240,10 @@ def keeps_session(connection: BaseDatabaseWrapper) -> bool:
     """Return whether what is set or opened outside of a transaction is there in the next statement.
 
     Behind a pool by transaction, such as PgBouncer's, the next statement may reach another session: a server-side
-    cursor is not found there, or is another client's of the same name, and a setting stays with whoever comes next.
-    ``DISABLE_SERVER_SIDE_CURSORS`` says so; where it does not, a pool is known by giving its clients numbers of its own
-    instead of those of the server's processes. (A pool by session does the same.)
+    cursor is not found there, or is another client's of the same name, and a setting stays with whoever comes next. A
+    pool is known by giving its clients numbers of its own instead of those of the server's processes. (One by session
+    does the same, and cannot be told apart.)
     """
-    if connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS", False):
-        return False
     if connection.vendor != "postgresql":
         return True
     with connection.cursor() as cursor:
@@ -258,10 +256,12 @@ def stream(rows: models.QuerySet[Any, Row], *, chunk_size: int) -> Iterator[Row]
     """Yield ``rows`` in their order, and hold ``chunk_size`` of them at a time.
 
     Without a server-side cursor a driver reads a whole result at once: there only the primary keys are read first, then
-    page by page. MySQL has none that Django uses, and behind a pool by transaction they do not last.
+    page by page. MySQL has none that Django uses, behind a pool by transaction they do not last, and a setting switches
+    them off.
     """
     connection = connections[rows.db]
-    if connection.vendor != "mysql" and keeps_session(connection):
+    switched_off = connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS", False)
+    if connection.vendor != "mysql" and not switched_off and keeps_session(connection):
         yield from rows.iterator(chunk_size=chunk_size)
         return
     pks = list(rows.values_list("pk", flat=True))
