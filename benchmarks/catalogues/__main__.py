@@ -36,6 +36,7 @@ SHOPS = (
     *("polish", "country"),
     *("portuguese", "warenhuis", "homestore"),
     *("svenska", "russian", "turkish", "japanese", "baumarkt", "gadgets"),
+    *("dansk", "cesky"),
 )
 
 SHARES = {"shape": 0.65, "colour": 0.15, "words": 0.2}
