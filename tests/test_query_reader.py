@@ -894,6 +894,20 @@ def test_a_department_for_people_is_sought_beside_what_it_has() -> None:
     assert reader.read("men").categories == {"mens-shirts", "mens-boots"}
 
 
+def test_the_end_of_a_compound_is_what_the_catalogue_has_of_it() -> None:
+    """For "Bücherregal", a shop with shelves showed nothing, not even these as the closest."""
+    roles = Roles(things=frozenset({"regal", "buch"}))
+    reader = QueryReader(roles, ["de"], lambda _word: False)
+    assert (reader.read("Bücherregal").known, reader.read("Regal").known) == ("regal", "")
+
+
+def test_what_follows_fillers_is_found_in_compounds() -> None:
+    """For the Danish "what do you have of black dresses", a flowered dress came before a black one in one word."""
+    roles = Roles({"toj": ("clothes",)}, things=frozenset({"kjol"}), modifiers=frozenset({"sort"}))
+    read = QueryReader(roles, ["da"], lambda _word: False).read
+    assert "kjoler" in read("hvad har I af sorte kjoler").in_compounds & read("sorte kjoler").in_compounds
+
+
 def test_a_department_for_people_is_not_sought_beside_an_unknown_thing() -> None:
     """ "Mens hovercraft" showed all that is for men."""
     kinds = {"men": ("mens-shirts", "mens-boots"), "cloth": ("baby-clothes",)}

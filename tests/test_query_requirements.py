@@ -9,6 +9,7 @@ import pytest
 
 import imagesim
 from demo_shop.shop.models import Category
+from imagesim.indexes.analysis import analyse
 from imagesim.indexes.query_words import query_words
 from imagesim.indexes.validation import MAX_TEXT_MATCHES
 from imagesim.indexing.rebuild import rebuild
@@ -73,6 +74,38 @@ def test_names_are_for_people_and_places(typed, own, others):
     """Only words that the catalogue has are looked for, each in one of its forms."""
     roles = Roles(things=frozenset({"men", "women", "boy", "girl", "kid", "bath", "kitchen"}))
     assert tuple(map(set, called_for(query_words(typed, ["en"]), roles, ["en"]))) == (own, others)
+
+
+@pytest.mark.parametrize(
+    ("language", "typed", "of_men", "of_women"),
+    [
+        ("cs", "dámské boty", "pánské", "dámské"),
+        ("fi", "naisten kengät", "miesten", "naisten"),
+        ("ja", "レディース スニーカー", "メンズ", "レディース"),
+        ("ru", "женские ботинки", "мужские", "женские"),
+        ("tr", "kadın ayakkabı", "erkek", "kadın"),
+    ],
+)
+def test_names_are_for_people_in_other_languages(language, typed, of_men, of_women):
+    def stem(word: str) -> str:
+        return analyse(word, language)[0].stem
+
+    roles = Roles(things=frozenset({stem(of_men), stem(of_women)}))
+    own, others = called_for(query_words(typed, [language]), roles, [language])
+    assert [[stem(each.split()[-1]) for each in texts] for texts in (own, others)] == [[stem(of_women)], [stem(of_men)]]
+
+
+@pytest.mark.parametrize(
+    ("language", "typed", "required"),
+    [
+        ("cs", "chléb bez lepku", "lepku"),
+        ("ru", "хлеб без глютена", "глютена"),
+        ("fi", "gluteeniton leipä", "gluteeniton"),
+        ("tr", "glutensiz ekmek", "glutensiz"),
+    ],
+)
+def test_substances_are_required_in_other_languages(language, typed, required):
+    assert requirements(typed, [language]) == {required: (required,)}
 
 
 @pytest.mark.parametrize(

@@ -151,12 +151,16 @@ class QueryReader:
         beside = asking.difference(meaning.heads or asking)
         in_compounds = frozenset(
             word.word
-            for word, stems in zip(words, meant, strict=True)
-            if roles.kinds and not word.complement and roles.has(stems) and not roles.names_kind(stems)
+            for n, (word, stems) in enumerate(zip(words, meant, strict=True))
+            if roles.kinds
+            and (not word.complement or (n in meaning.heads and roles.calls(stems)))
+            and roles.has(stems)
+            and not roles.names_kind(stems)
         )
         of_ending = frozenset[str]()
-        if not meaning.categories and words and divided[head] and not in_dictionary(words[head].word, ENGLISH):
-            of_ending = kinds_of_ending(words[head], divided[head].split()[-1], self.roles, languages)
+        ending = divided[head].split()[-1] if words and divided[head] else ""
+        if ending and not meaning.categories and not in_dictionary(words[head].word, ENGLISH):
+            of_ending = kinds_of_ending(words[head], ending, self.roles, languages)
         is_name = len(alone) == 1 and (meaning.in_full or roles.calls(alone[0]))
         asked = QueryText(
             text=text,
@@ -173,7 +177,7 @@ class QueryReader:
             in_full=meaning.in_full,
             listed=meaning.partly >= meaning.categories and len(asking - departments - {*colours}) == 1,
             specified=meaning.specified,
-            known=known_words(words, written, spelled, roles),
+            known=known_words(words, written, spelled, roles) or ending,
             specified_head=meaning.heads == (head,),
             narrowed=not beside <= qualifiers | {*colours},
             only_kind=bool(meaning.categories) and not colours and not any(roles.has(meant[n]) for n in beside),

@@ -20,7 +20,8 @@ class QueryText:
     catalogue calls things by, and colours. ``listed``: it has one word beside these and departments, which is only
     listed in the names of the categories. ``readings``: those of a compound whose words name several kinds of one
     department, that of its head first; of "sandal shoes", as shoes and as sandals. ``known``: its words that tell
-    what is sought, without those that the catalogue lacks: "nike" of "nike zoom"; empty if it lacks none.
+    what is sought, without those that the catalogue lacks: "nike" of "nike zoom", and "regal" of "Bücherregal"; empty
+    if it lacks none.
     ``specified_head``: it asks for its last word, or its first in French, which others specify: "beach print".
     ``narrowed``: a word beside its heads, which is no colour and no qualifier, says which of the kind.
     ``only_kind``: it asks for all of a kind, with at most qualifiers that the catalogue lacks beside it: "shoes",

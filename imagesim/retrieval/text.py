@@ -159,7 +159,7 @@ class WithText:
         self, texts: Query, admission: Admission, judge: Judge, vector: Vector, voters: Sequence[Candidate]
     ) -> tuple[Candidate, ...]:
         """Return what is called by the words that the catalogue has, without those that it lacks: for "nike zoom", what
-        is by Nike."""
+        is by Nike, and for "Bücherregal" (bookcase) a "Regal", if it has no books."""
         if not self.texts.text.known:
             return ()
         (found,) = self.retriever.search([replace(texts, text=self.texts.text.known, heads=(), colours=())])
