@@ -90,7 +90,8 @@ class Vocabulary:
     def near(self, typed: str) -> list[tuple[int, int]]:
         """Return (number, distance) of the words that ``typed`` may be a misspelling of; see :func:`most_errors`.
 
-        Words with a digit never match: a number, size or code that differs is another one.
+        The first letter has to be right, as it mostly is: "sokker" (socks) is no "okker" (ochre). Words with a digit
+        never match: a number, size or code that differs is another one.
         """
         from rapidfuzz import process
         from rapidfuzz.distance import OSA
@@ -114,7 +115,7 @@ class Vocabulary:
         found = found + [
             (candidates[position], int(distance))
             for known, distance, position in near
-            if distance and len(known) >= 3 and not has_digit(known)
+            if distance and len(known) >= 3 and not has_digit(known) and known[0] == typed[0]
         ]
         if len(self._near) >= FUZZY_CACHE:
             self._near = {}

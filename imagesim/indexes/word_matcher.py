@@ -213,8 +213,8 @@ class WordMatcher:
         compounds = {n: self._compound_quality(n, endings) for n in vocabulary.ending_with(endings)}
         for number, quality in compounds.items():
             note([number], quality)
-        # "Stuhl" is no misspelling of "Stahl" if the catalogue has a "Gartenstuhl", nor "Blumen" of "Lumen" if it has a
-        # "Blumentopf".
+        # "Stuhl" is no misspelling of "Stahl" if the catalogue has a "Gartenstuhl", nor "Blumen" of "Blusen" if it has
+        # a "Blumentopf".
         if any(compounds.values()) or any(len(words[number]) >= len(typed) + SHORTEST_FIRST for number in starting):
             factor = min(factor, SPELLED)
         stop = stop_words(self._languages)

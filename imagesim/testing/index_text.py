@@ -188,6 +188,11 @@ class TextContract(IndexFixtures):
             assert correct.text < 0.5 < misspelled.text
         assert answer(shelf, "chairs", spelled=frozenset({"chairs"}))[0].text > 0.9
 
+    def test_the_first_letter_is_no_typing_error(self, shelf: BaseIndex) -> None:
+        assert answer(shelf, "cheir")[0].key == "shop.product:8"
+        for text in ("hair", "thair", "achair", "hcair"):
+            assert answer(shelf, text) == ()
+
     def test_another_number_of_a_misspelled_word(self, index: BaseIndex) -> None:
         """ "Lipstik" found no lipsticks, and "Matraze" no "Matratzen": with the plural they differ by two letters."""
         index.promote(index.create(TEXT_META))

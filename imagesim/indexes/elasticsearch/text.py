@@ -198,7 +198,7 @@ class CompiledText:
         typed, typing, is_kana = word.word, self.query.typing and word.last, kana.is_word(word.word)
         factor = SPELLED if typed in self.query.spelled else 1.0
         other = KNOWN_WORD if known else 1.0
-        similar = {"query": typed, "fuzziness": self._fuzziness(word)}
+        similar = self._similar(word)
         error, longer = other * factor * FUZZY[1], other * (TYPING if typing else factor * LONGER)
         yield self._has(word), ELSEWHERE
         for name in text_hits.main_texts(self.meta):
@@ -225,6 +225,10 @@ class CompiledText:
         shortest = kana.SHORTEST_PART if kana.is_word(word.word) else 3
         return len(word.word) >= (1 if self.query.typing and word.last else shortest)
 
+    def _similar(self, word: QueryWord) -> dict[str, Any]:
+        """Return the word with as many typing errors as it may have, but in its first letter."""
+        return {"query": word.word, "fuzziness": self._fuzziness(word), "prefix_length": 1}
+
     def _fuzziness(self, word: QueryWord) -> str:
         """Return how many typing errors the word may have."""
         if kana.is_word(word.word):
@@ -244,7 +248,7 @@ class CompiledText:
             if len(form) >= SHORTEST
         }
         return [
-            {"fuzzy": {STEMS: {"value": stem_key(*each), "fuzziness": 1, "prefix_length": len(each[0]) + 1}}}
+            {"fuzzy": {STEMS: {"value": stem_key(*each), "fuzziness": 1, "prefix_length": len(each[0]) + 2}}}
             for each in sorted(forms)
         ]
 
@@ -259,7 +263,7 @@ class CompiledText:
         is what :meth:`_whole` ranks by.
         """
         near: list[dict[str, Any]] = [
-            {"match": {WORDS: {"query": word.word, "fuzziness": self._fuzziness(word)}}},
+            {"match": {WORDS: self._similar(word)}},
             *({"term": {WORDS: {"value": spelling, "boost": 3}}} for spelling, stems in word.spellings if not stems),
             *_stems(word),
             *self._near_stems(word),
