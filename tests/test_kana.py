@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from imagesim.indexes import kana
-from imagesim.indexes.analysis import analyse, fold, indexed
+from imagesim.indexes.analysis import MAX_WORD, analyse, fold, indexed
 from imagesim.indexes.text import TextIndex
 from imagesim.indexing.fit_roles import parts_of
 from imagesim.measured_colours import colours_by_stem
@@ -67,6 +67,11 @@ def test_words_in_hiragana_are_found_beside_chinese_characters() -> None:
     words = {token.word for token in indexed("めがね拭き", "ja")}
     assert {"メガネ", "めが", "がね", "拭"} <= words
     assert "め" not in words
+
+
+def test_a_word_in_hiragana_is_cut_off_as_others_are() -> None:
+    """PostgreSQL takes no word of more than 2,046 bytes, so that the entry was not written."""
+    assert max(len(token.word) for token in indexed(f"漢字{'あ' * 1000}", "ja")) == MAX_WORD
 
 
 def test_the_server_is_told_the_spellings() -> None:

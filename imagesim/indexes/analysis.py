@@ -220,7 +220,7 @@ def _parts_found(plain: str, *, last: bool) -> Iterator[str]:
         yield from kana.KANA.sub("", run[-1:] if last else run)
         for part in kana.parts(run):
             if not kana.is_written(part):
-                yield from kana.words_within(part)
+                yield from (word[:MAX_WORD] for word in kana.words_within(part))
             elif not kana.is_word(part):
                 yield from _pairs(part)
 
