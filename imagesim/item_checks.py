@@ -139,7 +139,8 @@ def _check_filters(items: Items[Any]) -> Iterator[CheckMessage]:
             continue
         if kind == "number":
             numbers.add(name)
-            yield from _check_size(items, name)
+            if _resolves(items, items.filters[name]):
+                yield from _check_size(items, name)
         if name == items.measured_colours and kind != "keyword":
             message = f"measured_colours = {name!r} is also a filter of kind {kind!r}; measured colours are keywords."
             yield _error(items, message, "imagesim.E105", "Give the measured colours a name of their own.")

@@ -311,6 +311,11 @@ class TestItems:
 
         assert ids(item_checks.check_items()) == ["imagesim.E013"]
 
+    def test_a_kind_for_a_wrong_path(self, register):
+        register(filters={"burns": "nonsense"}, filter_kinds={"burns": "number"})
+
+        assert ids(item_checks.check_items()) == ["imagesim.E010"]
+
     def test_a_wrong_kind_for_a_wrong_path(self, register):
         register(filters={"burns": "nonsense"}, filter_kinds={"burns": "text"})
 
