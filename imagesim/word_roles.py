@@ -21,7 +21,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -177,14 +177,15 @@ class Roles:
         """Whether the catalogue has the word in descriptions only."""
         return not self.mentions.isdisjoint(stems) and not self.calls(stems)
 
-    def ends_compounds(self, endings: Iterable[str]) -> bool:
+    def ends_compounds(self, endings: Iterable[str], *, others: Callable[[str], Iterable[str]] | None = None) -> bool:
         """Whether the catalogue calls something by a compound with one of these endings: "stuhl", if it has only a
-        "Gartenstuhl"."""
+        "Gartenstuhl". ``others``: what gives the longer endings of words that are no such compounds."""
         words = self._called_words
         return any(
-            f"{ending} " in words and re.search(rf"\S{{{shortest}}}{re.escape(ending)} ", words)
+            f"{ending} " in words and re.search(rf"\S{{{shortest}}}{re.escape(ending)}{unlike} ", words)
             for ending in endings
             if (shortest := _shortest_before(ending))
+            for unlike in ("".join(f"(?<!{re.escape(each)})" for each in (others(ending) if others else ())),)
         )
 
     def may_specify(self, stems: Collection[str], head: Collection[str]) -> bool:

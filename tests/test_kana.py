@@ -8,6 +8,7 @@ import pytest
 
 from imagesim.indexes import kana
 from imagesim.indexes.analysis import MAX_WORD, analyse, fold, indexed
+from imagesim.indexes.stop_words import OTHER_THINGS
 from imagesim.indexes.text import TextIndex
 from imagesim.indexing.fit_roles import parts_of
 from imagesim.measured_colours import colours_by_stem
@@ -113,6 +114,32 @@ def test_compounds_of_katakana() -> None:
     assert best(match(index, "スーツケース")) == [0]
 
 
+@pytest.mark.parametrize(
+    ("typed", "other", "own"),
+    [
+        ("グラス", "スポーツサングラス", "ワイングラス"),
+        ("ラック", "マットブラック", "ブラックスチールラック"),
+        ("イス", "バニラアイス", "パイプイス"),
+        ("いす", "カレースパイス", "パイプイス"),
+        ("リング", "イヤリング", "シルバーリング"),
+        ("ドア", "アウトドア", "キャビネットドア"),
+        ("フライパン", "ソースパン", "セラミックフライパン"),
+        ("サングラス", "ワイングラス", "スポーツサングラス"),
+        ("ブラック", "スチールラック", "マットブラック"),
+    ],
+)
+def test_compounds_that_are_no_kind_of_what_they_end_with(typed: str, other: str, own: str) -> None:
+    """ "グラス" (glass) showed sunglasses, and "ラック" (rack) what is black."""
+    index = TextIndex({"name": TextSpec(1, "ja")})
+    for slot, name in enumerate([other, own]):
+        index.set(slot, {"name": (name,)})
+    assert best(match(index, typed)) == [1]
+
+
+def test_other_things_are_spelled_as_words_are_compared() -> None:
+    assert [each for each in OTHER_THINGS["ja"].split() if kana.spelled(each) != each] == []
+
+
 def test_what_is_typed_within_a_compound_begins_no_syllable_behind_the_first() -> None:
     assert kana.is_within("ランニング", "メンズランニングシューズ")
     assert not kana.is_within("ライト", "フライトジャケット")
@@ -157,6 +184,15 @@ def test_a_typing_error_in_kana_has_no_role_of_a_short_word() -> None:
 def test_a_compound_of_kana_calls_something() -> None:
     assert ROLES.ends_compounds(["シューズ"])
     assert not ROLES.ends_compounds(["ズ"])
+
+
+def test_what_is_no_compound_calls_nothing() -> None:
+    """ "コップ" (cups) showed the sunglasses of a shop without glasses, and "チェア" (chairs) its ice cream."""
+    roles = Roles(things=frozenset({"スポーツサングラス", "バニラアイス"}))
+    assert in_other_words("コップ", roles, ["ja"]) == in_other_words("チェア", roles, ["ja"]) == []
+    roles = Roles(things=frozenset({"スポーツサングラス", "ワイングラス", "パイプイス"}))
+    assert in_other_words("コップ", roles, ["ja"])[:1] == [("グラス", "ja")]
+    assert in_other_words("チェア", roles, ["ja"])[:1] == [("いす", "ja")]
 
 
 @pytest.mark.parametrize(

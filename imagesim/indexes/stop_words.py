@@ -121,9 +121,16 @@ write compounds as one word. In Japanese, these are the words of katakana."""
 SUFFIXES = {"de": "arm bar gel tor"}
 """Short words with which other words end than compounds: "waschbar", "Spiegel", "Generator"."""
 
-OTHER_THINGS = {"de": "handschuh", "ja": "フライパン", "nl": "handschoen"}
-"""Compounds that are no kind of what their last part says: a glove ("Handschuh") is no shoe, and a frying pan no bread
-("パン")."""
+OTHER_THINGS = {
+    "de": "handschuh",
+    "ja": "アイス アウトドア イヤリング オレンジ カーペット キャビネット クランプ グリルパン サングラス シーリング "
+    "スパイス スプリング ソースパン ダンボール デバイス トラック トランプ トランペット バーコード フライパン "
+    "フローリング ブラック ベアリング ホットドッグ マグネット ライス レコード",
+    "nl": "handschoen",
+}
+"""Compounds that are no kind of what their last part says: a glove ("Handschuh") is no shoe, and a frying pan
+("フライパン") no bread. In Japanese, also words that only end like another one, which with a further word before them
+look like its compounds: what is "マットブラック" (matt black) is no rack ("ラック")."""
 
 PLURALS = {
     "cs": "slo-sel dlo-del ice-ic",

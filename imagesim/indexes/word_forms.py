@@ -131,7 +131,7 @@ def may_be_compound(word: str, ending: str, language: str) -> bool:
     """Return whether a word may be a kind of what its ``ending`` says. A short one needs a first part that the
     dictionary has."""
     if kana.is_word(ending):
-        return kana.may_be_compound(word, ending) and not is_other_thing(word, language)
+        return kana.may_be_compound(word, ending) and not word.endswith(other_endings(ending, language))
     first = word.removesuffix(ending)
     if not SHORTEST_FIRST <= len(first) < len(word) or not _is_part(ending, word, language):
         return False
@@ -162,6 +162,14 @@ def _may_begin(first: str, language: str) -> bool:
 def is_other_thing(word: str, language: str) -> bool:
     """Return whether a word contains a compound that is no kind of what its last part says."""
     return any(each in word for each in OTHER_THINGS.get(language, "").split())
+
+
+@lru_cache(maxsize=4_000)
+def other_endings(ending: str, language: str) -> tuple[str, ...]:
+    """Return the longer endings of words that are no kind of what this one says: "サングラス" (sunglasses) of
+    "グラス"."""
+    others = OTHER_THINGS.get(language, "").split()
+    return tuple(each for each in others if len(each) > len(ending) and each.endswith(ending))
 
 
 @lru_cache(maxsize=64)

@@ -10,7 +10,7 @@ from imagesim.indexes import kana
 from imagesim.indexes.analysis import listed_stems
 from imagesim.indexes.query_words import QueryWord, query_words
 from imagesim.indexes.stop_words import HEAD_FIRST, INFLECTIONS, UNITS
-from imagesim.indexes.word_forms import SHORTEST_PART, is_other_thing
+from imagesim.indexes.word_forms import SHORTEST_PART, is_other_thing, may_be_compound
 from imagesim.word_roles import MENTION, SHORTEST_FIRST, Roles, has_digit, is_size
 
 COVERAGE = 0.6
@@ -243,10 +243,13 @@ def kind_of(name: str, language: str) -> tuple[str, ...]:
 def parts_of(compound: str, stems: Collection[str], language: str) -> tuple[str, ...]:
     """Return the parts of the stem of a compound, of which the longest last one is among ``stems``: ("couch", "tisch")
     of "couchtisch". The tuple is empty if there is none, or the language does not write compounds as one word."""
-    if language not in INFLECTIONS or is_other_thing(compound, language):
+    starts: Iterable[int]
+    if language not in INFLECTIONS:
         return ()
     if kana.is_word(compound):
-        starts = (end for end in range(1, len(compound)) if kana.may_be_compound(compound, compound[end:]))
+        starts = (end for end in range(1, len(compound)) if may_be_compound(compound, compound[end:], language))
+    elif is_other_thing(compound, language):
+        return ()
     else:
         starts = (end for end in range(SHORTEST_FIRST, len(compound) - SHORTEST_PART + 1))
     return next(((compound[:end], compound[end:]) for end in starts if compound[end:] in stems), ())

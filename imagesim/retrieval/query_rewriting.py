@@ -14,7 +14,7 @@ from imagesim.indexes.codes import HYPHEN, codes
 from imagesim.indexes.query_words import MAX_TERMS, QueryWord, divided, qualifiers, query_words, shades
 from imagesim.indexes.stemmers import CHANGED_WITHIN
 from imagesim.indexes.stop_words import HEAD_FIRST, INFLECTIONS, PARTICLES
-from imagesim.indexes.word_forms import plurals
+from imagesim.indexes.word_forms import other_endings, plurals
 from imagesim.word_roles import SHORTEST_FIRST, Roles, has_digit
 
 _RUNS = re.compile(rf"{DECIMAL}|\d+|[^\W\d_]+")
@@ -367,7 +367,8 @@ def _calls(phrase: str, roles: Roles, language: str) -> bool:
     words = query_words(phrase, (language,))
     if len(words) == 1:
         return roles.calls(own_stems(words[0], roles)) or (
-            language in INFLECTIONS and roles.ends_compounds(words[0].endings)
+            language in INFLECTIONS
+            and roles.ends_compounds(words[0].endings, others=partial(other_endings, language=language))
         )
     called = [roles.calls(own_stems(word, roles)) for word in words]
     return (any(called) and all(roles.is_in_names(own_stems(word, roles)) for word in words)) or _is_category(
