@@ -170,6 +170,28 @@ def test_each_language_has_its_words(language: str, typed: str, first: str, thin
     assert in_other_words(typed, Roles(things=frozenset({thing})), [language])[:1] == [(first, language)]
 
 
+@pytest.mark.parametrize(
+    ("language", "typed", "sold"),
+    [
+        ("fi", "takki", "peitto"),  # a coat, and a "täkki" is a blanket
+        ("fi", "sukka", "sukkahousut"),
+        ("sv", "byggklossar", "bromskloss"),
+        ("cs", "med", "medvídek"),  # honey, and a "méďa" is a teddy bear
+        ("cs", "krájecí deska", "záchodové prkénko"),
+        ("da", "porcelæn", "cykelstel"),
+        ("da", "byggeklodser", "bremseklodser"),
+        ("nb", "halssmykke", "kjede"),  # maybe of a bicycle
+        ("nb", "blandebatteri", "lysarmatur"),
+        ("ja", "鍋つかみ", "ミトン"),
+    ],
+)
+def test_what_only_has_the_stem_or_another_meaning_of_a_phrase_replaces_nothing(
+    language: str, typed: str, sold: str
+) -> None:
+    things = frozenset(token.stem for token in analyse(sold, language))
+    assert in_other_words(typed, Roles(things=things), [language]) == []
+
+
 def test_few_texts_are_searched() -> None:
     things = frozenset(
         {"trouser", "slack"}
