@@ -11,6 +11,8 @@ import pytest
 from imagesim.calibration import KINDS, MANY, PRIOR_BACKGROUND, Background, Ballot, Calibration, words_of
 from imagesim.calibration.fit import Sample, fit, reliability
 from imagesim.indexing.calibrate import by_heads
+from imagesim.retrieval.category_names import CategoryNames
+from imagesim.types import Candidate, IndexMeta
 
 
 def catalogue(seed: int = 0, kinds: int = 8, each: int = 20, noise: float = 0.45) -> tuple[Sample, np.ndarray]:
@@ -190,6 +192,21 @@ def test_names_are_compared_if_the_model_knows_them() -> None:
     assert fit(replace(sample, words=(unknown, categories))).names is None
     assert fit(replace(sample, words=(centres[:9].astype(np.float32), categories[:9]))).names is None
     assert fit(sample).names is None
+
+
+def test_each_of_many_categories_is_compared_with_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a shop of many, what was farther than twenty of them kept its relevance, and came before what is nearer."""
+    monkeypatch.setattr(
+        CategoryNames, "_vectors", lambda _self, names: [np.array([0.0, 1.0], np.float32) for _name in names]
+    )
+    names = CategoryNames((), IndexMeta("model", 2))
+    looks = [
+        Candidate(f"shop.product:{n}", 0.5, "", "digest", "name", categories=(f"kind {n}",), relevance=0.8)
+        for n in range(40)
+    ]
+    calibration = replace(Calibration(), names=Background(0.1, 0.1))
+    found = names.without_unrelated(np.array([1.0, 0.0], np.float32), looks, calibration)
+    assert {round(each.relevance, 2) for each in found} == {0.17}
 
 
 def test_what_is_called_otherwise_is_less_relevant() -> None:

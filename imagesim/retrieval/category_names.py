@@ -28,6 +28,9 @@ logger = logging.getLogger(__name__)
 PLAUSIBLE = 0.05
 """The relevance by looks from which on the names of categories are compared with words."""
 
+COMPARED = 60
+"""The maximum number of categories whose names are compared with words: more than have such looks on most pages."""
+
 
 @dataclass(frozen=True, slots=True)
 class CategoryNames:
@@ -70,7 +73,7 @@ class CategoryNames:
         """Lower the relevance of what looks like words with this vector, if the name of its category is far from them
         in meaning: no cable is a toothbrush."""
         plausible = [each for each in looks if each.relevance >= PLAUSIBLE] if calibration.names else []
-        scores = self._scores(words, _categories_of(plausible))
+        scores = self._scores(words, _categories_of(plausible), most=COMPARED)
 
         def relevance(each: Candidate) -> float:
             cosines = [scores[category] for category in each.categories if category in scores]
@@ -78,10 +81,10 @@ class CategoryNames:
 
         return [each._replace(relevance=relevance(each)) for each in looks]
 
-    def _scores(self, vector: Vector, categories: Collection[str]) -> dict[str, float]:
+    def _scores(self, vector: Vector, categories: Collection[str], *, most: int = VOTERS) -> dict[str, float]:
         """Return how much the vector is like that of the words of these categories, of the first that have any."""
         names = {category: words_of(category, parents_of(self.searched, category)) for category in categories}
-        named = [category for category, words in names.items() if words][:VOTERS]
+        named = [category for category, words in names.items() if words][:most]
         vectors = self._vectors([names[category] for category in named])
         return {category: float(each @ vector) for category, each in zip(named, vectors, strict=False)}
 
