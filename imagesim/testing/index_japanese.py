@@ -41,7 +41,7 @@ NAMES = (
         "木製いす",
         "ハンドバック",
     ),
-    *("ヨガマット", "パンツ"),
+    *("ヨガマット", "パンツ", "スポーツサングラス", "ワイングラス", "マットブラック"),
 )
 
 ANSWERS: dict[str, list[str]] = {
@@ -66,6 +66,9 @@ ANSWERS: dict[str, list[str]] = {
     "イス": ["木製いす"],
     "ハンドバッグ": ["ハンドバック"],
     "ヨガ": ["ヨガマット"],
+    "グラス": ["ワイングラス"],
+    "サングラス": ["スポーツサングラス"],
+    "ラック": [],
 }
 """Queries with all entries of their answers, in order."""
 
@@ -104,6 +107,10 @@ class JapaneseContract(IndexFixtures):
                 expected = {f"shop.product:{n}": score for n, score in zip(matches.slots, matches.scores, strict=True)}
                 [found] = japanese.search([query])
                 assert {each.key: each.text for each in found.candidates} == pytest.approx(expected, abs=1e-5), query
+
+    def test_a_long_text_in_hiragana_is_written(self, japanese: BaseIndex) -> None:
+        [result] = japanese.write([named(len(NAMES), f"漢字{'あ' * 9_000}")])
+        assert (result.status, result.error) == ("done", "")
 
     def test_a_word_is_found_among_many_longer_ones(self, index: BaseIndex) -> None:
         index.promote(index.create(JAPANESE_META))
