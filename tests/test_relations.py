@@ -311,7 +311,7 @@ def test_moving_a_picture_to_another_lamp(lamp):
     assert [key for key, _ in get_index().scan()] == [f"zoo.lamp:{other.pk}"]
 
 
-def test_a_row_behind_another_one_that_moves_concerns_both_items(lamp):
+def test_a_row_behind_another_one_that_moves_concerns_both_items(lamp, django_capture_on_commit_callbacks):
     """As a stock record that moves to a variant of another product."""
 
     def makers() -> set[str]:
@@ -328,7 +328,8 @@ def test_a_row_behind_another_one_that_moves_concerns_both_items(lamp):
 
         bulb = Bulb.objects.get(lamp=lamps[0])
         bulb.lamp = lamps[1]
-        bulb.save(update_fields=["lamp"])
+        with django_capture_on_commit_callbacks(execute=True):
+            bulb.save(update_fields=["lamp"])
         assert makers() == {former, own}
         bulb.watt = 60
         bulb.save()
@@ -490,6 +491,28 @@ def test_what_the_manager_of_a_related_model_leaves_out_can_depend_on_any_field(
         changed()
         bulb.save(update_fields=["watt"])
         assert changed() == set()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("paths", [{"images": "lamp__pictures__file", "in_stock": "lamp__bulb__watt"}, None])
+def test_a_move_that_is_tried_again_concerns_the_former_item(paths):
+    """As where the first transaction ended in a deadlock. The former item kept the row until the next reconcile."""
+    label, declared = ("zoo.maker", paths) if paths else ("zoo.lamp", {"images": "pictures__file"})
+    with registered(Maker if paths else Lamp, type("Items", (Items,), declared)):
+        lamps = [
+            Lamp.objects.create(name=name, maker=Maker.objects.create(name=name, code=name)) for name in ("Lux", "Nox")
+        ]
+        row = Bulb.objects.create(lamp=lamps[0], watt=40) if paths else Picture.objects.create(lamp=lamps[0])
+        both = {str(each.maker_id if paths else each.pk) for each in lamps}
+        row.lamp = lamps[1]
+        with transaction.atomic():
+            row.save()
+            transaction.set_rollback(True)
+        changed()
+        row.save()
+        assert {pk for found, pk in changed() if found == label} == both
+        row.save()
+        assert {pk for found, pk in changed() if found == label} < both
 
 
 def test_a_save_of_what_a_generated_field_is_computed_from(lamp):

@@ -150,11 +150,11 @@ def test_moving_a_picture_queues_both_items(shoe):
 
 
 @pytest.mark.usefixtures("plain")
-def test_moving_a_picture_takes_no_further_query(shoe):
+def test_moving_a_picture_takes_no_further_query(shoe, django_capture_on_commit_callbacks):
     boot, photo = product("boot", picture("blue")), shoe.photos.get()
     sync_and_clear()
     photo.product = boot
-    with CaptureQueriesContext(connection) as queries:
+    with django_capture_on_commit_callbacks(execute=True), CaptureQueriesContext(connection) as queries:
         photo.save(update_fields=["product"])
     assert len(queries) == 2
     assert queued().keys() == {shoe.pk, boot.pk}

@@ -7,10 +7,11 @@ Receivers are connected only to the registered models and to the models that the
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import partial
 from typing import Any
 
 from django.apps import apps
-from django.db import models
+from django.db import models, transaction
 from django.db.models.signals import ModelSignal, m2m_changed, post_delete, post_init, post_save, pre_delete
 
 from imagesim.indexing import outbox
@@ -65,6 +66,15 @@ def _remember(instance: models.Model, owner: tuple[str, ...]) -> None:
         instance.__dict__.setdefault(OWNERS, {})[owner] = tuple(map(instance.__dict__.get, owner))
 
 
+def _remember_committed(instance: models.Model, owner: tuple[str, ...], using: str) -> None:
+    """Remember the item that the row was moved to. A save that is rolled back moves nothing: where it is tried again,
+    the row is still moved from its former item."""
+    written = tuple(map(instance.__dict__.get, owner))
+    owners = instance.__dict__.setdefault(OWNERS, {})
+    if owners.get(owner) != written:
+        transaction.on_commit(partial(owners.__setitem__, owner, written), using=using)
+
+
 def _saved(
     sender: type[models.Model],
     instance: models.Model,
@@ -82,9 +92,9 @@ def _saved(
             continue
         found, late = link.items_of(instance, using, raw), _FROM_FIXTURE in instance.__dict__
         outbox.record(link.items.label, found, scope=scope, using=using, late=late)
-    for link in _links[sender]:  # when all are recorded: the items of several models can be told by one attribute
-        if update_fields is None or link.writes_owner(update_fields):
-            _remember(instance, link.owner)
+    for link in _links[sender]:
+        if link.owner and (update_fields is None or link.writes_owner(update_fields)):
+            _remember_committed(instance, link.owner, using)
 
 
 def _deleted(
