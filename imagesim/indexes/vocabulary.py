@@ -85,7 +85,9 @@ class Vocabulary:
     def containing(self, text: str) -> list[int]:
         """Return the numbers of the words of Japanese kana within which ``text`` stands, another such word:
         "ランニング" in "メンズランニングシューズ". In other languages, what words contain says nothing."""
-        return [number for number in self._kana if kana.is_within(text, self.words[number])]
+        words = self.words
+        # Most words do not contain it: they are told apart in a fifth of the time of a call for each.
+        return [number for number in self._kana if text in words[number] and kana.is_within(text, words[number])]
 
     def near(self, typed: str) -> list[tuple[int, int]]:
         """Return (number, distance) of the words that ``typed`` may be a misspelling of; see :func:`most_errors`.
