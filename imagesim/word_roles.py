@@ -181,12 +181,13 @@ class Roles:
         """Whether the catalogue calls something by a compound with one of these endings: "stuhl", if it has only a
         "Gartenstuhl". ``others``: what gives the longer endings of words that are no such compounds."""
         words = self._called_words
-        return any(
-            f"{ending} " in words and re.search(rf"\S{{{shortest}}}{re.escape(ending)}{unlike} ", words)
-            for ending in endings
-            if (shortest := _shortest_before(ending))
-            for unlike in ("".join(f"(?<!{re.escape(each)})" for each in (others(ending) if others else ())),)
-        )
+        for ending in endings:
+            shortest = shortest_before(ending)
+            if shortest and f"{ending} " in words:
+                unlike = "".join(f"(?<!{re.escape(each)})" for each in (others(ending) if others else ()))
+                if re.search(rf"\S{{{shortest}}}{re.escape(ending)}{unlike} ", words):
+                    return True
+        return False
 
     def may_specify(self, stems: Collection[str], head: Collection[str]) -> bool:
         """Whether a word that names a department, or one of several words of its name, specifies a head that the
@@ -370,8 +371,10 @@ def is_syllabic(word: str) -> bool:
     return "\u30a1" <= word[:1] <= "\u30fa"
 
 
-def _shortest_before(ending: str) -> int:
-    """Return the minimum number of letters of a compound before its last part; 0 if this is too short."""
+def shortest_before(ending: str) -> int:
+    """Return the minimum number of letters of a compound before its last part; 0 if this is too short. Of katakana few
+    are enough, a "ポロシャツ" is a "シャツ"; but before two there have to be more: a "スパイス" (spice) is no "イス"
+    (chair)."""
     if is_syllabic(ending):
         return {1: 0, 2: SHORTEST_FIRST}.get(len(ending), SHORTEST_FIRST - 1)
     return SHORTEST_FIRST if len(ending) >= SHORTEST else 0

@@ -43,11 +43,9 @@ SHORTEST_BEHIND_PARTICLE = 3
 before a "な"."""
 
 SHORTEST_BEFORE_PART = 2
-SHORTEST_BEFORE_SHORT_PART = 3
 SHORTEST_PART = 2
-"""The minimum number of letters of the last part of a compound, "パン" (bread) of "メロンパン", and before it. Letters
-are syllables, so that few are enough: a "ポロシャツ" is a "シャツ". Before the shortest part there have to be more,
-because a "スパイス" (spice) is no "イス" (chair)."""
+"""The minimum number of letters of a part of a compound, "パン" (bread) of "メロンパン", and before one in its middle.
+Letters are syllables, so that few are enough."""
 
 
 @lru_cache(maxsize=10_000)
@@ -129,12 +127,6 @@ def endings(part: str) -> range:
     """Return where a word in hiragana may begin at the end of a part that has Chinese characters, too."""
     found = _HIRAGANA_AT_END.search(part)
     return range(found.start() if found else len(part), len(part) - 1)
-
-
-def may_be_compound(word: str, ending: str) -> bool:
-    """Return whether a word may be a kind of what its ``ending`` says."""
-    least = SHORTEST_BEFORE_SHORT_PART if len(ending) == SHORTEST_PART else SHORTEST_BEFORE_PART
-    return len(ending) >= SHORTEST_PART and len(word) - len(ending) >= least
 
 
 def may_begin(part: str, word: str) -> bool:

@@ -151,6 +151,11 @@ def most_errors(word: str) -> int:
     return 2 if len(word) >= TWO_ERRORS else 1
 
 
+def shortest_beginning(word: str) -> int:
+    """Return the minimum number of letters from which on longer words that begin with this one are found."""
+    return kana.SHORTEST_PART if kana.is_word(word) else 3
+
+
 def letters(word: str) -> int:
     """Return the set of the letters of a word as 64 bits; different letters may share a bit."""
     bits = 0

@@ -22,7 +22,7 @@ from imagesim.indexes.stop_words import (
     SUFFIXES,
     UNITS,
 )
-from imagesim.word_roles import SHORTEST_FIRST
+from imagesim.word_roles import SHORTEST_FIRST, shortest_before
 
 SHORTEST = 3
 """The minimum number of letters of a singular."""
@@ -131,7 +131,8 @@ def may_be_compound(word: str, ending: str, language: str) -> bool:
     """Return whether a word may be a kind of what its ``ending`` says. A short one needs a first part that the
     dictionary has."""
     if kana.is_word(ending):
-        return kana.may_be_compound(word, ending) and not word.endswith(other_endings(ending, language))
+        is_long = 0 < shortest_before(ending) <= len(word) - len(ending)
+        return is_long and not word.endswith(other_endings(ending, language))
     first = word.removesuffix(ending)
     if not SHORTEST_FIRST <= len(first) < len(word) or not _is_part(ending, word, language):
         return False

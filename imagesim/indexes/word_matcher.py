@@ -16,7 +16,7 @@ from imagesim.indexes.analysis import Token, stop_words
 from imagesim.indexes.codes import begun_codes, may_begin_code
 from imagesim.indexes.query_words import QueryWord
 from imagesim.indexes.stop_words import FORMS_BY_NUMBER, INFLECTIONS
-from imagesim.indexes.vocabulary import Vocabulary, consonants
+from imagesim.indexes.vocabulary import Vocabulary, consonants, shortest_beginning
 from imagesim.indexes.word_forms import is_made_so, may_be_compound
 from imagesim.word_roles import SHORTEST, SHORTEST_FIRST
 
@@ -196,7 +196,7 @@ class WordMatcher:
             for number in vocabulary.starting_with(begun):
                 note([number], TYPING if prefix else _quality_of_longer(begun, words[number]))
         is_kana = kana.is_word(typed)
-        if len(typed) < (kana.SHORTEST_PART if is_kana else 3):
+        if len(typed) < shortest_beginning(typed):
             if prefix:
                 note(vocabulary.starting_with(typed), TYPING)
             return found

@@ -28,7 +28,7 @@ from imagesim.indexes.query_words import QueryWord, shades_of, word_weight
 from imagesim.indexes.text import KNOWN_WORD
 from imagesim.indexes.text_hits import FOUND
 from imagesim.indexes.validation import MAX_TEXT_MATCHES, CompiledFilters
-from imagesim.indexes.vocabulary import TWO_ERRORS, most_errors
+from imagesim.indexes.vocabulary import TWO_ERRORS, most_errors, shortest_beginning
 from imagesim.indexes.word_forms import SHORTEST_PART
 from imagesim.indexes.word_matcher import COMPOUND, FUZZY, SPELLED, TYPING, known_part
 from imagesim.types import Candidate, Candidates, IndexMeta, Query
@@ -222,8 +222,7 @@ class CompiledText:
 
     def _is_prefix(self, word: QueryWord) -> bool:
         """Return whether to find longer words that begin with a word of the query."""
-        shortest = kana.SHORTEST_PART if kana.is_word(word.word) else 3
-        return len(word.word) >= (1 if self.query.typing and word.last else shortest)
+        return len(word.word) >= (1 if self.query.typing and word.last else shortest_beginning(word.word))
 
     def _similar(self, word: QueryWord) -> dict[str, Any]:
         """Return the word with as many typing errors as it may have, but in its first letter."""

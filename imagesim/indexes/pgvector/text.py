@@ -27,7 +27,7 @@ from imagesim.indexes.pgvector.writing import lexeme, signed
 from imagesim.indexes.query_words import QueryWord, shades_of, word_weight
 from imagesim.indexes.text import KNOWN_WORD, calls_by_compounds
 from imagesim.indexes.validation import MAX_TEXT_MATCHES, CompiledFilters
-from imagesim.indexes.vocabulary import LAST, letters, most_errors
+from imagesim.indexes.vocabulary import LAST, letters, most_errors, shortest_beginning
 from imagesim.indexes.word_matcher import COMPOUND, ENDING, STEM, WordMatcher, known_part
 from imagesim.types import Candidate, Candidates, Query
 from imagesim.word_roles import has_digit
@@ -104,7 +104,7 @@ def _near(word: QueryWord, query: Query, bind: Bound) -> Iterator[tuple[sql.Comp
     spellings = [spelling for spelling, _stems in word.spellings]
     yield sql.SQL("word = ANY({})").format(bind(spellings, "text[]")), shortest
     yield sql.SQL("stems && {}").format(bind(text_hits.stem_keys(word), "text[]")), shortest
-    if len(word.word) >= (1 if query.typing and word.last else 2 if kana.is_word(word.word) else 3):
+    if len(word.word) >= (1 if query.typing and word.last else shortest_beginning(word.word)):
         yield _between("word", word.word, bind), shortest
     for begun in begun_codes(word.joined, word.code):
         yield _between("word", begun, bind), shortest
