@@ -560,7 +560,7 @@ SEVERAL = Roles(
 def test_a_compound_of_words_for_kinds_of_one_department_has_several_readings(typed, languages, readings):
     text = QueryReader(SEVERAL, languages, lambda _word: False).read(typed)
     assert [(each.heads, set(each.categories)) for each in text.readings] == readings
-    assert all(each.categories == each.mentioned and each.text == typed for each in text.readings)
+    assert all(each.categories == each.meaning.mentioned and each.text == typed for each in text.readings)
 
 
 @pytest.mark.parametrize(

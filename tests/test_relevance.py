@@ -30,11 +30,12 @@ from imagesim.registry import get_items
 from imagesim.retrieval import feedback, relevance
 from imagesim.retrieval import text as retrieval_text
 from imagesim.retrieval.feedback import MovedVectors
+from imagesim.retrieval.match_rules import keys_with_other_words
 from imagesim.retrieval.query_reader import QueryReader
 from imagesim.retrieval.readings import WithReadings, WithSynonyms
 from imagesim.retrieval.relevance import Cutoff, Judge, WithLabel, WithRelevance, calibration_of
 from imagesim.retrieval.retriever import WithFallback, WithMMR
-from imagesim.retrieval.text import WithText, with_others
+from imagesim.retrieval.text import WithText
 from imagesim.types import Candidate, Candidates, Filters, IndexMeta, Query
 from imagesim.word_roles import Roles
 from tests.shop import forget, picture, product, registered
@@ -1091,6 +1092,6 @@ def test_of_a_kind_what_has_the_other_words_too_is_told_from_the_rest() -> None:
     """ "Beach print" showed those prints first that look like prints, and not the one described as of a beach."""
     found = {"beach": (0.557, 0.713), "in the name": (0.18, 0.925), "described": (0.101, 0.52)}
     candidates = [candidate(name, 0.5)._replace(text=text, head=head) for name, (text, head) in found.items()]
-    assert with_others(candidates) == {"beach"}
-    assert with_others(candidates[1:]) == set()
-    assert with_others([candidate("nothing", 0.5)]) == set()
+    assert keys_with_other_words(candidates) == {"beach"}
+    assert keys_with_other_words(candidates[1:]) == set()
+    assert keys_with_other_words([candidate("nothing", 0.5)]) == set()

@@ -1,7 +1,8 @@
-"""Whether a picture shows, or words mean, what a category is called.
+"""Compares a picture, or the words of a query, with the names of categories by the model's vectors of texts.
 
-A model of pictures and words tells a mango by the word, though the shop has one mango alone, for which no other item of
-its category votes, and knows that no cable is a toothbrush, however much it looks like one.
+The nearest items tell the category of a picture only where several are of the same one; the model recognises a mango by
+the name of the category, though the shop sells no other mango. And it knows from the names that a cable is no
+toothbrush, however similar the two look.
 """
 
 from __future__ import annotations
@@ -26,24 +27,26 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PLAUSIBLE = 0.05
-"""The relevance by looks from which on the names of categories are compared with words."""
+"""The minimum relevance of a candidate whose category's name is compared with the words."""
 
 COMPARED = 60
-"""The maximum number of categories whose names are compared with words: more than have such looks on most pages."""
+"""The maximum number of categories whose names are compared with the words of a query. Most pages have fewer."""
 
 
 @dataclass(frozen=True, slots=True)
 class CategoryNames:
-    """The names of the categories of these ``searched`` models in the vectors of the index with this ``meta``."""
+    """The names of the categories of the ``searched`` models, as vectors of the model that made the index."""
 
     searched: Searched
     meta: IndexMeta
 
     def relevances(self, picture: Vector, nearest: Sequence[Candidate], calibration: Calibration) -> dict[str, float]:
         """Return for each category of the ``nearest`` candidates the probability that a picture with this vector is an
-        answer to its name as a query, and to no other of these names. Empty if the model does not embed texts.
+        answer to the category's name as a query, times the share of that name among those of all these categories.
+        Empty if the model does not embed texts.
 
-        Large categories are left out after they have competed: where many of a kind could vote, their votes tell more.
+        Large categories take part in the comparison, but are not returned: of them, the categories of the nearest items
+        tell more.
         """
         scores = self._scores(picture, _categories_of(nearest))
         found = calibration.relevances("words", list(scores.values()), None)
@@ -61,17 +64,19 @@ class CategoryNames:
         nearest: Sequence[Candidate],
         calibration: Calibration,
     ) -> float | None:
-        """Return the probability, 0 to 1, that a picture with this vector shows what a category is called that is among
-        those of a ``label`` and of the candidates in these, and not one of the ``nearest`` of all candidates. None if
-        the model does not embed texts."""
+        """Return the probability, 0 to 1, that a picture with this vector shows a thing of the categories of a
+        ``label``, by comparing their names with those of the categories of the ``nearest`` of all candidates.
+
+        ``labelled``: the candidates in the categories of the label. None if the model does not embed texts.
+        """
         own = [category for category in _categories_of(labelled) if category in label]
         scores = self._scores(picture, own) | self._scores(picture, _categories_of(nearest))
         weights = _weights(scores, calibration)
         return sum(weights.get(category, 0.0) for category in own) if weights else None
 
     def without_unrelated(self, words: Vector, looks: Sequence[Candidate], calibration: Calibration) -> list[Candidate]:
-        """Lower the relevance of what looks like words with this vector, if the name of its category is far from them
-        in meaning: no cable is a toothbrush."""
+        """Lower the relevance by looks of candidates whose category has a name far in meaning from the words with this
+        vector: a cable is no toothbrush."""
         plausible = [each for each in looks if each.relevance >= PLAUSIBLE] if calibration.names else []
         scores = self._scores(words, _categories_of(plausible), most=COMPARED)
 
@@ -82,7 +87,7 @@ class CategoryNames:
         return [each._replace(relevance=relevance(each)) for each in looks]
 
     def _scores(self, vector: Vector, categories: Collection[str], *, most: int = VOTERS) -> dict[str, float]:
-        """Return how much the vector is like that of the words of these categories, of the first that have any."""
+        """Return the cosine of the vector and that of each category's name, for the first ``most`` that have one."""
         names = {category: words_of(category, parents_of(self.searched, category)) for category in categories}
         named = [category for category, words in names.items() if words][:most]
         vectors = self._vectors([names[category] for category in named])
@@ -104,12 +109,12 @@ class CategoryNames:
 
 
 def _categories_of(candidates: Sequence[Candidate]) -> list[str]:
-    """Return the categories of candidates, those of the first ones first."""
+    """Return the categories of candidates, in the order in which they occur."""
     return list(dict.fromkeys(category for each in candidates for category in each.categories))
 
 
 def _weights(scores: Mapping[str, float], calibration: Calibration) -> dict[str, float]:
-    """Return the share of each name among all of them (a softmax)."""
+    """Return the softmax of the scores, by category."""
     best, width = max(scores.values(), default=0.0), TEMPERATURE * calibration.background["words"].deviation
     weights = {category: math.exp((score - best) / width) for category, score in scores.items()}
     total = sum(weights.values())

@@ -1,5 +1,7 @@
-"""Compounds that the catalogue lacks, found by their parts: "Lederjacke" where it has jackets of leather, in languages
-that write compounds as one word; and English ones of which it has both parts ("lunch box")."""
+"""Compounds that the catalogue does not contain, searched by their parts: "Lederjacke" (leather jacket) finds a jacket
+described as made of leather. For languages that write compounds as one word, and for English ones of which the
+catalogue has both parts ("lunchbox").
+"""
 
 from __future__ import annotations
 
@@ -17,31 +19,33 @@ from imagesim.types import Candidate, Candidates
 from imagesim.word_roles import SHORTEST, Roles
 
 OF_PARTS = 0.74
-"""The factor of a match by both parts of a compound that the catalogue lacks: a sofa of leather is an answer for
-"Ledersofa"."""
+"""The factor of the match of an entry that has both parts of a compound: a sofa of leather answers "Ledersofa"."""
 
 BOTH_PARTS = 0.6
-"""The minimum of such a match, and of that of the last part alone."""
+"""The minimum match of the parts together, and of the last part alone, for an entry to have both."""
 
 FIRST_PART = 0.19
-"""The minimum match of the first part, if the last names the category: "Takken telescoop" of the Dutch "Scharen" is an
-answer for "takkenschaar"."""
+"""The minimum match of the first part in an entry of a category that the last part names: the "Takken telescoop" in
+the Dutch category "Scharen" answers "takkenschaar"."""
 
 OF_ENDING = 0.4
-"""The factor of lower matches, by the last part alone. They are shown as the closest only: a "Bürostuhl" is a "Stuhl",
-but a "Dachstuhl" is none."""
+"""The factor of the match of an entry that has the last part alone. It is shown as one of the closest at best: a
+"Bürostuhl" is a "Stuhl", but a "Dachstuhl" (roof truss) is none."""
 
 
 MOST_LETTERS = 96
-"""The maximum number of letters, together, of the words of a query that are divided: where a long word may be divided
-is looked up before each of its letters, in each language."""
+"""The maximum total number of letters in the words of a query that are divided. Each word costs a lookup before each of
+its letters, in each language."""
 
 
 def divided_compound(word: str, roles: Roles, languages: Sequence[str], *, known: bool) -> str:
-    """Return a word before its longest ending that the catalogue calls something by, or if there is none, of which it
-    has another compound: "büro stühle" of "bürostühle"; empty if there is neither. The catalogue has to have the first
-    part, too, if the word is known or the ending is short: "lunch box" of "lunchbox", and no hand of "shorthand". If it
-    is not known, any two words that the catalogue has are its parts: "doll house"."""
+    """Return a compound as two words, such as "büro stühle" for "bürostühle"; empty if it has no such parts.
+
+    The second part is the longest ending by which the catalogue calls something or, if there is none, that ends another
+    compound of the catalogue. If the word is ``known`` (to a dictionary, or to the catalogue) or the ending is short,
+    the catalogue has to contain the first part as well: "lunchbox" is divided, and "shorthand" is not. A word that is
+    not known is also divided into any two words of the catalogue: "dollhouse" into "doll house".
+    """
 
     def is_called(word: QueryWord) -> bool:
         return roles.calls(own_stems(word, roles))
@@ -66,8 +70,9 @@ def divided_compound(word: str, roles: Roles, languages: Sequence[str], *, known
 
 
 def with_kinds_of_compounds(roles: Roles, words: Sequence[QueryWord], except_for: Collection[str]) -> Roles:
-    """Return the roles, in which words that the catalogue lacks name the kinds that are called by compounds with them:
-    "Schuh" the "Laufschuhe" and the "Hausschuhe". ``except_for``: words of languages without such compounds."""
+    """Return the roles with further words that name kinds: those that the catalogue contains only as the last part of
+    compounds. "Schuh" then names the categories that "Laufschuhe" and "Hausschuhe" name. ``except_for``: words of
+    languages without such compounds."""
     found: dict[str, tuple[str, ...]] = {}
     for word in words:
         if not word.word.isalpha() or word.word in except_for or word.filler or word.qualifier:
@@ -94,7 +99,8 @@ def with_kinds_of_compounds(roles: Roles, words: Sequence[QueryWord], except_for
 
 
 def kinds_of_ending(word: QueryWord, ending: str, roles: Roles, languages: Sequence[str]) -> frozenset[str]:
-    """Return the categories that are called by the ``ending`` of a compound, or list it: "Kerzen" for "Duftkerze"."""
+    """Return the categories whose name ends with the ``ending`` of a compound, or lists it: "Kerzen" for
+    "Duftkerze"."""
     if not any(each in INFLECTIONS and may_be_compound(word.word, ending, each) for each in languages):
         return frozenset()
     stems = {stem for part in words_in(ending, languages) for stem in own_stems(part, roles)}
@@ -107,8 +113,8 @@ def by_parts(
 ) -> Candidates:
     """Lower the matches of candidates that were found by the parts of a compound.
 
-    ``kinds``: the categories that are called by its last part; ``firsts``: the matches of its first part, by key;
-    ``whole``: the categories that are called by both: for "paperclips", the "Paper clips & pins".
+    ``kinds``: the categories that the last part names; ``firsts``: the match of the first part, by the key of the
+    entry; ``whole``: the categories that both parts name together: for "paperclips", the "Paper clips & pins".
     """
     of_kinds, of_whole = frozenset(kinds), frozenset(whole)
 

@@ -1,7 +1,8 @@
-"""Pseudo-relevance feedback (Rocchio 1971): the images of the entries that words name move the words' vector.
+"""Pseudo-relevance feedback (Rocchio 1971): the vector of the words is moved towards the images of the entries whose
+texts match them best.
 
-A process remembers for a while which words' vector was moved how, so that the next page, or the same words again, need
-one request instead of two.
+A process remembers the moved vectors for a while, so that the next page, or the same words again, need one request
+instead of two.
 """
 
 from __future__ import annotations
@@ -21,28 +22,28 @@ if TYPE_CHECKING:
     from imagesim.types import Vector
 
 NAMED = 0.45
-"""The match from which an entry is more likely than not what the words name."""
+"""The match above which an entry is more likely than not what the words name."""
 
 MAX_ENTRIES = 10
-"""The maximum number of entries whose images move the vector."""
+"""The maximum number of entries towards whose images the vector is moved."""
 
 SHARE = 0.8
-"""The share of the best match below which an entry is not used."""
+"""Entries with a match below this share of the best one are not used."""
 
 QUERY_WEIGHT = 1.0
 """The weight of the words' own vector relative to the mean of the images."""
 
 SECONDS = 60.0
-"""How long a moved vector is remembered, as long as a calibration, which decides whether to move it."""
+"""How long a moved vector is remembered: as long as the calibration, which decides whether a vector is moved."""
 
 MAX_REMEMBERED = 1_000
-"""Moved vectors that a process remembers."""
+"""The maximum number of moved vectors that a process remembers."""
 
 Sources = tuple[tuple[str, float], ...]
 
 
 def entries_for(matching: Sequence[Candidate], vectors: Mapping[str, Vector]) -> list[Candidate]:
-    """Return the entries that the words name best, as far as their images' vectors are known."""
+    """Return the entries whose texts match best, without those whose image has no known vector."""
     best = max((each.text for each in matching), default=0.0)
     if best < NAMED:
         return []
@@ -52,13 +53,13 @@ def entries_for(matching: Sequence[Candidate], vectors: Mapping[str, Vector]) ->
 
 
 def weights(entries: Sequence[Candidate]) -> list[float]:
-    """Return the share of each entry in the mean of the images."""
+    """Return the weight of each entry in the mean of the images; they add up to 1."""
     total = sum(each.text for each in entries)
     return [each.text / total for each in entries]
 
 
 def moved(vector: Vector, entries: Sequence[Candidate], vectors: Mapping[str, Vector]) -> Vector:
-    """Return the vector of the words (dims,), moved towards the images of ``entries``, of unit length."""
+    """Return the vector of the words, moved towards the images of ``entries``: shape (dims,), unit length."""
     import numpy as np
 
     middle = np.sum([each.text * vectors[each.image_digest] for each in entries], axis=0)
@@ -70,7 +71,7 @@ def moved(vector: Vector, entries: Sequence[Candidate], vectors: Mapping[str, Ve
 
 
 def scores_by_the_others(vector: Vector, entries: Sequence[Candidate], vectors: Mapping[str, Vector]) -> list[float]:
-    """Return the cosine of each entry's image to the words' vector, moved by the other entries alone."""
+    """Return the cosine of each entry's image and the words' vector moved towards the images of the other entries."""
     import numpy as np
 
     images = np.stack([vectors[each.image_digest] for each in entries])
@@ -83,13 +84,13 @@ def scores_by_the_others(vector: Vector, entries: Sequence[Candidate], vectors: 
 
 
 def sources_of(entries: Sequence[Candidate]) -> Sources:
-    """Return what a moved vector depends on besides the words' own: the images, and how well the words name each."""
+    """Return what a moved vector depends on besides that of the words: the images, and the match of each entry."""
     return tuple((each.image_digest, each.text) for each in entries)
 
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """A vector that was moved, and the sources that it was moved by."""
+    """A moved vector, and the ``sources`` of the entries towards which it was moved."""
 
     vector: Vector
     sources: Sources
@@ -97,10 +98,9 @@ class Moved:
 
 
 class MovedVectors:
-    """The vectors that were moved in the last :data:`SECONDS`, by query; thread-safe.
+    """The vectors moved in the last :data:`SECONDS`, by query; thread-safe.
 
-    One that was moved by other sources than the words name now is not used, so that answers do not depend on what was
-    asked before.
+    The caller compares the sources with the entries that match now, so that no answer depends on earlier queries.
     """
 
     def __init__(self) -> None:
@@ -119,6 +119,7 @@ class MovedVectors:
 
 
 def _key(query: Query) -> Hashable:
-    """The words' vector, which also stands for the model and its projection, and what the nearest entries depend on."""
+    """The vector of the words, which differs between models and projections, and all else that decides which entries
+    are the nearest."""
     digest = hashlib.blake2b(query.vector.tobytes(), digest_size=16).digest()
     return digest, query.fingerprint, query.filters, query.collapse, query.similarity

@@ -1,4 +1,4 @@
-"""The colours that a query names or excludes, and what is said of those that nothing is listed as."""
+"""The colours that a query names or excludes, and the message about a colour in which nothing is listed."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _TYPED = re.compile(r"[^\W_]+")
 
 
 def without_negated_colours(text: str, roles: Roles, languages: Sequence[str]) -> tuple[str, frozenset[str]]:
-    """Return ``text`` without the colours that it excludes, and their stems: "lamp, not white" asks for a lamp.
+    """Return ``text`` without the colours that it excludes, and the stems of these: "lamp, not white" asks for a lamp.
 
-    Of other words nobody knows what is meant: "milk without lactose" asks for lactose-free milk.
+    Other words after a negation are kept: "milk without lactose" asks for lactose-free milk.
     """
     negating, stop = negations(tuple(languages)), stop_words(tuple(languages))
     if negating.isdisjoint(token.word for token in analyse(text, languages[0])):
@@ -51,7 +51,7 @@ def without_negated_colours(text: str, roles: Roles, languages: Sequence[str]) -
 
 
 def named_colours(text: QueryText, languages: Sequence[str]) -> tuple[str, ...]:
-    """Return the words of a query that name a colour, as they are typed; none if no kind is named, too."""
+    """Return the words of a query that name a colour, as they are typed; none if the query names no category."""
     if not text.categories:
         return ()
     words = query_words(text.text, languages, text.foreign)
@@ -68,17 +68,17 @@ def named_colours(text: QueryText, languages: Sequence[str]) -> tuple[str, ...]:
 def unlisted_colours(
     colours: Sequence[str], text: QueryText, match: float, query: Query, retriever: Retriever
 ) -> tuple[Message, ...]:
-    """Return a message about each of the ``colours`` that the texts of no entry of the kind have; none if the best
-    ``match`` of a hit is one of all words.
+    """Return a message about each of the ``colours`` that no entry of the named categories has in its texts; none if
+    the best ``match`` of a hit is that of all words.
 
-    The names of measured colours are among the texts of entries. Pictures without a plain ground have none, so that
-    something in the colour may still be among the hits.
+    The texts of an entry include the names of the colours measured in its pictures. Those without a plain background
+    have none, so that something in the colour may be among the hits all the same.
     """
     if match >= ALL_OF_NAME:
         return ()
     named = query.filters.categories or tuple(sorted(text.categories))
     of_kind = replace(query, offset=0, limit=1, min_score=None, filters=replace(query.filters, categories=named))
-    asked = [replace(text, text=colour, heads=(), colours=()).asked(of_kind) for colour in colours]
+    asked = [replace(text.asked(of_kind), text=colour, heads=(), colours=()) for colour in colours]
     return tuple(
         Message(_("Nothing of this kind is listed as “%(colour)s”.") % {"colour": colour})
         for colour, found in zip(colours, retriever.search(asked), strict=True)

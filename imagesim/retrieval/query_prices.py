@@ -1,4 +1,4 @@
-"""The limits of a price that a query names: "dress under 50", "Schuhe bis 100 €", "between $20 and $40"."""
+"""Limits of the price in the words of a query: "dress under 50", "Schuhe bis 100 €", "between $20 and $40"."""
 
 from __future__ import annotations
 
@@ -30,13 +30,14 @@ SIGNS = r"us\$|[$€£¥₹₺₽₩￥]"
 """Signs of currencies, as a pattern."""
 
 IN_NAMES = ("max", "mak", "máx", "massimo")
-"""How words for a maximum begin that also stand in names: without a currency, "Air Max 90" has no price."""
+"""The beginnings of words for a maximum that also occur in names. They state a limit only with a currency: "Air Max 90"
+is no price."""
 
 CURRENCIES_BEHIND = "円|元|块|块钱|人民币|원|ユーロ|ドル|欧元|美元|유로|달러"
 """Currencies in Chinese, Japanese and Korean."""
 
 PARTICLES = "の|的"
-"""What connects a limit in these languages with the word behind it."""
+"""Particles between a limit and the word behind it, in these languages."""
 
 _NUMBER = r"\d{1,9}(?:[.,'’]\d{1,9}){0,3}"
 _CURRENCY = rf"(?:{SIGNS}|(?:{CURRENCIES})(?!\w))"
@@ -44,19 +45,19 @@ _TIMES = {"k": 1_000, "千": 1_000, "万": 10_000, "만": 10_000}
 
 
 class PriceLimits(NamedTuple):
-    """A query without its limits of a price, and the limits, by their operators."""
+    """A query without its limits of the price, and the limits by operator."""
 
     text: str
     limits: Mapping[Operator, float]
     name: str = ""
-    """The filter that they are of."""
+    """The filter to which they apply."""
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
         return tuple(Condition(self.name, operator, limit) for operator, limit in self.limits.items())
 
     def message(self) -> Message:
-        """Return what a page says about the limits."""
+        """Return the message that tells the visitor of the limits."""
         numbers = {operator: number_format(limit, 2 if limit % 1 else 0) for operator, limit in self.limits.items()}
         least, below, most = numbers.get("gte"), numbers.get("lt"), numbers.get("lte")
         if least and most:
@@ -71,7 +72,8 @@ class PriceLimits(NamedTuple):
 
 
 def limits_of(text: str, searched: Searched, meta: IndexMeta) -> PriceLimits | None:
-    """Return the limits of a price in a query, if all models that are searched have one filter for it in the index."""
+    """Return the limits of the price in a query, if all searched models have the same price filter, and the index has
+    it."""
     names = {items.price_filter for items in searched}
     name = names.pop() if len(names) == 1 else ""
     if name not in meta.filters or any(items.kinds.get(name) != "number" for items in searched):
@@ -81,11 +83,11 @@ def limits_of(text: str, searched: Searched, meta: IndexMeta) -> PriceLimits | N
 
 
 def price_limits(text: str, languages: Sequence[str]) -> PriceLimits | None:
-    """Return the limits of a price in a query, with the rest of it, which may be empty; None if it has none.
+    """Return the limits of the price in a query, with the rest of the text, which may be empty; None if it has none.
 
-    ``languages`` are those of the query's words. A number is a price if a currency stands beside it, or behind words
-    such as "under", if the query ends with it or a word that asks for nothing follows. So "kids under 5", "size below
-    40" and "under 2 kg" have no price, and neither has "from 3" without a currency.
+    ``languages``: those in which the query may be written. A number is a price if it has a currency, or if it stands
+    after a word such as "under" and either ends the query or precedes a filler word. So "kids under 5", "size below 40"
+    and "under 2 kg" state no price, and neither does "from 3" without a currency.
     """
     known = tuple(sorted({base_language(language) for language in languages} | {"en"}))
     for pattern in _patterns(known):
@@ -125,7 +127,7 @@ def _is_price(match: re.Match[str], languages: tuple[str, ...]) -> bool:
 
 
 def _amount(number: str, times: str | None) -> float:
-    """Return a number as it is written in any language: "1,299.00", "1.299,00", "1'299", "49,9" and "2k"."""
+    """Return the value of a number in the notation of any language: "1,299.00", "1.299,00", "1'299", "49,9", "2k"."""
     *groups, last = re.split(r"[.,'’]", number)
     has_cents = bool(groups) and (len(last) != 3 or (len(groups) > 1 and len(set(re.findall(r"[.,'’]", number))) > 1))
     whole = "".join(groups if has_cents else [*groups, last])
@@ -133,7 +135,7 @@ def _amount(number: str, times: str | None) -> float:
 
 
 def _any_of(name: str, languages: tuple[str, ...]) -> str:
-    """Return the pattern of the words of this name in these languages; without any, one that nothing matches."""
+    """Return a pattern of the words in the list ``name`` in these languages; without any, one that matches nothing."""
     words = "|".join(line for language in languages for line in WORDS[name].get(language, ()))
     words = "|".join(sorted(words.split("|"), key=len, reverse=True))
     return rf"(?:{words})" if words else r"(?!)"
@@ -153,7 +155,7 @@ def _aged(languages: tuple[str, ...]) -> re.Pattern[str]:
 
 @lru_cache(maxsize=64)
 def _patterns(languages: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
-    """Return the patterns of limits in these languages: of two prices, and of one."""
+    """Return the patterns of limits in these languages: first those of two prices, then those of one."""
 
     def words(name: str) -> str:
         return _any_of(name, languages)

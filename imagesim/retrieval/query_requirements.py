@@ -1,9 +1,11 @@
-"""What a query requires, and what is no answer to it whatever it looks like: "gluten free bread", "mens shoes"."""
+"""Requirements in the words of a query, which exclude whatever does not meet them, however relevant it is otherwise:
+"gluten free bread", "mens shoes", "bearing 6204".
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -18,22 +20,22 @@ from imagesim.retrieval.relevance import CLOSEST_RELEVANCE
 
 if TYPE_CHECKING:
     from imagesim.indexes.query_words import QueryWord
-    from imagesim.retrieval.query_text import QueryText
     from imagesim.retrieval.retriever import Retriever
     from imagesim.types import Candidate, Query
     from imagesim.word_roles import Roles
 
 
 MENTIONED = 0.1
-"""The minimum match of what has a required word in any of its texts. Less is a part of a word, or a typing error."""
+"""The minimum match of an entry that has a required word in any of its texts. A lower one is that of a part of a word,
+or of a misspelling."""
 
 CALLED = 0.85
-"""The minimum match of what has a word, or another form of it, in its name. No mention gives as much, nor does the
-beginning of a longer word."""
+"""The minimum match of an entry that has a word, or another form of it, in its name. A word in a description, or one
+that is only the beginning of a longer word, gives less."""
 
 MAX_ASKED = 24
-"""The maximum number of words for which the index is asked, each by another query, to know what has all that is
-required. What the first requires is always asked for: "vegan" has some twenty forms in seven languages."""
+"""The maximum number of words that are searched to check requirements, each by a query of its own. The first
+requirement is always checked, however many words it takes: "vegan" has some twenty forms in seven languages."""
 
 WORDS = read_table(Path(__file__).with_name("words") / "requirements.txt")
 
@@ -47,14 +49,32 @@ _clothing = _listed("clothing")
 _free, _free_endings = _listed("free"), _listed("free endings")
 
 SHORTEST_PART = 3
-"""The minimum number of letters of a word for people or a place that a compound begins with: "Gartenstühle"."""
+"""The minimum number of letters of a word for people or a place at the beginning of a compound: "Gartenstühle"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Requirements:
+    """What a query requires of its answers.
+
+    ``excluded``: see :func:`excluded_categories`; ``called_for`` and ``for_others``: see :func:`called_for`;
+    ``required``: for each word that requires something, the texts of which an answer has to have one
+    (:func:`requirements`), ``numbers``: the same for the numbers of articles (:func:`required_numbers`). ``unmet``: it
+    requires what no text of the catalogue mentions.
+    """
+
+    excluded: frozenset[str] = frozenset()
+    called_for: tuple[str, ...] = ()
+    for_others: tuple[str, ...] = ()
+    required: tuple[tuple[str, ...], ...] = ()
+    numbers: tuple[tuple[str, ...], ...] = ()
+    unmet: bool = False
 
 
 class _Group(NamedTuple):
     words: frozenset[str]
     stems: frozenset[str]
     parts: tuple[str, ...]
-    """Those of the words that compounds of the language may begin with."""
+    """The words with which compounds of the language may begin."""
 
     def calls(self, stems: Collection[str]) -> bool:
         """Whether a name with these stems has a word of the group, or a compound that begins with one."""
@@ -63,7 +83,8 @@ class _Group(NamedTuple):
 
 @lru_cache(maxsize=64)
 def _groups(language: str, *, of_places: bool) -> tuple[tuple[_Group, ...], ...]:
-    """Return the groups of words of a language of which one excludes the others, by kind."""
+    """Return the groups of words for people or places, in lists of groups that exclude one another: those for men,
+    women and children."""
     kinds = WORDS["places" if of_places else "people"].get(language, ())
     return tuple(tuple(_group(words, language) for words in groups.split(" / ")) for groups in kinds)
 
@@ -99,9 +120,9 @@ def _is_in_groups(word: QueryWord, *, of_places: bool) -> bool:
 
 
 def excluded_categories(words: Sequence[QueryWord], roles: Roles, languages: Sequence[str]) -> frozenset[str]:
-    """Return the categories that are for others than those whom the words name, or by their own name for another
-    place: "Women's shoes" for "mens shoes", and "Kitchen scales" for "bathroom scales". ``words`` are those that are no
-    part of the name of a colour, such as "baby blue"."""
+    """Return the categories that are for other people than the words name, or for another place: "Women's shoes" for
+    "mens shoes", "Kitchen scales" for "bathroom scales". For places, only a category's own name counts, not that of its
+    department. ``words``: without those in the name of a colour, such as the "baby" of "baby blue"."""
     typed = {word.word for word in words}
     return frozenset(
         category
@@ -114,11 +135,11 @@ def excluded_categories(words: Sequence[QueryWord], roles: Roles, languages: Seq
 def called_for(
     words: Sequence[QueryWord], roles: Roles, languages: Sequence[str]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return texts by which things are called that are for the people or the place whom the words name, and those for
-    others, as far as the catalogue has their words. Names tell more than categories: boxers for men may be filed below
-    "Women", and of "Watches" some are for women.
+    """Return two lists of texts: those in the names of things for the people or the place that the words name, and
+    those in the names of things for others, as far as the catalogue contains their words.
 
-    The texts are such as "for men", which match a word wherever a name has it.
+    The name of a thing tells more than its category: boxers for men may be in the category "Women", and some "Watches"
+    are for women. The texts have the form "for men", because the index then finds the word anywhere in a name.
     """
     typed = {word.word for word in words}
     own: dict[str, str] = {}
@@ -150,15 +171,15 @@ def _excluded(
 
 @lru_cache(maxsize=20_000)
 def _called(stems: frozenset[str], language: str, *, of_places: bool) -> tuple[frozenset[int], ...]:
-    """Return, for each kind of groups, the numbers of those that call a name with these stems."""
+    """Return for each list of groups the numbers of those that have a word of the name with these stems."""
     kinds = _groups(language, of_places=of_places)
     return tuple(frozenset(n for n, group in enumerate(groups) if group.calls(stems)) for groups in kinds)
 
 
 def requirements(text: str, languages: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Return the words of a text that require something, each with the texts of which a thing has to have one: "vegan"
-    with ("vegan", "plant based") for "vegan cheese", and "gluten" with ("gluten free",) for "gluten free bread". What
-    would take more than :data:`MAX_ASKED` words is left out."""
+    """Return the words of a text that state a requirement, each with the texts of which an entry has to contain one:
+    "vegan" with ("vegan", "plant based") for "vegan cheese", "gluten" with ("gluten free",) for "gluten free bread".
+    Requirements for which more than :data:`MAX_ASKED` words would have to be searched are left out."""
     found: dict[str, list[str]] = {}
     negating = negations(tuple(languages))
     for language in languages:
@@ -189,9 +210,9 @@ def requirements(text: str, languages: Sequence[str]) -> dict[str, tuple[str, ..
 
 
 def required_numbers(words: Sequence[QueryWord]) -> Iterator[tuple[str, ...]]:
-    """Yield the numbers of articles and parts that a query names, each as the texts of which a thing has to have one:
-    "bearing 6204" asks for no other bearing, and a number alone for nothing that looks like its article. Of one in
-    several parts these are its parts, too, which may stand in several texts."""
+    """Yield the article and part numbers in a query, each as the texts of which an entry has to contain one: "bearing
+    6204" asks for no other bearing, and a number alone for nothing that looks like its article. The texts of a number
+    in several parts include all of these together, wherever they stand."""
     units = {before.word for before, word in pairwise(words) if word.unit}
     codes = dict.fromkeys(word.code for word in words if word.code)
     for code in codes:
@@ -204,7 +225,7 @@ def required_numbers(words: Sequence[QueryWord]) -> Iterator[tuple[str, ...]]:
 
 @lru_cache(maxsize=64)
 def _diets(language: str) -> dict[str, tuple[str, ...]]:
-    """Return the words for diets, each with the texts that satisfy it."""
+    """Return the words for diets, each with the texts of which an entry has to contain one."""
     found: dict[str, tuple[str, ...]] = {}
     for words, _also, others in (line.partition(" / ") for line in WORDS["diet"].get(language, ())):
         enough = tuple(each.replace("_", " ") for each in f"{words} {others}".split())
@@ -213,17 +234,19 @@ def _diets(language: str) -> dict[str, tuple[str, ...]]:
 
 
 class Admission:
-    """Tells which entries are an answer to a text, for which the index is asked once about each."""
+    """Finds out which entries meet the requirements of a query. The index is asked once about each entry."""
 
-    def __init__(self, text: QueryText, query: Query, retriever: Retriever) -> None:
-        self._text = text
+    def __init__(self, requires: Requirements, query: Query, retriever: Retriever) -> None:
+        self._requires = requires
         self._retriever = retriever
         self._query = replace(
             query, offset=0, limit=MAX_TEXT_MATCHES, collapse=False, min_score=None, heads=(), colours=()
         )
-        required = (each for texts in (*text.required, *text.numbers) for each in texts)
+        required = (each for texts in (*requires.required, *requires.numbers) for each in texts)
         words = dict.fromkeys(word for each in required for word in each.split())
-        self._least = dict.fromkeys(words, MENTIONED) | dict.fromkeys((*text.for_others, *text.called_for), CALLED)
+        self._least = dict.fromkeys(words, MENTIONED) | dict.fromkeys(
+            (*requires.for_others, *requires.called_for), CALLED
+        )
         self._having: dict[str, set[str]] = {each: set() for each in self._least}
         self._known: set[str] = set()
 
@@ -248,21 +271,23 @@ class Admission:
             self._having[text].update(each.key for each in answer.candidates if each.text >= least)
 
     def admitted(self, candidates: Sequence[Candidate], *, closest: bool = False) -> Sequence[Candidate]:
-        """Return the candidates without what is for others by its name, or by all of its categories and not its name,
-        and without what lacks any of the requirements. The ``closest`` may lack the number of a part."""
+        """Return the candidates that meet the requirements. A candidate whose name says that it is for the people or
+        the place that the query names meets that requirement, whatever its categories; otherwise neither its name nor
+        all of its categories may be for others. The ``closest`` need not have a part number."""
         self.ask(candidates)
-        text, having = self._text, self._having
-        aside = {each.key for each in candidates if each.categories and text.excluded >= {*each.categories}}
-        aside = aside.union(*map(having.__getitem__, text.for_others))
-        aside = aside.difference(*map(having.__getitem__, text.called_for))
+        requires, having = self._requires, self._having
+        aside = {each.key for each in candidates if each.categories and requires.excluded >= {*each.categories}}
+        aside = aside.union(*map(having.__getitem__, requires.for_others))
+        aside = aside.difference(*map(having.__getitem__, requires.called_for))
         left = {each.key for each in candidates} - aside
-        for texts in text.required if closest else (*text.required, *text.numbers):
+        for texts in requires.required if closest else (*requires.required, *requires.numbers):
             left &= set[str]().union(*(set.intersection(*map(having.__getitem__, each.split())) for each in texts))
         return [each for each in candidates if each.key in left]
 
 
-def at_most_closest(judged: list[Candidate], text: QueryText) -> list[Candidate]:
-    """Return the candidates, none of which is relevant enough to be shown if no text mentions what is required."""
-    if not text.unmet:
+def at_most_closest(judged: list[Candidate], requires: Requirements) -> list[Candidate]:
+    """Return the candidates, with the relevance of the closest at most if no text of the catalogue mentions what is
+    required."""
+    if not requires.unmet:
         return judged
     return [each._replace(relevance=min(each.relevance, CLOSEST_RELEVANCE)) for each in judged]

@@ -1,8 +1,9 @@
-"""How the words of a query belong together: which of them asks for something, and what the others say of it."""
+"""How the words of a query belong together: which of them says what is sought, and what the others say about it."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 from imagesim.indexes.codes import is_article_number
 from imagesim.indexes.query_words import QueryWord
@@ -11,73 +12,145 @@ from imagesim.retrieval.query_requirements import is_circumstance, is_clothing, 
 from imagesim.word_roles import Roles
 
 
-def is_filler(word: QueryWord, stems: Collection[str], spelled: Collection[str], roles: Roles) -> bool:
-    """Whether a word asks for nothing that the catalogue has. A number that it lacks is a size, or a quantity, unless
-    it may be that of an article."""
-    if word.filler and (word.before_amount or not roles.calls(stems)):
-        return True
-    is_amount = word.word[0].isdigit() and not (word.code or is_article_number(word.word))
-    unknown = is_amount or (word.slip and word.word not in spelled)
-    return unknown and not roles.has(stems)
+@dataclass(frozen=True, slots=True)
+class Phrase:
+    """The words of a query, with what the catalogue knows about each. Words are returned as their numbers.
 
-
-def is_sought(
-    number: int,
-    head: int,
-    words: Sequence[QueryWord],
-    meant: Sequence[Collection[str]],
-    kinds: Sequence[frozenset[str]],
-    roles: Roles,
-    named: Collection[int],
-) -> bool:
-    """Whether a word that says elsewhere what a thing is like names one here: the French "bureau" is an office, or a
-    desk. Beside a kind, one for people, a place or a season does not: "sleeping bags winter" are sleeping bags. One for
-    people does not beside a category, unless some of that is for them: "wallet men" asks for wallets, whatever else is
-    called "Men's shirts". Nor does it beside what the catalogue does not know: "mens hovercraft".
-
-    ``kinds``: the categories that each word names, of those that the query does not exclude; ``named``: the numbers of
-    the words that may name a thing.
+    ``stems``: those of each word, or those of the words in the catalogue that it may be a misspelling of; ``kinds``:
+    the categories that each word names, without those that the query excludes; ``written_in``: the languages by whose
+    grammar the query is read.
     """
-    own, others = kinds[number], [stems for n, stems in enumerate(meant) if n != number]
-    beside = [each for n, each in enumerate(kinds) if each and n != number]
-    if beside and is_circumstance(words[number]) and not own:
-        return False
-    if named and not beside and is_for_people(words[number]):
-        return False
-    if is_for_people(words[number]) and any(map(roles.is_category, others)) and all(map(own.isdisjoint, beside)):
-        return False
-    return bool(own) or (number == head and roles.calls(meant[number]))
 
+    words: Sequence[QueryWord]
+    stems: Sequence[Collection[str]]
+    kinds: Sequence[frozenset[str]]
+    roles: Roles
+    written_in: Sequence[str]
 
-def clothing_for_others(
-    words: Sequence[QueryWord], meant: Sequence[Collection[str]], kinds: Sequence[frozenset[str]], roles: Roles
-) -> set[int]:
-    """Return the numbers of the words for all clothes by which categories are called, but none for those whom the query
-    names: where the "Kids' clothes" alone are called so, "mens clothing" asks for whatever is for men."""
-    return {n for n, word in enumerate(words) if is_clothing(word) and roles.names_kind(meant[n]) and not kinds[n]}
+    def fillers(self, spelled: Collection[str]) -> set[int]:
+        """Return the words that say nothing about what is sought, such as "buy" or "cheap". A number is one of them,
+        being a size or a quantity, unless the catalogue contains it or it may be an article number."""
 
+        def is_filler(word: QueryWord, stems: Collection[str]) -> bool:
+            if word.filler and (word.before_amount or not self.roles.calls(stems)):
+                return True
+            is_amount = word.word[0].isdigit() and not (word.code or is_article_number(word.word))
+            unknown = is_amount or (word.slip and word.word not in spelled)
+            return unknown and not self.roles.has(stems)
 
-def complements_of(
-    words: Sequence[QueryWord], meant: Sequence[Collection[str]], fillers: Collection[int], roles: Roles
-) -> set[int]:
-    """Return the numbers of the words that say what the thing before is for, if the catalogue has such a thing."""
-    things = [n for n, word in enumerate(words) if not word.complement and n not in fillers]
-    is_called = any(roles.calls(meant[n]) for n in things)
-    return {n for n, word in enumerate(words) if word.complement and is_called}
+        return {n for n, word in enumerate(self.words) if is_filler(word, self.stems[n])}
 
+    def units(self) -> set[int]:
+        """Return the units of numbers ("5 kg"), and words for a number ("set") that name no kind here."""
+        return {
+            n
+            for n, word in enumerate(self.words)
+            if word.unit or (word.number and not self.roles.names_kind(self.stems[n]))
+        }
 
-def compound_of(
-    words: Sequence[QueryWord], fillers: Collection[int], languages: Sequence[str]
-) -> tuple[int, Sequence[int]]:
-    """Return the number of the word that is the head if the query is a compound, and those of the words that specify
-    it: the last of "office chair", the first of "silla de oficina"; none if the languages differ in it."""
-    numbers = [number for number in range(len(words)) if number not in fillers]
-    head_first = {language in HEAD_FIRST for language in languages}
-    if not numbers or len(head_first) != 1:
-        return 0, ()
-    if head_first == {True}:
-        return numbers[0], numbers[1:]
-    start = len(numbers) - 1
-    while start and words[numbers[start]].follows:
-        start -= 1
-    return numbers[-1], numbers[start:-1]
+    def clothing_for_others(self) -> set[int]:
+        """Return words for clothes in general that name only categories which the query excludes: in a shop whose only
+        such category is "Kids' clothes", the "clothing" of "mens clothing" names nothing, and whatever is for men is
+        sought."""
+        return {
+            n
+            for n, word in enumerate(self.words)
+            if is_clothing(word) and self.roles.names_kind(self.stems[n]) and not self.kinds[n]
+        }
+
+    def complements(self, fillers: Collection[int]) -> set[int]:
+        """Return the words that say what another thing is for ("coat for dogs"), if the catalogue has that thing."""
+        is_called = any(
+            self.roles.calls(self.stems[n])
+            for n, word in enumerate(self.words)
+            if not word.complement and n not in fillers
+        )
+        return {n for n, word in enumerate(self.words) if word.complement and is_called}
+
+    def compound(self, others: Collection[int]) -> tuple[int, Sequence[int]]:
+        """Return the head of the compound that the words without the ``others`` form, and the words that specify it.
+        The head is the last word of "office chair", and the first of "silla de oficina". Where the languages differ in
+        this, no words specify it."""
+        numbers = [number for number in range(len(self.words)) if number not in others]
+        head_first = {language in HEAD_FIRST for language in self.written_in}
+        if not numbers or len(head_first) != 1:
+            return 0, ()
+        if head_first == {True}:
+            return numbers[0], numbers[1:]
+        start = len(numbers) - 1
+        while start and self.words[numbers[start]].follows:
+            start -= 1
+        return numbers[-1], numbers[start:-1]
+
+    def is_sought(self, number: int, head: int, named: Collection[int]) -> bool:
+        """Whether a qualifier, which says in most queries what a thing is like, says here what is sought: the French
+        "bureau" is an office or a desk.
+
+        A word for people, a place or a season is not sought beside a word for a kind, unless it names one itself:
+        "sleeping bags winter" asks for sleeping bags. A word for people is not sought either
+
+        - beside the name of a category that has nothing for them: "wallet men" asks for wallets, although the shop has
+          "Men's shirts";
+        - beside words that may name a thing (``named``) which the catalogue does not know: "mens hovercraft".
+        """
+        word, own = self.words[number], self.kinds[number]
+        others = [stems for n, stems in enumerate(self.stems) if n != number]
+        beside = [each for n, each in enumerate(self.kinds) if each and n != number]
+        if beside and is_circumstance(word) and not own:
+            return False
+        if named and not beside and is_for_people(word):
+            return False
+        if is_for_people(word) and any(map(self.roles.is_category, others)) and all(map(own.isdisjoint, beside)):
+            return False
+        return bool(own) or (number == head and self.roles.calls(self.stems[number]))
+
+    def qualifiers(
+        self,
+        others: Collection[int],
+        colours: Collection[int],
+        required: Collection[str],
+        demanded: Collection[str],
+        undivided: Collection[int],
+    ) -> set[int]:
+        """Return the words that say what the thing sought is like, and never what it is.
+
+        ``others``: words with another role, which are not considered; ``demanded``: words that an answer has to have
+        ("vegan"); ``required``: those of them that the catalogue knows, which alone count as qualifiers; ``undivided``:
+        words that are no compound of words of the catalogue.
+        """
+        named = {n for n, word in enumerate(self.words) if not word.qualifier}.difference(others, colours)
+        head, specify = self.compound(others)
+        found = {
+            n
+            for n, word in enumerate(self.words)
+            if word.word in required
+            or (word.qualifier and word.word not in demanded and not self.is_sought(n, head, named))
+        }
+        if not HEAD_FIRST.issuperset(self.written_in) or head in found or not self.stems:
+            return found
+        if self.roles.calls(self.stems[head]):
+            # "Acqua minerale" is water, also if the catalogue lacks "minerale": two Italian nouns in a row are rare.
+            found.update(
+                n for n in specify if self.words[n].follows and n in undivided and not self.roles.has(self.stems[n])
+            )
+        return found
+
+    def in_compounds(self, heads: Collection[int]) -> frozenset[str]:
+        """Return the value of ``Query.in_compounds``: the words of the catalogue that name no category. ``heads``: the
+        words that say what is sought."""
+        return frozenset(
+            word.word
+            for n, (word, stems) in enumerate(zip(self.words, self.stems, strict=True))
+            if self.roles.kinds
+            and (not word.complement or (n in heads and self.roles.calls(stems)))
+            and self.roles.has(stems)
+            and not self.roles.names_kind(stems)
+        )
+
+    def departments(self, head: int, specify: Collection[int], others: Collection[int]) -> set[int]:
+        """Return the words that name a department in other queries, but say here what a thing is for: the "dog" of "dog
+        coat" and "coat for dogs"."""
+        complements = [n for n, word in enumerate(self.words) if word.complement]
+        things = [n for n, word in enumerate(self.words) if not word.complement and n not in others]
+        pairs = (*((n, head) for n in specify), *((n, thing) for n in complements for thing in things))
+        return {n for n, thing in pairs if self.roles.may_specify(self.stems[n], self.stems[thing])}

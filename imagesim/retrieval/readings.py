@@ -150,7 +150,7 @@ class WithSynonyms:
         synonyms = (
             [each for each in (others.text, *others.alternatives) if each.text != texts.text.text] if others else []
         )
-        is_known = any(each.is_name or each.in_full or each.is_part for each in synonyms)
+        is_known = any(each.is_name or each.meaning.in_full or each.is_part for each in synonyms)
         # "Drum set" means the "Drum kits" of a shop, and not all of its drums.
         is_meant = any(each.is_whole for each in synonyms) and not (texts.text.is_name or texts.text.is_whole)
         first = replace(query, offset=0, limit=1, min_score=None)

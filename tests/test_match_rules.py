@@ -12,14 +12,14 @@ from django.db.models.functions import Replace
 import imagesim
 from demo_shop.shop.models import Category
 from imagesim.indexing.rebuild import rebuild
-from imagesim.retrieval.behind_names import (
+from imagesim.retrieval.match_rules import (
     HARDLY,
     LOOKALIKE,
     OTHER_CATEGORY,
+    lower_lookalikes,
+    lower_other_categories,
+    lower_other_departments,
     name_entries,
-    without_lookalikes,
-    without_other_categories,
-    without_other_departments,
 )
 from imagesim.retrieval.query_reader import QueryReader
 from imagesim.retrieval.query_text import QueryTexts
@@ -139,12 +139,12 @@ class TestOtherDepartments:
 
     def test_what_is_in_others_than_the_kind_is_no_answer_by_its_looks(self):
         """A tin of paint was shown for "clothing", between shirts."""
-        found = without_other_departments(self.EVERY, read("sofa", self.ROLES), self.ROLES)
+        found = lower_other_departments(self.EVERY, read("sofa", self.ROLES), self.ROLES)
         assert [each.relevance for each in found] == pytest.approx([0.9, 0.9, *[LOOKALIKE * 0.9] * 2])
 
     @pytest.mark.parametrize(("text", "roles"), [("starry night", ROLES), ("sofa", replace(ROLES, departments={}))])
     def test_without_a_kind_or_departments(self, text, roles):
-        assert without_other_departments(self.EVERY, read(text, roles), roles) == [*self.EVERY]
+        assert lower_other_departments(self.EVERY, read(text, roles), roles) == [*self.EVERY]
 
 
 class TestLookalikes:
@@ -157,7 +157,7 @@ class TestLookalikes:
 
     def test_only_what_has_hardly_any_of_the_words(self):
         every = [candidate("a", "paintings", 0.9), candidate("b", "paintings", HARDLY), candidate("c", "paintings")]
-        lowered = without_lookalikes(every, read("starry night"))
+        lowered = lower_lookalikes(every, read("starry night"))
         assert [each.relevance for each in lowered] == pytest.approx([0.9, 0.9, LOOKALIKE * 0.9])
         assert [each.text for each in lowered] == [each.text for each in every]
 
@@ -181,7 +181,7 @@ class TestLookalikes:
     def test_these_are_an_answer(self):
         texts = read("settee")
         assert not texts.categories
-        [sofa, painting] = without_lookalikes([candidate("sofa", "sofas"), candidate("any", "paintings")], texts)
+        [sofa, painting] = lower_lookalikes([candidate("sofa", "sofas"), candidate("any", "paintings")], texts)
         assert sofa.relevance == 0.9
         assert painting.relevance == pytest.approx(LOOKALIKE * 0.9)
 
@@ -196,12 +196,12 @@ class TestOtherCategories:
     )
 
     def test_what_has_all_words_tells_the_category(self):
-        found = without_other_categories(self.EVERY, read("balance bike"))
+        found = lower_other_categories(self.EVERY, read("balance bike"))
         assert [each.text for each in found] == [0.85, KIND_MATCH, OTHER_CATEGORY, 0.6, 0.1]
 
     @pytest.mark.parametrize("text", ["bike", "do you have bikes", "blue bike", "modern bike", "starry night"])
     def test_without_a_word_that_says_which_of_the_kind(self, text):
-        assert without_other_categories(self.EVERY, read(text)) == list(self.EVERY)
+        assert lower_other_categories(self.EVERY, read(text)) == list(self.EVERY)
 
     def test_where_nothing_has_all_words(self):
-        assert without_other_categories(self.EVERY[1:], read("balance bike")) == list(self.EVERY[1:])
+        assert lower_other_categories(self.EVERY[1:], read("balance bike")) == list(self.EVERY[1:])

@@ -1,0 +1,204 @@
+"""Rules that correct how well a candidate matches the words of a query, and how relevant its looks make it.
+
+The index compares the words with the texts of each entry alone. It cannot know that a red blind "for the window beside
+the table" is no answer to "red table": that takes the category which the words name, and what the other candidates are
+called. The rules on texts correct ``Candidate.text``, the match of all words, 0 to 1; those on looks correct
+``Candidate.relevance``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from imagesim.retrieval.relevance import ALL_OF_NAME, BY_NAME, HALF_OF_NAME, KIND_MATCH
+
+if TYPE_CHECKING:
+    from imagesim.retrieval.query_text import QueryTexts
+    from imagesim.types import Candidate
+    from imagesim.word_roles import Roles
+
+CALLED = 0.6
+"""The minimum match of the heads by which the words name an entry outside the categories that they name. A mention in a
+description, which has a third of a name's weight, gives less: the "red blind" for the window beside a table."""
+
+OUTSIDE = 0.45
+"""The maximum match of an entry outside the named categories that the words do not name: for "red shoes", red boxing
+gloves come after shoes, though their German name ("Boxhandschuhe") contains the word."""
+
+OTHER_KIND = 0.35
+"""The same if the words are the whole name of a category: for "desk", a desk lamp is shown only if it looks more like a
+desk than most things do."""
+
+OF_OTHERS = 0.45
+"""The minimum match of the words other than the heads by which an entry of the named category ranks among those found
+by name. A mention in a description suffices, if it is spelled as in the query."""
+
+OF_PART = 0.8
+"""If the words name a part of a category, the share of the best match there that an entry needs to be one of that part:
+for "sofa", the sofas of "Sofas & tables"."""
+
+AFTER = 0.01
+"""By how much the match of an entry outside the named categories is lowered below the best one inside them."""
+
+ASIDE = 0.8
+ASIDE_SHARE = 0.65
+"""If some entries are called by the words, matches below this share of the best one are multiplied by this factor, so
+that vectors decide about them: a cable described as lying "behind the desk" is no desk."""
+
+OTHER_CATEGORY = 0.45
+"""The maximum match of an entry that has only the word for the kind, if entries of other categories have all words. It
+is low enough that vectors decide."""
+
+LOOKALIKE = 0.35
+"""The factor of the relevance of an entry that looks like those called by the words, but has none of the words. Below
+the default floor, whatever its looks."""
+
+HARDLY = 0.125
+"""The match below which an entry counts as having none of the words: for "cow print", every print has more."""
+
+
+def lower_mentions(candidates: Sequence[Candidate], texts: QueryTexts) -> Sequence[Candidate]:
+    """Lower the match of candidates that only mention a word by which others are called."""
+    best = max((each.head for each in candidates), default=0.0)
+    if not texts.text.is_name or best < BY_NAME:
+        return candidates
+    least = ASIDE_SHARE * best
+    return _with_matches(candidates, lambda each: each.text if each.head >= least else ASIDE * each.text)
+
+
+def match_kind(candidates: Sequence[Candidate], texts: QueryTexts) -> list[Candidate]:
+    """Raise the match of candidates in the categories that the words name to at least :data:`KIND_MATCH`, and lower
+    that of candidates elsewhere that the words do not name to at most :data:`OUTSIDE`.
+
+    Outside these categories an entry counts as named by the words if its own name has their heads. If the words are the
+    whole name of a category, that takes more: they have to be all of the entry's name. So "glasses" finds no coffee
+    table of glass, and "oak table" no table lamp with a long name. Beside a colour, half of the name suffices: "black
+    soap" may be a cleanser.
+
+    Entries that are named so come directly after the best of the categories, or at :data:`OUTSIDE` if the head only
+    specifies their category ("Table lamps" for "table"). Where the words mention a category without naming it, as in
+    "canon camera", entries of categories that the head specifies ("Camera lenses") come after those that it names.
+    """
+    named = texts.categories
+    kinds = {names for names in {each.categories for each in candidates} if is_of_kind(texts, names)}
+    of_kind = _best_of_part(candidates, texts).union(each.key for each in candidates if each.categories in kinds)
+    best = max((each.text for each in candidates if each.key in of_kind), default=0.0)
+    is_name, in_full = texts.text.is_name, texts.text.meaning.in_full
+    called, most = CALLED, OUTSIDE
+    if in_full or (named and texts.text.listed and best < BY_NAME):
+        alone = HALF_OF_NAME if texts.text.colours else ALL_OF_NAME
+        whole = is_name or len(texts.text.heads) <= 1  # none: all words are the name of a category
+        called, most = alone if whole else BY_NAME, OTHER_KIND
+    mentioned, specified = texts.mentioned, texts.text.meaning.specified - texts.mentioned
+    of_mentioned = (each.text for each in candidates if not mentioned.isdisjoint(each.categories))
+    best_mentioned = max(of_mentioned, default=0.0)
+    fuller = keys_with_other_words(candidates) if texts.text.specified_head else set[str]()
+    least = BY_NAME if texts.text.only_kind else KIND_MATCH
+
+    def match(each: Candidate) -> float:
+        if not named and best_mentioned >= BY_NAME and not specified.isdisjoint(each.categories):
+            return min(each.text, best_mentioned - AFTER)
+        if each.key in of_kind:
+            # A lower match of the heads may be that of a stem which two languages share: a tablet is no table.
+            known = least if each.categories in kinds and each.head >= OF_OTHERS else KIND_MATCH
+            return max(each.text, BY_NAME if each.key in fuller else known)
+        is_called = (each.head if texts.text.heads and not in_full else min(each.head, each.text)) >= called
+        is_specified = not texts.text.meaning.specified.isdisjoint(each.categories)
+        first = is_called and (each.text >= ALL_OF_NAME or best < OF_PART * each.text)
+        if (first and not (is_specified and is_name)) or not named or not named.isdisjoint(each.categories):
+            return each.text
+        follows = is_called or (
+            in_full and is_name and each.head >= called
+        )  # "Allstar Sneakers" of the category "Footwear"
+        return min(each.text, best - AFTER if follows and not is_specified else most)
+
+    return _with_matches(candidates, match)
+
+
+def is_of_kind(texts: QueryTexts, categories: Sequence[str]) -> bool:
+    """Whether the words name one of these categories as a whole, and not a part of it."""
+    return not texts.categories.intersection(categories) <= texts.partly
+
+
+def match_heads(candidates: Sequence[Candidate], texts: QueryTexts) -> list[Candidate]:
+    """Raise the match of candidates whose name has the heads of the query, if no candidate has all of its words: for
+    "desk lamp", any lamp, if none is called a desk lamp. To be applied after the feedback, which uses only candidates
+    that have all words."""
+    nothing_has_all = all(each.text < BY_NAME for each in candidates)
+    by_name = texts.text.meaning.in_full or (texts.categories and texts.text.listed)
+    least = BY_NAME if nothing_has_all and not by_name else math.inf
+    mentioned = texts.mentioned
+
+    def match(each: Candidate) -> float:
+        of_head = each.head >= least and texts.text.meaning.specified.isdisjoint(each.categories)
+        of_head = of_head and (not mentioned or not mentioned.isdisjoint(each.categories))
+        return max(each.text, KIND_MATCH) if of_head else each.text
+
+    return _with_matches(candidates, match)
+
+
+def _best_of_part(candidates: Sequence[Candidate], texts: QueryTexts) -> set[str]:
+    """Return the keys of the candidates that belong to the part of a category that the words name: those whose match is
+    nearly the best one there."""
+    within = [each for each in candidates if not texts.partly.isdisjoint(each.categories)]
+    least = OF_PART * max((each.text for each in within), default=0.0)
+    return {each.key for each in within if each.text >= least}
+
+
+def keys_with_other_words(candidates: Sequence[Candidate]) -> set[str]:
+    """Return the keys of the candidates that have most of the words other than the heads, in any of their texts.
+
+    The weight of the heads among the words is not known here. It is taken from the candidate that has the least of the
+    other words.
+    """
+    share = min((each.text / each.head for each in candidates if each.head > 0), default=1.0)
+    return {each.key for each in candidates if each.text - share * each.head >= OF_OTHERS * (1 - share) > 0}
+
+
+def _with_matches(candidates: Sequence[Candidate], match: Callable[[Candidate], float]) -> list[Candidate]:
+    return [each if (text := match(each)) == each.text else each._replace(text=text) for each in candidates]
+
+
+def lower_other_categories(candidates: Sequence[Candidate], texts: QueryTexts) -> list[Candidate]:
+    """Lower the match of candidates that are only of the named kind, if candidates of other categories have all words:
+    for "balance bike", that of racing bikes, if one of the children's bikes is a balance bike. Not if all other words
+    are colours or qualifiers, which a shopper may do without."""
+    fitting: set[str] = set()
+    if texts.categories and texts.text.narrowed:
+        fitting.update(name for each in candidates if each.text >= BY_NAME for name in each.categories)
+
+    def is_aside(each: Candidate) -> bool:
+        return bool(fitting) and OTHER_CATEGORY < each.text <= KIND_MATCH and fitting.isdisjoint(each.categories)
+
+    return [each._replace(text=OTHER_CATEGORY) if is_aside(each) else each for each in candidates]
+
+
+def lower_other_departments(looks: Sequence[Candidate], texts: QueryTexts, roles: Roles) -> list[Candidate]:
+    """Lower the relevance of candidates outside the departments of the categories that the words name: for "clothing",
+    no wall paint, whatever its picture looks like."""
+    departments = roles.departments_of(texts.categories)
+
+    def is_elsewhere(each: Candidate) -> bool:
+        return bool(each.categories) and departments.isdisjoint(roles.departments_of(each.categories))
+
+    if not departments:
+        return [*looks]
+    return [each._replace(relevance=LOOKALIKE * each.relevance) if is_elsewhere(each) else each for each in looks]
+
+
+def name_entries(texts: QueryTexts, candidates: Sequence[Candidate], roles: Roles) -> bool:
+    """Whether some of the candidates are called by the words, while no category is. False in a catalogue without
+    categories, where nothing tells a name from a kind."""
+    return bool(roles.kinds) and not texts.categories and any(each.text >= BY_NAME for each in candidates)
+
+
+def lower_lookalikes(candidates: Sequence[Candidate], texts: QueryTexts) -> list[Candidate]:
+    """Lower the relevance of candidates that have none of the words, except in categories that synonyms of the words
+    name: for "settee", sofas are an answer."""
+
+    def is_lookalike(each: Candidate) -> bool:
+        return each.text < HARDLY and texts.of_synonyms.isdisjoint(each.categories)
+
+    return [each._replace(relevance=LOOKALIKE * each.relevance) if is_lookalike(each) else each for each in candidates]
