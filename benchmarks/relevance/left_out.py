@@ -40,7 +40,7 @@ def kind_match(questions: Sequence[two_words.Question], search: Callable[[str], 
     """Return the figure of each value of ``KIND_MATCH``."""
     found = {}
     for value in GRID["KIND_MATCH"]:
-        with patch("imagesim.retrieval.text.KIND_MATCH", value):
+        with patch("imagesim.retrieval.match_rules.KIND_MATCH", value):
             rows = two_words.measure(questions, search, lambda hit: hit.item.category.slug)
         means = [(1 - row.junk, row.right) for row, _junk in rows.values()]
         found[str(value)] = float(np.mean([2 * p * r / (p + r) if p + r else 0.0 for p, r in means]))
@@ -124,10 +124,10 @@ def store(cache: Path, shop: str, figures: Figures) -> None:
 def report(cache: Path) -> None:
     """Print for each constant and shop the value that is best on the others, with its figure on this one, that of the
     value in the code, and the best possible."""
-    from imagesim.retrieval import look, relevance, text
+    from imagesim.retrieval import fusion, look, relevance
 
     shipped = {
-        "KIND_MATCH": text.KIND_MATCH,
+        "KIND_MATCH": fusion.KIND_MATCH,
         "CLOSEST_RELEVANCE": relevance.CLOSEST_RELEVANCE,
         "EVIDENCE": look.EVIDENCE,
     }

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from imagesim.retrieval.relevance import ALL_OF_NAME, BY_NAME, HALF_OF_NAME, KIND_MATCH
+from imagesim.retrieval.fusion import ALL_OF_NAME, BY_NAME, HALF_OF_NAME, KIND_MATCH
 
 if TYPE_CHECKING:
     from imagesim.retrieval.query_text import QueryTexts

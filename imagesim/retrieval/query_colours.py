@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from imagesim.indexes.analysis import analyse, stop_words
 from imagesim.indexes.query_words import negations, query_words
 from imagesim.measured_colours import colours_by_stem
-from imagesim.retrieval.relevance import ALL_OF_NAME, KIND_MATCH
+from imagesim.retrieval.fusion import ALL_OF_NAME, KIND_MATCH
 from imagesim.types import Message, Query
 
 if TYPE_CHECKING:

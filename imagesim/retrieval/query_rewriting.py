@@ -1,5 +1,6 @@
-"""The words of a query as the catalogue writes them: divided as there ("skateboard" for "skate board", "750 ml" for
-"750ml"), and synonyms by which it calls its things ("sofa" for "settee")."""
+"""Rewrites the words of a query as the catalogue writes them: joined or divided as there ("skateboard" for "skate
+board", "750 ml" for "750ml"), or with a synonym by which it calls its things ("sofa" for "settee").
+"""
 
 from __future__ import annotations
 
@@ -18,13 +19,13 @@ from imagesim.indexes.word_forms import other_endings, plurals
 from imagesim.word_roles import SHORTEST_FIRST, Roles, has_digit
 
 _RUNS = re.compile(rf"{DECIMAL}|\d+|[^\W\d_]+")
-"""The numbers and the letters of a typed word."""
+"""The runs of digits and the runs of letters in a word."""
 
 _DIVISION = re.compile(rf"[\W_]|[xX]\d|{NO_SPACES.pattern}")
-"""Where a typed word may be divided into several."""
+"""The places at which the analysis divides a typed word into several."""
 
 _APART = re.compile(r"[-‐‑/_*×]|^[^\W\d_]\d+$")
-"""Words that are not divided: those that the analysis divides already, and a thread such as "M8"."""
+"""Words that are not divided further: those that the analysis divides, and the thread of a screw such as "M8"."""
 
 LONGEST = 32
 """The maximum number of letters of a word that is divided."""
@@ -40,25 +41,28 @@ MAX_SYNONYMS = 2
 """The maximum number of synonyms of a query: each is one more search of texts."""
 
 FOLDER = Path(__file__).with_name("synonyms")
-"""A file per language, with a group per line: words and phrases that shoppers use for the same thing, with commas. One
-after "?" is replaced by the others and replaces none of them, because a shop may well call something else so: the
-"shades" of lamps are no sunglasses."""
+"""A file per language. Each line is a group of words and phrases that shoppers use for the same thing, divided by
+commas. One with "?" before it may be replaced by the others, but replaces none of them, because shops use it for other
+things: "shades" may be sunglasses, but also lampshades."""
 
 LISTED_AS = {"no": "nb"}
-"""The list of a language code that has none of its own: "no" is either form of Norwegian."""
+"""Languages that use the list of another: the code "no" stands for either form of Norwegian."""
 
 
 def own_stems(word: QueryWord, roles: Roles) -> Collection[str]:
-    """Return the stems of a word, and of its other forms if the catalogue has these: the French stemmer gives
-    "oreillers" (pillows) another one than "oreiller", which has that of "oreille" (ear)."""
+    """Return the stems of a word, and those of its other forms that the catalogue contains: the French stemmer gives
+    "oreiller" (pillow) the stem of "oreille" (ear), and "oreillers" another one."""
     return (word.other_stems & roles.known).union(word.stems.values())
 
 
 def known_words(
     words: Sequence[QueryWord], written: Sequence[Collection[str]], spelled: Collection[str], roles: Roles
 ) -> str:
-    """Return the words that tell what is sought, if the catalogue lacks others: what things are called by, and names,
-    which are in no dictionary. ``written``: the stems of the words, not of those that they may be misspelled for."""
+    """Return the words of a query that tell what is sought, if the catalogue lacks others; empty if it has all of them.
+
+    These are words by which things are called, and names, which are in no dictionary. ``written``: the stems of the
+    words as they are spelled; ``spelled``: the words in a dictionary.
+    """
     if all(map(roles.has, written)):
         return ""
 
@@ -70,25 +74,26 @@ def known_words(
 
 
 def words_in(typed: str, languages: Sequence[str]) -> Sequence[QueryWord]:
-    """Return the words of a typed one, to look up whether the catalogue has them. What lists of words say of a single
-    one is left out, because it takes the most time."""
+    """Return the words into which the analysis divides a typed one, to look them up in the catalogue. A single word has
+    only its stems, and none of the properties from lists of words, which take the most time."""
     if not typed or _DIVISION.search(typed):
         return query_words(typed, languages)
     return [QueryWord(fold(typed), {each: stem_of(normalised(typed, each), each) for each in languages})]
 
 
 def has_all(typed: str, roles: Roles, languages: Sequence[str]) -> bool:
-    """Whether the catalogue has all words of a typed one."""
+    """Whether the catalogue has all words into which the analysis divides a typed one."""
     words = words_in(typed, languages)
     return bool(words) and all(roles.has(own_stems(word, roles)) for word in words)
 
 
 def spaced(text: str, roles: Roles, languages: Sequence[str]) -> str:
-    """Return ``text`` with its words divided as in the catalogue, where that has them only so.
+    """Return ``text`` with its words joined or divided as in the catalogue, if that does not have them as they are.
 
-    "skate board" and "skate-board" ask for a skateboard, "750ml" for 750 ml, and "GSB18V55" for a GSB 18V-55. The shade
-    of a colour is a word of its own: "hellblau" asks for what is blue. So is a qualifier: "Herrenschuhe" asks for
-    shoes. Two words that name a kind in one piece are one, even if the catalogue has both.
+    - "skate board" and "skate-board" become "skateboard", "750ml" becomes "750 ml", and "GSB18V55" "GSB 18V 55".
+    - The shade of a colour and a qualifier become words of their own: "hellblau" (light blue) is "hell blau", and
+      "Herrenschuhe" (men's shoes) "Herren schuhe".
+    - Words that name a kind only when joined are joined, even if the catalogue has each of them.
     """
 
     has = partial(has_all, roles=roles, languages=languages)
@@ -100,17 +105,16 @@ def spaced(text: str, roles: Roles, languages: Sequence[str]) -> str:
         if len(parts) > 2 and min(map(len, parts)) < SHORTEST_FIRST:
             return False
         joined = "".join(parts)
-        # Most words are joined in vain, and stemming takes the most time of reading a query.
+        # Most pairs of words are no compound, and stemming them takes the most time of reading a query.
         if alike and not roles.has_beginning(fold("".join(parts[:-1])) + fold(parts[-1])[:1]):
             return False
-        # "silver" and "ring" in one piece have the stem "silver", which contains nothing of the second word. So has the
-        # plural of the French "tasse" and "à" in one piece.
+        # The stem has to contain a part of the last word: that of "silverring" is "silver".
         stems = [own_stems(word, roles) for word in words_in(joined, languages)]
         first = len(joined) - len(parts[-1])
         if not stems or not all(roles.has(each) and min(map(len, each)) > first for each in stems):
             return False
-        # A stop word says nothing alone: the "e" of "e-bike" is "and" in Italian. But "the" and "rings" in one piece
-        # have the stem of "there".
+        # A stop word may be part of a compound: the "e" of "e-bike" is "and" in Italian. But the stem has to begin with
+        # the first word and a letter of the second: "the" and "rings" joined have the stem of "there".
         with_stop = not stop.isdisjoint(map(fold, parts))
         known = (stem for each in stems for stem in roles.known.intersection(each))
         if with_stop and not any(stem.startswith(fold(joined[: first + 2])) for stem in known):
@@ -119,7 +123,7 @@ def spaced(text: str, roles: Roles, languages: Sequence[str]) -> str:
         return not apart or _is_kind(joined, parts, roles, languages)
 
     def is_called(typed: str) -> bool:
-        # A description that mentions an "Abendkleid" (evening dress) calls nothing so.
+        # A word that only descriptions have is not what anything is called.
         words = words_in(typed, languages)
         return bool(words) and all(roles.is_in_names(own_stems(word, roles)) for word in words)
 
@@ -151,17 +155,17 @@ def spaced(text: str, roles: Roles, languages: Sequence[str]) -> str:
 
 
 def segmented(run: str, roles: Roles, languages: Sequence[str]) -> str:
-    """Return text of a script without spaces, divided where two words meet: "白色 运动鞋" for "白色运动鞋", and "防水
-    スニーカー" for "防水スニーカー", of which katakana is a word by itself."""
+    """Return text of a script without spaces with a space between its words: "白色 运动鞋" for "白色运动鞋". A run of
+    katakana is a word: "防水 スニーカー" for "防水スニーカー"."""
     return " ".join(part if kana.is_written(part) else _segmented(part, roles, languages) for part in kana.parts(run))
 
 
 def _segmented(run: str, roles: Roles, languages: Sequence[str]) -> str:
-    """Return text without words of katakana, divided where two words meet.
+    """Return text of such a script, which has no katakana, with a space between its words.
 
-    Two characters are apart if the catalogue has each together with its other neighbour, but not both together: 白色
-    and 运动, but no 色运. The last one may also name a kind alone: a 白鞋 is a shoe. Particles behind a word of the
-    catalogue are left out: "红色的连衣裙" asks for a 红色 连衣裙, and "운동화를" for a 운동화.
+    Two neighbouring characters belong to different words if the catalogue has each together with its other neighbour,
+    but not the two together: it has 白色 and 运动, but no 色运. A last character may name a kind alone: 鞋 in 白鞋.
+    Particles after a word of the catalogue are left out: "红色的连衣裙" becomes "红色 连衣裙", and "운동화를" "운동화".
     """
 
     def is_known(pair: str) -> bool:
@@ -192,8 +196,9 @@ def _segmented(run: str, roles: Roles, languages: Sequence[str]) -> str:
 
 
 def _is_kind(joined: str, parts: Sequence[str], roles: Roles, languages: Sequence[str]) -> bool:
-    """Whether two words in one piece name a kind, and no category is called by both: screwdrivers of "screw driver". If
-    one is a letter, no category may be called by both alone: T-shirts of "t shirts", if a shop has "Kids' t-shirts"."""
+    """Whether words name a kind when they are joined ("screw driver"), and no category's name has them as separate
+    words. If one of them is a single letter, a longer name may: a shop with "Kids' t-shirts" may have "t shirts"
+    joined."""
     stems, *of_parts = (
         frozenset(stem for word in words_in(typed, languages) for stem in word.stems.values())
         for typed in (joined, *parts)
@@ -206,8 +211,10 @@ def _is_kind(joined: str, parts: Sequence[str], roles: Roles, languages: Sequenc
 
 
 def units_apart(text: str, roles: Roles, languages: Sequence[str]) -> list[str]:
-    """Return ``text`` with its numbers and their units apart ("12 v" of "12v"), if the catalogue writes some so. The
-    thread "M8" is no size M, and the number of a part has the same parts with other characters between them."""
+    """Return ``text`` with a space between numbers and their units ("12 v" for "12v"), if the catalogue writes any of
+    them so; nothing otherwise. Not if the text has a part number, whose parts are searched with any character between
+    them.
+    """
     if codes(normalised(text)):
         return []
     has = partial(has_all, roles=roles, languages=languages)
@@ -217,8 +224,8 @@ def units_apart(text: str, roles: Roles, languages: Sequence[str]) -> list[str]:
 
 
 def _apart(typed: str, has: Callable[[str], bool]) -> str:
-    """Return a word of numbers and letters as the catalogue writes it in several, "gsb 18v 55" of "gsb18v55"; empty if
-    it does not."""
+    """Return a word of digits and letters divided into words of the catalogue, such as "gsb 18v 55" for "gsb18v55";
+    empty if it cannot be."""
     runs = _RUNS.findall(typed) if len(typed) <= LONGEST else []
     if len(runs) < 2 or not has_digit(typed) or _APART.search(typed):
         return ""
@@ -238,7 +245,7 @@ def _apart(typed: str, has: Callable[[str], bool]) -> str:
 
 @lru_cache(maxsize=64)
 def _groups(language: str) -> dict[str, list[list[str]]]:
-    """Return the groups of each phrase, by its stems in one piece; of each group what may replace it."""
+    """Return the groups that each phrase is in, by its joined stems; of a group, the phrases that may replace it."""
     found: dict[str, list[list[str]]] = {}
     path = FOLDER / f"{LISTED_AS.get(language, language)}.txt"
     for line in path.read_text("utf-8").splitlines() if path.is_file() else ():
@@ -250,8 +257,8 @@ def _groups(language: str) -> dict[str, list[list[str]]]:
 
 
 def _keys(phrase: str, language: str) -> set[str]:
-    """Return the stems of a phrase in one piece, and those with the other number of one of its words: "bookshelf" and
-    "bookshelves" have two."""
+    """Return the joined stems of a phrase, and those with one of its words in the other number: the stems of
+    "bookshelf" and "bookshelves" differ."""
     words = phrase.split()
     stems = [_stems(word, language) for word in words]
     others = ((at, _stems(form, language)) for at, word in enumerate(words) for form in plurals(word, language))
@@ -260,7 +267,7 @@ def _keys(phrase: str, language: str) -> set[str]:
 
 @lru_cache(maxsize=4_000)
 def _stems(phrase: str, language: str) -> str:
-    """Return the stems of the words of a phrase in one piece: a "pinboard" may be written "pin board"."""
+    """Return the joined stems of the words of a phrase, which are the same for "pinboard" and "pin board"."""
     return "".join(token.stem for word in HYPHEN.sub(" ", phrase).split() for token in analyse(word, language))
 
 
@@ -272,11 +279,12 @@ def in_other_words(
     written_in: Sequence[str] = (),
     although_known: bool = False,
 ) -> list[tuple[str, str]]:
-    """Return ``text`` in the words by which the catalogue calls its things, each with the language of the synonym;
-    nothing if it calls some by those of ``text`` (unless ``although_known``), or none by a synonym.
+    """Return ``text`` with one phrase replaced by synonyms by which the catalogue calls things: several texts, each
+    with the language of its synonym.
 
-    One phrase is replaced. A single word has to be what is sought: no "gown shoes" for "dress shoes". ``written_in``:
-    the languages that tell which word that is; all if not given.
+    Return nothing if the catalogue calls things by the phrase itself (unless ``although_known``), or by none of its
+    synonyms. A single word is replaced only if it is what is sought, so that "dress shoes" does not become "gown
+    shoes". ``written_in``: the languages whose grammar tells which word that is; by default all.
     """
     words = _apart_from_listed(text, languages).split()
     stems = {each: [_stems(word, each) for word in words[:MAX_TERMS]] for each in languages}
@@ -288,7 +296,7 @@ def in_other_words(
         head = _head(query_words(text, languages), roles, written_in or languages)
         if end - start == 1 and not any(token.word == head for each in languages for token in analyse(phrase, each)):
             continue
-        # The English "telephone" is no German compound with "phone".
+        # The English "telephone" is no German compound of "phone": only languages of the list have compounds with it.
         asked = [each for each in languages if each in listed or each not in INFLECTIONS]
         if not although_known and any(_is_known(phrase, roles, each) for each in asked):
             continue
@@ -303,12 +311,12 @@ def in_other_words(
 
 
 def _apart_from_listed(text: str, languages: Sequence[str]) -> str:
-    """Return ``text`` with a space before a phrase of the lists at the end of what is written without spaces:
-    "白い 靴下" for "白い靴下"."""
+    """Return ``text`` with a space before a phrase of the lists that ends a run of text without spaces: "白い 靴下" for
+    "白い靴下"."""
 
     def divided(match: re.Match[str]) -> str:
         run = match[0]
-        # "レディース" (ladies') ends with no "イス" (chair).
+        # Not within a word of kana: "レディース" (ladies') is no compound with "イス" (chair).
         starts = () if kana.is_written(run) else range(max(0, len(run) - LONGEST), len(run) - 1)
         listed = (at for at in starts if any(_stems(run[at:], each) in _groups(each) for each in languages))
         at = next(listed, 0)
@@ -318,14 +326,14 @@ def _apart_from_listed(text: str, languages: Sequence[str]) -> str:
 
 
 def _windows(count: int) -> Iterator[tuple[int, int]]:
-    """Yield where phrases may start and end among ``count`` words, the longest first."""
+    """Yield the start and end of each phrase among ``count`` words, the longest first."""
     for length in range(min(LONGEST_PHRASE, count), 0, -1):
         yield from ((start, start + length) for start in range(count - length + 1))
 
 
 def _head(words: Sequence[QueryWord], roles: Roles, languages: Sequence[str]) -> str:
-    """Return the word that says what is sought: the last one before "for" or "with", or the first in French, that is no
-    qualifier if there are others."""
+    """Return the word that says what is sought: the last noun before "for" or "with", or in languages such as French
+    the first. Qualifiers count only if there is nothing else."""
     things = [
         word
         for word in words
@@ -336,10 +344,11 @@ def _head(words: Sequence[QueryWord], roles: Roles, languages: Sequence[str]) ->
 
 
 def _is_known(phrase: str, roles: Roles, language: str) -> bool:
-    """Whether something is called by a single word, or more than descriptions have it; or a category by the phrase.
+    """Whether the catalogue calls something by a phrase: by a single word, also if only names or brands have it, or a
+    category by all of several words.
 
-    Whether anything is called by several words together, the index has to tell: "shaving" and "cream" may stand in
-    different names.
+    Whether a thing is called by several words together, only the index knows: "shaving" and "cream" may be in the names
+    of different things.
     """
     words = query_words(phrase, (language,))
     if len(words) != 1:
@@ -355,15 +364,18 @@ def _is_known(phrase: str, roles: Roles, language: str) -> bool:
 
 
 def _synonyms(phrase: str, roles: Roles, language: str) -> list[str]:
-    """Return the synonyms by which something is called, those that name a kind first."""
+    """Return the synonyms of a phrase by which the catalogue calls something, those that name a kind first."""
     others = [other for group in _groups(language).get(_stems(phrase, language), ()) for other in group]
     found = [each for each in others if each != phrase and _calls(each, roles, language)]
     return sorted(found, key=lambda each: not _names_kind(each, roles, language))
 
 
 def _calls(phrase: str, roles: Roles, language: str) -> bool:
-    """Whether something is called by a phrase: by a word, by a compound that ends with it, or maybe by all of several
-    words, of which more than descriptions have each, and which call something or name a category."""
+    """Whether the catalogue may call something by a phrase.
+
+    A single word has to be one by which something is called, or the end of such a compound. Of several words, each has
+    to be in a name or a brand and one call something, or all have to be in the name of a category.
+    """
     words = query_words(phrase, (language,))
     if len(words) == 1:
         return roles.calls(own_stems(words[0], roles)) or (

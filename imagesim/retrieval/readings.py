@@ -1,5 +1,6 @@
-"""Read the words of a query, and decide what is asked for that can be read in several ways: as several kinds, as
-"sandal shoes", or as synonyms."""
+"""Finds out what the words of a query mean, and which meaning counts if there are several: kinds of things ("sandal
+shoes"), or synonyms.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +19,9 @@ from imagesim.exceptions import ModelMismatch
 from imagesim.indexes.analysis import base_language, languages_of
 from imagesim.indexes.query_words import ENGLISH
 from imagesim.retrieval.feedback import MovedVectors
+from imagesim.retrieval.fusion import BY_NAME
 from imagesim.retrieval.query_reader import QueryReader
-from imagesim.retrieval.relevance import BY_NAME, calibration_of, share_of
+from imagesim.retrieval.relevance import calibration_of, share_of
 from imagesim.retrieval.retriever import GuardedIndex
 from imagesim.retrieval.text import WithText
 from imagesim.runtime import RecentlyUsed, runtime
@@ -35,18 +37,17 @@ if TYPE_CHECKING:
     from imagesim.types import Candidate, Candidates, IndexMeta, Query, Vector
 
 MAX_READINGS = 500
-"""The number of texts of which a process remembers how they were read."""
+"""The maximum number of queries whose meaning a process remembers."""
 
 CERTAIN = 0.5
-"""The share of the nearest entries, weighted by score, that must be of one kind for the vectors to decide."""
+"""The share of the nearest entries, weighted by score, that must be of one kind for it to be chosen."""
 
 
 def read_words(text: str, alternatives: Sequence[str], meta: IndexMeta) -> Reading:
-    """Read the words of a query, and texts that mean the same, with those of the catalogue, or remember how they were
-    read."""
+    """Return what a query means in the catalogue, with ``alternatives`` that mean the same. A process remembers it."""
     has_word, spoken = _embedder(meta).has_word, base_language(get_language() or "")
     reader = QueryReader(calibration_of(meta).roles, languages_of(meta), has_word, spoken)
-    # Roles are compared by identity, and kept with the reading, so that no others get its key.
+    # Roles are compared by identity. The reader is kept with the reading, so that no other roles get the same id.
     key = (text, alternatives, id(reader.roles), reader.languages, has_word, spoken)
     readings: RecentlyUsed[Hashable, tuple[QueryReader, Reading]] = runtime.get(
         "readings", partial(RecentlyUsed, MAX_READINGS)
@@ -55,7 +56,7 @@ def read_words(text: str, alternatives: Sequence[str], meta: IndexMeta) -> Readi
 
 
 def _embedder(meta: IndexMeta) -> BaseEmbedder:
-    """Return the embedder of the index, or if the settings do not name it, theirs: the English words are the same."""
+    """Return the embedder of the index, or that of the settings if they name another: both know the same words."""
     try:
         return get_embedder_of(meta.fingerprint)
     except ModelMismatch:
@@ -63,7 +64,7 @@ def _embedder(meta: IndexMeta) -> BaseEmbedder:
 
 
 def found_by_looks(text: str) -> Message:
-    """Return what to say above hits of which no text has any of the words."""
+    """Return the message above hits whose texts have none of the words."""
     words = Truncator(text).chars(60)
     return Message(_("Nothing here is called “%(words)s”; found by looks alone.") % {"words": words})
 
@@ -77,8 +78,8 @@ def by_words(
     vector_of: Callable[[str], Vector],
     names: CategoryNames,
 ) -> Retriever:
-    """Return what answers texts: as they are, in each of their readings, or in other words."""
-    # Moving a vector depends on the order of the nearest, which the retrievers around an index change.
+    """Return the retriever for a query by words, which chooses among its readings and synonyms if it has any."""
+    # The wrappers of an index (MMR, fallback) change the order of the nearest entries, on which a moved vector depends.
     remembered = None
     if isinstance(retriever, GuardedIndex):
         name = retriever.backing_index or retriever.index.name
@@ -97,11 +98,12 @@ def by_words(
 
 @dataclass(frozen=True, slots=True)
 class WithReadings:
-    """Search for the kind that most of the entries nearest to the vector of the words are of.
+    """Chooses among the readings of a compound that names several kinds, and searches for that one.
 
-    A model that knows the phrase sees sandals in "sandal shoes", and shoes in "sport shoes". If most of the nearest are
-    of no such kind, the first of the ``readings`` counts, which is that of the head of the phrase. The texts do not
-    tell: the rarer of the words would weigh more. ``read`` makes the retriever for a reading.
+    It is the kind of most of the entries nearest to the vector of the words: a model that knows the phrases finds
+    sandals for "sandal shoes", and shoes for "sport shoes". If most of the nearest are of none of these kinds, it is
+    the first of the ``readings``, that of the head. Matches of texts would not tell, because the rarer word weighs
+    more. ``read`` makes the retriever for a reading.
     """
 
     retriever: Retriever
@@ -128,13 +130,15 @@ class WithReadings:
 
 @dataclass(frozen=True, slots=True)
 class WithSynonyms:
-    """Search for synonyms of the words if nothing is called by the words themselves.
+    """Searches for synonyms of the words if nothing is called by the words themselves.
 
-    The roles of words are those of the commonest words of a large catalogue, so that the index is asked. ``read`` makes
-    the retriever for the texts, ``vector_of`` the vector of a text: a model knows the commoner of two English words
-    better, as the catalogue does. To most models a German word is an English one, or nothing. One of the
-    synonyms has to be a word by which things are called, the name of a category, or several words by which something is
-    called as a whole: "nail varnish" is no varnish for wood.
+    Whether something is, the index is asked, because a large catalogue has more words than those whose roles are known.
+    A synonym is used if it is a single word by which things are called, the name of a category, or several words that
+    the name of a thing has together: "nail polish" has the synonym "nail varnish", which is no varnish for wood.
+
+    ``read`` makes the retriever for texts, and ``vector_of`` the vector of a text. That of an English synonym replaces
+    the vector of the words, because the model knows the word of the catalogue better; most models read words of other
+    languages as English, or not at all.
     """
 
     retriever: Retriever
@@ -151,7 +155,7 @@ class WithSynonyms:
             [each for each in (others.text, *others.alternatives) if each.text != texts.text.text] if others else []
         )
         is_known = any(each.is_name or each.meaning.in_full or each.is_part for each in synonyms)
-        # "Drum set" means the "Drum kits" of a shop, and not all of its drums.
+        # In a shop with a category "Drum kits", "drum set" means that, and not all drums.
         is_meant = any(each.is_whole for each in synonyms) and not (texts.text.is_name or texts.text.is_whole)
         first = replace(query, offset=0, limit=1, min_score=None)
         asked = [texts.text, *([] if is_known else synonyms)]
@@ -159,7 +163,7 @@ class WithSynonyms:
         is_called, *replaces = (any(each.text >= BY_NAME for each in answer.candidates) for answer in (own, *found))
         took_ms = own.took_ms
         if others and is_meant:
-            # Beside the "Sneakers", the "Oak Running Shoes" are an answer to "running shoes".
+            # For "running shoes", an "Oak Running Shoe" is an answer as well as the category "Sneakers".
             texts = texts.beside(others) if is_called else others.without(texts.text)
         elif others and not is_called and (is_known or any(replaces)):
             texts = others

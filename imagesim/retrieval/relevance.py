@@ -1,11 +1,12 @@
-"""The relevance of candidates: by looks, from their scores and the categories of the nearest, and by words. Both are
-independent evidence, of which a match by name needs no other. Those below a floor are cut.
+"""The relevance of candidates, the probability that they belong to the answer, and which of them are shown.
+
+Relevance by looks comes from the score of a candidate and the categories of the nearest candidates, relevance by words
+from the match of its texts. The two are combined as independent evidence. Candidates below a floor are cut.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from imagesim.calibration import VOTERS, Ballot, Calibration, Kind
 from imagesim.indexes import get_index
 from imagesim.indexes.validation import MAX_PAGE_END
 from imagesim.models import StoredCalibration
-from imagesim.retrieval.feedback import NAMED
+from imagesim.retrieval.fusion import both
 from imagesim.retrieval.rerank import NO_CHANGES, Plan
 from imagesim.runtime import runtime
 from imagesim.types import Candidate, Candidates, IndexMeta, Query
@@ -24,50 +25,28 @@ if TYPE_CHECKING:
     from imagesim.retrieval.retriever import Retriever
 
 CALIBRATION_SECONDS = 60.0
-"""How long a process uses the calibration that it last read."""
+"""How long a process uses a calibration before it reads it again."""
 
 SPARE = 12
-"""Candidates requested beyond a page, to replace those that are cut."""
+"""The number of candidates requested in addition to a page, in place of those that are cut."""
 
 WIDENINGS = 2
 FURTHER = 48
-"""How often, and by how many candidates, a page that is not full looks further while any of the last is relevant."""
+"""How often a page that is not full requests more candidates, and how many, while any of the last ones is relevant."""
 
 CLOSEST = 4
 """The number of nearest candidates shown separately if none is relevant."""
 
 CLOSEST_RELEVANCE = 0.2
-"""The least relevance of these. Most things whose whole department a shop lacks have nothing as close
-(docs/relevance-measured.md); without it, a photo of glasses had camera lenses for its closest."""
-
-TEXT_SLOPE = 12.0
-"""The relevance of a match of words is 1 / (1 + exp(-slope * (match - NAMED))): half of the query's words, weighted by
-rarity, give a probability of about one half."""
-
-BY_NAME = 0.75
-"""The minimum match for an entry to rank by its texts, before all entries that only look similar."""
-
-KIND_MATCH = 0.5
-"""The minimum match of an entry of the category that the words name: shoes of any colour answer "yellow shoes"."""
-
-ALL_OF_NAME = 0.96
-HALF_OF_NAME = 0.94
-"""The minimum match of an entry that is called by the words and nothing else, and by them and as many others."""
-
-UNKNOWN = 0.2
-"""The relevance by vectors that is neutral. Vectors decide about entries that match less than :data:`BY_NAME`: for "red
-shoes", they keep shoes and drop red apples."""
-
-MIN_LOOKS = 0.1
-"""The minimum relevance by vectors that counts beside a match of words: the model is unreliable for many words, so
-vectors can halve the odds of a match, but not reject it."""
+"""The minimum relevance of these. Without it, a photo of glasses was shown camera lenses as the closest. In most shops,
+nothing is as close to a thing whose whole department they lack (docs/relevance-measured.md)."""
 
 # The vote of a candidate if the category of the query is known.
 SAME_CATEGORY = 1.0
 SAME_PARENT = 0.4
 OTHER_CATEGORY = 0.2
 OWN_KIND = 0.6
-"""The minimum relevance of an entry in a category of the query item."""
+"""The minimum relevance of an entry that shares a category with the item to which others are similar."""
 
 
 def calibration_of(meta: IndexMeta) -> Calibration:
@@ -98,12 +77,13 @@ class _Kept:
 class Judge:
     """Computes the relevance of candidates for a kind of query.
 
-    ``own`` are the categories of the query if they are known, such as those of an item, and ``near`` those under the
-    same parents; otherwise the nearest candidates vote. A query with a ``label`` is restricted to the categories of a
-    region's label, which is right with this probability by its finder alone; ``beside`` is the position of the same
-    query without these categories in the request, whose candidates vote on the label. Categories that
-    a visitor chose say nothing: shoes are no answer to a blank picture. With ``names`` the query is a picture, which is
-    compared with those of the categories found, unless it is restricted to some.
+    - ``own``: the categories of the query if they are known, such as those of an item; ``near``: those with the same
+      parents. Without them, the nearest candidates vote on the category.
+    - ``label``: the probability, by the region finder, of the label to whose categories the query is restricted;
+      ``beside``: the position in the request of the same query without this restriction, whose candidates vote on the
+      label. Other categories in the filters were chosen by the visitor, and are no evidence: shoes are no answer to a
+      blank picture.
+    - ``names``: if the query is a picture, the names of categories with which it is compared.
     """
 
     calibration: Calibration
@@ -121,9 +101,9 @@ class Judge:
         scores: Sequence[float],
         voters: Sequence[Candidate],
     ) -> list[float]:
-        """Return the relevance of each candidate by its score, and by the categories of the ``voters``.
+        """Return the relevance of each candidate, from its score and the categories of the ``voters``.
 
-        It depends on the first voters alone, so that it is the same however far a page looks.
+        Only the best voters count, so that the relevance is the same on every page.
         """
         if not candidates:
             return []
@@ -137,7 +117,7 @@ class Judge:
             called = self.names.relevances(query.vector, voters, self.calibration)
             for number, each in enumerate(candidates):
                 name = max((called.get(category, 0.0) for category in each.categories), default=0.0)
-                found[number] = max(found[number], _both(name, found[number]))
+                found[number] = max(found[number], both(name, found[number]))
         if self.own:
             for number, each in enumerate(candidates):
                 if not self.own.isdisjoint(each.categories):
@@ -159,7 +139,7 @@ class Judge:
         voters: Sequence[Candidate],
         scores: Sequence[float] | None = None,
     ) -> list[Candidate]:
-        """Return the candidates with their scores, by default those that they were found with, and relevances."""
+        """Return the candidates with their relevance and ``scores``, by default those with which they were found."""
         scores = [candidate.score for candidate in candidates] if scores is None else scores
         relevances = self.relevances(query, candidates, scores, voters)
         return [
@@ -168,8 +148,8 @@ class Judge:
         ]
 
     def _votes(self, query: Query, candidates: Sequence[Candidate], voters: Sequence[Candidate]) -> list[float] | None:
-        """Return None without votes: the query is restricted to categories that the visitor chose, or there are
-        none."""
+        """Return the share of the votes for each candidate's categories; None if there are no votes, because the
+        visitor chose the categories, or no voter has any."""
         if self.own:
             return [self._known(frozenset(candidate.categories)) for candidate in candidates]
         if query.filters.categories or not any(voter.categories for voter in voters):
@@ -184,8 +164,8 @@ class Judge:
         ]
 
     def _support(self, query: Query, candidates: Sequence[Candidate], voters: Sequence[Candidate]) -> float:
-        """Return how much speaks for the label, 0 to 1: the share of the votes that is for its categories, and that of
-        their names among those of the nearest candidates, which tell more, but only where the model knows the language.
+        """Return the evidence for the label, 0 to 1: the share of the votes for its categories, averaged with that of
+        the names of its categories. Names tell more, but only if the model knows their language.
         """
         label = frozenset(query.filters.categories)
         share = share_of(label, voters, self.calibration.background[self.kind].deviation)
@@ -200,69 +180,13 @@ class Judge:
         return SAME_PARENT if self.near & frozenset(categories) else OTHER_CATEGORY
 
 
-def text_relevance(match: float) -> float:
-    """Return the relevance of an entry with this match (0..1)."""
-    return 1 / (1 + math.exp(-TEXT_SLOPE * (match - NAMED)))
-
-
-def fused_relevance(match: float, by_words: float, looks: float) -> float:
-    """Return the relevance of an entry by its match of words, of the relevance ``by_words``, and by its looks."""
-    return either(by_words, looks) if match >= BY_NAME else _both(by_words, looks)
-
-
-def either(by_words: float, looks: float) -> float:
-    """Return the probability that an entry is relevant by either."""
-    return 1 - (1 - by_words) * (1 - looks)
-
-
-def _both(text: float, looks: float) -> float:
-    """Combine the probabilities of words and vectors, with :data:`UNKNOWN` as neutral."""
-    together = _odds(text) * _odds(max(looks, MIN_LOOKS)) / _odds(UNKNOWN)
-    return together / (1 + together)
-
-
-def _odds(probability: float) -> float:
-    return max(probability, 1e-6) / max(1 - probability, 1e-6)
-
-
-def fused(
-    matches: Sequence[Candidate],
-    looks: Sequence[Candidate],
-    evidence: Mapping[str, float],
-    *,
-    window: int,
-    by_group: bool,
-) -> list[Candidate]:
-    """Merge both lists: entries that rank by their texts, by match, then the rest by relevance.
-
-    Words and vectors are independent evidence. Entries that rank by their texts are relevant by either; the relevance
-    of lower matches combines both. The first ``window`` entries by vectors are merged. They are the same for
-    every page, so that pages neither overlap nor skip entries. ``evidence``: the relevance by looks of matches, by key,
-    where it is not the one that orders them.
-    """
-    # By ascending place, with the key that sorts them.
-    found: dict[str, tuple[float, float, float, str, Candidate]] = {}
-    for each in matches:
-        key, match = each.key, each.text
-        by_words = text_relevance(match)
-        place = -round(match, 2) if match >= BY_NAME else 0.0
-        relevance = fused_relevance(match, by_words, evidence.get(key, each.relevance))
-        order = (place, -either(by_words, each.relevance), -each.score, key)
-        found[each.identity(by_group)] = (*order, each._replace(relevance=relevance))
-    for each in looks[:window]:
-        name = each.identity(by_group)
-        if name not in found:
-            found[name] = (0.0, -each.relevance, -each.score, each.key, each)
-    rest = (each for each in looks[window:] if each.identity(by_group) not in found)
-    return [*(each for *_, each in sorted(found.values())), *rest]
-
-
 @dataclass(frozen=True, slots=True)
 class Cutoff:
-    """Which of the judged candidates of a query are shown: those from ``floor`` on, as ``plan`` arranges them.
+    """Decides which of the judged candidates are shown: those with at least the relevance ``floor``, as ``plan``
+    arranges them.
 
-    ``least`` is how many candidates every page judges, for a retriever whose order is not that of the scores, and
-    ``last_stage`` the last one of a retriever with a fallback.
+    ``least``: the number of candidates that every page judges, for a retriever that does not sort by score;
+    ``last_stage``: the last stage of a retriever with a fallback.
     """
 
     floor: float = 0.0
@@ -271,18 +195,19 @@ class Cutoff:
     last_stage: str = ""
 
     def window_of(self, query: Query, least: int = VOTERS) -> Query:
-        """Return the query from its first candidate on, so that votes and cuts do not depend on the page."""
+        """Return the query with all candidates from the first one on, so that votes and cuts do not depend on the
+        page."""
         least = max(least, self.least, self.plan.window)
         return replace(query, offset=0, limit=max(least, query.offset + query.limit + SPARE))
 
     def goes_on(
         self, query: Query, window: Candidates, looks: Sequence[Candidate], judged: Sequence[Candidate] | None = None
     ) -> bool:
-        """Whether to search further: the page is not full, and relevant candidates may follow its window.
+        """Whether to request more candidates: the page is not full, and relevant ones may follow those of its window.
 
-        They may while any of the last ones in it is relevant: those of one category lie scattered among others. They
-        also may while those of other categories follow, up to the last stage. ``judged`` are all candidates, if those
-        of the window (``looks``) are not the only ones.
+        They may if any of the last ones is relevant, because those of one category lie scattered among others, or if
+        another stage of the fallback follows. ``looks``: the candidates of the window; ``judged``: all of them, if
+        there are others.
         """
         relevant = sum(each.relevance >= self.floor for each in (looks if judged is None else judged))
         if not window.more or relevant > query.offset + query.limit:  # with the one that tells whether more follow
@@ -297,10 +222,10 @@ class Cutoff:
         pinned: Sequence[Candidate],
         mentioned: frozenset[str] = frozenset(),
     ) -> Candidates:
-        """Return the page of a query among the judged candidates of its window.
+        """Return the page of a query from the judged candidates of its window.
 
-        Without any, the closest are those of the categories that the words mention: juices for "mango juice", where
-        nobody knows of mangoes.
+        If none is shown, the closest are returned beside it: first those in the categories that the words mention, such
+        as other juices for "mango juice".
         """
         if self.plan.window:
             kept = self.plan.apply(judged, pinned, self.floor, by_group=query.collapse)
@@ -321,13 +246,14 @@ class Cutoff:
 
 
 def widened(window: Query) -> Query:
-    """Return the query for a longer window."""
+    """Return the query with a longer window."""
     return replace(window, limit=min(window.limit + FURTHER, MAX_PAGE_END))
 
 
 @dataclass(frozen=True, slots=True)
 class WithRelevance:
-    """Compute the relevance of the candidates, and cut those that are not relevant enough. Each query has its judge."""
+    """Computes the relevance of candidates, and cuts those that are not relevant enough. Each query has its own
+    judge."""
 
     retriever: Retriever
     judges: Sequence[Judge]
@@ -345,7 +271,7 @@ class WithRelevance:
             judge.judged(query, window.candidates, nearest)
             for judge, query, window, nearest in zip(self.judges, queries, windows, voters, strict=True)
         ]
-        aside = {judge.beside for judge in self.judges}  # asked for votes, and for what fills a page
+        aside = {judge.beside for judge in self.judges}  # queries for votes, and for what fills a page
         for _widening in range(WIDENINGS):
             short = [
                 n
@@ -369,7 +295,8 @@ class WithRelevance:
 
 @dataclass(frozen=True, slots=True)
 class WithLabel:
-    """Search in the categories of a region's label, on which the nearest of all candidates vote in the same request."""
+    """Searches the categories of a region's label; the nearest candidates of all categories vote on it, in the same
+    request."""
 
     retriever: Retriever
     judge: Judge
@@ -385,9 +312,9 @@ class WithLabel:
 
 
 def share_of(categories: frozenset[str], nearest: Sequence[Candidate], deviation: float) -> float:
-    """Return how many of the nearest entries are in one of these categories, 0 to 1, weighted by score.
+    """Return the share of the nearest entries, weighted by score, that are in one of these categories, 0 to 1.
 
-    ``deviation``: that of the scores of unrelated entries.
+    ``deviation``: the standard deviation of the scores of unrelated entries.
     """
     voters = nearest[:VOTERS]
     votes = [[""] if categories.intersection(voter.categories) else [] for voter in voters]

@@ -1,4 +1,4 @@
-"""``WithText``: answers words by the texts of entries and by vectors, fused by relevance."""
+"""``WithText``: searches the texts of entries and the vectors, and merges both answers by relevance."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from imagesim.calibration import Calibration
 from imagesim.retrieval import feedback
 from imagesim.retrieval.compounds import by_parts
+from imagesim.retrieval.fusion import BY_NAME, fused, fused_relevance, text_relevance
 from imagesim.retrieval.match_rules import (
     CALLED,
     is_of_kind,
@@ -23,18 +24,7 @@ from imagesim.retrieval.match_rules import (
     name_entries,
 )
 from imagesim.retrieval.query_requirements import Admission, at_most_closest
-from imagesim.retrieval.relevance import (
-    BY_NAME,
-    CLOSEST,
-    WIDENINGS,
-    Cutoff,
-    Judge,
-    fused,
-    fused_relevance,
-    share_of,
-    text_relevance,
-    widened,
-)
+from imagesim.retrieval.relevance import CLOSEST, WIDENINGS, Cutoff, Judge, share_of, widened
 from imagesim.types import Candidate, Candidates, Query
 
 if TYPE_CHECKING:
@@ -45,28 +35,28 @@ if TYPE_CHECKING:
     from imagesim.types import Vector
 
 TEXT_WINDOW = 48
-"""The number of entries with matching words that are ranked by words and vectors; others are ranked by vectors
-alone."""
+"""The maximum number of entries found by their texts. Others are found by vectors alone."""
 
 LOOKS_WINDOW = 40
-"""The number of entries found by vectors that are ordered by relevance together with those whose words match; others
-keep their order."""
+"""The number of entries found by vectors that are sorted by relevance together with those found by their texts. Further
+ones keep the order of their vectors."""
 
 AGREEMENT = 0.7
-"""The ratio of the named entries' similarity to the words' vector to that of the nearest entries, above which the model
-is taken to understand the words and no feedback is needed."""
+"""The model is taken to understand the words if the entries that these name are at least this fraction as similar to
+the vector of the words as the nearest entries are. Then no feedback is needed."""
 
 MAJORITY = 0.5
-"""The share of the nearest entries, weighted by score, that must be in the named entries' categories."""
+"""The share of the nearest entries, weighted by score, that must also be in the categories of the entries that the
+words name."""
 
 
 @dataclass(frozen=True, slots=True)
 class WithText:
-    """Rank entries with matching texts first, then those that look similar.
+    """Ranks entries whose texts match first, then those that look similar.
 
-    One request searches the words and their vector. If the model does not understand the words, a second request uses a
-    vector made mostly of the images of the best entries (:mod:`imagesim.retrieval.feedback`), so that a query finds
-    similar entries in any language of the shop's texts; the first request uses it if it was ``remembered``.
+    One request searches the words and their vector. If the model does not understand the words, a second one searches a
+    vector moved towards the images of the best entries (:mod:`imagesim.retrieval.feedback`). In this way a query in any
+    language of the shop's texts finds similar entries. A vector that is ``remembered`` is used in the first request.
     """
 
     retriever: Retriever
@@ -132,8 +122,8 @@ class WithText:
     def _with_known_words(
         self, texts: Query, admission: Admission, judge: Judge, vector: Vector, voters: Sequence[Candidate]
     ) -> tuple[Candidate, ...]:
-        """Return what is called by the words that the catalogue has, without those that it lacks: for "nike zoom", what
-        is by Nike, and for "Bücherregal" (bookcase) a "Regal", if it has no books."""
+        """Return the closest entries if the catalogue lacks some of the words: those called by the other words that
+        tell what is sought. For "nike zoom" these are by Nike, and for "Bücherregal" (bookcase) called "Regal"."""
         if not self.texts.text.known:
             return ()
         (found,) = self.retriever.search([replace(texts, text=self.texts.text.known, heads=(), colours=())])
@@ -148,12 +138,12 @@ class WithText:
         vectors: Mapping[str, Vector],
         by_vector: Candidates | None,
     ) -> tuple[Vector, Candidates, Sequence[Candidate]]:
-        """Return the vector to search by, which is moved if the model does not understand the words, what is near it,
-        and the entries that say then what the words mean. ``by_vector`` is near the words' own vector; None if it was
-        not searched.
+        """Return the vector to search by, the answer to it, and the entries towards which it was moved. It is moved if
+        the model does not understand the words.
 
-        A single entry that only mentions the words moves nothing: what looks like the wine that goes with beef is no
-        beef.
+        ``named``: the entries that the words name best; ``by_vector``: the answer to the words' own vector, None if it
+        was not searched. A vector is not moved towards a single entry that only mentions the words: what looks like the
+        wine "that goes with beef" is no beef.
         """
         if by_vector is None:
             (by_vector,) = self.retriever.search([window]) if self._has_looks(window) else [Candidates(())]
@@ -181,11 +171,12 @@ class WithText:
         vectors: Mapping[str, Vector],
         voters: Sequence[Candidate],
     ) -> tuple[dict[str, float], float]:
-        """Return the relevance by looks of the matches, by key, and how relevant the entries are that moved the vector.
+        """Return the relevance by looks of matches, by key, where it is not that of their score, and the mean relevance
+        of the entries that moved the vector (``named``), which limits that of all that looks like them.
 
-        A monitor whose description mentions coffee is near to a vector that its own image has moved: it is judged by
-        the others' images, and what looks like it is at most as relevant as it is. Entries that are called by the
-        words, or are of a kind that these name, need no such evidence.
+        An entry is near a vector that was moved towards its own image, even a monitor whose description mentions
+        coffee. So it is compared with the vector moved by the other entries. That is not needed for entries that are
+        called by the words, or are of a kind that the words name.
         """
         certain = [each.text >= BY_NAME or is_of_kind(self.texts, each.categories) for each in named]
         if all(certain):
@@ -203,10 +194,10 @@ class WithText:
         return {each.key: trust * each.relevance for each in matches} | own, trust
 
     def _understands(self, named: Sequence[Candidate], scores: Sequence[float], by_vector: Candidates) -> bool:
-        """Whether the words' vector finds the entries that the words name.
+        """Whether the model understands the words: their vector finds the entries that they name.
 
-        The named entries must be about as near to it as the nearest entries, and in the categories of most of the
-        nearest: some words are near to everything.
+        These must be about as near to it as the nearest entries, and most of the nearest must be in the same categories
+        as these, because the vectors of some words are near to everything.
         """
         background = self.calibration.background["words"]
         best = [each.score - background.mean for each in by_vector.candidates[: len(named)]]
@@ -217,7 +208,8 @@ class WithText:
         return not categories or share_of(categories, by_vector.candidates, background.deviation) >= MAJORITY
 
     def _ask(self, texts: Query, window: Query, near: Query | None) -> tuple[Candidates, Candidates, Candidates]:
-        """Return the entries whose texts match, those that ``near`` finds by its vector, and those that are pinned."""
+        """Search in one request; return the entries whose texts match, those nearest to the vector of ``near``, and the
+        pinned ones."""
         nothing = Candidates(())
         lookups = self.cutoff.plan.lookups([window])
         compounds, kinds = self.texts.compounds, self.texts.text.of_ending
@@ -237,13 +229,13 @@ class WithText:
         return by_text, by_vector, pinned
 
     def _has_looks(self, window: Query) -> bool:
-        """Whether the vector means anything: article numbers and emoji have no meaning for an image model."""
+        """Whether the vector of the words has a meaning: to a model, article numbers and emoji have none."""
         return bool(window.vector.any()) and any(map(str.isalpha, self.texts.text.text))
 
 
 def _best_matches(answers: Sequence[Candidates], *, by_group: bool) -> Candidates:
-    """Return the entries that match any of several texts, each with its best match; one of each group of variants, of
-    which different texts may match different ones."""
+    """Merge the answers to several texts: each entry with its best match, and one entry of each group of variants if
+    they are collapsed."""
     best: dict[str, Candidate] = {}
     for each in (candidate for answer in answers for candidate in answer.candidates):
         name = each.identity(by_group)
@@ -254,7 +246,7 @@ def _best_matches(answers: Sequence[Candidates], *, by_group: bool) -> Candidate
 
 
 def _scores(candidates: Sequence[Candidate], vector: Vector, vectors: Mapping[str, Vector]) -> list[float]:
-    """Return the cosine of each candidate's image; 0 if its vector is not known."""
+    """Return the cosine of each candidate's image and the vector; 0 if that of the image is not known."""
     import numpy as np
 
     images = {each.image_digest: vectors[each.image_digest] for each in candidates if each.image_digest in vectors}
