@@ -12,7 +12,8 @@ from imagesim.indexes.stop_words import OTHER_THINGS
 from imagesim.indexes.text import TextIndex
 from imagesim.indexing.fit_roles import parts_of
 from imagesim.measured_colours import colours_by_stem
-from imagesim.retrieval.query_rewriting import in_other_words, spaced
+from imagesim.retrieval.query_rewriting import spaced
+from imagesim.retrieval.query_synonyms import in_other_words
 from imagesim.types import TextSpec
 from imagesim.word_roles import Roles
 from tests.test_text import best, match, scores_of

@@ -11,8 +11,10 @@ import imagesim
 from demo_shop.shop.models import Category
 from imagesim.indexes.analysis import analyse
 from imagesim.indexing.rebuild import rebuild
+from imagesim.retrieval import query_synonyms
 from imagesim.retrieval.query_reader import QueryReader
-from imagesim.retrieval.query_rewriting import FOLDER, LONGEST_PHRASE, MAX_SYNONYMS, in_other_words
+from imagesim.retrieval.query_synonyms import FOLDER, LONGEST_PHRASE, MAX_SYNONYMS, in_other_words
+from imagesim.retrieval.query_text import QueryTexts
 from imagesim.retrieval.readings import WithSynonyms
 from imagesim.types import Candidate, Candidates, Query
 from imagesim.word_roles import Roles
@@ -123,6 +125,39 @@ def test_a_word_beside_the_name_of_a_category_may_be_what_is_sought() -> None:
     roles = Roles({"nail": ("nails",)}, frozenset({"polish"}))
     assert in_other_words("nail varnish", roles, ["en"]) == [("nail polish", "en")]
     assert in_other_words("nail varnish", replace(roles, mentions=frozenset({"polish"})), ["en"]) == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "language", "other", "thing"),
+    [
+        ("Außenlampe", "de", "Außenleuchte", "aussenleucht"),
+        ("weiße Außenlampen", "de", "weiße Außenleuchte", "aussenleucht"),
+        ("Couchkissen", "de", "sofakissen", "sofakiss"),
+        ("Außenlampe", "de", "", "gartenleucht"),  # nothing is called by the whole
+        ("outdoor lamp", "en", "", "outdoorlight"),  # English compounds are several words
+    ],
+)
+def test_a_part_of_a_compound_is_replaced(typed: str, language: str, other: str, thing: str) -> None:
+    """ "Außenlampe" showed nothing beside a category "Außenleuchten", because only whole words had synonyms."""
+    found = in_other_words(typed, Roles(things=frozenset({thing})), [language])
+    assert found == ([(other, language)] if other else [])
+
+
+def test_a_compound_of_the_dictionary_has_a_meaning_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A "Kinderwagen" (pram) is no "Kinderauto" (toy car), though a "Wagen" may be a car."""
+    monkeypatch.setattr(query_synonyms, "_groups", lambda language: {"wag": [["auto"]]})
+    query_synonyms._replacements.cache_clear()
+    roles = Roles(things=frozenset({"kinderauto", "einkaufsauto"}))
+    assert in_other_words("Einkaufswagen", roles, ["de"]) == [("Einkaufsauto", "de")]
+    assert in_other_words("Kinderwagen", roles, ["de"]) == []
+    query_synonyms._replacements.cache_clear()
+
+
+def test_parts_of_a_compound_are_searched_with_their_synonyms() -> None:
+    """ "Solarlampe" showed nothing of "Solar-Wegeleuchten" in a shop that has lamps, too."""
+    roles = Roles(things=frozenset({"stehlamp", "wegeleucht", "solar"}))
+    texts = QueryReader(roles, ["de"], lambda _word: False).read_all("Solarlampe")
+    assert [each.text for each in texts.compounds] == ["solar lampe", "solar leuchte"]
 
 
 def test_a_word_is_known_by_compounds_of_its_own_language_only() -> None:
@@ -296,3 +331,32 @@ def test_what_is_called_by_the_words_is_shown_beside_a_category_of_that_meaning(
         assert found >= {"trail running shoe", "low 0", "low 1", "low 2"}
     finally:
         shop.drop_index()
+
+
+def test_a_word_beside_what_is_sought_is_replaced_on_demand() -> None:
+    """ "Hängelampe Esstisch" (hanging lamp dining table) showed no "Pendelleuchte Esstisch"."""
+    assert in_other_words("settee cover", ROLES, ["en"], beside=True) == [("sofa cover", "en")]
+    roles = Roles(things=frozenset({"pendelleucht", "esstisch"}))
+    assert in_other_words("Hängelampe Esstisch", roles, ["de"]) == []
+    assert ("pendelleuchte Esstisch", "de") in in_other_words("Hängelampe Esstisch", roles, ["de"], beside=True)
+
+
+@pytest.mark.parametrize(("match", "asked"), [(0.9, "sofa cover"), (0.6, "settee cover")])
+def test_a_word_beside_what_is_sought_is_replaced_if_something_has_all_words(match: float, asked: str) -> None:
+    """Otherwise "dress shoes" would find what is no dress shoe by "gown shoes"."""
+    texts = QueryReader(ROLES, ["en"], lambda _word: False).read_all("settee cover")
+    assert texts.of_synonyms == frozenset()  # sofas are no covers, whatever they look like
+    read: list[str] = []
+
+    class Catalogue:
+        def search(self, queries: list[Query]) -> list[Candidates]:
+            found = Candidate("a", 0.0, "a", "digest", "name", text=match, head=match)
+            return [Candidates((found,) if query.text == "sofa cover" else ()) for query in queries]
+
+    def reads(texts: QueryTexts) -> Catalogue:
+        read.append(texts.text.text)
+        return Catalogue()
+
+    vector = np.zeros(2, np.float32)
+    WithSynonyms(Catalogue(), texts, reads, lambda _text: vector).search([Query(vector)])
+    assert read == [asked]

@@ -35,12 +35,12 @@ from imagesim.retrieval.query_requirements import (
 )
 from imagesim.retrieval.query_rewriting import (
     has_all,
-    in_other_words,
     known_words,
     own_stems,
     spaced,
     units_apart,
 )
+from imagesim.retrieval.query_synonyms import in_other_words
 from imagesim.retrieval.query_syntax import Phrase
 from imagesim.retrieval.query_text import QueryText, QueryTexts, Reading
 from imagesim.word_roles import Roles
@@ -78,18 +78,21 @@ class QueryReader:
         """Read a text and its alternatives."""
         text = spaced(text, self.roles, self.languages)
         own, *others = map(self.read, (text, *alternatives, *units_apart(text, self.roles, self.languages)))
-        compounds = self.read(own.compounds) if own.compounds else None
         languages, in_others = self._languages_of(text), None
-        replaced = partial(in_other_words, text, self.roles, languages, written_in=self._written_in)
-        synonyms = replaced()
-        known = () if synonyms or own.categories else replaced(although_known=True)
+        replaced = partial(in_other_words, roles=self.roles, languages=languages, written_in=self._written_in)
+        synonyms = replaced(text)
+        known = () if synonyms or own.categories else replaced(text, although_known=True)
         alike = [self.read(each) for each, _language in (*synonyms, *known)]
         of_synonyms = frozenset[str]().union(*(each.meaning.mentioned for each in alike))
+        if not synonyms and (synonyms := replaced(text, beside=True)):
+            alike = [self.read(each) for each, _language in synonyms]
         if synonyms:
             in_others = QueryTexts(
                 alike[0], [*alike[1:], own, *others], language=synonyms[0][1], of_synonyms=of_synonyms
             )
-        return QueryTexts(own, others, compounds, in_others, of_synonyms=of_synonyms)
+        divided = [own.compounds] if own.compounds else []
+        divided += [each for one in divided for each, _language in replaced(one, although_known=True)]
+        return QueryTexts(own, others, [*map(self.read, divided)], in_others, of_synonyms=of_synonyms)
 
     def read(self, text: str) -> QueryText:
         """Read one text."""

@@ -1,21 +1,18 @@
-"""Rewrites the words of a query as the catalogue writes them: joined or divided as there ("skateboard" for "skate
-board", "750 ml" for "750ml"), or with a synonym by which it calls its things ("sofa" for "settee").
-"""
+"""Rewrites the words of a query as the catalogue writes them, joined or divided: "skateboard" for "skate board",
+"750 ml" for "750ml"."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
-from functools import lru_cache, partial
-from pathlib import Path
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 
 from imagesim.indexes import kana
-from imagesim.indexes.analysis import DECIMAL, NO_SPACES, analyse, fold, normalised, stem_of, stop_words
+from imagesim.indexes.analysis import DECIMAL, NO_SPACES, fold, normalised, stem_of, stop_words
 from imagesim.indexes.codes import HYPHEN, codes
 from imagesim.indexes.query_words import MAX_TERMS, QueryWord, divided, qualifiers, query_words, shades
 from imagesim.indexes.stemmers import CHANGED_WITHIN
-from imagesim.indexes.stop_words import HEAD_FIRST, INFLECTIONS, PARTICLES
-from imagesim.indexes.word_forms import other_endings, plurals
+from imagesim.indexes.stop_words import INFLECTIONS, PARTICLES
 from imagesim.word_roles import SHORTEST_FIRST, Roles, has_digit
 
 _RUNS = re.compile(rf"{DECIMAL}|\d+|[^\W\d_]+")
@@ -33,20 +30,6 @@ LONGEST = 32
 MOST_JOINED = 3
 """The maximum number of words that are joined: "hoge druk reiniger" (pressure washer) is the Dutch
 "hogedrukreiniger"."""
-
-LONGEST_PHRASE = 5
-"""The maximum number of words of a phrase with synonyms."""
-
-MAX_SYNONYMS = 2
-"""The maximum number of synonyms of a query: each is one more search of texts."""
-
-FOLDER = Path(__file__).with_name("synonyms")
-"""A file per language. Each line is a group of words and phrases that shoppers use for the same thing, divided by
-commas. One with "?" before it may be replaced by the others, but replaces none of them, because shops use it for other
-things: "shades" may be sunglasses, but also lampshades."""
-
-LISTED_AS = {"no": "nb"}
-"""Languages that use the list of another: the code "no" stands for either form of Norwegian."""
 
 
 def own_stems(word: QueryWord, roles: Roles) -> Collection[str]:
@@ -238,162 +221,3 @@ def _apart(typed: str, has: Callable[[str], bool]) -> str:
         parts.append("".join(runs[:known]))
         runs = runs[known:]
     return " ".join(parts)
-
-
-# Synonyms.
-
-
-@lru_cache(maxsize=64)
-def _groups(language: str) -> dict[str, list[list[str]]]:
-    """Return the groups that each phrase is in, by its joined stems; of a group, the phrases that may replace it."""
-    found: dict[str, list[list[str]]] = {}
-    path = FOLDER / f"{LISTED_AS.get(language, language)}.txt"
-    for line in path.read_text("utf-8").splitlines() if path.is_file() else ():
-        group = line.split(", ")
-        unmistakable = [phrase for phrase in group if not phrase.startswith("?")]
-        for stems in set[str]().union(*(_keys(phrase, language) for phrase in group)):
-            found.setdefault(stems, []).append(unmistakable)
-    return found
-
-
-def _keys(phrase: str, language: str) -> set[str]:
-    """Return the joined stems of a phrase, and those with one of its words in the other number: the stems of
-    "bookshelf" and "bookshelves" differ."""
-    words = phrase.split()
-    stems = [_stems(word, language) for word in words]
-    others = ((at, _stems(form, language)) for at, word in enumerate(words) for form in plurals(word, language))
-    return {"".join(stems), *("".join([*stems[:at], other, *stems[at + 1 :]]) for at, other in others)}
-
-
-@lru_cache(maxsize=4_000)
-def _stems(phrase: str, language: str) -> str:
-    """Return the joined stems of the words of a phrase, which are the same for "pinboard" and "pin board"."""
-    return "".join(token.stem for word in HYPHEN.sub(" ", phrase).split() for token in analyse(word, language))
-
-
-def in_other_words(
-    text: str,
-    roles: Roles,
-    languages: Sequence[str],
-    *,
-    written_in: Sequence[str] = (),
-    although_known: bool = False,
-) -> list[tuple[str, str]]:
-    """Return ``text`` with one phrase replaced by synonyms by which the catalogue calls things: several texts, each
-    with the language of its synonym.
-
-    Return nothing if the catalogue calls things by the phrase itself (unless ``although_known``), or by none of its
-    synonyms. A single word is replaced only if it is what is sought, so that "dress shoes" does not become "gown
-    shoes". ``written_in``: the languages whose grammar tells which word that is; by default all.
-    """
-    words = _apart_from_listed(text, languages).split()
-    stems = {each: [_stems(word, each) for word in words[:MAX_TERMS]] for each in languages}
-    for start, end in _windows(min(len(words), MAX_TERMS)):
-        listed = [each for each in languages if "".join(stems[each][start:end]) in _groups(each)]
-        if not listed:
-            continue
-        phrase = " ".join(words[start:end])
-        head = _head(query_words(text, languages), roles, written_in or languages)
-        if end - start == 1 and not any(token.word == head for each in languages for token in analyse(phrase, each)):
-            continue
-        # The English "telephone" is no German compound of "phone": only languages of the list have compounds with it.
-        asked = [each for each in languages if each in listed or each not in INFLECTIONS]
-        if not although_known and any(_is_known(phrase, roles, each) for each in asked):
-            continue
-        found: dict[str, str] = {}
-        for language in listed:
-            for synonym in _synonyms(phrase, roles, language):
-                found.setdefault(synonym, language)
-        if found:
-            others = [*found.items()][:MAX_SYNONYMS]
-            return [(" ".join([*words[:start], other, *words[end:]]), language) for other, language in others]
-    return []
-
-
-def _apart_from_listed(text: str, languages: Sequence[str]) -> str:
-    """Return ``text`` with a space before a phrase of the lists that ends a run of text without spaces: "白い 靴下" for
-    "白い靴下"."""
-
-    def divided(match: re.Match[str]) -> str:
-        run = match[0]
-        # Not within a word of kana: "レディース" (ladies') is no compound with "イス" (chair).
-        starts = () if kana.is_written(run) else range(max(0, len(run) - LONGEST), len(run) - 1)
-        listed = (at for at in starts if any(_stems(run[at:], each) in _groups(each) for each in languages))
-        at = next(listed, 0)
-        return f"{run[:at]} {run[at:]}" if at else run
-
-    return NO_SPACES.sub(divided, text)
-
-
-def _windows(count: int) -> Iterator[tuple[int, int]]:
-    """Yield the start and end of each phrase among ``count`` words, the longest first."""
-    for length in range(min(LONGEST_PHRASE, count), 0, -1):
-        yield from ((start, start + length) for start in range(count - length + 1))
-
-
-def _head(words: Sequence[QueryWord], roles: Roles, languages: Sequence[str]) -> str:
-    """Return the word that says what is sought: the last noun before "for" or "with", or in languages such as French
-    the first. Qualifiers count only if there is nothing else."""
-    things = [
-        word
-        for word in words
-        if not (word.filler or word.complement or word.unit) and roles.colours.isdisjoint(word.stems.values())
-    ]
-    things = [word for word in things if not word.qualifier] or things
-    return things[0 if HEAD_FIRST.issuperset(languages) else -1].word if things else ""
-
-
-def _is_known(phrase: str, roles: Roles, language: str) -> bool:
-    """Whether the catalogue calls something by a phrase: by a single word, also if only names or brands have it, or a
-    category by all of several words.
-
-    Whether a thing is called by several words together, only the index knows: "shaving" and "cream" may be in the names
-    of different things.
-    """
-    words = query_words(phrase, (language,))
-    if len(words) != 1:
-        return _is_category(words, roles)
-    if _calls(phrase, roles, language):
-        return True
-    if not roles.is_in_names(own_stems(words[0], roles)):
-        return False
-    # In a shop of rucksacks, "backpack" means these, though it has "Backpacking tents".
-    own = set(own_stems(words[0], roles))
-    specifies = any(own <= stems for stems in roles.specifiers_of_categories.values())
-    return not (specifies and any(_names_kind(each, roles, language) for each in _synonyms(phrase, roles, language)))
-
-
-def _synonyms(phrase: str, roles: Roles, language: str) -> list[str]:
-    """Return the synonyms of a phrase by which the catalogue calls something, those that name a kind first."""
-    others = [other for group in _groups(language).get(_stems(phrase, language), ()) for other in group]
-    found = [each for each in others if each != phrase and _calls(each, roles, language)]
-    return sorted(found, key=lambda each: not _names_kind(each, roles, language))
-
-
-def _calls(phrase: str, roles: Roles, language: str) -> bool:
-    """Whether the catalogue may call something by a phrase.
-
-    A single word has to be one by which something is called, or the end of such a compound. Of several words, each has
-    to be in a name or a brand and one call something, or all have to be in the name of a category.
-    """
-    words = query_words(phrase, (language,))
-    if len(words) == 1:
-        return roles.calls(own_stems(words[0], roles)) or (
-            language in INFLECTIONS
-            and roles.ends_compounds(words[0].endings, others=partial(other_endings, language=language))
-        )
-    called = [roles.calls(own_stems(word, roles)) for word in words]
-    return (any(called) and all(roles.is_in_names(own_stems(word, roles)) for word in words)) or _is_category(
-        words, roles
-    )
-
-
-def _is_category(words: Sequence[QueryWord], roles: Roles) -> bool:
-    stems = [own_stems(word, roles) for word in words]
-    return any(all(map(frozenset(name).intersection, stems)) for name in roles.names)
-
-
-def _names_kind(phrase: str, roles: Roles, language: str) -> bool:
-    words = query_words(phrase, (language,))
-    head = _head(words, roles, (language,))
-    return any(roles.names_kind(own_stems(word, roles)) for word in words if word.word == head)

@@ -83,7 +83,8 @@ class QueryText:
 class QueryTexts:
     """All texts that are searched for a query.
 
-    - ``text``: its own; ``alternatives``: texts that mean the same; ``compounds``: its own with compounds divided.
+    - ``text``: its own; ``alternatives``: texts that mean the same; ``compounds``: its own with compounds divided,
+      also with synonyms of their parts.
     - ``categories``: those that any of the texts names; ``partly``: those of which each only names a part;
       ``mentioned``: those that any of them mentions.
     - ``in_other_words``: the texts with a synonym, which are searched if nothing is called by the query's own words;
@@ -95,7 +96,7 @@ class QueryTexts:
         self,
         text: QueryText,
         alternatives: Sequence[QueryText] = (),
-        compounds: QueryText | None = None,
+        compounds: Sequence[QueryText] = (),
         in_other_words: QueryTexts | None = None,
         language: str = "",
         of_synonyms: frozenset[str] = frozenset(),
@@ -109,9 +110,7 @@ class QueryTexts:
         equal = (text, *alternatives)
         self.categories = frozenset[str]().union(*(each.categories for each in equal))
         self.partly = self.categories.difference(*(each.categories - each.meaning.partly for each in equal))
-        self.mentioned = frozenset[str]().union(
-            *(each.meaning.mentioned for each in equal), compounds.meaning.mentioned if compounds else ()
-        )
+        self.mentioned = frozenset[str]().union(*(each.meaning.mentioned for each in (*equal, *compounds)))
 
     def without(self, text: QueryText) -> QueryTexts:
         """Return these texts without ``text`` among the alternatives."""

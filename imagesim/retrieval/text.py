@@ -213,17 +213,17 @@ class WithText:
         nothing = Candidates(())
         lookups = self.cutoff.plan.lookups([window])
         compounds, kinds = self.texts.compounds, self.texts.text.of_ending
-        others = [*self.texts.alternatives, *([compounds] if compounds else ())]
-        firsts = [replace(compounds.asked(texts), heads=(0,))] if compounds and kinds else []
+        others = [*self.texts.alternatives, *compounds]
+        firsts = [replace(compounds[0].asked(texts), heads=(0,))] if compounds and kinds else []
         asked = [texts, *(each.asked(texts) for each in others), *firsts, *([near] if near else ()), *lookups]
         found = iter(self.retriever.search(asked))
         by_text, *by_others = (next(found) for _text in (texts, *others))
         of_firsts = {each.key: each.head for _text in firsts for each in next(found).candidates}
         by_vector = next(found) if near else nothing
         pinned = next(found) if lookups else nothing
-        if compounds:
-            whole = compounds.categories if compounds.is_whole else frozenset[str]()
-            by_others[-1] = by_parts(by_others[-1], kinds, of_firsts, whole)
+        for number, compound in enumerate(compounds, start=len(others) - len(compounds)):
+            whole = compound.categories if compound.is_whole else frozenset[str]()
+            by_others[number] = by_parts(by_others[number], kinds, of_firsts, whole)
         if others:
             by_text = _best_matches([by_text, *by_others], by_group=texts.collapse)
         return by_text, by_vector, pinned

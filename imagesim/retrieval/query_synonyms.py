@@ -1,0 +1,216 @@
+"""Rewrites a query with synonyms by which the catalogue calls its things: "sofa" for "settee"."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache, partial
+from pathlib import Path
+
+from imagesim.indexes import kana
+from imagesim.indexes.analysis import NO_SPACES, analyse, fold
+from imagesim.indexes.codes import HYPHEN
+from imagesim.indexes.dictionaries import in_dictionary
+from imagesim.indexes.query_words import MAX_TERMS, QueryWord, query_words
+from imagesim.indexes.stop_words import HEAD_FIRST, INFLECTIONS
+from imagesim.indexes.word_forms import other_endings, plurals
+from imagesim.retrieval.query_rewriting import LONGEST, own_stems
+from imagesim.word_roles import SHORTEST, SHORTEST_FIRST, Roles
+
+LONGEST_PHRASE = 5
+"""The maximum number of words of a phrase with synonyms."""
+
+MAX_SYNONYMS = 2
+"""The maximum number of synonyms of a query: each is one more search of texts."""
+
+FOLDER = Path(__file__).with_name("synonyms")
+"""A file per language. Each line is a group of words and phrases that shoppers use for the same thing, divided by
+commas. One with "?" before it may be replaced by the others, but replaces none of them, because shops use it for other
+things: "shades" may be sunglasses, but also lampshades."""
+
+LISTED_AS = {"no": "nb"}
+"""Languages that use the list of another: the code "no" stands for either form of Norwegian."""
+
+
+@lru_cache(maxsize=64)
+def _groups(language: str) -> dict[str, list[list[str]]]:
+    """Return the groups that each phrase is in, by its joined stems; of a group, the phrases that may replace it."""
+    found: dict[str, list[list[str]]] = {}
+    path = FOLDER / f"{LISTED_AS.get(language, language)}.txt"
+    for line in path.read_text("utf-8").splitlines() if path.is_file() else ():
+        group = line.split(", ")
+        unmistakable = [phrase for phrase in group if not phrase.startswith("?")]
+        for stems in set[str]().union(*(_keys(phrase, language) for phrase in group)):
+            found.setdefault(stems, []).append(unmistakable)
+    return found
+
+
+def _keys(phrase: str, language: str) -> set[str]:
+    """Return the joined stems of a phrase, and those with one of its words in the other number: the stems of
+    "bookshelf" and "bookshelves" differ."""
+    words = phrase.split()
+    stems = [_stems(word, language) for word in words]
+    others = ((at, _stems(form, language)) for at, word in enumerate(words) for form in plurals(word, language))
+    return {"".join(stems), *("".join([*stems[:at], other, *stems[at + 1 :]]) for at, other in others)}
+
+
+@lru_cache(maxsize=4_000)
+def _stems(phrase: str, language: str) -> str:
+    """Return the joined stems of the words of a phrase, which are the same for "pinboard" and "pin board"."""
+    return "".join(token.stem for word in HYPHEN.sub(" ", phrase).split() for token in analyse(word, language))
+
+
+@lru_cache(maxsize=4_000)
+def _replacements(phrase: str, language: str) -> tuple[str, ...]:
+    """Return the phrases that may replace a phrase: those of its groups, or if it is in none, a compound with another
+    word for one of its parts: "außenleuchte" for "außenlampe". A compound that is in the dictionary has a meaning of
+    its own: a "Kinderwagen" (pram) is no car for children."""
+    groups = _groups(language)
+    if groups and (of_phrase := groups.get(_stems(phrase, language))):
+        return tuple(dict.fromkeys(other for group in of_phrase for other in group))
+    if not groups or language not in INFLECTIONS or not phrase.isalpha() or len(phrase) > LONGEST:
+        return ()
+    if in_dictionary(fold(phrase), language):
+        return ()
+    parts = [(phrase[:at], phrase[at:]) for at in range(SHORTEST_FIRST, len(phrase) - SHORTEST + 1)]
+    found = [first + other for first, last in parts for other in _words_for(last, language)]
+    found += [other + last for first, last in parts for other in _words_for(first, language)]
+    return tuple(dict.fromkeys(found))
+
+
+def _words_for(part: str, language: str) -> Iterator[str]:
+    """Yield the single words that may replace a part of a compound."""
+    for group in _groups(language).get(_stems(part, language), ()):
+        yield from (other for other in group if other.isalpha() and other != part)
+
+
+def in_other_words(
+    text: str,
+    roles: Roles,
+    languages: Sequence[str],
+    *,
+    written_in: Sequence[str] = (),
+    although_known: bool = False,
+    beside: bool = False,
+) -> list[tuple[str, str]]:
+    """Return ``text`` with one phrase replaced by synonyms by which the catalogue calls things: several texts, each
+    with the language of its synonym.
+
+    Return nothing if the catalogue calls things by the phrase itself (unless ``although_known``), or by none of its
+    synonyms. A single word is replaced if it is what is sought, or with ``beside`` if it is not; then the caller has to
+    check that something has all words, because "dress shoes" are no "gown shoes". ``written_in``: the languages whose
+    grammar tells which word is sought; by default all.
+    """
+    words = _apart_from_listed(text, languages).split()
+    windows = ((start, end, " ".join(words[start:end])) for start, end in _windows(min(len(words), MAX_TERMS)))
+    listed = [each for each in windows if any(_replacements(each[2], language) for language in languages)]
+    head = _head(query_words(text, languages), roles, written_in or languages) if listed else ""
+    for start, end, phrase in listed:
+        is_sought = end - start > 1 or any(token.word == head for each in languages for token in analyse(phrase, each))
+        synonyms = [] if is_sought == beside else _called_so(phrase, roles, languages, although_known)
+        if synonyms:
+            return [(" ".join([*words[:start], each, *words[end:]]), language) for each, language in synonyms]
+    return []
+
+
+def _called_so(phrase: str, roles: Roles, languages: Sequence[str], although_known: bool) -> list[tuple[str, str]]:
+    """Return the synonyms of a phrase by which the catalogue calls something, each with its language; none if it calls
+    something by the phrase, unless ``although_known``."""
+    listed = [each for each in languages if _replacements(phrase, each)]
+    # The English "telephone" is no German compound of "phone": only languages of the list have compounds with it.
+    asked = [each for each in languages if each in listed or each not in INFLECTIONS]
+    if not listed or (not although_known and any(_is_known(phrase, roles, each) for each in asked)):
+        return []
+    found: dict[str, str] = {}
+    for language in listed:
+        for synonym in _synonyms(phrase, roles, language):
+            found.setdefault(synonym, language)
+    return [*found.items()][:MAX_SYNONYMS]
+
+
+def _apart_from_listed(text: str, languages: Sequence[str]) -> str:
+    """Return ``text`` with a space before a phrase of the lists that ends a run of text without spaces: "白い 靴下" for
+    "白い靴下"."""
+
+    def divided(match: re.Match[str]) -> str:
+        run = match[0]
+        # Not within a word of kana: "レディース" (ladies') is no compound with "イス" (chair).
+        starts = () if kana.is_written(run) else range(max(0, len(run) - LONGEST), len(run) - 1)
+        listed = (at for at in starts if any(_stems(run[at:], each) in _groups(each) for each in languages))
+        at = next(listed, 0)
+        return f"{run[:at]} {run[at:]}" if at else run
+
+    return NO_SPACES.sub(divided, text)
+
+
+def _windows(count: int) -> Iterator[tuple[int, int]]:
+    """Yield the start and end of each phrase among ``count`` words, the longest first."""
+    for length in range(min(LONGEST_PHRASE, count), 0, -1):
+        yield from ((start, start + length) for start in range(count - length + 1))
+
+
+def _head(words: Sequence[QueryWord], roles: Roles, languages: Sequence[str]) -> str:
+    """Return the word that says what is sought: the last noun before "for" or "with", or in languages such as French
+    the first. Qualifiers count only if there is nothing else."""
+    things = [
+        word
+        for word in words
+        if not (word.filler or word.complement or word.unit) and roles.colours.isdisjoint(word.stems.values())
+    ]
+    things = [word for word in things if not word.qualifier] or things
+    return things[0 if HEAD_FIRST.issuperset(languages) else -1].word if things else ""
+
+
+def _is_known(phrase: str, roles: Roles, language: str) -> bool:
+    """Whether the catalogue calls something by a phrase: by a single word, also if only names or brands have it, or a
+    category by all of several words.
+
+    Whether a thing is called by several words together, only the index knows: "shaving" and "cream" may be in the names
+    of different things.
+    """
+    words = query_words(phrase, (language,))
+    if len(words) != 1:
+        return _is_category(words, roles)
+    if _calls(phrase, roles, language):
+        return True
+    if not roles.is_in_names(own_stems(words[0], roles)):
+        return False
+    # In a shop of rucksacks, "backpack" means these, though it has "Backpacking tents".
+    own = set(own_stems(words[0], roles))
+    specifies = any(own <= stems for stems in roles.specifiers_of_categories.values())
+    return not (specifies and any(_names_kind(each, roles, language) for each in _synonyms(phrase, roles, language)))
+
+
+def _synonyms(phrase: str, roles: Roles, language: str) -> list[str]:
+    """Return the synonyms of a phrase by which the catalogue calls something, those that name a kind first."""
+    found = [each for each in _replacements(phrase, language) if each != phrase and _calls(each, roles, language)]
+    return sorted(found, key=lambda each: not _names_kind(each, roles, language))
+
+
+def _calls(phrase: str, roles: Roles, language: str) -> bool:
+    """Whether the catalogue may call something by a phrase.
+
+    A single word has to be one by which something is called, or the end of such a compound. Of several words, each has
+    to be in a name or a brand and one call something, or all have to be in the name of a category.
+    """
+    words = query_words(phrase, (language,))
+    if len(words) == 1:
+        return roles.calls(own_stems(words[0], roles)) or (
+            language in INFLECTIONS
+            and roles.ends_compounds(words[0].endings, others=partial(other_endings, language=language))
+        )
+    called = [roles.calls(own_stems(word, roles)) for word in words]
+    return (any(called) and all(roles.is_in_names(own_stems(word, roles)) for word in words)) or _is_category(
+        words, roles
+    )
+
+
+def _is_category(words: Sequence[QueryWord], roles: Roles) -> bool:
+    stems = [own_stems(word, roles) for word in words]
+    return any(all(map(frozenset(name).intersection, stems)) for name in roles.names)
+
+
+def _names_kind(phrase: str, roles: Roles, language: str) -> bool:
+    words = query_words(phrase, (language,))
+    head = _head(words, roles, (language,))
+    return any(roles.names_kind(own_stems(word, roles)) for word in words if word.word == head)
