@@ -829,10 +829,10 @@ def test_the_language_of_the_page_says_which_word_is_the_head() -> None:
 
 def test_the_language_of_the_page_says_which_word_a_synonym_stands_for() -> None:
     """ "Divan zyx" showed no "canapé" where some texts are German, whose head is the last word."""
-    roles = Roles(things=frozenset({stem_of("canape", "fr")}))
-    for spoken, other in (("fr", "canapé zyx"), ("de", "")):
-        texts = QueryReader(roles, ["fr", "de"], lambda _word: False, spoken).read_all("divan zyx").in_other_words
-        assert (texts.text.text if texts else "") == other
+    roles = Roles({stem_of("canape", "fr"): ("sofas",)})
+    for spoken, meant in (("fr", {"sofas"}), ("de", set())):
+        texts = QueryReader(roles, ["fr", "de"], lambda _word: False, spoken).read_all("divan zyx")
+        assert texts.of_synonyms == meant
 
 
 def test_a_word_of_the_page_has_the_synonyms_of_its_language_alone() -> None:
@@ -898,7 +898,9 @@ def test_the_end_of_a_compound_is_what_the_catalogue_has_of_it() -> None:
     """For "Bücherregal", a shop with shelves showed nothing, not even these as the closest."""
     roles = Roles(things=frozenset({"regal", "buch"}))
     reader = QueryReader(roles, ["de"], lambda _word: False)
-    assert (reader.read("Bücherregal").known, reader.read("Regal").known) == ("regal", "")
+    known = reader.read("Bücherregal").known
+    assert known is not None
+    assert (known.text, reader.read("Regal").known) == ("regal", None)
 
 
 def test_what_follows_fillers_is_found_in_compounds() -> None:
@@ -938,3 +940,26 @@ def test_a_letter_and_a_word_are_one_if_the_kind_is_called_so() -> None:
     reader = QueryReader(Roles(kinds, names=names), ["en"], {"shirts", "shirt", "mens"}.__contains__)
     assert reader.read_all("mens t shirts").text.categories == {"t-shirts"}
     assert reader.read_all("mens shirts").text.categories == {"mens-shirts"}
+
+
+@pytest.mark.parametrize(
+    ("typed", "known"),
+    [
+        ("Pumpe Keller", "pumpe"),  # as the last part of a compound
+        ("Sonnenschirm groß", "schirm"),  # the end of a compound beside another unknown word
+        ("Sonnenschirm Pumpe", "schirm pumpe"),
+        ("Schnabel Keller", None),
+    ],
+)
+def test_what_the_catalogue_has_as_a_part_of_compounds_is_known(typed: str, known: str | None) -> None:
+    """ "Pumpe Keller" and "Sonnenschirm weiß" showed nothing as the closest, in a shop with pumps and sunshades."""
+    roles = Roles(things=frozenset({"tauchpump", "ampelschirm"}))
+    text = QueryReader(roles, ["de"], lambda _word: False).read(typed).known
+    assert (text and text.text) == known
+
+
+def test_the_end_of_a_compound_is_a_word() -> None:
+    """ "Elektrisch" was divided into "elektr isch", as "Esstisch" ends so; the closest was what is magnetic."""
+    roles = Roles(things=frozenset({"esstisch", "waschtisch", "elektr"}))
+    read = QueryReader(roles, ["de"], lambda _word: False).read
+    assert (read("elektrisch").compounds, read("Elektrotisch").compounds) == ("", "elektro tisch")

@@ -404,6 +404,21 @@ class TestWords:
             assert Counting.asked == requests
 
     @pytest.mark.slow
+    def test_the_closest_are_called_by_what_is_sought(self, shop):
+        """ "Sonnenschirm weiß" (white parasol) showed nothing beside an "Ampelschirm", which is not white."""
+        roles = Roles(things=frozenset({"ampelschirm", "weiss"}), colours=frozenset({"weiss"}))
+
+        class Catalogue(Fixed):
+            def search(self, queries):
+                found = candidate("umbrella", 0.0, "garden")._replace(text=0.5, head=0.75)
+                return [Candidates((found,) if query.text == "schirm weiss" else ()) for query in queries]
+
+        texts, calibration = reading("Sonnenschirm weiß", replace(PLAIN, roles=roles), ["de"])
+        words = WithText(Catalogue(), texts, calibration, Cutoff(0.4), lambda _candidates: {})
+        [page] = words.search([Query(np.zeros(2, np.float32))])
+        assert ([*page.candidates], [each.key for each in page.closest]) == ([], ["umbrella"])
+
+    @pytest.mark.slow
     def test_words_asked_again_take_one_request(self, shop):
         """As long as they name the same: a moved vector is remembered with the images that it was moved by."""
         across, along = np.array([0, 1], np.float32), np.array([1, 0], np.float32)

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 
-from imagesim.indexes.dictionaries import in_dictionary
+from imagesim.indexes.dictionaries import has_dictionary, in_dictionary
 from imagesim.indexes.query_words import QueryWord
 from imagesim.indexes.stop_words import INFLECTIONS
 from imagesim.indexes.word_forms import may_be_compound
@@ -54,10 +54,12 @@ def divided_compound(word: str, roles: Roles, languages: Sequence[str], *, known
         return roles.ends_compounds(word.endings)
 
     starts = list(range(SHORTEST - 1, len(word) - SHORTEST + 2) if len(word) <= LONGEST else ())
+    # "Schultertasche" ends with "ertasche" and "Esstisch" with "isch", which are no words: no end of "elektrisch".
     spelled = [start for start in starts if any(in_dictionary(word[start:], language) for language in languages)]
+    if not all(has_dictionary(language) for language in languages if language in INFLECTIONS):
+        spelled = spelled or starts
     for is_thing in (is_called, ends_compounds):
-        # "Schultertasche" ends with "ertasche", too: "Ledertasche" is one of "leder".
-        for start in (spelled or starts) if is_thing is ends_compounds else starts:
+        for start in spelled if is_thing is ends_compounds else starts:
             first, ending = word[:start], word[start:]
             is_end = any(map(is_thing, words_in(ending, languages)))
             if has_all(first, roles, languages):

@@ -90,9 +90,11 @@ class QueryReader:
             in_others = QueryTexts(
                 alike[0], [*alike[1:], own, *others], language=synonyms[0][1], of_synonyms=of_synonyms
             )
-        divided = [own.compounds] if own.compounds else []
-        divided += [each for one in divided for each, _language in replaced(one, although_known=True)]
-        return QueryTexts(own, others, [*map(self.read, divided)], in_others, of_synonyms=of_synonyms)
+        parts = [own.compounds] if own.compounds else []
+        alike_parts = (each for one in parts for each, _language in replaced(one, although_known=True))
+        # A synonym of the compound itself has no parts.
+        parts += [each for each in alike_parts if len(each.split()) >= len(parts[0].split())]
+        return QueryTexts(own, others, [*map(self.read, parts)], in_others, of_synonyms=of_synonyms)
 
     def read(self, text: str) -> QueryText:
         """Read one text."""
@@ -133,10 +135,11 @@ class QueryReader:
         asking = {*range(len(words))} - fillers
         alone = [each for n, each in enumerate(stems) if n in asking and n not in colours]
         beside = asking.difference(meaning.heads or asking)
-        ending = known[head].parts.split()[-1] if words and known[head].parts else ""
-        of_ending = frozenset[str]()
+        endings = {n: each.parts.split()[-1] for n, each in enumerate(known) if each.parts}
+        ending, of_ending = endings.get(head, ""), frozenset[str]()
         if ending and not meaning.categories and not in_dictionary(words[head].word, ENGLISH):
             of_ending = kinds_of_ending(words[head], ending, self.roles, languages)
+        known_text = known_words(words, [each.written for each in known], spelled, roles, endings)
         asked = QueryText(
             text=text,
             meaning=meaning._replace(categories=meaning.categories - excluded),
@@ -154,7 +157,7 @@ class QueryReader:
             compounds=" ".join(each.parts for n, each in enumerate(known) if each.parts and n not in complements),
             is_name=len(alone) == 1 and (meaning.in_full or roles.calls(alone[0])),
             listed=meaning.partly >= meaning.categories and len(asking - departments - {*colours}) == 1,
-            known=known_words(words, [each.written for each in known], spelled, roles) or ending,
+            known=self.read(known_text) if known_text and known_text != text else None,
             specified_head=meaning.heads == (head,),
             narrowed=not beside <= qualifiers | {*colours},
             only_kind=bool(meaning.categories) and not colours and not any(roles.has(stems[n]) for n in beside),

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
 from imagesim.indexes import kana
@@ -39,21 +39,29 @@ def own_stems(word: QueryWord, roles: Roles) -> Collection[str]:
 
 
 def known_words(
-    words: Sequence[QueryWord], written: Sequence[Collection[str]], spelled: Collection[str], roles: Roles
+    words: Sequence[QueryWord],
+    written: Sequence[Collection[str]],
+    spelled: Collection[str],
+    roles: Roles,
+    endings: Mapping[int, str],
 ) -> str:
     """Return the words of a query that tell what is sought, if the catalogue lacks others; empty if it has all of them.
 
-    These are words by which things are called, and names, which are in no dictionary. ``written``: the stems of the
-    words as they are spelled; ``spelled``: the words in a dictionary.
+    These are words by which things are called, also as the last part of compounds ("Pumpe", if there is a
+    "Tauchpumpe"), and names, which are in no dictionary. Of a compound that the catalogue lacks it is the last part.
+    ``written``: the stems of the words as they are spelled; ``spelled``: the words in a dictionary; ``endings``: the
+    last parts of the compounds that the catalogue lacks, by the number of the word.
     """
     if all(map(roles.has, written)):
         return ""
 
     def tells(word: QueryWord, stems: Collection[str]) -> bool:
         is_name = word.word not in spelled and not word.qualifier and roles.is_written(stems)
-        return not word.filler and (is_name or roles.identifies(stems))
+        ends = not INFLECTIONS.keys().isdisjoint(word.stems) and roles.ends_compounds(word.endings)
+        return not word.filler and (is_name or ends or roles.identifies(stems))
 
-    return " ".join(word.word for word, stems in zip(words, written, strict=True) if tells(word, stems))
+    known = ((endings.get(n), word.word if tells(word, written[n]) else "") for n, word in enumerate(words))
+    return " ".join(filter(None, (ending or word for ending, word in known)))
 
 
 def words_in(typed: str, languages: Sequence[str]) -> Sequence[QueryWord]:

@@ -42,7 +42,7 @@ class QueryText:
     compounds: str = ""
     is_name: bool = False
     listed: bool = False
-    known: str = ""
+    known: QueryText | None = None
     specified_head: bool = False
     narrowed: bool = False
     only_kind: bool = False

@@ -124,11 +124,12 @@ class WithText:
     ) -> tuple[Candidate, ...]:
         """Return the closest entries if the catalogue lacks some of the words: those called by the other words that
         tell what is sought. For "nike zoom" these are by Nike, and for "Bücherregal" (bookcase) called "Regal"."""
-        if not self.texts.text.known:
+        known = self.texts.text.known
+        if known is None:
             return ()
-        (found,) = self.retriever.search([replace(texts, text=self.texts.text.known, heads=(), colours=())])
+        (found,) = self.retriever.search([known.asked(texts)])
         kept = admission.admitted(found.candidates, closest=True)
-        called = [each for each in kept if each.text >= CALLED][:CLOSEST]
+        called = [each for each in kept if each.head >= CALLED][:CLOSEST]
         return tuple(judge.judged(texts, called, voters, _scores(called, vector, self.vectors_of(called))))
 
     def _moved(
