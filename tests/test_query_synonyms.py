@@ -180,6 +180,7 @@ def test_a_compound_of_the_catalogue_is_known() -> None:
         ("nl", "bbq", "barbecue", "barbecuen"),
         ("nl", "houten zitbank", "houten bank", "bank"),
         ("es", "mesa de estudio", "escritorio", "escritori"),
+        ("es", "cortadora de pasto", "cortacésped", "cortacesp"),
         ("it", "pulitrice ad alta pressione", "idropulitrice", "idropulitr"),
         ("it", "bicicletta a pedalata assistita rossa", "ebike rossa", "ebik"),
         ("sv", "röda gympaskor", "röda sneakers", "sneaker"),
@@ -217,6 +218,8 @@ def test_each_language_has_its_words(language: str, typed: str, first: str, thin
         ("da", "byggeklodser", "bremseklodser"),
         ("nb", "halssmykke", "kjede"),  # maybe of a bicycle
         ("nb", "blandebatteri", "lysarmatur"),
+        ("es", "cinturón", "cinta"),
+        ("es", "televisor", "tela"),
         ("ja", "鍋つかみ", "ミトン"),
     ],
 )
