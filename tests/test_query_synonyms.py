@@ -182,6 +182,7 @@ def test_a_compound_of_the_catalogue_is_known() -> None:
         ("es", "mesa de estudio", "escritorio", "escritori"),
         ("es", "cortadora de pasto", "cortacésped", "cortacesp"),
         ("it", "pulitrice ad alta pressione", "idropulitrice", "idropulitr"),
+        ("it", "stendipanni grande", "stendino grande", "stendin"),
         ("it", "bicicletta a pedalata assistita rossa", "ebike rossa", "ebik"),
         ("sv", "röda gympaskor", "röda sneakers", "sneaker"),
         ("sv", "köksfläkt", "spisfläkt", "spisflak"),
@@ -220,6 +221,7 @@ def test_each_language_has_its_words(language: str, typed: str, first: str, thin
         ("nb", "blandebatteri", "lysarmatur"),
         ("es", "cinturón", "cinta"),
         ("es", "televisor", "tela"),
+        ("it", "maglione", "golf"),
         ("ja", "鍋つかみ", "ミトン"),
     ],
 )
