@@ -184,6 +184,7 @@ def test_a_compound_of_the_catalogue_is_known() -> None:
         ("it", "pulitrice ad alta pressione", "idropulitrice", "idropulitr"),
         ("it", "stendipanni grande", "stendino grande", "stendin"),
         ("it", "bicicletta a pedalata assistita rossa", "ebike rossa", "ebik"),
+        ("pt", "berbequim", "furadeira", "furadeir"),
         ("sv", "röda gympaskor", "röda sneakers", "sneaker"),
         ("sv", "köksfläkt", "spisfläkt", "spisflak"),
         ("da", "morgenkåbe", "badekåbe", "badekab"),
@@ -222,6 +223,7 @@ def test_each_language_has_its_words(language: str, typed: str, first: str, thin
         ("es", "cinturón", "cinta"),
         ("es", "televisor", "tela"),
         ("it", "maglione", "golf"),
+        ("pt", "sorvete", "gel de banho"),
         ("ja", "鍋つかみ", "ミトン"),
     ],
 )
