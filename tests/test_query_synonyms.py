@@ -185,6 +185,7 @@ def test_a_compound_of_the_catalogue_is_known() -> None:
         ("it", "stendipanni grande", "stendino grande", "stendin"),
         ("it", "bicicletta a pedalata assistita rossa", "ebike rossa", "ebik"),
         ("pt", "berbequim", "furadeira", "furadeir"),
+        ("pl", "kaloryfer", "grzejnik", "grzejnik"),
         ("sv", "röda gympaskor", "röda sneakers", "sneaker"),
         ("sv", "köksfläkt", "spisfläkt", "spisflak"),
         ("da", "morgenkåbe", "badekåbe", "badekab"),
@@ -224,6 +225,7 @@ def test_each_language_has_its_words(language: str, typed: str, first: str, thin
         ("es", "televisor", "tela"),
         ("it", "maglione", "golf"),
         ("pt", "sorvete", "gel de banho"),
+        ("pl", "taśma miernicza", "metr"),
         ("ja", "鍋つかみ", "ミトン"),
     ],
 )
