@@ -145,7 +145,7 @@ def test_a_part_of_a_compound_is_replaced(typed: str, language: str, other: str,
 
 def test_a_compound_of_the_dictionary_has_a_meaning_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """A "Kinderwagen" (pram) is no "Kinderauto" (toy car), though a "Wagen" may be a car."""
-    monkeypatch.setattr(query_synonyms, "_groups", lambda language: {"wag": [["auto"]]})
+    monkeypatch.setattr(query_synonyms, "_groups_of", lambda phrase, _language: [["auto"]] if phrase == "wagen" else [])
     query_synonyms._replacements.cache_clear()
     roles = Roles(things=frozenset({"kinderauto", "einkaufsauto"}))
     assert in_other_words("Einkaufswagen", roles, ["de"]) == [("Einkaufsauto", "de")]
@@ -369,3 +369,17 @@ def test_a_word_beside_what_is_sought_is_replaced_if_something_has_all_words(mat
     vector = np.zeros(2, np.float32)
     WithSynonyms(Catalogue(), texts, reads, lambda _text: vector).search([Query(vector)])
     assert read == [asked]
+
+
+@pytest.mark.parametrize(("language", "typed"), [("en", "settee"), ("de", "Couch"), ("nl", "vuilzak")])
+def test_few_phrases_of_a_list_are_stemmed(language: str, typed: str) -> None:
+    """The first query of a process stemmed a whole list, which took up to three seconds."""
+    for cached in (query_synonyms._listed, query_synonyms._groups_with, query_synonyms._stems):
+        cached.cache_clear()
+    assert query_synonyms._groups_of(typed, language)
+    assert query_synonyms._stems.cache_info().misses < 150
+
+
+@pytest.mark.parametrize(("typed", "listed"), [("oelofen", "ölofen"), ("tshirt", "t-shirt"), ("T Shirt", "t-shirt")])
+def test_spellings_of_a_phrase_begin_alike(typed: str, listed: str) -> None:
+    assert query_synonyms._beginning(typed.replace(" ", "")) == query_synonyms._beginning(listed)

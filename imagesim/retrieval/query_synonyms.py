@@ -33,25 +33,50 @@ LISTED_AS = {"no": "nb"}
 
 
 @lru_cache(maxsize=64)
-def _groups(language: str) -> dict[str, list[list[str]]]:
-    """Return the groups that each phrase is in, by its joined stems; of a group, the phrases that may replace it."""
-    found: dict[str, list[list[str]]] = {}
+def _listed(language: str) -> dict[str, list[tuple[str, list[str]]]]:
+    """Return the phrases of a list by their first letters, each with those of its group that may replace it.
+
+    A phrase has an entry for each number of its words, too: the stems of "bookshelf" and "bookshelves" differ. Nothing
+    is stemmed before it is compared, because a whole list would take a second.
+    """
+    found: dict[str, list[tuple[str, list[str]]]] = {}
     path = FOLDER / f"{LISTED_AS.get(language, language)}.txt"
     for line in path.read_text("utf-8").splitlines() if path.is_file() else ():
         group = line.split(", ")
         unmistakable = [phrase for phrase in group if not phrase.startswith("?")]
-        for stems in set[str]().union(*(_keys(phrase, language) for phrase in group)):
-            found.setdefault(stems, []).append(unmistakable)
+        for phrase in group:
+            words = phrase.removeprefix("?").split()
+            others = ((at, form) for at, word in enumerate(words) for form in plurals(word, language))
+            for form in (words, *([*words[:at], other, *words[at + 1 :]] for at, other in others)):
+                found.setdefault(_beginning("".join(form)), []).append((" ".join(form), unmistakable))
     return found
 
 
-def _keys(phrase: str, language: str) -> set[str]:
-    """Return the joined stems of a phrase, and those with one of its words in the other number: the stems of
-    "bookshelf" and "bookshelves" differ."""
-    words = phrase.split()
-    stems = [_stems(word, language) for word in words]
-    others = ((at, _stems(form, language)) for at, word in enumerate(words) for form in plurals(word, language))
-    return {"".join(stems), *("".join([*stems[:at], other, *stems[at + 1 :]]) for at, other in others)}
+@lru_cache(maxsize=4_000)
+def _groups_with(beginning: str, language: str) -> dict[str, list[list[str]]]:
+    """Return the groups of the phrases with these first letters, by the joined stems of a phrase."""
+    found: dict[str, list[list[str]]] = {}
+    for phrase, group in _listed(language).get(beginning, ()):
+        groups = found.setdefault(_stems(phrase, language), [])
+        if group not in groups:
+            groups.append(group)
+    return found
+
+
+def _groups_of(phrase: str, language: str) -> list[list[str]]:
+    """Return the groups that a phrase is in; of each, the phrases that may replace it."""
+    beginning = _beginning(HYPHEN.sub("", phrase).replace(" ", ""))
+    groups = _groups_with(beginning, language)
+    return groups.get(_stems(phrase, language), []) if groups else []
+
+
+def _beginning(joined: str) -> str:
+    """Return the first two letters of a phrase in one piece, which all of its spellings share: no letters of scripts
+    without spaces, and one of the two of "ae", "oe", "ue" and "aa", which may stand for "ä", "ö", "ü" and "å"."""
+    if NO_SPACES.match(joined):
+        return ""
+    letters = fold(HYPHEN.sub("", joined))
+    return letters[0] + letters[2:3] if letters[:2] in ("ae", "oe", "ue", "aa") else letters[:2]
 
 
 @lru_cache(maxsize=4_000)
@@ -65,10 +90,9 @@ def _replacements(phrase: str, language: str) -> tuple[str, ...]:
     """Return the phrases that may replace a phrase: those of its groups, or if it is in none, a compound with another
     word for one of its parts: "außenleuchte" for "außenlampe". A compound that is in the dictionary has a meaning of
     its own: a "Kinderwagen" (pram) is no car for children."""
-    groups = _groups(language)
-    if groups and (of_phrase := groups.get(_stems(phrase, language))):
-        return tuple(dict.fromkeys(other for group in of_phrase for other in group))
-    if not groups or language not in INFLECTIONS or not phrase.isalpha() or len(phrase) > LONGEST:
+    if groups := _groups_of(phrase, language):
+        return tuple(dict.fromkeys(other for group in groups for other in group))
+    if language not in INFLECTIONS or not (phrase.isalpha() and _listed(language)) or len(phrase) > LONGEST:
         return ()
     if in_dictionary(fold(phrase), language):
         return ()
@@ -80,7 +104,7 @@ def _replacements(phrase: str, language: str) -> tuple[str, ...]:
 
 def _words_for(part: str, language: str) -> Iterator[str]:
     """Yield the single words that may replace a part of a compound."""
-    for group in _groups(language).get(_stems(part, language), ()):
+    for group in _groups_of(part, language):
         yield from (other for other in group if other.isalpha() and other != part)
 
 
@@ -136,7 +160,7 @@ def _apart_from_listed(text: str, languages: Sequence[str]) -> str:
         run = match[0]
         # Not within a word of kana: "レディース" (ladies') is no compound with "イス" (chair).
         starts = () if kana.is_written(run) else range(max(0, len(run) - LONGEST), len(run) - 1)
-        listed = (at for at in starts if any(_stems(run[at:], each) in _groups(each) for each in languages))
+        listed = (at for at in starts if any(_groups_of(run[at:], each) for each in languages))
         at = next(listed, 0)
         return f"{run[:at]} {run[at:]}" if at else run
 
