@@ -221,6 +221,7 @@ class TestRegion:
             ({"region": [0, 0, 0.001, 0.001]}, "region"),
             ({"region": "[0,"}, "region"),
             ({"region": [[0, 0, 1, 1]]}, "region"),
+            ({"region": {"x": 0, "y": 0, "width": 1, "height": 1}}, "region"),
             ({"region": [0, 0, 1, 1], "label": ["x", 1]}, "label"),
             ({"region": [0, 0, 1, 1], "label": "x" * 101}, "label"),
             ({"region": [0, 0, 1, 1], "offset": 3}, "offset"),
@@ -231,6 +232,11 @@ class TestRegion:
         response = self.ask(token, **body)
         assert (response.status_code, response.json()["field"]) == (400, field), response.content
         assert "None" not in response.json()["detail"]
+
+    @pytest.mark.parametrize("box", [{"x": 0, "y": 0, "width": 1, "height": 1}, 7, "[0, 0, 1]", None])
+    def test_what_a_box_is(self, token, box):
+        """Whoever sends an object is told that a list is wanted."""
+        assert "a list of four numbers" in self.ask(token, region=box).json()["detail"]
 
     def test_an_unexpected_photo(self, token):
         response = Client().post(f"{LOOK}{token}/region/", {"image": street(), "region": "[0,0,1,1]"})

@@ -448,6 +448,7 @@ class TestLook:
             ({"regions": "[[0,0,1"}, "regions"),
             ({"regions": "7"}, "regions"),
             ({"regions": "[[0,0,2,1]]"}, "regions"),
+            ({"regions": '{"x": 0, "y": 0, "width": 1, "height": 1}'}, "regions"),
             ({"regions": "[" * 5000}, "regions"),
             ({"regions": "[[NaN,0,1,1]]"}, "regions"),
             ({"point": "0.5;0.5"}, "point"),
@@ -460,6 +461,15 @@ class TestLook:
     )
     def test_bad_query(self, shelf, api, street, asked, field):
         refused(api.post(self.LOOK, {"image": street, **asked}), 400, "bad_query", field)
+
+    @pytest.mark.parametrize(
+        ("name", "wanted"), [("regions", "a list of four numbers"), ("point", "a list of two numbers")]
+    )
+    def test_an_object_in_place_of_a_list(self, shelf, api, street, name, wanted):
+        response = api.post(self.LOOK, {"image": street, name: '{"x": 0, "y": 0, "width": 1, "height": 1}'})
+        message = refused(response, 400, "bad_query", name)
+        assert wanted in message
+        assert message.startswith("{'x': 0,")
 
     def test_several_photos(self, shelf, api):
         message = refused(api.post(self.LOOK, {"image": [photo(), photo()]}), 400, "bad_query", "image")

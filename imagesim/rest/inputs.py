@@ -189,7 +189,9 @@ class LookRegionForm(ArgumentsSerializer):
         check_characters("label", label)
         box = _read_json("region", data.pop("region", None))
         if box is None:
-            raise BadQuery(_("'region' is missing; give x, y, width and height from 0 to 1."), field="region")
+            raise BadQuery(
+                _("'region' is missing; give a list of four numbers from 0 to 1 (x, y, width, height)."), field="region"
+            )
         return super().run_validation(data) | {"regions": [as_region(box, label)], "whole": False}
 
 

@@ -66,6 +66,8 @@ def parse_filter(name: str, texts: list[str], searched: Searched, arguments: Col
     filter_type = _type_of(field, searched)
     if operator in LISTS:
         return [_parse(name, part, filter_type) for part in split_commas(texts)]
+    if operator == "eq" and len(texts) > 1:
+        raise _one_value(name, field)
     return _parse(name, only(name, texts), filter_type)
 
 
@@ -131,6 +133,8 @@ def _condition(name: object, value: object, searched: Searched) -> Condition:
             },
             field=name,
         )
+    if operator == "eq" and isinstance(value, list | tuple | set | frozenset):
+        raise _one_value(name, field)
     if operator not in LISTS:
         return Condition(field, operator, _check(name, value, field, searched))
     if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
@@ -138,6 +142,13 @@ def _condition(name: object, value: object, searched: Searched) -> Condition:
     values = tuple(dict.fromkeys(_check(name, each, field, searched) for each in value))
     check_count(name, values)
     return Condition(field, operator, values)
+
+
+def _one_value(name: str, field: str) -> BadQuery:
+    return BadQuery(
+        _("%(name)r takes one value; for several use %(lookup)r.") % {"name": name, "lookup": _lookup(field, "in")},
+        field=name,
+    )
 
 
 def _check(name: str, value: object, field: str, searched: Searched) -> Scalar:

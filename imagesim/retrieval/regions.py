@@ -41,7 +41,7 @@ TAPPED = 1 / 3
 
 
 def read_regions(regions: Iterable[Box]) -> list[Region]:
-    if isinstance(regions, str | bytes) or not isinstance(regions, Iterable):
+    if isinstance(regions, str | bytes | Mapping) or not isinstance(regions, Iterable):
         raise _bad_region(regions)
     boxes = [as_region(box) for box in regions]
     if len(boxes) > MAX_REGIONS:
@@ -82,7 +82,7 @@ def read_point(point: object) -> tuple[float, float]:
     if len(place := _shares(point)) == 2:
         return place[0], place[1]
     raise BadQuery(
-        _("%(point)s is no point; give x and y from 0 to 1.") % {"point": repr(point)[:80]},
+        _("%(point)s is no point; give a list of two numbers from 0 to 1 (x, y).") % {"point": repr(point)[:80]},
         field="point",
     )
 
@@ -125,7 +125,10 @@ def corners(region: Region, size: tuple[int, int]) -> tuple[int, int, int, int]:
 
 def _bad_region(box: object) -> BadQuery:
     return BadQuery(
-        _("%(box)s is not a region; give x, y, width and height from 0 to 1 that lie within the photo.")
+        _(
+            "%(box)s is not a region; give a list of four numbers from 0 to 1 (x, y, width, height) that lie within "
+            "the photo."
+        )
         % {"box": repr(box)[:80]},
         field="regions",
     )
