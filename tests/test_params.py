@@ -154,6 +154,10 @@ class TestBuild:
             (("shoes",), ("shoes",)),
             (7, ("7",)),
             ([], ()),
+            ("", ()),
+            (" ", ()),
+            (["", "shoes"], ("shoes",)),
+            ([""], ()),
         ],
     )
     def test_categories(self, asked, wanted):

@@ -186,6 +186,17 @@ class TestSimilarProducts:
         html = render(source, product=shelf["red"])
         assert html.split() == [str(hit.item.pk) for hit in imagesim.similar_to(shelf["red"], limit=3)]
 
+    @pytest.mark.parametrize("blank", ["", " ", [], [""], None])
+    def test_a_blank_category_is_no_restriction(self, shelf, client, blank):
+        """As an empty field of a form is: the same in a tag, in Python and over REST."""
+        everything = [hit.item.name for hit in imagesim.similar_to(shelf["red"], limit=8)]
+        assert [hit.item.name for hit in imagesim.similar_to(shelf["red"], limit=8, category=blank)] == everything
+        tag = "{% similar_products product category=blank min_relevance=0 %}"
+        assert found(render(tag, product=shelf["red"], blank=blank)) == everything
+        url = f"/api/visual/items/shop.product/{shelf['red'].pk}/similar/"
+        given = {"category": blank or "", "min_relevance": "0", "limit": 8}
+        assert [hit["item"]["name"] for hit in client.get(url, given).json()["results"]] == everything
+
     def test_heading_and_empty_text(self, shelf):
         html = render("{% similar_products product heading=words %}", product=shelf["red"], words="More <like> this")
         assert "More &lt;like&gt; this" in html

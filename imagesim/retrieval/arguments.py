@@ -140,7 +140,7 @@ class Text(ArgumentType):
 
 
 class Categories(ArgumentType):
-    """A category or several, any of which a hit may be in."""
+    """A category or several, any of which a hit may be in. Blank ones are skipped, as an empty field of a form is."""
 
     def parse(self, name: str, texts: list[str]) -> list[str]:
         return texts
@@ -159,6 +159,7 @@ class Categories(ArgumentType):
             if len(str(one)) > get_settings().MAX_TEXT_LENGTH:
                 raise self._refusal(name, one)
             values.append(str(one))
+        values = [text for text in values if text.strip()]
         check_count(name, values)
         return tuple(dict.fromkeys(values))
 
