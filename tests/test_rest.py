@@ -977,8 +977,11 @@ class TestForms:
 
     @pytest.mark.parametrize("server", ["wsgi", "asgi"])
     @pytest.mark.parametrize("kind", ["function", "class"])
-    def test_an_async_view(self, shelf, settings, server, kind):
+    def test_an_async_view(self, shelf, settings, server, kind, monkeypatch):
         """The response was a coroutine, which Django refuses."""
+        slots = (BoundedSemaphore(1), BoundedSemaphore(1))  # one, which the call in the view needs not wait for
+        monkeypatch.setattr(concurrency, "_semaphores", lambda: slots)
+        monkeypatch.setattr(concurrency, "WAIT_SECONDS", 0.01)
 
         class Searching(View):
             async def post(self, request: HttpRequest) -> HttpResponse:

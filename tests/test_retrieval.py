@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import asyncio
 import io
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
+from threading import BoundedSemaphore
 from typing import Any
 
 import numpy as np
@@ -20,6 +23,7 @@ from imagesim.embedders import get_embedder
 from imagesim.exceptions import (
     BadImage,
     BadQuery,
+    Busy,
     EmbedderError,
     FilterNotIndexed,
     IndexMissing,
@@ -32,7 +36,7 @@ from imagesim.indexes import get_index
 from imagesim.models import Embedding, ItemState
 from imagesim.projections import Projection
 from imagesim.registry import registry
-from imagesim.retrieval import search
+from imagesim.retrieval import concurrency, search
 from imagesim.testing.embedders import PixelEmbedder
 from imagesim.types import Entry, EntryImage, Hits, Query
 from tests import shop
@@ -545,6 +549,67 @@ class TestModels:
 def test_async_variants(shelf):
     assert names(async_to_sync(imagesim.asimilar_to)(shelf["navy"], limit=1)) == ["blue"]
     assert names(async_to_sync(imagesim.asearch)(text="navy", limit=1)) == ["navy"]
+
+
+@pytest.mark.parametrize("index_kind", ["local"], indirect=True)
+class TestAsyncPhotos:
+    """The async calls keep to the limit of photos at a time, as the synchronous views do."""
+
+    @pytest.fixture(autouse=True)
+    def slots(self, monkeypatch) -> BoundedSemaphore:
+        slots = BoundedSemaphore(1)
+        monkeypatch.setattr(concurrency, "_semaphores", lambda: (slots, BoundedSemaphore(1)))
+        monkeypatch.setattr(concurrency, "WAIT_SECONDS", 0.01)
+        return slots
+
+    @pytest.fixture
+    def calls(self, shelf) -> list[Callable[[], Awaitable[object]]]:
+        photo = picture("blue")
+        return [
+            partial(imagesim.asearch, image=photo),
+            partial(imagesim.asearch, like=["navy", (photo, 0.5)]),
+            partial(imagesim.asearch, text="navy", unlike=photo),
+            partial(imagesim.asimilar_to, shelf["red"], like=photo),
+            partial(imagesim.ashop_the_look, photo, regions=[]),
+            partial(imagesim.ashop_the_look, photo=photo, regions=[]),
+        ]
+
+    def run(self, call: Callable[[], Awaitable[object]]) -> object:
+        async def main() -> object:
+            return await call()
+
+        return async_to_sync(main)()
+
+    def test_each_holds_a_slot_and_frees_it(self, calls, slots):
+        for call in calls:
+            assert self.run(call) is not None
+        with slots:
+            for call in calls:
+                with pytest.raises(Busy):
+                    self.run(call)
+
+    def test_without_a_photo_none_is_needed(self, shelf, slots):
+        with slots:
+            async_to_sync(imagesim.asearch)(text="navy", like=[shelf["red"], "blue^0.5"], unlike=(shelf["hat"], 0.5))
+            async_to_sync(imagesim.asimilar_to)(shelf["red"])
+
+    def test_one_that_is_held_already_suffices(self, calls):
+        with imagesim.photo_slot():
+            for call in calls:
+                assert self.run(call) is not None
+
+    def test_the_event_loop_goes_on_during_the_wait(self, calls, slots, monkeypatch):
+        monkeypatch.setattr(concurrency, "WAIT_SECONDS", 10)
+
+        async def main() -> object:
+            slots.acquire()
+            searching = asyncio.ensure_future(calls[0]())
+            await asyncio.sleep(0.05)
+            assert not searching.done()
+            slots.release()
+            return await searching
+
+        assert async_to_sync(main)()
 
 
 def test_a_search_writes_nothing(shelf):

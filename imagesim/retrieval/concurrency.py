@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
+from functools import wraps
 from threading import BoundedSemaphore
+from typing import Any, ParamSpec, TypeVar
 
+from asgiref.sync import sync_to_async
 from django.utils.translation import gettext as _
 
 from imagesim.conf import get_settings
@@ -22,7 +25,11 @@ WAIT_SECONDS = 5
 SHARE_OF_MEMORY = 0.25
 """The maximum share of memory for the photos of one process; a server has several processes, and other work."""
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 _deadline: ContextVar[float | None] = ContextVar("imagesim_deadline", default=None)
+_holds_slot: ContextVar[bool] = ContextVar("imagesim_holds_slot", default=False)
 
 
 @contextmanager
@@ -69,7 +76,8 @@ def _semaphores() -> tuple[BoundedSemaphore, BoundedSemaphore]:
 def photo_slot() -> Iterator[None]:
     """Wait up to ``WAIT_SECONDS`` for one of the photo slots, and hold it.
 
-    For views that take photos of visitors; the REST views and ``limit_uploads`` do it.
+    For synchronous views that take photos of visitors; the REST views and ``limit_uploads`` do it, and so do the
+    asynchronous calls, such as ``asearch``, themselves.
 
     :raises Busy: if no slot became free, or too many requests wait already.
     :raises DeadlineExceeded: if the deadline passed during the wait.
@@ -83,8 +91,26 @@ def photo_slot() -> Iterator[None]:
                 raise busy()
         finally:
             queue.release()
+    token = _holds_slot.set(True)
     try:
         check_deadline()
         yield
     finally:
+        _holds_slot.reset(token)
         slots.release()
+
+
+def asynchronous(search: Callable[P, R], takes_photo: Callable[P, bool]) -> Callable[P, Coroutine[Any, Any, R]]:
+    """The asynchronous variant of a search, which holds a photo slot if ``takes_photo`` says so of its arguments.
+
+    It runs in Django's own thread for a request, whose connections and transactions it uses, and waits for the slot
+    there, so that the event loop goes on. It takes none where the view holds one already, as under ``limit_uploads``.
+    """
+
+    @wraps(search)
+    def limited(*args: P.args, **kwargs: P.kwargs) -> R:
+        needs_slot = takes_photo(*args, **kwargs) and not _holds_slot.get()
+        with photo_slot() if needs_slot else nullcontext():
+            return search(*args, **kwargs)
+
+    return sync_to_async(limited)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from asgiref.sync import sync_to_async
 from django.utils.translation import gettext as _
 
 from imagesim import events, images
@@ -22,7 +21,7 @@ from imagesim.registry import key_of
 from imagesim.retrieval import variants
 from imagesim.retrieval.arguments import Searched
 from imagesim.retrieval.category_names import CategoryNames
-from imagesim.retrieval.concurrency import check_deadline
+from imagesim.retrieval.concurrency import asynchronous, check_deadline
 from imagesim.retrieval.params import SearchRequest, takes
 from imagesim.retrieval.query_image import QueryImage, read_picture
 from imagesim.retrieval.query_vector import to_query
@@ -157,7 +156,7 @@ def shop_the_look(
     return Look(picture.size, found, hits, token, plan.messages)
 
 
-ashop_the_look = sync_to_async(shop_the_look)
+ashop_the_look = asynchronous(shop_the_look, lambda *args, **kwargs: True)
 
 
 def main_region(photo: QueryImage) -> tuple[Region, QueryImage] | None:

@@ -107,6 +107,12 @@ def read_terms(like: TermValues | None, unlike: TermValues | None) -> list[Query
     return [*terms, *(_term("unlike", value, -UNLIKE_WEIGHT) for value in unlikes)]
 
 
+def have_pictures(*given: TermValues | None) -> bool:
+    """Whether any of the arguments ``image``, ``like`` and ``unlike`` holds a picture, which will be decoded."""
+    values = [value for each in given for value in _as_list(each)]
+    return any(not isinstance(_unweighed(value), str | models.Model) for value in values)
+
+
 def check_terms(terms: Sequence[QueryTerm]) -> None:
     """:raises BadQuery: if there is no positive term, or there are too many terms."""
     if not any(term.weight > 0 for term in terms):
@@ -298,6 +304,10 @@ def _as_list(given: Any) -> list[Any]:
 
 def _is_weighed(pair: tuple[Any, ...]) -> bool:
     return len(pair) == 2 and isinstance(pair[1], int | float) and not isinstance(pair[1], bool)
+
+
+def _unweighed(value: Any) -> Any:
+    return value[0] if isinstance(value, tuple) and _is_weighed(value) else value
 
 
 def _term(field: str, value: Any, usual: float) -> QueryTerm:

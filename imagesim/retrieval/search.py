@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from asgiref.sync import sync_to_async
 from django.db import models
 from django.utils.translation import gettext as _
 
@@ -19,7 +18,7 @@ from imagesim.registry import registry
 from imagesim.retrieval import variants
 from imagesim.retrieval.answer_cache import CachedAnswer, can_keep
 from imagesim.retrieval.category_names import CategoryNames
-from imagesim.retrieval.concurrency import check_deadline
+from imagesim.retrieval.concurrency import asynchronous, check_deadline
 from imagesim.retrieval.filters import unknown_category, wider, without_blank
 from imagesim.retrieval.params import SearchRequest, takes
 from imagesim.retrieval.query_image import QueryImage, take
@@ -28,6 +27,7 @@ from imagesim.retrieval.query_vector import (
     QueryTerm,
     StoredRegion,
     check_terms,
+    have_pictures,
     query_vector,
     read_terms,
     text_vector,
@@ -196,9 +196,12 @@ def _with_token(
     return hits.replace(token=token)
 
 
-# Django's own thread for a request, so that its connections and transactions are the ones used.
-asimilar_to = sync_to_async(similar_to)
-asearch = sync_to_async(search)
+def _have_pictures(*_items: Any, image: Any = None, like: Any = None, unlike: Any = None, **_others: Any) -> bool:
+    return have_pictures(image, like, unlike)
+
+
+asimilar_to = asynchronous(similar_to, _have_pictures)
+asearch = asynchronous(search, _have_pictures)
 
 
 @dataclass(frozen=True, slots=True)
