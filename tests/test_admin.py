@@ -494,6 +494,10 @@ class TestVisualIndexPage:
         assert told["fields"]["rebuild"].startswith("running since ")
         assert 'max="400"' in admin_client.get(PAGE).content.decode()
 
+    def test_of_how_many_a_job_does_not_know_yet_it_has_not_done_all(self, admin_client):
+        Job.objects.create(kind="reconcile", status="running")
+        assert admin_client.get(STATUS).json()["fields"]["job_progress"] == "0 of 0 (–)"
+
     def test_a_job_whose_process_died(self, admin_client):
         long_ago = timezone.now() - timedelta(hours=1)
         Job.objects.create(
@@ -600,7 +604,7 @@ def test_durations(seconds, text):
 
 
 @pytest.mark.parametrize(
-    ("part", "whole", "text"), [(0, 0, "100 %"), (999, 1000, "99.9 %"), (2999, 3000, "99.9 %"), (5, 4, "100 %")]
+    ("part", "whole", "text"), [(0, 0, "–"), (999, 1000, "99.9 %"), (2999, 3000, "99.9 %"), (5, 4, "100 %")]
 )
 def test_percentages_are_rounded_down(part, whole, text):
     assert index_page._percent(part, whole) == text

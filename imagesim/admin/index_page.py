@@ -135,7 +135,7 @@ def snapshot() -> dict[str, Any]:
     fields = {
         **{name: _number(getattr(status, name)) for name in ("items", "indexed", "pending", "failed", "skipped")},
         "embeddings": _number(status.embeddings),
-        "coverage": _percent(status.indexed, status.items) if status.items else "–",
+        "coverage": _percent(status.indexed, status.items),
         "oldest": _duration(status.queue_age) if status.pending else "",
         "advice": advice,
         **_index_fields(status.index),
@@ -221,8 +221,10 @@ def _number(count: int) -> str:
 
 
 def _percent(part: float, whole: float = 1.0) -> str:
-    """Format a percentage, rounded down, so that 100 % means all."""
-    share = min(part, whole) / whole if whole else 1.0
+    """Format a percentage, rounded down, so that 100 % means all; a dash where the whole is not known, or nothing."""
+    if not whole:
+        return "–"
+    share = min(part, whole) / whole
     return f"{number_format(int(1000 * share + 1e-9) / 10, 0 if share == 1 else 1)} %"
 
 
