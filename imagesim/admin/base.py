@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import wraps
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
@@ -28,16 +28,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from imagesim.circuit_breaker import log_repeated
-from imagesim.exceptions import NotRegistered
 from imagesim.hydrate import load_items, without_failing
 from imagesim.indexing import dispatch, jobs
-from imagesim.indexing.outbox import record, touch
+from imagesim.indexing.outbox import record
 from imagesim.models import ItemState, Job, Placed
 from imagesim.registry import concrete_model, registry
 from imagesim.thumbnails import Pictures
-
-if TYPE_CHECKING:
-    from django.contrib.admin import ModelAdmin
 
 logger = logging.getLogger(__name__)
 
@@ -61,15 +57,22 @@ class ReadOnly:
         return False
 
 
+class Styled:
+    """The style sheet of a page, or of a widget."""
+
+    css: ClassVar = {"all": ["imagesim/admin/admin.css"]}
+
+
 class ReadOnlyAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     """A ModelAdmin whose pages cannot be edited."""
+
+    Media = Styled
 
 
 class Checkboxes(forms.CheckboxSelectMultiple):
     """Checkboxes whose labels are as wide as their texts: Django's admin wraps them at the width of a field's label."""
 
-    class Media:
-        css: ClassVar = {"all": ["imagesim/admin/admin.css"]}
+    Media = Styled
 
 
 class WhereField(forms.MultipleChoiceField):
@@ -184,8 +187,8 @@ def start(name: str, *, hold: bool = False) -> tuple[int, str]:
     rebuild is chosen."""
     button = BUTTONS[name]
     if name == "retry":
-        count = _queue(ItemState.objects.filter(outcome=ItemState.Outcome.FAILED, pending=False))
-        return messages.SUCCESS, _queued_message(count)
+        count = queue(ItemState.objects.filter(outcome=Outcome.FAILED, pending=False))
+        return messages.SUCCESS, queued_message(count)
     if name in Job.Kind.values and (job := jobs.unfinished(name)):
         if job.status == Job.Status.PAUSED:
             return messages.WARNING, _("One is paused: resume or cancel it.")
@@ -200,26 +203,14 @@ def start(name: str, *, hold: bool = False) -> tuple[int, str]:
     return messages.WARNING, text % {"command": f"{button.command}{' --hold' if hold else ''}"}
 
 
-def reindex_states(admin: ModelAdmin[Any], request: HttpRequest, states: models.QuerySet[ItemState]) -> None:
-    """Queue items from the app's own list for reindexing. They may no longer exist in the shop."""
-    admin.message_user(request, _queued_message(_queue(states)), messages.SUCCESS)
-
-
-def reindex_items(admin: Any, request: HttpRequest, items: models.QuerySet[Any]) -> None:
-    """Queue items from the shop's own list for reindexing."""
-    try:
-        admin.message_user(request, _queued_message(touch(items.order_by())), messages.SUCCESS)
-    except NotRegistered as error:
-        admin.message_user(request, str(error), messages.ERROR)
-
-
-def _queue(states: models.QuerySet[ItemState]) -> int:
-    """Queue the items of these states for reindexing, with their pictures; return how many."""
+def queue(states: models.QuerySet[ItemState]) -> int:
+    """Queue the items of these states for reindexing, with their pictures; return how many. Those of a model that is no
+    longer registered are left out."""
     known = registry.grouped(states.values_list("model", "object_pk"))
     return sum(record(items.label, pks, using=str(router.db_for_write(items.model))) for items, pks in known)
 
 
-def _queued_message(count: int) -> str:
+def queued_message(count: int) -> str:
     text = ngettext(
         "%(count)d item is queued for reindexing, with its pictures.",
         "%(count)d items are queued for reindexing, with their pictures.",
@@ -287,8 +278,13 @@ def change_url(site: AdminSite, item: models.Model, request: HttpRequest | None 
         if request is not None and not own.has_view_permission(request):
             continue
         with suppress(NoReverseMatch):
-            return reverse(f"{site.name}:{own.opts.app_label}_{own.opts.model_name}_change", args=[quote(item.pk)])
+            return admin_url(site, f"{own.opts.app_label}_{own.opts.model_name}_change", quote(item.pk))
     return ""
+
+
+def admin_url(site: AdminSite, name: str, *arguments: Any) -> str:
+    """Return the address of a page of this admin, by the name of its pattern."""
+    return reverse(f"admin:{name}", args=arguments, current_app=site.name)
 
 
 def page(own: Any, request: HttpRequest, template: str, context: Mapping[str, Any]) -> TemplateResponse:

@@ -12,7 +12,7 @@ from typing import Any
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseNotFound, HttpResponseRedirect, JsonResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.formats import date_format, number_format
 from django.utils.text import capfirst
@@ -20,7 +20,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from imagesim import events
-from imagesim.admin.base import BUTTONS, ReadOnlyAdmin, how_tasks_run, page, posted, shorten, start
+from imagesim.admin.base import BUTTONS, ReadOnlyAdmin, admin_url, how_tasks_run, page, posted, shorten, start
 from imagesim.admin.items import attach_items, item_of, picture_of
 from imagesim.admin.jobs import applicable, controls
 from imagesim.database import primary
@@ -82,7 +82,7 @@ class VisualIndexAdmin(ReadOnlyAdmin):
             "buttons": BUTTONS.values(),
             "how_tasks_run": how_tasks_run(),
             "may_see_items": may_see_items,
-            "failures": last_failures(self.admin_site.name) if may_see_items else [],
+            "failures": last_failures(self.admin_site) if may_see_items else [],
             "may_see_jobs": request.user.has_perm("imagesim.view_job"),
             **(extra_context or {}),
         }
@@ -93,7 +93,7 @@ class VisualIndexAdmin(ReadOnlyAdmin):
         return JsonResponse(snapshot())  # admin_view adds the headers against caching
 
     def _address(self, request: HttpRequest, job: str = "") -> str:
-        return reverse("admin:imagesim_visualindex_changelist", current_app=self.admin_site.name)
+        return admin_url(self.admin_site, "imagesim_visualindex_changelist")
 
     def start_view(self, request: HttpRequest, job: str) -> HttpResponse:
         self._require_view(request)
@@ -132,6 +132,7 @@ def snapshot() -> dict[str, Any]:
     waiting = status.pending if dispatch.mode() != "manual" else 0
     unfinished = (Job.Status.RUNNING, Job.Status.PAUSED)
     running = next((job for job in (status.rebuild, status.reconcile) if job and job.status in unfinished), None)
+    is_running = running is not None or waiting > 0
     fields = {
         **{name: _number(getattr(status, name)) for name in ("items", "indexed", "pending", "failed", "skipped")},
         "embeddings": _number(status.embeddings),
@@ -152,7 +153,7 @@ def snapshot() -> dict[str, Any]:
             "job": _bar(running, waiting, status.items),
         },
         "shown": {
-            "job": running is not None or waiting > 0,
+            "job": is_running,
             "index_error": bool(status.index.error),
             "advice": bool(advice),
             "standby": status.standby is not None,
@@ -160,7 +161,7 @@ def snapshot() -> dict[str, Any]:
             "oldest": status.pending > 0,
             **applicable(),
         },
-        "running": running is not None or waiting > 0,
+        "running": is_running,
     }
 
 
@@ -327,16 +328,18 @@ def _row(name: str, counts: events.EventCounts) -> dict[str, str]:
     return {"name": name, **numbers, "click_through": share}
 
 
-def last_failures(site_name: str) -> list[dict[str, str]]:
+def last_failures(site: admin.AdminSite) -> list[dict[str, str]]:
     """Return the items that failed last, latest first: the picture of each, its name, the address of the page with its
     errors, and the first of them."""
     failed = primary(ItemState).filter(outcome=ItemState.Outcome.FAILED, pending=False)
     states = list(failed.order_by("-changed_at", "-pk")[:LAST_FAILURES])
     attach_items(states)
-    return [_shown(state, site_name) for state in states]
-
-
-def _shown(state: ItemState, site_name: str) -> dict[str, str]:
-    url = reverse("admin:imagesim_itemstate_change", args=[state.pk], current_app=site_name)
-    name = str(item_of(state) or state)
-    return {"picture": picture_of(state), "name": name, "url": url, "error": shorten(state.error)}
+    return [
+        {
+            "picture": picture_of(state),
+            "name": str(item_of(state) or state),
+            "url": admin_url(site, "imagesim_itemstate_change", state.pk),
+            "error": shorten(state.error),
+        }
+        for state in states
+    ]

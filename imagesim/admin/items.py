@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
 from django.db import models
 from django.db.models import Exists, OuterRef, Q
@@ -21,8 +21,9 @@ from imagesim.admin.base import (
     admins_of,
     badge,
     change_url,
+    queue,
+    queued_message,
     reason,
-    reindex_states,
     shorten,
     thumbnail,
 )
@@ -96,9 +97,6 @@ class ItemStateAdmin(ReadOnlyAdmin):
     )
     readonly_fields = ("item", "picture", "state", "why")
 
-    class Media:
-        css: ClassVar = {"all": ["imagesim/admin/admin.css"]}
-
     def has_reindex_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("imagesim.reindex_itemstate")
 
@@ -166,7 +164,7 @@ class ItemStateAdmin(ReadOnlyAdmin):
 
     @admin.action(description=_("Reindex selected items"), permissions=["reindex"])
     def reindex_selected(self, request: HttpRequest, queryset: models.QuerySet[ItemState]) -> None:
-        reindex_states(self, request, queryset)
+        self.message_user(request, queued_message(queue(queryset)), messages.SUCCESS)
 
     def _attach_urls(self, request: HttpRequest, states: Iterable[ItemState]) -> None:
         """Keep the address of each item's page with its state, if the user may view it."""
@@ -198,10 +196,20 @@ def item_of(state: ItemState) -> models.Model | None:
 def attach_items(states: Iterable[ItemState]) -> None:
     """Load the items of a page of states, and which of them pages show now: two queries per model."""
     states = list(states)
-    items, shown = _items_of(states), _shown(states)
+    found: dict[tuple[str, str], models.Model] = {}
+    shown: set[tuple[str, str]] = set()
+    for items, pks in registry.grouped((state.model, state.object_pk) for state in states):
+        rows = items.for_reading(with_pks(items.model._base_manager.all(), pks))
+        found |= {(items.label, items.pk_of(item)): item for item in rows}
+        # The clock may decide what is shown, so that no state says so. Where the shop's code fails, the sync has stored
+        # that with the items, and this page shows it.
+        with without_failing(items, None, "get_hit_queryset"):
+            hits = with_pks(items.get_hit_queryset(), pks).order_by()
+            shown |= {(items.label, str(pk)) for pk in hits.values_list("pk", flat=True)}
     for state in states:
-        state._imagesim_item = items.get((state.model, state.object_pk))  # type: ignore[attr-defined]
-        state._imagesim_is_shown = (state.model, state.object_pk) in shown  # type: ignore[attr-defined]
+        key = (state.model, state.object_pk)
+        state._imagesim_item = found.get(key)  # type: ignore[attr-defined]
+        state._imagesim_is_shown = key in shown  # type: ignore[attr-defined]
 
 
 def picture_of(state: ItemState, name: str = "", *, alt: str = "", links: bool = False) -> SafeString | str:
@@ -213,21 +221,3 @@ def picture_of(state: ItemState, name: str = "", *, alt: str = "", links: bool =
         return ""
     is_shown = state.outcome != Outcome.SKIPPED and state._imagesim_is_shown  # type: ignore[attr-defined]
     return thumbnail(item, name, alt=alt, links=links, reduced=is_shown)
-
-
-def _shown(states: Iterable[ItemState]) -> set[tuple[str, str]]:
-    """The items that the shop's querysets have now: the clock may decide it, so that no state says so."""
-    found: set[tuple[str, str]] = set()
-    for items, pks in registry.grouped((state.model, state.object_pk) for state in states):
-        with without_failing(items, None, "get_hit_queryset"):  # the sync stores it with the items: this page shows it
-            rows = with_pks(items.get_hit_queryset(), pks).order_by()
-            found |= {(items.label, str(pk)) for pk in rows.values_list("pk", flat=True)}
-    return found
-
-
-def _items_of(states: Iterable[ItemState]) -> dict[tuple[str, str], models.Model]:
-    found: dict[tuple[str, str], models.Model] = {}
-    for items, pks in registry.grouped((state.model, state.object_pk) for state in states):
-        rows = with_pks(items.model._base_manager.all(), pks)
-        found |= {(items.label, items.pk_of(item)): item for item in items.for_reading(rows)}
-    return found

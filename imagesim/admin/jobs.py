@@ -8,19 +8,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path
 from django.utils.functional import Promise
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from imagesim.admin.base import ReadOnlyAdmin, page, shorten
+from imagesim.admin.base import ReadOnlyAdmin, admin_url, page, shorten
 from imagesim.indexing import jobs
 from imagesim.models import Job
 
@@ -105,7 +105,7 @@ def controls(site: admin.AdminSite, shown: dict[str, bool]) -> dict[str, list[di
                 link = {
                     "name": shown_as,
                     "title": _title(name, kind.label),
-                    "url": address(site, kind.value, name),
+                    "url": admin_url(site, "imagesim_job_control", kind.value, name),
                     "is_hidden": not shown[shown_as],
                 }
                 found["standby" if name in ("swap", "discard") else "running"].append(link)
@@ -127,10 +127,6 @@ def _title(name: str, kind: str | Promise) -> str:
     """The title of an action; of those that apply to either kind of job, with the kind."""
     action = ACTIONS[name]
     return f"{action.title}: {kind}" if len(action.questions) > 1 else str(action.title)
-
-
-def address(site: admin.AdminSite, kind: str, action: str) -> str:
-    return reverse("admin:imagesim_job_control", args=[kind, action], current_app=site.name)
 
 
 def _done(job: Job, action: str) -> str:
@@ -157,9 +153,6 @@ class JobAdmin(ReadOnlyAdmin):
     )
     readonly_fields = ("state", "progress", "failures", "details", "control")
 
-    class Media:
-        css: ClassVar = {"all": ["imagesim/admin/admin.css"]}
-
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.control_view)
         return [path("control/<slug:kind>/<slug:action>/", view, name="imagesim_job_control"), *super().get_urls()]
@@ -178,7 +171,7 @@ class JobAdmin(ReadOnlyAdmin):
                 "title": _title(action, job.get_kind_display()),
                 "question": chosen.questions[kind],
                 "button": chosen.title,
-                "action": address(self.admin_site, kind, action),
+                "action": request.path,
                 "hidden": {"job": job.pk},
             }
             return page(self, request, "admin/imagesim/confirm.html", context)
@@ -187,7 +180,7 @@ class JobAdmin(ReadOnlyAdmin):
         else:
             messages.warning(request, _("There is no such job any more, or it has been done already."))
         shown = "visualindex" if request.user.has_perm("imagesim.view_visualindex") else "job"
-        return HttpResponseRedirect(reverse(f"admin:imagesim_{shown}_changelist", current_app=self.admin_site.name))
+        return HttpResponseRedirect(admin_url(self.admin_site, f"imagesim_{shown}_changelist"))
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         return self._for(request, super().get_list_display(request))
@@ -205,12 +198,15 @@ class JobAdmin(ReadOnlyAdmin):
     def failures(self, job: Job) -> SafeString | str:
         if not job.failed:
             return "0"
-        url = reverse("admin:imagesim_itemstate_changelist", current_app=self.admin_site.name)
+        url = admin_url(self.admin_site, "imagesim_itemstate_changelist")
         return format_html('<a href="{}?outcome__exact=failed">{}</a>', url, job.failed)
 
     @admin.display(description=gettext_lazy("control"))
     def control(self, job: Job) -> SafeString | str:
-        links = [(address(self.admin_site, job.kind, name), ACTIONS[name].title) for name in jobs.actions(job)]
+        links = [
+            (admin_url(self.admin_site, "imagesim_job_control", job.kind, name), ACTIONS[name].title)
+            for name in jobs.actions(job)
+        ]
         return format_html_join(" · ", '<a href="{}">{}</a>', links)
 
     @admin.display(description=gettext_lazy("status"), ordering="status")

@@ -19,19 +19,20 @@ from django.db import DatabaseError, models, transaction
 from django.forms import Media
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path
 from django.utils.formats import number_format
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from imagesim import images
-from imagesim.admin.base import admins_of, badge, change_url, page, reason, reindex_items, thumbnail
+from imagesim.admin.base import Styled, admin_url, admins_of, badge, change_url, page, queued_message, reason, thumbnail
 from imagesim.circuit_breaker import log_repeated
-from imagesim.exceptions import BadImage, ImagesimError, NotIndexed, mask_credentials
+from imagesim.exceptions import BadImage, ImagesimError, NotIndexed, NotRegistered, mask_credentials
 from imagesim.images.quality import MIN_SIDE, Quality, measure
 from imagesim.images.remote import RemoteImage
 from imagesim.indexing.documents import queryset_of
+from imagesim.indexing.outbox import touch
 from imagesim.models import ItemImage, ItemState
 from imagesim.registry import registry
 from imagesim.retrieval import search
@@ -71,7 +72,7 @@ class ItemStateMixin:
 
     @property
     def media(self) -> Media:
-        return super().media + Media(css={"all": ["imagesim/admin/admin.css"]})  # type: ignore[misc, no-any-return]
+        return super().media + Media(Styled)  # type: ignore[misc, no-any-return]
 
     # The column and the action of the list.
 
@@ -99,7 +100,11 @@ class ItemStateMixin:
         description=gettext_lazy("Reindex selected %(verbose_name_plural)s for visual search"), permissions=["reindex"]
     )
     def reindex_selected(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
-        reindex_items(self, request, queryset)
+        own: Any = self
+        try:
+            own.message_user(request, queued_message(touch(queryset.order_by())), messages.SUCCESS)
+        except NotRegistered as error:
+            own.message_user(request, str(error), messages.ERROR)
 
     def get_actions(self, request: HttpRequest, action_location: Any = None) -> dict[str, Any]:
         """Add the action to the ``actions`` of the shop's class, on lists only, unless it disabled actions.
@@ -142,9 +147,7 @@ class ItemStateMixin:
             return form
         more = {
             "imagesim_page": form.resolve_template(form.template_name),
-            "imagesim_similar_url": reverse(
-                f"admin:{self._similar_name}", args=[quote(obj.pk)], current_app=self.admin_site.name
-            ),
+            "imagesim_similar_url": admin_url(self.admin_site, self._similar_name, quote(obj.pk)),
         }
         form.context_data = {**(form.context_data or {}), **more}
         form.template_name = "admin/imagesim/item_page.html"

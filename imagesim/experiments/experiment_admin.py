@@ -10,7 +10,7 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.forms.models import BaseInlineFormSet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -18,7 +18,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from imagesim.admin.base import ShowsWhere, WhereField, page, posted
+from imagesim.admin.base import ShowsWhere, WhereField, admin_url, page, posted
 from imagesim.experiments import preview
 from imagesim.experiments.analysis import CONTROL
 from imagesim.experiments.models import LETTERS, MAX_VARIANTS, UNCHANGEABLE, Experiment, Variant, check_variants
@@ -149,13 +149,9 @@ class ExperimentAdmin(ShowsWhere, admin.ModelAdmin):  # type: ignore[type-arg]
     def has_run_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("imagesim_experiments.run_experiment")
 
-    def get_actions(self, request: HttpRequest, action_location: Any = None) -> dict[str, Any]:
-        """Remove the action that deletes several at once: a running experiment has to be stopped first.
-
-        ``action_location`` is an enumeration of Django 6.1 and later.
-        """
-        where: dict[str, Any] = {} if action_location is None else {"action_location": action_location}
-        found = super().get_actions(request, **where)
+    def get_actions(self, request: HttpRequest, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Remove the action that deletes several at once: a running experiment has to be stopped first."""
+        found = super().get_actions(request, *args, **kwargs)  # from Django 6.1 on, with a place
         return {name: each for name, each in found.items() if name != "delete_selected"}
 
     @admin.display(description=gettext_lazy("State"))
@@ -169,7 +165,7 @@ class ExperimentAdmin(ShowsWhere, admin.ModelAdmin):  # type: ignore[type-arg]
 
     @admin.display(description=gettext_lazy("Report"))
     def report_link(self, experiment: Experiment) -> SafeString:
-        return format_html('<a href="{}">{}</a>', self._address("report", experiment), _("Report"))
+        return format_html('<a href="{}">{}</a>', self._address("report", experiment.pk), _("Report"))
 
     def get_urls(self) -> list[URLPattern]:
         def at(name: str, view: Callable[..., HttpResponse]) -> URLPattern:
@@ -182,7 +178,7 @@ class ExperimentAdmin(ShowsWhere, admin.ModelAdmin):  # type: ignore[type-arg]
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         experiment = context.get("original")
         if experiment is not None:
-            context["report_url"] = self._address("report", experiment)
+            context["report_url"] = self._address("report", experiment.pk)
             context["may_start"] = _is_draft(experiment) and self.has_run_permission(request)
             context["frozen"] = "" if _is_draft(experiment) else UNCHANGEABLE
         return super().render_change_form(request, context, *args, **kwargs)
@@ -211,8 +207,8 @@ class ExperimentAdmin(ShowsWhere, admin.ModelAdmin):  # type: ignore[type-arg]
             "may_start": may_run and state == State.DRAFT,
             "may_stop": may_run and state == State.RUNNING,
             "may_copy": self.has_add_permission(request),
-            "change_url": reverse(f"{self.admin_site.name}:imagesim_experiments_experiment_change", args=[pk]),
-            **{f"{name}_url": self._address(name, experiment) for name in ("start", "stop", "copy", "preview", "csv")},
+            "change_url": admin_url(self.admin_site, "imagesim_experiments_experiment_change", pk),
+            **{f"{name}_url": self._address(name, pk) for name in ("start", "stop", "copy", "preview", "csv")},
             "previewed": preview.Preview.of(request) is not None,
             "variants": list(experiment.variants.all()) if state != State.OVER else [],
         }
@@ -236,7 +232,7 @@ class ExperimentAdmin(ShowsWhere, admin.ModelAdmin):  # type: ignore[type-arg]
         experiment = self._found(request, pk)
         letter = request.POST.get("variant", "")
         variant = experiment.variants.filter(letter=letter).first() if letter else None
-        answer = HttpResponseRedirect(self._address("report", experiment))
+        answer = HttpResponseRedirect(self._address("report", pk))
         if variant is None:
             preview.end(answer)
             self.message_user(request, _("The preview has ended."), messages.SUCCESS)
@@ -254,9 +250,7 @@ class ExperimentAdmin(ShowsWhere, admin.ModelAdmin):  # type: ignore[type-arg]
             raise PermissionDenied
         copy = experiment.copied()
         self.log_addition(request, copy, _("Copied from “%(name)s”.") % {"name": experiment.name})
-        return HttpResponseRedirect(
-            reverse(f"{self.admin_site.name}:imagesim_experiments_experiment_change", args=[copy.pk])
-        )
+        return HttpResponseRedirect(admin_url(self.admin_site, "imagesim_experiments_experiment_change", copy.pk))
 
     def _run(self, request: HttpRequest, pk: int, what: Callable[[Experiment], None], done: str) -> HttpResponse:
         experiment = self._found(request, pk)
@@ -269,7 +263,7 @@ class ExperimentAdmin(ShowsWhere, admin.ModelAdmin):  # type: ignore[type-arg]
         else:
             self.log_change(request, experiment, done)
             self.message_user(request, done, messages.SUCCESS)
-        return HttpResponseRedirect(self._address("report", experiment))
+        return HttpResponseRedirect(self._address("report", pk))
 
     def _found(self, request: HttpRequest, pk: int) -> Experiment:
         experiment = self.get_object(request, str(pk))
@@ -280,7 +274,7 @@ class ExperimentAdmin(ShowsWhere, admin.ModelAdmin):  # type: ignore[type-arg]
         return experiment
 
     def _report_address(self, request: HttpRequest, pk: int) -> str:
-        return reverse(f"{self.admin_site.name}:imagesim_experiments_report", args=[pk])
+        return self._address("report", pk)
 
-    def _address(self, name: str, experiment: Experiment) -> str:
-        return reverse(f"{self.admin_site.name}:imagesim_experiments_{name}", args=[experiment.pk])
+    def _address(self, name: str, pk: int) -> str:
+        return admin_url(self.admin_site, f"imagesim_experiments_{name}", pk)

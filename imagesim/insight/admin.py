@@ -15,7 +15,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.formats import date_format, number_format
 from django.utils.html import format_html
@@ -25,7 +25,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from imagesim import events
-from imagesim.admin.base import ReadOnlyAdmin, change_url, page, posted
+from imagesim.admin.base import ReadOnlyAdmin, admin_url, change_url, page, posted
 from imagesim.admin.items import attach_items, picture_of
 from imagesim.hydrate import with_pks
 from imagesim.insight import catalogue
@@ -111,12 +111,11 @@ class SearchReportAdmin(ReadOnlyAdmin):
         days_left = roll_up(UPDATE_SECONDS)
         rows = report.rows(chosen, ROWS + 1 if name != "days" else MAX_DAYS + 1)
         chart = chart_by_day(rows, chosen) if name == "days" else None
-        current = self.admin_site.name
         context = {
             "title": report.title,
             "report": report,
             "reports": [
-                (each, reverse(f"{current}:imagesim_insight_report", args=[each.name])) for each in REPORTS.values()
+                (each, admin_url(self.admin_site, "imagesim_insight_report", each.name)) for each in REPORTS.values()
             ],
             "query": request.GET.urlencode(),
             "form": form,
@@ -126,7 +125,7 @@ class SearchReportAdmin(ReadOnlyAdmin):
             "columns": report.columns,
             "rows": self._cells(request, report.columns, rows[:ROWS]),
             "is_cut": len(rows) > ROWS,
-            "csv_url": reverse(f"{current}:imagesim_insight_csv", args=[name]),
+            "csv_url": admin_url(self.admin_site, "imagesim_insight_csv", name),
         }
         return page(self, request, "admin/imagesim_insight/report.html", context)
 
@@ -209,7 +208,7 @@ class FindingAdmin(ReadOnlyAdmin):
     show_full_result_count = False
 
     class Media:
-        css: ClassVar = {"all": ["imagesim/admin/admin.css", "imagesim_insight/report.css"]}
+        css: ClassVar = {"all": ["imagesim_insight/report.css"]}
 
     def has_scan_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("imagesim_insight.scan_finding")
@@ -229,7 +228,7 @@ class FindingAdmin(ReadOnlyAdmin):
             "progress": catalogue.progress(),
             "total": total,
             "may_scan": self.has_scan_permission(request),
-            "scan_url": reverse(f"{self.admin_site.name}:imagesim_insight_finding_scan"),
+            "scan_url": admin_url(self.admin_site, "imagesim_insight_finding_scan"),
         }
         return super().changelist_view(request, {**context, **(extra_context or {})})
 
@@ -245,7 +244,7 @@ class FindingAdmin(ReadOnlyAdmin):
         return changelist
 
     def _address(self, request: HttpRequest) -> str:
-        return reverse(f"{self.admin_site.name}:imagesim_insight_finding_changelist")
+        return admin_url(self.admin_site, "imagesim_insight_finding_changelist")
 
     def scan_view(self, request: HttpRequest) -> HttpResponse:
         if not self.has_scan_permission(request):

@@ -15,7 +15,7 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import QuerySet
 from django.forms import Script
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.urls import path, reverse
+from django.urls import path
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -23,7 +23,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_GET
 
-from imagesim.admin.base import ShowsWhere, WhereField, page, posted
+from imagesim.admin.base import ShowsWhere, WhereField, admin_url, page, posted
 from imagesim.exceptions import BadQuery, ConfigurationError, ImagesimError
 from imagesim.merchandising import rule_form
 from imagesim.merchandising.conditions import IN_STOCK, all_lines
@@ -260,11 +260,11 @@ class RuleAdmin(ShowsWhere, admin.ModelAdmin):  # type: ignore[type-arg]
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         rule = context.get("original")
-        address = reverse(f"{self.admin_site.name}:imagesim_merchandising_rule_preview")
+        address = admin_url(self.admin_site, "imagesim_merchandising_rule_preview")
         context |= {
             "has_file_field": True,  # the photo of the preview
             "preview_url": f"{address}?rule={rule.pk}" if rule else address,
-            "products_url": reverse(f"{self.admin_site.name}:imagesim_merchandising_rule_products"),
+            "products_url": admin_url(self.admin_site, "imagesim_merchandising_rule_products"),
             "own_fields": OWN_FIELDS,
         }
         return super().render_change_form(request, context, *args, **kwargs)
@@ -280,8 +280,9 @@ class RuleAdmin(ShowsWhere, admin.ModelAdmin):  # type: ignore[type-arg]
 
     def _form_address(self, request: HttpRequest) -> str:
         pk = request.GET.get("rule", "")
-        form = f"{self.admin_site.name}:imagesim_merchandising_rule_{'change' if pk else 'add'}"
-        return reverse(form, args=[quote(pk)] if pk else [])
+        if pk:
+            return admin_url(self.admin_site, "imagesim_merchandising_rule_change", quote(pk))
+        return admin_url(self.admin_site, "imagesim_merchandising_rule_add")
 
     def products(self, request: HttpRequest) -> HttpResponse:
         """Return the products whose names have the words of ``q``, or those with the keys in ``key``, as JSON."""
