@@ -147,7 +147,7 @@ from imagesim.insight.models import Search
 
 call_command("migrate", verbosity=0)
 Search.objects.create(request="a", where="words", text="red", found=1)
-catalogue.restart()
+catalogue.begin()
 matrix = np.eye(2, dtype=np.float32)
 projection = projections.Projection("model", "pca", matrix)
 projection.save()
@@ -156,7 +156,7 @@ for letter, changes in (("A", {}), ("B", {"diversity": 0.5})):
     Variant.objects.create(experiment=experiment, letter=letter, **changes)
 for call in (
     lambda: rollup.roll_up_day(timezone.now().date()),
-    catalogue.restart,
+    catalogue.begin,
     projection.save,
     lambda: projections.choose(projection.id),
     experiment.start,

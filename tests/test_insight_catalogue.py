@@ -58,7 +58,7 @@ def found(item: Product | None = None) -> list[str]:
 
 
 def look() -> None:
-    catalogue.restart()
+    catalogue.begin()
     assert catalogue.scan(60).finished_at
 
 
@@ -186,7 +186,7 @@ def test_a_scan_goes_on_where_it_stopped_and_opens_no_picture_twice(monkeypatch)
     for number in range(5):
         product(f"p{number}", scene(number, 120))
     sync()
-    catalogue.restart()
+    catalogue.begin()
     assert [catalogue.scan(0).done for _time in range(4)] == [2, 4, 5, 5]
     assert found() == ["tiny"] * 5
     monkeypatch.setattr(catalogue.images, "read", lambda file: pytest.fail("opened again"))
@@ -200,7 +200,7 @@ def test_two_scans_at_once_list_nothing_twice(monkeypatch: Any) -> None:
     for number in range(3):
         product(f"tiny{number}", scene(number, 64))
     sync()
-    catalogue.restart()
+    catalogue.begin()
     looked, writing, create = Barrier(2), Barrier(2), Finding.objects.bulk_create
 
     def look_at_the_same(items: Any) -> bool:

@@ -24,7 +24,7 @@ from imagesim.experiments.analysis import CONTROL
 from imagesim.experiments.models import LETTERS, MAX_VARIANTS, UNCHANGEABLE, Experiment, Variant, check_variants
 from imagesim.experiments.report import chart_of, csv_rows, report_of
 from imagesim.experiments.results import is_due, update
-from imagesim.insight.reports import Column, csv_response
+from imagesim.insight.reports import csv_response
 
 UPDATE_SECONDS = 3.0
 """How long a page may compute figures that are due; the task or the command computes the rest."""
@@ -217,9 +217,8 @@ class ExperimentAdmin(ShowsWhere, admin.ModelAdmin):  # type: ignore[type-arg]
     def csv_view(self, request: HttpRequest, pk: int) -> Any:
         experiment = self._found(request, pk)
         update(experiment, UPDATE_SECONDS)
-        columns = [Column(name, lambda row: row, "text") for name in CSV_COLUMNS]
         rows = [[row.get(name, "") for name in CSV_COLUMNS] for row in csv_rows(experiment)]
-        return csv_response(f"experiment-{pk}.csv", columns, rows)
+        return csv_response(f"experiment-{pk}.csv", CSV_COLUMNS, rows)
 
     def start_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         return self._run(request, pk, Experiment.start, _("Started."))

@@ -43,7 +43,6 @@ class Row:
 class Report:
     """``notes`` are what a reader must know before the numbers; ``outlook`` says how long it takes."""
 
-    experiment: Experiment
     looks: Sequence[Look]
     result: Result | None
     rows: Sequence[Row]
@@ -61,7 +60,7 @@ def report_of(experiment: Experiment) -> Report:
     last = looks[-1] if looks else Look(0.0, {})
     rows = [_row(experiment, each, last, result) for each in variants]
     outlook = [] if result is None else list(_outlook(experiment, variants, last, result))
-    return Report(experiment, looks, result, rows, outlook, list(_notes(experiment, variants, result)))
+    return Report(looks, result, rows, outlook, list(_notes(experiment, variants, result)))
 
 
 def _row(experiment: Experiment, variant: Variant, look: Look, result: Result | None) -> Row:

@@ -136,7 +136,7 @@ class SearchReportAdmin(ReadOnlyAdmin):
             return HttpResponse(form.errors.as_text(), content_type="text/plain; charset=utf-8", status=400)
         chosen = form.selection()
         file = f"{name}-{chosen.since}-{chosen.until}.csv"
-        return csv_response(file, report.columns, report.rows(chosen, CSV_ROWS))
+        return csv_response(file, report.csv_titles, report.rows(chosen, CSV_ROWS))
 
     def _report(self, request: HttpRequest, name: str) -> Report:
         if not self.has_view_permission(request):
@@ -249,9 +249,7 @@ class FindingAdmin(ReadOnlyAdmin):
     def scan_view(self, request: HttpRequest) -> HttpResponse:
         if not self.has_scan_permission(request):
             raise PermissionDenied
-        if "restart" in request.POST or catalogue.progress().finished_at:
-            catalogue.restart()
-        found = catalogue.scan(SCAN_SECONDS)
+        found = catalogue.scan(SCAN_SECONDS, restart="restart" in request.POST)
         self.message_user(
             request, _("%(done)d products were looked at so far.") % {"done": found.done}, messages.SUCCESS
         )

@@ -101,17 +101,23 @@ class Item:
         self.findings.append(Finding(state=self.state, **given))
 
 
-def scan(seconds: float) -> CatalogueScan:
-    """Look at items for about this many seconds, from where the last scan stopped; return the progress."""
+def scan(seconds: float, *, restart: bool = False) -> CatalogueScan:
+    """Look at items for about this many seconds; return the progress.
+
+    It goes on where the last scan stopped; it begins with the first item if that one has looked at all, or with
+    ``restart``. The list stays until its items are looked at again.
+    """
     started = time.monotonic()
+    if restart or progress().finished_at:
+        begin()
     while True:
-        progress = _step()
-        if progress.finished_at or time.monotonic() - started >= seconds:
-            return progress
+        at = _step()
+        if at.finished_at or time.monotonic() - started >= seconds:
+            return at
 
 
-def restart() -> None:
-    """Begin again with the first item. The list stays until its items are looked at again."""
+def begin() -> None:
+    """Have the next scan begin with the first item."""
     put(CatalogueScan, {"cursor": 0, "done": 0, "started_at": timezone.now(), "finished_at": None}, pk=1)
 
 

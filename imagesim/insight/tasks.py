@@ -18,6 +18,4 @@ def roll_up() -> int:
 def scan() -> bool:
     """Continue to look at the catalogue for the work list, or begin again; return whether all was looked at. For a beat
     schedule, every night, or more often in a shop whose pictures take longer."""
-    if catalogue.progress().finished_at:
-        catalogue.restart()
     return catalogue.scan(TASK_SECONDS).finished_at is not None

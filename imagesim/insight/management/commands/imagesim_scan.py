@@ -22,9 +22,7 @@ class Command(ImagesimCommand):
         )
 
     def handle(self, *args: Any, format: str, restart: bool, seconds: float, **options: Any) -> None:
-        if restart or catalogue.progress().finished_at:
-            catalogue.restart()
-        progress = catalogue.scan(seconds)
+        progress = catalogue.scan(seconds, restart=restart)
         values = {
             "items": progress.done,
             "finished": progress.finished_at is not None,
