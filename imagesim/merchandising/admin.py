@@ -45,6 +45,16 @@ OWN_FIELDS = {
 """The fields that the form shows for each action."""
 
 
+def offer_choices(
+    form: Any, name: str, choices: Iterable[tuple[str, Any]], kind: Any = forms.ChoiceField, **options: Any
+) -> None:
+    """Have a field of a form offer choices, if the form has it, under the label of the model's field."""
+    if name in form.fields:
+        field = form.fields[name]
+        options = {"label": field.label, "help_text": field.help_text, "required": field.required, **options}
+        form.fields[name] = kind(choices=list(choices), **options)
+
+
 class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
     where = WhereField(gettext_lazy("Everywhere, if none is chosen."))
 
@@ -52,15 +62,8 @@ class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
         super().__init__(*args, **kwargs)
         known = (*filter_names(tuple(registry)), IN_STOCK)
         for name in ("same_field", "limit_field"):
-            if name in self.fields:
-                model_field = self.fields[name]
-                offered = filter(None, dict.fromkeys((*known, getattr(self.instance, name))))
-                self.fields[name] = forms.ChoiceField(
-                    label=model_field.label,
-                    choices=[("", "—"), *((each, each) for each in offered)],
-                    required=False,
-                    help_text=model_field.help_text,
-                )
+            offered = filter(None, dict.fromkeys((*known, getattr(self.instance, name))))
+            offer_choices(self, name, [("", "—"), *((each, each) for each in offered)])
         self._offer_variants()
 
     def _offer_variants(self) -> None:
@@ -72,13 +75,7 @@ class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
             offered += [(each.key, each.name), (OTHERS + each.key, _("not in: %(variant)s") % {"variant": each.name})]
         if self.instance.variant and self.instance.variant not in dict(offered):
             offered.append((self.instance.variant, _("an experiment that is over")))
-        if "variant" in self.fields:
-            field = self.fields["variant"]
-            self.fields["variant"] = forms.ChoiceField(
-                label=field.label, choices=offered, required=False, help_text=field.help_text
-            )
-            if len(offered) == 1:
-                self.fields["variant"].widget = forms.HiddenInput()
+        offer_choices(self, "variant", offered, **({"widget": forms.HiddenInput} if len(offered) == 1 else {}))
 
     def clean(self) -> dict[str, Any] | None:
         given = super().clean() or {}
@@ -328,19 +325,16 @@ class LabelCategoriesForm(forms.ModelForm):  # type: ignore[type-arg]
         super().__init__(*args, **kwargs)
         used = set(LabelCategories.objects.exclude(pk=self.instance.pk).values_list("label", flat=True))
         labels = [label for label in dict.fromkeys((*_labels(), self.instance.label)) if label and label not in used]
-        if "label" in self.fields:
-            self.fields["label"] = forms.ChoiceField(
-                label=self.fields["label"].label, choices=[(label, name_of(label)) for label in labels]
-            )
-        if "categories" in self.fields:
-            known = dict.fromkeys((*rule_form.known_categories(), *(self.instance.categories or ())))
-            self.fields["categories"] = forms.MultipleChoiceField(
-                label=self.fields["categories"].label,
-                choices=[(each, each) for each in known],
-                required=False,
-                widget=forms.CheckboxSelectMultiple(attrs={"class": "rule-categories"}),
-                help_text=_("If none is chosen, the nearest products decide."),
-            )
+        offer_choices(self, "label", [(label, name_of(label)) for label in labels])
+        known = dict.fromkeys((*rule_form.known_categories(), *(self.instance.categories or ())))
+        offer_choices(
+            self,
+            "categories",
+            [(each, each) for each in known],
+            forms.MultipleChoiceField,
+            widget=forms.CheckboxSelectMultiple(attrs={"class": "rule-categories"}),
+            help_text=_("If none is chosen, the nearest products decide."),
+        )
 
     class Meta:
         model = LabelCategories

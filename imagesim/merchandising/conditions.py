@@ -142,12 +142,14 @@ def read_key(text: str) -> str:
     try:
         items = registry.for_label(label)
     except NotRegistered:
-        return _no_key(text, every)
-    return make_key(items.label, next(iter(valid_pks(items.model, [pk])), pk)) if pk else _no_key(text, every)
+        raise _no_key(text, every) from None
+    if not pk:
+        raise _no_key(text, every)
+    return make_key(items.label, next(iter(valid_pks(items.model, [pk])), pk))
 
 
-def _no_key(text: str, every: list[str]) -> str:
-    raise ValidationError(
+def _no_key(text: str, every: list[str]) -> ValidationError:
+    return ValidationError(
         _("“%(text)s” is no product; write it as %(example)s.")
         % {"text": text[:100], "example": local_choices(f"{label}:7" for label in every)}
     )

@@ -140,13 +140,9 @@ class RuleSet:
         triggers = [(When.ALWAYS.value, ""), *((When.CATEGORY.value, each) for each in question.categories)]
         if question.key:
             triggers.append((When.PRODUCT, question.key))
-        for text in texts[:1]:
+        for text in filter(None, {*texts[:1], asked, typed}):
             triggers += [(When.EQUAL, text), *self._phrases(text)]
-        if asked and texts[0] != asked:
-            triggers += [(When.EQUAL, asked), *self._phrases(asked)]
-        if typed and typed != asked:
-            triggers += [(When.EQUAL, typed), *self._phrases(typed)]
-        triggers += [(When.SYNONYM, text) for text in dict.fromkeys((asked, *texts)) if text]
+        triggers += [(When.SYNONYM, text) for text in {asked, *texts} if text]
         found = self._find(question.where, triggers, now, question.variant)
         found = [ready for ready in found if ready.rule.action != Action.REPLACE]
         if not found and not replacing:
