@@ -1,4 +1,4 @@
-"""The input serializers, generated from the declarations of :class:`SearchRequest`."""
+"""What the views read: the arguments of a call, as :class:`SearchRequest` declares them, and a few fields more."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.utils.translation import gettext as _
-from drf_spectacular.utils import extend_schema_field
-from rest_framework import serializers
 from rest_framework.request import Request
 
 from imagesim.conf import get_settings
@@ -17,6 +15,7 @@ from imagesim.retrieval import params
 from imagesim.retrieval.arguments import (
     ArgumentType,
     JSONSchema,
+    Searched,
     check_characters,
     check_count,
     check_text,
@@ -61,11 +60,11 @@ _REGION_TEXT: JSONSchema = {
 _LABEL = {"type": "string", "maxLength": MAX_LABEL, "description": "What it seems to hold.", "example": "shoes"}
 
 
-class ArgumentsSerializer(serializers.Serializer[Any]):
-    """The arguments of a call and the shop's filters; ``validated_data`` are keyword arguments for the call.
+class Form:
+    """The arguments of a call and the shop's filters, as a query string, a form or a JSON object has them.
 
-    Errors are :class:`BadQuery`, one sentence about one field, as the call raises them in Python. The fields are made
-    for the schema only: to make them for each request would take longer than to read its values.
+    No serializer: its errors are those of the call, one sentence about one field, and to make its fields for each
+    request would take longer than to read the values.
     """
 
     call: params.Call = "look"
@@ -79,35 +78,30 @@ class ArgumentsSerializer(serializers.Serializer[Any]):
     requires_in_json: tuple[str, ...] | None = None
     """None where JSON cannot say it."""
 
-    def get_fields(self) -> dict[str, Any]:
-        """Parse every argument within the limits of visitors; in JSON (``context["json"]``) null means "not given"."""
-        conf, as_json = get_settings(), "json" in self.context
-        described = describe(self.call)
+    @classmethod
+    def describe(cls, *, as_json: bool = False) -> dict[str, JSONSchema]:
+        """The JSON schema of every field, within the limits of visitors."""
+        conf = get_settings()
+        described = describe(cls.call)
         if "offset" in described:
             described["offset"]["maximum"] = min(conf.MAX_OFFSET, conf.REST_MAX_OFFSET)
         if conf.REST_EXACT == "staff" and "exact" in described:
             described["exact"]["description"] += " Exact search is for staff."
-        if self.call == "look":
+        if cls.call == "look":
             described["category"]["description"] = (
                 "Only these categories, in place of those that belong to a region's label."
             )
-        described = {self.renamed.get(name, name): schema for name, schema in described.items()}
-        described |= {n: schema for n, schema in self.others.items() if not as_json or schema.get("items") != _IMAGE}
-        if not as_json:
-            described |= self.others_in_forms
-        required = (self.requires_in_json or ()) if as_json else self.requires
-        fields = {}
-        for name, schema in described.items():
-            field: Any = serializers.Field(
-                required=name in required,
-                allow_null=as_json and name not in required,
-                help_text=schema.get("description"),
-            )
-            fields[name] = extend_schema_field({key: schema[key] for key in schema if key != "description"})(field)
-        return fields
+        described = {cls.renamed.get(name, name): schema for name, schema in described.items()}
+        described |= {n: schema for n, schema in cls.others.items() if not as_json or schema.get("items") != _IMAGE}
+        return described if as_json else {**described, **cls.others_in_forms}
 
-    def run_validation(self, data: Any = serializers.empty) -> dict[str, Any]:
-        arguments = params.parse(self.call, data, self.context.get("searched"), renamed=self.renamed)
+    @classmethod
+    def read(cls, request: Request, given: dict[str, Any], searched: Searched | None = None) -> dict[str, Any]:
+        """Return the keyword arguments for the call; ``searched``: the models, if they are not an argument.
+
+        :raises BadQuery: naming the bad value and the good ones.
+        """
+        arguments = params.parse(cls.call, given, searched, renamed=cls.renamed)
         try:
             model_labels(arguments.get("model"))
         except NotRegistered as error:
@@ -117,11 +111,9 @@ class ArgumentsSerializer(serializers.Serializer[Any]):
         for name, value in named.items():
             if isinstance(value, list):
                 check_count(name, value, MAX_VALUES)
-        request: Request = self.context["request"]
         offset, most = arguments.get("offset"), max_offset(request)
-        if (
-            isinstance(offset, int) and most < offset <= get_settings().MAX_OFFSET
-        ):  # a larger one is rejected for everyone
+        # A larger one than MAX_OFFSET is rejected for everyone.
+        if isinstance(offset, int) and most < offset <= get_settings().MAX_OFFSET:
             raise BadQuery(
                 _("'offset' is %(offset)d; it must be a whole number from 0 to %(most)d.")
                 % {"offset": offset, "most": most},
@@ -129,22 +121,23 @@ class ArgumentsSerializer(serializers.Serializer[Any]):
             )
         if arguments.get("exact") is True and get_settings().REST_EXACT == "staff" and not is_staff(request):
             raise BadQuery(_("'exact' search is for staff; leave the parameter out."), field="exact")
-        if "min_relevance" in params.argument_names(self.call):
+        if "min_relevance" in params.argument_names(cls.call):
             arguments.setdefault("min_relevance", page_floor())
         return arguments
 
 
-class SimilarQuery(ArgumentsSerializer):
+class SimilarQuery(Form):
     call = "similar"
 
 
-class WordsQuery(ArgumentsSerializer):
+class WordsQuery(Form):
     call: params.Call = "search"
     renamed = {"text": "q"}
     requires = ("q",)
 
-    def run_validation(self, data: Any = serializers.empty) -> dict[str, Any]:
-        arguments = super().run_validation(data)
+    @classmethod
+    def read(cls, request: Request, given: dict[str, Any], searched: Searched | None = None) -> dict[str, Any]:
+        arguments = super().read(request, given, searched)
         if "text" not in arguments:
             raise BadQuery(_("The query is empty; describe in 'q' what to find."), field="q")
         return arguments | {"text": check_text(arguments["text"], field="q")}  # an error names the parameter
@@ -154,7 +147,7 @@ class SuggestQuery(WordsQuery):
     call = "suggest"
 
 
-class SearchForm(ArgumentsSerializer):
+class SearchForm(Form):
     call = "search"
     others = {
         "image": _IMAGES,
@@ -163,36 +156,38 @@ class SearchForm(ArgumentsSerializer):
     requires_in_json = ("text",)
 
 
-class HeldLookForm(ArgumentsSerializer):
+class HeldLookForm(Form):
     requires_in_json = ()
 
 
-class LookForm(ArgumentsSerializer):
+class LookForm(Form):
     others = {"image": _IMAGE, "regions": _REGIONS, "point": _POINT}
     requires = ("image",)
 
-    def run_validation(self, data: Any = serializers.empty) -> dict[str, Any]:
-        boxes = {name: _read_json(name, data.pop(name)) for name in ("regions", "point") if name in data}
-        return super().run_validation(data) | boxes
+    @classmethod
+    def read(cls, request: Request, given: dict[str, Any], searched: Searched | None = None) -> dict[str, Any]:
+        boxes = {name: _read_json(name, given.pop(name)) for name in ("regions", "point") if name in given}
+        return super().read(request, given, searched) | boxes
 
 
-class LookRegionForm(ArgumentsSerializer):
+class LookRegionForm(Form):
     others = {"region": _REGION, "label": _LABEL}
     others_in_forms = {"region": _REGION_TEXT}
     requires = requires_in_json = ("region",)
 
-    def run_validation(self, data: Any = serializers.empty) -> dict[str, Any]:
-        label = data.pop("label", None) or ""
+    @classmethod
+    def read(cls, request: Request, given: dict[str, Any], searched: Searched | None = None) -> dict[str, Any]:
+        label = given.pop("label", None) or ""
         label = label[-1] if isinstance(label, list) else label
         if not isinstance(label, str) or len(label) > MAX_LABEL:
             raise BadQuery(_("'label' must be a text such as 'shoes'."), field="label")
         check_characters("label", label)
-        box = _read_json("region", data.pop("region", None))
+        box = _read_json("region", given.pop("region", None))
         if box is None:
             raise BadQuery(
                 _("'region' is missing; give a list of four numbers from 0 to 1 (x, y, width, height)."), field="region"
             )
-        return super().run_validation(data) | {"regions": [as_region(box, label)], "whole": False}
+        return super().read(request, given, searched) | {"regions": [as_region(box, label)], "whole": False}
 
 
 def describe(call: params.Call) -> dict[str, JSONSchema]:

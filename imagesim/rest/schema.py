@@ -11,7 +11,13 @@ from typing import Any
 from drf_spectacular.generators import EndpointEnumerator, SchemaGenerator
 from drf_spectacular.hooks import postprocess_schema_enums
 from drf_spectacular.openapi import AutoSchema
-from drf_spectacular.plumbing import alpha_operation_sorter, normalize_result_object, sanitize_result_object
+from drf_spectacular.plumbing import (
+    alpha_operation_sorter,
+    append_meta,
+    build_object_type,
+    normalize_result_object,
+    sanitize_result_object,
+)
 from drf_spectacular.settings import spectacular_settings
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter
@@ -69,7 +75,7 @@ class Description:
     text: str
     errors: Collection[int]
     examples: Collection[OpenApiExample] = ()
-    reads: type[inputs.ArgumentsSerializer] | None = None
+    reads: type[inputs.Form] | None = None
     answer: type[Serializer[Any]] | None = HitsSerializer
     """None: a JPEG."""
 
@@ -223,17 +229,27 @@ class VisualSearchSchema(AutoSchema):
         if self.described in (LOOK_REGION, HELD_LOOK, HELD_PHOTO):
             text = "The `photo` of the answer to `look/`."
             return [OpenApiParameter("token", _PHOTO_TOKEN, OpenApiParameter.PATH, description=text)]
-        if self.method == "POST" or (self.described.reads is None and "{model}" not in self.path):
+        if self.method == "POST":
             return []
-        reads = [self.described.reads] if self.described.reads else []
+        reads = self.described.reads
+        query = (
+            [
+                OpenApiParameter(
+                    name, _plain(schema), required=name in reads.requires, description=schema.get("description", "")
+                )
+                for name, schema in reads.describe().items()
+            ]
+            if reads
+            else []
+        )
         if "{model}" not in self.path:
-            return reads
+            return query
         # A project's own schema may call every primary key "id".
         pk = "pk" if "{pk}" in self.path else "id"
         return [
             OpenApiParameter("model", _LABEL, OpenApiParameter.PATH, description="The label of a registered model."),
             OpenApiParameter(pk, str, OpenApiParameter.PATH, description="The item's primary key."),
-            *reads,
+            *query,
         ]
 
     def get_request_serializer(self) -> Any:
@@ -242,14 +258,18 @@ class VisualSearchSchema(AutoSchema):
         reads = self.described.reads
         if reads is None:
             return None
-        forms = {"multipart/form-data": reads()}
-        if reads.requires_in_json is not None:
-            forms["application/json"] = reads(context={"json": True})
-        schema_of: Any = self._map_basic_serializer
-        schemas = {media_type: schema_of(form, "request") for media_type, form in forms.items()}
-        for schema in schemas.values():
-            schema.pop("description", None)  # the docstring of the class
-        return schemas
+        forms = {"multipart/form-data": build_object_type(reads.describe(), required=[*reads.requires])}
+        if (required := reads.requires_in_json) is not None:
+            fields = {  # where null means "not given"
+                name: schema if name in required else append_meta({**schema}, {"nullable": True})
+                for name, schema in reads.describe(as_json=True).items()
+            }
+            forms["application/json"] = build_object_type(fields, required=[*required])
+        return forms
+
+
+def _plain(schema: JSONSchema) -> JSONSchema:
+    return {key: value for key, value in schema.items() if key != "description"}
 
 
 class OwnEndpoints(EndpointEnumerator):

@@ -49,7 +49,7 @@ from imagesim.rest.uploads import (
     visitor,
 )
 from imagesim.retrieval import look, photo_store, query_image, search, suggestions
-from imagesim.retrieval.arguments import only
+from imagesim.retrieval.arguments import Searched, only
 from imagesim.retrieval.query_vector import check_term_count
 from imagesim.retrieval.regions import item_regions
 from imagesim.types import Hits
@@ -73,11 +73,9 @@ class VisualSearchView(RestrictedView):
         check_length(request._request)  # must be first: authentication may read the body
         super().initial(request, *args, **kwargs)
 
-    def read(self, form: type[inputs.ArgumentsSerializer], given: Mapping[str, Any], **context: Any) -> dict[str, Any]:
-        """The keyword arguments for the call."""
-        serializer = form(data=given, context={"request": self.request, **context})
-        serializer.is_valid(raise_exception=True)
-        return permitted(self.request, serializer.validated_data)
+    def read(self, form: type[inputs.Form], given: dict[str, Any], searched: Searched | None = None) -> dict[str, Any]:
+        """The keyword arguments for the call, as the shop lets this visitor give them."""
+        return permitted(self.request, form.read(self.request, given, searched))
 
     def get_throttles(self) -> list[Any]:
         made = super().get_throttles()
@@ -113,7 +111,7 @@ class SimilarView(VisualSearchView):
 
     def get(self, request: Request, model: str, pk: str) -> Response:
         items = registry.for_label(model)
-        arguments = self.read(inputs.SimilarQuery, _query(request), searched=(items,))
+        arguments = self.read(inputs.SimilarQuery, _query(request), (items,))
         with budget(pictures=False):
             timeout = get_settings().SIMILAR_SECONDS
             return self.answer(search.similar_to(self.get_item(items, pk), timeout=timeout, **arguments))
@@ -196,7 +194,7 @@ class HeldLookView(VisualSearchView):
 
     throttle_scope = "region"
     schema = described.VisualSearchSchema(post=described.HELD_LOOK)
-    form: type[inputs.ArgumentsSerializer] = inputs.HeldLookForm
+    form: type[inputs.Form] = inputs.HeldLookForm
 
     def post(self, request: Request, token: str) -> Response:
         given, image = _posted(request)
@@ -301,7 +299,7 @@ def _look_response(request: Request, seen: look.Look, token: str, size: tuple[in
     return Response(LookSerializer(answer, context={"request": request}).data)
 
 
-def _query(request: Request) -> dict[str, list[str]]:
+def _query(request: Request) -> dict[str, Any]:
     """The query string without the parameter that chooses the renderer, such as ``format=json``."""
     return {name: texts for name, texts in request.query_params.lists() if name != api_settings.URL_FORMAT_OVERRIDE}
 
