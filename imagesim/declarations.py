@@ -3,7 +3,7 @@ an item is read."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -12,59 +12,59 @@ from django.utils.functional import Promise
 from imagesim.exceptions import ConfigurationError
 
 
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_list_of_texts(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
+
+
+def _is_dict_of_texts(value: object) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(text, str) for text in value.values())
+
+
+def _are_paths(value: object) -> bool:
+    return isinstance(value, Collection) and not isinstance(value, str) and all(isinstance(path, str) for path in value)
+
+
+def _are_categories(value: object) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(label, str) and _is_list_of_texts(slugs) for label, slugs in value.items()
+    )
+
+
+def _are_weights(value: object) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(path, str) and isinstance(weight, int | float) and 0 < weight <= 100
+        for path, weight in value.items()
+    )
+
+
+_PATH = "a path such as 'photos__file'"
+_TYPES: Mapping[str, tuple[Callable[[object], bool], str]] = {
+    "measured_colours": (_is_text, "the name of a filter such as 'colour'"),
+    "images": (lambda value: _is_text(value) or _is_list_of_texts(value), f"{_PATH}, or a list of paths"),
+    **dict.fromkeys(("category", "category_parent", "in_stock", "group"), (_is_text, _PATH)),
+    "depends_on": (lambda value: value is None or _are_paths(value), "a list of paths"),
+    "look_categories": (_are_categories, "a dict of lists of categories, such as {'shoes': ['sneakers', 'boots']}"),
+    "text": (
+        lambda value: value is None or _are_weights(value),
+        "a dict of paths with weights above 0 and up to 100, such as {'name': 3, 'brand__name': 2}",
+    ),
+    "filters": (_is_dict_of_texts, "a dict of texts such as {'brand': 'brand__name'}"),
+    "filter_kinds": (_is_dict_of_texts, "a dict of texts such as {'size': 'keyword'}"),
+    "related": (_is_dict_of_texts, "a dict of texts such as {'stock.Record': 'product'}"),
+    "text_languages": (_is_dict_of_texts, "a dict of texts such as {'description': 'de'}"),
+}
+"""The attributes of a declaration: what each has to be, as a test and in words."""
+
+
 def require_types(items: Any) -> None:
     """:raises ConfigurationError: naming the first attribute of a declaration that is not of its type."""
-    if not isinstance(items.measured_colours, str):
-        raise ConfigurationError(
-            f"{type(items).__name__}.measured_colours must be the name of a filter such as 'colour', not "
-            f"{items.measured_colours!r}."
-        )
-    if not isinstance(items.images, str) and not _is_list_of_texts(items.images):
-        raise ConfigurationError(
-            f"{type(items).__name__}.images must be a path such as 'photos__file', or a list of paths, not "
-            f"{items.images!r}."
-        )
-    for name in ("category", "category_parent", "in_stock", "group"):
-        if not isinstance(getattr(items, name), str):
-            raise ConfigurationError(
-                f"{type(items).__name__}.{name} must be a path such as 'photos__file', not {getattr(items, name)!r}."
-            )
-    depends = items.depends_on
-    if depends is not None and not (
-        isinstance(depends, Collection)
-        and not isinstance(depends, str)
-        and all(isinstance(path, str) for path in depends)
-    ):
-        raise ConfigurationError(f"{type(items).__name__}.depends_on must be a list of paths, not {depends!r}.")
-    look = items.look_categories
-    if not isinstance(look, Mapping) or not all(
-        isinstance(slugs, list | tuple) and all(isinstance(text, str) for text in (label, *slugs))
-        for label, slugs in look.items()
-    ):
-        raise ConfigurationError(
-            f"{type(items).__name__}.look_categories must be a dict of lists of categories, such as "
-            f"{{'shoes': ['sneakers', 'boots']}}, not {look!r}."
-        )
-    text = {} if items.text is None else items.text
-    if not isinstance(text, Mapping) or not all(
-        isinstance(path, str) and isinstance(weight, int | float) and 0 < weight <= 100 for path, weight in text.items()
-    ):
-        raise ConfigurationError(
-            f"{type(items).__name__}.text must be a dict of paths with weights above 0 and up to 100, such as "
-            f"{{'name': 3, 'brand__name': 2}}, not {items.text!r}."
-        )
-    examples = {
-        "filters": {"brand": "brand__name"},
-        "filter_kinds": {"size": "keyword"},
-        "related": {"stock.Record": "product"},
-        "text_languages": {"description": "de"},
-    }
-    for name, example in examples.items():
-        value = getattr(items, name)
-        if not isinstance(value, Mapping) or not all(isinstance(text, str) for text in value.values()):
-            raise ConfigurationError(
-                f"{type(items).__name__}.{name} must be a dict of texts such as {example!r}, not {value!r}."
-            )
+    for name, (fits, wanted) in _TYPES.items():
+        if not fits(value := getattr(items, name)):
+            raise ConfigurationError(f"{type(items).__name__}.{name} must be {wanted}, not {value!r}.")
 
 
 def image_paths(items: Any) -> tuple[str, ...]:
@@ -89,10 +89,6 @@ def _remote(url: str) -> Any:
     from imagesim.images.remote import RemoteImage  # most shops store files
 
     return RemoteImage(url)
-
-
-def _is_list_of_texts(value: object) -> bool:
-    return isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
 
 
 def require_texts(items: Any, method: str, given: object) -> list[str]:
