@@ -129,8 +129,7 @@ class Refinement:
 
         :raises BadQuery: if the address names a value that a filter cannot have.
         """
-        names = (*self._facets, *self._bounds(), *self._ranges())
-        chosen = {name: self._query[name] for name in names if self._query.get(name)}
+        chosen = {name: value for name in self._parameters() if (value := self._query.get(name))}
         parsed = parse("search", chosen, (self._items,)).get("filters", {})
         components = {"components": OTHER_COLOUR} if self._is_other_colour() else {}
         return others | components | {"limit": get_settings().MAX_LIMIT, "filters": {**(filters or {}), **parsed}}
@@ -163,7 +162,7 @@ class Refinement:
     @property
     def chosen(self) -> list[tuple[str, str]]:
         """Return the choices for the fields of a form: names and values."""
-        names = (*self._facets, *self._bounds(), *self._ranges(), "sort", "components")
+        names = (*self._parameters(), "sort", "components")
         return [(name, value) for name in names if (value := self._query.get(name))]
 
     def _ordered(self, hits: Hits) -> list[Hit]:
@@ -218,22 +217,24 @@ class Refinement:
         kinds = self._items.kinds
         return [name for name in dict.fromkeys((*self._facets, *self._sort)) if kinds[name] == "number"]
 
-    def _ranges(self) -> list[str]:
-        """Return the parameters for the least and the largest number of each filter."""
-        return [f"{name}__{bound}" for name in self._numbers() for bound in ("gte", "lte")]
+    def _parameters(self) -> list[str]:
+        """Return the names of the filters that can be chosen, with those of their bounds."""
+        ranges = [f"{name}__{bound}" for name in self._numbers() for bound in ("gte", "lte")]
+        return [*self._facets, *self._bounds(), *ranges]
 
     def _chosen_ranges(self) -> list[Choice]:
         """Return the bounds that were typed, to be removed."""
         labels = {"gte": _("%(field)s from %(number)s"), "lte": _("%(field)s up to %(number)s")}
         names = {**self._sort, **self._facets}
-        chosen = [(each, self._query[each]) for each in self._ranges() if self._query.get(each)]
         return [
             Choice(
-                labels[each[-3:]] % {"field": names[each[:-5]], "number": number_format(_plain(value))},
-                self._url(**{each: ""}),
+                label % {"field": names[name], "number": number_format(_plain(value))},
+                self._url(**{f"{name}__{bound}": ""}),
                 is_chosen=True,
             )
-            for each, value in chosen
+            for name in self._numbers()
+            for bound, label in labels.items()
+            if (value := self._query.get(f"{name}__{bound}"))
         ]
 
     def _default_name(self, facet: str, value: str) -> str:
