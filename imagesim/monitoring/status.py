@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -121,15 +121,10 @@ class Status:
     unreconciled_since: datetime | None = None
     """Since when no reconcile was completed, if that was longer than :data:`RECONCILE_AGE` ago."""
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the status as a dictionary, ready for JSON except for datetimes."""
-        return asdict(self)
-
 
 def get_status() -> Status:
     """Return the status, cheap enough to be polled every few seconds; does not raise if the index is unavailable."""
-    status = Status(embeddings=Embedding.objects.count(), index=_index_status())
-    now = timezone.now()
+    index, now = _index_status(), timezone.now()
     labels = [items.label for items in registry]
     counts = primary(ItemState).aggregate(
         indexed_count=Count("pk", filter=Q(outcome=Outcome.INDEXED, model__in=labels)),
@@ -142,20 +137,24 @@ def get_status() -> Status:
         known=Count("pk", filter=Q(model__in=labels) & (Q(pending=True) | ~Q(outcome=Outcome.REMOVED))),
         oldest=Min("changed_at", filter=_waits(now)),
     )
-    for name in ("indexed", "pending", "failed", "skipped"):
-        setattr(status, name, counts[f"{name}_count"])
-    status.mismatch = _mismatch(status.index.entries, counts["entries"], counts["kept"], counts["moving"])
-    items = count_items()
-    status.items = max(items - status.skipped, 0)
-    status.unrecorded = max(items - counts["known"], 0)
-    status.queue_age = (now - counts["oldest"]).total_seconds() if counts["oldest"] else 0.0
-    status.queue_error = _queue_error() if status.pending else ""
-    if (standby := jobs.standby()) is not None:
-        status.standby = _index_status(standby.target)
-    status.rebuild = _latest(Job.Kind.REBUILD)
-    status.reconcile = _latest(Job.Kind.RECONCILE)
-    status.unreconciled_since = unreconciled_since()
-    return status
+    items, standby = count_items(), jobs.standby()
+    return Status(
+        items=max(items - counts["skipped_count"], 0),
+        indexed=counts["indexed_count"],
+        pending=counts["pending_count"],
+        failed=counts["failed_count"],
+        skipped=counts["skipped_count"],
+        embeddings=Embedding.objects.count(),
+        mismatch=_mismatch(index.entries, counts["entries"], counts["kept"], counts["moving"]),
+        unrecorded=max(items - counts["known"], 0),
+        queue_age=(now - counts["oldest"]).total_seconds() if counts["oldest"] else 0.0,
+        queue_error=_queue_error() if counts["pending_count"] else "",
+        index=index,
+        standby=None if standby is None else _index_status(standby.target),
+        rebuild=_latest(Job.Kind.REBUILD),
+        reconcile=_latest(Job.Kind.RECONCILE),
+        unreconciled_since=unreconciled_since(),
+    )
 
 
 def unreconciled_since() -> datetime | None:

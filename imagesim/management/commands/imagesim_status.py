@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser
+from dataclasses import asdict
 from typing import Any
 
 from imagesim.management import ImagesimCommand
@@ -21,7 +22,7 @@ class Command(ImagesimCommand):
 
     def handle(self, *args: Any, format: str, check: bool, **options: Any) -> None:
         status = get_status()
-        values, text, differs = status.as_dict(), _text(status), False
+        values, text, differs = asdict(status), _text(status), False
         configured, precision_report = _configured_model()
         values["index"]["configured_model"] = configured
         values["precision"] = precision_report
