@@ -71,7 +71,8 @@ def tune(catalogue: Catalogue, queries: Sequence[Case], *, dims: int | None = No
     best, best_value = None, -np.inf
     for weight in (1.0, *IDENTITY_WEIGHTS):
         matrix = within_class_whitening(differences, weight)
-        matrix = matrix if axes is None else _reduce(catalogue, matrix, axes.shape[1])
+        if dims is not None:
+            matrix = matrix @ principal_axes(transform(catalogue.vectors, matrix), dims)
         value = float(study.run(catalogue, choosing, Variant(), k=K, matrix=matrix).values["ndcg"].mean())
         if value > best_value:
             best, best_value, chosen = matrix, value, weight
@@ -79,11 +80,6 @@ def tune(catalogue: Catalogue, queries: Sequence[Case], *, dims: int | None = No
     plain = study.run(catalogue, judging, Variant(), k=K, matrix=axes).values["ndcg"]
     tuned = study.run(catalogue, judging, Variant(), k=K, matrix=best).values["ndcg"]
     return Tuned(best, chosen, estimate(plain), estimate(tuned), paired_difference(tuned, plain))
-
-
-def _reduce(catalogue: Catalogue, matrix: Vector, dims: int) -> Vector:
-    mapped: Vector = matrix @ principal_axes(transform(catalogue.vectors, matrix), dims)
-    return mapped
 
 
 def _pairs(catalogue: Catalogue, queries: Sequence[Case], allowed: set[int], seed: int) -> npt.NDArray[np.int64]:

@@ -71,7 +71,7 @@ def similar_products(
         "all_url": registry.for_item(item).get_similar_url(item) if region is not None else "",
         "offset": arguments.get("offset", 0),
         "token": hits.token,
-        "events_api": widgets.events_url(context.get("request")),
+        "events_api": widgets.events_url(request),
         "heading": heading or _("Similar products"),
         "section_id": section_id,
         "empty": empty,

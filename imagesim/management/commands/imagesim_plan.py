@@ -27,6 +27,7 @@ from imagesim.registry import registry
 from imagesim.types import Entry, EntryImage, Filters, IndexMeta, Query
 
 if TYPE_CHECKING:
+    from imagesim.embedders import BaseEmbedder
     from imagesim.indexes import BaseIndex
     from imagesim.types import Vector
 
@@ -98,26 +99,15 @@ class Command(ImagesimCommand):
             if options["pretrained"]:
                 chosen["pretrained"] = options["pretrained"]
             backend = type(backend)(backend.path, {**backend.options, **chosen})
-        rate, searched, measured, regions = None, None, None, options["regions"]
+        regions = options["regions"]
         if regions is None and get_settings().ITEM_REGIONS:
             regions = _stored_regions()
-        dims = options["dims"]
-        if not options["no_measure"] or dims is None:
-            embedder = get_embedder(backend)
-            dims = dims or embedder.dims
-            if not options["no_measure"]:
-                if options["verbosity"]:
-                    self.stderr.write(
-                        f"Embedding {SAMPLE} sample pictures of {CATALOGUE_SIZE[0]} × {CATALOGUE_SIZE[1]} …"
-                    )
-                data = _sample()
-                image = images.decode(data)
-                rate = _per_second(lambda n: embedder.embed_images([images.decode(data) for _ in range(n)]), SAMPLE)
-                if regions is not None:
-                    finder = get_region_finder()
-                    searched = _per_second(lambda n: [finder.find(image) for _ in range(n)], SAMPLE // 4)
-                if any(items.measured_colours for items in registry):
-                    measured = _per_second(lambda n: [colours.measure(image) for _ in range(n)], SAMPLE)
+        dims = options["dims"] or get_embedder(backend).dims
+        speeds: dict[str, float] = {}
+        if not options["no_measure"]:
+            if options["verbosity"]:
+                self.stderr.write(f"Embedding {SAMPLE} sample pictures of {CATALOGUE_SIZE[0]} × {CATALOGUE_SIZE[1]} …")
+            speeds = _measured_speeds(get_embedder(backend), with_regions=regions is not None)
         kind = options["index"]
         if kind == "auto" and get_settings().INDEX.path == PGVECTOR:
             kind = "pgvector"
@@ -133,10 +123,8 @@ class Command(ImagesimCommand):
             m=options["m"],
             node_memory_bytes=round(options["node_memory"] * GIB),
             replicas=options["replicas"],
-            images_per_second=rate,
             regions=regions,
-            searched_per_second=searched,
-            measured_per_second=measured,
+            **speeds,
         ).as_dict()
 
     def _sample(self, dims: int, verbosity: int) -> Sample:
@@ -233,6 +221,23 @@ def _sample() -> bytes:
     # Enlarged noise of a low resolution compresses about as well as a photo.
     Image.effect_noise((125, 163), 60).resize(CATALOGUE_SIZE).convert("RGB").save(file, "JPEG", quality=88)
     return file.getvalue()
+
+
+def _measured_speeds(embedder: BaseEmbedder, *, with_regions: bool) -> dict[str, float]:
+    """Return how many pictures per second this machine embeds, and of what else is done with them here."""
+    data = _sample()
+    image = images.decode(data)
+    speeds = {
+        "images_per_second": _per_second(
+            lambda n: embedder.embed_images([images.decode(data) for _ in range(n)]), SAMPLE
+        )
+    }
+    if with_regions:
+        finder = get_region_finder()
+        speeds["searched_per_second"] = _per_second(lambda n: [finder.find(image) for _ in range(n)], SAMPLE // 4)
+    if any(items.measured_colours for items in registry):
+        speeds["measured_per_second"] = _per_second(lambda n: [colours.measure(image) for _ in range(n)], SAMPLE)
+    return speeds
 
 
 def _per_second(work: Callable[[int], object], pictures: int) -> float:
