@@ -75,7 +75,7 @@ class Description:
     text: str
     errors: Collection[int]
     examples: Collection[OpenApiExample] = ()
-    reads: type[inputs.Form] | None = None
+    reads: type[inputs.Form | Serializer[Any]] | None = None
     answer: type[Serializer[Any]] | None = HitsSerializer
     """None: a JPEG."""
 
@@ -172,6 +172,7 @@ EVENTS = Description(
     "Stores what a visitor saw, clicked or put into the cart, in batches of at most 100, without identifying the "
     "visitor. Answers 404 unless the shop records events.",
     errors=(400, 404, 411, 413, 415, 429),
+    reads=EventsSerializer,
     answer=StoredSerializer,
 )
 
@@ -226,38 +227,27 @@ class VisualSearchSchema(AutoSchema):
         return [*pages, *failures, *self.described.examples]
 
     def get_override_parameters(self) -> list[Any]:
-        if self.described in (LOOK_REGION, HELD_LOOK, HELD_PHOTO):
+        found = []
+        if "{token}" in self.path:
             text = "The `photo` of the answer to `look/`."
-            return [OpenApiParameter("token", _PHOTO_TOKEN, OpenApiParameter.PATH, description=text)]
-        if self.method == "POST":
-            return []
+            found.append(OpenApiParameter("token", _PHOTO_TOKEN, OpenApiParameter.PATH, description=text))
+        if "{model}" in self.path:
+            text = "The label of a registered model."
+            found.append(OpenApiParameter("model", _LABEL, OpenApiParameter.PATH, description=text))
+            pk = "pk" if "{pk}" in self.path else "id"  # a project's own schema may call every primary key "id"
+            found.append(OpenApiParameter(pk, str, OpenApiParameter.PATH, description="The item's primary key."))
         reads = self.described.reads
-        query = (
-            [
-                OpenApiParameter(
-                    name, _plain(schema), required=name in reads.requires, description=schema.get("description", "")
-                )
-                for name, schema in reads.describe().items()
-            ]
-            if reads
-            else []
-        )
-        if "{model}" not in self.path:
-            return query
-        # A project's own schema may call every primary key "id".
-        pk = "pk" if "{pk}" in self.path else "id"
-        return [
-            OpenApiParameter("model", _LABEL, OpenApiParameter.PATH, description="The label of a registered model."),
-            OpenApiParameter(pk, str, OpenApiParameter.PATH, description="The item's primary key."),
-            *query,
-        ]
+        if self.method == "GET" and reads is not None and issubclass(reads, inputs.Form):
+            for name, schema in reads.describe().items():
+                given = {key: value for key, value in schema.items() if key != "description"}
+                required, text = name in reads.requires, schema.get("description", "")
+                found.append(OpenApiParameter(name, given, required=required, description=text))
+        return found
 
     def get_request_serializer(self) -> Any:
-        if self.described is EVENTS:
-            return EventsSerializer
         reads = self.described.reads
-        if reads is None:
-            return None
+        if reads is None or not issubclass(reads, inputs.Form):
+            return reads
         forms = {"multipart/form-data": build_object_type(reads.describe(), required=[*reads.requires])}
         if (required := reads.requires_in_json) is not None:
             fields = {  # where null means "not given"
@@ -266,10 +256,6 @@ class VisualSearchSchema(AutoSchema):
             }
             forms["application/json"] = build_object_type(fields, required=[*required])
         return forms
-
-
-def _plain(schema: JSONSchema) -> JSONSchema:
-    return {key: value for key, value in schema.items() if key != "description"}
 
 
 class OwnEndpoints(EndpointEnumerator):

@@ -73,11 +73,16 @@ class ItemSerializer(AnswerSerializer):
     )
 
 
-class HitImageSerializer(AnswerSerializer):
-    """The image of the item that matched."""
+class RegionImageSerializer(AnswerSerializer):
+    """An image of an item."""
 
     name = serializers.CharField(help_text="Its name in the shop's storage.")
     url = serializers.CharField(allow_null=True, help_text="Its URL; null if it has none.")
+
+
+class HitImageSerializer(RegionImageSerializer):
+    """The image of the item that matched."""
+
     thumbnail = serializers.CharField(
         allow_null=True, help_text="The URL of a thumbnail, about 320 pixels wide; null if there is none."
     )
@@ -313,13 +318,6 @@ class LookRegionSerializer(AnswerSerializer):
     closest = HitSerializer(source="hits.closest", many=True, help_text=CLOSEST)
     more = serializers.BooleanField(source="hits.more")
     token = serializers.CharField(source="hits.token", help_text="For `events/`; empty while events are off.")
-
-
-class RegionImageSerializer(AnswerSerializer):
-    """An image of an item."""
-
-    name = serializers.CharField(help_text="Its name in the shop's storage.")
-    url = serializers.CharField(allow_null=True, help_text="Its URL; null if it has none.")
 
 
 class ItemRegionSerializer(AnswerSerializer):
