@@ -168,12 +168,12 @@ class Refinement:
     def _ordered(self, hits: Hits) -> list[Hit]:
         if not self.order:
             return list(hits)
-        known = [hit for hit in hits if self._number(hit) is not None]
-        known.sort(key=lambda hit: self._number(hit) or 0.0, reverse=self.order.startswith("-"))
-        return [*known, *(hit for hit in hits if self._number(hit) is None)]
+        known = [hit for hit in hits if self._value(hit) is not None]
+        known.sort(key=lambda hit: self._value(hit) or 0.0, reverse=self.order.startswith("-"))
+        return [*known, *(hit for hit in hits if self._value(hit) is None)]
 
-    def _number(self, hit: Hit, name: str = "") -> float | None:
-        return _number(self._values[id(hit)].get(name or self.order.removeprefix("-")))
+    def _value(self, hit: Hit, name: str = "") -> float | None:
+        return _lowest(self._values[id(hit)].get(name or self.order.removeprefix("-")))
 
     def _facet(self, name: str, hits: Hits) -> Group | None:
         is_number = name in self._numbers()
@@ -255,11 +255,11 @@ class Refinement:
         found = []
         for (name, field), bound in zip(self._sort.items(), self._bounds(), strict=True):
             chosen = self._query.get(bound, "")
-            own = None if self._like is None else _number(self._items.get_filters(self._like).get(name))
-            numbers = [number for hit in hits if (number := self._number(hit, name)) is not None]
+            own = None if self._like is None else _lowest(self._items.get_filters(self._like).get(name))
+            numbers = [number for hit in hits if (number := self._value(hit, name)) is not None]
             limit = own if own is not None else _middle(numbers)
             if chosen:
-                limit = _number_of(chosen)
+                limit = _parsed(chosen)
             elif limit is None or not any(number < limit for number in numbers):
                 continue
             if limit is not None:
@@ -305,7 +305,7 @@ def _middle(numbers: Sequence[float]) -> float | None:
     return rounded if any(number < rounded for number in numbers) else middle
 
 
-def _number(value: FilterValue) -> float | None:
+def _lowest(value: FilterValue) -> float | None:
     """Return a filter's value as a number: of several, the minimum."""
     numbers = [float(each) for each in several(value) if each is not None]
     return min(numbers, default=None)
@@ -313,7 +313,7 @@ def _number(value: FilterValue) -> float | None:
 
 def _plain(number: object) -> str:
     """Return a number as it is in the URL, without zeros at its end: "16" for 16.00; as it is, if it is none."""
-    value = _number_of(str(number))
+    value = _parsed(str(number))
     return str(number) if value is None else f"{value:.12g}"
 
 
@@ -323,7 +323,7 @@ def _natural(text: str) -> list[tuple[float, str]]:
     return [(float(part), "") if at % 2 else (0.0, part) for at, part in enumerate(parts)]
 
 
-def _number_of(text: str) -> float | None:
+def _parsed(text: str) -> float | None:
     try:
         return float(text)
     except ValueError:
