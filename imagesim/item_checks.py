@@ -84,8 +84,8 @@ def _check_names(items: Items[Any]) -> Iterator[CheckMessage]:
         known = [good for good in dir(Items) if good[0] != "_" and callable(getattr(Items, good)) is method]
         near = get_close_matches(name, known, n=2, cutoff=0.75)
         if near and not name.startswith("_"):
-            message = f"{type(items).__name__}: {name!r} means nothing to Items."
-            yield Warning(message, hint=f"Did you mean {format_choices(near)}?", obj=items.model, id="imagesim.W003")
+            hint = f"Did you mean {format_choices(near)}?"
+            yield _warning(items, f"{name!r} means nothing to Items.", "imagesim.W003", hint)
 
 
 def _check_images(items: Items[Any]) -> Iterator[CheckMessage]:
@@ -160,11 +160,11 @@ def _check_size(items: Items[Any], name: str) -> Iterator[CheckMessage]:
     field: Any = paths.resolve(items.model, items.filters[name]).field
     is_large = isinstance(field, models.BigIntegerField) and not isinstance(field, models.BigAutoField)
     if is_large and field.unique:
-        message = f"{type(items).__name__}: the filter {name!r} cannot tell neighbouring numbers beyond 2**53 apart."
+        message = f"the filter {name!r} cannot tell neighbouring numbers beyond 2**53 apart."
         hint = (
             f"If there are any, as among snowflake ids: filter_kinds = {{{name!r}: 'keyword'}}, and imagesim_rebuild."
         )
-        yield Warning(message, hint=hint, obj=items.model, id="imagesim.W034")
+        yield _warning(items, message, "imagesim.W034", hint)
 
 
 def _check_related(items: Items[Any]) -> Iterator[CheckMessage]:
@@ -183,9 +183,9 @@ def _check_languages(items: Items[Any]) -> Iterator[CheckMessage]:
         if not found or path in found:
             continue
         one = next((each for each in found if paths.language_of(each) == settings.LANGUAGE_CODE), found[0])
-        message = f"{type(items).__name__}: {path!r} is indexed in LANGUAGE_CODE and read in the visitor's language."
+        message = f"{path!r} is indexed in LANGUAGE_CODE and read in the visitor's language."
         hint = f"Name {one!r}." if path in named else f"Name each language to be searched: {', '.join(found)}."
-        yield Warning(message, hint=hint, obj=items.model, id="imagesim.W033")
+        yield _warning(items, message, "imagesim.W033", hint)
 
 
 def _check_lengths(items: Items[Any]) -> Iterator[CheckMessage]:
@@ -216,6 +216,10 @@ def _check_kinds_agree() -> Iterator[CheckMessage]:
 
 def _error(items: Items[Any], message: str, id: str, hint: str | None = None) -> Error:
     return Error(f"{type(items).__name__}: {message}", hint=hint, obj=items.model, id=id)
+
+
+def _warning(items: Items[Any], message: str, id: str, hint: str) -> Warning:
+    return Warning(f"{type(items).__name__}: {message}", hint=hint, obj=items.model, id=id)
 
 
 def _resolves(items: Items[Any], path: str) -> bool:

@@ -65,10 +65,10 @@ def product_of(text: str) -> models.Model:
 
     :raises BadQuery: if there is none.
     """
-    for card in suggested(text):
-        item: models.Model = card.item
-        return item
-    raise BadQuery(_("There is no product “%(text)s”.") % {"text": text[:100]})
+    if not (found := suggested(text)):
+        raise BadQuery(_("There is no product “%(text)s”.") % {"text": text[:100]})
+    item: models.Model = found[0].item
+    return item
 
 
 def _cards(items: Iterable[models.Model]) -> list[Card]:
