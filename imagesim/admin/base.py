@@ -1,27 +1,22 @@
-"""What the admin pages share: read-only pages, states as coloured badges and in words, small pictures, addresses of
-items, and the buttons and actions.
-
-Each button or action starts a task or queues items, so none takes long.
-"""
+"""What the admin pages share: read-only pages, states as coloured badges and in words, small pictures, addresses, and
+the queueing of items."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import wraps
 from typing import Any, ClassVar
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.admin import AdminSite
 from django.contrib.admin.utils import quote
 from django.db import models, router
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import NoReverseMatch, reverse
-from django.utils.functional import Promise
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
@@ -29,9 +24,9 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from imagesim.circuit_breaker import log_repeated
 from imagesim.hydrate import load_items, without_failing
-from imagesim.indexing import dispatch, jobs
+from imagesim.indexing import dispatch
 from imagesim.indexing.outbox import record
-from imagesim.models import ItemState, Job, Placed
+from imagesim.models import ItemState, Placed
 from imagesim.registry import concrete_model, registry
 from imagesim.thumbnails import Pictures
 
@@ -117,90 +112,6 @@ def shorten(text: str) -> str:
     """Return the first line of an error, shortened to fit a column."""
     line = text.strip().partition("\n")[0]
     return line if len(line) <= ERROR_LENGTH else f"{line[: ERROR_LENGTH - 1]}…"
-
-
-@dataclass(frozen=True)
-class Button:
-    """A button of the page "Visual index"."""
-
-    name: str
-    title: str | Promise
-    explanation: str | Promise
-    command: str
-    question: str | Promise = ""
-    """What to ask before it is started; empty for what is quickly done or repeated."""
-    option: str | Promise = ""
-    """The label of a box to tick beside the question."""
-
-
-BUTTONS = {
-    button.name: button
-    for button in (
-        Button(
-            "sync",
-            gettext_lazy("Sync now"),
-            gettext_lazy("Index the changes that are waiting."),
-            "imagesim_sync",
-        ),
-        Button(
-            "retry",
-            gettext_lazy("Retry failed items"),
-            gettext_lazy("Use this after an image or the storage was repaired."),
-            "imagesim_sync",
-        ),
-        Button(
-            "reconcile",
-            gettext_lazy("Compare and repair"),
-            gettext_lazy("Compare the shop with the index, for instance after an import, and queue the differences."),
-            jobs.COMMANDS["reconcile"],
-        ),
-        Button(
-            "rebuild",
-            gettext_lazy("Rebuild the index"),
-            gettext_lazy("Build a new index beside the active one, then switch to it. Searches continue meanwhile."),
-            jobs.COMMANDS["rebuild"],
-            gettext_lazy(
-                "All items are written to a new index, which takes up to twice the space meanwhile. Pictures are "
-                "embedded again only if the model changed."
-            ),
-            gettext_lazy(
-                "Keep the new index on standby: it is kept up to date, and becomes the active one only when you switch "
-                "to it."
-            ),
-        ),
-    )
-}
-
-
-def how_tasks_run() -> str:
-    """Return a sentence that says how the tasks of the buttons are run."""
-    return {
-        "celery": _("A Celery worker runs these tasks."),
-        "django_tasks": _("A worker of Django's tasks framework runs these tasks."),
-        "thread": _("A background thread of this server runs these tasks."),
-        "manual": _("No tasks run in the background (SYNC is 'manual'); run the commands yourself."),
-    }[dispatch.mode()]
-
-
-def start(name: str, *, hold: bool = False) -> tuple[int, str]:
-    """Start the task of a button; return the level and the text of the message to show. ``hold``: the option of a
-    rebuild is chosen."""
-    button = BUTTONS[name]
-    if name == "retry":
-        count = queue(ItemState.objects.filter(outcome=Outcome.FAILED, pending=False))
-        return messages.SUCCESS, queued_message(count)
-    if name in Job.Kind.values and (job := jobs.unfinished(name)):
-        if job.status == Job.Status.PAUSED:
-            return messages.WARNING, _("One is paused: resume or cancel it.")
-        if job.status == Job.Status.STANDBY:
-            return messages.WARNING, _("An index is on standby: switch to it or discard it.")
-    if dispatch.start(name, **({"hold": True} if hold else {})):
-        return messages.SUCCESS, _("Started: %(job)s. This page shows its progress.") % {"job": button.title}
-    if dispatch.mode() == "manual":
-        text = _("No tasks run in the background (SYNC is 'manual'): run manage.py %(command)s.")
-    else:
-        text = _("It could not be started; try again, or run manage.py %(command)s.")
-    return messages.WARNING, text % {"command": f"{button.command}{' --hold' if hold else ''}"}
 
 
 def queue(states: models.QuerySet[ItemState]) -> int:

@@ -20,9 +20,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from imagesim import events
-from imagesim.admin.base import BUTTONS, ReadOnlyAdmin, admin_url, how_tasks_run, page, posted, shorten, start
+from imagesim.admin.base import ReadOnlyAdmin, admin_url, page, posted, shorten
+from imagesim.admin.buttons import BUTTONS, how_tasks_run, start
 from imagesim.admin.items import attach_items, item_of, picture_of
-from imagesim.admin.jobs import applicable, controls
+from imagesim.admin.jobs import PERMISSION, applicable, controls
 from imagesim.database import primary
 from imagesim.indexes.statistics import RecallReport
 from imagesim.indexing import dispatch
@@ -65,7 +66,7 @@ class VisualIndexAdmin(ReadOnlyAdmin):
         ]
 
     def has_rebuild_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("imagesim.rebuild_visualindex")
+        return request.user.has_perm(PERMISSION)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         self._require_view(request)
