@@ -101,6 +101,19 @@ def check_rest() -> Iterator[CheckMessage]:
     if not apps.is_installed("rest_framework"):
         hint = "Add 'rest_framework' to INSTALLED_APPS: its pages for browsers need its templates."
         yield Error("imagesim.rest.urls needs 'rest_framework' as an app.", hint=hint, id="imagesim.E004")
+    yield from _check_named_in_rest()
+    yield from _check_open_rest()
+    if _has_languages_in_urls() and not any(isinstance(each.pattern, LocalePrefixPattern) for each in including):
+        yield Warning(
+            "The URLs of pages begin with their language (i18n_patterns), that of the API does not: it answers a "
+            "page in another one.",
+            hint="Include imagesim.rest.urls in i18n_patterns.",
+            id="imagesim.W032",
+        )
+
+
+def _check_named_in_rest() -> Iterator[CheckMessage]:
+    """What the settings of the REST API name: classes with a method, and functions."""
     settings = conf.read_settings()[0]
     methods = {"REST_AUTHENTICATION": "authenticate", "REST_PERMISSIONS": "has_permission", "REST_ARGUMENTS": ""}
     for name, method in methods.items():
@@ -114,22 +127,19 @@ def check_rest() -> Iterator[CheckMessage]:
             if not callable(given) or (isinstance(given, type) and not (method and hasattr(given, method))):
                 needed = f"class with a method {method}()" if method else "function"
                 yield Error(f"IMAGESIM[{name!r}]: {path!r} is no {needed}.", id="imagesim.E005")
+
+
+def _check_open_rest() -> Iterator[CheckMessage]:
+    """Whether the REST API is open although the rest of the site is not."""
     requires_login = "django.contrib.auth.middleware.LoginRequiredMiddleware" in django_settings.MIDDLEWARE
     of_rest = {*map(str, getattr(django_settings, "REST_FRAMEWORK", {}).get("DEFAULT_PERMISSION_CLASSES", ()))}
     closed = of_rest & {f"rest_framework.permissions.{name}" for name in ("IsAuthenticated", "IsAdminUser")}
     is_closed = requires_login or (closed and "REST_PERMISSIONS" not in getattr(django_settings, "IMAGESIM", {}))
-    if is_closed and "rest_framework.permissions.AllowAny" in settings.REST_PERMISSIONS:
+    if is_closed and "rest_framework.permissions.AllowAny" in conf.read_settings()[0].REST_PERMISSIONS:
         name = "LoginRequiredMiddleware" if requires_login else "REST_FRAMEWORK['DEFAULT_PERMISSION_CLASSES']"
         message = f"{name} does not concern the views of imagesim.rest.urls: anyone can search the shop."
         hint = "Set IMAGESIM['REST_PERMISSIONS'], and REST_AUTHENTICATION if visitors sign in by token."
         yield Warning(message, hint=hint, id="imagesim.W031")
-    if _has_languages_in_urls() and not any(isinstance(each.pattern, LocalePrefixPattern) for each in including):
-        yield Warning(
-            "The URLs of pages begin with their language (i18n_patterns), that of the API does not: it answers a "
-            "page in another one.",
-            hint="Include imagesim.rest.urls in i18n_patterns.",
-            id="imagesim.W032",
-        )
 
 
 def _has_languages_in_urls() -> bool:
