@@ -82,6 +82,8 @@ def evaluate(
         chosen = list(variants) or default_variants(loaded.dims)
         for variant in chosen:
             check_variant(variant, loaded.dims)
+        projections = FittedProjection.objects.filter(fingerprint=fingerprint)
+        compared: list[Variant | FittedProjection] = [*chosen, *projections]
         for source in sources:
             if source == "judged" and judged is None:
                 continue
@@ -89,10 +91,6 @@ def evaluate(
             if not cases:
                 tell(f"{source}: skipped, it has no queries")
                 continue
-            compared: list[Variant | FittedProjection] = [
-                *chosen,
-                *FittedProjection.objects.filter(fingerprint=fingerprint),
-            ]
             outcomes = []
             for each in compared:
                 tell(f"{source}: {each}")
@@ -114,12 +112,11 @@ def evaluate(
             if promised:
                 report["reliability"] = [each._asdict() for each in promised]
             if plot is not None:
-                stem = f"{items.label}-{source}-{fingerprint.replace('/', '-')}"
-                title = f"{items.label}: {source}, {len(cases)} queries"
-                _bars(outcomes, "ndcg", title, plot / f"{stem}-ndcg.png")
-                _contact_sheet(loaded, items, cases, outcomes[0], plot / f"{stem}-queries.png")
+                stem = plot / f"{items.label}-{source}-{fingerprint.replace('/', '-')}"
+                _bars(outcomes, f"{items.label}: {source}, {len(cases)} queries", f"{stem}-ndcg.png")
+                _contact_sheet(loaded, items, cases, outcomes[0], f"{stem}-queries.png")
                 if promised:
-                    _reliability_curve(promised, items.label, plot / f"{stem}-reliability.png")
+                    _reliability_curve(promised, items.label, f"{stem}-reliability.png")
             reports.append(report)
     return reports
 
@@ -261,23 +258,23 @@ def _check_folder(folder: Path) -> None:
         raise BadQuery(f"No charts can be written to {folder}: {error}.") from error
 
 
-def _bars(outcomes: Sequence[Outcome], metric: str, title: str, path: Path) -> None:
-    """Draw one bar per variant with its confidence interval."""
+def _bars(outcomes: Sequence[Outcome], title: str, path: str) -> None:
+    """Draw the nDCG of each variant as a bar, with its confidence interval."""
     pyplot = _pyplot()
-    estimates = [outcome.estimates[metric] for outcome in outcomes]
+    estimates = [outcome.estimates["ndcg"] for outcome in outcomes]
     figure, axes = pyplot.subplots(figsize=(9, 1.2 + 0.35 * len(outcomes)), layout="constrained")
     means = [value.mean for value in estimates]
     spread = [[v.mean - v.low for v in estimates], [v.high - v.mean for v in estimates]]
     axes.barh([outcome.name for outcome in outcomes], means, xerr=spread, color="#3b6ea5", ecolor="#222222", capsize=3)
     axes.invert_yaxis()
     axes.set_xlim(max(0.0, min(v.low for v in estimates) - 0.05), min(1.0, max(v.high for v in estimates) + 0.02))
-    axes.set_xlabel(f"{metric} (95 % interval)")
+    axes.set_xlabel("ndcg (95 % interval)")
     axes.set_title(title, loc="left")
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
 
 
-def _reliability_curve(found: Sequence[Reliability], title: str, path: Path) -> None:
+def _reliability_curve(found: Sequence[Reliability], title: str, path: str) -> None:
     """Draw the share of relevant hits by their predicted relevance: the diagonal, if calibrated. Areas are numbers of
     hits."""
     pyplot = _pyplot()
@@ -295,7 +292,7 @@ def _reliability_curve(found: Sequence[Reliability], title: str, path: Path) -> 
 
 
 def _contact_sheet(
-    catalogue: Catalogue, items: Items[Any], queries: Sequence[Case], outcome: Outcome, path: Path
+    catalogue: Catalogue, items: Items[Any], queries: Sequence[Case], outcome: Outcome, path: str
 ) -> None:
     """Draw the best and the worst queries by nDCG: a row each, with its picture and its first answers, framed green or
     red."""
