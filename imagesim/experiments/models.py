@@ -259,8 +259,8 @@ class Variant(models.Model):
 
     @property
     def has_changes(self) -> bool:
-        given = (self.diversity, self.min_relevance)
-        return bool(self.components.strip()) or self.standby or any(each is not None for each in given)
+        numbers = (self.diversity, self.min_relevance)
+        return bool(self.components.strip()) or self.standby or numbers != (None, None)
 
     def arguments(self) -> dict[str, Any]:
         """Return the arguments of a query that this variant changes.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,9 +67,9 @@ def _row(experiment: Experiment, variant: Variant, look: Look, result: Result | 
     arm = look.arm(variant.letter)
     figure, interval = "–", ""
     if arm.visitors:
-        figure = _figure(mean_of(arm, by_value=experiment.by_value).value, experiment)
-        low, high = mean_of(arm, by_value=experiment.by_value).interval
-        interval = _between(_figure(low, experiment), _figure(high, experiment))
+        mean = mean_of(arm, by_value=experiment.by_value)
+        figure = _figure(mean.value, experiment)
+        interval = _between(*(_figure(edge, experiment) for edge in mean.interval))
     if result is None or variant.letter == CONTROL:
         return Row(variant, arm, figure, interval)
     compared = result.comparisons[variant.letter]
@@ -120,8 +120,7 @@ def _change(compared: Comparison, control: Mean, experiment: Experiment) -> str:
 def _interval(compared: Comparison, bound: float, experiment: Experiment) -> str:
     if not compared.last.apart.is_known or math.isinf(bound):
         return "–"
-    low, high = compared.last.apart.interval(bound)
-    return _between(_figure(low, experiment, signed=True), _figure(high, experiment, signed=True))
+    return _between(*(_figure(edge, experiment, signed=True) for edge in compared.last.apart.interval(bound)))
 
 
 def _verdict(experiment: Experiment, compared: Comparison) -> str:
@@ -140,7 +139,7 @@ def _verdict(experiment: Experiment, compared: Comparison) -> str:
     return _("No difference is shown yet.")
 
 
-def _outlook(experiment: Experiment, variants: Sequence[Variant], look: Look, result: Result) -> Any:
+def _outlook(experiment: Experiment, variants: Sequence[Variant], look: Look, result: Result) -> Iterator[str]:
     """Yield how many days it takes to see the effect asked for, of each variant."""
     elapsed = max(look.time * experiment.days, 0.01)
     for variant in variants[1:]:
@@ -161,7 +160,8 @@ def _outlook(experiment: Experiment, variants: Sequence[Variant], look: Look, re
         yield text
 
 
-def _notes(experiment: Experiment, variants: Sequence[Variant], result: Result | None) -> Any:
+def _notes(experiment: Experiment, variants: Sequence[Variant], result: Result | None) -> Iterator[str]:
+    """Yield what a reader must know before the numbers."""
     if experiment.state == Experiment.State.RUNNING:
         if not events.enabled():
             yield _("Nothing is recorded: EVENTS is off.")
@@ -201,14 +201,15 @@ def csv_rows(experiment: Experiment) -> list[dict[str, Any]]:
     for number, (until, look) in enumerate(zip(untils, found.looks, strict=True)):
         for letter, name in names.items():
             arm = look.arm(letter)
-            low, high = mean_of(arm, by_value=experiment.by_value).interval
+            mean = mean_of(arm, by_value=experiment.by_value)
+            low, high = mean.interval
             row = {
                 "until": local(until).isoformat(timespec="minutes"),
                 "variant": name,
                 "visitors": arm.visitors,
                 "converted": arm.converted,
                 "total": round(arm.total, 2),
-                "figure": mean_of(arm, by_value=experiment.by_value).value,
+                "figure": mean.value,
                 "low": low,
                 "high": high,
             }

@@ -179,7 +179,8 @@ def _rate(rate: Rate) -> Cell:
         return Cell("–", "rate")
     low, share, high = (round(100 * each) for each in (rate.low, rate.share, rate.high))
     interval = _("%(low)s to %(high)s %%") % {"low": _percent(rate.low), "high": _percent(rate.high)}
-    return Cell(f"{_percent(rate.share)} %", "rate", "", interval, low, min(share, 98), max(high - low, 1))
+    text = f"{_percent(rate.share)} %"
+    return Cell(text, "rate", interval=interval, low=low, share=min(share, 98), width=max(high - low, 1))
 
 
 def _percent(share: float) -> str:

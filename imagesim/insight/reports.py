@@ -380,8 +380,17 @@ def chart_by_day(rows: Sequence[list[Any]], chosen: Selection) -> Chart | None:
     for number, ((total, bad), group) in enumerate(zip(sums, groups, strict=True)):
         left, right = number * CHART_WIDTH // len(groups), (number + 1) * CHART_WIDTH // len(groups)
         high, low = round(CHART_HEIGHT * total / top), round(CHART_HEIGHT * min(bad, total) / top)
-        label = f"{_short(group[0])}: {total}"
-        bars.append(Bar(left, max(right - left - 2, 1), CHART_HEIGHT - high, high, CHART_HEIGHT - low, low, label))
+        bars.append(
+            Bar(
+                x=left,
+                width=max(right - left - 2, 1),
+                y=CHART_HEIGHT - high,
+                height=high,
+                bad_y=CHART_HEIGHT - low,
+                bad_height=low,
+                label=f"{_short(group[0])}: {total}",
+            )
+        )
     return Chart(bars, top, _short(days[0]), _short(days[-1]))
 
 
