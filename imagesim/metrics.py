@@ -2,7 +2,7 @@
 
 Where ``prometheus_client`` is installed (``pip install "django-imagesim[metrics]"``), histograms are kept in its own
 registry, where the shop's exporter finds them; with several processes, set ``PROMETHEUS_MULTIPROC_DIR``. Gauges are
-read from the database at each scrape: see :mod:`imagesim.monitoring.status`.
+read from the database at each scrape: see :mod:`imagesim.monitoring.health`.
 """
 
 from __future__ import annotations

@@ -4,12 +4,12 @@ from importlib.util import find_spec
 
 from django.urls import path
 
-from imagesim.monitoring import status
+from imagesim.monitoring import health
 
 app_name = "imagesim_monitoring"
 urlpatterns = [
-    path("live/", status.live_view, name="live"),
-    path("health/", status.health_view, name="health"),
+    path("live/", health.live_view, name="live"),
+    path("health/", health.health_view, name="health"),
 ]
 if find_spec("prometheus_client"):  # pragma: no branch (tested in a process of its own)
-    urlpatterns.append(path("metrics/", status.metrics_view, name="metrics"))
+    urlpatterns.append(path("metrics/", health.metrics_view, name="metrics"))

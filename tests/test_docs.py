@@ -169,7 +169,7 @@ def test_every_extra_is_documented() -> None:
 
 def test_every_metric_is_documented() -> None:
     package = DOCS.parent / "imagesim"
-    code = "".join((package / name).read_text() for name in ("metrics.py", "monitoring/status.py"))
+    code = "".join((package / name).read_text() for name in ("metrics.py", "monitoring/health.py"))
     assert set(re.findall(r'"(imagesim_\w+)"', code)) == {
         name.partition("{")[0] for name in rows("operations.md", "## Metrics") if name.startswith("imagesim_")
     }

@@ -28,7 +28,7 @@ from imagesim.exceptions import BadQuery, EmbedderError, IndexUnavailable, Query
 from imagesim.indexes import get_index
 from imagesim.indexing.sync import sync
 from imagesim.models import ItemState
-from imagesim.monitoring import status
+from imagesim.monitoring import health, status
 from imagesim.registry import get_items
 from tests.shop import EMBEDDER, drop_index, forget, index_setting, picture, product
 
@@ -74,7 +74,7 @@ class TestHealth:
         items.__dict__.pop("text_specs", None)
         try:
             assert status.get_status().index.outdated == "text"
-            assert [check.state for check in status.get_health() if check.name == "index"] == ["degraded"]
+            assert [check.state for check in health.get_health() if check.name == "index"] == ["degraded"]
             out = io.StringIO()
             call_command("imagesim_status", stdout=out)
             assert "the index was made with other text; run `manage.py imagesim_rebuild`" in out.getvalue()
@@ -101,7 +101,7 @@ class TestHealth:
         index._client.indices.put_alias(index=index.create(index.meta()), name=index.name)
         forget()
         try:
-            (failing,) = (check for check in status.get_health() if check.state != "ok")
+            (failing,) = (check for check in health.get_health() if check.state != "ok")
             assert "points to several indexes" in failing.detail
             output = io.StringIO()
             call_command("imagesim_status", stdout=output)
@@ -210,7 +210,7 @@ class TestHealth:
 
         request = rf.get("/")
         request.user = User()
-        answer = status.health_view(request)
+        answer = health.health_view(request)
 
         assert answer.status_code == 503
         failing = dict.fromkeys(("database", "queue", "index"), "failing")
@@ -227,7 +227,7 @@ class TestHealth:
 
         request = rf.get("/")
         request.user = User()
-        answer = status.health_view(request)
+        answer = health.health_view(request)
 
         assert answer.status_code == 200
         assert "details" not in json.loads(answer.content)
@@ -238,16 +238,16 @@ class TestHealth:
 
         monkeypatch.setattr(type(get_index()), "ping", fail)
 
-        check = next(each for each in status.get_health() if each.name == "index")
+        check = next(each for each in health.get_health() if each.name == "index")
 
         assert (check.state, check.detail) == ("failing", "ZeroDivisionError")
         assert "The check of the index failed" in caplog.text
 
     def test_the_worst_state_counts(self):
-        checks = [status.Check("a", "ok"), status.Check("b", "degraded")]
+        checks = [health.Check("a", "ok"), health.Check("b", "degraded")]
 
-        assert status.worst(checks) == "degraded"
-        assert status.worst([*checks, status.Check("c", "failing")]) == "failing"
+        assert health.worst(checks) == "degraded"
+        assert health.worst([*checks, health.Check("c", "failing")]) == "failing"
 
 
 def samples(response) -> dict[tuple[str, str, str], float]:

@@ -27,7 +27,7 @@ from imagesim.indexing import statistics
 from imagesim.indexing.rebuild import rebuild
 from imagesim.indexing.reconcile import reconcile
 from imagesim.indexing.sync import sync
-from imagesim.monitoring import status
+from imagesim.monitoring import health, status
 from imagesim.testing import make_picture as picture
 from imagesim.testing.index_samples import META, entry
 from imagesim.types import Condition, FilterKind, Filters, IndexMeta, Query
@@ -344,10 +344,10 @@ class TestShop:
         assert status.get_status().index.recall == report
         page = admin_client.get("/admin/imagesim/visualindex/").content.decode()
         assert "99.0 % (asked for: 99.0 %), 60 candidates" in page
-        assert [check.state for check in status.get_health() if check.name == "index"] == ["ok"]
+        assert [check.state for check in health.get_health() if check.name == "index"] == ["ok"]
         low = replace(report, scopes=(ScopeRecall("", 1.0, 60, 0.95, 0.95),))
         store(low)
-        [check] = [check for check in status.get_health() if check.name == "index"]
+        [check] = [check for check in health.get_health() if check.name == "index"]
         assert (check.state, check.detail) == (
             "degraded",
             "The recall is 0.950, not 0.99: raise num_candidates of INDEX.",

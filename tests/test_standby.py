@@ -29,7 +29,7 @@ from imagesim.indexing.rebuild import rebuild, swap
 from imagesim.indexing.reconcile import reconcile
 from imagesim.indexing.sync import sync
 from imagesim.models import Embedding, ItemState, Job, LocalEntry, StoredCalibration
-from imagesim.monitoring.status import get_health
+from imagesim.monitoring.health import get_health
 from imagesim.types import Filters, Query
 from tests.shop import EMBEDDER, INDEXES, drop_index, encoded, index_for, picture, product, synced_products
 

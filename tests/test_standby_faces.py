@@ -14,7 +14,8 @@ from imagesim.indexes import get_index
 from imagesim.indexing import jobs
 from imagesim.indexing.rebuild import rebuild
 from imagesim.indexing.sync import sync
-from imagesim.monitoring.status import get_health, get_status
+from imagesim.monitoring.health import get_health
+from imagesim.monitoring.status import get_status
 from tests.shop import EMBEDDER, picture, product
 from tests.test_standby import OTHER
 
