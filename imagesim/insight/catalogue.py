@@ -27,7 +27,7 @@ from imagesim.models import ItemImage, ItemState
 from imagesim.registry import make_key, registry
 from imagesim.retrieval.query_vector import stored_vectors
 from imagesim.retrieval.retriever import open_index
-from imagesim.types import Filters, Query
+from imagesim.types import Candidate, Filters, Query
 
 T = TypeVar("T")
 
@@ -238,42 +238,66 @@ def _look_for_shared(items: Sequence[Item]) -> None:
                 item.note(Kind.SHARED, picture=image.name, other=make_key(other.model, other.object_pk))
 
 
+@dataclass
+class Neighbours:
+    """What the index finds near a picture, best first, and the nearest in its item's own categories: None if there is
+    none, or if the picture is not compared with these."""
+
+    item: Item
+    image: ItemImage
+    near: Sequence[Candidate]
+    nearest_of_own: Candidate | None
+
+
 def _look_at_neighbours(items: Sequence[Item]) -> bool:
-    """Note duplicates and outliers, by few requests to the index for all pictures; return whether it could answer."""
-    wanted = [(item, image) for item in items for image in item.images if image.digest and not image.error]
-    if not wanted:
-        return True
+    """Note duplicates and outliers; return whether the index could answer."""
     try:
-        index, meta = open_index(Filters())
-        vectors = stored_vectors({image.digest for _item, image in wanted}, meta)
-        wanted = [pair for pair in wanted if pair[1].digest in vectors]
-        categories = {category for item in items for category in item.categories}
-        sizes = {category: index.count(Filters(categories=(category,))) for category in categories}
-        compared = [pair for pair in wanted if pair[1] is pair[0].images[0] and _is_comparable(pair[0], sizes)]
-
-        def query(item: Item, image: ItemImage, limit: int, categories: Collection[str] = ()) -> Query:
-            among = Filters(categories=tuple(categories), exclude_keys=(item.key,), exclude_groups=(item.group,))
-            return Query(vectors[image.digest], among, limit=limit, fingerprint=meta.fingerprint)
-
-        queries = [query(*pair, NEIGHBOURS) for pair in wanted]
-        queries += [query(*pair, 1, pair[0].categories) for pair in compared]
-        answers = [answer for some in batched(queries, QUERIES) for answer in index.search(some)]
+        found = _neighbours(items)
     except ImagesimError:
         return False  # it cannot answer now; the next scan asks again
-    own = {item.key: {image.digest for image in item.images} for item in items}
-    near = {id(image): answer.candidates for (_item, image), answer in zip(wanted, answers, strict=False)}
-    for item, image in wanted:
-        for each in near[id(image)]:
-            if each.score >= DUPLICATE and each.image_digest not in own[item.key]:
-                item.note(Kind.DUPLICATE, f"{each.score:.3f}", picture=image.name, other=each.key)
-                break
-    for (item, image), answer in zip(compared, answers[len(wanted) :], strict=True):
-        if not answer.candidates:
+    for each in found:
+        own = {image.digest for image in each.item.images}
+        same = next((near for near in each.near if near.score >= DUPLICATE and near.image_digest not in own), None)
+        if same is not None:
+            each.item.note(Kind.DUPLICATE, f"{same.score:.3f}", picture=each.image.name, other=same.key)
+    for each in found:
+        if each.nearest_of_own is None:
             continue
-        neighbours = [(each.score, each.categories) for each in near[id(image)]]
-        if category := foreign_category(neighbours, item.categories, answer.candidates[0].score):
-            item.note(Kind.OUTLIER, category, picture=image.name)
+        near = [(candidate.score, candidate.categories) for candidate in each.near]
+        if category := foreign_category(near, each.item.categories, each.nearest_of_own.score):
+            each.item.note(Kind.OUTLIER, category, picture=each.image.name)
     return True
+
+
+def _neighbours(items: Sequence[Item]) -> list[Neighbours]:
+    """Return the neighbours of every picture that has a vector, by few requests to the index.
+
+    Only the first picture of an item is compared with its own categories.
+
+    :raises ImagesimError: if the index cannot answer.
+    """
+    pictures = [(item, image) for item in items for image in item.images if image.digest and not image.error]
+    if not pictures:
+        return []
+    index, meta = open_index(Filters())
+    vectors = stored_vectors({image.digest for _item, image in pictures}, meta)
+    pictures = [(item, image) for item, image in pictures if image.digest in vectors]
+    categories = {category for item in items for category in item.categories}
+    sizes = {category: index.count(Filters(categories=(category,))) for category in categories}
+    compared = [(item, image) for item, image in pictures if image is item.images[0] and _is_comparable(item, sizes)]
+
+    def query(item: Item, image: ItemImage, limit: int, categories: Collection[str] = ()) -> Query:
+        among = Filters(categories=tuple(categories), exclude_keys=(item.key,), exclude_groups=(item.group,))
+        return Query(vectors[image.digest], among, limit=limit, fingerprint=meta.fingerprint)
+
+    queries = [query(item, image, NEIGHBOURS) for item, image in pictures]
+    queries += [query(item, image, 1, item.categories) for item, image in compared]
+    answers = [answer.candidates for some in batched(queries, QUERIES) for answer in index.search(some)]
+    of_own = {image.pk: best for (_item, image), best in zip(compared, answers[len(pictures) :], strict=True)}
+    return [
+        Neighbours(item, image, near, next(iter(of_own.get(image.pk, ())), None))
+        for (item, image), near in zip(pictures, answers, strict=False)
+    ]
 
 
 def _is_comparable(item: Item, sizes: Mapping[str, int]) -> bool:
