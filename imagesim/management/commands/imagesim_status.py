@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -21,35 +22,12 @@ class Command(ImagesimCommand):
         )
 
     def handle(self, *args: Any, format: str, check: bool, **options: Any) -> None:
-        status = get_status()
-        values, text, differs = asdict(status), _text(status), False
-        configured, precision_report = _configured_model()
-        values["index"]["configured_model"] = configured
-        values["precision"] = precision_report
-        if precision_report:
-            text += f"\nprecision  {precision_report}"
-        other_model = bool(configured and status.index.model) and configured != status.index.model
-        if other_model:
-            swaps = status.standby is not None and status.standby.model == configured
-            command = f"imagesim_rebuild{' --swap' if swaps else ''}"
-            text += f"\nmodel      the settings name {configured}; run `manage.py {command}` to change to it"
-        if status.mismatch:
-            more = "more" if status.mismatch > 0 else "fewer"
-            text += (
-                f"\nmismatch   the index has {abs(status.mismatch)} {more} entries than were written to it: "
-                "run `manage.py imagesim_sync --reconcile`"
-            )
-        if status.unrecorded:
-            text += f"\nrecorded   {status.unrecorded} items never were: run `manage.py imagesim_sync --reconcile`"
-        if since := status.unreconciled_since:
-            text += (
-                f"\nreconciled not since {since:%Y-%m-%d}: have `manage.py imagesim_sync --reconcile` run regularly; "
-                "it also deletes what is no longer used"
-            )
-        if status.index.outdated:
-            text += (
-                f"\noutdated   the index was made with other {status.index.outdated}; run `manage.py imagesim_rebuild`"
-            )
+        status, differs = get_status(), False
+        configured, precision = _configured_model()
+        values = asdict(status)
+        values["index"]["configured_model"], values["precision"] = configured, precision
+        other_model = configured if status.index.model not in ("", configured) else ""
+        text = "\n".join([*_lines(status), *_notes(status, precision, other_model)])
         if check:
             found = self._differences()
             differs = bool(status.pending or status.index.error or status.index.outdated or other_model)
@@ -87,7 +65,33 @@ def _configured_model() -> tuple[str, str]:
         return "", ""
 
 
-def _text(status: Status) -> str:
+def _notes(status: Status, precision: str, other_model: str) -> Iterator[str]:
+    """Yield lines on what is to be done, where something is; ``other_model``: that of the settings, if the index has
+    another."""
+    if precision:
+        yield f"precision  {precision}"
+    if other_model:
+        swaps = status.standby is not None and status.standby.model == other_model
+        command = f"imagesim_rebuild{' --swap' if swaps else ''}"
+        yield f"model      the settings name {other_model}; run `manage.py {command}` to change to it"
+    if status.mismatch:
+        more = "more" if status.mismatch > 0 else "fewer"
+        yield (
+            f"mismatch   the index has {abs(status.mismatch)} {more} entries than were written to it: "
+            "run `manage.py imagesim_sync --reconcile`"
+        )
+    if status.unrecorded:
+        yield f"recorded   {status.unrecorded} items never were: run `manage.py imagesim_sync --reconcile`"
+    if since := status.unreconciled_since:
+        yield (
+            f"reconciled not since {since:%Y-%m-%d}: have `manage.py imagesim_sync --reconcile` run regularly; "
+            "it also deletes what is no longer used"
+        )
+    if status.index.outdated:
+        yield f"outdated   the index was made with other {status.index.outdated}; run `manage.py imagesim_rebuild`"
+
+
+def _lines(status: Status) -> list[str]:
     index = status.index
     lines = [
         f"items      {status.items}",
@@ -119,4 +123,4 @@ def _text(status: Status) -> str:
             left = f", about {job.seconds_left:.0f} s left" if job.seconds_left else ""
             error = f": {job.error}" if job.error else ""
             lines.append(f"{job.kind:<10} {job.status}, {job.done} of {job.total}{left}{error}")
-    return "\n".join(lines)
+    return lines
