@@ -108,6 +108,12 @@ def badge(state: ItemState | None, url: str = "") -> SafeString:
     return format_html('<a href="{}">{}</a>', url, shown) if url else shown
 
 
+def state_dot(tone: str, word: object, title: str = "") -> SafeString:
+    """Render the state of a rule or an experiment with a dot in the colour of ``tone``: on, waiting or off."""
+    explained = format_html(' title="{}"', title) if title else ""
+    return format_html('<span class="imagesim-state" data-tone="{}"{}>{}</span>', tone, explained, word)
+
+
 def shorten(text: str) -> str:
     """Return the first line of an error, shortened to fit a column."""
     line = text.strip().partition("\n")[0]

@@ -18,7 +18,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from imagesim.admin.base import ShowsWhere, WhereField, admin_url, page, posted
+from imagesim.admin.base import ShowsWhere, WhereField, admin_url, page, posted, state_dot
 from imagesim.experiments import preview
 from imagesim.experiments.analysis import CONTROL
 from imagesim.experiments.models import LETTERS, MAX_VARIANTS, UNCHANGEABLE, Experiment, Variant, check_variants
@@ -30,6 +30,7 @@ UPDATE_SECONDS = 3.0
 """How long a page may compute figures that are due; the task or the command computes the rest."""
 
 State = Experiment.State
+TONES = {State.DRAFT: "waiting", State.RUNNING: "on", State.OVER: "off"}
 CSV_COLUMNS = (
     *("until", "variant", "visitors", "converted", "total", "figure", "low", "high"),
     *("change", "bounded_low", "bounded_high"),
@@ -120,7 +121,9 @@ class ExperimentAdmin(ShowsWhere, admin.ModelAdmin):  # type: ignore[type-arg]
     search_fields = ("name",)
 
     class Media:
-        css: ClassVar = {"all": ["imagesim_insight/report.css", "imagesim_experiments/report.css"]}
+        css: ClassVar = {
+            "all": ["imagesim/admin/admin.css", "imagesim_insight/report.css", "imagesim_experiments/report.css"]
+        }
 
     def get_readonly_fields(self, request: HttpRequest, obj: Experiment | None = None) -> tuple[str, ...]:
         return () if _is_draft(obj) else ("where_shown", "goal", "days", "share")
@@ -155,8 +158,7 @@ class ExperimentAdmin(ShowsWhere, admin.ModelAdmin):  # type: ignore[type-arg]
 
     @admin.display(description=gettext_lazy("State"))
     def state_shown(self, experiment: Experiment) -> SafeString:
-        state = experiment.state
-        return format_html('<span class="experiment-state" data-tone="{}">{}</span>', state.value, state.label)
+        return state_dot(TONES[experiment.state], experiment.state.label)
 
     @admin.display(description=gettext_lazy("Until"))
     def until(self, experiment: Experiment) -> Any:

@@ -17,13 +17,12 @@ from django.forms import Script
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import path
 from django.utils import timezone
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_GET
 
-from imagesim.admin.base import ShowsWhere, WhereField, admin_url, page, posted
+from imagesim.admin.base import ShowsWhere, WhereField, admin_url, page, posted, state_dot
 from imagesim.exceptions import BadQuery, ConfigurationError, ImagesimError
 from imagesim.merchandising import rule_form
 from imagesim.merchandising.conditions import IN_STOCK, all_lines
@@ -182,7 +181,7 @@ class RuleAdmin(ShowsWhere, admin.ModelAdmin):  # type: ignore[type-arg]
     )
 
     class Media:
-        css: ClassVar = {"all": ["imagesim_merchandising/rule.css"]}
+        css: ClassVar = {"all": ["imagesim/admin/admin.css", "imagesim_merchandising/rule.css"]}
         # The form is shown once the scripts have shaped it: what they hide or add would move the rest.
         js = tuple(
             Script(f"imagesim_merchandising/{name}.js", type="module", blocking="render")
@@ -220,8 +219,7 @@ class RuleAdmin(ShowsWhere, admin.ModelAdmin):  # type: ignore[type-arg]
     @admin.display(description=gettext_lazy("State"))
     def state(self, rule: Any) -> SafeString:
         tone = "off" if rule.state in ("over", "invalid") else rule.state
-        title = format_html(' title="{}"', rule.reason) if rule.reason else ""
-        return format_html('<span class="rule-state" data-tone="{}"{}>{}</span>', tone, title, STATES[rule.state])
+        return state_dot(tone, STATES[rule.state], rule.reason)
 
     @admin.display(description=gettext_lazy("When"), ordering="when")
     def when_shown(self, rule: Rule) -> str:
