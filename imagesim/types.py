@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args, overload
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,10 +21,10 @@ FilterKind = Literal["keyword", "number", "boolean", "date"]
 Operator = Literal["eq", "in", "not_in", "gt", "gte", "lt", "lte"]
 Similarity = Literal["cosine", "dot_product", "l2", "l1"]
 
-OPERATORS: tuple[Operator, ...] = ("eq", "in", "gt", "gte", "lt", "lte")
-LOOKUPS: tuple[Operator, ...] = ("eq", "in", "not_in", "gt", "gte", "lt", "lte")
-"""The comparisons of a query, and above those of an index, for which ``not_in`` is a filter in ``Filters.none_of``."""
-SIMILARITIES: tuple[Similarity, ...] = ("cosine", "dot_product", "l2", "l1")
+LOOKUPS: tuple[Operator, ...] = get_args(Operator)
+OPERATORS = tuple(operator for operator in LOOKUPS if operator != "not_in")
+"""The comparisons of an index, and above those of a query: ``not_in`` is a filter in ``Filters.none_of``."""
+SIMILARITIES: tuple[Similarity, ...] = get_args(Similarity)
 
 
 @dataclass(frozen=True, slots=True)

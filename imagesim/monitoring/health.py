@@ -11,7 +11,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from django.contrib.auth.decorators import login_not_required
 from django.db import DatabaseError
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("imagesim.health")
 
 State = Literal["ok", "degraded", "failing"]
-SEVERITY: tuple[State, ...] = ("ok", "degraded", "failing")
+SEVERITY: tuple[State, ...] = get_args(State)
 
 
 @dataclass(frozen=True)

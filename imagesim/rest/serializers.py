@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, get_args
 
 from django.utils.encoding import escape_uri_path
 from django.utils.functional import cached_property
@@ -16,12 +16,13 @@ from rest_framework.request import Request
 
 from imagesim.events import MAX_BATCH
 from imagesim.hydrate import fact_of
+from imagesim.models import Event
 from imagesim.registry import registry
 from imagesim.rest.inputs import is_staff, max_offset
 from imagesim.retrieval import rerank
 from imagesim.retrieval.regions import ItemRegion
 from imagesim.thumbnails import Pictures
-from imagesim.types import Facet, Hit, Hits
+from imagesim.types import Facet, FilterKind, Hit, Hits
 from imagesim.widgets import Card, page_url
 
 try:
@@ -168,7 +169,7 @@ class FacetValueSerializer(AnswerSerializer):
 class FacetSerializer(AnswerSerializer):
     """The counts of one field among the items that match the other filters: values, or minimum and maximum."""
 
-    kind = serializers.ChoiceField(choices=("keyword", "number", "boolean", "date"))
+    kind = serializers.ChoiceField(choices=get_args(FilterKind))
     count = serializers.IntegerField(help_text="How many items have a value.")
     values = serializers.SerializerMethodField(help_text="For a keyword or boolean, the most frequent first.")
     more = serializers.BooleanField(help_text="Whether there are further values.")
@@ -284,7 +285,7 @@ class EventSerializer(AnswerSerializer):
     """What a visitor did with a result."""
 
     token = serializers.RegexField(r"^[\w.:-]+$", help_text="Of the answer that the result was in.")
-    kind = serializers.ChoiceField(choices=("view", "click", "cart"))
+    kind = serializers.ChoiceField(choices=Event.Kind.values)
     item = serializers.RegexField(
         r"^[\w.]+:", max_length=400, help_text="The result: model and primary key, such as `shop.product:7`."
     )
