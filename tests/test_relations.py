@@ -6,9 +6,10 @@ import pytest
 from django.contrib.contenttypes.models import ContentType
 from django.core import serializers
 from django.core.files.base import ContentFile
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F
 from django.db.models.signals import m2m_changed
+from django.test.utils import CaptureQueriesContext
 
 from imagesim import paths
 from imagesim.exceptions import ConfigurationError
@@ -34,6 +35,7 @@ from tests.zoo.models import (
     Room,
     Shelf,
     Standing,
+    Switch,
     Tag,
 )
 
@@ -336,6 +338,146 @@ def test_a_row_behind_another_one_that_moves_concerns_both_items(lamp, django_ca
         assert makers() == {own}
         bulb.delete()
         assert makers() == {own}
+
+
+@pytest.fixture
+def two_lamps(lamp) -> list[Lamp]:
+    """Of two makers, each with a bulb and a switch."""
+    lamps = [
+        Lamp.objects.create(name=name, maker=Maker.objects.create(name=name, code=name)) for name in ("Lux", "Nox")
+    ]
+    for each in lamps:
+        Switch.objects.create(bulb=Bulb.objects.create(lamp=each, watt=40))
+    return lamps
+
+
+def changed_makers() -> set[str]:
+    return {pk for label, pk in changed() if label == "zoo.maker"}
+
+
+def test_a_row_of_related_that_moves_concerns_both_items(two_lamps):
+    """Its path to the items has two steps, or three."""
+    both = {str(each.maker_id) for each in two_lamps}
+    own = {str(two_lamps[1].maker_id)}
+    related = {Bulb: "lamp__maker", "zoo.Switch": "bulb__lamp__maker"}
+    with registered(Maker, type("Items", (Items,), {"images": "lamp__pictures__file", "related": related})):
+        for row, name in ((Bulb.objects.first(), "lamp"), (Switch.objects.first(), "bulb")):
+            changed()
+            setattr(row, name, two_lamps[1] if name == "lamp" else Bulb.objects.create(lamp=two_lamps[0], watt=1))
+            row.save()
+            assert changed_makers() == both
+        row.is_on = False
+        row.save(update_fields=["is_on"])
+        assert changed_makers() == both - own
+        for each in (row, Bulb.objects.filter(lamp=two_lamps[1])):
+            each.delete()
+            assert changed_makers() == (both - own if each is row else own)
+
+
+@pytest.mark.parametrize("declared", [{"in_stock": "lamp__bulb__watt"}, {"related": {Bulb: "lamp__maker"}}])
+def test_a_row_is_deleted_from_its_item_in_the_database(two_lamps, declared):
+    with registered(Maker, type("Items", (Items,), {"images": "plan", "text": {}, **declared})):
+        bulb = Bulb.objects.first()
+        Bulb.objects.filter(pk=bulb.pk).update(lamp=two_lamps[1])
+        changed()
+        bulb.delete()
+        assert str(two_lamps[1].maker_id) in changed_makers()
+
+
+def test_what_is_between_a_row_of_related_and_its_item_can_move(two_lamps):
+    """The other fields of what is between concern no item."""
+    both = {str(each.maker_id) for each in two_lamps}
+    items = type("Items", (Items,), {"images": "plan", "text": {}, "related": {Switch: "bulb__lamp__maker"}})
+    items.get_images = lambda self, maker: []
+    with registered(Maker, items):
+        bulb = Bulb.objects.first()
+        changed()
+        bulb.lamp = two_lamps[1]
+        bulb.save()
+        assert changed_makers() == both
+        bulb.save(update_fields=["watt"])
+        assert changed_makers() == set()
+        two_lamps[0].maker = two_lamps[1].maker
+        two_lamps[0].save()
+        assert changed_makers() == both
+        two_lamps[1].delete()
+        assert changed_makers() == {str(two_lamps[1].maker_id)}
+
+
+def test_a_soft_deleted_row_of_related_can_move(two_lamps):
+    both = {str(each.maker_id) for each in two_lamps}
+    with registered(Maker, type("Items", (Items,), {"images": "plan", "related": {Bulb: "lamp__maker"}})):
+        bulb = Bulb.objects.first()
+        changed()
+        bulb.watt, bulb.lamp = -1, two_lamps[1]  # which its manager hides
+        bulb.save()
+        assert changed_makers() == both
+        Bulb._base_manager.get(pk=bulb.pk).delete()
+        assert changed_makers() == {str(two_lamps[1].maker_id)}
+
+
+def test_a_path_of_related_by_a_foreign_key_from_the_item(lamp):
+    """Named by its accessor, as where a template reads it. The save failed."""
+    maker = lamp.maker = Maker.objects.create(name="Lux", code="lux")
+    lamp.save()
+    for path in ("lamp_set", "lamp"):
+        with registered(Lamp, type("Items", (Items,), {"images": "plan", "text": {}, "related": {Maker: path}})):
+            changed()
+            maker.save()
+            assert changed() == {("zoo.lamp", str(lamp.pk))}
+            changed()
+
+
+def test_a_path_of_related_by_a_foreign_key_to_another_field(lamp):
+    """The code of the maker was taken for its primary key."""
+    maker = Maker.objects.create(name="Lux", code="lux")
+    lamp.coded_maker = maker
+    with registered(Maker, type("Items", (Items,), {"images": "plan", "related": {Lamp: "coded_maker"}})):
+        changed()
+        lamp.save()
+        assert changed_makers() == {str(maker.pk)}
+        lamp.coded_maker = Maker.objects.create(name="Nox", code="nox")
+        changed()
+        lamp.save()
+        assert changed_makers() == {str(maker.pk), str(lamp.coded_maker.pk)}
+
+
+@pytest.mark.parametrize("declared", [{"in_stock": "lamp__bulb__watt"}, {"related": {Bulb: "lamp__maker"}}, None])
+@pytest.mark.parametrize("how", ["refreshed", "partly refreshed", "deferred", "stale"])
+def test_a_row_is_moved_from_its_item_in_the_database(two_lamps, declared, how):
+    """What the instance says of its former item may be of another time. The item that it is moved from kept the row."""
+    model, label = (Maker, "zoo.maker") if declared else (Lamp, "zoo.lamp")
+    declared = {"images": "plan", "text": {}, **(declared or {"in_stock": "bulb__watt"})}
+    third = Lamp.objects.create(name="Pax", maker=Maker.objects.create(name="Pax", code="pax"))
+    with registered(model, type("Items", (Items,), declared)):
+        bulb = Bulb.objects.first()
+        Bulb.objects.filter(pk=bulb.pk).update(lamp=two_lamps[1])
+        if how == "refreshed":
+            bulb.refresh_from_db()
+        elif how == "partly refreshed":
+            bulb.refresh_from_db(fields=["lamp"])
+        elif how == "deferred":
+            bulb = Bulb.objects.only("watt").get(pk=bulb.pk)
+        changed()
+        bulb.lamp = third
+        bulb.save()
+        concerned = {pk for found, pk in changed() if found == label}
+        assert concerned == {str(each.maker_id if model is Maker else each.pk) for each in (two_lamps[1], third)}
+        bulb.save()
+        assert len({pk for found, pk in changed() if found == label}) == 1
+
+
+@pytest.mark.parametrize("declared", [{"in_stock": "lamp__bulb__watt"}, {"related": {Bulb: "lamp__maker"}}])
+def test_both_items_of_a_row_that_moves_are_found_by_an_index(two_lamps, declared):
+    """The conditions were joined by OR across two tables, which the database read from beginning to end."""
+    with registered(Maker, type("Items", (Items,), {"images": "plan", "text": {}, **declared})):
+        bulb = Bulb.objects.first()
+        bulb.lamp = two_lamps[1]
+        with CaptureQueriesContext(connection) as queries:
+            bulb.save()
+    found = [each["sql"].upper() for each in queries if "ZOO_MAKER" in each["sql"].upper()]
+    assert found
+    assert not any(" OR " in sql or "OUTER JOIN" in sql for sql in found)
 
 
 def test_pictures_in_the_order_of_an_expression(lamp, monkeypatch):

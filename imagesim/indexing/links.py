@@ -30,26 +30,28 @@ HOOKS = (
     "get_texts",
 )
 
-OWNERS = "_imagesim_owners"
-"""Of a row: the items that it referred to when it was loaded."""
+FORMER_OWNERS = "_imagesim_former_owners"
+"""Of a row: by the ``owner`` of a link, the values there when it was loaded or, once they differ, in the database."""
 
 
 @dataclass
 class Link:
     """How a row of ``model`` leads to the items it concerns.
 
-    ``lookup`` is the query path from the item to the row, empty for the item itself; ``back`` is the path from the
-    row to the item, for a model in ``related``. Where the row contains the item's primary key, ``columns`` are that
-    attribute and, of a generic relation, that of the content type; no query is needed.
+    ``lookup`` is the query path from the item to the row, empty for the item itself; ``back`` is the query path from
+    the row to the item's primary key, for a model in ``related``.
     """
 
     items: Items[Any]
     model: type[models.Model]
     lookup: str = ""
     back: str = ""
-    columns: tuple[str, ...] = ()
-    refers: tuple[str, str] = ("", "")
-    """Of another row that refers towards the item: that attribute, and the query path from the item to its value."""
+    owner: tuple[str, ...] = ()
+    """The attributes of the row's foreign key to its owner, which is the item or leads to it; of a generic relation,
+    the key and the content type. Empty if the row refers to none. One that moves concerns the former owner, too."""
+    owner_path: str = ""
+    """The query path from the item to the key in ``owner`` or, with ``back``, from the owner to the item's primary key.
+    Empty if ``owner`` holds the item's primary key itself, so that no query is needed."""
     created_matters: bool = True
     """False if no item can refer to a row that was just created."""
     any_field: bool = False
@@ -64,9 +66,9 @@ class Link:
         return not (self.lookup or self.back)
 
     @property
-    def owner(self) -> tuple[str, ...]:
-        """The attributes that say whose the row is: one that moves concerns the former items, too."""
-        return self.columns or tuple(filter(None, self.refers[:1]))
+    def has_key(self) -> bool:
+        """Whether the row holds the item's primary key."""
+        return bool(self.owner) and not self.owner_path
 
     def scope_of(self, update_fields: Collection[str] | None, created: bool = False) -> Scope | None:
         """The scope of a save of ``update_fields`` (None: all); None if it concerns no item."""
@@ -80,18 +82,25 @@ class Link:
             scopes.append(_by_kind(self.model, names))
         return max(scopes, default=None)
 
-    def writes_owner(self, update_fields: Collection[str]) -> bool:
-        """Whether a save of these fields writes what says whose the row is."""
-        written = {_canonical(self.model, name) for name in update_fields}
-        return any(_canonical(self.model, name) in written for name in self.owner)
-
     def items_of(self, instance: models.Model, using: str, raw: bool = False) -> set[Any] | models.QuerySet[Any]:
-        """The items that a row concerns: their primary keys, or a queryset, for which it must still be in the
-        database. The ``raw`` row of a child in a fixture refers to its parent's row, and lacks the parent's key."""
-        if self.columns:
-            values = tuple(map(instance.serializable_value, self.columns))
-            former = instance.__dict__.get(OWNERS, {}).get(self.columns, values)
-            return {referred_pk(self.items, using, *row) for row in (values, former)} - {None}
+        """The items that a row concerns, and those of its former owner: their primary keys, or a queryset."""
+        if not self.owner:
+            return self.items_of_row(instance, using, raw)
+        values = tuple(map(instance.serializable_value, self.owner))
+        owners = {values, instance.__dict__.get(FORMER_OWNERS, {}).get(self.owner, values)}
+        if self.has_key:
+            return {referred_pk(self.items, using, *each) for each in owners} - {None}
+        every: models.QuerySet[Any] = self.items.model._base_manager.using(using)
+        keys = [key for (key,) in owners if key is not None]
+        if not self.back:
+            return every.filter(**{f"{self.owner_path}__in": keys})
+        field = _find(self.model, self.back.partition(paths.SEPARATOR)[0])
+        rows = field.related_model._base_manager.using(using).filter(**{f"{field.target_field.name}__in": keys})
+        return every.filter(pk__in=rows.values(self.owner_path))
+
+    def items_of_row(self, instance: models.Model, using: str, raw: bool = False) -> set[Any] | models.QuerySet[Any]:
+        """The items that a row concerns as it is in the database: a queryset, or the primary key if it is the item. The
+        ``raw`` row of a child in a fixture refers to its parent's row, and lacks the parent's key."""
         own, sender = concrete_model(self.model), concrete_model(type(instance))
         if self.is_item and (sender is own or (not raw and issubclass(sender, own))):
             return {self.items.pk_of(instance)}
@@ -106,14 +115,7 @@ class Link:
             rows = self.model._base_manager.using(using).filter(pk=instance.pk)
             return every.filter(pk__in=rows.values(self.back))
         # Filtered by key: a generic relation compares the wrong columns of an instance.
-        return every.filter(models.Q((f"{self.lookup}__pk", instance.pk)) | self._former(instance))
-
-    def _former(self, instance: models.Model) -> models.Q:
-        """The condition for the items that the row concerned when it was loaded; none where these are still its own."""
-        name, path = self.refers
-        former = instance.__dict__.get(OWNERS, {}).get(self.owner, (None,))[0] if name else None
-        moved = former is not None and former != instance.serializable_value(name)
-        return models.Q((path, former)) if moved else models.Q()
+        return every.filter(**{f"{self.lookup}__pk": instance.pk})
 
 
 @dataclass(frozen=True)
@@ -153,13 +155,18 @@ def links(items: Items[Any]) -> list[Link]:
             elif _depth(lookup) < len(parts):
                 _add_next_field(link, parts[_depth(lookup)], scope)
             link.whole = max(link.whole, *link.fields.values(), scope if lookup and not link.fields else link.whole)
-        if (key := _key_at_end(resolved)) is not None:
-            found.setdefault(key, Link(items, key[0], key[1], created_matters=False))
+        if (end := _key_at_end(resolved)) is not None and end.related_model is not None:  # a generic one leads anywhere
+            key = (end.related_model, _relation_at_end(resolved))
+            found.setdefault(key, Link(items, *key, created_matters=False))
     if own.any_field:
         own.whole = max(own.whole, _by_kind(items.model, {f.name for f in items.model._meta.concrete_fields}))
-    related = [_related_link(items, model, path) for model, path in items.related_models()]
     kept = [link for link in found.values() if link is own or link.fields or link.any_field or _unlinks(link)]
-    return kept + related
+    related = [_links_of_related(items, model, path) for model, path in items.related_models()]
+    kept += [first for first, *_ in related]
+    for between in (link for _, *rest in related for link in rest):
+        if (between.model, between.owner) not in {(link.model, link.owner) for link in kept}:
+            kept.append(between)
+    return kept
 
 
 def throughs(items: Items[Any]) -> Iterator[Through]:
@@ -279,20 +286,23 @@ def _add_back_reference(link: Link, scope: Scope) -> None:
         elif ordered.lstrip("-") in {f.name for f in link.model._meta.concrete_fields}:
             for name in _written(_find(link.model, ordered.lstrip("-"))):
                 link.fields.setdefault(name, Scope.METADATA)
-    if _depth(link.lookup) == 1 and (generic or all(each.target_field.primary_key for each in back)):
-        link.columns = tuple(each.attname for each in back)
-    elif not generic:
-        near, target = link.lookup.rpartition(paths.SEPARATOR)[0], back[0].target_field
-        key = "pk" if target.primary_key else target.name
-        link.refers = (back[0].attname, paths.SEPARATOR.join(filter(None, [near, key])))
+    near = link.lookup.rpartition(paths.SEPARATOR)[0]
+    if not (generic and near):
+        link.owner = tuple(each.attname for each in back)
+        if near or not (generic or back[0].target_field.primary_key):
+            link.owner_path = paths.SEPARATOR.join(filter(None, [near, back[0].target_field.name]))
 
 
-def _key_at_end(resolved: paths.ResolvedPath) -> tuple[type[models.Model], str] | None:
-    """The model and the query path of the row whose key a path ends in."""
-    field: Any = resolved.field
-    if field is None or not field.is_relation or field.related_model is None or resolved.steps[-1].kind != "value":
-        return None
-    return field.related_model, paths.SEPARATOR.join([*(lookup for lookup, _ in resolved.relations[-1:]), field.name])
+def _key_at_end(resolved: paths.ResolvedPath) -> Any:
+    """The foreign key that a path ends in, whose row is not read; None if it ends in anything else."""
+    field = resolved.field
+    return field if field is not None and field.is_relation and resolved.steps[-1].kind == "value" else None
+
+
+def _relation_at_end(resolved: paths.ResolvedPath) -> str:
+    """The query path of the last relation of a path, which a foreign key at its end is."""
+    end = _key_at_end(resolved)
+    return paths.SEPARATOR.join([name for name, _ in resolved.relations[-1:]] + ([end.name] if end is not None else []))
 
 
 def _unlinks(link: Link) -> bool:
@@ -311,12 +321,24 @@ def _last_relation(model: type[models.Model], lookup: str) -> Any:
     return field
 
 
-def _related_link(items: Items[Any], model: type[models.Model], path: str) -> Link:
-    link = Link(items, model, back=path, any_field=True)
-    link.whole = _by_kind(model, {f.name for f in model._meta.concrete_fields})
-    if (found := _find(model, path)) and found.concrete and found.is_relation and found.target_field.primary_key:
-        link.columns = (found.attname,)
-    return link
+def _links_of_related(items: Items[Any], model: type[models.Model], path: str) -> list[Link]:
+    """One to the rows of a model in ``related``, and one to each row on their path to the item that can move."""
+    whole = _by_kind(model, {f.name for f in model._meta.concrete_fields})
+    made: list[Link] = []
+    names = _relation_at_end(paths.resolve(model, path)).split(paths.SEPARATOR)
+    for position, name in enumerate(names):
+        rest = paths.SEPARATOR.join([*names[position + 1 :], "pk"])
+        link = Link(items, model, back=f"{name}{paths.SEPARATOR}{rest}", whole=whole)
+        link.any_field = link.created_matters = position == 0
+        field = _find(model, name)
+        if field.concrete and not field.many_to_many:
+            link.owner = (field.attname,)
+            link.owner_path = "" if rest == "pk" and field.target_field.primary_key else rest
+            link.fields[field.name] = whole
+        if link.any_field or link.fields:
+            made.append(link)
+        model = field.related_model
+    return made
 
 
 def _widen(link: Link, name: str, scope: Scope) -> None:

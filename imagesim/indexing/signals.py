@@ -7,15 +7,14 @@ Receivers are connected only to the registered models and to the models that the
 from __future__ import annotations
 
 from collections.abc import Collection
-from functools import partial
 from typing import Any
 
 from django.apps import apps
-from django.db import models, transaction
-from django.db.models.signals import ModelSignal, m2m_changed, post_delete, post_init, post_save, pre_delete
+from django.db import models
+from django.db.models.signals import ModelSignal, m2m_changed, post_delete, post_init, post_save, pre_delete, pre_save
 
 from imagesim.indexing import outbox
-from imagesim.indexing.links import OWNERS, Link, Through, by_sender, links, throughs
+from imagesim.indexing.links import FORMER_OWNERS, Link, Through, by_sender, links, throughs
 from imagesim.models import Scope
 from imagesim.registry import concrete_model, referred_pk, registry
 
@@ -26,6 +25,8 @@ _FROM_FIXTURE = "_imagesim_from_fixture"
 
 _links: dict[type[models.Model], list[Link]] = {}
 _throughs: dict[type[models.Model], list[Through]] = {}
+_owners: dict[type[models.Model], set[tuple[str, ...]]] = {}
+"""By sender, what the links to its rows have as ``owner``."""
 
 
 def connect() -> None:
@@ -40,8 +41,10 @@ def connect() -> None:
         post_save.connect(_saved, sender=sender, dispatch_uid=_UID)
         for signal in (pre_delete, post_delete):
             signal.connect(_deleted, sender=sender, dispatch_uid=_UID)
-        if any(link.owner for link in _links[sender]):
+        if owners := {link.owner for link in _links[sender] if link.owner}:
+            _owners[sender] = owners
             post_init.connect(_loaded, sender=sender, dispatch_uid=_UID)
+            pre_save.connect(_to_be_saved, sender=sender, dispatch_uid=_UID)
     for sender in _throughs:
         m2m_changed.connect(_m2m_changed, sender=sender, dispatch_uid=_UID)
 
@@ -49,30 +52,35 @@ def connect() -> None:
 def disconnect() -> None:
     """Disconnect all receivers."""
     for sender in {*_links, *_throughs}:
-        for signal in (post_init, post_save, pre_delete, post_delete, m2m_changed):
+        for signal in (post_init, pre_save, post_save, pre_delete, post_delete, m2m_changed):
             signal.disconnect(sender=sender, dispatch_uid=_UID)
     _links.clear()
     _throughs.clear()
+    _owners.clear()
 
 
 def _loaded(sender: type[models.Model], instance: models.Model, **kwargs: Any) -> None:
-    """Remember the item of the row, so that a save that moves it also queues the former item. No query."""
-    for link in _links.get(sender, ()):
-        _remember(instance, link.owner)
+    """Remember the owner of the row, so that a save that moves it is known. No query."""
+    instance.__dict__[FORMER_OWNERS] = {owner: _values(instance, owner) for owner in _owners.get(sender, ())}
 
 
-def _remember(instance: models.Model, owner: tuple[str, ...]) -> None:
-    if owner:
-        instance.__dict__.setdefault(OWNERS, {})[owner] = tuple(map(instance.__dict__.get, owner))
+def _to_be_saved(
+    sender: type[models.Model], instance: models.Model, using: str, raw: bool = False, **kwargs: Any
+) -> None:
+    """Read the owner of a row that moves. Since the instance was loaded it may have been refreshed, its save may have
+    been rolled back, or another process may have moved the row."""
+    former = instance.__dict__.setdefault(FORMER_OWNERS, {})
+    for owner in _owners[sender]:
+        now, stored = _values(instance, owner), None
+        if raw or now == former.get(owner):
+            continue
+        if not instance._state.adding:
+            stored = sender._base_manager.using(using).filter(pk=instance.pk).values_list(*owner).first()
+        former[owner] = now if stored is None else stored
 
 
-def _remember_committed(instance: models.Model, owner: tuple[str, ...], using: str) -> None:
-    """Remember the item that the row was moved to. A save that is rolled back moves nothing: where it is tried again,
-    the row is still moved from its former item."""
-    written = tuple(map(instance.__dict__.get, owner))
-    owners = instance.__dict__.setdefault(OWNERS, {})
-    if owners.get(owner) != written:
-        transaction.on_commit(partial(owners.__setitem__, owner, written), using=using)
+def _values(instance: models.Model, owner: tuple[str, ...]) -> tuple[Any, ...]:
+    return tuple(map(instance.__dict__.get, owner))
 
 
 def _saved(
@@ -92,9 +100,6 @@ def _saved(
             continue
         found, late = link.items_of(instance, using, raw), _FROM_FIXTURE in instance.__dict__
         outbox.record(link.items.label, found, scope=scope, using=using, late=late)
-    for link in _links[sender]:
-        if link.owner and (update_fields is None or link.writes_owner(update_fields)):
-            _remember_committed(instance, link.owner, using)
 
 
 def _deleted(
@@ -103,9 +108,11 @@ def _deleted(
     """Record the change after the delete; before it, while foreign keys still point to the row, where its items cannot
     be found afterwards."""
     for link in _links[sender]:
-        if (link.is_item or bool(link.columns)) == (signal is post_delete):
+        after = link.is_item or link.has_key
+        if after == (signal is post_delete):
             scope = Scope.ALL if link.is_item else link.whole
-            outbox.record(link.items.label, link.items_of(instance, using), scope=scope, using=using)
+            found = link.items_of(instance, using) if after else link.items_of_row(instance, using)
+            outbox.record(link.items.label, found, scope=scope, using=using)
 
 
 def _m2m_changed(

@@ -150,6 +150,16 @@ class Bulb(models.Model):
         return f"{self.watt} W"
 
 
+class Switch(models.Model):
+    """Three steps away from a maker."""
+
+    bulb = models.ForeignKey(Bulb, models.CASCADE)
+    is_on = models.BooleanField(default=True)
+
+    def __str__(self) -> str:
+        return f"switch of {self.bulb}"
+
+
 class LampTranslation(models.Model):
     """As django-parler makes it: a row for each language."""
 

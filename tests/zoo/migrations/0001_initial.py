@@ -98,6 +98,14 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name='Switch',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('is_on', models.BooleanField(default=True)),
+                ('bulb', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to='zoo.bulb')),
+            ],
+        ),
+        migrations.CreateModel(
             name='Box',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
