@@ -11,7 +11,8 @@ from django.db import models
 from imagesim import paths
 from imagesim.circuit_breaker import log_repeated
 from imagesim.database import CONNECTION_ERRORS, batched
-from imagesim.items import Items, M, split_key, valid_pks
+from imagesim.items import Items, M, split_key
+from imagesim.keys import valid_pks
 from imagesim.registry import registry
 from imagesim.types import Candidate, Hit, HitImage
 

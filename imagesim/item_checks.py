@@ -194,9 +194,12 @@ def _check_lengths(items: Items[Any]) -> Iterator[CheckMessage]:
     if room is not None and len(items.label) > room:
         yield _error(items, f"The label {items.label!r} is longer than {room} characters.", "imagesim.E018")
     room = ItemState._meta.get_field("object_pk").max_length
-    length = items.model._meta.pk.max_length
+    key: Any = items.model._meta.pk
+    length = key.max_length
     if room is not None and length is not None and length > room:
         yield _error(items, f"Its primary key may have {length} characters; {room} is the most.", "imagesim.E018")
+    if isinstance(key, models.BinaryField):
+        yield _error(items, "Its primary key is binary, and the index names items by a text.", "imagesim.E018")
 
 
 def _check_kinds_agree() -> Iterator[CheckMessage]:

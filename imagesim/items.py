@@ -10,7 +10,6 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from django.apps import apps
 from django.conf import settings
-from django.core.exceptions import ValidationError
 from django.core.files.base import File
 from django.db import models
 
@@ -18,11 +17,10 @@ from imagesim import paths
 from imagesim.declarations import as_files, each_once, image_paths, require_types
 from imagesim.exceptions import ConfigurationError, NotIndexed, format_choices
 from imagesim.filter_types import FILTER_TYPES, amount_of, kind_of_field
+from imagesim.keys import canonical_pk
 from imagesim.types import FilterKind, FilterValue, Scalar, TextSpec
 
 M = TypeVar("M", bound=models.Model)
-
-MAX_NUMBER = models.BigIntegerField.MAX_BIGINT
 
 SIMILAR_ID = "imagesim-similar"
 """The HTML id of the section of similar products."""
@@ -37,26 +35,6 @@ def split_key(key: str) -> tuple[str, str]:
     """``'shop.product:7'`` -> ``('shop.product', '7')``."""
     label, _, pk = key.partition(":")
     return label, pk
-
-
-def valid_pks(model: type[models.Model], pks: Iterable[str]) -> list[Any]:
-    """The primary keys in the model's own type, each once.
-
-    Skips those that no row can have: a number too large for any column, or the key of an entry that was written when
-    the model had a primary key of another type. The field's validators are not asked, as saving does not ask them.
-    """
-    field: Any = model._meta.pk
-    while field.is_relation:  # the primary key of a multi-table child
-        field = field.target_field
-    valid = []
-    for pk in pks:
-        try:
-            value = field.to_python(pk)
-        except ValidationError:
-            continue
-        if not (isinstance(value, int) and abs(value) > MAX_NUMBER):
-            valid.append(value)
-    return list(dict.fromkeys(valid))
 
 
 class Items(Generic[M]):
@@ -214,8 +192,8 @@ class Items(Generic[M]):
 
         :raises NotIndexed: if the item was never saved.
         """
-        field = (self._model._meta.concrete_model or self._model)._meta.pk
-        pk = field.to_python(getattr(item, field.attname))
+        model = self._model._meta.concrete_model or self._model
+        pk = canonical_pk(model, getattr(item, model._meta.pk.attname))
         if pk is None:
             raise NotIndexed(f"This {item._meta.verbose_name} is not saved yet, so the index cannot know it.")
         return str(pk)

@@ -418,6 +418,21 @@ class TestItems:
 
         assert ids(item_checks.check_items()) == ["imagesim.E018", "imagesim.E018"]
 
+    @isolate_apps("tests.zoo")
+    def test_a_key_that_is_no_text(self, register):
+        class Sample(models.Model):  # noqa: DJ008
+            key = models.BinaryField(primary_key=True)
+
+            class Meta:
+                app_label = "zoo"
+
+        register(Sample, get_images=lambda self, item: [], images="")
+        [found] = item_checks.check_items()
+        assert (found.id, found.msg) == (
+            "imagesim.E018",
+            "SampleItems: Its primary key is binary, and the index names items by a text.",
+        )
+
 
 def urlconf(*patterns) -> types.ModuleType:
     module = types.ModuleType("some_urls")

@@ -6,12 +6,15 @@ from unittest.mock import Mock
 
 import pytest
 from django.core.files.base import ContentFile
+from django.db import models
+from django.test.utils import isolate_apps
 
 from demo_shop.shop.models import Category, Photo, Product
 from imagesim.exceptions import ConfigurationError, NotIndexed
 from imagesim.indexing.links import links
 from imagesim.indexing.sync import sync
 from imagesim.items import Items
+from imagesim.keys import valid_pks
 from imagesim.models import Scope
 from imagesim.registry import registry
 from imagesim.retrieval.filters import categories_of
@@ -31,6 +34,25 @@ class Money:
 
 def items(model=Lamp, **attributes) -> Items:
     return type("LampItems", (Items,), attributes)(model)
+
+
+@isolate_apps("tests.zoo")
+def test_valid_keys_have_the_form_of_the_database():
+    class Sample(models.Model):  # noqa: DJ008
+        key = models.DecimalField(primary_key=True, max_digits=8, decimal_places=1)
+
+        class Meta:
+            app_label = "zoo"
+
+    class Shot(models.Model):  # noqa: DJ008
+        key = models.DateTimeField(primary_key=True)
+
+        class Meta:
+            app_label = "zoo"
+
+    assert list(map(str, valid_pks(Sample, ["1", "1.0", "1.00", "x", "NaN", "Infinity", "1e30"]))) == ["1.0"]
+    noon = ["2024-06-01T12:00:00+00:00", "2024-06-01 14:00:00+02:00"]
+    assert list(map(str, valid_pks(Shot, noon))) == ["2024-06-01 12:00:00+00:00"]
 
 
 @pytest.fixture

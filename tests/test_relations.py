@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 from django.contrib.contenttypes.models import ContentType
 from django.core import serializers
@@ -15,6 +17,7 @@ from imagesim import paths
 from imagesim.exceptions import ConfigurationError
 from imagesim.indexes import get_index
 from imagesim.indexing import signals
+from imagesim.indexing.outbox import touch
 from imagesim.indexing.sync import sync
 from imagesim.items import Items
 from imagesim.models import ItemState
@@ -37,6 +40,7 @@ from tests.zoo.models import (
     Standing,
     Switch,
     Tag,
+    Weight,
 )
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media_root", "lamps")]
@@ -560,6 +564,21 @@ def test_all_forms_of_a_uuid_are_one_key(lamp):
 
     assert found(half=1) == 1
     assert ItemState.objects.filter(model="zoo.lamp").count() == 1
+
+
+def test_all_forms_of_a_decimal_are_one_key(lamp):
+    """A new item was in the index after the next reconcile only, and so long a deleted one stayed there."""
+    with registered(Weight, type("Items", (Items,), {"images": "file", "text": {}})):
+        made = Weight.objects.create(grams=Decimal("1.5"), file=ContentFile(encoded(picture("red")), name="weight.png"))
+        sync()
+        assert "zoo.weight:1.50" in [key for key, _ in get_index().scan()]
+        Weight.objects.get().save()
+        touch(made)
+        touch(Weight.objects.all())
+        assert ItemState.objects.filter(model="zoo.weight").count() == 1
+        made.delete()
+        sync()
+        assert "zoo.weight:1.50" not in [key for key, _ in get_index().scan()]
 
 
 @pytest.mark.parametrize("form", [lambda key: key.hex, lambda key: str(key).upper()])

@@ -13,7 +13,8 @@ from django.utils.translation import gettext as _
 
 from imagesim.exceptions import BadQuery, NotRegistered, local_choices
 from imagesim.indexes.codes import plain_numbers
-from imagesim.items import make_key, split_key, valid_pks
+from imagesim.items import make_key, split_key
+from imagesim.keys import valid_pks
 from imagesim.registry import registry
 from imagesim.retrieval.filters import build_conditions, filter_names, parse_filter, split_lookup
 from imagesim.types import Condition, Filters

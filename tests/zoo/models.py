@@ -204,6 +204,16 @@ class DeskLamp(Lamp):
         return self.name
 
 
+class Weight(models.Model):
+    """A key that is written in several ways: 1.5 and 1.50 are one."""
+
+    grams = models.DecimalField(primary_key=True, max_digits=8, decimal_places=2)
+    file = models.FileField()
+
+    def __str__(self) -> str:
+        return f"{self.grams} g"
+
+
 class Seat(models.Model):
     """A model with a composite primary key."""
 

@@ -98,6 +98,13 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name='Weight',
+            fields=[
+                ('grams', models.DecimalField(decimal_places=2, max_digits=8, primary_key=True, serialize=False)),
+                ('file', models.FileField(upload_to='')),
+            ],
+        ),
+        migrations.CreateModel(
             name='Switch',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
