@@ -29,7 +29,7 @@ from django.views.decorators.http import require_safe
 
 from imagesim import images
 from imagesim.circuit_breaker import log_repeated
-from imagesim.database import current_schema, without_transaction
+from imagesim.database import CONNECTION_ERRORS, current_schema, without_transaction
 from imagesim.exceptions import BadImage
 from imagesim.hydrate import load_items, without_failing
 from imagesim.items import Items
@@ -81,26 +81,20 @@ class Pictures:
         if self._signed:
             return f"{self._signed}?width={_known(width)}"
         with without_failing(self._items, self._item, "get_thumbnail_url"):  # such as on a file that is gone
-            return self._others_thumbnail(width)
-        return self.original
-
-    def _others_thumbnail(self, width: int) -> str:
-        """The URL of a thumbnail that the shop or its thumbnail app makes; of the original picture if neither does."""
-        if own := self._items.get_thumbnail_url(self._item, self._name, width):
-            return self._complete(own)
-        if not self._is_stored:
+            if own := self._items.get_thumbnail_url(self._item, self._name, width):
+                return self._complete(own)
+        app = _thumbnail_app()
+        if not app or not self._is_stored:
             return self.original
-        width, app = _known(width), _thumbnail_app()
-        if app == "easy_thumbnails":
-            from easy_thumbnails.files import get_thumbnailer
-
-            small = get_thumbnailer(self._image).get_thumbnail({"size": (width, 0), "upscale": False})
-            return self._complete(str(small.url))
-        if app == "sorl.thumbnail":
-            from sorl.thumbnail import get_thumbnail
-
-            return self._complete(str(get_thumbnail(self._image, str(width), upscale=False).url))
-        return self.original
+        try:
+            return self._complete(_made_by_app(app, self._image, _known(width)))
+        except CONNECTION_ERRORS:
+            raise
+        except Exception as error:  # the file is gone, or no picture; each app raises errors of its own
+            message = "%s cannot make a thumbnail of %r of %s, which is shown itself: %s"
+            name, key = self._image.name, self._items.key_of(self._item)
+            log_repeated(logger, logging.ERROR, "thumbnail app", message, app, name, key, error)
+            return self.original
 
     @cached_property
     def srcset(self) -> str:
@@ -143,6 +137,17 @@ def _thumbnail_app() -> str:
     """The thumbnail app of the shop; empty if it has none."""
     names = ("easy_thumbnails", "sorl.thumbnail")
     return runtime.get(_thumbnail_app, lambda: next((name for name in names if apps.is_installed(name)), ""))
+
+
+def _made_by_app(app: str, image: Any, width: int) -> str:
+    """The URL of the thumbnail that the shop's thumbnail app makes. Raises what the app does."""
+    if app == "easy_thumbnails":
+        from easy_thumbnails.files import get_thumbnailer
+
+        return str(get_thumbnailer(image).get_thumbnail({"size": (width, 0), "upscale": False}).url)
+    from sorl.thumbnail import get_thumbnail
+
+    return str(get_thumbnail(image, str(width), upscale=False).url)
 
 
 _PLACEHOLDER = "imagesim-signature"

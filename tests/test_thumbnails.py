@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import re
+import sys
 from threading import Lock
 from unittest.mock import Mock
 
@@ -269,6 +270,23 @@ def test_cards_and_rest_responses_have_thumbnails(client, settings):
     assert set(widths) == {"160w", "320w", "640w"}
     assert widths["320w"] == hit["image"]["thumbnail"]  # with the site, as a page on another one shows them, too
     shop.drop_index()
+
+
+def test_a_file_of_which_the_thumbnail_app_makes_nothing_is_shown_itself(shoe, monkeypatch, caplog):
+    """As of a PDF. The message named a method that the shop had not written."""
+    thumbnailer = Mock(side_effect=ValueError("The source file does not appear to be an image"))
+    monkeypatch.setattr(thumbnails, "_thumbnail_app", lambda: "easy_thumbnails")
+    monkeypatch.setitem(sys.modules, "easy_thumbnails", Mock())
+    monkeypatch.setitem(sys.modules, "easy_thumbnails.files", Mock(get_thumbnailer=thumbnailer))
+    pictures = Pictures(registry.for_item(shoe), shoe, "")
+    name = shoe.photos.get().file.name
+    assert pictures.url(320) == pictures.original != ""
+    assert pictures.srcset == ""
+    [message] = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert message == (
+        f"easy_thumbnails cannot make a thumbnail of {name!r} of shop.product:{shoe.pk}, which is shown itself: "
+        "The source file does not appear to be an image"
+    )
 
 
 def test_a_picture_of_which_no_thumbnail_can_be_made_is_shown_as_it_is(shoe, monkeypatch, caplog):
