@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+import time
 import uuid
 from unittest.mock import patch
 
 import pytest
 from asgiref.sync import async_to_sync
 from django.core.management import CommandError, call_command
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
 import imagesim
@@ -43,6 +45,40 @@ def test_a_save_before_migrate_explains_what_to_run():
     finally:
         with connection.cursor() as cursor:
             cursor.execute(f"ALTER TABLE set_aside RENAME TO {table}")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("delete", [lambda shoes: shoes.get().delete(), lambda shoes: shoes.delete()])
+def test_an_item_is_saved_while_another_process_deletes_it(monkeypatch, delete):
+    """One of the two ended in a deadlock: the delete had locked the item's state, for its photo, before its row."""
+    shoe = product("shoe", picture("red"))
+    errors, is_saved, saver = [], threading.Event(), threading.current_thread()
+
+    def late_record(*args, **options):
+        if threading.current_thread() is saver and not is_saved.is_set():
+            is_saved.set()
+            time.sleep(0.5)  # the other process has come as far as it can
+        return recorded(*args, **options)
+
+    def run():
+        is_saved.wait(10)
+        try:
+            delete(Product.objects.filter(pk=shoe.pk))
+        except DatabaseError as error:
+            errors.append(error)
+        finally:
+            connections.close_all()
+
+    recorded = outbox.record
+    monkeypatch.setattr(outbox, "record", late_record)
+    thread = threading.Thread(target=run)
+    thread.start()
+    with transaction.atomic():
+        shoe.save()
+    thread.join(20)
+    assert not errors
+    assert not Product.objects.exists()
+    assert state(shoe.pk).pending
 
 
 def test_one_item_can_be_touched():

@@ -378,14 +378,37 @@ def test_a_row_of_related_that_moves_concerns_both_items(two_lamps):
             assert changed_makers() == (both - own if each is row else own)
 
 
-@pytest.mark.parametrize("declared", [{"in_stock": "lamp__bulb__watt"}, {"related": {Bulb: "lamp__maker"}}])
+@pytest.mark.parametrize("declared", [{"in_stock": "lamp__bulb__watt"}, {"related": {Bulb: "lamp__maker"}}, None])
 def test_a_row_is_deleted_from_its_item_in_the_database(two_lamps, declared):
-    with registered(Maker, type("Items", (Items,), {"images": "plan", "text": {}, **declared})):
+    own = ("zoo.maker", str(two_lamps[1].maker_id)) if declared else ("zoo.lamp", str(two_lamps[1].pk))
+    declared = {"images": "plan", "text": {}, **(declared or {"in_stock": "bulb__watt"})}
+    with registered(Lamp if own[0] == "zoo.lamp" else Maker, type("Items", (Items,), declared)):
         bulb = Bulb.objects.first()
         Bulb.objects.filter(pk=bulb.pk).update(lamp=two_lamps[1])
         changed()
         bulb.delete()
-        assert str(two_lamps[1].maker_id) in changed_makers()
+        assert own in changed()
+        for row in (Bulb.objects.create(lamp=two_lamps[1], watt=1), Bulb.objects.create(lamp=two_lamps[1], watt=2)):
+            changed()
+            rows = Bulb.objects.only("watt").filter(pk=row.pk)
+            (rows if row.watt == 1 else rows.get()).delete()
+            assert own in changed()
+
+
+def test_the_states_of_items_are_locked_after_their_rows(two_lamps):
+    """As a save locks them. A delete locked first those of the items that it takes along, for the rows that refer to
+    them, so that one of the two ended in a deadlock."""
+    with registered(Lamp, type("Items", (Items,), {"images": "pictures__file", "in_stock": "bulb__switch__is_on"})):
+        Picture.objects.create(lamp=two_lamps[0])
+        changed()
+        with CaptureQueriesContext(connection) as queries:
+            Lamp.objects.get(pk=two_lamps[0].pk).delete()
+        written = [each["sql"] for each in queries if not each["sql"].startswith("SELECT")]
+        deleted = [number for number, sql in enumerate(written) if sql.startswith("DELETE")]
+        recorded = [number for number, sql in enumerate(written) if "imagesim_itemstate" in sql]
+        assert len(recorded) == 1
+        assert recorded > deleted[-1:]
+        assert changed() == {("zoo.lamp", str(two_lamps[0].pk))}
 
 
 def test_what_is_between_a_row_of_related_and_its_item_can_move(two_lamps):

@@ -85,7 +85,7 @@ class Link:
     def items_of(self, instance: models.Model, using: str, raw: bool = False) -> set[Any] | models.QuerySet[Any]:
         """The items that a row concerns, and those of its former owner: their primary keys, or a queryset."""
         if not self.owner:
-            return self.items_of_row(instance, using, raw)
+            return self._items_of_row(instance, using, raw)
         values = tuple(map(instance.serializable_value, self.owner))
         owners = {values, instance.__dict__.get(FORMER_OWNERS, {}).get(self.owner, values)}
         if self.has_key:
@@ -98,7 +98,7 @@ class Link:
         rows = field.related_model._base_manager.using(using).filter(**{f"{field.target_field.name}__in": keys})
         return every.filter(pk__in=rows.values(self.owner_path))
 
-    def items_of_row(self, instance: models.Model, using: str, raw: bool = False) -> set[Any] | models.QuerySet[Any]:
+    def _items_of_row(self, instance: models.Model, using: str, raw: bool = False) -> set[Any] | models.QuerySet[Any]:
         """The items that a row concerns as it is in the database: a queryset, or the primary key if it is the item. The
         ``raw`` row of a child in a fixture refers to its parent's row, and lacks the parent's key."""
         own, sender = concrete_model(self.model), concrete_model(type(instance))

@@ -11,7 +11,7 @@ from typing import Any
 
 from django.apps import apps
 from django.db import models
-from django.db.models.signals import ModelSignal, m2m_changed, post_delete, post_init, post_save, pre_delete, pre_save
+from django.db.models.signals import m2m_changed, post_delete, post_init, post_save, pre_delete, pre_save
 
 from imagesim.indexing import outbox
 from imagesim.indexing.links import FORMER_OWNERS, Link, Through, by_sender, links, throughs
@@ -22,6 +22,10 @@ _UID = "imagesim.changes"
 """Of the receivers, one for each sender and signal."""
 _FROM_FIXTURE = "_imagesim_from_fixture"
 """Of a row that a fixture may load before the rows that it refers to, and before our own."""
+
+_DELETED = "_imagesim_deleted"
+"""Of the instance or the queryset whose ``delete()`` was called: the items that it takes along, as pairs of label and
+primary key."""
 
 _links: dict[type[models.Model], list[Link]] = {}
 _throughs: dict[type[models.Model], list[Through]] = {}
@@ -39,8 +43,8 @@ def connect() -> None:
             _throughs[through.through].append(through)
     for sender in _links:
         post_save.connect(_saved, sender=sender, dispatch_uid=_UID)
-        for signal in (pre_delete, post_delete):
-            signal.connect(_deleted, sender=sender, dispatch_uid=_UID)
+        pre_delete.connect(_to_be_deleted, sender=sender, dispatch_uid=_UID)
+        post_delete.connect(_deleted, sender=sender, dispatch_uid=_UID)
         if owners := {link.owner for link in _links[sender] if link.owner}:
             _owners[sender] = owners
             post_init.connect(_loaded, sender=sender, dispatch_uid=_UID)
@@ -71,16 +75,17 @@ def _to_be_saved(
     been rolled back, or another process may have moved the row."""
     former = instance.__dict__.setdefault(FORMER_OWNERS, {})
     for owner in _owners[sender]:
-        now, stored = _values(instance, owner), None
-        if raw or now == former.get(owner):
-            continue
-        if not instance._state.adding:
-            stored = sender._base_manager.using(using).filter(pk=instance.pk).values_list(*owner).first()
-        former[owner] = now if stored is None else stored
+        now = _values(instance, owner)
+        if not raw and now != former.get(owner):
+            former[owner] = now if instance._state.adding else _stored_values(instance, owner, using) or now
 
 
 def _values(instance: models.Model, owner: tuple[str, ...]) -> tuple[Any, ...]:
     return tuple(map(instance.__dict__.get, owner))
+
+
+def _stored_values(instance: models.Model, owner: tuple[str, ...], using: str) -> tuple[Any, ...] | None:
+    return type(instance)._base_manager.using(using).filter(pk=instance.pk).values_list(*owner).first()
 
 
 def _saved(
@@ -102,17 +107,39 @@ def _saved(
         outbox.record(link.items.label, found, scope=scope, using=using, late=late)
 
 
-def _deleted(
-    sender: type[models.Model], instance: models.Model, using: str, signal: ModelSignal, **kwargs: Any
+def _to_be_deleted(
+    sender: type[models.Model], instance: models.Model, using: str, origin: Any = None, **kwargs: Any
 ) -> None:
-    """Record the change after the delete; before it, while foreign keys still point to the row, where its items cannot
-    be found afterwards."""
+    """Record the change of a row whose items cannot be found afterwards; note what :func:`_deleted` has to know of the
+    others."""
     for link in _links[sender]:
-        after = link.is_item or link.has_key
-        if after == (signal is post_delete):
-            scope = Scope.ALL if link.is_item else link.whole
-            found = link.items_of(instance, using) if after else link.items_of_row(instance, using)
-            outbox.record(link.items.label, found, scope=scope, using=using)
+        if not (link.is_item or link.owner):
+            outbox.record(link.items.label, link.items_of(instance, using), scope=link.whole, using=using)
+        elif link.is_item:
+            found = link.items_of(instance, using)
+            if isinstance(found, set) and hasattr(origin, "__dict__"):
+                origin.__dict__.setdefault(_DELETED, set()).update((link.items.label, str(pk)) for pk in found)
+    for owner in _owners.get(sender, ()):
+        if instance.get_deferred_fields() & {*owner}:
+            instance.refresh_from_db(using=using, fields=owner)
+        elif instance is origin and (stored := _stored_values(instance, owner, using)):  # all others were just loaded
+            instance.__dict__.setdefault(FORMER_OWNERS, {})[owner] = stored
+
+
+def _deleted(sender: type[models.Model], instance: models.Model, using: str, origin: Any = None, **kwargs: Any) -> None:
+    """Record the change of an item, and of a row with an owner, unless the same ``delete()`` takes its item along.
+
+    To lock the state of an item before its row would be a deadlock with a save, which locks them the other way round.
+    """
+    deleted = getattr(origin, _DELETED, ())
+    for link in _links[sender]:
+        if not (link.is_item or link.owner):
+            continue
+        found = link.items_of(instance, using)
+        if deleted and not link.is_item:
+            pks = found.values_list("pk", flat=True) if isinstance(found, models.QuerySet) else found
+            found = {pk for pk in pks if (link.items.label, str(pk)) not in deleted}
+        outbox.record(link.items.label, found, scope=Scope.ALL if link.is_item else link.whole, using=using)
 
 
 def _m2m_changed(
