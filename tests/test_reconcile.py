@@ -22,6 +22,7 @@ from imagesim.indexes import get_index
 from imagesim.indexes.local import LocalIndex
 from imagesim.indexes.tables import LocalEntry
 from imagesim.indexing import differences, jobs, leases
+from imagesim.indexing.outbox import touch
 from imagesim.indexing.rebuild import rebuild
 from imagesim.indexing.reconcile import reconcile
 from imagesim.indexing.sync import sync
@@ -111,6 +112,35 @@ def test_deleted_without_a_signal_is_an_orphan(shop):
     Photo.objects.filter(product=shop[0])._raw_delete("default")
     Product.objects.filter(pk=shop[0].pk)._raw_delete("default")
     assert found(reconcile()) == {**CLEAN, "orphaned": 1}
+    assert_equal_again()
+
+
+def test_an_item_that_is_deleted_meanwhile_is_no_orphan(shop, monkeypatch):
+    """Its state was read before, and whether it exists after it was deleted."""
+    existing = differences._existing
+
+    def after_a_delete(states):
+        Product.objects.filter(pk=shop[0].pk).delete()
+        return existing(states)
+
+    monkeypatch.setattr(differences, "_existing", after_a_delete)
+    assert found(reconcile()) == CLEAN
+    assert_equal_again()
+
+
+@pytest.mark.parametrize("field", ["active", "price"])
+def test_an_item_whose_change_is_recorded_meanwhile_is_no_difference(shop, monkeypatch, field):
+    """Outside of a transaction, a save commits the row first and then sends its signal."""
+    compare = differences._compare_item
+
+    def before_the_record(items, item, *arguments):
+        kind = compare(items, item, *arguments)
+        touch(item)
+        return kind
+
+    monkeypatch.setattr(differences, "_compare_item", before_the_record)
+    Product.objects.filter(pk=shop[0].pk).update(**{field: 0})
+    assert found(reconcile()) == CLEAN
     assert_equal_again()
 
 

@@ -59,12 +59,26 @@ def compare(targets: Sequence[Target], since: datetime, after: str) -> Iterator[
     fingerprints = {target.meta.fingerprint for target in targets}
     for items, queryset in items_behind(after):
         for page, differences in _compare_items(items, queryset, fingerprints, since):
-            yield len(page), differences, f"{items.label}|{page[-1]}"
+            yield len(page), _confirmed(differences, since), f"{items.label}|{page[-1]}"
     for differences in _compare_vanished(since):
-        yield 0, differences, ""
+        yield 0, _confirmed(differences, since), ""
     for target in targets:
-        for differences in _compare_entries(target.index.scan(backing_index=target.backing_index), since):
-            yield 0, differences, ""
+        for differences in _compare_entries(target.index.scan(backing_index=target.backing_index)):
+            yield 0, _confirmed(differences, since), ""
+
+
+def _confirmed(differences: Sequence[Difference], since: datetime) -> list[Difference]:
+    """Return the differences without those of items that were synced, or whose change was recorded, since one side of
+    the comparison was read and before the other was."""
+    confirmed = []
+    for label, group in grouped(differences, lambda difference: difference.label).items():
+        states = {state.object_pk: state for state in _states(label, [difference.pk for difference in group])}
+        for difference in group:
+            state = states.get(difference.pk)
+            ahead = state is not None and difference.indexed_version > state.version
+            if not difference.kind or state is None or ahead or not _is_in_progress(state, since):
+                confirmed.append(difference)
+    return confirmed
 
 
 # The shop's items and their states.
@@ -177,7 +191,7 @@ def _is_in_progress(state: ItemState, since: datetime) -> bool:
 # The states and the entries of the index, side by side.
 
 
-def _compare_entries(entries: Iterator[tuple[str, int]], since: datetime) -> Iterator[list[Difference]]:
+def _compare_entries(entries: Iterator[tuple[str, int]]) -> Iterator[list[Difference]]:
     found: list[Difference] = []
     states = _states_by_key()
     for number, (key, version, duplicate, state) in enumerate(_side_by_side(entries, states), 1):
@@ -185,9 +199,9 @@ def _compare_entries(entries: Iterator[tuple[str, int]], since: datetime) -> Ite
         if kind:
             found.append(Difference(*split_key(key), kind, indexed_version=ahead))
         if number % CHUNK == 0:  # also without a difference, for the heartbeat
-            yield _confirmed(found, since)
+            yield found
             found = []
-    yield _confirmed(found, since)
+    yield found
 
 
 def _compare_entry(version: int | None, duplicate: bool, state: ItemState | None) -> tuple[str, int]:
@@ -208,19 +222,6 @@ def _compare_entry(version: int | None, duplicate: bool, state: ItemState | None
     if version is None or (state.outcome == Outcome.FAILED and state.not_before is not None):
         return "", 0  # correctly absent; or it will be retried, and the former entry stays meanwhile
     return "orphaned", version
-
-
-def _confirmed(differences: Sequence[Difference], since: datetime) -> list[Difference]:
-    """Return the differences of items that were not synced during the comparison."""
-    confirmed = []
-    for label, group in grouped(differences, lambda difference: difference.label).items():
-        states = {state.object_pk: state for state in _states(label, [difference.pk for difference in group])}
-        for difference in group:
-            state = states.get(difference.pk)
-            ahead = state is not None and difference.indexed_version > state.version
-            if state is None or ahead or not _is_in_progress(state, since):
-                confirmed.append(difference)
-    return confirmed
 
 
 def _states(label: str, pks: Sequence[str]) -> models.QuerySet[ItemState]:
