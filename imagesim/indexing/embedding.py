@@ -114,7 +114,6 @@ class Vectors:
                         left = self._wait(to_open)
             finally:
                 self._leases.release()
-            self.opened += len(by_file(to_open))
         for picture in to_open:
             found = self._resolved[picture]
             if found.digest in self._errors:
@@ -145,6 +144,7 @@ class Vectors:
         begun: set[EmbeddingKey] = set()
         for chunk in batched(read_ahead, LOOKUP_BATCH):
             self._renew()
+            self.opened += len(chunk)
             data: dict[str, bytes] = {}
             for picture, result in chunk:
                 if isinstance(result, Exception):
