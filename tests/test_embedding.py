@@ -23,7 +23,8 @@ from demo_shop.shop.models import Photo
 from imagesim.exceptions import EmbedderError
 from imagesim.indexing import embedding as module
 from imagesim.indexing.embedding import Vectors
-from imagesim.indexing.leases import EmbeddingLeases, SoftTimeLimitExceeded
+from imagesim.indexing.interruptions import SoftTimeLimitExceeded
+from imagesim.indexing.leases import EmbeddingLeases
 from imagesim.indexing.pictures import Picture
 from imagesim.indexing.write_targets import Target
 from imagesim.models import Embedding, EmbeddingLease

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from django.core.files.base import ContentFile
 from django.db import OperationalError, close_old_connections, connections, transaction
+from django.db.models import F
 from django.utils import timezone
 
 from demo_shop.shop.models import Product
@@ -490,6 +491,45 @@ class TestLocks:
             assert _elsewhere(lambda: leases.mark(lease, results)) == 3
         assert state(shop[0]).pending
         assert sync().indexed == 1
+
+    @pytest.mark.parametrize("work", [leases.release, leases.renew, leases.renew_versions])
+    def test_a_lease_does_not_wait_for_a_save(self, shop, work):
+        """Such as of an import in one transaction: its next save then waited for what the worker had locked before, and
+        the import ended in a deadlock."""
+        change(*shop)
+        lease = take()
+        lease.until = timezone.now()  # to be renewed
+        with transaction.atomic():
+            change(shop[2])
+            _elsewhere(lambda: work(lease))
+            change(*shop)
+        assert sync().indexed == 4
+
+    def test_failed_items_are_queued_again_without_waiting_for_a_save(self, shop):
+        past = timezone.now() - timedelta(seconds=1)
+        ItemState.objects.update(outcome="failed", not_before=past)
+        with transaction.atomic():
+            change(shop[2])
+            assert _elsewhere(leases.requeue_failed) == 3
+            change(*shop)
+
+    @pytest.mark.parametrize(
+        "work", [leases.repair_late, lambda late: leases.account_for([(each, "other") for each in late])]
+    )
+    def test_late_writes_are_repaired_one_at_a_time(self, shop, work):
+        """They have to wait for a save, which may be rolled back."""
+        late = list(ItemState.objects.order_by("pk"))
+        ItemState.objects.update(version=F("version") + 1)
+        thread = threading.Thread(target=lambda: (work(late), connections.close_all()))
+        with transaction.atomic():
+            change(shop[3])
+            thread.start()
+            thread.join(1.5)  # longer than PostgreSQL waits to look for a deadlock
+            assert thread.is_alive()
+            change(*shop)
+            transaction.set_rollback(True)
+        thread.join(20)
+        assert ItemState.objects.filter(pending=True).count() == 4
 
     def test_a_save_does_not_wait_for_a_worker(self, shop, monkeypatch):
         change(*shop)

@@ -36,7 +36,7 @@ from imagesim.indexing import rebuild as rebuilding
 from imagesim.indexing import reconcile as reconciling
 from imagesim.indexing import sync as syncing
 from imagesim.indexing.differences import DIFFERENCES
-from imagesim.indexing.leases import INFRASTRUCTURE_ERRORS
+from imagesim.indexing.interruptions import INFRASTRUCTURE_ERRORS
 from imagesim.indexing.rebuild import rebuild
 from imagesim.indexing.reconcile import reconcile
 from imagesim.indexing.sync import sync

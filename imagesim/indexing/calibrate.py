@@ -30,7 +30,7 @@ from imagesim.indexes.analysis import (
     stop_words,
 )
 from imagesim.indexing.fit_roles import Described, fit_roles, kind_of, parts_of
-from imagesim.indexing.leases import INFRASTRUCTURE_ERRORS
+from imagesim.indexing.interruptions import INFRASTRUCTURE_ERRORS
 from imagesim.items import Items
 from imagesim.measured_colours import colours_by_stem
 from imagesim.models import Embedding, ItemImage, StoredCalibration

@@ -21,7 +21,8 @@ from imagesim.declarations import require_texts
 from imagesim.exceptions import ImagesimError, IndexMissing
 from imagesim.hydrate import with_pks
 from imagesim.indexing.embedding import Vectors
-from imagesim.indexing.leases import INFRASTRUCTURE_ERRORS, SyncResult
+from imagesim.indexing.interruptions import INFRASTRUCTURE_ERRORS
+from imagesim.indexing.leases import SyncResult
 from imagesim.indexing.pictures import Picture
 from imagesim.indexing.write_targets import Target
 from imagesim.items import Items

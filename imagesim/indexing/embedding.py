@@ -17,7 +17,8 @@ from imagesim.database import batched, for_thread, primary, retry_conflicts, sto
 from imagesim.embedders import BaseEmbedder
 from imagesim.exceptions import BadImage, ConfigurationError, EmbedderError
 from imagesim.images import colours
-from imagesim.indexing.leases import INFRASTRUCTURE_ERRORS, EmbeddingKey, EmbeddingLeases
+from imagesim.indexing.interruptions import INFRASTRUCTURE_ERRORS
+from imagesim.indexing.leases import EmbeddingKey, EmbeddingLeases
 from imagesim.indexing.pictures import Picture, by_file, like_read, read_file
 from imagesim.indexing.write_targets import Target, find_embedder
 from imagesim.measured_colours import store, stored

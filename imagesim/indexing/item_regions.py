@@ -19,7 +19,7 @@ from imagesim.embedders import BaseEmbedder
 from imagesim.exceptions import BadImage, ConfigurationError, EmbedderError
 from imagesim.indexing.documents import Document
 from imagesim.indexing.embedding import checked, require_works
-from imagesim.indexing.leases import INFRASTRUCTURE_ERRORS
+from imagesim.indexing.interruptions import INFRASTRUCTURE_ERRORS
 from imagesim.indexing.pictures import Picture
 from imagesim.indexing.write_targets import Target, find_embedder
 from imagesim.metrics import timed

@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import random
 import secrets
-import signal
-import sys
-import threading
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -24,21 +21,9 @@ from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
 from imagesim.conf import get_settings
-from imagesim.database import CONNECTION_ERRORS, atomic, batched, primary, retry_conflicts
+from imagesim.database import atomic, batched, primary, retry_conflicts
 from imagesim.indexing.outbox import state_alias
 from imagesim.models import EmbeddingLease, ItemImage, ItemState, Scope
-
-try:
-    from billiard.exceptions import SoftTimeLimitExceeded as SoftTimeLimitExceeded
-except ImportError:
-
-    class SoftTimeLimitExceeded(Exception):  # type: ignore[no-redef]
-        """Celery is not installed, so it never ends a task."""
-
-
-INFRASTRUCTURE_ERRORS = (*CONNECTION_ERRORS, SoftTimeLimitExceeded)
-"""Errors that say nothing about the item that is being worked on, such as a lost database or a time limit: its lease is
-released, and no result is stored."""
 
 FIRST_DELAY = 2.0
 LONGEST_DELAY = 600.0
@@ -49,6 +34,9 @@ EMBEDDING_LEASE_SECONDS = 120
 CLOCK_WAS_WRONG = timedelta(hours=1)
 """A time that is further ahead, beyond what is set, is of a clock that was wrong, as that of a machine that has just
 started: it counts as over."""
+
+CHUNK = 500
+"""Rows that are locked together."""
 
 EmbeddingKey = tuple[str, str]
 """(digest, fingerprint)"""
@@ -149,6 +137,30 @@ def _skips_locked() -> bool:
     return bool(connections[state_alias()].features.has_select_for_update_skip_locked)
 
 
+def _lock(rows: QuerySet[ItemState]) -> list[int]:
+    """Lock rows until the end of the open transaction; return their keys, without those that are being saved.
+
+    To wait for these with others locked would be a deadlock where the transaction of the shop goes on to save others:
+    PostgreSQL ends the one that waits last.
+    """
+    if _skips_locked():
+        return list(rows.select_for_update(skip_locked=True).values_list("pk", flat=True))
+    rows.order_by().update(lease=F("lease"))  # takes the lock for writing before reading
+    return list(rows.values_list("pk", flat=True))
+
+
+def _update(rows: QuerySet[ItemState], *, wait: bool = False, **values: Any) -> int:
+    """Update rows; return how many. Those that are being saved are left out or, with ``wait``, come last, one at a
+    time, so that no other one is locked while this waits."""
+    count, locked = 0, []
+    for chunk in batched(list(rows.values_list("pk", flat=True)), CHUNK):
+        with atomic(ItemState):
+            free = _lock(rows.filter(pk__in=chunk))
+            count += primary(ItemState).filter(pk__in=free).update(**values)
+        locked += [pk for pk in chunk if pk not in free]
+    return count + sum(rows.filter(pk=pk).update(**values) for pk in locked if wait)
+
+
 def _together(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     """Return the changes to lease in one update: one whose lease expired alone, otherwise all that are not leased."""
     return rows[:1] if rows and rows[0][-1] else [row for row in rows if not row[-1]]
@@ -161,13 +173,13 @@ def _expired() -> Case:
 
 @retry_conflicts
 def renew(lease: Lease) -> bool:
-    """Extend a lease after half of its time; return False if none of its changes is still leased."""
+    """Extend a lease after half of its time, except for what is being saved; return False if nothing was extended."""
     now = timezone.now()
     seconds = get_settings().SYNC_LEASE_SECONDS
     if lease.until - now > timedelta(seconds=seconds / 2):
         return True
     lease.until = now + timedelta(seconds=seconds)
-    return bool(lease.rows.update(leased_until=lease.until))
+    return bool(_update(lease.rows, leased_until=lease.until))
 
 
 @retry_conflicts
@@ -175,20 +187,23 @@ def release(lease: Lease, *, delay: float = 0.0, reason: str = "") -> None:
     """Release the changes without a result: these items did not fail, and ``reason`` is why they wait.
 
     They may have been written, though. The next write can differ, after a change without a signal, and the index takes
-    a version once: so it gets a new one.
+    a version once: so it gets a new one. The save of an item that is being saved releases its change, or the lease
+    expires.
     """
     not_before = timezone.now() + timedelta(seconds=delay)
-    said = {"error": reason} if reason else {}
-    lease.rows.update(lease="", leased_until=None, not_before=not_before, version=F("version") + 1, **said)
+    said: dict[str, Any] = {"error": reason} if reason else {}
+    _update(lease.rows, lease="", leased_until=None, not_before=not_before, version=F("version") + 1, **said)
     repair_late(lease.states)
 
 
 @retry_conflicts
 def renew_versions(lease: Lease) -> None:
-    """Give the changes new versions before they are written again, and drop those that are no longer leased."""
+    """Give the changes new versions before they are written again, and drop those that are no longer leased, or are
+    being saved."""
     with atomic(ItemState):
-        lease.rows.update(version=F("version") + 1)
-        versions = dict(lease.rows.values_list("pk", "version"))
+        rows = primary(ItemState).filter(pk__in=_lock(lease.rows))
+        rows.update(version=F("version") + 1)
+        versions = dict(rows.values_list("pk", "version"))
     dropped = [state for state in lease.states if state.pk not in versions]
     lease.states = [state for state in lease.states if state.pk in versions]
     for state in lease.states:
@@ -207,12 +222,7 @@ def mark(lease: Lease, results: Sequence[SyncResult]) -> int:
     by_pk = {each.state.pk: each for each in results}
     now = timezone.now()
     with atomic(ItemState):
-        still = primary(ItemState).filter(pk__in=list(by_pk), lease=lease.token).order_by("pk")
-        if _skips_locked():
-            ours = list(still.select_for_update(skip_locked=True).values_list("pk", flat=True))
-        else:
-            still.order_by().update(leased_until=lease.until)  # takes the write lock before reading
-            ours = list(still.values_list("pk", flat=True))
+        ours = _lock(primary(ItemState).filter(pk__in=list(by_pk), lease=lease.token).order_by("pk"))
         alike: dict[tuple[tuple[str, Any], ...], list[SyncResult]] = {}
         for each in (by_pk[pk] for pk in ours):
             alike.setdefault(tuple(_values_after(each, now).items()), []).append(each)
@@ -270,7 +280,8 @@ def repair_late(written: Iterable[ItemState]) -> int:
     again = [pk for pk, version in rows if version != versions[pk]]
     released = {"checksum": "", "lease": "", "leased_until": None}
     synced = primary(ItemState).filter(pk__in=again, pending=False)
-    return synced.update(pending=True, scope=Scope.ALL, version=F("version") + 1, not_before=timezone.now(), **released)
+    queued = {"pending": True, "scope": Scope.ALL, "version": F("version") + 1, "not_before": timezone.now()}
+    return _update(synced, wait=True, **queued, **released)
 
 
 @retry_conflicts
@@ -283,30 +294,27 @@ def account_for(filled: Sequence[tuple[ItemState, str]]) -> None:
     """
     waiting = [state.pk for state, _ in filled if state.pending]
     changes = {"version": F("version") + 1, "lease": "", "leased_until": None}
-    primary(ItemState).filter(pk__in=waiting, pending=True).update(**changes)
+    _update(primary(ItemState).filter(pk__in=waiting, pending=True), wait=True, **changes)
     made = {state.pk: checksum for state, checksum in filled}
     stored = primary(ItemState).filter(pk__in=made).values_list("pk", "checksum")
     different = [pk for pk, checksum in stored if checksum != made[pk]]
-    primary(ItemState).filter(pk__in=different).update(checksum="")
+    _update(primary(ItemState).filter(pk__in=different), wait=True, checksum="")
     repair_late(state for state, _ in filled)
 
 
 @retry_conflicts
 def requeue_failed() -> int:
-    """Queue failed items that are due for a retry; return how many."""
+    """Queue failed items that are due for a retry, except those that are being saved; return how many."""
     failed = primary(ItemState).filter(_is_over("not_before"), outcome=ItemState.Outcome.FAILED, pending=False)
-    if not failed.exists():  # on SQLite, an UPDATE of no row takes the lock for writing, too, and waits for readers
-        return 0
-    return failed.update(pending=True, scope=Scope.ALL, version=F("version") + 1)
+    return _update(failed, pending=True, scope=Scope.ALL, version=F("version") + 1)
 
 
 @retry_conflicts
 def requeue_refused(since: datetime) -> int:
     """Queue the items that an index refused since then, because it is dropped; return how many."""
     refused = primary(ItemState).filter(outcome=ItemState.Outcome.FAILED, pending=False, synced_at__gte=since)
-    return refused.exclude(checksum="").update(
-        pending=True, version=F("version") + 1, not_before=timezone.now(), checksum=""
-    )
+    queued = {"pending": True, "version": F("version") + 1, "not_before": timezone.now(), "checksum": ""}
+    return _update(refused.exclude(checksum=""), wait=True, **queued)
 
 
 def delay(attempts: int) -> float:
@@ -343,43 +351,3 @@ class EmbeddingLeases:
         if self._leased:
             primary(EmbeddingLease).filter(worker=self._worker).delete()
             self._leased = False
-
-
-# The soft time limit of a Celery task, the shop's own included: leases are released as after a signal to stop.
-
-
-class TimeLimitReached(KeyboardInterrupt):
-    """The soft time limit of the task is reached."""
-
-
-def _raise_time_limit(signum: int, frame: object) -> None:
-    raise TimeLimitReached
-
-
-@contextmanager
-def stopped_at_time_limit() -> Iterator[None]:
-    """Have the soft time limit of a task stop it as a signal to stop stops a command.
-
-    A worker of Celery raises :exc:`SoftTimeLimitExceeded` from a signal, at any point. It is an ordinary ``Exception``,
-    which embedders, clients and the shop's own code take for a failure of what they are doing.
-
-    :raises SoftTimeLimitExceeded: when the block has been stopped.
-    """
-    pool = sys.modules.get("billiard.pool")  # a worker has imported it
-    number = getattr(pool, "SIG_SOFT_TIMEOUT", None)
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    if pool is None or number is None or not in_main_thread:
-        yield  # no time limit reaches it
-        return
-    handler = pool.soft_timeout_sighandler
-    if signal.getsignal(number) is not handler:
-        yield  # not in a worker, in one without time limits, or within another such block
-        return
-    try:
-        signal.signal(number, _raise_time_limit)
-        try:
-            yield
-        finally:
-            signal.signal(number, handler)
-    except TimeLimitReached as error:
-        raise SoftTimeLimitExceeded from error

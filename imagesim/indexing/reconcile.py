@@ -24,7 +24,7 @@ from imagesim.exceptions import ImagesimError
 from imagesim.indexing import jobs, outbox
 from imagesim.indexing.differences import DIFFERENCES, Difference, compare, grouped
 from imagesim.indexing.documents import Outcome, count_items
-from imagesim.indexing.leases import stopped_at_time_limit
+from imagesim.indexing.interruptions import stopped_at_time_limit
 from imagesim.indexing.statistics import update_when_reconciled
 from imagesim.indexing.sync import Progress, sync
 from imagesim.indexing.write_targets import live_targets

@@ -31,8 +31,9 @@ from imagesim.indexes import get_index
 from imagesim.indexing import jobs, leases, outbox
 from imagesim.indexing.documents import Document, Outcome, prepare, queryset_of, write
 from imagesim.indexing.embedding import Vectors, store_vectors
+from imagesim.indexing.interruptions import INFRASTRUCTURE_ERRORS, stopped_at_time_limit
 from imagesim.indexing.item_regions import find_regions
-from imagesim.indexing.leases import INFRASTRUCTURE_ERRORS, Lease, SyncResult, stopped_at_time_limit
+from imagesim.indexing.leases import Lease, SyncResult
 from imagesim.indexing.statistics import calibrate_while_filling, update_if_grown
 from imagesim.indexing.write_targets import Target, live_targets, new_meta
 from imagesim.models import Embedding, ItemImage, ItemState, Job, Scope

@@ -1,0 +1,61 @@
+"""What interrupts the work on items without saying anything about them: a lost database, or the soft time limit of a
+Celery task, the shop's own included. Leases are then released as after a signal to stop."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from imagesim.database import CONNECTION_ERRORS
+
+try:
+    from billiard.exceptions import SoftTimeLimitExceeded as SoftTimeLimitExceeded
+except ImportError:
+
+    class SoftTimeLimitExceeded(Exception):  # type: ignore[no-redef]
+        """Celery is not installed, so it never ends a task."""
+
+
+INFRASTRUCTURE_ERRORS = (*CONNECTION_ERRORS, SoftTimeLimitExceeded)
+"""Errors that say nothing about the item that is being worked on, such as a lost database or a time limit: its lease is
+released, and no result is stored."""
+
+
+class _TimeLimitReached(KeyboardInterrupt):
+    """The soft time limit of the task is reached."""
+
+
+def _raise_time_limit(signum: int, frame: object) -> None:
+    raise _TimeLimitReached
+
+
+@contextmanager
+def stopped_at_time_limit() -> Iterator[None]:
+    """Have the soft time limit of a task stop it as a signal to stop stops a command.
+
+    A worker of Celery raises :exc:`SoftTimeLimitExceeded` from a signal, at any point. It is an ordinary ``Exception``,
+    which embedders, clients and the shop's own code take for a failure of what they are doing.
+
+    :raises SoftTimeLimitExceeded: when the block has been stopped.
+    """
+    pool = sys.modules.get("billiard.pool")  # a worker has imported it
+    number = getattr(pool, "SIG_SOFT_TIMEOUT", None)
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if pool is None or number is None or not in_main_thread:
+        yield  # no time limit reaches it
+        return
+    handler = pool.soft_timeout_sighandler
+    if signal.getsignal(number) is not handler:
+        yield  # not in a worker, in one without time limits, or within another such block
+        return
+    try:
+        signal.signal(number, _raise_time_limit)
+        try:
+            yield
+        finally:
+            signal.signal(number, handler)
+    except _TimeLimitReached as error:
+        raise SoftTimeLimitExceeded from error
