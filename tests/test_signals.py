@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import pytest
 from django.core import serializers
 from django.core.files.base import ContentFile
@@ -13,6 +15,7 @@ from django.test.utils import CaptureQueriesContext, isolate_apps
 import imagesim
 from demo_shop.shop.models import Category, Photo, Product
 from imagesim.indexing import signals
+from imagesim.indexing import sync as syncing
 from imagesim.indexing.links import by_sender, links, throughs
 from imagesim.indexing.sync import sync
 from imagesim.models import ItemState, Scope
@@ -173,6 +176,19 @@ def test_moving_a_picture_with_a_stale_instance(shoe):
     Photo.objects.filter(pk=photo.pk).update(product=boot)
     imagesim.touch([boot])
     sync()  # knows the picture by its name
+    sync()
+    assert ItemState.objects.get(object_pk=str(shoe.pk)).outcome == "skipped"
+
+
+@pytest.mark.parametrize("step", ["_store_again", "_queue_former_owners"])
+def test_a_former_owner_is_known_to_the_next_worker_where_one_dies(shoe, step):
+    """It died after the picture was stored as one of the new owner, so that it was not new to the next one."""
+    boot = product("boot", picture("blue"))
+    sync()
+    Photo.objects.filter(product=shoe).update(product=boot)
+    imagesim.touch([boot])
+    with patch.object(syncing, step, side_effect=SystemExit), pytest.raises(SystemExit):
+        sync()
     sync()
     assert ItemState.objects.get(object_pk=str(shoe.pk)).outcome == "skipped"
 

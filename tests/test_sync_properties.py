@@ -173,8 +173,8 @@ class Shop(RuleBasedStateMachine):
     def mark(self, worker):
         work = self.work.get(worker)
         if work and "written" in work:
-            leases.mark(work["lease"], [outcome.as_sync_result() for outcome in work["outcomes"]])
             _queue_former_owners(work["prepared"])
+            leases.mark(work["lease"], [outcome.as_sync_result() for outcome in work["outcomes"]])
             del self.work[worker]
 
     @rule(worker=WORKERS)

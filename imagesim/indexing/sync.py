@@ -227,9 +227,9 @@ def _sync_batch(lease: Lease, states: Sequence[ItemState], report: SyncReport, b
         # After the items can be found, and before the changes are done with. A change of metadata opens no image.
         read = [document for document in documents if document.state.scope == Scope.ALL]
         find_regions(read, targets, renew)
+        _queue_former_owners(documents)
         leases.mark(lease, results)
         _store_again(documents, targets, vectors)
-        _queue_former_owners(documents)
     except NOT_THE_ITEMS:
         raise
     except Exception as error:
@@ -263,7 +263,10 @@ def _store_again(documents: Sequence[Document], targets: Sequence[Target], vecto
 
 
 def _queue_former_owners(documents: Sequence[Document]) -> None:
-    """Queue the items that last had an image that is new here: it was moved, and no signal named that item."""
+    """Queue the items that last had an image that is new here: it was moved, and no signal named that item.
+
+    Before the results are stored, with which it is no longer new: a worker that dies has told the next one.
+    """
     new = {picture.stored_name for document in documents for picture in document.pictures or () if picture.new}
     if not new:
         return
