@@ -129,7 +129,7 @@ def reindex(label: str, pks: Sequence[str], using: str = "default") -> None:
     """Read these items of one model again, including their pictures, and sync."""
     from imagesim.indexing import outbox
 
-    outbox.record(label, pks, using=using, announce=False)
+    outbox.record_each(label, pks, using=using)
     sync()
 
 

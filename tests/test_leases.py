@@ -22,7 +22,7 @@ from imagesim.embedders import get_embedder
 from imagesim.exceptions import EmbedderError, IndexUnavailable
 from imagesim.indexes import get_index
 from imagesim.indexes.local import LocalIndex
-from imagesim.indexing import jobs, leases
+from imagesim.indexing import jobs, leases, outbox
 from imagesim.indexing import sync as syncing
 from imagesim.indexing.reconcile import reconcile
 from imagesim.indexing.sync import sync
@@ -513,11 +513,24 @@ class TestLocks:
             assert _elsewhere(leases.requeue_failed) == 3
             change(*shop)
 
+    def test_a_reconcile_does_not_wait_for_a_save(self, shop):
+        Product.objects.update(stock=0)
+        with transaction.atomic():
+            change(shop[2])
+            assert _elsewhere(lambda: reconcile(repair_now=False).report["stale"]) == 4
+            change(*shop)
+        assert sync().indexed == 4
+
     @pytest.mark.parametrize(
-        "work", [leases.repair_late, lambda late: leases.account_for([(each, "other") for each in late])]
+        "work",
+        [
+            leases.repair_late,
+            lambda late: leases.account_for([(each, "other") for each in late]),
+            lambda late: outbox.record_each("shop.product", [each.object_pk for each in late]),
+        ],
     )
-    def test_late_writes_are_repaired_one_at_a_time(self, shop, work):
-        """They have to wait for a save, which may be rolled back."""
+    def test_what_has_to_wait_for_a_save_is_changed_one_at_a_time(self, shop, work):
+        """Late writes, and changes that a worker records, must not be left out: the save may be rolled back."""
         late = list(ItemState.objects.order_by("pk"))
         ItemState.objects.update(version=F("version") + 1)
         thread = threading.Thread(target=lambda: (work(late), connections.close_all()))

@@ -137,7 +137,7 @@ def _skips_locked() -> bool:
     return bool(connections[state_alias()].features.has_select_for_update_skip_locked)
 
 
-def _lock(rows: QuerySet[ItemState]) -> list[int]:
+def lock(rows: QuerySet[ItemState]) -> list[int]:
     """Lock rows until the end of the open transaction; return their keys, without those that are being saved.
 
     To wait for these with others locked would be a deadlock where the transaction of the shop goes on to save others:
@@ -155,7 +155,7 @@ def _update(rows: QuerySet[ItemState], *, wait: bool = False, **values: Any) -> 
     count, locked = 0, []
     for chunk in batched(list(rows.values_list("pk", flat=True)), CHUNK):
         with atomic(ItemState):
-            free = _lock(rows.filter(pk__in=chunk))
+            free = lock(rows.filter(pk__in=chunk))
             count += primary(ItemState).filter(pk__in=free).update(**values)
         locked += [pk for pk in chunk if pk not in free]
     return count + sum(rows.filter(pk=pk).update(**values) for pk in locked if wait)
@@ -201,7 +201,7 @@ def renew_versions(lease: Lease) -> None:
     """Give the changes new versions before they are written again, and drop those that are no longer leased, or are
     being saved."""
     with atomic(ItemState):
-        rows = primary(ItemState).filter(pk__in=_lock(lease.rows))
+        rows = primary(ItemState).filter(pk__in=lock(lease.rows))
         rows.update(version=F("version") + 1)
         versions = dict(rows.values_list("pk", "version"))
     dropped = [state for state in lease.states if state.pk not in versions]
@@ -222,7 +222,7 @@ def mark(lease: Lease, results: Sequence[SyncResult]) -> int:
     by_pk = {each.state.pk: each for each in results}
     now = timezone.now()
     with atomic(ItemState):
-        ours = _lock(primary(ItemState).filter(pk__in=list(by_pk), lease=lease.token).order_by("pk"))
+        ours = lock(primary(ItemState).filter(pk__in=list(by_pk), lease=lease.token).order_by("pk"))
         alike: dict[tuple[tuple[str, Any], ...], list[SyncResult]] = {}
         for each in (by_pk[pk] for pk in ours):
             alike.setdefault(tuple(_values_after(each, now).items()), []).append(each)

@@ -105,6 +105,16 @@ def record(
     return count
 
 
+def record_each(label: str, pks: Iterable[object], *, scope: Scope = Scope.ALL, using: str = "") -> None:
+    """Record, in a worker that goes on to sync, that items with these primary keys changed: one at a time.
+
+    One statement for all would wait for those that are being saved, with others locked, which would be a deadlock with
+    a transaction of the shop that goes on to save these.
+    """
+    for pk in pks:
+        record(label, [pk], scope=scope, using=using, announce=False)
+
+
 def _record_queryset(label: str, queryset: models.QuerySet[Any], scope: Scope, upsert: _Upsert) -> int:
     """Record all items of a queryset: by one statement if the database supports it, otherwise in chunks, so that memory
     does not grow with their number."""

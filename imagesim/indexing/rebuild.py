@@ -244,7 +244,7 @@ def _fill(
     size = get_settings().SYNC_BATCH_SIZE
     while pks := [str(pk) for pk in rest.order_by("pk").values_list("pk", flat=True)[:size]]:
         if job.process_died:  # perhaps of one of these items: the sync finds it, and goes on without it
-            outbox.record(items.label, pks, announce=False)
+            outbox.record_each(items.label, pks)
             failed, job.process_died = 0, False
         else:
             failed = _retry_while_unavailable(lambda pks=pks: _fill_page(target, items.label, pks), job)
@@ -279,7 +279,7 @@ def _fill_page(target: Target, label: str, pks: list[str]) -> int:
             failed += document.retry or not document.written or document.outcome == ItemState.Outcome.FAILED
     leases.account_for(written)
     # Recorded as changed, these are handled by the sync, which stores their outcomes and errors, and retries them.
-    outbox.record(label, left, announce=False)
+    outbox.record_each(label, left)
     return failed
 
 

@@ -21,7 +21,7 @@ from imagesim.conf import get_settings
 from imagesim.database import atomic, delete_in_batches, pages, primary, retry_conflicts
 from imagesim.embedders import get_embedder
 from imagesim.exceptions import ImagesimError
-from imagesim.indexing import jobs, outbox
+from imagesim.indexing import jobs, leases, outbox
 from imagesim.indexing.differences import DIFFERENCES, Difference, compare, grouped
 from imagesim.indexing.documents import Outcome, count_items
 from imagesim.indexing.interruptions import stopped_at_time_limit
@@ -168,11 +168,14 @@ def _reconcile(job: Job, report: dict[str, int], dry_run: bool, progress: Progre
 
 @retry_conflicts
 def _queue(differences: Sequence[Difference]) -> None:
-    """Queue the items for reindexing, with a version above any in the index."""
+    """Queue the items for reindexing, with a version above any in the index. An item that is being saved is left to
+    its save, or to the next reconcile."""
     for (label, scope), group in grouped(differences, lambda d: (d.label, d.scope)).items():
-        pks = [difference.pk for difference in group]
         with atomic(ItemState):  # a worker must not lease them before they have their versions
             states = primary(ItemState).filter(model=label)
+            found = states.filter(object_pk__in=[difference.pk for difference in group])
+            saved = set(found.exclude(pk__in=leases.lock(found)).values_list("object_pk", flat=True))
+            pks = [difference.pk for difference in group if difference.pk not in saved]
             gave_up = states.filter(object_pk__in=pks, outcome=Outcome.FAILED, not_before=None, checksum="")
             tried_once = list(gave_up.values_list("pk", flat=True))
             outbox.record(label, pks, scope=scope)
@@ -181,7 +184,7 @@ def _queue(differences: Sequence[Difference]) -> None:
             # Without a checksum the entry is written even if it equals the last one.
             states.filter(object_pk__in=pks).update(checksum="")
             for difference in group:
-                if difference.indexed_version:
+                if difference.indexed_version and difference.pk not in saved:
                     behind = states.filter(object_pk=difference.pk, version__lte=difference.indexed_version)
                     behind.update(version=difference.indexed_version + 1)
 

@@ -278,11 +278,8 @@ def _queue_former_owners(documents: Sequence[Document]) -> None:
         .values_list("state__model", "state__object_pk")
         .distinct()
     )
-    by_label: dict[str, list[str]] = {}
     for label, pk in owners:
-        by_label.setdefault(label, []).append(pk)
-    for label, pks in by_label.items():
-        outbox.record(label, pks, scope=Scope.METADATA, announce=False)
+        outbox.record_each(label, [pk], scope=Scope.METADATA)
 
 
 def _release(lease: Lease, error: BaseException) -> None:
