@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ from imagesim.images import colours
 from imagesim.indexing.interruptions import INFRASTRUCTURE_ERRORS
 from imagesim.indexing.leases import EmbeddingKey, EmbeddingLeases
 from imagesim.indexing.pictures import Picture, by_file, like_read, read_file
-from imagesim.indexing.write_targets import Target, find_embedder
+from imagesim.indexing.write_targets import Target, embedders_of
 from imagesim.measured_colours import store, stored
 from imagesim.metrics import timed
 from imagesim.models import Embedding
@@ -217,10 +217,8 @@ class Vectors:
         inputs = {name: embedder.prepare(image) for name, embedder in embedders.items()}
         return ModelInputs(content.digest, inputs, measured)
 
-    def _embedders(self, wanted: Iterable[str]) -> dict[str, BaseEmbedder]:
-        targets = self._targets
-        found = {name: find_embedder(targets[name], targets.values()) for name in wanted if name in targets}
-        return {fingerprint: embedder for fingerprint, embedder in found.items() if embedder is not None}
+    def _embedders(self, wanted: Collection[str]) -> dict[str, BaseEmbedder]:
+        return embedders_of(self._targets.values(), wanted)
 
     @timed("embed.batch")
     def _embed(self, batch: Sequence[ModelInputs]) -> None:

@@ -21,7 +21,7 @@ from imagesim.indexing.documents import Document
 from imagesim.indexing.embedding import checked, require_works
 from imagesim.indexing.interruptions import INFRASTRUCTURE_ERRORS
 from imagesim.indexing.pictures import Picture
-from imagesim.indexing.write_targets import Target, find_embedder
+from imagesim.indexing.write_targets import Target, embedders_of
 from imagesim.metrics import timed
 from imagesim.models import ImageRegions, RegionVectors
 from imagesim.regions import NoRegions, comparable, get_region_finder, get_region_fingerprint
@@ -55,8 +55,7 @@ def find_regions(
     }
     count = 0
     try:
-        found = {target.meta.fingerprint: find_embedder(target, targets) for target in targets}
-        embedders = {fingerprint: embedder for fingerprint, embedder in found.items() if embedder is not None}
+        embedders = embedders_of(targets)
         for digest in without_regions(pictures, embedders):
             count += _find(pictures[digest], embedders)
             renew()

@@ -44,19 +44,23 @@ class Target:
             raise ConfigurationError(str(error)) from error
 
 
-def find_embedder(target: Target, targets: Collection[Target]) -> BaseEmbedder | None:
-    """Return the embedder of one of the targets; None if its model is no longer configured while a rebuild is replacing
-    the index.
+def embedders_of(targets: Collection[Target], wanted: Collection[str] | None = None) -> dict[str, BaseEmbedder]:
+    """Return the embedders of the targets by their fingerprints, all or the ``wanted``; without that of a model that is
+    no longer configured while a rebuild is replacing the index.
 
-    :raises ConfigurationError: if the settings do not name it otherwise.
+    :raises ConfigurationError: if the settings do not name one otherwise.
     """
-    try:
-        return target.embedder
-    except ConfigurationError as error:
-        if not target.active or all(each.complete for each in targets):
-            raise
-        logger.warning("%s", error)
-        return None
+    found: dict[str, BaseEmbedder] = {}
+    for target in targets:
+        if wanted is not None and target.meta.fingerprint not in wanted:
+            continue
+        try:
+            found[target.meta.fingerprint] = target.embedder
+        except ConfigurationError as error:
+            if not target.active or all(each.complete for each in targets):
+                raise
+            logger.warning("%s", error)
+    return found
 
 
 def live_targets() -> list[Target]:
