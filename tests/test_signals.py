@@ -361,6 +361,34 @@ def test_the_owner_of_a_row():
 
 
 @isolate_apps("tests")
+def test_a_row_that_refers_to_its_item_by_several_columns():
+    class Ware(models.Model):  # noqa: DJ008
+        shop = models.IntegerField()
+        number = models.IntegerField()
+
+        class Meta:
+            app_label = "tests"
+            unique_together = ("shop", "number")
+
+    class Picture(models.Model):  # noqa: DJ008
+        shop = models.IntegerField()
+        number = models.IntegerField()
+        file = models.ImageField()
+        ware = models.ForeignObject(Ware, models.CASCADE, ["shop", "number"], ["shop", "number"])
+
+        class Meta:
+            app_label = "tests"
+
+    class WareItems(imagesim.Items[Ware]):
+        images = "picture__file"
+        text = {}
+
+    [_, pictures] = links(WareItems(Ware))
+    assert (pictures.lookup, pictures.owner) == ("picture", ())
+    assert str(pictures.items_of(Picture(pk=1), "default").query).endswith("= 1")
+
+
+@isolate_apps("tests")
 def test_a_generated_field_is_written_with_what_it_is_computed_from():
     class Ware(models.Model):  # noqa: DJ008
         brand = models.CharField(max_length=10)

@@ -287,7 +287,7 @@ def _add_back_reference(link: Link, scope: Scope) -> None:
             for name in _written(_find(link.model, ordered.lstrip("-"))):
                 link.fields.setdefault(name, Scope.METADATA)
     near = link.lookup.rpartition(paths.SEPARATOR)[0]
-    if not (generic and near):
+    if back and not (generic and near):
         link.owner = tuple(each.attname for each in back)
         if near or not (generic or back[0].target_field.primary_key):
             link.owner_path = paths.SEPARATOR.join(filter(None, [near, back[0].target_field.name]))
