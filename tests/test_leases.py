@@ -513,6 +513,21 @@ class TestLocks:
             assert _elsewhere(leases.requeue_failed) == 3
             change(*shop)
 
+    @pytest.mark.parametrize(
+        "work", [lambda: outbox.touch(Product.objects.all()), lambda: outbox.record("shop.product", [90, 100])]
+    )
+    def test_many_items_are_locked_in_the_order_of_their_keys(self, work):
+        """As a shop does that saves them one by one. As texts, "100" comes before "90"."""
+        items = [product(str(pk), pk=pk) for pk in (90, 100)]
+        thread = threading.Thread(target=lambda: (work(), connections.close_all()))
+        with transaction.atomic():
+            change(items[0])
+            thread.start()
+            thread.join(1.5)
+            change(items[1])
+        thread.join(20)
+        assert state(items[1]).pending
+
     def test_a_reconcile_does_not_wait_for_a_save(self, shop):
         Product.objects.update(stock=0)
         with transaction.atomic():

@@ -91,8 +91,9 @@ def record(
     if isinstance(which, models.QuerySet):
         count = _record_queryset(label, which.using(using), scope, upsert)
     else:
-        # In one order everywhere, so that two writers of the same items wait for each other instead of deadlocking.
-        keys = sorted({str(pk) for pk in which})
+        # In one order everywhere, so that two writers of the same items wait for each other instead of deadlocking:
+        # that of numbers, in which shops save them one by one.
+        keys = sorted({str(pk) for pk in which}, key=lambda key: (len(key), key))
         count = len(keys)
         if keys and alias != using and connections[using].in_atomic_block:
             after_commit(using, record, label, keys, scope=scope, announce=False)
@@ -241,7 +242,7 @@ class _Upsert:
         # SQLite needs a condition to tell ON CONFLICT from a join.
         sql = (
             f"INSERT INTO {self.table} ({self.columns}) SELECT {selected} FROM ({inner}) found "
-            f"WHERE 1 = 1 ORDER BY found.imagesim_pk {self.conflict}"
+            f"WHERE 1 = 1 ORDER BY LENGTH(found.imagesim_pk), found.imagesim_pk {self.conflict}"
         )
         return sql, [label, *self._values(scope), *params]
 
