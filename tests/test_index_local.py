@@ -332,6 +332,33 @@ def test_after_a_swap_the_former_copy_is_freed(index: LocalIndex) -> None:
     assert len(index._snapshots) == 1
 
 
+@pytest.mark.parametrize("named", [False, True], ids=["active", "named"])
+def test_a_process_that_only_counts_frees_former_copies(
+    index: LocalIndex, monkeypatch: pytest.MonkeyPatch, named: bool
+) -> None:
+    """A worker that counted the entries of categories kept the vectors of every rebuild since its start."""
+    monkeypatch.setattr("imagesim.indexes.local.KEPT_SECONDS", -1.0)
+    for _ in range(3):
+        made = index.create(META)
+        index.promote(made)
+        assert index.count(Filters(in_stock=True), backing_index=made if named else None) == 0
+        assert index.facets(Filters(), ("category",), backing_index=made if named else None)["category"].count == 0
+    assert len(index._snapshots) <= 1
+
+
+def test_the_copy_of_the_active_index_is_kept_where_reads_go_to_a_replica(
+    index: LocalIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search of another backing index, of an experiment, reads the primary: it freed what the replica had given."""
+    monkeypatch.setattr(store, "read_alias", lambda backing_index: "default" if backing_index else "replica")
+    monkeypatch.setattr(connections._connections, "replica", connections["default"], raising=False)
+    index.write([entry(1, axis(0))])
+    keys(index, Query(axis(0)))
+    copy = index._snapshots[index.active() or ""]
+    keys(index, Query(axis(0)), index.create(META))
+    assert index._snapshots[index.active() or ""] is copy
+
+
 @concurrent
 def test_threads_can_search_backing_indexes_that_none_has_searched_before() -> None:
     index = LocalIndex(name="test")

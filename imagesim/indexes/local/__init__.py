@@ -33,7 +33,7 @@ META_SECONDS = 10.0
 search checks it every time."""
 
 KEPT_SECONDS = 300.0
-"""How many seconds the vectors of a backing index that is not active stay in memory after its last search."""
+"""How many seconds the vectors of a backing index that is not active stay in memory after their last use."""
 
 SLICE_SECONDS = 0.1
 """How many seconds the words of entries are read before the lock is released for writers and other readers."""
@@ -65,7 +65,8 @@ class LocalIndex(BaseIndex):
         self._metas: dict[str, IndexMeta] = {}
         self._searched: dict[str, tuple[str, float]] = {}  # by database
         self._snapshots: dict[str, Snapshot] = {}
-        self._kept_until: dict[str, float] = {}  # of backing indexes that are not active
+        self._active = ""  # the backing index that was active when it was last read
+        self._kept_until: dict[str, float] = {}  # of backing indexes that were named
         # The tokens of writes whose transaction was not committed; of one that was rolled back it stays.
         self._uncommitted: set[str] = set()
         self._guard = Lock()
@@ -148,7 +149,7 @@ class LocalIndex(BaseIndex):
             compiled = [validation.check_query(query, meta) for query in queries]
             vectors = {n: validation.unit_vector(query.vector) for n, query in enumerate(queries) if not query.text}
             pages: dict[int, Any] = {}
-            snapshot = self._snapshot(at, using, searched=True, named=backing_index is not None)
+            snapshot = self._snapshot(at, using, backing_index)
             if any(query.text for query in queries):
                 self._read_texts(snapshot, at, using)
             with snapshot.current(at, using) as table:
@@ -193,7 +194,7 @@ class LocalIndex(BaseIndex):
             if filters == Filters():
                 return LocalEntry.objects.using(using).filter(generation=at.id, removed_at__isnull=True).count()
             compiled = validation.compile_filters(filters, self._meta(at.name, using).filters)
-            with self._snapshot(at, using).current(at, using) as table:
+            with self._snapshot(at, using, backing_index).current(at, using) as table:
                 return table.count(table.passing(compiled))
 
     @retry_missing
@@ -204,7 +205,7 @@ class LocalIndex(BaseIndex):
             meta = self._meta(at.name, using)
             compiled = validation.compile_filters(filters, meta.filters)
             kinds = validation.facet_kinds(fields, meta.filters)
-            with self._snapshot(at, using).current(at, using) as table:
+            with self._snapshot(at, using, backing_index).current(at, using) as table:
                 others = {name: compiled.without((name,)) for name in kinds}
                 masks = {each: table.passing(each) for each in others.values()}
                 return {name: table.facet(name, kind, masks[others[name]]) for name, kind in kinds.items()}
@@ -225,7 +226,7 @@ class LocalIndex(BaseIndex):
         with _translated_errors():
             at = store.state(self.name, None, using)
             if self._meta(at.name, using).texts:
-                self._read_texts(self._snapshot(at, using), at, using)
+                self._read_texts(self._snapshot(at, using, None), at, using)
 
     def _read_texts(self, snapshot: Snapshot, at: store.State, using: str) -> None:
         """Index the words of entries that this process has not indexed yet, which takes seconds for a large
@@ -241,21 +242,24 @@ class LocalIndex(BaseIndex):
             meta = self._metas[backing_index] = store.meta_of(self.name, backing_index, using)
         return meta
 
-    def _snapshot(self, at: store.State, using: str, *, searched: bool = False, named: bool = False) -> Snapshot:
-        """Return the copy of a backing index. A search, which may have ``named`` it, frees the copies that are not
-        needed any more."""
+    def _snapshot(self, at: store.State, using: str, backing_index: str | None) -> Snapshot:
+        """Return the copy of the backing index that was named, or of the active one, and free the others.
+
+        Other backing indexes that were named are kept for ``KEPT_SECONDS``, and the active one beside them. After a
+        swap, the former copy is freed when the last call that uses it ends.
+        """
         meta = self._meta(at.name, using)
         with self._guard:
+            now = time.monotonic()
+            if backing_index is None:
+                self._active = at.name
+            else:
+                self._kept_until[at.name] = now + KEPT_SECONDS
             snapshot = self._snapshots.get(at.name)
             if snapshot is None:
                 snapshot = self._snapshots[at.name] = Snapshot(self.name, meta, self._uncommitted)
-            now = time.monotonic()
-            if named:
-                self._kept_until[at.name] = now + KEPT_SECONDS
-            if searched and len(self._snapshots) > 1:
-                # After a swap, the former snapshot is freed when the last search that uses it ends.
-                active, _until = self._searched.get(using, ("", 0.0))
+            if len(self._snapshots) > 1:
                 self._kept_until = {name: until for name, until in self._kept_until.items() if until > now}
-                kept = {at.name, active, *self._kept_until}
+                kept = {self._active, *self._kept_until}
                 self._snapshots = {name: each for name, each in self._snapshots.items() if name in kept}
             return snapshot

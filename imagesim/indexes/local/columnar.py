@@ -133,11 +133,12 @@ class Table:
         self._by_key: dict[str, int] = {}
         self._free: list[int] = []
         self._filters = {name: Column(text=FILTER_TYPES[kind].is_text) for name, kind in meta.filters.items()}
-        self._kinds = meta.filters
         self._categories = Column(text=True)
         self._models = Column(text=True)
         self._groups = Column(text=True)
         self._in_stock = Column(text=False)
+        self._by_name = {**self._filters, "category": self._categories, "in_stock": self._in_stock}
+        self._kinds: dict[str, FilterKind] = {**meta.filters, "in_stock": "boolean"}
         self._rows = Column(text=False)
         self._slot_of_row: npt.NDArray[np.int32] = np.empty(16, dtype=np.int32)
         self._images = 0
@@ -237,13 +238,11 @@ class Table:
 
     def values_of(self, key: str, fields: Sequence[str]) -> dict[str, tuple[Canonical, ...]]:
         """Return the value of ``Candidate.values`` for an entry: its values of the given fields."""
-        slot = self._by_key[key] if fields else 0
         found: dict[str, tuple[Canonical, ...]] = {}
         for name in fields:
-            column = self._in_stock if name == "in_stock" else self._filters[name]
-            kind = "boolean" if name == "in_stock" else self._kinds[name]
-            if values := column.at(slot):
-                found[name] = tuple(FILTER_TYPES[kind].canonical(FILTER_TYPES[kind].restore(each)) for each in values)
+            filter_type = FILTER_TYPES[self._kinds[name]]
+            if values := self._by_name[name].at(self._by_key[key]):
+                found[name] = tuple(filter_type.canonical(filter_type.restore(each)) for each in values)
         return found
 
     def count(self, mask: Mask | None) -> int:
@@ -328,8 +327,7 @@ class Table:
 
     def facet(self, name: str, kind: FilterKind, mask: Mask | None) -> Facet:
         """Count the values of a filter, of ``category`` or of ``in_stock`` among the entries in the mask."""
-        column = {"category": self._categories, "in_stock": self._in_stock}.get(name) or self._filters[name]
-        return column.facet(kind, self._occupied(mask))
+        return self._by_name[name].facet(kind, self._occupied(mask))
 
     def _occupied(self, mask: Mask | None) -> Mask:
         occupied = np.ones(len(self.slots), dtype=bool)
