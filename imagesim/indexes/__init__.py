@@ -16,7 +16,8 @@ from django.core.checks import CheckMessage
 from django.db import connection
 
 from imagesim.conf import Backend, get_instance, get_settings
-from imagesim.exceptions import ConfigurationError, IndexMissing, format_choices
+from imagesim.exceptions import ConfigurationError, IndexMissing
+from imagesim.indexes.validation import check_choice
 from imagesim.types import (
     SIMILARITIES,
     Candidates,
@@ -51,10 +52,7 @@ class BaseIndex(ABC):
     """Whether ``Query.exact=False`` makes a difference: whether the index has an approximate search at all."""
 
     def __init__(self, *, name: str = "imagesim", similarity: Similarity = "cosine") -> None:
-        if similarity not in SIMILARITIES:
-            raise ConfigurationError(
-                f"INDEX's similarity {similarity!r} is unknown; it can be {format_choices(SIMILARITIES)}."
-            )
+        check_choice("similarity", similarity, SIMILARITIES)
         if not isinstance(name, str) or not name:
             raise ConfigurationError(f"INDEX's name must be a text, not {name!r}.")
         self.name = name

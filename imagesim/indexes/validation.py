@@ -5,6 +5,7 @@ For indexes that compare versions themselves, :func:`newest` chooses the operati
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from imagesim.exceptions import BadQuery, ConfigurationError, ModelMismatch, format_choices
+from imagesim.exceptions import BadQuery, ConfigurationError, ModelMismatch, SearchIndexError, format_choices
 from imagesim.filter_types import COMPARE, FILTER_TYPES, Canonical, check_text
 from imagesim.types import SIMILARITIES, Condition, Entry, FilterKind, Filters, IndexMeta, Query, Removal, WriteResult
 
@@ -54,6 +55,12 @@ class Prepared:
     texts: dict[str, list[str]]
 
 
+def check_choice(option: str, value: object, choices: Collection[object]) -> None:
+    """:raises ConfigurationError: if the value of an option of an index is none of ``choices``."""
+    if value not in choices:
+        raise ConfigurationError(f"INDEX's {option} {value!r} is unknown; it can be {format_choices(choices)}.")
+
+
 def check_range(minimum: int, maximum: float = math.inf, **options: float | None) -> None:
     """Check numeric options of an index, given by name; None is not checked.
 
@@ -70,6 +77,18 @@ def check_timeout(request_timeout: float) -> None:
     """:raises ConfigurationError: if the timeout of a search, in seconds, is not positive."""
     if request_timeout <= 0:
         raise ConfigurationError(f"INDEX's request_timeout must be more than 0 seconds, not {request_timeout!r}.")
+
+
+def stored_meta(backing_index: str, stored: Mapping[str, Any] | str) -> IndexMeta:
+    """Return the meta that an index has stored with a backing index; a text is JSON.
+
+    :raises SearchIndexError: if it is not valid.
+    """
+    try:
+        return IndexMeta.from_stored(json.loads(stored) if isinstance(stored, str) else stored)
+    except ValueError:
+        message = f"The index {backing_index!r} has no valid meta; build a new one with imagesim_rebuild."
+        raise SearchIndexError(message) from None
 
 
 def check_key(key: str, version: int) -> None:

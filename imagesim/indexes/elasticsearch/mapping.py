@@ -111,8 +111,8 @@ def backing_indexes(client: Elasticsearch, name: str) -> list[str]:
     """Return the indexes that this app made under ``name``, oldest first."""
     ours = re.compile(rf"{re.escape(name)}-\d{{20}}-[0-9a-f]{{6}}")
     found = client.indices.get_settings(index=f"{name}-*", name="index.creation_date")
-    made = {name: int(of["settings"]["index"]["creation_date"]) for name, of in found.items() if ours.fullmatch(name)}
-    return sorted(made, key=lambda name: (made[name], name))
+    made = {each: int(of["settings"]["index"]["creation_date"]) for each, of in found.items() if ours.fullmatch(each)}
+    return sorted(made, key=lambda each: (made[each], each))
 
 
 def check_name(client: Elasticsearch, name: str) -> None:
@@ -153,10 +153,7 @@ def check_options(name: str, quantisation: str, refresh_interval: str) -> None:
         raise ConfigurationError(
             f"INDEX's name {name!r} cannot name an index of Elasticsearch: use small letters, digits, '.', '-' and '_'."
         )
-    if quantisation not in (choices := ("auto", *INDEX_TYPES)):
-        raise ConfigurationError(
-            f"INDEX's quantisation {quantisation!r} is unknown; it can be {format_choices(choices)}."
-        )
+    validation.check_choice("quantisation", quantisation, ("auto", *INDEX_TYPES))
     if not re.fullmatch(r"-1|[0-9]+(ms|s|m|h|d)", str(refresh_interval)):
         raise ConfigurationError(
             f"INDEX's refresh_interval {refresh_interval!r} is not a time; write a number and its unit, such as '1s', "
@@ -213,8 +210,7 @@ def _mapping(name: str, meta: IndexMeta, storage: Storage, server: Server) -> di
         index_options=index_options(storage),
     )
     stored = dsl.Keyword(index=False, doc_values=False)  # never queried
-    types = {name: FILTER_TYPES[kind].elasticsearch for name, kind in meta.filters.items()}
-    filters = {name: dsl.field.construct_field(each) for name, each in types.items()}
+    filters = {each: dsl.field.construct_field(FILTER_TYPES[kind].elasticsearch) for each, kind in meta.filters.items()}
     mapping = dsl.Mapping()
     mapping.meta("dynamic", "strict")
     if not server.keeps_vectors_from_source:

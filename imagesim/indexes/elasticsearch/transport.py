@@ -271,7 +271,7 @@ def from_api(status: int, body: object, name: str, where: str) -> SearchIndexErr
         return IndexMissing(
             f"Elasticsearch has no index {name!r} in service; build it with imagesim_rebuild or imagesim_sync."
         )
-    types = set(_types_of(body))
+    types = _types_of(body)
     if "media_type_header_exception" in types:
         return IndexUnavailable(
             f"The client elasticsearch {version('elasticsearch')} does not speak with the older server at {where}: "
@@ -296,13 +296,16 @@ def from_api(status: int, body: object, name: str, where: str) -> SearchIndexErr
     return SearchIndexError(f"Elasticsearch refused a request for the index {name!r} ({status}): {reason}{hint}")
 
 
-def _types_of(body: object) -> Iterator[str]:
-    """Yield the types in an error of Elasticsearch, the outermost first."""
+def _types_of(body: object) -> set[str]:
+    """Return the types of an error of Elasticsearch and of its causes."""
     error: Any = body.get("error") if isinstance(body, Mapping) else None
-    if isinstance(error, Mapping):
-        for cause in (error, error.get("caused_by"), *(error.get("root_cause") or ())):
-            if isinstance(cause, Mapping):
-                yield str(cause.get("type"))
+    return {str(each.get("type")) for each in (error, *_causes(error))} if isinstance(error, Mapping) else set()
+
+
+def _causes(error: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the causes that an error of Elasticsearch names."""
+    found = (error.get("caused_by"), *(error.get("root_cause") or ()))
+    return [each for each in found if isinstance(each, Mapping)]
 
 
 def reason_of(body: object) -> str:
@@ -310,14 +313,11 @@ def reason_of(body: object) -> str:
     error: Any = body.get("error", body) if isinstance(body, Mapping) else body
     if not isinstance(error, Mapping):
         return str(error or "nothing")[:500]  # the answer to a HEAD has no body
-    for cause in (error.get("caused_by"), *(error.get("root_cause") or ())):
-        if isinstance(cause, Mapping) and cause.get("reason"):
-            return (
-                f"{error.get('reason')}: {cause['reason']}"[:500]
-                if cause["reason"] != error.get("reason")
-                else str(cause["reason"])[:500]
-            )
-    return str(error.get("reason") or error.get("type") or error)[:500]
+    reason = error.get("reason")
+    cause = next((each["reason"] for each in _causes(error) if each.get("reason")), None)
+    if cause and cause != reason:
+        return f"{reason}: {cause}"[:500]
+    return str(reason or error.get("type") or error)[:500]
 
 
 def _words(error: Exception) -> str:

@@ -19,10 +19,10 @@ from django.db.models.functions import Length
 from django.utils import timezone
 
 from imagesim.database import batched, delete_in_batches, in_code_point_order, retry_conflicts, stream
-from imagesim.exceptions import SearchIndexError, index_missing
+from imagesim.exceptions import index_missing
 from imagesim.indexes.local.columnar import Record, Table
 from imagesim.indexes.tables import LocalEntry, LocalGeneration
-from imagesim.indexes.validation import TOMBSTONE_AGE, Prepared, Results, newest
+from imagesim.indexes.validation import TOMBSTONE_AGE, Prepared, Results, newest, stored_meta
 from imagesim.types import Entry, IndexMeta, Removal
 
 logger = logging.getLogger("imagesim.indexes.local")
@@ -86,11 +86,7 @@ def meta_of(index: str, backing_index: str, using: str) -> IndexMeta:
     found = LocalGeneration.objects.using(using).filter(index=index, name=backing_index).first()
     if found is None:
         raise index_missing(index, backing_index)
-    try:
-        return IndexMeta.from_stored(found.meta)
-    except ValueError:
-        message = f"The index {backing_index!r} has no valid meta; build a new one with imagesim_rebuild."
-        raise SearchIndexError(message) from None
+    return stored_meta(backing_index, found.meta)
 
 
 def next_seq_no(index: str, backing_index: str | None, using: str) -> State:

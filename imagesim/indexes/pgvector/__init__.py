@@ -79,10 +79,7 @@ class PgvectorIndex(BaseIndex):
         similarity: Similarity = "cosine",
     ) -> None:
         super().__init__(name=name, similarity=similarity)
-        if quantisation not in ("auto", "none", "half"):
-            raise ConfigurationError(
-                f"INDEX's quantisation {quantisation!r} is unknown; it can be 'auto', 'half' or 'none'."
-            )
+        validation.check_choice("quantisation", quantisation, ("auto", "half", "none"))
         if num_candidates is not None and not 1 <= num_candidates <= searching.MAX_EF_SEARCH:
             raise ConfigurationError(
                 f"INDEX's num_candidates must be from 1 to {searching.MAX_EF_SEARCH}, not {num_candidates!r}."

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
-from imagesim.filter_types import FILTER_TYPES, Canonical
+from imagesim.filter_types import FILTER_TYPES
 from imagesim.indexes import validation
 from imagesim.indexes.pgvector.database import Bound, rows, set_local
 from imagesim.indexes.pgvector.tables import Generation
@@ -97,9 +97,15 @@ def _condition(group: Sequence[CompiledFilter], generation: Generation, bind: Bo
 
 def entry_columns(query: Query, generation: Generation) -> sql.Composable:
     """Return the columns of the table alias ``e`` that :func:`candidate` reads."""
-    own = [sql.Identifier("in_stock") if name == "in_stock" else generation.column(name) for name in query.fields]
-    names = [sql.Identifier(name) for name in ("key", "grp", "categories")] + own
-    return sql.SQL(", ").join(sql.SQL("e.{}").format(name) for name in names)
+    own = [_values_of(name, generation) for name in query.fields]
+    return sql.SQL(", ").join([sql.SQL("e.key, e.grp, e.categories"), *own])
+
+
+def _values_of(name: str, generation: Generation) -> sql.Composable:
+    """Return the array of all values of a filter, of ``category`` or of ``in_stock``, of the table alias ``e``."""
+    if name == "in_stock":
+        return sql.SQL("ARRAY[e.in_stock]")
+    return sql.SQL("e.{}").format(sql.Identifier("categories") if name == "category" else generation.column(name))
 
 
 def candidate(
@@ -107,12 +113,7 @@ def candidate(
 ) -> Candidate:
     """Return the candidate of a row with the columns of :func:`entry_columns`; ``image`` is (digest, name)."""
     key, group, categories, *own = row
-    values: dict[str, tuple[Canonical, ...]] = {}
-    for name, value in zip(query.fields, own, strict=True):
-        if name == "in_stock":
-            values[name] = (value,)
-        elif value:
-            values[name] = tuple(value)
+    values = {name: tuple(value) for name, value in zip(query.fields, own, strict=True) if value}
     digest, name = image
     score = max(-1.0, min(1.0, score))
     own_categories = tuple(categories)
@@ -203,7 +204,7 @@ class Nearest:
         self, generation: Generation, bind: Bound, score: sql.Composable, vector: sql.Composable
     ) -> sql.Composable:
         rough = sql.SQL("{} <#> {}::{}").format(generation.graph_vector("i"), vector, generation.graph_type)
-        if self.filters == CompiledFilters(type(self.query.filters)()):
+        if self.filters == CompiledFilters(Filters()):
             source = sql.SQL("{} i").format(generation.table("image"))
         else:
             source = sql.SQL("{} i JOIN {} e ON e.id = i.entry WHERE {}").format(
@@ -353,16 +354,11 @@ def facet(
         if not counted:
             return Facet(kind)
         return Facet(kind, counted, minimum=restore(least), maximum=restore(most))
-    if name == "in_stock":
-        values: sql.Composable = sql.SQL("ARRAY[e.in_stock]")
-    else:
-        column = sql.Identifier("categories") if name == "category" else generation.column(name)
-        values = sql.SQL("e.{}").format(column)
     counts = sql.SQL(
         "WITH e AS (SELECT {values} AS of FROM {entry} e WHERE {where}) "
         "SELECT v, count(*) AS entries, (SELECT count(*) FROM e WHERE of <> '{{}}') FROM e, unnest(e.of) AS v "
         "GROUP BY v ORDER BY entries DESC, v LIMIT {most}"
-    ).format(values=values, most=sql.Literal(MAX_FACET_VALUES + 1), **parts)
+    ).format(values=_values_of(name, generation), most=sql.Literal(MAX_FACET_VALUES + 1), **parts)
     found = rows(cursor, counts, bind.values)
     counted = found[0][2] if found else 0
     pairs = tuple((restore(value), int(number)) for value, number, _ in found[:MAX_FACET_VALUES])

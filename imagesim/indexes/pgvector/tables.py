@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
-from imagesim.exceptions import IndexMissing, SearchIndexError, index_missing
+from imagesim.exceptions import IndexMissing, index_missing
 from imagesim.filter_types import FILTER_TYPES
 from imagesim.indexes.pgvector.database import Database, lock, rows, set_local
+from imagesim.indexes.validation import stored_meta
 from imagesim.types import IndexMeta
 
 if TYPE_CHECKING:
@@ -87,12 +88,7 @@ def read(cursor: CursorWrapper, index: str, backing_index: str | None, known: di
     id, name, meta, element, _lock = found[0]
     generation = known.get(name)
     if generation is None or generation.id != id:
-        try:
-            parsed = IndexMeta.from_stored(json.loads(meta))
-        except ValueError:
-            message = f"The index {name!r} has no valid meta; build a new one with imagesim_rebuild."
-            raise SearchIndexError(message) from None
-        generation = known[name] = Generation(id, name, parsed, element)
+        generation = known[name] = Generation(id, name, stored_meta(name, meta), element)
     return generation
 
 

@@ -54,13 +54,15 @@ def write(cursor: CursorWrapper, generation: Generation, operations: Sequence[En
     keys = sorted({operations[number].key for number in valid})
     stored = _lock(cursor, generation, keys)
     chosen = newest(operations, valid, {key: version for key, (version, _) in stored.items()}, results)
+    written: set[str] = set()
     for batch in batched(sorted(chosen), BATCH):
-        written = _put(cursor, generation, {key: chosen[key] for key in batch})
-        for number, result in results.items():
-            if result.key in batch and result.key not in written and result.status == "done":
-                results[number] = WriteResult(result.key, "newer")  # another writer was first with a new key
-        changed = [(id, chosen[key]) for key, (id, sum) in written.items() if stored.get(key, (0, None))[1] != sum]
+        put = _put(cursor, generation, {key: chosen[key] for key in batch})
+        changed = [(id, chosen[key]) for key, (id, sum) in put.items() if stored.get(key, (0, None))[1] != sum]
         _put_images(cursor, generation, changed)
+        written |= put.keys()
+    for number, result in results.items():
+        if result.status == "done" and result.key not in written:
+            results[number] = WriteResult(result.key, "newer")  # another writer was first with a new key
     if any(isinstance(operation, Removal) for operation in operations):
         # Tombstones that another writer has locked are skipped: it may be waiting for this transaction.
         purge = sql.SQL(
