@@ -26,6 +26,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from imagesim import kana
+
 DEPARTMENT = 3
 """The minimum number of categories whose common name is that of a department."""
 
@@ -36,9 +38,6 @@ relative to the weight of the name."""
 SHORTEST = 4
 """The minimum number of letters of a misspelled word, and of the last part of a compound that calls something: shorter
 ones are near to too many."""
-
-SHORTEST_SYLLABIC = 6
-"""The minimum number of letters of a misspelled word in Japanese kana, whose letters are syllables."""
 
 SHORTEST_FIRST = 3
 """The minimum number of letters before the last part of a compound."""
@@ -204,7 +203,7 @@ class Roles:
 
         By two errors a third of the words that a catalogue lacks would be taken for one that it has, by one an eighth.
         """
-        shortest = SHORTEST_SYLLABIC if is_syllabic(word) else SHORTEST
+        shortest = kana.SHORTEST_MISSPELLED if kana.is_word(word) else SHORTEST
         if self.things is None or len(word) < shortest or has_digit(word) or self.has(stems):
             return stems
         from rapidfuzz import process
@@ -213,7 +212,7 @@ class Roles:
         found = {
             stem
             for form in (word, *(stem for stem in stems if len(stem) > SHORTEST or len(word) <= len(stem) + 1))
-            for stem, _, _ in process.extract(form, list(self.known), scorer=OSA.distance, score_cutoff=1, limit=None)
+            for stem, _, _ in process.extract(form, self._sorted, scorer=OSA.distance, score_cutoff=1, limit=None)
             if len(stem) >= SHORTEST - 1
         }
         return found or stems
@@ -366,17 +365,10 @@ class Roles:
         return cls(kinds, listed=listed, collisions=collisions, names=whole, departments=departments, **sets)
 
 
-def is_syllabic(word: str) -> bool:
-    """Whether the word is in Japanese katakana: few letters make one."""
-    return "\u30a1" <= word[:1] <= "\u30fa"
-
-
 def shortest_before(ending: str) -> int:
-    """Return the minimum number of letters of a compound before its last part; 0 if this is too short. Of katakana few
-    are enough, a "ポロシャツ" is a "シャツ"; but before two there have to be more: a "スパイス" (spice) is no "イス"
-    (chair)."""
-    if is_syllabic(ending):
-        return {1: 0, 2: SHORTEST_FIRST}.get(len(ending), SHORTEST_FIRST - 1)
+    """Return the minimum number of letters of a compound before its last part; 0 if this is too short."""
+    if kana.is_word(ending):
+        return kana.shortest_before(ending)
     return SHORTEST_FIRST if len(ending) >= SHORTEST else 0
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from imagesim.indexes import kana
+from imagesim import kana
 from imagesim.indexes.analysis import MAX_WORD, analyse, fold, indexed
 from imagesim.indexes.stop_words import OTHER_THINGS
 from imagesim.indexes.text import TextIndex

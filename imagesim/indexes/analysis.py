@@ -10,7 +10,8 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-from imagesim.indexes import kana, stemmers
+from imagesim import kana
+from imagesim.indexes import stemmers
 from imagesim.indexes.codes import (
     DIGITS,
     FRACTION,
@@ -143,7 +144,7 @@ def analyse(text: str, language: str) -> tuple[Token, ...]:
 
     Scripts without spaces are divided into pairs of characters (``运动鞋``: ``运动``, ``动鞋``), except for words of
     katakana, or of hiragana alone, which are in one spelling (``白Tシャツ``: ``白``, ``t``, ``シャツ``; see
-    :mod:`~imagesim.indexes.kana`). The hyphenated words follow at the end in one piece (``t-shirt``: ``t``, ``shirt``,
+    :mod:`~imagesim.kana`). The hyphenated words follow at the end in one piece (``t-shirt``: ``t``, ``shirt``,
     ``tshirt``), and so do initials (``J. R. R. Tolkien``: ``j``, ``r``, ``r``, ``tolkien``, ``jrr``) and dimensions,
     whichever way they are written (``90 x 190 cm``: ``90``, ``190``, ``cm``, ``90x190``), and the numbers of parts
     (:func:`codes`). A decimal number is one word together with a unit that follows without a space (``8,5W``:
@@ -204,12 +205,22 @@ def normalised(text: str, language: str = "") -> str:
     return (text.replace("I", "ı") if language == "tr" else text).lower()
 
 
-def indexed(text: str, language: str, *, last: bool = False) -> tuple[Token, ...]:
+def indexed(text: str, language: str) -> tuple[Token, ...]:
     """Return the words of ``text`` by which it is found: those of :func:`analyse`, :func:`models`, and each character
     of scripts without spaces, but kana. A query for one of these has no pair: ``鞋`` finds ``运动鞋``. Words in
     hiragana are also found by their pairs, and those beside Chinese characters as words: ``赤いりんご`` by
-    ``リンゴ``. If only the ``last`` of these characters are wanted: in Japanese, it may say
-    what a thing is, and no other does (``靴`` of ``靴下``, socks)."""
+    ``リンゴ``."""
+    return _with_parts(text, language, last=False)
+
+
+def naming(text: str, language: str) -> tuple[Token, ...]:
+    """Return those of the words of :func:`indexed` that may say what a thing is. In Japanese, of single characters only
+    the last of a word does: ``靴`` (shoes) of ``革靴``, and not of ``靴下`` (socks)."""
+    return _with_parts(text, language, last=language == "ja")
+
+
+def _with_parts(text: str, language: str, *, last: bool) -> tuple[Token, ...]:
+    """Return the words of ``text`` after their parts, of whose single characters only the ``last`` may be wanted."""
     plain = normalised(text, language)
     found = [] if text.isascii() else [*_parts_found(plain, last=last)]
     return (*(Token(each, each) for each in dict.fromkeys((*found, *models(plain)))), *analyse(text, language))

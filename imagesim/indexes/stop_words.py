@@ -162,7 +162,7 @@ PARTICIPLES = {"en": "ed"}
 
 IRREGULAR_PLURALS = read_lists("irregular_plurals.txt")
 """Words with an irregular plural, or another irregular form: in Swedish and Korean of a colour, in French of an
-adjective, in Japanese the word of another script for a colour, as of :func:`imagesim.indexes.kana.spelled`. "Men" and
+adjective, in Japanese the word of another script for a colour, as of :func:`imagesim.kana.spelled`. "Men" and
 "women" are missing because they name departments of shops rather than several persons."""
 
 AUDIENCES = read_lists("audiences.txt")

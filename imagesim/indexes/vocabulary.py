@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from imagesim.indexes import kana
+from imagesim import kana
 from imagesim.word_roles import has_digit
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 
-from imagesim.indexes import kana
+from imagesim import kana
 from imagesim.indexes.analysis import stem_of
 from imagesim.indexes.dictionaries import has_dictionary, in_dictionary
 from imagesim.indexes.stemmers import PLURALS_ONLY, is_other_word

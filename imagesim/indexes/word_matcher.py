@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from imagesim.indexes import kana
+from imagesim import kana
 from imagesim.indexes.analysis import Token, stop_words
 from imagesim.indexes.codes import begun_codes, may_begin_code
 from imagesim.indexes.query_words import QueryWord

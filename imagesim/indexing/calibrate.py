@@ -23,9 +23,9 @@ from imagesim.indexes import get_index
 from imagesim.indexes.analysis import (
     Token,
     base_language,
-    indexed,
     languages_of,
     listed_stems,
+    naming,
     stem_collisions,
     stop_words,
 )
@@ -196,7 +196,7 @@ def _described(
     for path, values in texts.items():
         spec = specs[path]
         language = base_language(spec.language)
-        tokens = {token for value in values for token in indexed(value, language, last=language == "ja")}
+        tokens = {token for value in values for token in naming(value, language)}
         written[language] |= tokens
         stems = {token.stem for token in tokens if token.word not in stop_words((language,))}
         weight = 1.0 if spec.category else spec.weight / top

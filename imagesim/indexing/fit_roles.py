@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from imagesim.indexes import kana
+from imagesim import kana
 from imagesim.indexes.analysis import listed_stems
 from imagesim.indexes.query_words import QueryWord, query_words
 from imagesim.indexes.stop_words import HEAD_FIRST, INFLECTIONS, UNITS

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
-from imagesim.indexes import kana
+from imagesim import kana
 from imagesim.indexes.analysis import DECIMAL, NO_SPACES, fold, normalised, stem_of, stop_words
 from imagesim.indexes.codes import HYPHEN, codes
 from imagesim.indexes.query_words import MAX_TERMS, QueryWord, divided, qualifiers, query_words, shades

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 
-from imagesim.indexes import kana
+from imagesim import kana
 from imagesim.indexes.analysis import NO_SPACES, analyse, fold
 from imagesim.indexes.codes import HYPHEN
 from imagesim.indexes.dictionaries import in_dictionary

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from imagesim.indexes import kana, text_hits
+from imagesim import kana
+from imagesim.indexes import text_hits
 from imagesim.indexes.analysis import MAX_WORD, base_language, stem_key
 from imagesim.indexes.codes import begun_codes
 from imagesim.indexes.elasticsearch.mapping import CANDIDATE_TEXTS, STEMS, WORDS, Quantisation, Server
@@ -48,7 +49,7 @@ SETTINGS: Mapping[str, Any] = {
     "analysis": {
         "analyzer": {
             "imagesim_reversed": {"tokenizer": "whitespace", "filter": ["reverse"]},
-            # That of "cjk", with the spellings of :func:`imagesim.indexes.kana.spelled`.
+            # That of "cjk", with the spellings of :func:`imagesim.kana.spelled`.
             "imagesim_japanese": {
                 "char_filter": ["imagesim_kana"],
                 "tokenizer": "standard",

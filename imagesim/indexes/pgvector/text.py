@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
-from imagesim.indexes import kana, text_hits
+from imagesim import kana
+from imagesim.indexes import text_hits
 from imagesim.indexes.analysis import Token, languages_of
 from imagesim.indexes.codes import begun_codes
 from imagesim.indexes.pgvector.database import Bound, rows

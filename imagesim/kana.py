@@ -11,8 +11,6 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from imagesim.word_roles import SHORTEST_SYLLABIC
-
 _KATAKANA = r"\u30a1-\u30fa"
 _HIRAGANA = r"\u3041-\u3096"
 _MARK = "ー"  # makes a vowel long, in either script
@@ -42,10 +40,15 @@ SHORTEST_BEHIND_PARTICLE = 3
 """The minimum number of letters behind a "の" after a word in katakana, a "カフェのれん" is a curtain ("のれん"), and
 before a "な"."""
 
-SHORTEST_BEFORE_PART = 2
 SHORTEST_PART = 2
-"""The minimum number of letters of a part of a compound, "パン" (bread) of "メロンパン", and before one in its middle.
-Letters are syllables, so that few are enough."""
+"""The minimum number of letters of a part of a compound, "パン" (bread) of "メロンパン". Letters are syllables, so that
+few are enough."""
+
+SHORTEST_BEFORE_PART = 2
+"""The minimum number of letters before a part of a compound, before a last one of ``SHORTEST_PART`` one more."""
+
+SHORTEST_MISSPELLED = 6
+"""The minimum number of letters of a misspelled word."""
 
 
 @lru_cache(maxsize=10_000)
@@ -141,7 +144,15 @@ def is_within(part: str, word: str) -> bool:
     return 0 < at < len(word) - len(part)
 
 
+def shortest_before(part: str) -> int:
+    """Return the minimum number of letters of a compound before its last part; 0 if this is too short. A "ポロシャツ"
+    is a "シャツ"; but before two letters there have to be more: a "スパイス" (spice) is no "イス" (chair)."""
+    if len(part) < SHORTEST_PART:
+        return 0
+    return SHORTEST_BEFORE_PART + (len(part) == SHORTEST_PART)
+
+
 def most_errors(word: str) -> int:
     """Return how many typing errors a word may have: of a short one, another syllable makes another thing
     ("スニーカー", sneakers, and "スピーカー", speakers)."""
-    return 1 if len(word) >= SHORTEST_SYLLABIC else 0
+    return 1 if len(word) >= SHORTEST_MISSPELLED else 0
