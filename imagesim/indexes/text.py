@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +19,18 @@ from imagesim.indexes.analysis import base_language, described_features, feature
 from imagesim.indexes.codes import MODEL
 from imagesim.indexes.query_words import query_words, shades_of, word_weight
 from imagesim.indexes.stop_words import INFLECTIONS
+from imagesim.indexes.text_scores import (
+    AT_END,
+    FEATURE,
+    IN_FEATURE,
+    IN_LIST,
+    IN_TEXT,
+    NO_MATCHES,
+    PLACES,
+    Coverage,
+    TextMatches,
+    best_by_slot,
+)
 from imagesim.indexes.word_matcher import COMPOUND, ENDING, STEM, WordMatcher, known_part
 
 if TYPE_CHECKING:
@@ -39,15 +51,6 @@ LISTED = 0.6
 """The factor of a match with one item of a list in a category's name: not all of "Sofas & tables" are sofas. It is low
 enough that the vectors decide."""
 
-FEATURE = 0.48
-"""The factor of an entry that matches only a feature or purpose in its texts: a "baby monitor with camera" is no
-camera, and milk that is "good for coffee" no coffee. It is low enough that the vectors decide. It does not apply to a
-query for a purpose, such as "something for a headache"."""
-
-ENDS = 0.9
-"""The least that the length of a name counts that ends with the very word: "Allstar Sneakers" for "sneakers", and no
-"Oak table glass" for "glasses"."""
-
 MAX_SEEN = 1_000
 """The number of field values whose postings are cached while entries are added."""
 
@@ -64,23 +67,6 @@ def calls_by_compounds(field: TextSpec) -> bool:
     """Return whether a field has names of categories that say by the end of a word what their things are, as the German
     "Couchtische" does. In English it need not: a pineapple is no apple."""
     return field.category and base_language(field.language) in INFLECTIONS
-
-
-class TextMatches(NamedTuple):
-    """The entries that contain a word of a query, by ascending slots. ``scores`` are the shares of the query that they
-    match, 0 to 1, and ``heads`` those of its head words alone."""
-
-    slots: Slots
-    scores: npt.NDArray[np.float32]
-    heads: npt.NDArray[np.float32]
-
-    def heads_of(self, slots: Sequence[int]) -> list[float]:
-        """Return the scores of these entries for the head words alone. All ``slots`` must be among the matches."""
-        found: list[float] = np.round(self.heads[np.searchsorted(self.slots, slots)].astype(np.float64), 6).tolist()
-        return found
-
-
-NO_MATCHES = TextMatches(np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, np.float32))
 
 
 class TextIndex:
@@ -100,17 +86,17 @@ class TextIndex:
         self.languages = tuple(dict.fromkeys(self._language)) or ("en",)
         top = max((spec.weight for spec in self._specs), default=1.0)
         factor = np.array([math.sqrt(spec.weight / top) for spec in self._specs], dtype=np.float32)
-        # Words listed in a category's name, those that names end with, and features mentioned in a text have fields of
-        # their own after all others: those of field n are the fields n + self._listed, n + self._ends and
-        # n + self._features.
-        self._listed, self._ends, self._features = (times * len(specs) for times in (1, 2, 3))
-        self._factor = np.concatenate([factor, factor * LISTED, factor, factor])
         self._main = [number for number, spec in enumerate(self._specs) if spec.weight == top]
         self._colours = [number for number, spec in enumerate(self._specs) if spec.colours]
         least = min((self._specs[number].weight for number in self._colours), default=0.0)
-        mentions = [spec.weight < least and not spec.category for spec in self._specs]
-        self._mentions = np.array([*mentions, *([False] * 2 * len(specs)), *mentions])
-        self._kinds = np.array([*(calls_by_compounds(spec) for spec in self._specs), *([False] * 3 * len(specs))])
+        # By the field numbers of postings.
+        self._place = np.repeat(PLACES, len(specs))
+        self._field = np.tile(np.arange(len(specs)), len(PLACES))
+        self._factor = np.concatenate([factor * LISTED if place == IN_LIST else factor for place in PLACES])
+        mentions = np.array([spec.weight < least and not spec.category for spec in self._specs], dtype=bool)
+        self._mentions = mentions[self._field] & np.isin(self._place, (IN_TEXT, IN_FEATURE))
+        kinds = np.array([calls_by_compounds(spec) for spec in self._specs], dtype=bool)
+        self._kinds = kinds[self._field] & (self._place == IN_TEXT)
         self._words = WordMatcher(self.languages)
         self._most_words = 0
         self._starts: npt.NDArray[np.int64] = np.zeros(1, dtype=np.int64)
@@ -193,13 +179,13 @@ class TextIndex:
             tokens = {token for value in values for token in indexed(value, language)}
             words = {token: self._words.add(token, language) for token in tokens}
             listed = listed_stems(values, language) if self._specs[number].category else ()
-            of_features = self._features_of(number, values)
-            fields = {token: number + self._listed for token in tokens if token.stem in listed}
             ends = name_ends(values, language) if number in self._main else ()
-            fields |= dict.fromkeys(ends, number + self._ends)
-            fields |= dict.fromkeys(of_features, number + self._features)
+            places = {token: IN_LIST for token in tokens if token.stem in listed}
+            places |= dict.fromkeys(ends, AT_END)
+            places |= dict.fromkeys(self._features_of(number, values), IN_FEATURE)
             found = self._seen[number, values] = [
-                word << FIELD_BITS | fields.get(token, number) for token, word in words.items()
+                word << FIELD_BITS | number + places.get(token, IN_TEXT) * len(self._specs)
+                for token, word in words.items()
             ]
         return found
 
@@ -248,68 +234,60 @@ class TextIndex:
         entries.
         """
         words = query_words(query.text, self.languages, query.foreign)
-        everything = len(self) if total is None else total
         if not words or not len(self):
             return NO_MATCHES
-        size = len(self._stale)
-        covered, hit = np.zeros(size, dtype=np.float32), np.zeros(size, dtype=bool)
-        named, ends = np.zeros(size, dtype=bool), np.zeros(size, dtype=bool)
-        in_main = np.zeros((len(self._main), size), dtype=np.float32)
-        of_heads = np.zeros(size, dtype=np.float32)
-        lacking = {word.code: np.zeros(size, dtype=bool) for word in words if word.code}
-        weights = head_weights = 0.0
+        entries = len(self) if total is None else total
         shades = shades_of(words, query.colours)
-        for position, found in enumerate(self._words.match(words, prefix=query.typing, spelled=query.spelled)):
-            word = words[position]
-            numbers = np.fromiter(found, dtype=np.int64, count=len(found))
-            qualities = np.fromiter(found.values(), dtype=np.float32, count=len(found))
-            slots, fields, quality = self._postings(numbers, qualities)
-            asked = quality >= STEM
-            known = self._count(slots[asked]) if frequencies is None else frequencies.get(word.word, 0)
-            if known:
-                is_part = quality == np.float32(COMPOUND)
-                factor = np.where(is_part, known_part(word, query.in_compounds), KNOWN_WORD).astype(np.float32)
-                # A "Schreibtisch" (desk) is a "Tisch" (table) if its category is "Schreibtische", or "Sofas & Tische".
-                listed = asked & (self._listed <= fields) & (fields < self._ends)
-                of_kind = self._marked(slots[listed | (is_part & self._kinds[fields])])[slots]
-                factor[asked | (is_part & of_kind) | (quality == np.float32(ENDING))] = 1.0
-                quality *= factor
-            if word.not_of:
-                quality[asked & self._is_in_language(fields, word.not_of)] = 0.0
-            weight = word_weight(word, everything, known, shade=position in shades, spelled=query.spelled)
-            if position in query.colours and len(query.colours) == 1:
+        coverage = Coverage(len(self._stale), len(self._main))
+        lacking = {word.code: np.zeros(len(self._stale), dtype=bool) for word in words if word.code}
+        matching = self._words.match(words, prefix=query.typing, spelled=query.spelled)
+        for position, (word, qualities) in enumerate(zip(words, matching, strict=True)):
+            slots, fields, quality = self._postings(qualities)
+            known = self._count(slots[quality >= STEM]) if frequencies is None else frequencies.get(word.word, 0)
+            self._weaken(quality, slots, fields, word, known, query)
+            if query.colours == (position,):
                 quality[self._mentions[fields] & self._is_coloured(slots)] = 0.0
-            weights += weight
             quality *= self._factor[fields]
-            best = _best_by_slot(slots, quality, size)
-            covered += weight * best
-            own = (quality > 0) & (quality == best[slots]) & (fields < self._features)
-            named[slots[own]] = True
+            weight = word_weight(word, entries, known, shade=position in shades, spelled=query.spelled)
+            is_head = not query.heads or position in query.heads
+            best = coverage.add(slots, self._place[fields], quality, weight, is_head=is_head)
             if word.code:
                 lacking[word.code] |= best == 0
-            if not query.heads or position in query.heads:
-                hit |= best > 0
-                head_weights += weight
-                of_heads += weight * best
-                ends[slots[(self._ends <= fields) & (fields < self._features) & (quality >= 1.0)]] = True
             for number, main in enumerate(self._main):
-                within = fields % len(self._specs) == main
-                in_main[number] += _best_by_slot(slots[within], quality[within], size)
+                within = self._field[fields] == main
+                coverage.in_main[number] += best_by_slot(slots[within], quality[within], len(best))
+        hit = coverage.hit
         if mask is not None:
             hit[: len(mask)] &= mask
             hit[len(mask) :] = False
-        hit = self._with_codes(hit, words, lacking, query)
+        hit = self._with_models(self._with_codes(hit, words, lacking, query), words)
+        slots = np.flatnonzero(hit)
+        by_features = 1.0 if _asks_for_features(words) else FEATURE
+        return coverage.matches(slots, self._lengths[slots][:, self._main].T, by_features)
+
+    def _weaken(
+        self, quality: Qualities, slots: Slots, fields: Slots, word: QueryWord, known: int, query: Query
+    ) -> None:
+        """Reduce the quality of matches by anything other than the word or its stem, if ``known`` entries have it, and
+        of its stem in languages that it does not belong to. The three arrays are those of :meth:`_postings`."""
+        asked = quality >= STEM
+        if known:
+            is_part = quality == np.float32(COMPOUND)
+            factor = np.where(is_part, known_part(word, query.in_compounds), KNOWN_WORD).astype(np.float32)
+            # A "Schreibtisch" (desk) is a "Tisch" (table) if its category is "Schreibtische", or "Sofas & Tische".
+            listed = asked & (self._place[fields] == IN_LIST)
+            of_kind = self._marked(slots[listed | (is_part & self._kinds[fields])])[slots]
+            factor[asked | (is_part & of_kind) | (quality == np.float32(ENDING))] = 1.0
+            quality *= factor
+        if word.not_of:
+            quality[asked & np.isin(self._language, list(word.not_of))[self._field[fields]]] = 0.0
+
+    def _with_models(self, hit: Mask, words: Sequence[QueryWord]) -> Mask:
+        """Return which of the entries that were ``hit`` have the models that a query may name, if any has."""
         for model in filter(re.compile(MODEL).fullmatch, dict.fromkeys(chain(*(word.joined for word in words)))):
             having = hit & self._has_code(model, typing=False)
             hit = having if having.any() else hit
-        slots = np.flatnonzero(hit)
-        by_features = 1.0 if _asks_for_features(words) else FEATURE
-        factor = np.where(named[slots], np.float32(1), np.float32(by_features))
-        share = in_main[:, slots] / np.maximum(self._lengths[slots][:, self._main].T, 1)
-        share = np.minimum(share, 1.0).max(axis=0, initial=0.0)
-        scores = (covered[slots] / weights * factor * (0.9 + 0.1 * share)).astype(np.float32)
-        factor *= 0.9 + 0.1 * np.maximum(share, ENDS * ends[slots])
-        return TextMatches(slots, scores, (of_heads[slots] / max(head_weights, 1e-6) * factor).astype(np.float32))
+        return hit
 
     def _with_codes(
         self, hit: Mask, words: Sequence[QueryWord], lacking: Mapping[tuple[str, ...], Mask], query: Query
@@ -327,14 +305,8 @@ class TextIndex:
 
     def _has_code(self, code: str, *, typing: bool) -> Mask:
         """Return a mask of the entries with a number, or with a longer one that it may be the beginning of."""
-        numbers = self._words.with_code(code, typing=typing)
-        slots, _fields, _quality = self._postings(np.array(numbers, dtype=np.int64), np.ones(len(numbers), np.float32))
+        slots, _fields, _quality = self._postings(dict.fromkeys(self._words.with_code(code, typing=typing), 1.0))
         return self._marked(slots)
-
-    def _is_in_language(self, fields: Slots, languages: Collection[str]) -> Mask:
-        """Return which of these fields are in one of the languages."""
-        of_them = np.isin(self._language, list(languages))
-        return of_them[fields % len(self._specs)]
 
     def _is_coloured(self, slots: Slots) -> Mask:
         """Return which of the entries have values in a colour field, so that colours in other texts do not count."""
@@ -351,8 +323,11 @@ class TextIndex:
         marked[slots] = True
         return marked
 
-    def _postings(self, words: Slots, qualities: Qualities) -> tuple[Slots, Slots, Qualities]:
-        """Return (slots, fields, qualities) of all postings of the given words, three arrays of one length."""
+    def _postings(self, found: Mapping[int, float]) -> tuple[Slots, Slots, Qualities]:
+        """Return (slots, fields, qualities) of all postings of words, three arrays of one length. The words are given
+        by their numbers, with the quality of each."""
+        words = np.fromiter(found, dtype=np.int64, count=len(found))
+        qualities = np.fromiter(found.values(), dtype=np.float32, count=len(found))
         packed = words < len(self._starts) - 1
         starts = self._starts[words[packed]]
         counts = self._starts[words[packed] + 1] - starts
@@ -378,10 +353,3 @@ class TextIndex:
 def _asks_for_features(words: Sequence[QueryWord]) -> bool:
     """Return whether a query only says what the thing is for, or what it has: "something for a headache"."""
     return any(word.complement for word in words) and all(word.complement or word.filler for word in words)
-
-
-def _best_by_slot(slots: Slots, values: Qualities, size: int) -> Qualities:
-    """Return an array (size,) with the largest value of each slot, or 0 for a slot without values."""
-    best = np.zeros(size, dtype=np.float32)
-    np.maximum.at(best, slots, values)
-    return best

@@ -25,7 +25,8 @@ from imagesim.types import Candidate, Facet, FilterKind, IndexMeta, Query
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-    from imagesim.indexes.text import TextIndex, TextMatches
+    from imagesim.indexes.text import TextIndex
+    from imagesim.indexes.text_scores import TextMatches
     from imagesim.types import Vector
 
 Rows = npt.NDArray[np.int64]

@@ -1,0 +1,88 @@
+"""The scores of entries that match the words of a query."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Slots = npt.NDArray[np.int64]
+    Qualities = npt.NDArray[np.float32]
+
+IN_TEXT, IN_LIST, AT_END, IN_FEATURE = PLACES = range(4)
+"""Where a word stands in a field: among others, in a list of things in the name of a category, at the end of a name, or
+where a text only mentions a feature or purpose. Of n fields, the postings of field f at the place p have the field
+number p * n + f."""
+
+FEATURE = 0.48
+"""The factor of an entry that matches only a feature or purpose in its texts: a "baby monitor with camera" is no
+camera, and milk that is "good for coffee" no coffee. It is low enough that the vectors decide. It does not apply to a
+query for a purpose, such as "something for a headache"."""
+
+ENDS = 0.9
+"""The least that the length of a name counts that ends with the very word: "Allstar Sneakers" for "sneakers", and no
+"Oak table glass" for "glasses"."""
+
+
+class TextMatches(NamedTuple):
+    """The entries that contain a word of a query, by ascending slots. ``scores`` are the shares of the query that they
+    match, 0 to 1, and ``heads`` those of its head words alone."""
+
+    slots: Slots
+    scores: npt.NDArray[np.float32]
+    heads: npt.NDArray[np.float32]
+
+    def heads_of(self, slots: Sequence[int]) -> list[float]:
+        """Return the scores of these entries for the head words alone. All ``slots`` must be among the matches."""
+        found: list[float] = np.round(self.heads[np.searchsorted(self.slots, slots)].astype(np.float64), 6).tolist()
+        return found
+
+
+NO_MATCHES = TextMatches(np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, np.float32))
+
+
+class Coverage:
+    """How much of a query each of ``size`` slots covers. It is added up word by word, each with its weight."""
+
+    def __init__(self, size: int, main: int) -> None:
+        self.hit = np.zeros(size, dtype=bool)
+        """Whether the entry contains a head word."""
+        self.in_main = np.zeros((main, size), dtype=np.float32)
+        """The sum of the qualities in each of the ``main`` fields."""
+        self._covered, self._of_heads = np.zeros((2, size), dtype=np.float32)
+        self._weight = self._head_weight = 0.0
+        self._named, self._ends = np.zeros((2, size), dtype=bool)
+
+    def add(self, slots: Slots, places: Slots, quality: Qualities, weight: float, *, is_head: bool) -> Qualities:
+        """Add a word by its postings; return the quality of its best match in each slot."""
+        best = best_by_slot(slots, quality, len(self.hit))
+        self._covered += weight * best
+        self._weight += weight
+        self._named[slots[(quality > 0) & (quality == best[slots]) & (places != IN_FEATURE)]] = True
+        if is_head:
+            self.hit |= best > 0
+            self._of_heads += weight * best
+            self._head_weight += weight
+            self._ends[slots[(places == AT_END) & (quality >= 1.0)]] = True
+        return best
+
+    def matches(self, slots: Slots, lengths: npt.NDArray[np.uint16], by_features: float) -> TextMatches:
+        """Return the scores of ``slots``. ``lengths`` are the numbers of words of their main fields; ``by_features`` is
+        the factor of those that match by features alone."""
+        factor = np.where(self._named[slots], np.float32(1), np.float32(by_features))
+        share = np.minimum(self.in_main[:, slots] / np.maximum(lengths, 1), 1.0).max(axis=0, initial=0.0)
+        scores = self._covered[slots] / self._weight * factor * (0.9 + 0.1 * share)
+        factor *= 0.9 + 0.1 * np.maximum(share, ENDS * self._ends[slots])
+        heads = self._of_heads[slots] / max(self._head_weight, 1e-6) * factor
+        return TextMatches(slots, scores.astype(np.float32), heads.astype(np.float32))
+
+
+def best_by_slot(slots: Slots, values: Qualities, size: int) -> Qualities:
+    """Return an array (size,) with the largest value of each slot, or 0 for a slot without values."""
+    best = np.zeros(size, dtype=np.float32)
+    np.maximum.at(best, slots, values)
+    return best
