@@ -3,12 +3,12 @@ of a colour."""
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import pairwise
+from itertools import accumulate, pairwise
+from operator import or_
 from typing import NamedTuple
 
 from imagesim.indexes.analysis import (
@@ -61,14 +61,6 @@ SHORTEST_SLIP = 3
 SHORTEST_STEM = 4
 """The minimum number of letters of a stem by which other forms of a listed word are recognised: "pot" is the stem of
 the Italian "potete" (you can), but also of "potato"."""
-
-FILLER = 0.02
-"""The factor of the weight of a filler word. An entry without "cheap" in its text is not less relevant, but one called
-"New Order" comes first for "new order"."""
-
-SHADE = 0.1
-"""The factor of the weight of a shade, and of a unit: "light blue" finds everything blue, and what is light blue first;
-"90 x 190 cm" also what is 90x190, and "1.5 litres" what has 1.5 l."""
 
 ENGLISH = "en"
 """The language of the words that an embedding model knows. Its lists contain every form of a word, so that stems are
@@ -275,37 +267,38 @@ def _query_words(text: str, languages: tuple[str, ...], foreign: frozenset[tuple
         {each: by_language[each][i].stem for each in languages if not foreign or (word, each) not in foreign}
         for i, word in enumerate(typed)
     ]
+    words = {word.word: word for word in _with_roles(typed, stems, foreign)}
+    found = _with_codes(list(words.values())[:MAX_TERMS], text, typed, languages)
+    if found:
+        found[-1] = replace(found[-1], last=not text[-1:].isspace())
+    return tuple(found)
+
+
+def _with_roles(
+    typed: Sequence[str], stems: Sequence[Mapping[str, str]], foreign: Collection[tuple[str, str]]
+) -> list[QueryWord]:
+    """Return the words of a query with their roles, without stop words if other words remain."""
     on = [_lists_of(word, tuple(each.items())) for word, each in zip(typed, stems, strict=True)]
     apart = [each.stop or NO_SPACES.match(word) is not None for word, each in zip(typed, on, strict=True)]
     pairs = [
         "" if apart[i] or apart[i + 1] or are_numbers(first, second) else (first + second)[:MAX_WORD]
         for i, (first, second) in enumerate(pairwise(typed))
     ]
+    amounts, announcing = _amounts(typed, [each.stop for each in on])
+    complements = accumulate((each.complement for each in on), or_)
     words: list[QueryWord] = []
-    amount: int | None = None  # the number of the word after which this one may be a size or price
-    complement = False
-    for i, word in enumerate(typed):
+    for i, (word, complement) in enumerate(zip(typed, complements, strict=True)):
         follows = i > 0 and not on[i - 1].stop
-        is_size = word in SIZES and (amount is not None or len(word) > 1)
-        of_amount = is_size or (amount is not None and has_digit(word))
         precedes = i + 1 < len(typed) and not on[i + 1].stop
-        filler = of_amount or (
-            on[i].filler and not _specifies(word, stems[i], _picture_forms, follows=follows, precedes=precedes)
-        )
-        if of_amount and amount is not None:
-            words[amount] = replace(words[amount], filler=True, before_amount=True)
-        if word in _AMOUNTS:
-            amount = i
-        elif not (of_amount or on[i].stop):  # "moins de 50", and both parts of "42.5"
-            amount = None
-        complement = complement or on[i].complement
+        is_picture = on[i].filler and _specifies(word, stems[i], _picture_forms, follows=follows, precedes=precedes)
         joined = tuple(filter(None, (*pairs[max(i - 1, 0) : i + 1], without_zeros(word))))
         words.append(
             QueryWord(
                 word,
                 stems[i],
                 follows=follows,
-                filler=filler,
+                filler=i in amounts or i in announcing or (on[i].filler and not is_picture),
+                before_amount=i in announcing,
                 slip=on[i].slip,
                 joined=joined,
                 complement=complement,
@@ -316,9 +309,31 @@ def _query_words(text: str, languages: tuple[str, ...], foreign: frozenset[tuple
                 not_of=frozenset(language for each, language in foreign if each == word),
             )
         )
-    kept = [word for word, each in zip(words, on, strict=True) if not each.stop] or words
-    distinct = list({word.word: word for word in kept}.values())[:MAX_TERMS]
-    # "t-shirt" is searched as two words or as one, not as three.
+    return [word for word, each in zip(words, on, strict=True) if not each.stop] or words
+
+
+def _amounts(typed: Sequence[str], is_stop: Sequence[bool]) -> tuple[set[int], set[int]]:
+    """Return the numbers of the words that are sizes, ages or prices, and of those that say that one follows."""
+    amounts, announcing = set[int](), set[int]()
+    last: int | None = None  # the number of the word after which this one may be a size or price
+    for i, word in enumerate(typed):
+        is_size = word in SIZES and (last is not None or len(word) > 1)
+        if is_size or (last is not None and has_digit(word)):
+            amounts.add(i)
+            announcing.update(() if last is None else (last,))
+        if word in _AMOUNTS:
+            last = i
+        elif not (i in amounts or is_stop[i]):  # "moins de 50", and both parts of "42.5"
+            last = None
+    return amounts, announcing
+
+
+def _with_codes(
+    words: Sequence[QueryWord], text: str, typed: Sequence[str], languages: Sequence[str]
+) -> list[QueryWord]:
+    """Return the words of a query, those of the numbers of parts with the codes that they belong to, without those that
+    repeat others in one piece: "t-shirt" is searched as two words or as one, not as three."""
+    found = list(words)
     plain = normalised(text)
     whole = {fold(in_one_piece(match[0])) for match in JOINED.finditer(plain)}
     whole.update(filter(None, map(without_zeros, typed)))
@@ -326,27 +341,13 @@ def _query_words(text: str, languages: tuple[str, ...], foreign: frozenset[tuple
         joined = tuple(map(fold, code.joined))
         whole.update(joined)
         parts = {token.word for token in analyse(code.text, languages[0] if languages else "")}
-        distinct = [_part_of(word, joined) if word.word in parts else word for word in distinct]
-    distinct = [word for word in distinct if word.word not in whole or len(distinct) == 1]
-    if distinct:
-        distinct[-1] = replace(distinct[-1], last=not text[-1:].isspace())
-    return tuple(distinct)
+        found = [_part_of(word, joined) if word.word in parts else word for word in found]
+    return [word for word in found if word.word not in whole or len(found) == 1]
 
 
 def _part_of(word: QueryWord, code: tuple[str, ...]) -> QueryWord:
     """Return the word as one part of a code that may also be written in one piece."""
     return replace(word, joined=tuple(dict.fromkeys((*word.joined, *code))), code=code)
-
-
-def word_weight(word: QueryWord, entries: int, known: int, *, shade: bool, spelled: Collection[str]) -> float:
-    """Return how much a word of a query counts: less if it asks for nothing, is the shade of a colour, or a unit."""
-    slip = word.slip and not known and word.word not in spelled
-    return rarity(entries, known) * (FILLER if word.filler or slip else SHADE if shade or word.unit else 1)
-
-
-def rarity(entries: int, known: int) -> float:
-    """Return the inverse document frequency of a word that ``known`` of ``entries`` entries contain."""
-    return math.log1p((max(entries - known, 0) + 0.5) / (known + 0.5))
 
 
 def foreign_to(

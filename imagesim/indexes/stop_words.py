@@ -61,7 +61,7 @@ whose adjectives follow need fewer: there, any unknown word directly behind a th
 
 FILLERS = read_lists("fillers.txt")
 """Words for asking and buying, which weigh very little in matches of words
-(:data:`~imagesim.indexes.query_words.FILLER`) and are not embedded unless the catalogue calls something so."""
+(:data:`~imagesim.indexes.text_scores.FILLER`) and are not embedded unless the catalogue calls something so."""
 
 PICTURES = read_lists("pictures.txt")
 """Those of the fillers that may say what a thing is for: a "picture of a vase" is a vase, a "picture frame" a frame."""

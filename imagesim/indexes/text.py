@@ -17,7 +17,7 @@ import numpy as np
 
 from imagesim.indexes.analysis import base_language, described_features, features, indexed, listed_stems, name_ends
 from imagesim.indexes.codes import MODEL
-from imagesim.indexes.query_words import query_words, shades_of, word_weight
+from imagesim.indexes.query_words import query_words, shades_of
 from imagesim.indexes.stop_words import INFLECTIONS
 from imagesim.indexes.text_scores import (
     AT_END,
@@ -30,6 +30,7 @@ from imagesim.indexes.text_scores import (
     Coverage,
     TextMatches,
     best_by_slot,
+    word_weight,
 )
 from imagesim.indexes.word_matcher import COMPOUND, ENDING, STEM, WordMatcher, known_part
 

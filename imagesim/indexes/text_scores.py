@@ -1,8 +1,9 @@
-"""The scores of entries that match the words of a query."""
+"""The weights of the words of a query, and the scores of entries that match them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -10,8 +11,18 @@ import numpy as np
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from imagesim.indexes.query_words import QueryWord
+
     Slots = npt.NDArray[np.int64]
     Qualities = npt.NDArray[np.float32]
+
+FILLER = 0.02
+"""The factor of the weight of a filler word. An entry without "cheap" in its text is not less relevant, but one called
+"New Order" comes first for "new order"."""
+
+SHADE = 0.1
+"""The factor of the weight of a shade, and of a unit: "light blue" finds everything blue, and what is light blue first;
+"90 x 190 cm" also what is 90x190, and "1.5 litres" what has 1.5 l."""
 
 IN_TEXT, IN_LIST, AT_END, IN_FEATURE = PLACES = range(4)
 """Where a word stands in a field: among others, in a list of things in the name of a category, at the end of a name, or
@@ -26,6 +37,17 @@ query for a purpose, such as "something for a headache"."""
 ENDS = 0.9
 """The least that the length of a name counts that ends with the very word: "Allstar Sneakers" for "sneakers", and no
 "Oak table glass" for "glasses"."""
+
+
+def word_weight(word: QueryWord, entries: int, known: int, *, shade: bool, spelled: Collection[str]) -> float:
+    """Return how much a word of a query counts: less if it asks for nothing, is the shade of a colour, or a unit."""
+    slip = word.slip and not known and word.word not in spelled
+    return rarity(entries, known) * (FILLER if word.filler or slip else SHADE if shade or word.unit else 1)
+
+
+def rarity(entries: int, known: int) -> float:
+    """Return the inverse document frequency of a word that ``known`` of ``entries`` entries contain."""
+    return math.log1p((max(entries - known, 0) + 0.5) / (known + 0.5))
 
 
 class TextMatches(NamedTuple):

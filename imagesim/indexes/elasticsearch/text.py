@@ -25,9 +25,10 @@ from imagesim.indexes.elasticsearch.queries import (
     unpack,
 )
 from imagesim.indexes.elasticsearch.transport import CACHED
-from imagesim.indexes.query_words import QueryWord, shades_of, word_weight
+from imagesim.indexes.query_words import QueryWord, shades_of
 from imagesim.indexes.text import KNOWN_WORD
 from imagesim.indexes.text_hits import FOUND
+from imagesim.indexes.text_scores import word_weight
 from imagesim.indexes.validation import MAX_TEXT_MATCHES, CompiledFilters
 from imagesim.indexes.vocabulary import TWO_ERRORS, most_errors, shortest_beginning
 from imagesim.indexes.word_forms import SHORTEST_PART

@@ -25,8 +25,9 @@ from imagesim.indexes.pgvector.database import Bound, rows
 from imagesim.indexes.pgvector.searching import candidate, conditions, entry_columns
 from imagesim.indexes.pgvector.tables import Generation
 from imagesim.indexes.pgvector.writing import lexeme, signed
-from imagesim.indexes.query_words import QueryWord, shades_of, word_weight
+from imagesim.indexes.query_words import QueryWord, shades_of
 from imagesim.indexes.text import KNOWN_WORD, calls_by_compounds
+from imagesim.indexes.text_scores import word_weight
 from imagesim.indexes.validation import MAX_TEXT_MATCHES, CompiledFilters
 from imagesim.indexes.vocabulary import LAST, letters, most_errors, shortest_beginning
 from imagesim.indexes.word_matcher import COMPOUND, ENDING, STEM, WordMatcher, known_part
