@@ -6,7 +6,7 @@ The words are kept in a vocabulary, in which they are found by prefix, by suffix
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -168,21 +168,52 @@ class WordMatcher:
         return found
 
     def _find(self, word: QueryWord, *, prefix: bool, factor: float, alone: bool) -> dict[int, float]:
+        typed, vocabulary = word.word, self._vocabulary
         found: dict[int, float] = {}
-        vocabulary, words = self._vocabulary, self._vocabulary.words
 
-        def note(numbers: Iterable[int], quality: float) -> None:
-            for number in numbers:
+        def note(matches: Iterable[tuple[int, float]]) -> None:
+            for number, quality in matches:
                 if quality > found.get(number, 0.0):
                     found[number] = quality
 
-        typed = word.word
-        note([vocabulary.ids[typed]] if typed in vocabulary.ids else (), 1.0)
+        note(self._forms(word, alone=alone))
+        for begun in begun_codes(word.joined, word.code):
+            note(self._longer(begun, vocabulary.starting_with(begun), prefix=prefix))
+        if len(typed) < shortest_beginning(typed):
+            if prefix:
+                note(self._longer(typed, vocabulary.starting_with(typed), prefix=True))
+            return found
+        words, starting = vocabulary.words, vocabulary.starting_with(typed)
+        if kana.is_word(typed):
+            note(self._longer(typed, vocabulary.containing(typed), factor=factor))
+            starting = [number for number in starting if prefix or kana.may_begin(typed, words[number])]
+        longer = (number for number in starting if len(words[number]) > len(typed))
+        # A number with further digits is another number, not a longer word.
+        longer = (number for number in longer if prefix or not _goes_on(typed, words[number]))
+        note(self._longer(typed, longer, prefix=prefix, factor=factor))
+        endings = word.endings
+        compounds = {n: self._compound_quality(n, endings) for n in vocabulary.ending_with(endings)}
+        note(compounds.items())
+        # "Stuhl" is no misspelling of "Stahl" if the catalogue has a "Gartenstuhl", nor "Blumen" of "Blusen" if it has
+        # a "Blumentopf".
+        if any(compounds.values()) or any(len(words[number]) >= len(typed) + SHORTEST_FIRST for number in starting):
+            factor = min(factor, SPELLED)
+        note(self._similar(typed, factor, alone=alone))
+        if factor == 1.0 and not any(quality >= STEM for quality in found.values()):
+            note((number, STEM * FUZZY[1]) for number in self._of_near_stems(word))
+        return found
+
+    def _forms(self, word: QueryWord, *, alone: bool) -> Iterator[tuple[int, float]]:
+        """Yield the word, its other spellings and forms, and the words with the stem of one, each with its quality."""
+        ids, words = self._vocabulary.ids, self._vocabulary.words
+        if word.word in ids:
+            yield ids[word.word], 1.0
         spellings = word.spellings_among(self._has_beginning)
         forms = {spelling for spelling, _stems in spellings}
-        is_known = any(form in vocabulary.ids for form in forms)
+        is_known = any(form in ids for form in forms)
         for spelling, stems in spellings:
-            note([vocabulary.ids[spelling]] if spelling in vocabulary.ids else (), STEM)
+            if spelling in ids:
+                yield ids[spelling], STEM
             for language, stem in stems.items():
                 no_forms = stop_words((language,))  # the Italian "pere" are pears, and not "per"
                 for number in self._stems.get((language, stem), ()):
@@ -191,43 +222,26 @@ class WordMatcher:
                     # A "Self levelling compound" is no level, where something is called so.
                     is_other = is_known and language in FORMS_BY_NUMBER and words[number] not in forms
                     only_stem = alone and (is_other or is_made_so(words[number], stem, spelling, language))
-                    note([number], ENDING if only_stem else STEM)
-        for begun in begun_codes(word.joined, word.code):
-            for number in vocabulary.starting_with(begun):
-                note([number], TYPING if prefix else _quality_of_longer(begun, words[number]))
-        is_kana = kana.is_word(typed)
-        if len(typed) < shortest_beginning(typed):
-            if prefix:
-                note(vocabulary.starting_with(typed), TYPING)
-            return found
-        starting = vocabulary.starting_with(typed)
-        if is_kana and not prefix:
-            starting = [number for number in starting if kana.may_begin(typed, words[number])]
-        for number in starting:
-            # A number with further digits is another number, not a longer word.
-            if len(words[number]) > len(typed) and (prefix or not _goes_on(typed, words[number])):
-                note([number], TYPING if prefix else factor * _quality_of_longer(typed, words[number]))
-        for number in vocabulary.containing(typed) if is_kana else ():
-            note([number], factor * _quality_of_longer(typed, words[number]))
-        endings = word.endings
-        compounds = {n: self._compound_quality(n, endings) for n in vocabulary.ending_with(endings)}
-        for number, quality in compounds.items():
-            note([number], quality)
-        # "Stuhl" is no misspelling of "Stahl" if the catalogue has a "Gartenstuhl", nor "Blumen" of "Blusen" if it has
-        # a "Blumentopf".
-        if any(compounds.values()) or any(len(words[number]) >= len(typed) + SHORTEST_FIRST for number in starting):
-            factor = min(factor, SPELLED)
-        stop = stop_words(self._languages)
-        for number, distance in vocabulary.near(typed):
-            if words[number] not in stop:  # "hte" is a misspelled stop word, which describes no product
+                    yield number, ENDING if only_stem else STEM
+
+    def _longer(
+        self, part: str, numbers: Iterable[int], *, prefix: bool = False, factor: float = 1.0
+    ) -> Iterator[tuple[int, float]]:
+        """Yield the words ``numbers``, which begin with a part or have it within, each with its quality."""
+        specifies = SPECIFIES if kana.is_word(part) else 1.0
+        for number in numbers:
+            quality = (PREFIX[0] + PREFIX[1] * len(part) / len(self._vocabulary.words[number])) * specifies
+            yield number, TYPING if prefix else factor * quality
+
+    def _similar(self, typed: str, factor: float, *, alone: bool) -> Iterator[tuple[int, float]]:
+        """Yield the words of which a word may be a misspelling; none with two errors if ``factor`` is less than 1."""
+        words, stop = self._vocabulary.words, stop_words(self._languages)
+        likely = factor if alone else factor**2
+        for number, distance in self._vocabulary.near(typed):
+            # "hte" is a misspelled stop word, which describes no product; "lodgings" is no misspelling of "leggings"
+            if words[number] not in stop and (factor == 1 or distance == 1):
                 alike = consonants(words[number]) == consonants(typed)
-                if factor < 1 and distance > 1:
-                    continue  # "lodgings" is no misspelling of "leggings"
-                likely = factor if alone else factor**2
-                note([number], likely * FUZZY[distance] * (SAME_CONSONANTS if alike else 1.0))
-        if factor == 1.0 and not any(quality >= STEM for quality in found.values()):
-            note(self._of_near_stems(word), STEM * FUZZY[1])
-        return found
+                yield number, likely * FUZZY[distance] * (SAME_CONSONANTS if alike else 1.0)
 
     def _has_beginning(self, text: str) -> bool:
         """Return whether a word, or its stem, begins so."""
@@ -262,11 +276,6 @@ class WordMatcher:
             if (not languages or language in languages) and may_be_compound(word, ending, language)
         )
         return max(qualities, default=0.0)
-
-
-def _quality_of_longer(begun: str, word: str) -> float:
-    """Return the quality of a match with a word that begins so, or in which this is a part of a compound."""
-    return (PREFIX[0] + PREFIX[1] * len(begun) / len(word)) * (SPECIFIES if kana.is_word(begun) else 1.0)
 
 
 def _goes_on(number: str, longer: str) -> bool:
