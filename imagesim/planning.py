@@ -50,6 +50,7 @@ QUANTISED: dict[Quantisation, Callable[[int], float]] = {
     "int8": lambda dims: dims + 4.0,
     "bbq": lambda dims: dims / 8 + 14.0,
 }
+MAX_ELASTICSEARCH_DIMS = 4_096
 SERVER = (9, 5)
 """The version of Elasticsearch to plan for by default."""
 
@@ -187,17 +188,21 @@ def plan(
         raise BadQuery(f"A plan needs at least one item and an image for each, not {items} items and {images} images.")
     if regions is not None and regions < 0:
         raise BadQuery(f"An image cannot have {regions} regions.")
-    if m < 2 or replicas < 0 or characters < 0 or node_memory_bytes < 1:
-        raise BadQuery("A plan needs two links per node, some memory, and no negative numbers.")
+    if dims < 1 or m < 2 or replicas < 0 or characters < 0 or node_memory_bytes < 1:
+        raise BadQuery("A plan needs a dimension, two links per node, some memory, and no negative numbers.")
     if backend == "auto":
         backend = "local" if images <= LOCAL_LIMIT else "elasticsearch"
     of = _Catalogue(items, images, dims, characters)
     if backend == "pgvector":
         needed = _in_postgresql(of, quantisation, m)
     else:
-        needed = _in_elasticsearch(of, quantisation, server, m, node_memory_bytes, replicas)
-    if backend == "local":
-        needed = _in_the_database(of)
+        version = Server(server)
+        kind = _quantisation(quantisation, version, dims)  # checked, although the local index has none
+        needed = (
+            _in_the_database(of)
+            if backend == "local"
+            else _in_elasticsearch(of, kind, version, m, node_memory_bytes, replicas)
+        )
     return Plan(
         items=items,
         images=images,
@@ -212,26 +217,38 @@ def plan(
     )
 
 
-def _in_elasticsearch(
-    of: _Catalogue, quantisation: Any, server: tuple[int, int], m: int, node_memory_bytes: int, replicas: int
-) -> dict[str, Any]:
-    if not 1 <= of.dims <= 4096:
-        raise BadQuery(f"{of.dims} dimensions cannot be indexed; Elasticsearch takes 1 to 4096.")
-    version = Server(server)
+def _quantisation(quantisation: str, server: Server, dims: int) -> Quantisation:
+    """Return the quantisation that an option means.
+
+    :raises BadQuery: if there is none of this name, or the server does not have it.
+    """
     if quantisation == "auto":
-        quantisation = version.quantisation(of.dims)
-    if quantisation not in QUANTISED:
+        return server.quantisation(dims)
+    known = next((each for each in QUANTISED if each == quantisation), None)
+    if known is None:
         raise BadQuery(f"{quantisation!r} is not a quantisation; it can be {format_choices(['auto', *QUANTISED])}.")
-    if not version.supports(quantisation):
-        raise BadQuery(f"Elasticsearch {server[0]}.{server[1]} does not have the quantisation {quantisation!r}.")
+    if not server.supports(known):
+        raise BadQuery(f"Elasticsearch {_release(server)} does not have the quantisation {quantisation!r}.")
+    return known
+
+
+def _release(server: Server) -> str:
+    return ".".join(map(str, server.version))
+
+
+def _in_elasticsearch(
+    of: _Catalogue, quantisation: Quantisation, server: Server, m: int, node_memory_bytes: int, replicas: int
+) -> dict[str, Any]:
+    if of.dims > MAX_ELASTICSEARCH_DIMS:
+        raise BadQuery(f"{of.dims} dimensions cannot be indexed; Elasticsearch takes 1 to {MAX_ELASTICSEARCH_DIMS}.")
     full, quantised, graph = 4.0 * of.dims, QUANTISED[quantisation](of.dims), 4.0 * m
     entry = METADATA_BYTES + TEXT_BYTES * of.characters
     disk = of.images * (full + quantised + graph) + of.items * entry
-    sources = 0 if version.keeps_vectors_from_source else of.images * SOURCE_BYTES * of.dims
+    sources = 0 if server.keeps_vectors_from_source else of.images * SOURCE_BYTES * of.dims
     memory = of.images * ((quantised or full) + graph)
     heap = min(node_memory_bytes / 2, MAX_HEAP)
     return {
-        "server": f"{server[0]}.{server[1]}",
+        "server": _release(server),
         "quantisation": quantisation,
         "index_options": index_options(Storage(quantisation, m, ef_construction=100, shards=1)),
         "memory_bytes": round(memory),
@@ -329,7 +346,7 @@ def _in_postgresql(of: _Catalogue, quantisation: str, m: int) -> dict[str, Any]:
     if quantisation not in ("auto", "half", "none"):
         raise BadQuery(f"pgvector has no quantisation {quantisation!r}; it can be 'auto', 'half' or 'none'.")
     element = "vector" if quantisation == "none" else "halfvec"
-    if not 1 <= of.dims <= MAX_DIMS[element]:
+    if of.dims > MAX_DIMS[element]:
         raise BadQuery(f"{of.dims} dimensions cannot be indexed; pgvector takes 1 to {MAX_DIMS[element]:,} here.")
     entry, text = ENTRY + FILTER * FILTERS, of.characters * TEXT
     entries = of.items * entry + (of.images - of.items) * FURTHER_IMAGE

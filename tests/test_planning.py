@@ -95,6 +95,15 @@ def test_the_local_index_needs_as_much_of_the_database_as_its_rows() -> None:
     assert of_server == ("", {}, 1, 0, 0)
 
 
+def test_the_local_index_has_no_limit_on_dimensions() -> None:
+    """The plan named the limit of Elasticsearch, which is not used."""
+    assert plan(items=10, images=10, dims=5_000, backend="local").memory_bytes == 10 * 5_000 * 4
+    with pytest.raises(BadQuery, match="Elasticsearch takes 1 to 4096"):
+        plan(items=10, images=10, dims=5_000, backend="elasticsearch")
+    with pytest.raises(BadQuery, match="a dimension"):
+        plan(items=10, images=10, dims=0, backend="local")
+
+
 def test_servers_that_keep_sources_need_more_disk_until_they_are_merged() -> None:
     older, newer = (plan(items=10**6, images=10**6, dims=512, server=server) for server in ((8, 19), (9, 2)))
     assert older.rebuild_disk_bytes == pytest.approx(2 * older.disk_bytes + 10**6 * 512 * SOURCE_BYTES)
