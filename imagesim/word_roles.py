@@ -233,57 +233,63 @@ class Roles:
         """
         named = [frozenset[str]() if n in qualifiers else self.kinds_of(stems) for n, stems in enumerate(words)]
         if specify and not named[head]:  # "glass" in "wine glass", common as it is elsewhere
-            named[head] = frozenset(name for stem in words[head] for name in self.names.get((stem,), ()))
+            named[head] = self._with_name(words[head])
         mention = head if specify and self.only_mentions(words[head]) and head not in qualifiers else None
         told = specify
         # Without categories nothing tells a kind: Harry Potter comes before other books for "harry potter book".
         specify = specify if specify and self.kinds and self.calls(words[head]) else ()
-        heads, specified = list[int](), False
-        for number, (stems, each) in enumerate(zip(words, named, strict=True)):
-            is_specifying = not each and number in specify and self.calls(stems)
-            specified = specified or is_specifying
-            is_modifier = number in qualifiers or not (number == mention or self.modifiers.isdisjoint(stems))
-            if number not in fillers and (each or not (is_specifying or is_modifier)):
-                heads.append(number)
-        each_named = [named[number] for number in heads if named[number]]
-        may_name = [n for n, stems in enumerate(words) if n not in fillers and self._may_name(stems)]
-        heads = heads or [n for n in may_name if n not in qualifiers] or may_name
-        mentioned = frozenset[str]().union(*each_named)
-        categories, in_full = frozenset[str](), False
-        rivals: tuple[tuple[int, frozenset[str]], ...] = ()
-        if each_named and len(each_named) == len(heads) and not specified:
-            common = frozenset.intersection(*each_named)
-            categories, in_full = common or mentioned, bool(common) and common != mentioned
-            if not common and named[head] and {head, *specify}.issuperset(heads):
-                near = self.departments_of(named[head])
-                others = [n for n in specify if n in heads and not near.isdisjoint(self.departments_of(named[n]))]
-                rivals = tuple((number, named[number]) for number in (head, *others)) if others else ()
-                heads, categories, mentioned = [head], named[head], named[head]
-        if heads == [head] and categories == named[head]:
+        specifying = {n for n in specify if not named[n] and self.calls(words[n])}
+        modifying = {n for n, stems in enumerate(words) if n != mention and not self.modifiers.isdisjoint(stems)}
+        name_none = {*specifying, *modifying, *qualifiers}
+        heads = [n for n, kinds in enumerate(named) if n not in fillers and (kinds or n not in name_none)]
+        mentioned = frozenset[str]().union(*(named[n] for n in heads))
+        if not heads:
+            may_name = [n for n, stems in enumerate(words) if n not in fillers and self._may_name(stems)]
+            heads = [n for n in may_name if n not in qualifiers] or may_name
+        found = Interpretation(tuple(heads), frozenset(), mentioned, frozenset())
+        if mentioned and all(named[n] for n in heads) and not specifying:
+            found = self._by_kinds(named, heads, head, specify)
+        if found.heads == (head,) and found.categories == named[head]:
             # Beside a category "Frames", the others of a department "Framing" are no frames.
-            own = frozenset(each for stem in words[head] for each in self.names.get((stem,), ()))
-            categories = own.intersection(categories) or categories
-        if any(self._are_of_another(categories, words[n], words[head]) for n in set(told) - set(qualifiers)):
-            categories, rivals = frozenset(), ()
-        parts = Counter(n for stems in words for n in {name for stem in stems for name in self.listed.get(stem, ())})
-        partly = frozenset(name for name, count in parts.items() if count == 1)
+            own = self._with_name(words[head]) & found.categories
+            found = found._replace(categories=own or found.categories)
+        if any(self._are_of_another(found.categories, words[n], words[head]) for n in set(told) - set(qualifiers)):
+            found = found._replace(categories=frozenset(), rivals=())
         sought = {head} if told and named[head] and head not in qualifiers else set[int]()
-        whole, whole_categories = self._in_full(words, {*fillers, *qualifiers}, specify, mention, sought)
+        whole, categories = self._in_full(words, {*fillers, *qualifiers}, specify, mention, sought)
         if whole:
-            heads, categories, mentioned, in_full = whole, whole_categories, mentioned | whole_categories, True
-            rivals = ()
-        if not categories:  # for "history books", a category "History" is as close as "Picture books"
+            found = Interpretation(tuple(whole), categories, found.mentioned | categories, frozenset(), in_full=True)
+        if not found.categories:  # for "history books", a category "History" is as close as "Picture books"
             beside = [n for n in told if n not in fillers and n not in qualifiers]
-            whole_names = (self.names.get((stem,), ()) for n in beside for stem in words[n])
-            mentioned = mentioned.union(*(named[n] for n in beside), *whole_names)
-        asked = tuple(heads) if len(heads) < len(words) else ()
-        specifies = self._specified_by(stem for number in heads for stem in words[number]) - categories
-        return Interpretation(asked, categories, mentioned, partly, in_full, rivals, specifies)
+            close = (kinds for n in beside for kinds in (named[n], self._with_name(words[n])))
+            found = found._replace(mentioned=found.mentioned.union(*close))
+        parts = Counter(n for stems in words for n in {name for stem in stems for name in self.listed.get(stem, ())})
+        specified = self._specified_by(stem for number in found.heads for stem in words[number])
+        return found._replace(
+            heads=found.heads if len(found.heads) < len(words) else (),
+            partly=frozenset(name for name, count in parts.items() if count == 1),
+            specified=specified - found.categories,
+        )
+
+    def _by_kinds(
+        self, named: Sequence[frozenset[str]], heads: Sequence[int], head: int, specify: Collection[int]
+    ) -> Interpretation:
+        """Return the categories that all ``heads`` name together; if there are none and the others specify the head of
+        the query, those of this head, with its rivals."""
+        mentioned = frozenset[str]().union(*(named[number] for number in heads))
+        common = frozenset.intersection(*(named[number] for number in heads))
+        if common or not named[head] or not {head, *specify}.issuperset(heads):
+            in_full = bool(common) and common != mentioned
+            return Interpretation(tuple(heads), common or mentioned, mentioned, frozenset(), in_full)
+        near = self.departments_of(named[head])
+        others = [n for n in specify if n in heads and not near.isdisjoint(self.departments_of(named[n]))]
+        rivals = tuple((number, named[number]) for number in (head, *others)) if others else ()
+        return Interpretation((head,), named[head], named[head], frozenset(), rivals=rivals)
 
     def _are_of_another(self, kinds: Collection[str], stems: Collection[str], head: Collection[str]) -> bool:
         """Whether all of these categories are of something else than a word that specifies their kind, if it names
         others: "Hamster cages" are no dog cages, while "Coats" may be for dogs."""
-        own = {n for stem in stems for n in (*self.names.get((stem,), ()), *self.listed.get(stem, ()))}
+        own = {*self._with_name(stems), *(name for stem in stems for name in self.listed.get(stem, ()))}
         own |= {n for name, each in self.names.items() if own and not set(name).isdisjoint(stems) for n in each}
         if not own or not kinds or not own.isdisjoint(kinds) or self.is_category(head):
             return False
@@ -299,6 +305,10 @@ class Roles:
     def kinds_of(self, stems: Collection[str]) -> frozenset[str]:
         """Return the categories that a word names."""
         return frozenset(category for stem in stems for category in self.kinds.get(stem, ()))
+
+    def _with_name(self, stems: Collection[str]) -> frozenset[str]:
+        """Return the categories whose whole name is a word with one of these stems."""
+        return frozenset(category for stem in stems for category in self.names.get((stem,), ()))
 
     def departments_of(self, categories: Collection[str]) -> set[str]:
         """Return the departments of these categories, as far as they are known."""
