@@ -22,7 +22,7 @@ from imagesim.indexes import BaseIndex, retry_missing, validation
 from imagesim.indexes.local import store
 from imagesim.indexes.local.knn import answer
 from imagesim.indexes.local.store import Snapshot
-from imagesim.indexes.tables import LocalEntry, LocalGeneration
+from imagesim.indexes.tables import LocalGeneration
 from imagesim.indexes.validation import CompiledFilters, prepare_all
 from imagesim.types import Candidates, Entry, Facet, Filters, IndexMeta, Query, Removal, Similarity, WriteResult
 
@@ -127,32 +127,36 @@ class LocalIndex(BaseIndex):
             self._uncommitted.add(at.token)
             transaction.on_commit(partial(self._uncommitted.discard, at.token), using=using)
             valid, results = prepare_all(operations, self._meta(at.name, using))
-            store.write(at, operations, valid, results, using)
+            store.write(at, operations, valid, results)
         return [results[number] for number in range(len(operations))]
 
     def refresh(self, backing_index: str | None = None) -> None:
         """Check that the index exists. Nothing else is needed: a search sees everything that is committed."""
-        with _translated_errors():
-            store.state(self.name, backing_index, store.read_alias(backing_index))
+        with self._reading(backing_index):
+            pass
 
     # Reading.
+
+    @contextmanager
+    def _reading(self, backing_index: str | None) -> Iterator[store.State]:
+        """Provide the state of a backing index, by default of the active one."""
+        with _translated_errors():
+            yield store.state(self.name, backing_index, store.read_alias(backing_index))
 
     @retry_missing
     def search(self, queries: Sequence[Query], *, backing_index: str | None = None) -> list[Candidates]:
         started = time.perf_counter()
-        using = store.read_alias(backing_index)
-        with _translated_errors():
-            at = store.state(self.name, backing_index, using)
-            meta = self._meta(at.name, using)
+        with self._reading(backing_index) as at:
+            meta = self._meta(at.name, at.using)
             if backing_index is None:
-                self._notice_swap(at.name, meta, using)
+                self._notice_swap(at, meta)
             compiled = [validation.check_query(query, meta) for query in queries]
             vectors = {n: validation.unit_vector(query.vector) for n, query in enumerate(queries) if not query.text}
             pages: dict[int, Any] = {}
-            snapshot = self._snapshot(at, using, backing_index)
+            snapshot = self._snapshot(at, backing_index)
             if any(query.text for query in queries):
-                self._read_texts(snapshot, at, using)
-            with snapshot.current(at, using) as table:
+                self._read_texts(snapshot, at)
+            with snapshot.current(at) as table:
                 for number, query in enumerate(queries):
                     if query.text:
                         pages[number] = table.match(query, compiled[number])
@@ -167,13 +171,13 @@ class LocalIndex(BaseIndex):
             for candidates, more in (pages[number] for number in range(len(queries)))
         ]
 
-    def _notice_swap(self, name: str, meta: IndexMeta, using: str) -> None:
+    def _notice_swap(self, at: store.State, meta: IndexMeta) -> None:
         """:raises ModelMismatch: if the queries may have been projected for the index that was active before."""
-        known, until = self._searched.get(using, ("", 0.0))
+        known, until = self._searched.get(at.using, ("", 0.0))
         now = time.monotonic()
-        self._searched[using] = (name, now + META_SECONDS)
-        if known != name and now < until:
-            validation.check_projection(self._meta(known, using), meta)
+        self._searched[at.using] = (at.name, now + META_SECONDS)
+        if known != at.name and now < until:
+            validation.check_projection(self._meta(known, at.using), meta)
 
     def _by_filters(
         self, queries: Sequence[Query], compiled: Sequence[CompiledFilters]
@@ -188,52 +192,44 @@ class LocalIndex(BaseIndex):
 
     @retry_missing
     def count(self, filters: Filters = Filters(), *, backing_index: str | None = None) -> int:
-        using = store.read_alias(backing_index)
-        with _translated_errors():
-            at = store.state(self.name, backing_index, using)
+        with self._reading(backing_index) as at:
             if filters == Filters():
-                return LocalEntry.objects.using(using).filter(generation=at.id, removed_at__isnull=True).count()
-            compiled = validation.compile_filters(filters, self._meta(at.name, using).filters)
-            with self._snapshot(at, using, backing_index).current(at, using) as table:
+                return store.count_entries(at)
+            compiled = validation.compile_filters(filters, self._meta(at.name, at.using).filters)
+            with self._snapshot(at, backing_index).current(at) as table:
                 return table.count(table.passing(compiled))
 
     @retry_missing
     def facets(self, filters: Filters, fields: Sequence[str], *, backing_index: str | None = None) -> dict[str, Facet]:
-        using = store.read_alias(backing_index)
-        with _translated_errors():
-            at = store.state(self.name, backing_index, using)
-            meta = self._meta(at.name, using)
+        with self._reading(backing_index) as at:
+            meta = self._meta(at.name, at.using)
             compiled = validation.compile_filters(filters, meta.filters)
             kinds = validation.facet_kinds(fields, meta.filters)
-            with self._snapshot(at, using, backing_index).current(at, using) as table:
+            with self._snapshot(at, backing_index).current(at) as table:
                 others = {name: compiled.without((name,)) for name in kinds}
                 masks = {each: table.passing(each) for each in others.values()}
                 return {name: table.facet(name, kind, masks[others[name]]) for name, kind in kinds.items()}
 
     def scan(self, *, backing_index: str | None = None, batch_size: int = 1000) -> Iterator[tuple[str, int]]:
-        using = store.read_alias(backing_index)
-        with _translated_errors():
-            at = store.state(self.name, backing_index, using)
-            yield from store.keys(at, batch_size, using)
-            store.state(self.name, at.name, using)  # it may have been dropped, and its entries deleted
+        with self._reading(backing_index) as at:
+            yield from store.keys(at, batch_size)
+            store.state(self.name, at.name, at.using)  # it may have been dropped, and its entries deleted
 
     def ping(self) -> None:
         with _translated_errors():
             LocalGeneration.objects.filter(index=self.name).exists()
 
     def warm_up(self) -> None:
-        using = store.read_alias(None)
-        with _translated_errors():
-            at = store.state(self.name, None, using)
-            if self._meta(at.name, using).texts:
-                self._read_texts(self._snapshot(at, using, None), at, using)
+        with self._reading(None) as at:
+            if self._meta(at.name, at.using).texts:
+                self._read_texts(self._snapshot(at, None), at)
 
-    def _read_texts(self, snapshot: Snapshot, at: store.State, using: str) -> None:
+    def _read_texts(self, snapshot: Snapshot, at: store.State) -> None:
         """Index the words of entries that this process has not indexed yet, which takes seconds for a large
         catalogue."""
         done = False
         while not done:
-            with snapshot.current(at, using) as table:
+            with snapshot.current(at) as table:
                 done = table.read_texts(SLICE_SECONDS)
 
     def _meta(self, backing_index: str, using: str) -> IndexMeta:
@@ -242,13 +238,13 @@ class LocalIndex(BaseIndex):
             meta = self._metas[backing_index] = store.meta_of(self.name, backing_index, using)
         return meta
 
-    def _snapshot(self, at: store.State, using: str, backing_index: str | None) -> Snapshot:
+    def _snapshot(self, at: store.State, backing_index: str | None) -> Snapshot:
         """Return the copy of the backing index that was named, or of the active one, and free the others.
 
         Other backing indexes that were named are kept for ``KEPT_SECONDS``, and the active one beside them. After a
         swap, the former copy is freed when the last call that uses it ends.
         """
-        meta = self._meta(at.name, using)
+        meta = self._meta(at.name, at.using)
         with self._guard:
             now = time.monotonic()
             if backing_index is None:

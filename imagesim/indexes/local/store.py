@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from django.db import connections, router, transaction
-from django.db.models import F, Max, Sum
+from django.db.models import F, Max, QuerySet, Sum
 from django.db.models.functions import Length
 from django.utils import timezone
 
@@ -33,13 +33,17 @@ _WRITTEN = ("version", "seq_no", "removed_at", "document", "vectors", "checksum"
 
 
 class State(NamedTuple):
-    """A generation and its current sequence number."""
+    """A generation and its current sequence number, as read from the database ``using``."""
 
+    using: str
     id: int
     name: str
     seq_no: int
     token: str
     purged: int
+
+
+_COLUMNS = State._fields[1:]
 
 
 def read_alias(backing_index: str | None) -> str:
@@ -66,12 +70,12 @@ def state(index: str, backing_index: str | None, using: str) -> State:
     connection = connections[using]
     quote = connection.ops.quote_name
     which = {"index": index} | ({"active": True} if backing_index is None else {"name": backing_index})
-    columns, table = ", ".join(map(quote, State._fields)), quote(LocalGeneration._meta.db_table)
+    columns, table = ", ".join(map(quote, _COLUMNS)), quote(LocalGeneration._meta.db_table)
     conditions = " AND ".join(f"{quote(name)} = %s" for name in which)
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {columns} FROM {table} WHERE {conditions} ORDER BY {quote('id')}", list(which.values()))
         row = cursor.fetchone()
-    at = None if row is None else State(*row)
+    at = None if row is None else State(using, *row)
     if at is None or not at.token:
         raise index_missing(index, backing_index)
     return at
@@ -100,7 +104,7 @@ def next_seq_no(index: str, backing_index: str | None, using: str) -> State:
     rows = LocalGeneration.objects.using(using).filter(index=index, **which).exclude(token="")
     if not rows.update(seq_no=F("seq_no") + 1, token=secrets.token_hex(8)):
         raise index_missing(index, backing_index)
-    return State(*rows.values_list(*State._fields).get())
+    return State(using, *rows.values_list(*_COLUMNS).get())
 
 
 def write(
@@ -108,25 +112,29 @@ def write(
     operations: Sequence[Entry | Removal],
     valid: Mapping[int, Prepared | Removal],
     results: Results,
-    using: str,
 ) -> None:
     """Insert or replace the rows of the ``valid`` operations, unless what is stored is as new; add their results. The
     caller must hold the lock of the generation."""
     versions: dict[str, int] = {}  # of tombstones, too; not of damaged rows, so that these can be replaced
     for keys in batched([operations[number].key for number in valid], BATCH):
-        stored = LocalEntry.objects.using(using).filter(generation=at.id, key__in=keys)
+        stored = _entries(at).filter(key__in=keys)
         versions.update((row[0], row[1]) for row in stored.values_list(*_READ) if _is_sound(row))
     rows = [
         _tombstone(at, each) if isinstance(each, Removal) else _entry(at, each)
         for each in newest(operations, valid, versions, results).values()
     ]
-    has_target = transaction.get_connection(using).features.supports_update_conflicts_with_target
+    has_target = connections[at.using].features.supports_update_conflicts_with_target
     unique = ["generation", "key"] if has_target else None
-    LocalEntry.objects.using(using).bulk_create(
+    LocalEntry.objects.using(at.using).bulk_create(
         rows, batch_size=BATCH, update_conflicts=True, unique_fields=unique, update_fields=_WRITTEN
     )
     if any(isinstance(operation, Removal) for operation in operations):
-        _purge(at, using)
+        _purge(at)
+
+
+def _entries(at: State) -> QuerySet[LocalEntry]:
+    """Return the rows of a generation, tombstones among them."""
+    return LocalEntry.objects.using(at.using).filter(generation=at.id)
 
 
 def _entry(at: State, prepared: Prepared) -> LocalEntry:
@@ -189,34 +197,37 @@ def _record(row: Sequence[Any], dims: int) -> Record:
     return Record(key, model, group, in_stock, categories, filters, images, matrix, *texts)
 
 
-def _purge(at: State, using: str) -> None:
+def _purge(at: State) -> None:
     """Delete old tombstones."""
-    old = LocalEntry.objects.using(using).filter(generation=at.id, removed_at__lt=timezone.now() - TOMBSTONE_AGE)
+    old = _entries(at).filter(removed_at__lt=timezone.now() - TOMBSTONE_AGE)
     newest = old.aggregate(newest=Max("seq_no"))["newest"]
     if newest is not None:
         old.delete()
         # The number must never decrease, although the clocks of writers differ.
-        LocalGeneration.objects.using(using).filter(pk=at.id).update(purged=max(newest, at.purged))
+        LocalGeneration.objects.using(at.using).filter(pk=at.id).update(purged=max(newest, at.purged))
 
 
-def changes(at: State, since: int, dims: int, using: str) -> Iterator[Record]:
+def changes(at: State, since: int, dims: int) -> Iterator[Record]:
     """Yield what was written after the sequence number ``since``; if that is 0, all entries without tombstones."""
-    rows = LocalEntry.objects.using(using).filter(generation=at.id)
-    rows = rows.filter(seq_no__gt=since) if since else rows.filter(removed_at__isnull=True)
+    rows = _entries(at).filter(seq_no__gt=since) if since else _entries(at).filter(removed_at__isnull=True)
     for row in stream(rows.values_list(*_READ), chunk_size=BATCH):
         yield _record(row, dims)
 
 
-def count_images(at: State, dims: int, using: str) -> int:
+def count_images(at: State, dims: int) -> int:
     """Return the number of vectors of all entries."""
-    entries = LocalEntry.objects.using(using).filter(generation=at.id)
-    size = entries.aggregate(size=Sum(Length("vectors")))["size"]
+    size = _entries(at).aggregate(size=Sum(Length("vectors")))["size"]
     return int(size or 0) // (4 * dims)
 
 
-def keys(at: State, batch_size: int, using: str) -> Iterator[tuple[str, int]]:
+def count_entries(at: State) -> int:
+    """Return the number of entries."""
+    return _entries(at).filter(removed_at__isnull=True).count()
+
+
+def keys(at: State, batch_size: int) -> Iterator[tuple[str, int]]:
     """Yield (key, version) of every entry, ordered by the code points of the keys; damaged entries are skipped."""
-    entries = LocalEntry.objects.using(using).filter(generation=at.id, removed_at__isnull=True)
+    entries = _entries(at).filter(removed_at__isnull=True)
     rows = in_code_point_order(entries.values_list(*_READ), "key", itemgetter(0), chunk_size=batch_size)
     return ((row[0], row[1]) for row in rows if _is_sound(row))
 
@@ -313,45 +324,49 @@ class Snapshot:
         self._lock = SharedLock()
 
     @contextmanager
-    def current(self, at: State, using: str) -> Iterator[Table]:
+    def current(self, at: State) -> Iterator[Table]:
         """Provide the table as of the state ``at`` or later; it must not be used after the ``with`` block."""
         while True:
             if (at.seq_no, at.token) != (self._seq_no, self._token):
-                self._refresh(at, using)
+                self._refresh(at)
             with self._lock.shared():
                 # Meanwhile, another thread may have read what only its own transaction sees.
                 if self._token == at.token or (self._seq_no >= at.seq_no and self._token not in self._uncommitted):
                     yield self._table
                     return
-            at = state(self._index, at.name, using)
+            at = self._state(at)
 
-    def _refresh(self, at: State, using: str) -> None:
+    def _state(self, at: State) -> State:
+        """Return the state as it is now."""
+        return state(self._index, at.name, at.using)
+
+    def _refresh(self, at: State) -> None:
         with self._refreshing:
             uncertain = self._token in self._uncommitted
             if at.seq_no <= self._seq_no:
                 # Another thread was faster, or this thread is in a transaction that sees an older state, or the
                 # database was restored.
-                at = state(self._index, at.name, using)
+                at = self._state(at)
                 if (at.seq_no, at.token) == (self._seq_no, self._token):
                     return
-                if at.seq_no < self._seq_no and connections[using].in_atomic_block and not uncertain:
+                if at.seq_no < self._seq_no and connections[at.using].in_atomic_block and not uncertain:
                     return  # the transaction sees an older state than the one in memory
             if self._seq_no < 0 or uncertain or at.seq_no <= self._seq_no or at.purged > self._seq_no:
-                self._read_all(at, using)
+                self._read_all(at)
                 return
             # Changes that are committed after the state was read may be included; they are read again next time.
-            records = list(changes(at, self._seq_no, self._meta.dims, using))
-            if state(self._index, at.name, using).purged > self._seq_no:
-                self._read_all(at, using)  # a tombstone may have been purged before it was read
+            records = list(changes(at, self._seq_no, self._meta.dims))
+            if self._state(at).purged > self._seq_no:
+                self._read_all(at)  # a tombstone may have been purged before it was read
                 return
             with self._lock.exclusive():
                 self._table.apply(records)
                 self._seq_no, self._token = at.seq_no, at.token
 
-    def _read_all(self, at: State, using: str) -> None:
-        table = Table(self._meta, count_images(at, self._meta.dims, using))
-        for chunk in batched(changes(at, 0, self._meta.dims, using), BATCH):
+    def _read_all(self, at: State) -> None:
+        table = Table(self._meta, count_images(at, self._meta.dims))
+        for chunk in batched(changes(at, 0, self._meta.dims), BATCH):
             table.apply(chunk)
-        state(self._index, at.name, using)  # it may have been dropped, and its entries deleted
+        self._state(at)  # it may have been dropped, and its entries deleted
         with self._lock.exclusive():
             self._table, self._seq_no, self._token = table, at.seq_no, at.token
