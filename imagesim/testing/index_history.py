@@ -3,7 +3,6 @@ reference in plain Python."""
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
@@ -42,13 +41,6 @@ VALUES: dict[str, Sequence[Any]] = {
 }
 NAMES = ("Running Shoe", "running shoes for kids", "Banana Juice", "T-shirt, washed red", "Café Noir", "chair", "Jucie")
 TEXTS = ("running shoe", "shoes", "bananna juice", "juic", "t-shirt", "tshirt", "cafe", "chair red", "j", "the")
-COMPARE: dict[str, Callable[[Any, Any], bool]] = {
-    "eq": operator.eq,
-    "gt": operator.gt,
-    "gte": operator.ge,
-    "lt": operator.lt,
-    "lte": operator.le,
-}
 
 
 class HistoryContract(IndexFixtures):
@@ -164,7 +156,7 @@ class History:
         queries = [self.query() for _ in range(10)]
         for query, answer in zip(queries, index.search(queries), strict=True):
             _compare(answer, entries, query)
-            assert index.count(query.filters) == sum(_passes(entry, query.filters) for entry in entries), query
+            assert index.count(query.filters) == sum(passes(entry, query.filters) for entry in entries), query
         filters, fields = self.filters(), self.random.sample([*KINDS, "category", "in_stock"], 3)
         assert index.facets(filters, fields) == {name: _facet(entries, filters, name) for name in fields}, filters
 
@@ -179,17 +171,6 @@ def _values(entry: Entry, name: str) -> list[Canonical]:
     )
 
 
-def _holds(value: Any, condition: Condition) -> bool:
-    canonical = FILTER_TYPES[KINDS[condition.field]].canonical
-    if isinstance(condition.value, tuple):
-        return canonical(value) in map(canonical, condition.value)
-    return COMPARE[condition.operator](canonical(value), canonical(condition.value))
-
-
-def _passes(entry: Entry, filters: Filters) -> bool:
-    return passes(entry, filters, _holds)
-
-
 def _facet(entries: Sequence[Entry], filters: Filters, name: str) -> Facet:
     filters = replace(
         filters,
@@ -197,7 +178,7 @@ def _facet(entries: Sequence[Entry], filters: Filters, name: str) -> Facet:
         in_stock=None if name == "in_stock" else filters.in_stock,
         conditions=tuple(each for each in filters.conditions if each.field != name),
     )
-    found = [values for entry in entries if _passes(entry, filters) and (values := _values(entry, name))]
+    found = [values for entry in entries if passes(entry, filters) and (values := _values(entry, name))]
     kind = {**KINDS, "category": "keyword", "in_stock": "boolean"}[name]
     every: list[Any] = [value for values in found for value in values]
     if FILTER_TYPES[kind].is_range and every:
@@ -209,7 +190,7 @@ def _facet(entries: Sequence[Entry], filters: Filters, name: str) -> Facet:
 
 def _ranked(entries: Sequence[Entry], query: Query) -> list[tuple[float, Entry, float, str]]:
     """(distance, entry, score or match, digest of the image) of all that match, best first."""
-    passing = [entry for entry in entries if _passes(entry, query.filters)]
+    passing = [entry for entry in entries if passes(entry, query.filters)]
     found = _by_words(entries, passing, query) if query.text else [_nearest(entry, query) for entry in passing]
     best: dict[str, tuple[float, Entry, float, str]] = {}
     for each in sorted((each for each in found if each), key=lambda each: (each[0], each[1].key)):

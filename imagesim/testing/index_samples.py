@@ -3,8 +3,9 @@ search: exhaustive, in float64 and plain Python."""
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
@@ -12,6 +13,8 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
+from imagesim import filter_types
+from imagesim.filter_types import FILTER_TYPES
 from imagesim.indexes import BaseIndex
 from imagesim.types import Candidates, Condition, Entry, EntryImage, Filters, FilterValue, IndexMeta, Query, Removal
 
@@ -280,7 +283,7 @@ def queries() -> st.SearchStrategy[Query]:
     )
 
 
-EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+COMPARE = {"eq": operator.eq, **filter_types.COMPARE}
 
 
 def expected(entries: Iterable[Entry], query: Query) -> list[tuple[str, float, str]]:
@@ -303,7 +306,10 @@ def expected(entries: Iterable[Entry], query: Query) -> list[tuple[str, float, s
 
 
 def _holds(value: Any, condition: Condition) -> bool:
-    return _compare(_plain(value), condition)
+    canonical = FILTER_TYPES[META.filters[condition.field]].canonical
+    if isinstance(condition.value, tuple):
+        return canonical(value) in map(canonical, condition.value)
+    return bool(COMPARE[condition.operator](canonical(value), canonical(condition.value)))
 
 
 def _values(entry: Entry, field: str) -> Iterable[Any]:
@@ -311,18 +317,18 @@ def _values(entry: Entry, field: str) -> Iterable[Any]:
     return [each for each in (value if isinstance(value, tuple) else (value,)) if each is not None]
 
 
-def satisfies(entry: Entry, conditions: Sequence[Condition], holds: Callable[[Any, Condition], bool]) -> bool:
+def satisfies(entry: Entry, conditions: Sequence[Condition]) -> bool:
     """Whether one value of the entry satisfies all bounds of a filter, and some value each other condition."""
     groups: dict[object, list[Condition]] = {}
     for number, condition in enumerate(conditions):
         groups.setdefault(number if condition.operator in ("eq", "in") else condition.field, []).append(condition)
     return all(
-        any(all(holds(value, condition) for condition in group) for value in _values(entry, group[0].field))
+        any(all(_holds(value, condition) for condition in group) for value in _values(entry, group[0].field))
         for group in groups.values()
     )
 
 
-def passes(entry: Entry, filters: Filters, holds: Callable[[Any, Condition], bool] = _holds) -> bool:
+def passes(entry: Entry, filters: Filters) -> bool:
     return (
         (not filters.models or entry.model in filters.models)
         and (not filters.categories or bool(set(entry.categories) & set(filters.categories)))
@@ -330,31 +336,9 @@ def passes(entry: Entry, filters: Filters, holds: Callable[[Any, Condition], boo
         and entry.key not in filters.exclude_keys
         and (entry.group or entry.key) not in filters.exclude_groups
         and (not filters.keys or entry.key in filters.keys)
-        and satisfies(entry, filters.conditions, holds)
-        and not any(passes(entry, each, holds) for each in filters.none_of)
+        and satisfies(entry, filters.conditions)
+        and not any(passes(entry, each) for each in filters.none_of)
     )
-
-
-def _compare(value: Any, condition: Condition) -> bool:
-    if condition.operator == "in":
-        return value in [_plain(v) for v in condition.value]  # type: ignore[union-attr]
-    other = _plain(condition.value)
-    holds: dict[str, bool] = {
-        "eq": value == other,
-        "gt": value > other,
-        "gte": value >= other,
-        "lt": value < other,
-        "lte": value <= other,
-    }
-    return holds[condition.operator]
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, date):
-        if not isinstance(value, datetime):
-            value = datetime.combine(value, time(), tzinfo=timezone.utc)
-        return (value - EPOCH) // timedelta(milliseconds=1)
-    return float(value) if isinstance(value, Decimal | int) and not isinstance(value, bool) else value
 
 
 def _unit(vector: Any) -> Any:
