@@ -195,14 +195,11 @@ def plan(
     of = _Catalogue(items, images, dims, characters)
     if backend == "pgvector":
         needed = _in_postgresql(of, quantisation, m)
+    elif backend == "local":
+        _quantisation(quantisation, Server(server), dims)  # checked, although it has none
+        needed = _in_the_database(of)
     else:
-        version = Server(server)
-        kind = _quantisation(quantisation, version, dims)  # checked, although the local index has none
-        needed = (
-            _in_the_database(of)
-            if backend == "local"
-            else _in_elasticsearch(of, kind, version, m, node_memory_bytes, replicas)
-        )
+        needed = _in_elasticsearch(of, quantisation, Server(server), m, node_memory_bytes, replicas)
     return Plan(
         items=items,
         images=images,
@@ -228,17 +225,14 @@ def _quantisation(quantisation: str, server: Server, dims: int) -> Quantisation:
     if known is None:
         raise BadQuery(f"{quantisation!r} is not a quantisation; it can be {format_choices(['auto', *QUANTISED])}.")
     if not server.supports(known):
-        raise BadQuery(f"Elasticsearch {_release(server)} does not have the quantisation {quantisation!r}.")
+        raise BadQuery(f"Elasticsearch {server} does not have the quantisation {quantisation!r}.")
     return known
 
 
-def _release(server: Server) -> str:
-    return ".".join(map(str, server.version))
-
-
 def _in_elasticsearch(
-    of: _Catalogue, quantisation: Quantisation, server: Server, m: int, node_memory_bytes: int, replicas: int
+    of: _Catalogue, option: str, server: Server, m: int, node_memory_bytes: int, replicas: int
 ) -> dict[str, Any]:
+    quantisation = _quantisation(option, server, of.dims)
     if of.dims > MAX_ELASTICSEARCH_DIMS:
         raise BadQuery(f"{of.dims} dimensions cannot be indexed; Elasticsearch takes 1 to {MAX_ELASTICSEARCH_DIMS}.")
     full, quantised, graph = 4.0 * of.dims, QUANTISED[quantisation](of.dims), 4.0 * m
@@ -248,7 +242,7 @@ def _in_elasticsearch(
     memory = of.images * ((quantised or full) + graph)
     heap = min(node_memory_bytes / 2, MAX_HEAP)
     return {
-        "server": _release(server),
+        "server": str(server),
         "quantisation": quantisation,
         "index_options": index_options(Storage(quantisation, m, ef_construction=100, shards=1)),
         "memory_bytes": round(memory),

@@ -97,7 +97,10 @@ class ElasticsearchIndex(BaseIndex):
     ) -> None:
         super().__init__(name=name, similarity=similarity)
         mapping.check_options(name, quantisation, refresh_interval)
-        mapping.check_limits(m, ef_construction, shards)
+        # The server makes an index with a larger graph, too, which then refuses every entry.
+        validation.check_range(1, 512, m=m)
+        validation.check_range(1, 3_200, ef_construction=ef_construction)
+        validation.check_range(1, 1_024, shards=shards)
         validation.check_range(0, replicas=replicas)
         validation.check_range(1, num_candidates=num_candidates)
         validation.check_timeout(request_timeout)

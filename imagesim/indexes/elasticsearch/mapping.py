@@ -41,6 +41,9 @@ class Server:
 
     version: tuple[int, int]
 
+    def __str__(self) -> str:
+        return ".".join(map(str, self.version))
+
     @classmethod
     def of(cls, info: Mapping[str, Any]) -> Server:
         """Return the server that gave this answer to ``GET /``.
@@ -159,16 +162,6 @@ def check_options(name: str, quantisation: str, refresh_interval: str) -> None:
             f"INDEX's refresh_interval {refresh_interval!r} is not a time; write a number and its unit, such as '1s', "
             "'500ms' or '1m', or '-1' for none."
         )
-
-
-def check_limits(m: int, ef_construction: int, shards: int) -> None:
-    """Check the limits of the server. It makes an index with a larger graph, too, which then refuses every entry.
-
-    :raises ConfigurationError: naming the option that is too small or too large.
-    """
-    validation.check_range(1, 512, m=m)
-    validation.check_range(1, 3_200, ef_construction=ef_construction)
-    validation.check_range(1, 1_024, shards=shards)
 
 
 def body(name: str, meta: IndexMeta, storage: Storage, server: Server) -> dict[str, Any]:
