@@ -60,20 +60,12 @@ class Background:
         return (score - self.mean) / self.deviation
 
 
-PRIOR: Mapping[Kind, Curve] = {
-    "items": Curve(0.9, 3.9, -5.8),
-    "photo": Curve(0.9, 3.9, -5.8),
-    "region": Curve(0.9, 3.9, -5.8),
-    "words": Curve(1.3, 2.0, -8.7),
-}
+_PICTURES: tuple[Kind, ...] = ("items", "photo", "region")
+
+PRIOR: Mapping[Kind, Curve] = {**dict.fromkeys(_PICTURES, Curve(0.9, 3.9, -5.8)), "words": Curve(1.3, 2.0, -8.7)}
 """With votes. Fitted on the demo, a fashion and a grocery catalogue."""
 
-PRIOR_ALONE: Mapping[Kind, Curve] = {
-    "items": Curve(1.4, 0.0, -5.1),
-    "photo": Curve(1.4, 0.0, -5.1),
-    "region": Curve(1.4, 0.0, -5.1),
-    "words": Curve(1.7, 0.0, -8.8),
-}
+PRIOR_ALONE: Mapping[Kind, Curve] = {**dict.fromkeys(_PICTURES, Curve(1.4, 0.0, -5.1)), "words": Curve(1.7, 0.0, -8.8)}
 """Without votes: the catalogue has no categories, or the query names one."""
 
 LABELLED = Curve(0.4, 0.8, -2.4)
@@ -96,9 +88,7 @@ on words that three catalogues do not have, such as "knapsack", gives 2.1 to 2.6
 relevant: "ice cream maker" is near to "ice cream", too."""
 
 PRIOR_BACKGROUND: Mapping[Kind, Background] = {
-    "items": Background(0.2, 0.15),
-    "photo": Background(0.2, 0.15),
-    "region": Background(0.2, 0.15),
+    **dict.fromkeys(_PICTURES, Background(0.2, 0.15)),
     "words": Background(0.0, 0.1),
 }
 

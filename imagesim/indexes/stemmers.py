@@ -111,7 +111,7 @@ def _german(word: str, stem_word: Callable[[str], str]) -> str:
     leaves, and with the end of "Esszimmertisch" and "Räucherfisch", which it takes for the ending of an adjective."""
     if found := _TABLE_OR_FISH.fullmatch(word):
         return found[1]
-    return _GERMAN.get(word) or stem_word(_S_PLURAL.sub("", word))
+    return stem_word(_S_PLURAL.sub("", word))
 
 
 _ENGLISH = {
@@ -136,22 +136,24 @@ def _english(word: str, stem_word: Callable[[str], str]) -> str:
     return found[1] if found else stem_word(word)
 
 
+_LISTED = {"de": _GERMAN, "en": _ENGLISH}
+
+
 def is_other_word(word: str, stem: str, language: str) -> bool:
     """Return whether a word has a stem of its own, in place of ``stem``: "schale" is no form of "schal"."""
-    own = {"de": _GERMAN, "en": _ENGLISH}.get(language, {}).get(word)
+    own = _LISTED.get(language, {}).get(word)
     return own is not None and own != stem
 
 
 PLURALS_ONLY = frozenset(word for word, own in _ENGLISH.items() if word == own and word.endswith("s"))
 """English words without a singular."""
 
+_OWN = {"ar": _arabic, "he": _hebrew}
+_AROUND = {"de": _german, "en": _english}
 _PREPARED = {"nl": _dutch, "pl": _polish, "tr": _turkish}
-
 
 CHANGED_WITHIN = frozenset({"ar", "ga", "he", "id", "nl"})
 """Languages in which the stem of a word may begin with other letters than the word."""
-
-_OWN = {"ar": _arabic, "he": _hebrew}
 
 
 def stem(word: str, language: str) -> str:
@@ -164,11 +166,11 @@ def stem(word: str, language: str) -> str:
     name = SNOWBALL.get(language)
     if not name:
         return word
+    if listed := _LISTED.get(language, {}).get(word):
+        return listed
     stem_word: Callable[[str], str] = _stemmer(name).stemWord
-    if language == "en":
-        return _ENGLISH.get(word) or _english(word, stem_word)
-    if language == "de":
-        return _german(word, stem_word)
+    if around := _AROUND.get(language):
+        return around(word, stem_word)
     prepare = _PREPARED.get(language)
     if not prepare:
         return stem_word(word)

@@ -25,7 +25,13 @@ def read_table(path: Path) -> dict[str, dict[str, list[str]]]:
     return found
 
 
-STOP_WORDS = read_lists("stop_words.txt")
+def _read(name: str) -> dict[str, str]:
+    """Return the lists of words in a file, also by the code for Norwegian that does not say which of its forms."""
+    lists = read_lists(f"{name}.txt")
+    return {**lists, "no": lists["nb"]}
+
+
+STOP_WORDS = _read("stop_words")
 """Words without a meaning of their own, which are left out wherever other words remain."""
 
 PARTICLES = frozenset("的了吗呢子가과는도로를색에와은을의이")
@@ -37,10 +43,10 @@ ELIDED = frozenset({
 })  # fmt: skip
 """Words that lose their last vowel before another vowel, as in French, Italian and Catalan ("d'été", "dell'olio")."""
 
-FEATURES = read_lists("features.txt")
+FEATURES = _read("features")
 """Words after which a name says what a thing has, or what it is for: a "baby monitor with camera" is no camera."""
 
-RELATIONS = read_lists("relations.txt")
+RELATIONS = _read("relations")
 """Further words after which a description only mentions things: a mirror that hangs "over the sofa" is no sofa."""
 
 QUALITIES = {
@@ -50,20 +56,20 @@ QUALITIES = {
 """Words before which a word says what a thing stands, or is or has not: what is "dishwasher safe" is no dishwasher, and
 "batteries not included" no battery."""
 
-PREPOSITIONS = read_lists("prepositions.txt")
+PREPOSITIONS = _read("prepositions")
 """Further words after which a query says what a thing is for, or what it is like ("shirt in red", "Stuhl aus Holz")."""
 
-QUALIFIERS = read_lists("qualifiers.txt")
+QUALIFIERS = _read("qualifiers")
 """Words that say for whom, where or when a thing is used, or what it is like, and never what it is: an office chair is
 a chair, gym shoes are shoes, and a comfy chair is a chair. Words with which a thing becomes another are not listed (ice
 cream, a bar stool, a hot dog, an artificial plant), nor adjectives with the stem of something that is sold. Languages
 whose adjectives follow need fewer: there, any unknown word directly behind a thing says what it is like."""
 
-FILLERS = read_lists("fillers.txt")
+FILLERS = _read("fillers")
 """Words for asking and buying, which weigh very little in matches of words
 (:data:`~imagesim.indexes.text_scores.FILLER`) and are not embedded unless the catalogue calls something so."""
 
-PICTURES = read_lists("pictures.txt")
+PICTURES = _read("pictures")
 """Those of the fillers that may say what a thing is for: a "picture of a vase" is a vase, a "picture frame" a frame."""
 
 AMOUNTS = frozenset({
@@ -75,10 +81,10 @@ AMOUNTS = frozenset({
 """Words after which a number is a size, an age or a price ("size 42", "under 50"), known to filters rather than to
 texts."""
 
-NEGATIONS = read_lists("negations.txt")
+NEGATIONS = _read("negations")
 """Words after which a colour is excluded ("lamp, not white")."""
 
-SHADES = read_lists("shades.txt")
+SHADES = _read("shades")
 """Words that belong to the name of a colour beside it ("light blue", "bleu clair"), or are its first part
 ("hellblau")."""
 
@@ -141,6 +147,7 @@ PLURALS = {
     "pas-ppaat tas-ttaat ngas-nkaat mmas-mpaat vas-paat he-hkeet ne-neet ni-net si-set si-det ia-iat yo-yot",
     "fr": "-s -x", "it": "co-chi go-ghi ca-che ga-ghe",
     "nb": "a-aer el-ler er-rer er-ere ffel-fler kkel-kler ue-uer",
+    "no": "a-aer el-ler er-rer er-ere ffel-fler kkel-kler ue-uer",
     "nl": "-s -en f-ven s-zen b-bben d-dden f-ffen g-ggen k-kken "
     "l-llen m-mmen n-nnen p-ppen r-rren s-ssen t-tten",
     "pl": "ek-ki", "pt": "-s ao-oes al-ais el-eis ol-ois",
@@ -160,30 +167,14 @@ stem are other words, or say what is done with a thing."""
 PARTICIPLES = {"en": "ed"}
 """The ending of words for what was done to a thing ("hammered"), which have the stem of the word for another."""
 
-IRREGULAR_PLURALS = read_lists("irregular_plurals.txt")
+IRREGULAR_PLURALS = _read("irregular_plurals")
 """Words with an irregular plural, or another irregular form: in Swedish and Korean of a colour, in French of an
 adjective, in Japanese the word of another script for a colour, as of :func:`imagesim.kana.spelled`. "Men" and
 "women" are missing because they name departments of shops rather than several persons."""
 
-AUDIENCES = read_lists("audiences.txt")
+AUDIENCES = _read("audiences")
 """Words for the same people, whom a thing is for: "ladies watch" asks for a "Women's watch"."""
 
 SPELLINGS = read_lists("spellings.txt")
 """Parts of words that have two correct spellings, such as American and British ones, so that neither is taken for a
 typing error of the other."""
-
-for _table in (
-    STOP_WORDS,
-    FEATURES,
-    PREPOSITIONS,
-    RELATIONS,
-    QUALIFIERS,
-    FILLERS,
-    PICTURES,
-    NEGATIONS,
-    SHADES,
-    AUDIENCES,
-    PLURALS,
-    IRREGULAR_PLURALS,
-):
-    _table["no"] = _table["nb"]  # the code for Norwegian that does not say which of its two forms

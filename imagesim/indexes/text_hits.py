@@ -10,7 +10,7 @@ from itertools import chain
 
 import numpy as np
 
-from imagesim.indexes.analysis import base_language, indexed, languages_of, stem_key
+from imagesim.indexes.analysis import Token, base_language, indexed, languages_of, stem_key
 from imagesim.indexes.query_words import QueryWord, query_words
 from imagesim.indexes.text import TextIndex
 from imagesim.indexes.validation import MAX_TEXT_MATCHES
@@ -47,6 +47,12 @@ def stem_keys(word: QueryWord) -> list[str]:
     return [stem_key(language, stem) for _word, stems in word.spellings for language, stem in stems.items()]
 
 
+def tokens_of(name: str, values: Iterable[str], meta: IndexMeta) -> set[Token]:
+    """Return the words of the values of a field of text."""
+    language = base_language(meta.texts[name].language)
+    return {token for value in values for token in indexed(value, language)}
+
+
 def words_with_stems(texts: Iterable[Mapping[str, Sequence[str]]], meta: IndexMeta) -> dict[str, set[str]]:
     """Return the words of texts, each with its stems in the form of :func:`stem_keys`.
 
@@ -57,7 +63,7 @@ def words_with_stems(texts: Iterable[Mapping[str, Sequence[str]]], meta: IndexMe
     for each in texts:
         for name, values in each.items():
             language = base_language(meta.texts[name].language)
-            for token in {token for value in values for token in indexed(value, language)}:
+            for token in tokens_of(name, values, meta):
                 found.setdefault(token.word, set()).add(stem_key(language, token.stem))
     return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,18 @@ FUZZY_CACHE = 2_000
 """The number of query words whose misspellings are cached."""
 
 
+class _SortedWords:
+    """Words in the order of the alphabet, with their numbers."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self._numbers = sorted(range(len(words)), key=words.__getitem__)
+        self._words = [words[number] for number in self._numbers]
+
+    def starting_with(self, text: str) -> list[int]:
+        """Return the numbers of the words that start with ``text``."""
+        return self._numbers[bisect_left(self._words, text) : bisect_left(self._words, text + LAST)]
+
+
 class Vocabulary:
     """The numbered words of an index, sorted forwards and backwards to find them by prefix and by suffix.
 
@@ -35,10 +47,7 @@ class Vocabulary:
         self.words: list[str] = []
         self.ids: dict[str, int] = {}
         self._known = 0
-        self._sorted: list[str] = []
-        self._reversed: list[str] = []
-        self._order: list[int] = []
-        self._reversed_order: list[int] = []
+        self._forwards, self._backwards = _SortedWords([]), _SortedWords([])
         self._letters: npt.NDArray[np.uint64] = np.empty(0, dtype=np.uint64)
         self._lengths: npt.NDArray[np.int64] = np.empty(0, dtype=np.int64)
         self._near: dict[str, tuple[int, list[tuple[int, int]]]] = {}
@@ -56,11 +65,7 @@ class Vocabulary:
     def sort(self, *, all_words: bool = False) -> None:
         words = self.words
         if len(words) - self._known > (0 if all_words else UNSORTED_WORDS + self._known // UNSORTED_SHARE):
-            backwards = [word[::-1] for word in words]
-            self._order = sorted(range(len(words)), key=words.__getitem__)
-            self._reversed_order = sorted(range(len(words)), key=backwards.__getitem__)
-            self._sorted = [words[number] for number in self._order]
-            self._reversed = [backwards[number] for number in self._reversed_order]
+            self._forwards, self._backwards = _SortedWords(words), _SortedWords([word[::-1] for word in words])
             new = words[self._known :]
             self._letters = np.concatenate([self._letters, np.array([letters(word) for word in new], np.uint64)])
             self._lengths = np.concatenate([self._lengths, np.array([len(word) for word in new], np.int64)])
@@ -69,15 +74,13 @@ class Vocabulary:
     def starting_with(self, text: str) -> list[int]:
         """Return the numbers of the words that start with ``text``."""
         unsorted = range(self._known, len(self.words))
-        found = self._order[bisect_left(self._sorted, text) : bisect_left(self._sorted, text + LAST)]
-        return found + [number for number in unsorted if self.words[number].startswith(text)]
+        return self._forwards.starting_with(text) + [
+            number for number in unsorted if self.words[number].startswith(text)
+        ]
 
     def ending_with(self, endings: Collection[str]) -> set[int]:
         """Return the numbers of the words that have any of these endings."""
-        found = set()
-        for ending in endings:
-            start, end = (bisect_left(self._reversed, each) for each in (ending[::-1], ending[::-1] + LAST))
-            found.update(self._reversed_order[start:end])
+        found = set[int]().union(*(self._backwards.starting_with(ending[::-1]) for ending in endings))
         unsorted = range(self._known, len(self.words)) if endings else ()
         every = tuple(endings)
         return found.union(n for n in unsorted if self.words[n].endswith(every))

@@ -18,7 +18,6 @@ from psycopg import sql
 from imagesim.database import batched
 from imagesim.filter_types import FILTER_TYPES
 from imagesim.indexes import text_hits
-from imagesim.indexes.analysis import Token, base_language, indexed
 from imagesim.indexes.pgvector.database import rows
 from imagesim.indexes.pgvector.tables import Generation
 from imagesim.indexes.validation import TOMBSTONE_AGE, Prepared, newest, prepare_all
@@ -166,11 +165,6 @@ def _put_images(
 # Words.
 
 
-def _tokens(generation: Generation, name: str, values: Iterable[str]) -> set[Token]:
-    language = base_language(generation.meta.texts[name].language)
-    return {token for value in values for token in indexed(value, language)}
-
-
 def _words(generation: Generation, texts: Mapping[str, Sequence[str]]) -> tuple[str, list[int]]:
     """Return the words of an entry as a ``tsvector``, and the number of words of each main field.
 
@@ -181,7 +175,7 @@ def _words(generation: Generation, texts: Mapping[str, Sequence[str]]) -> tuple[
     lengths: dict[str, int] = {}
     size = 0
     for name, values in texts.items():
-        words = {token.word for token in _tokens(generation, name, values)}
+        words = {token.word for token in text_hits.tokens_of(name, values, generation.meta)}
         lengths[name] = len(words)
         for word in sorted(words):
             size += 0 if word in found else len(word.encode()) + WORD_OVERHEAD
