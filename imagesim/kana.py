@@ -37,8 +37,8 @@ SHORTEST_BESIDE_PARTICLE = 2
 """The minimum number of letters beside a "の" (of) between two words in hiragana."""
 
 SHORTEST_BEHIND_PARTICLE = 3
-"""The minimum number of letters behind a "の" after a word in katakana, a "カフェのれん" is a curtain ("のれん"), and
-before a "な"."""
+"""The minimum number of letters with a "の" that follows katakana, and with a "な" at the end, from which on these are
+divided from the word: a "カフェのれん" is a curtain ("のれん")."""
 
 SHORTEST_PART = 2
 """The minimum number of letters of a part of a compound, "パン" (bread) of "メロンパン". Letters are syllables, so that

@@ -44,48 +44,52 @@ SHORTEST_FIRST = 3
 
 
 class Interpretation(NamedTuple):
-    """What a query asks for.
-
-    ``heads``: the numbers of the words of which an entry must contain one, empty if any word suffices. ``categories``:
-    those that the query names, if it has a word for a category and otherwise only modifiers. ``mentioned``: the same,
-    whatever its other words mean. ``partly``: those of which it names a part: "sofas" of "Sofas & tables".
-    ``in_full``: it has the whole name of a category, or several words that name the same one, and otherwise only
-    modifiers. ``rivals``: the words of a compound that name different categories of one department, each of which may
-    say what is sought: the number of each, its head first, and the categories. ``specified``: other categories, in
-    whose names a head stands before the word for their things: "Watch straps", if it is "watch".
-    """
+    """What a query asks for. Words are given by their numbers, categories by their keys."""
 
     heads: tuple[int, ...]
+    """The words of which an entry must contain one; empty if any word suffices."""
     categories: frozenset[str]
+    """The categories that the query names, if its other words are modifiers."""
     mentioned: frozenset[str]
+    """The categories that it names, whatever its other words mean."""
     partly: frozenset[str]
+    """The categories of which it names a part: "sofas" of "Sofas & tables"."""
     in_full: bool = False
+    """Whether it has the whole name of a category, or several words that name the same one, and otherwise only
+    modifiers."""
     rivals: tuple[tuple[int, frozenset[str]], ...] = ()
+    """The words of a compound that name different categories of one department, the head first, each with these: any
+    of them may say what is sought."""
     specified: frozenset[str] = frozenset()
+    """Other categories, in whose names a head stands before the word for their things: "Watch straps" for "watch"."""
 
 
 @dataclass(frozen=True)
 class Roles:
-    """``kinds``: the categories that a word names, by its stem; ``listed``: the same, of those that only list the word
-    in their names, as "Sofas & tables" do; ``modifiers``: the stems of those that name nothing;
-    ``things``: the stems of the others, None if they were not stored; ``colours``: those of ``modifiers`` that name a
-    colour;
-    ``collisions``: see :func:`~imagesim.indexes.analysis.stem_collisions`; ``names``: the categories of a whole name,
-    that of each of :func:`~imagesim.indexing.fit_roles.kind_of` with those that are specified further;
-    ``departments``: the department of each category that has siblings, by the name of one of them; ``mentions``: those
-    of ``modifiers`` that only descriptions contain; ``brands``: the stems of words that mostly stand in texts such as
-    that of a brand or an author, which are more than a mention, but neither the name nor the category."""
+    """The roles of the words of a catalogue. Words are given by their stems."""
 
     kinds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The categories that a word names."""
     modifiers: frozenset[str] = frozenset()
+    """The words that name nothing."""
     things: frozenset[str] | None = None
+    """All other words; None if they were not stored."""
     listed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Those categories that a word names which only list it in their names, as "Sofas & tables" do."""
     colours: frozenset[str] = frozenset()
+    """The modifiers that name a colour."""
     collisions: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """See :func:`~imagesim.indexes.analysis.stem_collisions`."""
     names: Mapping[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict)
+    """The categories with a whole name, as of :func:`~imagesim.indexing.fit_roles.kind_of`, and with one that has more
+    words before it."""
     departments: Mapping[str, str] = field(default_factory=dict)
+    """The department of each category that has siblings: the key of one of them."""
     mentions: frozenset[str] = frozenset()
+    """The modifiers that only descriptions contain."""
     brands: frozenset[str] = frozenset()
+    """The words that mostly stand in texts such as that of a brand or an author: neither the name nor the category, and
+    more than a description."""
 
     @cached_property
     def _called(self) -> frozenset[str]:
@@ -189,10 +193,10 @@ class Roles:
         return False
 
     def may_specify(self, stems: Collection[str], head: Collection[str]) -> bool:
-        """Whether a word that names a department, or one of several words of its name, specifies a head that the
-        catalogue has: for "dog coat", not all of the "Dogs" department is of the kind, nor for "winter hat" all of the
-        "Winter sports". Not if its categories are called so, as "Running shoes" of "Shoes", or if both name a category
-        together, as "men" and "shoes"."""
+        """Whether a word only says which kind of a ``head`` is meant, although it names a department, or is a part of
+        the name of one: who types "dog coat" wants coats, and not all of the department "Dogs". It does not if the
+        categories of the department are called by it, as the "Running shoes" of "Shoes", or if both words name one
+        category, as "men" and "shoes"."""
         if self._specifiers.isdisjoint(stems) or not self.has(head) or not self._may_name(head):
             return False
         return not self.kinds_of(stems) & self.kinds_of(head)
@@ -287,8 +291,8 @@ class Roles:
         return Interpretation((head,), named[head], named[head], frozenset(), rivals=rivals)
 
     def _are_of_another(self, kinds: Collection[str], stems: Collection[str], head: Collection[str]) -> bool:
-        """Whether all of these categories are of something else than a word that specifies their kind, if it names
-        others: "Hamster cages" are no dog cages, while "Coats" may be for dogs."""
+        """Whether all categories of a kind are named after something else than the word that specifies it, which names
+        other categories: for "dog cage", there are only "Hamster cages". What is called "Coats" may be for dogs."""
         own = {*self._with_name(stems), *(name for stem in stems for name in self.listed.get(stem, ()))}
         own |= {n for name, each in self.names.items() if own and not set(name).isdisjoint(stems) for n in each}
         if not own or not kinds or not own.isdisjoint(kinds) or self.is_category(head):
@@ -326,10 +330,12 @@ class Roles:
         mention: int | None,
         sought: Collection[int],
     ) -> tuple[list[int], frozenset[str]]:
-        """Return the numbers of the words that are the longest name of a category, and the categories; nothing if the
-        query asks for anything else. Of several words, the name may be specified further: "Italian red wine". The
-        categories are those of all names that the same words may mean: "thirts" may be shirts or T-shirts. The name has
-        all words for a kind that is ``sought``: a "bike chain" is no bike."""
+        """Return the numbers of the words that are the longest whole name of a category, and the categories with a name
+        that these words may mean: "thirts" may be shirts or T-shirts. Nothing is found if the query asks for anything
+        else; but a name of several words may be specified further, as in "Italian red wine".
+
+        :param sought: the numbers of the words for a kind, all of which the name must have: a "bike chain" is no bike.
+        """
         asked = [number for number in range(len(words)) if number not in fillers]
         further = [number for number in specify if self.calls(words[number])]
         longest: set[int] = set()

@@ -75,6 +75,12 @@ def check_recall(recall: object) -> float | None:
     raise ConfigurationError(f"INDEX's recall must be a number between 0.5 and 1, or None, not {recall!r}.")
 
 
+def candidates_in_use(fixed: int | None, measured: RecallReport | None, share: float) -> int:
+    """Return the number of candidates of the first page of searches whose filters match ``share`` of the entries: the
+    one that the settings fix, the one that was measured, or the default; 0 for exact search."""
+    return fixed or (measured.effort(share) if measured else DEFAULT_CANDIDATES)
+
+
 def candidates_for(query: Query, first_page: int) -> int:
     """Return the number of candidates for the page of a query, from that for the first page of an answer.
 
@@ -160,7 +166,7 @@ class Measurement:
             try:
                 trial = self._exactly(scope, some)
                 if trial is not None:
-                    in_use = fixed or (known.effort(scope.share) if known else DEFAULT_CANDIDATES)
+                    in_use = candidates_in_use(fixed, known, scope.share)
                     rows.append(self._row(trial, target, in_use, fixed is not None))
                     queries += len(trial.queries)
             except _TimeOver:

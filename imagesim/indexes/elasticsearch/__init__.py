@@ -22,7 +22,7 @@ from imagesim.indexes.elasticsearch.mapping import Quantisation, Server
 from imagesim.indexes.elasticsearch.queries import CompiledQuery, count_body, facets_body, parse_facets
 from imagesim.indexes.elasticsearch.selectivity import Selectivity, exact_up_to
 from imagesim.indexes.elasticsearch.transport import CLIENT_OPTIONS, Connection
-from imagesim.indexes.recall import DEFAULT_CANDIDATES, candidates_for, check_recall
+from imagesim.indexes.recall import DEFAULT_CANDIDATES, candidates_for, candidates_in_use, check_recall
 from imagesim.indexes.statistics import MAX_CANDIDATES, IndexStatistics, Probe, RecallReport
 from imagesim.types import Candidates, Entry, Facet, Filters, IndexMeta, Query, Removal, Similarity, WriteResult
 
@@ -318,8 +318,7 @@ class ElasticsearchIndex(BaseIndex):
             return CompiledText(query, filters, state.meta, by_column=by_column)
         similarity = query.similarity or self.similarity
         passing = min(state.selectivity.passing(filters, state.entries), state.entries)
-        tuned = state.recall.effort(passing / max(state.entries, 1)) if state.recall else DEFAULT_CANDIDATES
-        effort = self._num_candidates or tuned
+        effort = candidates_in_use(self._num_candidates, state.recall, passing / max(state.entries, 1))
         candidates = effort or DEFAULT_CANDIDATES
         exact = query.exact
         if exact is None:

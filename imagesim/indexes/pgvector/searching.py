@@ -18,7 +18,7 @@ from imagesim.filter_types import FILTER_TYPES
 from imagesim.indexes import validation
 from imagesim.indexes.pgvector.database import Bound, rows, set_local
 from imagesim.indexes.pgvector.tables import Generation
-from imagesim.indexes.recall import DEFAULT_CANDIDATES, candidates_for
+from imagesim.indexes.recall import DEFAULT_CANDIDATES, candidates_for, candidates_in_use
 from imagesim.indexes.statistics import RecallReport, break_even
 from imagesim.indexes.validation import MAX_FACET_VALUES, CompiledFilter, CompiledFilters, least_score
 from imagesim.types import Candidate, Candidates, Facet, FilterKind, Filters, Query, Similarity
@@ -234,9 +234,7 @@ class Effort:
     def candidates(self, share: float) -> int:
         """Return how many images to take from the graph if ``share`` of the entries satisfy the filters; 0 for exact
         search."""
-        if self.num_candidates:
-            return self.num_candidates
-        return self.measured.effort(share) if self.measured else DEFAULT_CANDIDATES
+        return candidates_in_use(self.num_candidates, self.measured, share)
 
     @property
     def iterative(self) -> bool:
