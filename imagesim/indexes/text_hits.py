@@ -14,6 +14,7 @@ from imagesim.indexes.analysis import Token, base_language, indexed, languages_o
 from imagesim.indexes.query_words import QueryWord, query_words
 from imagesim.indexes.text import TextIndex
 from imagesim.indexes.validation import MAX_TEXT_MATCHES
+from imagesim.indexes.vocabulary import shortest_beginning
 from imagesim.runtime import runtime
 from imagesim.types import Candidate, IndexMeta, Query, TextSpec
 
@@ -45,6 +46,11 @@ def stem_keys(word: QueryWord) -> list[str]:
     """Return the stems of the word, each prefixed with its language, as a server stores those of all languages in one
     field."""
     return [stem_key(language, stem) for _word, stems in word.spellings for language, stem in stems.items()]
+
+
+def finds_longer(word: QueryWord, query: Query) -> bool:
+    """Return whether longer words that begin with a word of the query are found."""
+    return len(word.word) >= (1 if query.typing and word.last else shortest_beginning(word.word))
 
 
 def tokens_of(name: str, values: Iterable[str], meta: IndexMeta) -> set[Token]:

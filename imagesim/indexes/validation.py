@@ -163,14 +163,13 @@ class CompiledFilter:
 
 @dataclass(frozen=True)
 class CompiledFilters:
-    """Checked filters. Their conditions are in ``tests`` and their negated filters in ``none_of``, no longer in
-    ``filters``.
+    """Checked filters: ``filters`` without its conditions and negated filters, and these compiled.
 
     Conditions with a list and with a tuple of the same values compile to equal filters.
     """
 
     filters: Filters
-    tests: tuple[CompiledFilter, ...] = ()
+    conditions: tuple[CompiledFilter, ...] = ()
     none_of: tuple[CompiledFilters, ...] = ()
 
     @cached_property
@@ -179,8 +178,8 @@ class CompiledFilters:
         is not between 20 and 30. The bounds of a filter are a group, of which only the narrowest are left: at most one
         lower and one upper bound. Every other condition is alone."""
         groups: dict[object, list[CompiledFilter]] = {}
-        for number, test in enumerate(self.tests):
-            groups.setdefault(test.field if test.operator in COMPARE else number, []).append(test)
+        for number, each in enumerate(self.conditions):
+            groups.setdefault(each.field if each.operator in COMPARE else number, []).append(each)
         return tuple(tuple(_narrowest(group)) for group in groups.values())
 
     def without(self, fields: Collection[str]) -> CompiledFilters:
@@ -191,7 +190,7 @@ class CompiledFilters:
             categories=() if "category" in fields else self.filters.categories,
             in_stock=None if "in_stock" in fields else self.filters.in_stock,
         )
-        return CompiledFilters(rest, tuple(test for test in self.tests if test.field not in fields), self.none_of)
+        return CompiledFilters(rest, tuple(each for each in self.conditions if each.field not in fields), self.none_of)
 
 
 def _narrowest(bounds: list[CompiledFilter]) -> Iterator[CompiledFilter]:

@@ -95,20 +95,17 @@ class Vocabulary:
     def near(self, typed: str) -> list[tuple[int, int]]:
         """Return (number, distance) of the words that ``typed`` may be a misspelling of; see :func:`most_errors`.
 
-        The first letter has to be right, as it mostly is: "sokker" (socks) is no "okker" (ochre). Words with a digit
-        never match: a number, size or code that differs is another one.
+        The first letter has to be right, as it mostly is: "sokker" (socks) is no "okker" (ochre).
         """
         from rapidfuzz import process
         from rapidfuzz.distance import OSA
 
-        if has_digit(typed):
+        most = most_errors(typed)
+        if not most:
             return []
         seen, found = self._near.get(typed, (0, []))
         if seen == len(self.words):
             return found
-        most = most_errors(typed)
-        if not most:
-            return []
         candidates = list(range(max(seen, self._known), len(self.words)))
         if seen < self._known:
             # An error changes the length by at most one, and adds or removes at most two letters of the set.
@@ -147,8 +144,11 @@ def consonants(word: str) -> str:
 
 
 def most_errors(word: str) -> int:
-    """Return how many typing errors a word of this length may have. "Brille" is not taken for "Bälle", which differs by
-    two, nor "beanie" for "bean". The letters of Japanese kana are syllables, so that fewer may be wrong."""
+    """Return how many typing errors a word may have. "Brille" is not taken for "Bälle", which differs by two, nor
+    "beanie" for "bean". The letters of Japanese kana are syllables, so that fewer may be wrong. A word with a digit has
+    none: a number, size or code that differs is another one."""
+    if has_digit(word):
+        return 0
     if kana.is_word(word):
         return kana.most_errors(word)
     return 2 if len(word) >= TWO_ERRORS else 1

@@ -312,8 +312,8 @@ def _aggregation(
         categories=compiled.filters.categories if "category" in kinds else (),
         in_stock=compiled.filters.in_stock if "in_stock" in kinds else None,
     )
-    tests = tuple(test for test in compiled.tests if test.field in kinds)
-    beside = filter_clauses(CompiledFilters(counted, tests).without((name,)))
+    conditions = tuple(each for each in compiled.conditions if each.field in kinds)
+    beside = filter_clauses(CompiledFilters(counted, conditions).without((name,)))
     field = {"category": "categories", "in_stock": "in_stock"}.get(name, f"filters.{name}")
     if name == "in_stock":
         # Count with queries: the field lacks the doc values that a ``terms`` aggregation needs.

@@ -115,15 +115,15 @@ class Statistics:
 
         :raises AttributeError, LookupError, TypeError, ValueError: if the stored statistics are invalid.
         """
-        filters, tests = compiled.filters, compiled.tests
+        filters, conditions = compiled.filters, compiled.conditions
         share = 1.0
         if filters.categories:
             share *= self._of_values("categories", filters.categories)
         if filters.in_stock is not None and "in_stock" in self.shares:
             in_stock = float(self.shares["in_stock"]["share"])
             share *= in_stock if filters.in_stock else 1 - in_stock
-        for path in dict.fromkeys(f"filters.{test.field}" for test in tests):
-            share *= self._of_field(path, [test for test in tests if f"filters.{test.field}" == path])
+        for name in dict.fromkeys(each.field for each in conditions):
+            share *= self._of_field(f"filters.{name}", [each for each in conditions if each.field == name])
         for excluded in _excluded(compiled):
             share *= 1 - self.share(excluded)
         return share
@@ -210,7 +210,7 @@ class Selectivity:
 def _key(compiled: CompiledFilters) -> Hashable:
     """Return the filters as a key of a cache, without named keys and groups, which are few and differ by page."""
     filters, others = compiled.filters, tuple(_key(each) for each in _excluded(compiled))
-    return filters.models, filters.categories, filters.in_stock, compiled.tests, others
+    return filters.models, filters.categories, filters.in_stock, compiled.conditions, others
 
 
 def _excluded(compiled: CompiledFilters) -> list[CompiledFilters]:
@@ -219,5 +219,5 @@ def _excluded(compiled: CompiledFilters) -> list[CompiledFilters]:
 
 
 def _values(compiled: CompiledFilters) -> int:
-    own = len(compiled.filters.categories) + sum(len(test.values) for test in compiled.tests)
+    own = len(compiled.filters.categories) + sum(len(each.values) for each in compiled.conditions)
     return own + sum(1 + _values(each) for each in compiled.none_of)

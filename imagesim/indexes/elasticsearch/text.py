@@ -30,7 +30,7 @@ from imagesim.indexes.text import KNOWN_WORD
 from imagesim.indexes.text_hits import FOUND
 from imagesim.indexes.text_scores import word_weight
 from imagesim.indexes.validation import MAX_TEXT_MATCHES, CompiledFilters
-from imagesim.indexes.vocabulary import TWO_ERRORS, most_errors, shortest_beginning
+from imagesim.indexes.vocabulary import TWO_ERRORS, most_errors
 from imagesim.indexes.word_forms import SHORTEST_PART
 from imagesim.indexes.word_matcher import COMPOUND, FUZZY, SPELLED, TYPING, known_part
 from imagesim.types import Candidate, Candidates, IndexMeta, Query
@@ -213,7 +213,7 @@ class CompiledText:
         main = () if is_kana else text_hits.main_texts(self.meta)  # which have pairs of kana
         for field, place in ((WORDS, ELSEWHERE), *((f"texts.{name}", 1.0) for name in main)):
             yield {"match": {field: similar}}, place * error
-            if self._is_prefix(word):
+            if text_hits.finds_longer(word, self.query):
                 yield {"prefix": {field: {"value": typed}}}, place * longer
         yield from ((query, ELSEWHERE * error) for query in self._near_stems(word) if not known)
         for begun in begun_codes(word.joined, word.code):
@@ -222,25 +222,21 @@ class CompiledText:
         for part in sorted(word.endings):
             yield {"prefix": {f"{WORDS}.reversed": {"value": part[::-1]}}}, ELSEWHERE * compound
 
-    def _is_prefix(self, word: QueryWord) -> bool:
-        """Return whether to find longer words that begin with a word of the query."""
-        return len(word.word) >= (1 if self.query.typing and word.last else shortest_beginning(word.word))
-
     def _similar(self, word: QueryWord) -> dict[str, Any]:
         """Return the word with as many typing errors as it may have, but in its first letter."""
         return {"query": word.word, "fuzziness": self._fuzziness(word), "prefix_length": 1}
 
     def _fuzziness(self, word: QueryWord) -> str:
         """Return how many typing errors the word may have."""
-        if kana.is_word(word.word):
-            return str(most_errors(word.word))
+        most = most_errors(word.word)
+        if kana.is_word(word.word) or not most:
+            return str(most)
         # Two errors in a word that is spelled correctly count for nothing.
-        two = MAX_WORD + 1 if word.word in self.query.spelled else TWO_ERRORS
-        return "0" if has_digit(word.word) else f"AUTO:3,{two}"
+        return f"AUTO:3,{MAX_WORD + 1 if word.word in self.query.spelled else TWO_ERRORS}"
 
     def _near_stems(self, word: QueryWord) -> list[dict[str, Any]]:
         """Return queries for stems that differ from that of a misspelled word by one typing error."""
-        if word.word in self.query.spelled or has_digit(word.word) or not most_errors(word.word):
+        if word.word in self.query.spelled or not most_errors(word.word):
             return []
         forms = {
             (language, form)
@@ -269,7 +265,7 @@ class CompiledText:
             *_stems(word),
             *self._near_stems(word),
         ]
-        if self._is_prefix(word):
+        if text_hits.finds_longer(word, self.query):
             near.append({"prefix": {WORDS: {"value": word.word}}})
         if kana.is_word(word.word):
             fields = [f"texts.{name}" for name in self.meta.texts]

@@ -29,10 +29,9 @@ from imagesim.indexes.query_words import QueryWord, shades_of
 from imagesim.indexes.text import KNOWN_WORD, calls_by_compounds
 from imagesim.indexes.text_scores import word_weight
 from imagesim.indexes.validation import MAX_TEXT_MATCHES, CompiledFilters
-from imagesim.indexes.vocabulary import LAST, letters, most_errors, shortest_beginning
+from imagesim.indexes.vocabulary import LAST, letters, most_errors
 from imagesim.indexes.word_matcher import COMPOUND, ENDING, STEM, WordMatcher, known_part
 from imagesim.types import Candidate, Candidates, Query
-from imagesim.word_roles import has_digit
 
 if TYPE_CHECKING:
     from django.db.backends.utils import CursorWrapper
@@ -106,7 +105,7 @@ def _near(word: QueryWord, query: Query, bind: Bound) -> Iterator[tuple[sql.Comp
     spellings = [spelling for spelling, _stems in word.spellings]
     yield sql.SQL("word = ANY({})").format(bind(spellings, "text[]")), shortest
     yield sql.SQL("stems && {}").format(bind(text_hits.stem_keys(word), "text[]")), shortest
-    if len(word.word) >= (1 if query.typing and word.last else shortest_beginning(word.word)):
+    if text_hits.finds_longer(word, query):
         yield _between("word", word.word, bind), shortest
     for begun in begun_codes(word.joined, word.code):
         yield _between("word", begun, bind), shortest
@@ -114,8 +113,8 @@ def _near(word: QueryWord, query: Query, bind: Bound) -> Iterator[tuple[sql.Comp
         yield _between("reversed", part[::-1], bind), shortest
     if len(word.word) >= 3 and kana.is_word(word.word):
         yield sql.SQL("position({} IN word) > 0").format(bind(word.word, "text")), shortest
-    if len(word.word) >= 3 and most_errors(word.word) and not has_digit(word.word):
-        most, length = most_errors(word.word), bind(len(word.word), "int")
+    if len(word.word) >= 3 and (most := most_errors(word.word)):
+        length = bind(len(word.word), "int")
         if word.word not in query.spelled:
             most += OTHER_FORM
         different = sql.SQL("bit_count((letters # {})::bit(64))").format(bind(signed(letters(word.word)), "bigint"))
