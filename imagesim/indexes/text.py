@@ -52,6 +52,9 @@ LISTED = 0.6
 """The factor of a match with one item of a list in a category's name: not all of "Sofas & tables" are sofas. It is low
 enough that the vectors decide."""
 
+MAX_LENGTH = 32_767
+"""The number of words of a field above which it counts as no longer: the largest ``smallint`` of PostgreSQL."""
+
 MAX_SEEN = 1_000
 """The number of field values whose postings are cached while entries are added."""
 
@@ -165,7 +168,7 @@ class TextIndex:
         for number, name in enumerate(self._names):
             values = texts.get(name)
             words = self._words_of(number, tuple(values)) if values else ()
-            self._lengths[slot, number] = len(words)
+            self._lengths[slot, number] = min(len(words), MAX_LENGTH)
             postings += words
         return postings
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from imagesim.indexes import BaseIndex
-from imagesim.testing.index_samples import IndexFixtures, axis
+from imagesim.testing.index_samples import IndexFixtures, axis, entry
 from imagesim.testing.index_text import TEXT_META, answer, described
 from imagesim.types import Query
 
@@ -59,7 +59,21 @@ NUMBERS = [
 """Queries for numbers of articles and parts with all entries of their answers, in order."""
 
 
+# Of a list of the articles that something fits: more words than a field of text mostly has.
+MANY = [f"{first}{second}{n}" for first in "abcdefghij" for second in "abcdefghij" for n in range(100, 1_000)]
+LISTS = tuple(" ".join(MANY[start : start + 1_600]) for start in range(0, 80_000, 1_600))
+
+
 class NumberContract(IndexFixtures):
+    def test_a_name_of_very_many_numbers(self, index: BaseIndex) -> None:
+        """It could not be written, or no words were found any more in the whole index."""
+        index.promote(index.create(TEXT_META))
+        results = index.write([entry(1, axis(1), texts={"name": LISTS}), described(2, "Brake pads")])
+        assert [result.status for result in results] == ["done", "done"]
+        index.refresh()
+        assert [each.key for each in answer(index, "brake pads")] == ["shop.product:2"]
+        assert [each.key for each in answer(index, MANY[0])] == ["shop.product:1"]
+
     def test_numbers_of_parts(self, index: BaseIndex) -> None:
         """They are found in whichever parts they are written, and no other number for one that there is not."""
         index.promote(index.create(TEXT_META))

@@ -20,6 +20,7 @@ from imagesim.filter_types import FILTER_TYPES
 from imagesim.indexes import text_hits
 from imagesim.indexes.pgvector.database import rows
 from imagesim.indexes.pgvector.tables import Generation
+from imagesim.indexes.text import MAX_LENGTH
 from imagesim.indexes.validation import TOMBSTONE_AGE, Prepared, newest, prepare_all
 from imagesim.indexes.vocabulary import letters
 from imagesim.types import Entry, Removal, WriteResult
@@ -176,7 +177,7 @@ def _words(generation: Generation, texts: Mapping[str, Sequence[str]]) -> tuple[
     size = 0
     for name, values in texts.items():
         words = {token.word for token in text_hits.tokens_of(name, values, generation.meta)}
-        lengths[name] = len(words)
+        lengths[name] = min(len(words), MAX_LENGTH)
         for word in sorted(words):
             size += 0 if word in found else len(word.encode()) + WORD_OVERHEAD
             if size <= MAX_WORD_BYTES:
