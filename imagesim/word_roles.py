@@ -81,8 +81,8 @@ class Roles:
     collisions: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """See :func:`~imagesim.indexes.analysis.stem_collisions`."""
     names: Mapping[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict)
-    """The categories with a whole name, as of :func:`~imagesim.indexing.fit_roles.kind_of`, and with one that has more
-    words before it."""
+    """The categories that have a whole name, as of :func:`~imagesim.indexing.fit_roles.kind_of`, or one with further
+    words before its last: those called "Bar stools" for "stools"."""
     departments: Mapping[str, str] = field(default_factory=dict)
     """The department of each category that has siblings: the key of one of them."""
     mentions: frozenset[str] = frozenset()

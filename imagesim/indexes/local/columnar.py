@@ -70,6 +70,10 @@ class Slot:
     categories: tuple[str, ...] = ()
 
 
+FREE = Slot("", "", (), np.empty(0, dtype=np.int64))
+"""What a table has in place of an entry that was removed."""
+
+
 class Matrix:
     """A growing float32 matrix whose rows are allocated, freed and reused.
 
@@ -130,7 +134,7 @@ class Table:
 
     def __init__(self, meta: IndexMeta, images: int = 0) -> None:
         self.matrix = Matrix(meta.dims, images)
-        self.slots: list[Slot | None] = []
+        self.slots: list[Slot] = []
         self._by_key: dict[str, int] = {}
         self._free: list[int] = []
         self._filters = {name: Column(text=FILTER_TYPES[kind].is_text) for name, kind in meta.filters.items()}
@@ -172,17 +176,16 @@ class Table:
             slot = self._free.pop()
         else:
             slot = len(self.slots)
-            self.slots.append(None)
+            self.slots.append(FREE)
         self._by_key[key] = slot
         return slot
 
     def _clear(self, slot: int) -> None:
-        old = self.slots[slot]
-        if old is not None:
-            self._slot_of_row[old.rows] = -1
-            self._images -= len(old.rows)
-            self.matrix.free(old.rows)
-            self.slots[slot] = None
+        rows = self.slots[slot].rows
+        self._slot_of_row[rows] = -1
+        self._images -= len(rows)
+        self.matrix.free(rows)
+        self.slots[slot] = FREE
         self._new_texts[slot] = {}
         for column in (*self._filters.values(), self._categories, self._models, self._groups, self._rows):
             column.set(slot, ())
@@ -292,24 +295,21 @@ class Table:
         least = scores.min(initial=1.0) if len(scores) <= wanted else np.partition(scores, -wanted)[-wanted]
         better = scores > least
         every = sorted(
-            (-score, entry.key, slot)
+            (-score, self.slots[slot].key, slot)
             for score, slot in zip(scores[better].tolist(), slots[better].tolist(), strict=True)
-            if (entry := self.slots[slot])
         )
         # A common word may match thousands of entries equally: the first by key are chosen without sorting all of them.
-        tied = ((entry.key, slot) for slot in slots[scores == least].tolist() if (entry := self.slots[slot]))
+        tied = ((self.slots[slot].key, slot) for slot in slots[scores == least].tolist())
         every += ((-float(least), *each) for each in nsmallest(wanted - len(every), tied))
         chosen: dict[str, tuple[float, int]] = {}
         for farness, key, slot in every:
-            entry = self.slots[slot]
-            chosen.setdefault(entry.group if entry and query.collapse else key, (-farness, slot))
+            chosen.setdefault(self.slots[slot].group if query.collapse else key, (-farness, slot))
             if len(chosen) > query.offset + query.limit:
                 break
         heads = matches.heads_of([slot for _score, slot in chosen.values()])
         return {
-            name: self._matching(entry, query, score, head)
+            name: self._matching(self.slots[slot], query, score, head)
             for (name, (score, slot)), head in zip(chosen.items(), heads, strict=True)
-            if (entry := self.slots[slot])
         }
 
     def _matching(self, entry: Slot, query: Query, score: float, head: float) -> Candidate:

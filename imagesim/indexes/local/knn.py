@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -110,7 +110,7 @@ def answer(
 
 
 def _page(
-    table: Table, query: Query, vector: Vector, similarity: Similarity, scanned: Scan
+    table: Table, query: Query, vector: Vector, similarity: Similarity, scanned: FullScan | QuantisedScan
 ) -> tuple[tuple[Candidate, ...], bool]:
     wanted = query.offset + query.limit + 1  # one more, to know whether anything follows
     least = least_score(query)
@@ -158,7 +158,7 @@ def _ranked(table: Table, collapse: bool, nearness: Scores, cosine: Scores, rows
     each = zip((-nearness).tolist(), cosine.tolist(), rows.tolist(), table.slot_of(rows).tolist(), strict=True)
     for far, cos, row, number in each:
         slot = table.slots[number]
-        if slot is not None and cos >= lowest:
+        if cos >= lowest:
             position = int(np.flatnonzero(slot.rows == row)[0]) if len(slot.rows) > 1 else 0
             found.append(Found(far, slot.key, position, cos, slot))
     found.sort()
@@ -168,22 +168,9 @@ def _ranked(table: Table, collapse: bool, nearness: Scores, cosine: Scores, rows
     return list(best.values())
 
 
-class Scan(Protocol):
-    """The result of a pass over the rows for one query."""
-
-    @property
-    def size(self) -> int:
-        """The number of rows."""
-
-    def best(self, k: int, at_least: float) -> tuple[Rows, np.float32]:
-        """Return all rows that may score at least a floor, unordered, and that floor.
-
-        The floor is the ``k``-th best score or ``at_least``, whichever is higher, less a margin. No other row scores
-        more than half of ``SLACK`` above the floor.
-        """
-
-
-def scan(matrix: Matrix, queries: Vector, rows: Rows | None, similarity: Similarity) -> Sequence[Scan]:
+def scan(
+    matrix: Matrix, queries: Vector, rows: Rows | None, similarity: Similarity
+) -> Sequence[FullScan | QuantisedScan]:
     """Scan the given rows, or all rows if None, for ``queries`` (q, dims); return one result per query."""
     count = matrix.used if rows is None else len(rows)
     few = count < quantised.QUANTISED_FROM
@@ -204,16 +191,22 @@ class FullScan:
 
     @property
     def size(self) -> int:
+        """The number of rows."""
         return len(self.scores)
 
     def best(self, k: int, at_least: float) -> tuple[Rows, np.float32]:
+        """Return all rows that may score at least a floor, unordered, and that floor.
+
+        The floor is the ``k``-th best score or ``at_least``, whichever is higher, less a margin. No other row scores
+        more than half of ``SLACK`` above the floor.
+        """
         near, floor = top(self.scores, k, at_least, self.slack)
         return near if self.rows is None else self.rows[near], floor
 
 
 class QuantisedScan:
     """Bounds of the scores of rows, computed from their 8-bit copy. Rows that may be among the best are scored
-    exactly."""
+    exactly. The methods are those of :class:`FullScan`."""
 
     def __init__(self, matrix: Vector, codes: Codes, query: Vector, rows: Rows | None, similarity: Similarity) -> None:
         self.size = len(matrix) if rows is None else len(rows)
