@@ -170,8 +170,8 @@ def analyse(text: str, language: str) -> tuple[Token, ...]:
         for part in [word] if word.isascii() else _SCRIPTS.findall(word):
             if NO_SPACES.match(part):
                 tokens += [Token(each, each) for piece in kana.parts(part) for each in _without_spaces(piece)]
-            elif part:
-                tokens.append(_token(part, language))
+            elif (token := _token(part, language)).word:  # empty for an accent behind a character of such a script
+                tokens.append(token)
         if len(tokens) >= MAX_TOKENS:
             break
     for match in JOINED.finditer(re.sub(FRACTION, " ", text)) if HYPHEN.search(text) else ():

@@ -230,8 +230,8 @@ class WordMatcher:
         """Yield the words ``numbers``, which begin with a part or have it within, each with its quality."""
         specifies = SPECIFIES if kana.is_word(part) else 1.0
         for number in numbers:
-            quality = (PREFIX[0] + PREFIX[1] * len(part) / len(self._vocabulary.words[number])) * specifies
-            yield number, TYPING if prefix else factor * quality
+            share = PREFIX[1] * len(part) / len(self._vocabulary.words[number])
+            yield number, TYPING if prefix else factor * ((PREFIX[0] + share) * specifies)
 
     def _similar(self, typed: str, factor: float, *, alone: bool) -> Iterator[tuple[int, float]]:
         """Yield the words of which a word may be a misspelling; none with two errors if ``factor`` is less than 1."""

@@ -112,6 +112,14 @@ class JapaneseContract(IndexFixtures):
         [result] = japanese.write([named(len(NAMES), f"漢字{'あ' * 9_000}")])
         assert (result.status, result.error) == ("done", "")
 
+    def test_an_accent_behind_a_character_of_a_script_without_spaces(self, japanese: BaseIndex) -> None:
+        """It was taken for a word without letters, with which no words were found any more in the whole index."""
+        [result] = japanese.write([replace(named(0, "ソファ\u0301 漢\u0301 カ\u0301"), version=2)])
+        japanese.refresh()
+        assert (result.status, result.error) == ("done", "")
+        assert names(japanese, "シューズ") == ["レディースランニングシューズ"]
+        assert names(japanese, "漢\u0301") == names(japanese, "漢") == [NAMES[0]]
+
     def test_a_word_is_found_among_many_longer_ones(self, index: BaseIndex) -> None:
         index.promote(index.create(JAPANESE_META))
         index.write([named(n, f"スーツケース {n}") for n in range(250)])
