@@ -55,7 +55,7 @@ def test_without_the_package_no_word_is_known() -> None:
 def test_the_language_of_the_page_tells_what_is_spelled_correctly(
     languages: list[str], spoken: str, spelled: bool
 ) -> None:
-    text = QueryReader(Roles(), languages, lambda _word: False, spoken).read("Waches")
+    text = QueryReader(Roles(), languages, lambda _word: False, spoken).read_text("Waches")
     assert ("waches" in text.spelled) is spelled
 
 

@@ -12,8 +12,8 @@ from imagesim.indexes.stop_words import OTHER_THINGS
 from imagesim.indexes.text import TextIndex
 from imagesim.indexing.fit_roles import parts_of
 from imagesim.measured_colours import colours_by_stem
-from imagesim.retrieval.query_rewriting import spaced
-from imagesim.retrieval.query_synonyms import in_other_words
+from imagesim.retrieval.query_spacing import spaced
+from imagesim.retrieval.query_synonyms import replace_with_synonyms
 from imagesim.types import TextSpec
 from imagesim.word_roles import Roles
 from tests.test_text import best, match, scores_of
@@ -190,10 +190,10 @@ def test_a_compound_of_kana_calls_something() -> None:
 def test_what_is_no_compound_calls_nothing() -> None:
     """ "コップ" (cups) showed the sunglasses of a shop without glasses, and "チェア" (chairs) its ice cream."""
     roles = Roles(things=frozenset({"スポーツサングラス", "バニラアイス"}))
-    assert in_other_words("コップ", roles, ["ja"]) == in_other_words("チェア", roles, ["ja"]) == []
+    assert replace_with_synonyms("コップ", roles, ["ja"]) == replace_with_synonyms("チェア", roles, ["ja"]) == []
     roles = Roles(things=frozenset({"スポーツサングラス", "ワイングラス", "パイプイス"}))
-    assert in_other_words("コップ", roles, ["ja"])[:1] == [("グラス", "ja")]
-    assert in_other_words("チェア", roles, ["ja"])[:1] == [("いす", "ja")]
+    assert replace_with_synonyms("コップ", roles, ["ja"])[:1] == [("グラス", "ja")]
+    assert replace_with_synonyms("チェア", roles, ["ja"])[:1] == [("いす", "ja")]
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_what_is_no_compound_calls_nothing() -> None:
 )
 def test_the_end_of_a_query_without_spaces_is_replaced(typed: str, first: str) -> None:
     """ "白い靴下" (white socks) showed nothing in a shop of "ソックス"."""
-    found = in_other_words(typed, ROLES, ["ja"])
+    found = replace_with_synonyms(typed, ROLES, ["ja"])
     assert found[:1] == ([(first, "ja")] if first else [])
 
 

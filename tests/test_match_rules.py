@@ -43,7 +43,7 @@ ROLES = Roles(
 
 def read(text: str, roles: Roles = ROLES, language: str = "en") -> QueryTexts:
     words = {"balance", "starry", "night", "settee", "torch", "bike", "blue", "modern"} if language == "en" else set()
-    return QueryReader(roles, [language], words.__contains__).read_all(text)
+    return QueryReader(roles, [language], words.__contains__).read_texts(text)
 
 
 def candidate(key: str, category: str, text: float = 0.0) -> Candidate:
@@ -126,7 +126,7 @@ class TestAnswers:
     ],
 )
 def test_all_of_a_kind_are_asked_for(text, only_kind):
-    assert read(text).text.only_kind is only_kind
+    assert read(text).own.only_kind is only_kind
 
 
 class TestOtherDepartments:
@@ -174,8 +174,8 @@ class TestLookalikes:
     )
     def test_words_mean_categories_that_they_do_not_name(self, text, language, category):
         texts = read(text, language=language)
-        meant = texts.of_synonyms | texts.categories
-        meant |= texts.in_other_words.categories if texts.in_other_words else frozenset()
+        meant = texts.synonym_categories | texts.categories
+        meant |= texts.with_synonyms.categories if texts.with_synonyms else frozenset()
         assert meant == ({category} - {""})
 
     def test_these_are_an_answer(self):

@@ -14,7 +14,7 @@ from imagesim.retrieval import query_reader
 from imagesim.retrieval.compounds import MOST_LETTERS, divided_compound
 from imagesim.retrieval.query_colours import without_negated_colours
 from imagesim.retrieval.query_reader import QueryReader
-from imagesim.retrieval.query_rewriting import spaced
+from imagesim.retrieval.query_spacing import spaced
 from imagesim.types import Query
 from imagesim.word_roles import Roles
 
@@ -129,7 +129,7 @@ def test_a_qualifier_is_no_compound() -> None:
     """ "Wireless earbuds" showed nails of wire."""
     roles = Roles(things=frozenset({"wire", "less", "nail"}))
     for typed, divided in (("wireless earbuds", ""), ("nailless", "nail less")):
-        assert QueryReader(roles, ["en"], lambda _word: False).read(typed).compounds == divided
+        assert QueryReader(roles, ["en"], lambda _word: False).read_text(typed).compounds == divided
 
 
 def test_the_second_of_joined_words_is_no_inflection_of_the_first():
@@ -145,8 +145,8 @@ def test_a_number_and_its_unit_are_asked_for_in_each_way_that_the_catalogue_writ
 
     def texts(typed: str) -> list[str]:
         roles = Roles(things=frozenset({"12", "12v", "24v", "v", "batteri"}))
-        found = QueryReader(roles, ["en"], lambda _word: False).read_all(typed)
-        return [each.text for each in (found.text, *found.alternatives)]
+        found = QueryReader(roles, ["en"], lambda _word: False).read_texts(typed)
+        return [each.text for each in (found.own, *found.alternatives)]
 
     assert texts("battery 12v") == ["battery 12v", "battery 12 v"]
     assert texts("24v  battery") == ["24v  battery"]
@@ -179,13 +179,13 @@ def test_a_number_and_its_unit_are_asked_for_in_each_way_that_the_catalogue_writ
     ],
 )
 def test_a_compound_that_the_catalogue_lacks_is_divided(typed, divided):
-    found = QueryReader(ROLES, ["de", "en"], {"shorthand", "ballhand", "handrot"}.__contains__).read(typed)
+    found = QueryReader(ROLES, ["de", "en"], {"shorthand", "ballhand", "handrot"}.__contains__).read_text(typed)
     assert found.compounds == divided
 
 
 def test_a_compound_is_divided_into_any_two_words_of_the_catalogue() -> None:
     """Nothing is called "red", but the catalogue has both."""
-    assert QueryReader(ROLES, ["de"], lambda _word: False).read("handred").compounds == "hand red"
+    assert QueryReader(ROLES, ["de"], lambda _word: False).read_text("handred").compounds == "hand red"
 
 
 def test_few_letters_of_a_query_are_divided(monkeypatch) -> None:
@@ -198,16 +198,16 @@ def test_few_letters_of_a_query_are_divided(monkeypatch) -> None:
 
     monkeypatch.setattr(query_reader, "divided_compound", divide)
     reader = QueryReader(ROLES, ["de"], lambda _word: False)
-    reader.read(" ".join(f"{letter}bcdfghjklmnpqrstvwxzbcdfghjkl" for letter in "bcdfghjklmnpqrst"))
+    reader.read_text(" ".join(f"{letter}bcdfghjklmnpqrstvwxzbcdfghjkl" for letter in "bcdfghjklmnpqrst"))
     assert 0 < sum(map(len, asked)) <= MOST_LETTERS
-    assert reader.read("Handschuh rot Schuhhand Handstuhl Stuhlhand").compounds.count(" ") == 7
+    assert reader.read_text("Handschuh rot Schuhhand Handstuhl Stuhlhand").compounds.count(" ") == 7
 
 
 def test_the_last_part_of_a_compound_is_a_word() -> None:
     """ "Ledertasche" was asked for as "led ertasche" in a shop with a "Schultertasche" and LED lamps, and found no
     "Handtasche Leder"."""
     roles = Roles({"handtasch": ("bags",)}, frozenset({"led", "leder"}), things=frozenset({"schultertasch"}))
-    assert QueryReader(roles, ["de"], lambda _word: False).read("Ledertasche").compounds == "leder tasche"
+    assert QueryReader(roles, ["de"], lambda _word: False).read_text("Ledertasche").compounds == "leder tasche"
 
 
 KINDS = {"laufschuh": ("running",), "hausschuh": ("slippers",), "handschuh": ("gloves",), "handtas": ("bags",)}
@@ -232,7 +232,7 @@ def test_the_last_part_of_what_kinds_are_called_names_them(
     """ "Tas zonder rits" (bag without a zip) showed nothing in a shop with "Handtassen", nor "schoenen voor heren" in
     one with "hardloopschoenen", where no text has "tas" or "schoen" alone."""
     kinds = KINDS | {"snowshoe": ("snow",)}
-    found = QueryReader(Roles(kinds), languages, {"shoe"}.__contains__).read(typed)
+    found = QueryReader(Roles(kinds), languages, {"shoe"}.__contains__).read_text(typed)
     assert found.categories == categories
     assert found.heads in ((), (0,))
 
@@ -257,7 +257,7 @@ def test_the_last_part_of_what_kinds_are_called_names_them(
 )
 def test_each_language_has_qualifiers_for_what_a_thing_is_made_of_or_like(language: str, typed: str, kind: str) -> None:
     """ "Silla de madera" (wooden chair) showed nothing where no text says of what a chair is."""
-    found = QueryReader(Roles({kind: ("kind",)}, things=frozenset()), [language], lambda _word: False).read(typed)
+    found = QueryReader(Roles({kind: ("kind",)}, things=frozenset()), [language], lambda _word: False).read_text(typed)
     assert found.categories == {"kind"}
 
 
@@ -284,14 +284,14 @@ def test_every_listed_qualifier_is_known(language: str) -> None:
 )
 def test_an_adjective_says_what_a_thing_is_like(language: str, typed: str, kind: str) -> None:
     """ "Washable sofa" showed nothing where no text has the word."""
-    found = QueryReader(Roles({kind: ("kind",)}, things=frozenset()), [language], lambda _word: False).read(typed)
+    found = QueryReader(Roles({kind: ("kind",)}, things=frozenset()), [language], lambda _word: False).read_text(typed)
     assert found.categories == {"kind"}
 
 
 @pytest.mark.parametrize("typed", ["hot dog", "sparkling water", "artificial plant", "hand dog"])
 def test_what_makes_another_thing_of_it_is_no_adjective(typed: str) -> None:
     kind = {"dog": ("kind",), "water": ("kind",), "plant": ("kind",)}
-    assert not QueryReader(Roles(kind, things=frozenset()), ["en"], lambda _word: True).read(typed).categories
+    assert not QueryReader(Roles(kind, things=frozenset()), ["en"], lambda _word: True).read_text(typed).categories
 
 
 @pytest.mark.parametrize(
@@ -404,35 +404,35 @@ def test_the_words_of_which_an_answer_must_have_one(typed, languages, asked):
         {"chair": ("chairs",), "stuhl": ("chairs",)},
         things=frozenset({"skateboard", "basket", "sale", "form", "size", "taill"}),
     )
-    text = QueryReader(roles, languages, {"teh"}.__contains__).read(typed)
+    text = QueryReader(roles, languages, {"teh"}.__contains__).read_text(typed)
     words = [word.word for word in query_words(typed, languages)]
     assert " ".join(words[number] for number in text.heads or range(len(words))) == (asked or typed)
 
 
 def test_a_plural_with_another_stem_has_the_role_of_the_singular():
     roles = Roles({"shelf": ("shelves",)}, things=frozenset())
-    assert QueryReader(roles, ["en"], {"shelves"}.__contains__).read("shelves").categories == {"shelves"}
+    assert QueryReader(roles, ["en"], {"shelves"}.__contains__).read_text("shelves").categories == {"shelves"}
 
 
 @pytest.mark.parametrize(("typed", "kind"), [("car", "care"), ("tub", "tube"), ("cap", "cape")])
 def test_no_other_word_is_the_plural(typed, kind):
     """ "Car" was read as "cares", and showed the soil of a category "Soil & care"."""
     roles = Roles({kind: (kind,)}, things=frozenset())
-    assert not QueryReader(roles, ["en"], lambda _word: True).read(typed).categories
-    assert QueryReader(roles, ["en"], lambda _word: True).read(f"{kind}s").categories
+    assert not QueryReader(roles, ["en"], lambda _word: True).read_text(typed).categories
+    assert QueryReader(roles, ["en"], lambda _word: True).read_text(f"{kind}s").categories
 
 
 def test_a_stem_of_another_language_that_misleads_names_no_kind() -> None:
     """ "Planter" showed no planter, but was read as "plants": that is its German stem."""
     roles = Roles({"plant": ("plants",)}, things=frozenset({"planter"}), collisions={"de": frozenset({"en:planter"})})
     reader = QueryReader(roles, ["en", "de"], lambda _word: False)
-    assert not reader.read("planter").categories
-    assert reader.read("plants").categories == {"plants"}
+    assert not reader.read_text("planter").categories
+    assert reader.read_text("plants").categories == {"plants"}
 
 
 def test_another_spelling_has_the_role_of_the_word():
     roles = Roles({"tyre": ("tyres",)}, frozenset({"microfibr"}), things=frozenset())
-    assert QueryReader(roles, ["en"], {"tires"}.__contains__).read("tires").categories == {"tyres"}
+    assert QueryReader(roles, ["en"], {"tires"}.__contains__).read_text("tires").categories == {"tyres"}
     assert spaced("micro fiber tires", roles, ["en"]) == "microfiber tires"
 
 
@@ -478,7 +478,7 @@ def test_the_name_of_a_department_specifies_what_stands_behind_it(typed, asked, 
     kinds = {"dog": of_dogs, "cat": of_cats, "shoe": shoes, "bed": ("beds",)}
     kinds |= {"winter": winter, "sport": (*winter, *games), "racket": games, "water": (*winter, "bottles")}
     roles = Roles(kinds, modifiers, things=frozenset(), colours=frozenset({"red"}), names=names)
-    text = QueryReader(roles, ["en"], lambda _word: False).read(typed)
+    text = QueryReader(roles, ["en"], lambda _word: False).read_text(typed)
     assert " ".join(query_words(typed, ["en"])[number].word for number in text.heads) == asked
     assert text.categories == categories
 
@@ -517,7 +517,7 @@ def test_a_qualifier_never_says_what_a_thing_is(typed, languages, asked, categor
     """ "Mens shoes" and "office chair" showed nothing, or what is of another kind, where no text has the qualifier."""
     kinds = dict.fromkeys(("chair", "stuhl", "chais"), ("chairs",)) | {"garden": ("plants",)}
     roles = Roles(kinds, frozenset({"red"}), things=frozenset({"vintag", "bureau"}), colours=frozenset({"red"}))
-    text = QueryReader(roles, languages, lambda _word: False).read(typed)
+    text = QueryReader(roles, languages, lambda _word: False).read_text(typed)
     words = [word.word for word in query_words(typed, languages)]
     assert " ".join(words[number] for number in text.heads or range(len(words))) == (asked or typed)
     assert text.categories == categories
@@ -558,7 +558,7 @@ SEVERAL = Roles(
     ],
 )
 def test_a_compound_of_words_for_kinds_of_one_department_has_several_readings(typed, languages, readings):
-    text = QueryReader(SEVERAL, languages, lambda _word: False).read(typed)
+    text = QueryReader(SEVERAL, languages, lambda _word: False).read_text(typed)
     assert [(each.heads, set(each.categories)) for each in text.readings] == readings
     assert all(each.categories == each.meaning.mentioned and each.text == typed for each in text.readings)
 
@@ -578,7 +578,7 @@ def test_a_compound_of_words_for_kinds_of_one_department_has_several_readings(ty
 )
 def test_of_words_for_several_kinds_the_head_says_what_is_sought(typed, languages, heads, categories):
     """ "Dress shoes" showed dresses, because fewer entries have the word."""
-    text = QueryReader(SEVERAL, languages, lambda _word: False).read(typed)
+    text = QueryReader(SEVERAL, languages, lambda _word: False).read_text(typed)
     assert (text.heads, text.categories) == (heads, categories)
 
 
@@ -604,7 +604,7 @@ def test_the_name_of_a_department_and_a_kind_name_a_category_together():
     of_men = ("mens-shoes", "mens-shirts", "mens-coats")
     names = {("man",): of_men, ("shoe",): ("mens-shoes", "womens-shoes")}
     roles = Roles({"man": of_men, "shoe": names[("shoe",)]}, things=frozenset(), names=names)
-    assert QueryReader(roles, ["en"], lambda _word: False).read("man shoes").categories == {"mens-shoes"}
+    assert QueryReader(roles, ["en"], lambda _word: False).read_text("man shoes").categories == {"mens-shoes"}
 
 
 @pytest.mark.parametrize(
@@ -618,7 +618,7 @@ def test_the_name_of_a_department_and_a_kind_name_a_category_together():
 def test_a_word_of_asking_is_no_misspelling(typed, languages, asked):
     """ "Avete" was one of "aceto", so that vinegar was sought."""
     roles = Roles(things=frozenset({"acet", "svet", "parmig", "tuch", "leder"}))
-    text = QueryReader(roles, languages, set().__contains__).read(typed)
+    text = QueryReader(roles, languages, set().__contains__).read_text(typed)
     words = [word.word for word in query_words(typed, languages)]
     assert " ".join(words[number] for number in text.heads or range(len(words))) == asked
 
@@ -645,7 +645,7 @@ def test_a_word_of_a_list_is_one_of_its_language(typed, languages, spoken, asked
     """ "Red hat" showed what is red in a shop that is also German, and "white shorts" anything white."""
     known = {"red", "hat", "fur", "case", "blue", "short", "game", "light"}
     roles = Roles(modifiers=frozenset({"red"}), things=frozenset({"chair"}), colours=frozenset({"red"}))
-    text = QueryReader(roles, languages, known.__contains__, spoken).read(typed)
+    text = QueryReader(roles, languages, known.__contains__, spoken).read_text(typed)
     words = [word.word for word in query_words(typed, languages, text.foreign)]
     assert " ".join(words[number] for number in text.heads or (range(len(words)) if asked else ())) == asked
 
@@ -653,9 +653,9 @@ def test_a_word_of_a_list_is_one_of_its_language(typed, languages, spoken, asked
 def test_a_word_that_ends_compounds_is_no_misspelling():
     """ "Stuhl" was one of "Stahl", if the catalogue has only a "Gartenstuhl"."""
     roles = Roles(modifiers=frozenset({"stahl"}), things=frozenset({"gartenstuhl", "grill"}))
-    text = QueryReader(roles, ["de"], set().__contains__).read("Grill Stuhl")
+    text = QueryReader(roles, ["de"], set().__contains__).read_text("Grill Stuhl")
     assert text.heads == ()
-    assert QueryReader(roles, ["de"], set().__contains__).read("Grill Stoahl").heads == (0,)
+    assert QueryReader(roles, ["de"], set().__contains__).read_text("Grill Stoahl").heads == (0,)
 
 
 @pytest.mark.parametrize(
@@ -671,13 +671,13 @@ def test_a_word_that_ends_compounds_is_no_misspelling():
 def test_a_compound_is_divided_before_the_end_of_another(typed, divided):
     """For "Klappstuhl", a "Gartenstuhl" was not even the closest."""
     roles = Roles({"gartenstuhl": ("chairs",)}, things=frozenset({"gartenbank", "bank", "tbett"}))
-    assert QueryReader(roles, ["de"], set().__contains__).read(typed).compounds == divided
+    assert QueryReader(roles, ["de"], set().__contains__).read_text(typed).compounds == divided
 
 
 def test_a_compound_is_divided_before_another_form_of_a_word():
     """The stems of "shelf" and "shelves" differ."""
     roles = Roles({"shelf": ("shelves",)}, things=frozenset())
-    assert QueryReader(roles, ["en"], set().__contains__).read("wallshelves").compounds == "wall shelves"
+    assert QueryReader(roles, ["en"], set().__contains__).read_text("wallshelves").compounds == "wall shelves"
 
 
 @pytest.mark.usefixtures("without_dictionaries")
@@ -685,8 +685,8 @@ def test_a_compound_is_divided_before_another_form_of_a_word():
 def test_the_words_of_a_model_are_english(languages, spelled):
     """ "Rode fiets" (red bicycle) and "Rosen" showed nothing: the model knows these words, which misled in a shop
     without English texts."""
-    texts = QueryReader(Roles(), languages, {"rode"}.__contains__, "nl").read_all("rode fiets", ["rode"])
-    assert texts.text.spelled == texts.alternatives[0].spelled == spelled
+    texts = QueryReader(Roles(), languages, {"rode"}.__contains__, "nl").read_texts("rode fiets", ["rode"])
+    assert texts.own.spelled == texts.alternatives[0].spelled == spelled
 
 
 def test_what_a_thing_is_made_of_is_not_sought():
@@ -694,20 +694,21 @@ def test_what_a_thing_is_made_of_is_not_sought():
     roles = Roles(
         {"stoel": ("stoelen",)}, frozenset({"bank"}), things=frozenset({"trein"}), names={("bank",): ("banken",)}
     )
-    text = QueryReader(roles, ["nl"], set().__contains__).read("bank van leer")
+    text = QueryReader(roles, ["nl"], set().__contains__).read_text("bank van leer")
     assert (text.heads, text.categories) == ((0,), {"banken"})
 
 
 def test_without_categories_every_word_may_be_what_is_sought():
     """ "harry potter book" showed other books and nothing of Harry Potter."""
     roles = Roles(things=frozenset({"book", "harri", "potter"}))
-    assert QueryReader(roles, ["en"], set().__contains__).read("harry potter book").heads == ()
+    assert QueryReader(roles, ["en"], set().__contains__).read_text("harry potter book").heads == ()
 
 
 @pytest.mark.parametrize(("typed", "categories"), [("mens", ()), ("men's", ()), ("nens", ("x",)), ("lenss", ("x",))])
 def test_the_possessive_of_a_word_is_spelled_correctly(typed, categories):
     """ "mens" was a misspelling of "lens"."""
-    text = QueryReader(Roles({"lens": ("x",)}, things=frozenset()), ["en"], {"men", "lens"}.__contains__).read(typed)
+    roles = Roles({"lens": ("x",)}, things=frozenset())
+    text = QueryReader(roles, ["en"], {"men", "lens"}.__contains__).read_text(typed)
     assert text.categories == frozenset(categories)
 
 
@@ -763,7 +764,7 @@ def test_a_shade_is_a_part_of_the_name_of_a_colour(typed, languages, read, asked
         kinds, frozenset({"blue", "blau", "bleu"}), things=frozenset(), colours=frozenset({"blue", "blau", "bleu"})
     )
     assert spaced(typed, roles, languages) == read
-    text = QueryReader(roles, languages, {"blue"}.__contains__).read(read)
+    text = QueryReader(roles, languages, {"blue"}.__contains__).read_text(read)
     words = query_words(read, languages)
     assert [words[number].word for number in text.colours] in (["blue"], ["blauer"], ["blau"], ["bleu"], [])
     assert " ".join(words[number].word for number in text.heads or range(len(words))) == asked
@@ -778,8 +779,8 @@ def test_an_index_is_told_what_the_words_are():
         colours=frozenset({"white"}),
         collisions={"de": frozenset({"en:tabl"})},
     )
-    text = QueryReader(roles, ["en", "de"], {"white"}.__contains__, spoken="en").read("white tables")
-    query = text.asked(Query(np.zeros(1, np.float32)))
+    text = QueryReader(roles, ["en", "de"], {"white"}.__contains__, visitor_language="en").read_text("white tables")
+    query = text.applied_to(Query(np.zeros(1, np.float32)))
     assert (query.text, query.heads, query.spelled, query.colours) == ("white tables", (1,), {"white"}, (0,))
     assert query.foreign == {("tables", "de")}
 
@@ -799,7 +800,7 @@ def test_of_modifiers_alone_no_number_colour_or_qualifier_is_what_is_sought(type
     """ "1 l shampoo" showed whatever comes in litres, "stainless steel pan" all that is of steel."""
     modifiers = frozenset({"shampoo", "soft", "red", "l", "1", "5", "500"})
     roles = Roles({"car": ("car",)}, modifiers, things=frozenset(), colours=frozenset({"red"}))
-    text = QueryReader(roles, ["en"], lambda _word: False).read(typed)
+    text = QueryReader(roles, ["en"], lambda _word: False).read_text(typed)
     assert " ".join(query_words(typed, ["en"])[number].word for number in text.heads) == asked
 
 
@@ -814,7 +815,7 @@ def test_french_words_whose_forms_have_several_stems() -> None:
     roles = Roles(
         {"oreiller": ("pillows",)}, frozenset({"blanc"}), things=frozenset({"oreil"}), colours=frozenset({"blanc"})
     )
-    text = QueryReader(roles, ["fr"], lambda _word: False).read("oreiller blanche")
+    text = QueryReader(roles, ["fr"], lambda _word: False).read_text("oreiller blanche")
     assert (text.categories, text.colours) == ({"pillows"}, (1,))
 
 
@@ -823,7 +824,8 @@ def test_the_language_of_the_page_says_which_word_is_the_head() -> None:
     roles = Roles({"chais": ("chairs",), "bois": ("wood",)})
     for spoken, categories in (("fr", {"chairs"}), ("de", {"wood"}), ("", {"chairs", "wood"})):
         assert (
-            QueryReader(roles, ["fr", "de"], lambda _word: False, spoken).read("chaise bois").categories == categories
+            QueryReader(roles, ["fr", "de"], lambda _word: False, spoken).read_text("chaise bois").categories
+            == categories
         )
 
 
@@ -831,38 +833,38 @@ def test_the_language_of_the_page_says_which_word_a_synonym_stands_for() -> None
     """ "Divan zyx" showed no "canapé" where some texts are German, whose head is the last word."""
     roles = Roles({stem_of("canape", "fr"): ("sofas",)})
     for spoken, meant in (("fr", {"sofas"}), ("de", set())):
-        texts = QueryReader(roles, ["fr", "de"], lambda _word: False, spoken).read_all("divan zyx")
-        assert texts.of_synonyms == meant
+        texts = QueryReader(roles, ["fr", "de"], lambda _word: False, spoken).read_texts("divan zyx")
+        assert texts.synonym_categories == meant
 
 
 def test_a_word_of_the_page_has_the_synonyms_of_its_language_alone() -> None:
     """On an English page "scooter" showed a paint roller, because a scooter is a "Roller" in German."""
     roles = Roles(things=frozenset({"roller"}))
     for spoken, others in (("en", []), ("de", ["roller"])):
-        reader = QueryReader(roles, ["en", "de"], lambda word: word == "scooter", spoken=spoken)
-        texts = reader.read_all("scooter").in_other_words
-        assert [each.text.text for each in (texts,) if each] == others
+        reader = QueryReader(roles, ["en", "de"], lambda word: word == "scooter", visitor_language=spoken)
+        texts = reader.read_texts("scooter").with_synonyms
+        assert [each.own.text for each in (texts,) if each] == others
 
 
 def test_a_word_for_how_many_there_are_is_not_what_is_sought() -> None:
     """ "Knife set" asked for any set: measuring cups, and a set of pepper mills."""
     roles = Roles({"knive": ("knives",), "knife": ("knives",)}, things=frozenset({"set", "pack"}))
-    text = QueryReader(roles, ["en"], {"knife", "set", "pack"}.__contains__).read("knife set")
+    text = QueryReader(roles, ["en"], {"knife", "set", "pack"}.__contains__).read_text("knife set")
     assert (text.heads, text.categories) == ((0,), {"knives"})
-    alone = QueryReader(roles, ["en"], {"set"}.__contains__).read("set")
+    alone = QueryReader(roles, ["en"], {"set"}.__contains__).read_text("set")
     assert alone.heads == ()
     called = replace(roles, kinds={**roles.kinds, "set": ("cookware-sets",)})
-    assert "cookware-sets" in QueryReader(called, ["en"], {"set"}.__contains__).read("set").categories
+    assert "cookware-sets" in QueryReader(called, ["en"], {"set"}.__contains__).read_text("set").categories
 
 
 def test_a_short_stem_of_a_long_word_is_no_misspelling() -> None:
     """The Spanish "suéter" showed bras: its stem differs by one letter from that of "sujetadores"."""
     roles = Roles({"sujet": ("bras",), "sandali": ("sandals",)}, frozenset({"plat"}), things=frozenset({"body"}))
     reader = QueryReader(roles, ["es"], lambda _word: False)
-    assert reader.read("suéter").categories == frozenset()
-    assert reader.read("sujeta").categories == {"bras"}
-    assert reader.read("sandalas").categories == {"sandals"}
-    assert reader.read("sandalias planas").categories == {"sandals"}  # which are not of silver ("plata")
+    assert reader.read_text("suéter").categories == frozenset()
+    assert reader.read_text("sujeta").categories == {"bras"}
+    assert reader.read_text("sandalas").categories == {"sandals"}
+    assert reader.read_text("sandalias planas").categories == {"sandals"}  # which are not of silver ("plata")
 
 
 @pytest.mark.parametrize(
@@ -880,7 +882,7 @@ def test_behind_a_kind_a_season_or_a_place_is_not_sought(text, heads) -> None:
     roles = Roles(
         {"sleep": ("sleeping-bags",), "bag": ("sleeping-bags",)}, things=frozenset({"winter", "offic", "sleev"})
     )
-    assert QueryReader(roles, ["en"], lambda _word: True).read(text).heads == heads
+    assert QueryReader(roles, ["en"], lambda _word: True).read_text(text).heads == heads
 
 
 def test_a_department_for_people_is_sought_beside_what_it_has() -> None:
@@ -888,25 +890,25 @@ def test_a_department_for_people_is_sought_beside_what_it_has() -> None:
     kinds = {"wallet": ("wallets",), "boot": ("mens-boots", "womens-boots"), "men": ("mens-shirts", "mens-boots")}
     names = {("wallet",): ("wallets",), ("men",): kinds["men"], ("cover", "bed"): ("covers",)}
     reader = QueryReader(Roles(kinds | {"cover": ("covers",)}, names=names), ["en"], lambda _word: True)
-    assert reader.read("wallet men").categories == {"wallets"}
-    assert reader.read("men wallet").categories == {"wallets"}
-    assert reader.read("boots men").categories == {"mens-boots"}
-    assert reader.read("men").categories == {"mens-shirts", "mens-boots"}
+    assert reader.read_text("wallet men").categories == {"wallets"}
+    assert reader.read_text("men wallet").categories == {"wallets"}
+    assert reader.read_text("boots men").categories == {"mens-boots"}
+    assert reader.read_text("men").categories == {"mens-shirts", "mens-boots"}
 
 
 def test_the_end_of_a_compound_is_what_the_catalogue_has_of_it() -> None:
     """For "Bücherregal", a shop with shelves showed nothing, not even these as the closest."""
     roles = Roles(things=frozenset({"regal", "buch"}))
     reader = QueryReader(roles, ["de"], lambda _word: False)
-    known = reader.read("Bücherregal").known
+    known = reader.read_text("Bücherregal").known_words
     assert known is not None
-    assert (known.text, reader.read("Regal").known) == ("regal", None)
+    assert (known.text, reader.read_text("Regal").known_words) == ("regal", None)
 
 
 def test_what_follows_fillers_is_found_in_compounds() -> None:
     """For the Danish "what do you have of black dresses", a flowered dress came before a black one in one word."""
     roles = Roles({"toj": ("clothes",)}, things=frozenset({"kjol"}), modifiers=frozenset({"sort"}))
-    read = QueryReader(roles, ["da"], lambda _word: False).read
+    read = QueryReader(roles, ["da"], lambda _word: False).read_text
     assert "kjoler" in read("hvad har I af sorte kjoler").in_compounds & read("sorte kjoler").in_compounds
 
 
@@ -918,9 +920,9 @@ def test_a_department_for_people_is_not_sought_beside_an_unknown_thing() -> None
         Roles(kinds, frozenset({"red"}), colours=frozenset({"red"}), names=names), ["en"], lambda _word: True
     )
     for asked in ("mens hovercraft", "hovercraft men"):
-        assert reader.read(asked).categories == frozenset()
-        assert reader.read(asked).heads == (asked.split().index("hovercraft"),)
-    assert reader.read("red men size 42").categories == {*kinds["men"]}
+        assert reader.read_text(asked).categories == frozenset()
+        assert reader.read_text(asked).heads == (asked.split().index("hovercraft"),)
+    assert reader.read_text("red men size 42").categories == {*kinds["men"]}
 
 
 @pytest.mark.parametrize("asked", ["mens clothing", "clothing for men", "mens fashion"])
@@ -929,8 +931,8 @@ def test_a_word_for_all_clothes_asks_for_those_of_a_department(asked: str) -> No
     kinds = {"men": ("mens-shirts", "mens-boots"), "clothes": ("kids-clothes",)}
     names = {("men",): kinds["men"], ("kid", "clothes"): ("kids-clothes",)}
     reader = QueryReader(Roles(kinds, names=names), ["en"], lambda _word: True)
-    assert reader.read(asked).categories == {*kinds["men"]}
-    assert reader.read("kids clothing").categories == {"kids-clothes"}
+    assert reader.read_text(asked).categories == {*kinds["men"]}
+    assert reader.read_text("kids clothing").categories == {"kids-clothes"}
 
 
 def test_a_letter_and_a_word_are_one_if_the_kind_is_called_so() -> None:
@@ -938,8 +940,8 @@ def test_a_letter_and_a_word_are_one_if_the_kind_is_called_so() -> None:
     names = {("men", "shirt"): ("mens-shirts",), ("kid", "t", "shirt"): ("kids-t-shirts",)}
     kinds = {"tshirt": ("t-shirts", "kids-t-shirts"), "shirt": ("mens-shirts",)}
     reader = QueryReader(Roles(kinds, names=names), ["en"], {"shirts", "shirt", "mens"}.__contains__)
-    assert reader.read_all("mens t shirts").text.categories == {"t-shirts"}
-    assert reader.read_all("mens shirts").text.categories == {"mens-shirts"}
+    assert reader.read_texts("mens t shirts").own.categories == {"t-shirts"}
+    assert reader.read_texts("mens shirts").own.categories == {"mens-shirts"}
 
 
 @pytest.mark.parametrize(
@@ -954,12 +956,12 @@ def test_a_letter_and_a_word_are_one_if_the_kind_is_called_so() -> None:
 def test_what_the_catalogue_has_as_a_part_of_compounds_is_known(typed: str, known: str | None) -> None:
     """ "Pumpe Keller" and "Sonnenschirm weiß" showed nothing as the closest, in a shop with pumps and sunshades."""
     roles = Roles(things=frozenset({"tauchpump", "ampelschirm"}))
-    text = QueryReader(roles, ["de"], lambda _word: False).read(typed).known
+    text = QueryReader(roles, ["de"], lambda _word: False).read_text(typed).known_words
     assert (text and text.text) == known
 
 
 def test_the_end_of_a_compound_is_a_word() -> None:
     """ "Elektrisch" was divided into "elektr isch", as "Esstisch" ends so; the closest was what is magnetic."""
     roles = Roles(things=frozenset({"esstisch", "waschtisch", "elektr"}))
-    read = QueryReader(roles, ["de"], lambda _word: False).read
+    read = QueryReader(roles, ["de"], lambda _word: False).read_text
     assert (read("elektrisch").compounds, read("Elektrotisch").compounds) == ("", "elektro tisch")

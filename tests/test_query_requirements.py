@@ -119,7 +119,7 @@ def test_so_are_those_that_are_called_by_a_compound(typed, excluded):
 def test_a_shade_is_for_nobody():
     """ "Baby blue" excludes no clothes of adults, nor does the "man" of "Isle of Man"."""
     reader = QueryReader(ENGLISH, ["en"], {"baby", "blue", "shoe", "shoes"}.__contains__)
-    assert reader.read("baby blue shoes").requires.excluded == frozenset()
+    assert reader.read_text("baby blue shoes").requires.excluded == frozenset()
 
 
 @pytest.mark.parametrize(
@@ -164,15 +164,15 @@ def test_the_words_that_the_index_is_asked_for_are_bounded() -> None:
 @pytest.mark.parametrize(("typed", "heads"), [("vegan sausages", (1,)), ("sausages vegan", (0,)), ("vegan", ())])
 def test_what_is_required_is_not_what_is_sought(typed, heads):
     roles = Roles({"sausag": ("sausages",)}, things=frozenset({"vegan"}))
-    text = QueryReader(roles, ["en"], {"vegan", "sausages", "sausage"}.__contains__).read(typed)
+    text = QueryReader(roles, ["en"], {"vegan", "sausages", "sausage"}.__contains__).read_text(typed)
     assert (text.heads, text.requires.required) == (heads, (("vegan", "plant based"),))
-    unknown = QueryReader(Roles({"sausag": ("sausages",)}), ["en"], {"vegan", "sausages"}.__contains__).read(typed)
+    unknown = QueryReader(Roles({"sausag": ("sausages",)}), ["en"], {"vegan", "sausages"}.__contains__).read_text(typed)
     assert (unknown.categories, unknown.requires.required, unknown.requires.unmet) == (frozenset(), (), True)
 
 
 def test_what_is_plant_based_is_not_known_of_plants():
     roles = Roles({"juic": ("juices",), "plant": ("plants",)}, modifiers=frozenset({"base"}))
-    text = QueryReader(roles, ["en"], {"vegan", "juice"}.__contains__).read("vegan juice")
+    text = QueryReader(roles, ["en"], {"vegan", "juice"}.__contains__).read_text("vegan juice")
     assert (text.requires.required, text.requires.unmet) == ((), True)
 
 
@@ -190,7 +190,7 @@ def test_an_index_is_asked_for_as_many_entries_as_it_ranks_by_words(monkeypatch)
     def candidate(key: str) -> Candidate:
         return Candidate(key, 0.5, "", key, "")
 
-    text = QueryReader(Roles(things=frozenset({"vegan"})), ["en"], {"vegan"}.__contains__).read("vegan")
+    text = QueryReader(Roles(things=frozenset({"vegan"})), ["en"], {"vegan"}.__contains__).read_text("vegan")
     admission = Admission(text.requires, Query(np.ones(3), limit=10), Asked())
     found = admission.admitted([candidate(str(n)) for n in range(1_200)])
     assert {each.key for each in found} == {str(n) for n in range(1_200)} - {"7"}
@@ -212,7 +212,7 @@ def test_an_index_is_asked_once_for_each_entry():
         return Candidate(key, 0.5, "", key, "")
 
     roles = Roles(things=frozenset({"boy", "men", "short"}))
-    text = QueryReader(roles, ["en"], {"boys", "men", "shorts"}.__contains__).read("boys shorts")
+    text = QueryReader(roles, ["en"], {"boys", "men", "shorts"}.__contains__).read_text("boys shorts")
     admission = Admission(text.requires, Query(np.ones(3), limit=10), Shop())
     boys, men, plain = candidate("boy"), candidate("men"), candidate("x")
     assert admission.admitted([boys, men]) == [boys]

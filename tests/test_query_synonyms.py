@@ -13,7 +13,7 @@ from imagesim.indexes.analysis import analyse
 from imagesim.indexing.rebuild import rebuild
 from imagesim.retrieval import query_synonyms
 from imagesim.retrieval.query_reader import QueryReader
-from imagesim.retrieval.query_synonyms import FOLDER, LONGEST_PHRASE, MAX_SYNONYMS, in_other_words
+from imagesim.retrieval.query_synonyms import FOLDER, LONGEST_PHRASE, MAX_SYNONYMS, replace_with_synonyms
 from imagesim.retrieval.query_text import QueryTexts
 from imagesim.retrieval.readings import WithSynonyms
 from imagesim.types import Candidate, Candidates, Query
@@ -48,7 +48,7 @@ ROLES = Roles(
     ],
 )
 def test_a_query_is_asked_in_the_words_of_the_catalogue(typed: str, language: str, first: str) -> None:
-    assert in_other_words(typed, ROLES, [language])[:1] == ([(first, language)] if first else [])
+    assert replace_with_synonyms(typed, ROLES, [language])[:1] == ([(first, language)] if first else [])
 
 
 @pytest.mark.parametrize(
@@ -65,66 +65,66 @@ def test_a_query_is_asked_in_the_words_of_the_catalogue(typed: str, language: st
     ],
 )
 def test_other_words_stay(typed: str) -> None:
-    assert in_other_words(typed, ROLES, ["en"]) == []
+    assert replace_with_synonyms(typed, ROLES, ["en"]) == []
 
 
 def test_either_number_of_a_phrase_is_replaced() -> None:
     """ "Bookshelves" showed nothing in a shop of bookcases: it has another stem than "bookshelf"."""
     roles = Roles(things=frozenset({"bookcas"}))
     for typed in ("bookshelf", "bookshelves", "oak bookshelves"):
-        [(text, language)] = in_other_words(typed, roles, ["en"])
+        [(text, language)] = replace_with_synonyms(typed, roles, ["en"])
         assert (text.split()[-1], language) == ("bookcase", "en")
 
 
 def test_what_is_sought_may_stand_before_those_it_is_for() -> None:
     """ "Settee leather" and "sneakers women" were not asked in other words, because the last word is what is sought."""
-    assert in_other_words("settee leather", ROLES, ["en"])[:1] == [("sofa leather", "en")]
-    assert in_other_words("gym shoes women", ROLES, ["en"])[:1] == [("sneakers women", "en")]
+    assert replace_with_synonyms("settee leather", ROLES, ["en"])[:1] == [("sofa leather", "en")]
+    assert replace_with_synonyms("gym shoes women", ROLES, ["en"])[:1] == [("sneakers women", "en")]
 
 
 def test_a_word_that_only_specifies_other_kinds_is_replaced_by_one_that_names_one() -> None:
     """ "Backpack" showed "Backpacking tents" in a shop of rucksacks."""
     names = {("backpack", "tent"): ("tents",), ("rucksack",): ("rucksacks",)}
     roles = Roles({"tent": ("tents",), "rucksack": ("rucksacks",)}, frozenset({"backpack"}), names=names)
-    assert in_other_words("backpack", roles, ["en"])[:1] == [("rucksack", "en")]
+    assert replace_with_synonyms("backpack", roles, ["en"])[:1] == [("rucksack", "en")]
     called = replace(roles, things=frozenset({"backpack"}))
-    assert in_other_words("backpack", called, ["en"]) == []
+    assert replace_with_synonyms("backpack", called, ["en"]) == []
 
 
 def test_a_word_that_only_descriptions_have_is_replaced() -> None:
     """ "Trainers" showed only the one product whose description has the word."""
     mentioned = replace(ROLES, mentions=frozenset({"trainer"}))
-    assert in_other_words("red trainers", mentioned, ["en"]) == [("red sneakers", "en")]
-    assert in_other_words("red trainers", ROLES, ["en"]) == []  # more than descriptions have it
+    assert replace_with_synonyms("red trainers", mentioned, ["en"]) == [("red sneakers", "en")]
+    assert replace_with_synonyms("red trainers", ROLES, ["en"]) == []  # more than descriptions have it
 
 
 @pytest.mark.parametrize("typed", ["pin board", "pinboard", "pin-board"])
 def test_a_phrase_may_be_written_in_one_piece(typed: str) -> None:
     """ "Pin board" showed nothing in a shop with noticeboards, because the list has a "pinboard"."""
-    assert in_other_words(typed, Roles(things=frozenset({"noticeboard"})), ["en"]) == [("noticeboard", "en")]
+    assert replace_with_synonyms(typed, Roles(things=frozenset({"noticeboard"})), ["en"]) == [("noticeboard", "en")]
 
 
 def test_a_word_with_another_meaning_replaces_nothing() -> None:
     """ "Sunglasses" showed the lampshades of a home shop, and "baseball cap" the swimming caps of a sports shop."""
     roles = Roles({"lampshad": ("lampshades",)}, things=frozenset({"shade", "cap"}))
-    assert in_other_words("sunglasses", roles, ["en"]) == []
-    assert in_other_words("baseball cap", roles, ["en"]) == []
-    assert in_other_words("shades", Roles(things=frozenset({"sunglass"})), ["en"]) == [("sunglasses", "en")]
+    assert replace_with_synonyms("sunglasses", roles, ["en"]) == []
+    assert replace_with_synonyms("baseball cap", roles, ["en"]) == []
+    assert replace_with_synonyms("shades", Roles(things=frozenset({"sunglass"})), ["en"]) == [("sunglasses", "en")]
 
 
 def test_a_phrase_is_known_if_a_category_is_called_so() -> None:
     """ "Shaving cream" showed hand creams, because the shop has a category for shaving, too."""
     roles = Roles({"shave": ("shaving",)}, things=frozenset({"foam", "cream"}))
-    assert in_other_words("shaving cream", roles, ["en"]) == [("shaving foam", "en")]
+    assert replace_with_synonyms("shaving cream", roles, ["en"]) == [("shaving foam", "en")]
     named = replace(roles, names={("shave", "cream"): ("shaving",)})
-    assert in_other_words("shaving cream", named, ["en"]) == []
+    assert replace_with_synonyms("shaving cream", named, ["en"]) == []
 
 
 def test_a_word_beside_the_name_of_a_category_may_be_what_is_sought() -> None:
     """ "Nail varnish" showed nothing in a shop with nail polish in its category "Nails"."""
     roles = Roles({"nail": ("nails",)}, frozenset({"polish"}))
-    assert in_other_words("nail varnish", roles, ["en"]) == [("nail polish", "en")]
-    assert in_other_words("nail varnish", replace(roles, mentions=frozenset({"polish"})), ["en"]) == []
+    assert replace_with_synonyms("nail varnish", roles, ["en"]) == [("nail polish", "en")]
+    assert replace_with_synonyms("nail varnish", replace(roles, mentions=frozenset({"polish"})), ["en"]) == []
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_a_word_beside_the_name_of_a_category_may_be_what_is_sought() -> None:
 )
 def test_a_part_of_a_compound_is_replaced(typed: str, language: str, other: str, thing: str) -> None:
     """ "Außenlampe" showed nothing beside a category "Außenleuchten", because only whole words had synonyms."""
-    found = in_other_words(typed, Roles(things=frozenset({thing})), [language])
+    found = replace_with_synonyms(typed, Roles(things=frozenset({thing})), [language])
     assert found == ([(other, language)] if other else [])
 
 
@@ -148,28 +148,28 @@ def test_a_compound_of_the_dictionary_has_a_meaning_of_its_own(monkeypatch: pyte
     monkeypatch.setattr(query_synonyms, "_groups_of", lambda phrase, _language: [["auto"]] if phrase == "wagen" else [])
     query_synonyms._replacements.cache_clear()
     roles = Roles(things=frozenset({"kinderauto", "einkaufsauto"}))
-    assert in_other_words("Einkaufswagen", roles, ["de"]) == [("Einkaufsauto", "de")]
-    assert in_other_words("Kinderwagen", roles, ["de"]) == []
+    assert replace_with_synonyms("Einkaufswagen", roles, ["de"]) == [("Einkaufsauto", "de")]
+    assert replace_with_synonyms("Kinderwagen", roles, ["de"]) == []
     query_synonyms._replacements.cache_clear()
 
 
 def test_parts_of_a_compound_are_searched_with_their_synonyms() -> None:
     """ "Solarlampe" showed nothing of "Solar-Wegeleuchten" in a shop that has lamps, too."""
     roles = Roles(things=frozenset({"stehlamp", "wegeleucht", "solar"}))
-    texts = QueryReader(roles, ["de"], lambda _word: False).read_all("Solarlampe")
+    texts = QueryReader(roles, ["de"], lambda _word: False).read_texts("Solarlampe")
     assert [each.text for each in texts.compounds] == ["solar lampe", "solar leuchte"]
 
 
 def test_a_word_is_known_by_compounds_of_its_own_language_only() -> None:
     """ "Phone" showed nothing in a shop with telephones and some German texts."""
     roles = Roles({"telephon": ("telephones",)})
-    assert in_other_words("phone", roles, ["en", "de"]) == [("telephone", "en")]
+    assert replace_with_synonyms("phone", roles, ["en", "de"]) == [("telephone", "en")]
 
 
 def test_a_compound_of_the_catalogue_is_known() -> None:
     only_compounds = Roles(things=frozenset({"ecksofa"}))
-    assert in_other_words("Couch", only_compounds, ["de"]) == [("sofa", "de")]
-    assert in_other_words("Sofa", only_compounds, ["de"]) == []
+    assert replace_with_synonyms("Couch", only_compounds, ["de"]) == [("sofa", "de")]
+    assert replace_with_synonyms("Sofa", only_compounds, ["de"]) == []
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_a_compound_of_the_catalogue_is_known() -> None:
     ],
 )
 def test_each_language_has_its_words(language: str, typed: str, first: str, thing: str) -> None:
-    assert in_other_words(typed, Roles(things=frozenset({thing})), [language])[:1] == [(first, language)]
+    assert replace_with_synonyms(typed, Roles(things=frozenset({thing})), [language])[:1] == [(first, language)]
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_what_only_has_the_stem_or_another_meaning_of_a_phrase_replaces_nothing(
     language: str, typed: str, sold: str
 ) -> None:
     things = frozenset(token.stem for token in analyse(sold, language))
-    assert in_other_words(typed, Roles(things=things), [language]) == []
+    assert replace_with_synonyms(typed, Roles(things=things), [language]) == []
 
 
 def test_few_texts_are_searched() -> None:
@@ -245,12 +245,12 @@ def test_few_texts_are_searched() -> None:
             for stem in [analyse(word, "en")[0].stem]
         }
     )
-    assert len(in_other_words("trainers", Roles(things=things), ["en"])) == MAX_SYNONYMS
+    assert len(replace_with_synonyms("trainers", Roles(things=things), ["en"])) == MAX_SYNONYMS
 
 
 def test_a_language_that_the_texts_lack_is_not_read() -> None:
-    assert in_other_words("sillón", Roles(things=frozenset({"butac"})), ["en"]) == []
-    assert in_other_words("sillón", Roles(things=frozenset({"butac"})), ["en", "es"]) == [("butaca", "es")]
+    assert replace_with_synonyms("sillón", Roles(things=frozenset({"butac"})), ["en"]) == []
+    assert replace_with_synonyms("sillón", Roles(things=frozenset({"butac"})), ["en", "es"]) == [("butaca", "es")]
 
 
 LISTS = sorted(FOLDER.glob("*.txt"))
@@ -277,7 +277,7 @@ def test_each_group_has_several_phrases(path) -> None:
 
 def test_the_index_tells_whether_something_is_called_by_all_words_of_a_synonym() -> None:
     """ "Soft drink" for "soda": "drink" is known, and whether one is called soft is left to the index."""
-    assert in_other_words("soda", ROLES, ["en"])[:1] == [("soft drink", "en")]
+    assert replace_with_synonyms("soda", ROLES, ["en"])[:1] == [("soft drink", "en")]
 
 
 @pytest.mark.django_db
@@ -304,7 +304,7 @@ def test_a_phrase_means_what_a_category_lists_by_its_synonym() -> None:
     """ "Bin liners" showed nothing, in a shop with a category "Bin bags, foil & wrap"."""
     kinds = {"bin": ("bags",), "bag": ("bags",)}
     roles = Roles(kinds, listed=kinds, things=frozenset())
-    texts = QueryReader(roles, ["en"], lambda _word: False).read_all("bin liners")
+    texts = QueryReader(roles, ["en"], lambda _word: False).read_texts("bin liners")
     match = Candidate("roll", 0.0, "roll", "digest", "name", categories=("bags",), text=0.6, head=0.6)
     asked = []
 
@@ -313,7 +313,7 @@ def test_a_phrase_means_what_a_category_lists_by_its_synonym() -> None:
             return [Candidates((match,)) for _query in queries]
 
     def read(texts):
-        asked.append(texts.text.text)
+        asked.append(texts.own.text)
         return Catalogue()
 
     vector = np.zeros(2, np.float32)
@@ -344,17 +344,17 @@ def test_what_is_called_by_the_words_is_shown_beside_a_category_of_that_meaning(
 
 def test_a_word_beside_what_is_sought_is_replaced_on_demand() -> None:
     """ "Hängelampe Esstisch" (hanging lamp dining table) showed no "Pendelleuchte Esstisch"."""
-    assert in_other_words("settee cover", ROLES, ["en"], beside=True) == [("sofa cover", "en")]
+    assert replace_with_synonyms("settee cover", ROLES, ["en"], beside=True) == [("sofa cover", "en")]
     roles = Roles(things=frozenset({"pendelleucht", "esstisch"}))
-    assert in_other_words("Hängelampe Esstisch", roles, ["de"]) == []
-    assert ("pendelleuchte Esstisch", "de") in in_other_words("Hängelampe Esstisch", roles, ["de"], beside=True)
+    assert replace_with_synonyms("Hängelampe Esstisch", roles, ["de"]) == []
+    assert ("pendelleuchte Esstisch", "de") in replace_with_synonyms("Hängelampe Esstisch", roles, ["de"], beside=True)
 
 
 @pytest.mark.parametrize(("match", "asked"), [(0.9, "sofa cover"), (0.6, "settee cover")])
 def test_a_word_beside_what_is_sought_is_replaced_if_something_has_all_words(match: float, asked: str) -> None:
     """Otherwise "dress shoes" would find what is no dress shoe by "gown shoes"."""
-    texts = QueryReader(ROLES, ["en"], lambda _word: False).read_all("settee cover")
-    assert texts.of_synonyms == frozenset()  # sofas are no covers, whatever they look like
+    texts = QueryReader(ROLES, ["en"], lambda _word: False).read_texts("settee cover")
+    assert texts.synonym_categories == frozenset()  # sofas are no covers, whatever they look like
     read: list[str] = []
 
     class Catalogue:
@@ -363,7 +363,7 @@ def test_a_word_beside_what_is_sought_is_replaced_if_something_has_all_words(mat
             return [Candidates((found,) if query.text == "sofa cover" else ()) for query in queries]
 
     def reads(texts: QueryTexts) -> Catalogue:
-        read.append(texts.text.text)
+        read.append(texts.own.text)
         return Catalogue()
 
     vector = np.zeros(2, np.float32)

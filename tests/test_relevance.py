@@ -88,7 +88,7 @@ PLAIN = Calibration(
 def reading(text: str, calibration: Calibration = PLAIN, languages=(), alternatives=(), spelled=()):
     """A text as it is read with the words of a calibration, and that."""
     reader = QueryReader(calibration.roles, languages, set(spelled).__contains__)
-    return reader.read_all(text, alternatives), calibration
+    return reader.read_texts(text, alternatives), calibration
 
 
 class TestFloor:
@@ -675,7 +675,7 @@ class TestWords:
             read.append(text)
             return Fixed(candidate("found", 1, *text.categories))
 
-        words = WithReadings(near, texts.text.readings, calibration, of_reading)
+        words = WithReadings(near, texts.own.readings, calibration, of_reading)
         [found] = words.search([Query(np.array([1, 0], np.float32), limit=3)])
         assert found.candidates[0].categories == (asked,)
         assert [text.categories for text in read] == [{asked}]
@@ -740,8 +740,8 @@ class TestWords:
         """ "Bum bag" showed nothing in a shop with bags, belts and waist pouches."""
         roles = Roles(things=frozenset({"belt", "bag", "waist", "pouch"}))
         texts, _calibration = reading("fanny pack", replace(PLAIN, roles=roles), ["en"])
-        others = texts.in_other_words
-        assert [others.text.text, others.alternatives[0].text] == ["belt bag", "waist pouch"]
+        others = texts.with_synonyms
+        assert [others.own.text, others.alternatives[0].text] == ["belt bag", "waist pouch"]
         assert self.read_with(texts, {"fanny pack": 0.4, "belt bag": 0.4, "waist pouch": 0.9}) == ["belt bag"]
 
     @staticmethod
@@ -754,7 +754,7 @@ class TestWords:
 
         read = []
         words = WithSynonyms(
-            Called(), texts, lambda found: (read.append(found.text.text), Fixed())[1], lambda _text: None
+            Called(), texts, lambda found: (read.append(found.own.text), Fixed())[1], lambda _text: None
         )
         words.search([Query(np.array([1, 0], np.float32), limit=2)])
         return read

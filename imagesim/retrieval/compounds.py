@@ -14,7 +14,8 @@ from imagesim.indexes.query_words import QueryWord
 from imagesim.indexes.stop_words import INFLECTIONS
 from imagesim.indexes.word_forms import may_be_compound
 from imagesim.retrieval.fusion import KIND_MATCH
-from imagesim.retrieval.query_rewriting import LONGEST, has_all, own_stems, words_in
+from imagesim.retrieval.query_spacing import LONGEST
+from imagesim.retrieval.word_lookup import has_all, own_stems, words_in
 from imagesim.types import Candidate, Candidates
 from imagesim.word_roles import SHORTEST, Roles
 

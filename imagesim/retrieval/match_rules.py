@@ -62,7 +62,7 @@ HARDLY = 0.125
 def lower_mentions(candidates: Sequence[Candidate], texts: QueryTexts) -> Sequence[Candidate]:
     """Lower the match of candidates that only mention a word by which others are called."""
     best = max((each.head for each in candidates), default=0.0)
-    if not texts.text.is_name or best < BY_NAME:
+    if not texts.own.is_name or best < BY_NAME:
         return candidates
     least = ASIDE_SHARE * best
     return _with_matches(candidates, lambda each: each.text if each.head >= least else ASIDE * each.text)
@@ -85,17 +85,17 @@ def match_kind(candidates: Sequence[Candidate], texts: QueryTexts) -> list[Candi
     kinds = {names for names in {each.categories for each in candidates} if is_of_kind(texts, names)}
     of_kind = _best_of_part(candidates, texts).union(each.key for each in candidates if each.categories in kinds)
     best = max((each.text for each in candidates if each.key in of_kind), default=0.0)
-    is_name, in_full = texts.text.is_name, texts.text.meaning.in_full
+    is_name, in_full = texts.own.is_name, texts.own.meaning.in_full
     called, most = CALLED, OUTSIDE
-    if in_full or (named and texts.text.listed and best < BY_NAME):
-        alone = HALF_OF_NAME if texts.text.colours else ALL_OF_NAME
-        whole = is_name or len(texts.text.heads) <= 1  # none: all words are the name of a category
+    if in_full or (named and texts.own.listed and best < BY_NAME):
+        alone = HALF_OF_NAME if texts.own.colours else ALL_OF_NAME
+        whole = is_name or len(texts.own.heads) <= 1  # none: all words are the name of a category
         called, most = alone if whole else BY_NAME, OTHER_KIND
-    mentioned, specified = texts.mentioned, texts.text.meaning.specified - texts.mentioned
+    mentioned, specified = texts.mentioned, texts.own.meaning.specified - texts.mentioned
     of_mentioned = (each.text for each in candidates if not mentioned.isdisjoint(each.categories))
     best_mentioned = max(of_mentioned, default=0.0)
-    fuller = keys_with_other_words(candidates) if texts.text.specified_head else set[str]()
-    least = BY_NAME if texts.text.only_kind else KIND_MATCH
+    fuller = keys_with_other_words(candidates) if texts.own.specified_head else set[str]()
+    least = BY_NAME if texts.own.only_kind else KIND_MATCH
 
     def match(each: Candidate) -> float:
         if not named and best_mentioned >= BY_NAME and not specified.isdisjoint(each.categories):
@@ -104,8 +104,8 @@ def match_kind(candidates: Sequence[Candidate], texts: QueryTexts) -> list[Candi
             # A lower match of the heads may be that of a stem which two languages share: a tablet is no table.
             known = least if each.categories in kinds and each.head >= OF_OTHERS else KIND_MATCH
             return max(each.text, BY_NAME if each.key in fuller else known)
-        is_called = (each.head if texts.text.heads and not in_full else min(each.head, each.text)) >= called
-        is_specified = not texts.text.meaning.specified.isdisjoint(each.categories)
+        is_called = (each.head if texts.own.heads and not in_full else min(each.head, each.text)) >= called
+        is_specified = not texts.own.meaning.specified.isdisjoint(each.categories)
         first = is_called and (each.text >= ALL_OF_NAME or best < OF_PART * each.text)
         if (first and not (is_specified and is_name)) or not named or not named.isdisjoint(each.categories):
             return each.text
@@ -127,12 +127,12 @@ def match_heads(candidates: Sequence[Candidate], texts: QueryTexts) -> list[Cand
     "desk lamp", any lamp, if none is called a desk lamp. To be applied after the feedback, which uses only candidates
     that have all words."""
     nothing_has_all = all(each.text < BY_NAME for each in candidates)
-    by_name = texts.text.meaning.in_full or (texts.categories and texts.text.listed)
+    by_name = texts.own.meaning.in_full or (texts.categories and texts.own.listed)
     least = BY_NAME if nothing_has_all and not by_name else math.inf
     mentioned = texts.mentioned
 
     def match(each: Candidate) -> float:
-        of_head = each.head >= least and texts.text.meaning.specified.isdisjoint(each.categories)
+        of_head = each.head >= least and texts.own.meaning.specified.isdisjoint(each.categories)
         of_head = of_head and (not mentioned or not mentioned.isdisjoint(each.categories))
         return max(each.text, KIND_MATCH) if of_head else each.text
 
@@ -166,7 +166,7 @@ def lower_other_categories(candidates: Sequence[Candidate], texts: QueryTexts) -
     for "balance bike", that of racing bikes, if one of the children's bikes is a balance bike. Not if all other words
     are colours or qualifiers, which a shopper may do without."""
     fitting: set[str] = set()
-    if texts.categories and texts.text.narrowed:
+    if texts.categories and texts.own.narrowed:
         fitting.update(name for each in candidates if each.text >= BY_NAME for name in each.categories)
 
     def is_aside(each: Candidate) -> bool:
@@ -199,6 +199,6 @@ def lower_lookalikes(candidates: Sequence[Candidate], texts: QueryTexts) -> list
     name: for "settee", sofas are an answer."""
 
     def is_lookalike(each: Candidate) -> bool:
-        return each.text < HARDLY and texts.of_synonyms.isdisjoint(each.categories)
+        return each.text < HARDLY and texts.synonym_categories.isdisjoint(each.categories)
 
     return [each._replace(relevance=LOOKALIKE * each.relevance) if is_lookalike(each) else each for each in candidates]

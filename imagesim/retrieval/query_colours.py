@@ -78,7 +78,7 @@ def unlisted_colours(
         return ()
     named = query.filters.categories or tuple(sorted(text.categories))
     of_kind = replace(query, offset=0, limit=1, min_score=None, filters=replace(query.filters, categories=named))
-    asked = [replace(text.asked(of_kind), text=colour, heads=(), colours=()) for colour in colours]
+    asked = [replace(text.applied_to(of_kind), text=colour, heads=(), colours=()) for colour in colours]
     return tuple(
         Message(_("Nothing of this kind is listed as “%(colour)s”.") % {"colour": colour})
         for colour, found in zip(colours, retriever.search(asked), strict=True)

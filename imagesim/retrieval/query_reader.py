@@ -1,8 +1,8 @@
-"""Finds out what the words of a query mean, from the words of the catalogue."""
+"""``QueryReader``: finds out what the words of a query mean, from the words of the catalogue."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
@@ -33,24 +33,23 @@ from imagesim.retrieval.query_requirements import (
     required_numbers,
     requirements,
 )
-from imagesim.retrieval.query_rewriting import (
-    has_all,
-    known_words,
-    own_stems,
-    spaced,
-    units_apart,
-)
-from imagesim.retrieval.query_synonyms import in_other_words
+from imagesim.retrieval.query_spacing import spaced, with_divided_units
+from imagesim.retrieval.query_synonyms import replace_with_synonyms
 from imagesim.retrieval.query_syntax import Phrase
 from imagesim.retrieval.query_text import QueryText, QueryTexts, Reading
-from imagesim.word_roles import Roles
+from imagesim.retrieval.word_lookup import has_all, known_words, own_stems
+from imagesim.word_roles import Interpretation, Roles
 
 
-class _Known(NamedTuple):
-    """What the catalogue knows of a word: the stems of it as it is ``written``, those of the word that it may be
-    misspelled for, and the ``parts`` of a compound, divided, which is no misspelling."""
+class _KnownWord(NamedTuple):
+    """What the catalogue has of one word of a query.
 
-    written: Collection[str]
+    ``typed``: the stems of the word as typed; ``stems``: the same or, if the catalogue lacks the word, the stems of the
+    words that it may be a misspelling of. ``parts``: if it is a compound that the catalogue lacks, its two words,
+    divided by a space; such a word is not taken for a misspelling.
+    """
+
+    typed: Collection[str]
     stems: Collection[str]
     parts: str
 
@@ -60,53 +59,49 @@ class QueryReader:
     """Reads queries to one catalogue.
 
     ``roles``: those of the catalogue's words; ``languages``: those of its texts; ``has_word``: whether the model, whose
-    texts are English, knows a word; ``spoken``: the language of the visitor.
+    texts are English, knows a word; ``visitor_language``: the language of the visitor, or an empty text.
     """
 
     roles: Roles
     languages: Sequence[str]
     has_word: Callable[[str], bool]
-    spoken: str = ""
+    visitor_language: str = ""
 
     def read_query(self, text: str, alternatives: Sequence[str]) -> Reading:
-        """Read a query and its alternatives, without the colours that it excludes ("not white")."""
+        """Read a query, without the colours that it excludes ("not white"), and its alternatives."""
         wanted, unwanted = without_negated_colours(text, self.roles, self.languages)
-        texts = self.read_all(wanted, alternatives)
-        return Reading(wanted, texts, unwanted, named_colours(texts.text, self.languages))
+        texts = self.read_texts(wanted, alternatives)
+        return Reading(wanted, texts, unwanted, named_colours(texts.own, self.languages))
 
-    def read_all(self, text: str, alternatives: Sequence[str] = ()) -> QueryTexts:
-        """Read a text and its alternatives."""
+    def read_texts(self, text: str, alternatives: Sequence[str] = ()) -> QueryTexts:
+        """Read a text and all that is searched with it: the alternatives, the compounds divided, and synonyms."""
         text = spaced(text, self.roles, self.languages)
-        own, *others = map(self.read, (text, *alternatives, *units_apart(text, self.roles, self.languages)))
-        languages, in_others = self._languages_of(text), None
-        replaced = partial(in_other_words, roles=self.roles, languages=languages, written_in=self._written_in)
+        own, *others = map(self.read_text, (text, *alternatives, *with_divided_units(text, self.roles, self.languages)))
+        languages = self._synonym_languages(text)
+        replaced = partial(replace_with_synonyms, roles=self.roles, languages=languages, grammar=self._grammar)
         synonyms = replaced(text)
-        known = () if synonyms or own.categories else replaced(text, although_known=True)
-        alike = [self.read(each) for each, _language in (*synonyms, *known)]
-        of_synonyms = frozenset[str]().union(*(each.meaning.mentioned for each in alike))
+        known = () if synonyms or own.categories else replaced(text, even_if_known=True)
+        read = [self.read_text(each) for each, _language in (*synonyms, *known)]
+        categories = frozenset[str]().union(*(each.meaning.mentioned for each in read))
+        in_place = None
         if not synonyms and (synonyms := replaced(text, beside=True)):
-            alike = [self.read(each) for each, _language in synonyms]
+            read = [self.read_text(each) for each, _language in synonyms]
         if synonyms:
-            in_others = QueryTexts(
-                alike[0], [*alike[1:], own, *others], language=synonyms[0][1], of_synonyms=of_synonyms
+            in_place = QueryTexts(
+                read[0], [*read[1:], own, *others], language=synonyms[0][1], synonym_categories=categories
             )
         parts = [own.compounds] if own.compounds else []
-        alike_parts = (each for one in parts for each, _language in replaced(one, although_known=True))
+        with_synonyms = (each for one in parts for each, _language in replaced(one, even_if_known=True))
         # A synonym of the compound itself has no parts.
-        parts += [each for each in alike_parts if len(each.split()) >= len(parts[0].split())]
-        return QueryTexts(own, others, [*map(self.read, parts)], in_others, of_synonyms=of_synonyms)
+        parts += [each for each in with_synonyms if len(each.split()) >= len(parts[0].split())]
+        return QueryTexts(own, others, [*map(self.read_text, parts)], in_place, synonym_categories=categories)
 
-    def read(self, text: str) -> QueryText:
+    def read_text(self, text: str) -> QueryText:
         """Read one text."""
-        languages = self.languages
-        foreign = self._not_of_lists(text)
-        words = query_words(text, languages, foreign)
-        if misread := foreign_to(words, self.roles.collisions, self.spoken):
-            foreign |= misread
-            words = query_words(text, languages, foreign)
-        english = frozenset(word.word for word in words if self._is_spelled(word.word))
+        words, foreign = self._words_of(text)
+        english = frozenset(word.word for word in words if self._is_english_word(word.word))
         spelled = english.union(
-            word.word for word in words if any(in_dictionary(word.word, each) for each in self._written_in)
+            word.word for word in words if any(in_dictionary(word.word, language) for language in self._grammar)
         )
         roles = with_kinds_of_compounds(self.roles, words, except_for=english)
         known = self._look_up(words, roles, english, spelled)
@@ -114,38 +109,28 @@ class QueryReader:
         colours = tuple(n for n, each in enumerate(stems) if not roles.colours.isdisjoint(each))
         shades = shades_of(words, colours)
         unshaded = [word for n, word in enumerate(words) if n not in shades]
-        excluded = excluded_categories(unshaded, self.roles, languages)
+        excluded = excluded_categories(unshaded, self.roles, self.languages)
         kinds = [roles.kinds_of(each) - excluded for each in stems]
-        phrase = Phrase(words, stems, kinds, roles, self._written_in)
-        fillers = phrase.fillers(spelled) | phrase.clothing_for_others()
-        complements = phrase.complements(fillers)
-        others = fillers | phrase.units() | shades | complements
-        demanded = requirements(text, languages)
-        # A catalogue with the word "plant" need not say of anything that it is "plant based".
-        required = {
-            word: each
-            for word, each in demanded.items()
-            if any(has_all(one, roles, languages) for one in each if word in one or " " not in one)
-        }
+        demanded = requirements(text, self.languages)
+        required = self._requirements_met(demanded, roles)
         undivided = {n for n, each in enumerate(known) if not each.parts}
-        qualifiers = phrase.qualifiers(others, colours, required, demanded, undivided)
-        head, specify = phrase.compound(others | qualifiers)
-        departments = phrase.departments(head, specify, others)
-        meaning = roles.interpret(stems, others | departments, head, specify, qualifiers)
-        asking = {*range(len(words))} - fillers
-        alone = [each for n, each in enumerate(stems) if n in asking and n not in colours]
-        beside = asking.difference(meaning.heads or asking)
+        phrase = Phrase(words, stems, kinds, roles, self._grammar)
+        syntax = phrase.parse(spelled, colours, shades, required, demanded, undivided)
+        head, qualifiers = syntax.head, syntax.qualifiers
+        meaning = roles.interpret(stems, syntax.aside, head, syntax.specify, qualifiers)
+        telling = {*range(len(words))} - syntax.fillers
+        alone = [each for n, each in enumerate(stems) if n in telling and n not in colours]
+        beside_heads = telling.difference(meaning.heads or telling)
+        compounds = [each.parts for n, each in enumerate(known) if each.parts and n not in syntax.complements]
         endings = {n: each.parts.split()[-1] for n, each in enumerate(known) if each.parts}
-        ending, of_ending = endings.get(head, ""), frozenset[str]()
-        if ending and not meaning.categories and not in_dictionary(words[head].word, ENGLISH):
-            of_ending = kinds_of_ending(words[head], ending, self.roles, languages)
-        known_text = known_words(words, [each.written for each in known], spelled, roles, endings)
-        asked = QueryText(
+        ending = endings.get(head, "")
+        known_text = known_words(words, [each.typed for each in known], spelled, roles, endings)
+        own = QueryText(
             text=text,
             meaning=meaning._replace(categories=meaning.categories - excluded),
             requires=Requirements(
                 excluded,
-                *called_for(unshaded, self.roles, languages),
+                *called_for(unshaded, self.roles, self.languages),
                 required=tuple(required.values()),
                 numbers=tuple(required_numbers(words)),
                 unmet=len(required) < len(demanded),
@@ -154,26 +139,32 @@ class QueryReader:
             colours=colours,
             foreign=foreign,
             in_compounds=phrase.in_compounds(meaning.heads),
-            compounds=" ".join(each.parts for n, each in enumerate(known) if each.parts and n not in complements),
+            compounds=" ".join(compounds),
             is_name=len(alone) == 1 and (meaning.in_full or roles.calls(alone[0])),
-            listed=meaning.partly >= meaning.categories and len(asking - departments - {*colours}) == 1,
-            known=self.read(known_text) if known_text and known_text != text else None,
+            listed=meaning.partly >= meaning.categories and len(telling - syntax.departments - {*colours}) == 1,
+            known_words=self.read_text(known_text) if known_text and known_text != text else None,
             specified_head=meaning.heads == (head,),
-            narrowed=not beside <= qualifiers | {*colours},
-            only_kind=bool(meaning.categories) and not colours and not any(roles.has(stems[n]) for n in beside),
-            of_ending=of_ending,
+            narrowed=not beside_heads <= qualifiers | {*colours},
+            only_kind=bool(meaning.categories) and not colours and not any(roles.has(stems[n]) for n in beside_heads),
+            ending_categories=self._ending_categories(words[head], ending, meaning) if ending else frozenset(),
         )
-        readings = (
-            meaning._replace(heads=(number,), categories=named, mentioned=named, partly=meaning.partly & named)
-            for number, named in meaning.rivals
-        )
-        return replace(asked, readings=tuple(replace(asked, meaning=each) for each in readings))
+        return replace(own, readings=_readings_of(own))
+
+    def _words_of(self, text: str) -> tuple[Sequence[QueryWord], frozenset[tuple[str, str]]]:
+        """Return the words of a text, and as (word, language) pairs the languages to which some of them do not
+        belong."""
+        foreign = self._not_of_lists(text)
+        words = query_words(text, self.languages, foreign)
+        if misread := foreign_to(words, self.roles.collisions, self.visitor_language):
+            foreign |= misread
+            words = query_words(text, self.languages, foreign)
+        return words, foreign
 
     def _look_up(
         self, words: Sequence[QueryWord], roles: Roles, english: Collection[str], spelled: Collection[str]
-    ) -> list[_Known]:
-        """Return what the catalogue knows of each word."""
-        found: list[_Known] = []
+    ) -> list[_KnownWord]:
+        """Return what the catalogue has of each word."""
+        found: list[_KnownWord] = []
         letters_left = MOST_LETTERS
         for word in words:
             own = own_stems(word, roles)
@@ -185,37 +176,66 @@ class QueryReader:
                 letters_left -= len(word.word)
                 known = word.word in english or roles.has(stems)  # or is a misspelling
                 parts = divided_compound(word.word, roles, self.languages, known=known)
-            found.append(_Known(own, own if parts else stems, parts))
+            found.append(_KnownWord(own, own if parts else stems, parts))
         return found
 
-    @property
-    def _written_in(self) -> Sequence[str]:
-        """The languages by whose grammar the query is read: that of the visitor, if the catalogue has it."""
-        return (self.spoken,) if self.spoken in self.languages else self.languages
+    def _requirements_met(self, demanded: Mapping[str, tuple[str, ...]], roles: Roles) -> dict[str, tuple[str, ...]]:
+        """Return those of the requirements that some text of the catalogue may meet, because it has all words of one of
+        their texts. A catalogue with the word "plant" need not say of anything that it is "plant based"."""
+        return {
+            word: texts
+            for word, texts in demanded.items()
+            if any(has_all(each, roles, self.languages) for each in texts if word in each or " " not in each)
+        }
 
-    def _languages_of(self, text: str) -> Sequence[str]:
+    def _ending_categories(self, head: QueryWord, ending: str, meaning: Interpretation) -> frozenset[str]:
+        """Return the categories that the last part of a compound names, if the text names none."""
+        if meaning.categories or in_dictionary(head.word, ENGLISH):
+            return frozenset()
+        return kinds_of_ending(head, ending, self.roles, self.languages)
+
+    @property
+    def _grammar(self) -> Sequence[str]:
+        """The languages by whose grammar a query is read: that of the visitor, if the catalogue has it, or all."""
+        return (self.visitor_language,) if self.visitor_language in self.languages else self.languages
+
+    def _synonym_languages(self, text: str) -> Sequence[str]:
         """Return the languages whose synonyms are used: that of the visitor alone, if it has all words of the text. For
         an English visitor "scooter" has no German synonym "Roller", which would find paint rollers."""
-        spoken = self.spoken
-        typed = [token.word for token in analyse(HYPHEN.sub(" ", text), spoken)]
-        known = (in_dictionary(each, spoken) or (spoken == ENGLISH and self._is_spelled(each)) for each in typed)
-        return (spoken,) if spoken in self.languages and all(known) else self.languages
+        own = self.visitor_language
+        typed = [token.word for token in analyse(HYPHEN.sub(" ", text), own)]
+        known = (in_dictionary(each, own) or (own == ENGLISH and self._is_english_word(each)) for each in typed)
+        return (own,) if own in self.languages and all(known) else self.languages
 
     def _not_of_lists(self, text: str) -> frozenset[tuple[str, str]]:
-        """Return words that look like those on a list of a language, but belong to another, each with the former. If
-        all words are English, they belong to no other language, except to the visitor's."""
-        others = [each for each in self.languages if each not in (ENGLISH, self.spoken)]
+        """Return the words of an English text that are also on a list of another language, each with that language:
+        (word, language) pairs. Nothing if the text has a word that is not English, and never the visitor's
+        language."""
+        others = [each for each in self.languages if each not in (ENGLISH, self.visitor_language)]
         typed = [token.word for token in analyse(HYPHEN.sub(" ", text), ENGLISH) if token.word.isalpha()]
         if not others or ENGLISH not in self.languages or not all(map(self._is_english, typed)):
             return frozenset()
         return words_not_of(text, others)
 
     def _is_english(self, word: str) -> bool:
-        return len(word) == 1 or self._is_spelled(word) or is_on_a_list(word, ENGLISH)
+        """Return whether a word may be English: a single letter, a known word, or one on a list of the language."""
+        return len(word) == 1 or self._is_english_word(word) or is_on_a_list(word, ENGLISH)
 
-    def _is_spelled(self, word: str) -> bool:
-        """Whether an English word is spelled correctly: the model knows it, or the word without the "s" of a plural or
-        possessive."""
-        if ENGLISH not in self.languages:  # "rode" and "Rosen" are English words, too
+    def _is_english_word(self, word: str) -> bool:
+        """Return whether the model knows a word, or the word without the "s" of a plural or possessive. False in a
+        catalogue without English texts, whose words may look English: "rode" is Dutch, and "Rosen" German."""
+        if ENGLISH not in self.languages:
             return False
         return self.has_word(word) or (word.endswith("s") and not word.endswith("ss") and self.has_word(word[:-1]))
+
+
+def _readings_of(text: QueryText) -> tuple[QueryText, ...]:
+    """Return a text as each of the kinds that the words of its compound name; nothing if these are not several."""
+    meaning = text.meaning
+    return tuple(
+        replace(
+            text,
+            meaning=meaning._replace(heads=(number,), categories=named, mentioned=named, partly=meaning.partly & named),
+        )
+        for number, named in meaning.rivals
+    )

@@ -14,7 +14,8 @@ from imagesim.indexes.dictionaries import in_dictionary
 from imagesim.indexes.query_words import MAX_TERMS, QueryWord, query_words
 from imagesim.indexes.stop_words import HEAD_FIRST, INFLECTIONS
 from imagesim.indexes.word_forms import other_endings, plurals
-from imagesim.retrieval.query_rewriting import LONGEST, own_stems
+from imagesim.retrieval.query_spacing import LONGEST
+from imagesim.retrieval.word_lookup import own_stems
 from imagesim.word_roles import SHORTEST, SHORTEST_FIRST, Roles
 
 LONGEST_PHRASE = 5
@@ -108,42 +109,42 @@ def _words_for(part: str, language: str) -> Iterator[str]:
         yield from (other for other in group if other.isalpha() and other != part)
 
 
-def in_other_words(
+def replace_with_synonyms(
     text: str,
     roles: Roles,
     languages: Sequence[str],
     *,
-    written_in: Sequence[str] = (),
-    although_known: bool = False,
+    grammar: Sequence[str] = (),
+    even_if_known: bool = False,
     beside: bool = False,
 ) -> list[tuple[str, str]]:
-    """Return ``text`` with one phrase replaced by synonyms by which the catalogue calls things: several texts, each
-    with the language of its synonym.
+    """Return ``text`` with one phrase replaced by a synonym by which the catalogue calls things: a text for each of the
+    best synonyms, at most :data:`MAX_SYNONYMS`, with the language of the synonym.
 
-    Return nothing if the catalogue calls things by the phrase itself (unless ``although_known``), or by none of its
+    Empty if the catalogue calls things by the phrase itself (unless ``even_if_known``), or by none of its
     synonyms. A single word is replaced if it is what is sought, or with ``beside`` if it is not; then the caller has to
-    check that something has all words, because "dress shoes" are no "gown shoes". ``written_in``: the languages whose
+    check that something has all words, because "dress shoes" are no "gown shoes". ``grammar``: the languages whose
     grammar tells which word is sought; by default all.
     """
-    words = _apart_from_listed(text, languages).split()
+    words = _with_listed_ending_apart(text, languages).split()
     windows = ((start, end, " ".join(words[start:end])) for start, end in _windows(min(len(words), MAX_TERMS)))
     listed = [each for each in windows if any(_replacements(each[2], language) for language in languages)]
-    head = _head(query_words(text, languages), roles, written_in or languages) if listed else ""
+    head = _head(query_words(text, languages), roles, grammar or languages) if listed else ""
     for start, end, phrase in listed:
         is_sought = end - start > 1 or any(token.word == head for each in languages for token in analyse(phrase, each))
-        synonyms = [] if is_sought == beside else _called_so(phrase, roles, languages, although_known)
+        synonyms = [] if is_sought == beside else _called_so(phrase, roles, languages, even_if_known)
         if synonyms:
             return [(" ".join([*words[:start], each, *words[end:]]), language) for each, language in synonyms]
     return []
 
 
-def _called_so(phrase: str, roles: Roles, languages: Sequence[str], although_known: bool) -> list[tuple[str, str]]:
+def _called_so(phrase: str, roles: Roles, languages: Sequence[str], even_if_known: bool) -> list[tuple[str, str]]:
     """Return the synonyms of a phrase by which the catalogue calls something, each with its language; none if it calls
-    something by the phrase, unless ``although_known``."""
+    something by the phrase, unless ``even_if_known``."""
     listed = [each for each in languages if _replacements(phrase, each)]
     # The English "telephone" is no German compound of "phone": only languages of the list have compounds with it.
     asked = [each for each in languages if each in listed or each not in INFLECTIONS]
-    if not listed or (not although_known and any(_is_known(phrase, roles, each) for each in asked)):
+    if not listed or (not even_if_known and any(_is_known(phrase, roles, each) for each in asked)):
         return []
     found: dict[str, str] = {}
     for language in listed:
@@ -152,7 +153,7 @@ def _called_so(phrase: str, roles: Roles, languages: Sequence[str], although_kno
     return [*found.items()][:MAX_SYNONYMS]
 
 
-def _apart_from_listed(text: str, languages: Sequence[str]) -> str:
+def _with_listed_ending_apart(text: str, languages: Sequence[str]) -> str:
     """Return ``text`` with a space before a phrase of the lists that ends a run of text without spaces: "白い 靴下" for
     "白い靴下"."""
 

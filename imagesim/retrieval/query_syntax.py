@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from imagesim.indexes.codes import is_article_number
 from imagesim.indexes.query_words import QueryWord
@@ -12,20 +13,59 @@ from imagesim.retrieval.query_requirements import is_circumstance, is_clothing, 
 from imagesim.word_roles import Roles
 
 
+class Syntax(NamedTuple):
+    """What the words of a query do in it; all words are given by their numbers.
+
+    ``fillers``, ``complements``, ``qualifiers`` and ``departments``: see the methods of :class:`Phrase`; ``head`` and
+    ``specify``: see :meth:`Phrase.compound`. ``aside``: all words that name nothing that is sought: the fillers, the
+    complements and the departments, units, and shades of colours.
+    """
+
+    fillers: set[int]
+    complements: set[int]
+    qualifiers: set[int]
+    departments: set[int]
+    head: int
+    specify: Sequence[int]
+    aside: set[int]
+
+
 @dataclass(frozen=True, slots=True)
 class Phrase:
-    """The words of a query, with what the catalogue knows about each. Words are returned as their numbers.
+    """The words of a query, with what the catalogue knows about each. Methods return words by their numbers.
 
-    ``stems``: those of each word, or those of the words in the catalogue that it may be a misspelling of; ``kinds``:
-    the categories that each word names, without those that the query excludes; ``written_in``: the languages by whose
-    grammar the query is read.
+    ``stems``: those of each word or, of a word that the catalogue lacks, those of the words that it may be a
+    misspelling of. ``kinds``: the categories that each word names, without those that the query excludes; ``grammar``:
+    the languages by whose grammar the query is read.
     """
 
     words: Sequence[QueryWord]
     stems: Sequence[Collection[str]]
     kinds: Sequence[frozenset[str]]
     roles: Roles
-    written_in: Sequence[str]
+    grammar: Sequence[str]
+
+    def parse(
+        self,
+        spelled: Collection[str],
+        colours: Collection[int],
+        shades: Collection[int],
+        required: Collection[str],
+        demanded: Collection[str],
+        undivided: Collection[int],
+    ) -> Syntax:
+        """Find out what each word does in the query.
+
+        ``spelled``: the words that are spelled correctly; ``colours`` and ``shades``: the words that name a colour or
+        its shade. For the others see :meth:`qualifiers`.
+        """
+        fillers = self.fillers(spelled) | self.clothing_for_others()
+        complements = self.complements(fillers)
+        others = fillers.union(self.units(), shades, complements)
+        qualifiers = self.qualifiers(others, colours, required, demanded, undivided)
+        head, specify = self.compound(others | qualifiers)
+        departments = self.departments(head, specify, others)
+        return Syntax(fillers, complements, qualifiers, departments, head, specify, others | departments)
 
     def fillers(self, spelled: Collection[str]) -> set[int]:
         """Return the words that say nothing about what is sought, such as "buy" or "cheap". A number is one of them,
@@ -49,9 +89,9 @@ class Phrase:
         }
 
     def clothing_for_others(self) -> set[int]:
-        """Return words for clothes in general that name only categories which the query excludes: in a shop whose only
-        such category is "Kids' clothes", the "clothing" of "mens clothing" names nothing, and whatever is for men is
-        sought."""
+        """Return the words for clothes in general that name only categories which the query excludes. In a shop whose
+        only such category is "Kids' clothes", the "clothing" of "mens clothing" names nothing: all categories for men
+        are sought."""
         return {
             n
             for n, word in enumerate(self.words)
@@ -68,11 +108,13 @@ class Phrase:
         return {n for n, word in enumerate(self.words) if word.complement and is_called}
 
     def compound(self, others: Collection[int]) -> tuple[int, Sequence[int]]:
-        """Return the head of the compound that the words without the ``others`` form, and the words that specify it.
-        The head is the last word of "office chair", and the first of "silla de oficina". Where the languages differ in
-        this, no words specify it."""
+        """Return the head of the compound that the words form without the ``others``, and the words that specify it.
+
+        The head is the last word of "office chair", and the first of "silla de oficina". If the languages differ in
+        this, or no words are left, the head is 0 and nothing specifies it.
+        """
         numbers = [number for number in range(len(self.words)) if number not in others]
-        head_first = {language in HEAD_FIRST for language in self.written_in}
+        head_first = {language in HEAD_FIRST for language in self.grammar}
         if not numbers or len(head_first) != 1:
             return 0, ()
         if head_first == {True}:
@@ -83,7 +125,7 @@ class Phrase:
         return numbers[-1], numbers[start:-1]
 
     def is_sought(self, number: int, head: int, named: Collection[int]) -> bool:
-        """Whether a qualifier, which says in most queries what a thing is like, says here what is sought: the French
+        """Return whether a qualifier, which mostly says what a thing is like, says here what is sought: the French
         "bureau" is an office or a desk.
 
         A word for people, a place or a season is not sought beside a word for a kind, unless it names one itself:
@@ -126,7 +168,7 @@ class Phrase:
             if word.word in required
             or (word.qualifier and word.word not in demanded and not self.is_sought(n, head, named))
         }
-        if not HEAD_FIRST.issuperset(self.written_in) or head in found or not self.stems:
+        if not HEAD_FIRST.issuperset(self.grammar) or head in found or not self.stems:
             return found
         if self.roles.calls(self.stems[head]):
             # "Acqua minerale" is water, also if the catalogue lacks "minerale": two Italian nouns in a row are rare.
@@ -136,8 +178,8 @@ class Phrase:
         return found
 
     def in_compounds(self, heads: Collection[int]) -> frozenset[str]:
-        """Return the value of ``Query.in_compounds``: the words of the catalogue that name no category. ``heads``: the
-        words that say what is sought."""
+        """Return the value of ``Query.in_compounds``: the words of the query that the catalogue has, and that name no
+        category. ``heads``: the words that say what is sought."""
         return frozenset(
             word.word
             for n, (word, stems) in enumerate(zip(self.words, self.stems, strict=True))
@@ -148,8 +190,8 @@ class Phrase:
         )
 
     def departments(self, head: int, specify: Collection[int], others: Collection[int]) -> set[int]:
-        """Return the words that name a department in other queries, but say here what a thing is for: the "dog" of "dog
-        coat" and "coat for dogs"."""
+        """Return the words that name a department alone, but say here what a thing is for: the "dog" of "dog coat" and
+        "coat for dogs"."""
         complements = [n for n, word in enumerate(self.words) if word.complement]
         things = [n for n, word in enumerate(self.words) if not word.complement and n not in others]
         pairs = (*((n, head) for n in specify), *((n, thing) for n in complements for thing in things))

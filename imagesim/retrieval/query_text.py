@@ -15,21 +15,22 @@ from imagesim.word_roles import Interpretation
 class QueryText:
     """A text and what its words mean in a catalogue.
 
-    - ``meaning``: what it asks for; ``requires``: what an answer has to have.
+    - ``meaning``: what the text asks for; ``requires``: what an answer has to have.
     - ``spelled``, ``colours``, ``foreign`` and ``in_compounds``: see :class:`~imagesim.types.Query`.
-    - ``compounds``: the compounds that the catalogue does not contain, each as two words: "büro stuhl" for "Bürostuhl".
-    - ``is_name``: beside colours it is a single word, by which the catalogue calls something.
-    - ``listed``: beside colours and departments it is a single word, which the names of its categories only list:
-      "sofas" of "Sofas & tables".
-    - ``known``: if the catalogue lacks some of its words, the others that tell what is sought: "nike" of "nike zoom",
-      and "regal" of "Bücherregal".
-    - ``specified_head``: it is a compound that asks for its head alone: "beach print". - ``narrowed``: a word other
-    than the heads, which is neither a colour nor a qualifier, says which things of the kind
-      are sought.
-    - ``only_kind``: it asks for all things of a kind. Beside the kind it has only words that the catalogue lacks.
-    - ``of_ending``: if it names no category, those that the last part of a compound names.
-    - ``readings``: if it is a compound whose words name several kinds of one department, its meanings as each of them,
-      that of the head first: "sandal shoes" as shoes and as sandals.
+    - ``compounds``: the compounds that the catalogue lacks, each as two words: "büro stuhl" for "Bürostuhl".
+    - ``is_name``: except for colours, the text is a single word by which the catalogue calls something.
+    - ``listed``: except for colours and departments, the text is a single word, and every category that it names only
+      lists this word in its name, as "Sofas & tables" does with "sofas". Always true of a single word that names no
+      category.
+    - ``known_words``: if the catalogue lacks some of the words, the others that tell what is sought: "nike" of
+      "nike zoom", and "regal" of "Bücherregal" (bookcase). Otherwise None.
+    - ``specified_head``: the text asks only for the head of a compound: for the "print" of "beach print".
+    - ``narrowed``: a word beside the heads that is neither a colour nor a qualifier says which things of the kind are
+      sought.
+    - ``only_kind``: the text asks for all things of a kind. Beside the kind it has only words that the catalogue lacks.
+    - ``ending_categories``: if the text names no category, those that the last part of a compound names.
+    - ``readings``: if the text is a compound whose words name several kinds of one department, its meaning as each of
+      these kinds, that of the head first: "sandal shoes" as shoes and as sandals.
     """
 
     text: str
@@ -42,33 +43,35 @@ class QueryText:
     compounds: str = ""
     is_name: bool = False
     listed: bool = False
-    known: QueryText | None = None
+    known_words: QueryText | None = None
     specified_head: bool = False
     narrowed: bool = False
     only_kind: bool = False
-    of_ending: frozenset[str] = frozenset()
+    ending_categories: frozenset[str] = frozenset()
     readings: tuple[QueryText, ...] = ()
 
     @property
     def heads(self) -> tuple[int, ...]:
+        """The numbers of the words of which an entry must contain one; empty if any word suffices."""
         return self.meaning.heads
 
     @property
     def categories(self) -> frozenset[str]:
+        """The categories that the text names."""
         return self.meaning.categories
 
     @property
     def is_part(self) -> bool:
-        """Whether all of its words name a category, or a part of one."""
+        """Whether the text names categories, or parts of them, by all of its words."""
         return bool(self.categories) and not self.heads
 
     @property
     def is_whole(self) -> bool:
-        """Whether all of its words together are the name of a category."""
+        """Whether all words of the text together are the name of a category."""
         return self.meaning.in_full and not self.heads
 
-    def asked(self, query: Query) -> Query:
-        """Return the query with this text."""
+    def applied_to(self, query: Query) -> Query:
+        """Return ``query`` with this text and what its words mean."""
         return replace(
             query,
             text=self.text,
@@ -81,56 +84,64 @@ class QueryText:
 
 
 class QueryTexts:
-    """All texts that are searched for a query.
+    """The texts that are searched for one query.
 
-    - ``text``: its own; ``alternatives``: texts that mean the same; ``compounds``: its own with compounds divided,
-      also with synonyms of their parts.
-    - ``categories``: those that any of the texts names; ``partly``: those of which each only names a part;
-      ``mentioned``: those that any of them mentions.
-    - ``in_other_words``: the texts with a synonym, which are searched if nothing is called by the query's own words;
-      ``language``: that of the synonym, in such texts.
-    - ``of_synonyms``: the categories that synonyms name, if the words themselves name none.
+    - ``own``: the text of the query; ``alternatives``: texts with the same meaning; ``compounds``: the compounds that
+      the catalogue lacks, divided, and the same with synonyms of their parts.
+    - ``categories``: those that ``own`` or an alternative names; ``partly``: those of them of which each text names
+      only a part, such as the sofas of "Sofas & tables"; ``mentioned``: those that any of the texts mentions.
+    - ``with_synonyms``: the texts to search in place of these if nothing is called by the words of the query, with
+      synonyms of these words; None if there are no synonyms. In these texts, ``language`` is that of the synonym.
+    - ``synonym_categories``: the categories that synonyms name. Where the words themselves name a category, those of
+      synonyms are included only if the catalogue calls nothing by the words.
     """
 
     def __init__(
         self,
-        text: QueryText,
+        own: QueryText,
         alternatives: Sequence[QueryText] = (),
         compounds: Sequence[QueryText] = (),
-        in_other_words: QueryTexts | None = None,
+        with_synonyms: QueryTexts | None = None,
         language: str = "",
-        of_synonyms: frozenset[str] = frozenset(),
+        synonym_categories: frozenset[str] = frozenset(),
     ) -> None:
-        self.text = text
+        self.own = own
         self.alternatives = alternatives
         self.compounds = compounds
-        self.in_other_words = in_other_words
+        self.with_synonyms = with_synonyms
         self.language = language
-        self.of_synonyms = of_synonyms
-        equal = (text, *alternatives)
+        self.synonym_categories = synonym_categories
+        equal = (own, *alternatives)
         self.categories = frozenset[str]().union(*(each.categories for each in equal))
         self.partly = self.categories.difference(*(each.categories - each.meaning.partly for each in equal))
         self.mentioned = frozenset[str]().union(*(each.meaning.mentioned for each in (*equal, *compounds)))
 
     def without(self, text: QueryText) -> QueryTexts:
-        """Return these texts without ``text`` among the alternatives."""
+        """Return these texts without the alternative that equals ``text``."""
         others = [each for each in self.alternatives if each.text != text.text]
-        return QueryTexts(self.text, others, self.compounds, language=self.language, of_synonyms=self.of_synonyms)
+        return QueryTexts(
+            self.own, others, self.compounds, language=self.language, synonym_categories=self.synonym_categories
+        )
 
-    def beside(self, others: QueryTexts) -> QueryTexts:
-        """Return these texts with the ``others`` as further alternatives."""
-        known = {self.text.text, *(each.text for each in self.alternatives)}
-        further = [each for each in (others.text, *others.alternatives) if each.text not in known]
-        return QueryTexts(self.text, [*self.alternatives, *further], self.compounds, of_synonyms=self.of_synonyms)
+    def with_alternatives(self, others: QueryTexts) -> QueryTexts:
+        """Return these texts with those of ``others`` as further alternatives."""
+        known = {self.own.text, *(each.text for each in self.alternatives)}
+        further = [each for each in (others.own, *others.alternatives) if each.text not in known]
+        return QueryTexts(
+            self.own, [*self.alternatives, *further], self.compounds, synonym_categories=self.synonym_categories
+        )
 
-    def read_as(self, text: QueryText) -> QueryTexts:
-        """Return these texts with ``text``, one of the readings, as the query's own."""
-        return QueryTexts(text, self.alternatives, self.compounds, of_synonyms=self.of_synonyms)
+    def read_as(self, reading: QueryText) -> QueryTexts:
+        """Return these texts with one of the readings as the query's own."""
+        return QueryTexts(reading, self.alternatives, self.compounds, synonym_categories=self.synonym_categories)
 
 
 class Reading(NamedTuple):
-    """What a query asks for: the text without what it excludes (``wanted``) and its meaning, the stems of the colours
-    that it excludes (``unwanted``), and the words for the ``colours`` that it wants."""
+    """What a query asks for.
+
+    ``wanted``: the query without the colours that it excludes; ``texts``: the texts to search, with their meaning;
+    ``unwanted``: the stems of the excluded colours; ``colours``: the words for the wanted colours, as typed.
+    """
 
     wanted: str
     texts: QueryTexts

@@ -89,11 +89,11 @@ def by_words(
         return WithText(retriever, texts, calibration, cutoff, vectors_of, remembered, names)
 
     def read(texts: QueryTexts) -> Retriever:
-        if readings := texts.text.readings:
+        if readings := texts.own.readings:
             return WithReadings(retriever, readings, calibration, lambda text: with_text(texts.read_as(text)))
         return with_text(texts)
 
-    return WithSynonyms(retriever, texts, read, vector_of) if texts.in_other_words else read(texts)
+    return WithSynonyms(retriever, texts, read, vector_of) if texts.with_synonyms else read(texts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,24 +150,24 @@ class WithSynonyms:
         return [self._answer(query) for query in queries]
 
     def _answer(self, query: Query) -> Candidates:
-        texts, others = self.texts, self.texts.in_other_words
+        texts, others = self.texts, self.texts.with_synonyms
         synonyms = (
-            [each for each in (others.text, *others.alternatives) if each.text != texts.text.text] if others else []
+            [each for each in (others.own, *others.alternatives) if each.text != texts.own.text] if others else []
         )
         is_known = any(each.is_name or each.meaning.in_full or each.is_part for each in synonyms)
         # In a shop with a category "Drum kits", "drum set" means that, and not all drums.
-        is_meant = any(each.is_whole for each in synonyms) and not (texts.text.is_name or texts.text.is_whole)
+        is_meant = any(each.is_whole for each in synonyms) and not (texts.own.is_name or texts.own.is_whole)
         first = replace(query, offset=0, limit=1, min_score=None)
-        asked = [texts.text, *([] if is_known else synonyms)]
-        own, *found = self.retriever.search([each.asked(first) for each in asked])
+        asked = [texts.own, *([] if is_known else synonyms)]
+        own, *found = self.retriever.search([each.applied_to(first) for each in asked])
         is_called, *replaces = (any(each.text >= BY_NAME for each in answer.candidates) for answer in (own, *found))
         took_ms = own.took_ms
         if others and is_meant:
             # For "running shoes", an "Oak Running Shoe" is an answer as well as the category "Sneakers".
-            texts = texts.beside(others) if is_called else others.without(texts.text)
+            texts = texts.with_alternatives(others) if is_called else others.without(texts.own)
         elif others and not is_called and (is_known or any(replaces)):
             texts = others
         if texts is not self.texts and texts.language == ENGLISH:
-            query = replace(query, vector=self.vector_of(texts.text.text))
+            query = replace(query, vector=self.vector_of(texts.own.text))
         (answer,) = self.read(texts).search([query])
         return replace(answer, took_ms=answer.took_ms + took_ms)

@@ -328,7 +328,7 @@ class Search:
             return ()  # many shops list no colours
         from imagesim.retrieval.query_colours import unlisted_colours
 
-        return unlisted_colours(reading.colours, reading.texts.text, match, query, index)
+        return unlisted_colours(reading.colours, reading.texts.own, match, query, index)
 
     def _by_vector(self, index: GuardedIndex, meta: IndexMeta) -> Retriever:
         one_picture = len(self.terms) == 1 and isinstance(self.terms[0].value, QueryImage)

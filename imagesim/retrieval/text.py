@@ -72,11 +72,11 @@ class WithText:
 
     def _answer(self, query: Query) -> Candidates:
         window = self.cutoff.window_of(query, LOOKS_WINDOW)
-        texts = self.texts.text.asked(replace(query, offset=0, limit=TEXT_WINDOW, min_score=None))
+        texts = self.texts.own.applied_to(replace(query, offset=0, limit=TEXT_WINDOW, min_score=None))
         known = self.remembered.get(window) if self.remembered else None
         near = replace(window, vector=known.vector) if known else window if self._has_looks(window) else None
         by_text, by_vector, pinned = self._ask(texts, window, near)
-        admission = Admission(self.texts.text.requires, texts, self.retriever)
+        admission = Admission(self.texts.own.requires, texts, self.retriever)
         admission.ask([*by_text.candidates, *by_vector.candidates])
         matching = match_kind(lower_mentions(admission.admitted(by_text.candidates), self.texts), self.texts)
         vectors = self.vectors_of([*matching, *pinned.candidates])
@@ -108,7 +108,7 @@ class WithText:
             if self.names and vector is query.vector:
                 looks = self.names.without_unrelated(vector, looks, self.calibration)
             judged = fused(matches, looks, evidence, window=LOOKS_WINDOW, by_group=query.collapse)
-            judged = at_most_closest(judged, self.texts.text.requires)
+            judged = at_most_closest(judged, self.texts.own.requires)
             if not widenings_left or not self.cutoff.goes_on(query, by_vector, looks, judged):
                 break
             window = widened(window)
@@ -124,10 +124,10 @@ class WithText:
     ) -> tuple[Candidate, ...]:
         """Return the closest entries if the catalogue lacks some of the words: those called by the other words that
         tell what is sought. For "nike zoom" these are by Nike, and for "Bücherregal" (bookcase) called "Regal"."""
-        known = self.texts.text.known
+        known = self.texts.own.known_words
         if known is None:
             return ()
-        (found,) = self.retriever.search([known.asked(texts)])
+        (found,) = self.retriever.search([known.applied_to(texts)])
         kept = admission.admitted(found.candidates, closest=True)
         called = [each for each in kept if each.head >= CALLED][:CLOSEST]
         return tuple(judge.judged(texts, called, voters, _scores(called, vector, self.vectors_of(called))))
@@ -213,10 +213,10 @@ class WithText:
         pinned ones."""
         nothing = Candidates(())
         lookups = self.cutoff.plan.lookups([window])
-        compounds, kinds = self.texts.compounds, self.texts.text.of_ending
+        compounds, kinds = self.texts.compounds, self.texts.own.ending_categories
         others = [*self.texts.alternatives, *compounds]
-        firsts = [replace(compounds[0].asked(texts), heads=(0,))] if compounds and kinds else []
-        asked = [texts, *(each.asked(texts) for each in others), *firsts, *([near] if near else ()), *lookups]
+        firsts = [replace(compounds[0].applied_to(texts), heads=(0,))] if compounds and kinds else []
+        asked = [texts, *(each.applied_to(texts) for each in others), *firsts, *([near] if near else ()), *lookups]
         found = iter(self.retriever.search(asked))
         by_text, *by_others = (next(found) for _text in (texts, *others))
         of_firsts = {each.key: each.head for _text in firsts for each in next(found).candidates}
@@ -231,7 +231,7 @@ class WithText:
 
     def _has_looks(self, window: Query) -> bool:
         """Whether the vector of the words has a meaning: to a model, article numbers and emoji have none."""
-        return bool(window.vector.any()) and any(map(str.isalpha, self.texts.text.text))
+        return bool(window.vector.any()) and any(map(str.isalpha, self.texts.own.text))
 
 
 def _best_matches(answers: Sequence[Candidates], *, by_group: bool) -> Candidates:
