@@ -20,7 +20,7 @@ from imagesim.retrieval.match_rules import (
     lower_lookalikes,
     lower_other_categories,
     lower_other_departments,
-    name_entries,
+    names_entries,
 )
 from imagesim.retrieval.query_reader import QueryReader
 from imagesim.retrieval.query_text import QueryTexts
@@ -150,10 +150,10 @@ class TestOtherDepartments:
 class TestLookalikes:
     def test_of_what_the_words_name_no_kind_of(self):
         named, hardly = candidate("starry night", "paintings", 0.9), candidate("any", "paintings", HARDLY - 0.01)
-        assert name_entries(read("starry night"), [named, hardly], ROLES)
-        assert not name_entries(read("starry night"), [hardly], ROLES)
-        assert not name_entries(read("balance bike"), [named], ROLES)  # all bikes are of the kind
-        assert not name_entries(read("starry night", Roles()), [named], Roles())  # nothing tells what is one
+        assert names_entries(read("starry night"), [named, hardly], ROLES)
+        assert not names_entries(read("starry night"), [hardly], ROLES)
+        assert not names_entries(read("balance bike"), [named], ROLES)  # all bikes are of the kind
+        assert not names_entries(read("starry night", Roles()), [named], Roles())  # nothing tells what is one
 
     def test_only_what_has_hardly_any_of_the_words(self):
         every = [candidate("a", "paintings", 0.9), candidate("b", "paintings", HARDLY), candidate("c", "paintings")]

@@ -317,7 +317,7 @@ def test_a_phrase_means_what_a_category_lists_by_its_synonym() -> None:
         return Catalogue()
 
     vector = np.zeros(2, np.float32)
-    WithSynonyms(Catalogue(), texts, read, lambda _text: vector).search([Query(vector)])
+    WithSynonyms(Catalogue(), texts, texts.with_synonyms, read, lambda _text: vector).search([Query(vector)])
     assert asked == ["bin bag"]
 
 
@@ -367,7 +367,7 @@ def test_a_word_beside_what_is_sought_is_replaced_if_something_has_all_words(mat
         return Catalogue()
 
     vector = np.zeros(2, np.float32)
-    WithSynonyms(Catalogue(), texts, reads, lambda _text: vector).search([Query(vector)])
+    WithSynonyms(Catalogue(), texts, texts.with_synonyms, reads, lambda _text: vector).search([Query(vector)])
     assert read == [asked]
 
 

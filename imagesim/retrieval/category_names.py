@@ -35,7 +35,7 @@ COMPARED = 60
 
 @dataclass(frozen=True, slots=True)
 class CategoryNames:
-    """The names of the categories of the ``searched`` models, as vectors of the model that made the index."""
+    """The names of the categories of the ``searched`` models, compared by vectors of the model that made the index."""
 
     searched: Searched
     meta: IndexMeta
@@ -75,8 +75,8 @@ class CategoryNames:
         return sum(weights.get(category, 0.0) for category in own) if weights else None
 
     def without_unrelated(self, words: Vector, looks: Sequence[Candidate], calibration: Calibration) -> list[Candidate]:
-        """Lower the relevance by looks of candidates whose category has a name far in meaning from the words with this
-        vector: a cable is no toothbrush."""
+        """Lower the relevance by looks of candidates whose categories have names unlike the words with this vector: a
+        cable is no toothbrush."""
         plausible = [each for each in looks if each.relevance >= PLAUSIBLE] if calibration.names else []
         scores = self._scores(words, _categories_of(plausible), most=COMPARED)
 

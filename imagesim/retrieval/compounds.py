@@ -1,6 +1,6 @@
-"""Compounds that the catalogue does not contain, searched by their parts: "Lederjacke" (leather jacket) finds a jacket
-described as made of leather. For languages that write compounds as one word, and for English ones of which the
-catalogue has both parts ("lunchbox").
+"""Compounds that the catalogue lacks, searched by their parts: "Lederjacke" (leather jacket) finds a jacket described
+as made of leather. For languages that write compounds as one word, and for English words of which the catalogue has
+both parts ("lunchbox").
 """
 
 from __future__ import annotations
@@ -73,9 +73,9 @@ def divided_compound(word: str, roles: Roles, languages: Sequence[str], *, known
 
 
 def with_kinds_of_compounds(roles: Roles, words: Sequence[QueryWord], except_for: Collection[str]) -> Roles:
-    """Return the roles with further words that name kinds: those that the catalogue contains only as the last part of
-    compounds. "Schuh" then names the categories that "Laufschuhe" and "Hausschuhe" name. ``except_for``: words of
-    languages without such compounds."""
+    """Return the roles with those of the ``words`` as further names of kinds that the catalogue contains only as the
+    last part of compounds: "Schuh" names the categories that "Laufschuhe" and "Hausschuhe" name. ``except_for``: words
+    that are left out because their language has no such compounds."""
     found: dict[str, tuple[str, ...]] = {}
     for word in words:
         if not word.word.isalpha() or word.word in except_for or word.filler or word.qualifier:
@@ -111,17 +111,17 @@ def kinds_of_ending(word: QueryWord, ending: str, roles: Roles, languages: Seque
     return frozenset(chain(*called, *(roles.listed.get(stem, ()) for stem in stems)))
 
 
-def by_parts(
+def lower_parts(
     found: Candidates, kinds: Collection[str], firsts: Mapping[str, float], whole: Collection[str] = ()
 ) -> Candidates:
-    """Lower the matches of candidates that were found by the parts of a compound.
+    """Lower the matches of candidates that were found by the parts of a compound, for which the last part is the head.
 
     ``kinds``: the categories that the last part names; ``firsts``: the match of the first part, by the key of the
-    entry; ``whole``: the categories that both parts name together: for "paperclips", the "Paper clips & pins".
+    entry; ``whole``: the categories that both parts name together, such as "Paper clips & pins" for "paperclips".
     """
     of_kinds, of_whole = frozenset(kinds), frozenset(whole)
 
-    def weakened(each: Candidate) -> Candidate:
+    def lowered(each: Candidate) -> Candidate:
         both = min(each.text, each.head) >= BOTH_PARTS
         of_kind = firsts.get(each.key, 0.0) >= FIRST_PART and not of_kinds.isdisjoint(each.categories)
         of_kind = of_kind or not of_whole.isdisjoint(each.categories)
@@ -129,4 +129,4 @@ def by_parts(
         text = factor * (each.text if both else min(each.text, each.head))
         return each._replace(text=max(text, KIND_MATCH if of_kind else 0.0), head=factor * each.head)
 
-    return replace(found, candidates=tuple(map(weakened, found.candidates)))
+    return replace(found, candidates=tuple(map(lowered, found.candidates)))

@@ -100,7 +100,7 @@ class Moved:
 class MovedVectors:
     """The vectors moved in the last :data:`SECONDS`, by query; thread-safe.
 
-    The caller compares the sources with the entries that match now, so that no answer depends on earlier queries.
+    The caller compares their sources with the entries that match now, so that no answer depends on earlier queries.
     """
 
     def __init__(self) -> None:
@@ -119,7 +119,7 @@ class MovedVectors:
 
 
 def _key(query: Query) -> Hashable:
-    """The vector of the words, which differs between models and projections, and all else that decides which entries
-    are the nearest."""
+    """Return the vector of the words, which differs between models and projections, with all else that decides which
+    entries are the nearest."""
     digest = hashlib.blake2b(query.vector.tobytes(), digest_size=16).digest()
     return digest, query.fingerprint, query.filters, query.collapse, query.similarity

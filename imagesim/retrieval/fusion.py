@@ -43,7 +43,7 @@ def text_relevance(match: float) -> float:
 def fused_relevance(match: float, by_words: float, looks: float) -> float:
     """Return the relevance of an entry from the match of its texts, which has the relevance ``by_words``, and from its
     looks."""
-    return either(by_words, looks) if match >= BY_NAME else both(by_words, looks)
+    return either(by_words, looks) if match >= BY_NAME else combined(by_words, looks)
 
 
 def either(by_words: float, looks: float) -> float:
@@ -51,10 +51,11 @@ def either(by_words: float, looks: float) -> float:
     return 1 - (1 - by_words) * (1 - looks)
 
 
-def both(text: float, looks: float) -> float:
-    """Multiply the odds of words and looks, of which :data:`UNKNOWN` is neutral."""
-    together = _odds(text) * _odds(max(looks, MIN_LOOKS)) / _odds(UNKNOWN)
-    return together / (1 + together)
+def combined(by_words: float, looks: float) -> float:
+    """Return the probability by words and looks together: the product of their odds, for which looks with the
+    probability :data:`UNKNOWN` count as neutral."""
+    odds = _odds(by_words) * _odds(max(looks, MIN_LOOKS)) / _odds(UNKNOWN)
+    return odds / (1 + odds)
 
 
 def _odds(probability: float) -> float:
@@ -73,8 +74,8 @@ def fused(
 
     An entry called by the words is relevant by words or by looks; the relevance of a lower match combines both. Only
     the first ``window`` entries by looks are sorted in. They are the same for every page, so that pages neither overlap
-    nor skip entries. ``evidence``: the relevance by looks of matches, by key, where it differs from the one by which
-    they are sorted.
+    nor skip entries. ``evidence``: by key, the relevance by looks of those matches for which it differs from the
+    relevance of the candidate, by which they are sorted. ``by_group``: whether variants are collapsed.
     """
     # What sorts each entry comes first; its name keeps the entries of one group together.
     found: dict[str, tuple[float, float, float, str, Candidate]] = {}

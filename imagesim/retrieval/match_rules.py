@@ -1,9 +1,9 @@
 """Rules that correct how well a candidate matches the words of a query, and how relevant its looks make it.
 
-The index compares the words with the texts of each entry alone. It cannot know that a red blind "for the window beside
-the table" is no answer to "red table": that takes the category which the words name, and what the other candidates are
-called. The rules on texts correct ``Candidate.text``, the match of all words, 0 to 1; those on looks correct
-``Candidate.relevance``.
+The index compares the words with the texts of one entry at a time. It cannot know that a red blind "for the window
+beside the table" is no answer to "red table". That takes the categories which the words name, and what the other
+candidates are called. The rules on texts correct ``Candidate.text``, the match of all words, 0 to 1; those on looks
+correct ``Candidate.relevance``. ``Candidate.head`` is the match of the heads alone.
 """
 
 from __future__ import annotations
@@ -68,64 +68,93 @@ def lower_mentions(candidates: Sequence[Candidate], texts: QueryTexts) -> Sequen
     return _with_matches(candidates, lambda each: each.text if each.head >= least else ASIDE * each.text)
 
 
-def match_kind(candidates: Sequence[Candidate], texts: QueryTexts) -> list[Candidate]:
+def prefer_kinds(candidates: Sequence[Candidate], texts: QueryTexts) -> list[Candidate]:
     """Raise the match of candidates in the categories that the words name to at least :data:`KIND_MATCH`, and lower
     that of candidates elsewhere that the words do not name to at most :data:`OUTSIDE`.
 
-    Outside these categories an entry counts as named by the words if its own name has their heads. If the words are the
-    whole name of a category, that takes more: they have to be all of the entry's name. So "glasses" finds no coffee
-    table of glass, and "oak table" no table lamp with a long name. Beside a colour, half of the name suffices: "black
-    soap" may be a cleanser.
-
-    Entries that are named so come directly after the best of the categories, or at :data:`OUTSIDE` if the head only
-    specifies their category ("Table lamps" for "table"). Where the words mention a category without naming it, as in
-    "canon camera", entries of categories that the head specifies ("Camera lenses") come after those that it names.
+    Candidates elsewhere whose own name has the words (see :func:`_match_outside`) come directly after the best of the
+    categories. If the words name no category, see :func:`_lower_specified`.
     """
-    named = texts.categories
+    if not texts.categories:
+        return _lower_specified(candidates, texts)
     kinds = {names for names in {each.categories for each in candidates} if is_of_kind(texts, names)}
     of_kind = _best_of_part(candidates, texts).union(each.key for each in candidates if each.categories in kinds)
     best = max((each.text for each in candidates if each.key in of_kind), default=0.0)
-    is_name, in_full = texts.own.is_name, texts.own.meaning.in_full
-    called, most = CALLED, OUTSIDE
-    if in_full or (named and texts.own.listed and best < BY_NAME):
-        alone = HALF_OF_NAME if texts.own.colours else ALL_OF_NAME
-        whole = is_name or len(texts.own.heads) <= 1  # none: all words are the name of a category
-        called, most = alone if whole else BY_NAME, OTHER_KIND
-    mentioned, specified = texts.mentioned, texts.own.meaning.specified - texts.mentioned
-    of_mentioned = (each.text for each in candidates if not mentioned.isdisjoint(each.categories))
-    best_mentioned = max(of_mentioned, default=0.0)
     fuller = keys_with_other_words(candidates) if texts.own.specified_head else set[str]()
-    least = BY_NAME if texts.own.only_kind else KIND_MATCH
+    of_whole = BY_NAME if texts.own.only_kind else KIND_MATCH
+    outside = _match_outside(texts, best)
 
     def match(each: Candidate) -> float:
-        if not named and best_mentioned >= BY_NAME and not specified.isdisjoint(each.categories):
-            return min(each.text, best_mentioned - AFTER)
-        if each.key in of_kind:
-            # A lower match of the heads may be that of a stem which two languages share: a tablet is no table.
-            known = least if each.categories in kinds and each.head >= OF_OTHERS else KIND_MATCH
-            return max(each.text, BY_NAME if each.key in fuller else known)
-        is_called = (each.head if texts.own.heads and not in_full else min(each.head, each.text)) >= called
-        is_specified = not texts.own.meaning.specified.isdisjoint(each.categories)
-        first = is_called and (each.text >= ALL_OF_NAME or best < OF_PART * each.text)
-        if (first and not (is_specified and is_name)) or not named or not named.isdisjoint(each.categories):
-            return each.text
-        follows = is_called or (
-            in_full and is_name and each.head >= called
-        )  # "Allstar Sneakers" of the category "Footwear"
-        return min(each.text, best - AFTER if follows and not is_specified else most)
+        if each.key not in of_kind:
+            return outside(each)
+        # A lower match of the heads may be that of a stem which two languages share: a tablet is no table.
+        least = of_whole if each.categories in kinds and each.head >= OF_OTHERS else KIND_MATCH
+        return max(each.text, BY_NAME if each.key in fuller else least)
 
     return _with_matches(candidates, match)
 
 
+def _lower_specified(candidates: Sequence[Candidate], texts: QueryTexts) -> list[Candidate]:
+    """Return the candidates, those of categories that the head specifies after the best of the mentioned ones.
+
+    Words may mention a category without naming it: for "canon camera", "Camera lenses" come after the cameras. Nothing
+    changes if no candidate of a mentioned category is called by the words.
+    """
+    mentioned, specified = texts.mentioned, texts.own.meaning.specified - texts.mentioned
+    of_mentioned = (each.text for each in candidates if not mentioned.isdisjoint(each.categories))
+    best = max(of_mentioned, default=0.0)
+    if best < BY_NAME:
+        return [*candidates]
+    return _with_matches(
+        candidates,
+        lambda each: each.text if specified.isdisjoint(each.categories) else min(each.text, best - AFTER),
+    )
+
+
+def _match_outside(texts: QueryTexts, best: float) -> Callable[[Candidate], float]:
+    """Return a function that gives the match of a candidate that is not of the kind that the words name; ``best``: the
+    best match of those that are.
+
+    Such a candidate counts as called by the words if its own name has their heads. If the words are the whole name of a
+    category, that takes more: they have to be all of the candidate's name. So "glasses" finds no coffee table of glass,
+    and "oak table" no table lamp with a long name. Beside a colour, half of the name suffices: "black soap" may be a
+    cleanser.
+
+    Candidates that are called so come directly after the ``best``, or at :data:`OUTSIDE` if the head only specifies
+    their category ("Table lamps" for "table").
+    """
+    own, named = texts.own, texts.categories
+    is_name, in_full, specified = own.is_name, own.meaning.in_full, own.meaning.specified
+    least, most = CALLED, OUTSIDE
+    if in_full or (own.listed and best < BY_NAME):
+        alone = HALF_OF_NAME if own.colours else ALL_OF_NAME
+        whole = is_name or len(own.heads) <= 1  # none: all words are the name of a category
+        least, most = alone if whole else BY_NAME, OTHER_KIND
+
+    def match(each: Candidate) -> float:
+        is_called = (each.head if own.heads and not in_full else min(each.head, each.text)) >= least
+        is_specified = not specified.isdisjoint(each.categories)
+        is_best = is_called and (each.text >= ALL_OF_NAME or best < OF_PART * each.text)
+        if (is_best and not (is_specified and is_name)) or not named.isdisjoint(each.categories):
+            return each.text
+        # For "sneakers", the "Allstar Sneakers" of the category "Footwear" follow those of the category "Sneakers".
+        follows = is_called or (in_full and is_name and each.head >= least)
+        return min(each.text, best - AFTER if follows and not is_specified else most)
+
+    return match
+
+
 def is_of_kind(texts: QueryTexts, categories: Sequence[str]) -> bool:
-    """Whether the words name one of these categories as a whole, and not a part of it."""
+    """Return whether the words name one of these categories as a whole, and not a part of it."""
     return not texts.categories.intersection(categories) <= texts.partly
 
 
-def match_heads(candidates: Sequence[Candidate], texts: QueryTexts) -> list[Candidate]:
+def raise_heads(candidates: Sequence[Candidate], texts: QueryTexts) -> list[Candidate]:
     """Raise the match of candidates whose name has the heads of the query, if no candidate has all of its words: for
-    "desk lamp", any lamp, if none is called a desk lamp. To be applied after the feedback, which uses only candidates
-    that have all words."""
+    "desk lamp", any lamp, if none is called a desk lamp.
+
+    Apply it after the feedback, which uses only candidates that have all words.
+    """
     nothing_has_all = all(each.text < BY_NAME for each in candidates)
     by_name = texts.own.meaning.in_full or (texts.categories and texts.own.listed)
     least = BY_NAME if nothing_has_all and not by_name else math.inf
@@ -150,8 +179,8 @@ def _best_of_part(candidates: Sequence[Candidate], texts: QueryTexts) -> set[str
 def keys_with_other_words(candidates: Sequence[Candidate]) -> set[str]:
     """Return the keys of the candidates that have most of the words other than the heads, in any of their texts.
 
-    The weight of the heads among the words is not known here. It is taken from the candidate that has the least of the
-    other words.
+    Which share of the match of all words is that of the heads is not known here. It is estimated by the candidate that
+    has the least of the other words.
     """
     share = min((each.text / each.head for each in candidates if each.head > 0), default=1.0)
     return {each.key for each in candidates if each.text - share * each.head >= OF_OTHERS * (1 - share) > 0}
@@ -188,8 +217,8 @@ def lower_other_departments(looks: Sequence[Candidate], texts: QueryTexts, roles
     return [each._replace(relevance=LOOKALIKE * each.relevance) if is_elsewhere(each) else each for each in looks]
 
 
-def name_entries(texts: QueryTexts, candidates: Sequence[Candidate], roles: Roles) -> bool:
-    """Whether some of the candidates are called by the words, while no category is. False in a catalogue without
+def names_entries(texts: QueryTexts, candidates: Sequence[Candidate], roles: Roles) -> bool:
+    """Return whether some of the candidates are called by the words, while no category is. False in a catalogue without
     categories, where nothing tells a name from a kind."""
     return bool(roles.kinds) and not texts.categories and any(each.text >= BY_NAME for each in candidates)
 

@@ -1,5 +1,5 @@
-"""Requirements in the words of a query, which exclude whatever does not meet them, however relevant it is otherwise:
-"gluten free bread", "mens shoes", "bearing 6204".
+"""Requirements in the words of a query, such as "gluten free bread", "mens shoes" and "bearing 6204". Entries that do
+not meet them are left out, however relevant they are otherwise.
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ SHORTEST_PART = 3
 class Requirements:
     """What a query requires of its answers.
 
-    ``excluded``: see :func:`excluded_categories`; ``called_for`` and ``for_others``: see :func:`called_for`;
-    ``required``: for each word that requires something, the texts of which an answer has to have one
-    (:func:`requirements`), ``numbers``: the same for the numbers of articles (:func:`required_numbers`). ``unmet``: it
-    requires what no text of the catalogue mentions.
+    ``excluded``: see :func:`excluded_categories`; ``called_for`` and ``for_others``: the two lists of
+    :func:`called_for`. ``required``: for each word that requires something, the texts of which an entry has to contain
+    one (:func:`requirements`); ``numbers``: the same for each article number (:func:`required_numbers`). ``unmet``:
+    whether the query also requires something that no text of the catalogue mentions.
     """
 
     excluded: frozenset[str] = frozenset()
@@ -71,10 +71,14 @@ class Requirements:
 
 
 class _Group(NamedTuple):
+    """Words for the same people or the same place: "men", "mens", "gentlemen".
+
+    ``parts``: those with which compounds of the language may begin.
+    """
+
     words: frozenset[str]
     stems: frozenset[str]
     parts: tuple[str, ...]
-    """The words with which compounds of the language may begin."""
 
     def calls(self, stems: Collection[str]) -> bool:
         """Whether a name with these stems has a word of the group, or a compound that begins with one."""
@@ -83,8 +87,8 @@ class _Group(NamedTuple):
 
 @lru_cache(maxsize=64)
 def _groups(language: str, *, of_places: bool) -> tuple[tuple[_Group, ...], ...]:
-    """Return the groups of words for people or places, in lists of groups that exclude one another: those for men,
-    women and children."""
+    """Return the groups of words for people or for places, in lists of groups that exclude one another, such as those
+    for men, women and children."""
     kinds = WORDS["places" if of_places else "people"].get(language, ())
     return tuple(tuple(_group(words, language) for words in groups.split(" / ")) for groups in kinds)
 
@@ -161,17 +165,19 @@ def called_for(
 def _excluded(
     typed: Collection[str], names: Mapping[str, frozenset[str]], language: str, *, of_places: bool
 ) -> Iterator[str]:
+    """Yield the categories whose names have a word of a group, but none of the groups that the ``typed`` words are in.
+    ``names``: the stems of the words of each category's name."""
     for kind, groups in enumerate(_groups(language, of_places=of_places)):
         asked = {n for n, group in enumerate(groups) if not group.words.isdisjoint(typed)}
         for category, stems in names.items() if asked else ():
-            called = _called(stems, language, of_places=of_places)[kind]
+            called = _groups_in_name(stems, language, of_places=of_places)[kind]
             if called and called.isdisjoint(asked):
                 yield category
 
 
 @lru_cache(maxsize=20_000)
-def _called(stems: frozenset[str], language: str, *, of_places: bool) -> tuple[frozenset[int], ...]:
-    """Return for each list of groups the numbers of those that have a word of the name with these stems."""
+def _groups_in_name(stems: frozenset[str], language: str, *, of_places: bool) -> tuple[frozenset[int], ...]:
+    """Return for each list of groups the numbers of those of which the name with these stems has a word."""
     kinds = _groups(language, of_places=of_places)
     return tuple(frozenset(n for n, group in enumerate(groups) if group.calls(stems)) for groups in kinds)
 
@@ -225,9 +231,10 @@ def required_numbers(words: Sequence[QueryWord]) -> Iterator[tuple[str, ...]]:
 
 @lru_cache(maxsize=64)
 def _diets(language: str) -> dict[str, tuple[str, ...]]:
-    """Return the words for diets, each with the texts of which an entry has to contain one."""
+    """Return the words for diets, each with the texts of which an entry has to contain one: the words of its line,
+    those behind the slash included."""
     found: dict[str, tuple[str, ...]] = {}
-    for words, _also, others in (line.partition(" / ") for line in WORDS["diet"].get(language, ())):
+    for words, _slash, others in (line.partition(" / ") for line in WORDS["diet"].get(language, ())):
         enough = tuple(each.replace("_", " ") for each in f"{words} {others}".split())
         found |= dict.fromkeys(map(fold, words.split()), enough)
     return found
@@ -271,9 +278,12 @@ class Admission:
             self._having[text].update(each.key for each in answer.candidates if each.text >= least)
 
     def admitted(self, candidates: Sequence[Candidate], *, closest: bool = False) -> Sequence[Candidate]:
-        """Return the candidates that meet the requirements. A candidate whose name says that it is for the people or
-        the place that the query names meets that requirement, whatever its categories; otherwise neither its name nor
-        all of its categories may be for others. The ``closest`` need not have a part number."""
+        """Return the candidates that meet the requirements.
+
+        A candidate is for the people or the place that the query names if its name says so, whatever its categories.
+        Otherwise neither its name nor all of its categories may be for others. The ``closest`` need not have an article
+        number.
+        """
         self.ask(candidates)
         requires, having = self._requires, self._having
         aside = {each.key for each in candidates if each.categories and requires.excluded >= {*each.categories}}
@@ -285,9 +295,9 @@ class Admission:
         return [each for each in candidates if each.key in left]
 
 
-def at_most_closest(judged: list[Candidate], requires: Requirements) -> list[Candidate]:
-    """Return the candidates, with the relevance of the closest at most if no text of the catalogue mentions what is
-    required."""
+def capped_if_unmet(judged: list[Candidate], requires: Requirements) -> list[Candidate]:
+    """Return the candidates. If no text of the catalogue mentions what is required, their relevance is at most
+    :data:`~imagesim.retrieval.relevance.CLOSEST_RELEVANCE`, so that they are shown as the closest only."""
     if not requires.unmet:
         return judged
     return [each._replace(relevance=min(each.relevance, CLOSEST_RELEVANCE)) for each in judged]

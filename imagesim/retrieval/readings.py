@@ -76,9 +76,13 @@ def by_words(
     cutoff: Cutoff,
     vectors_of: Callable[[Sequence[Candidate]], Mapping[str, Vector]],
     vector_of: Callable[[str], Vector],
-    names: CategoryNames,
+    category_names: CategoryNames,
 ) -> Retriever:
-    """Return the retriever for a query by words, which chooses among its readings and synonyms if it has any."""
+    """Return the retriever for a query by words, which chooses among its readings and synonyms if it has any.
+
+    ``vectors_of`` and ``category_names``: see :class:`~imagesim.retrieval.text.WithText`; ``vector_of``: see
+    :class:`WithSynonyms`.
+    """
     # The wrappers of an index (MMR, fallback) change the order of the nearest entries, on which a moved vector depends.
     remembered = None
     if isinstance(retriever, GuardedIndex):
@@ -86,24 +90,26 @@ def by_words(
         remembered = runtime.get(("moved vectors", name), MovedVectors)
 
     def with_text(texts: QueryTexts) -> WithText:
-        return WithText(retriever, texts, calibration, cutoff, vectors_of, remembered, names)
+        return WithText(retriever, texts, calibration, cutoff, vectors_of, remembered, category_names)
 
     def read(texts: QueryTexts) -> Retriever:
         if readings := texts.own.readings:
             return WithReadings(retriever, readings, calibration, lambda text: with_text(texts.read_as(text)))
         return with_text(texts)
 
-    return WithSynonyms(retriever, texts, read, vector_of) if texts.with_synonyms else read(texts)
+    if texts.with_synonyms is None:
+        return read(texts)
+    return WithSynonyms(retriever, texts, texts.with_synonyms, read, vector_of)
 
 
 @dataclass(frozen=True, slots=True)
 class WithReadings:
     """Chooses among the readings of a compound that names several kinds, and searches for that one.
 
-    It is the kind of most of the entries nearest to the vector of the words: a model that knows the phrases finds
-    sandals for "sandal shoes", and shoes for "sport shoes". If most of the nearest are of none of these kinds, it is
-    the first of the ``readings``, that of the head. Matches of texts would not tell, because the rarer word weighs
-    more. ``read`` makes the retriever for a reading.
+    The chosen kind is that of most of the entries nearest to the vector of the words: a model that knows the phrases
+    finds sandals for "sandal shoes", and shoes for "sport shoes". If no kind has most of them, it is that of the head,
+    the first of the ``readings``. Matches of texts would not tell, because the rarer word weighs more. ``read`` returns
+    the retriever for a reading.
     """
 
     retriever: Retriever
@@ -130,19 +136,21 @@ class WithReadings:
 
 @dataclass(frozen=True, slots=True)
 class WithSynonyms:
-    """Searches for synonyms of the words if nothing is called by the words themselves.
+    """Searches for ``synonyms`` of the words if nothing is called by the words themselves.
 
-    Whether something is, the index is asked, because a large catalogue has more words than those whose roles are known.
-    A synonym is used if it is a single word by which things are called, the name of a category, or several words that
-    the name of a thing has together: "nail polish" has the synonym "nail varnish", which is no varnish for wood.
+    The index is asked whether something is, because a large catalogue has more words than those whose roles are known.
+    Synonyms are used if one of them is a single word by which things are called, the name of a category, or several
+    words that the name of a thing has together: "nail polish" has the synonym "nail varnish", which is no varnish for
+    wood.
 
-    ``read`` makes the retriever for texts, and ``vector_of`` the vector of a text. That of an English synonym replaces
-    the vector of the words, because the model knows the word of the catalogue better; most models read words of other
-    languages as English, or not at all.
+    ``read`` returns the retriever for texts, and ``vector_of`` the vector of a text. That of an English synonym
+    replaces the vector of the words, because the model knows the word of the catalogue better. Most models read words
+    of other languages as English, or not at all.
     """
 
     retriever: Retriever
     texts: QueryTexts
+    synonyms: QueryTexts
     read: Callable[[QueryTexts], Retriever]
     vector_of: Callable[[str], Vector]
 
@@ -150,24 +158,22 @@ class WithSynonyms:
         return [self._answer(query) for query in queries]
 
     def _answer(self, query: Query) -> Candidates:
-        texts, others = self.texts, self.texts.with_synonyms
-        synonyms = (
-            [each for each in (others.own, *others.alternatives) if each.text != texts.own.text] if others else []
-        )
+        texts, others = self.texts, self.synonyms
+        synonyms = [each for each in (others.own, *others.alternatives) if each.text != texts.own.text]
         is_known = any(each.is_name or each.meaning.in_full or each.is_part for each in synonyms)
         # In a shop with a category "Drum kits", "drum set" means that, and not all drums.
         is_meant = any(each.is_whole for each in synonyms) and not (texts.own.is_name or texts.own.is_whole)
         first = replace(query, offset=0, limit=1, min_score=None)
         asked = [texts.own, *([] if is_known else synonyms)]
         own, *found = self.retriever.search([each.applied_to(first) for each in asked])
-        is_called, *replaces = (any(each.text >= BY_NAME for each in answer.candidates) for answer in (own, *found))
-        took_ms = own.took_ms
-        if others and is_meant:
+        call_something = [any(each.text >= BY_NAME for each in answer.candidates) for answer in (own, *found)]
+        is_called = call_something[0]
+        if is_meant:
             # For "running shoes", an "Oak Running Shoe" is an answer as well as the category "Sneakers".
             texts = texts.with_alternatives(others) if is_called else others.without(texts.own)
-        elif others and not is_called and (is_known or any(replaces)):
+        elif not is_called and (is_known or any(call_something)):
             texts = others
         if texts is not self.texts and texts.language == ENGLISH:
             query = replace(query, vector=self.vector_of(texts.own.text))
         (answer,) = self.read(texts).search([query])
-        return replace(answer, took_ms=answer.took_ms + took_ms)
+        return replace(answer, took_ms=answer.took_ms + own.took_ms)

@@ -15,7 +15,7 @@ from imagesim.calibration import VOTERS, Ballot, Calibration, Kind
 from imagesim.indexes import get_index
 from imagesim.indexes.validation import MAX_PAGE_END
 from imagesim.models import StoredCalibration
-from imagesim.retrieval.fusion import both
+from imagesim.retrieval.fusion import combined
 from imagesim.retrieval.rerank import NO_CHANGES, Plan
 from imagesim.runtime import runtime
 from imagesim.types import Candidate, Candidates, IndexMeta, Query
@@ -52,11 +52,11 @@ OWN_KIND = 0.6
 def calibration_of(meta: IndexMeta) -> Calibration:
     """Return the calibration stored for an index, or the prior."""
     key = ("calibration", get_index().name, meta.fingerprint, meta.projection)
-    kept = runtime.get(key, _Kept)
+    kept = runtime.get(key, _CachedCalibration)
     if monotonic() >= kept.until:
         row = StoredCalibration.objects.filter(fingerprint=meta.fingerprint, projection=meta.projection).first()
         data = None if row is None else row.data
-        if data != kept.data:  # what is kept with an unchanged one stays valid
+        if data != kept.data:  # an unchanged object keeps what is cached by its identity
             kept.data = data
             try:
                 kept.calibration = Calibration() if data is None else Calibration.from_json(data)
@@ -67,7 +67,9 @@ def calibration_of(meta: IndexMeta) -> Calibration:
 
 
 @dataclass
-class _Kept:
+class _CachedCalibration:
+    """A calibration, the ``data`` that it was read from, and until when a process uses it without reading again."""
+
     calibration: Calibration = field(default_factory=Calibration)
     data: Any = None
     until: float = 0.0
@@ -75,15 +77,15 @@ class _Kept:
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """Computes the relevance of candidates for a kind of query.
+    """Computes the relevance of candidates for one kind of query.
 
-    - ``own``: the categories of the query if they are known, such as those of an item; ``near``: those with the same
-      parents. Without them, the nearest candidates vote on the category.
+    - ``own``: the categories of the query if they are known, such as those of an item; ``near``: categories with the
+      same parents. Without ``own``, the nearest candidates vote on the category.
     - ``label``: the probability, by the region finder, of the label to whose categories the query is restricted;
       ``beside``: the position in the request of the same query without this restriction, whose candidates vote on the
       label. Other categories in the filters were chosen by the visitor, and are no evidence: shoes are no answer to a
       blank picture.
-    - ``names``: if the query is a picture, the names of categories with which it is compared.
+    - ``names``: if the query is a picture, the names of the categories, with which it is compared.
     """
 
     calibration: Calibration
@@ -113,11 +115,12 @@ class Judge:
             found = self.calibration.labelled(self.kind, scores, self.label, support)
         else:
             found = self.calibration.relevances(self.kind, scores, self._votes(query, candidates, voters))
-        if self.names and not query.filters.categories:  # which leave the names no rivals
+        # With a filter by category, no other categories are left to compare.
+        if self.names and not query.filters.categories:
             called = self.names.relevances(query.vector, voters, self.calibration)
             for number, each in enumerate(candidates):
                 name = max((called.get(category, 0.0) for category in each.categories), default=0.0)
-                found[number] = max(found[number], both(name, found[number]))
+                found[number] = max(found[number], combined(name, found[number]))
         if self.own:
             for number, each in enumerate(candidates):
                 if not self.own.isdisjoint(each.categories):
@@ -151,7 +154,7 @@ class Judge:
         """Return the share of the votes for each candidate's categories; None if there are no votes, because the
         visitor chose the categories, or no voter has any."""
         if self.own:
-            return [self._known(frozenset(candidate.categories)) for candidate in candidates]
+            return [self._vote_of_known(candidate.categories) for candidate in candidates]
         if query.filters.categories or not any(voter.categories for voter in voters):
             return None
         deviation = self.calibration.background[self.kind].deviation
@@ -164,8 +167,9 @@ class Judge:
         ]
 
     def _support(self, query: Query, candidates: Sequence[Candidate], voters: Sequence[Candidate]) -> float:
-        """Return the evidence for the label, 0 to 1: the share of the votes for its categories, averaged with that of
-        the names of its categories. Names tell more, but only if the model knows their language.
+        """Return the evidence for the label, 0 to 1: the share of the votes for its categories, averaged with the
+        probability by their names, if the model embeds texts. Names tell more, but only in a language that the model
+        knows.
         """
         label = frozenset(query.filters.categories)
         share = share_of(label, voters, self.calibration.background[self.kind].deviation)
@@ -174,10 +178,11 @@ class Judge:
         named = self.names.share(query.vector, label, candidates, voters, self.calibration)
         return share if named is None else (share + named) / 2
 
-    def _known(self, categories: Collection[str]) -> float:
-        if self.own & frozenset(categories):
+    def _vote_of_known(self, categories: Collection[str]) -> float:
+        """Return the vote for an entry in these categories if those of the query are known."""
+        if not self.own.isdisjoint(categories):
             return SAME_CATEGORY
-        return SAME_PARENT if self.near & frozenset(categories) else OTHER_CATEGORY
+        return OTHER_CATEGORY if self.near.isdisjoint(categories) else SAME_PARENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,22 +200,22 @@ class Cutoff:
     last_stage: str = ""
 
     def window_of(self, query: Query, least: int = VOTERS) -> Query:
-        """Return the query with all candidates from the first one on, so that votes and cuts do not depend on the
+        """Return the query for all candidates from the first one on, so that votes and cuts do not depend on the
         page."""
-        least = max(least, self.least, self.plan.window)
-        return replace(query, offset=0, limit=max(least, query.offset + query.limit + SPARE))
+        least = max(least, self.least, self.plan.window, query.offset + query.limit + SPARE)
+        return replace(query, offset=0, limit=least)
 
-    def goes_on(
+    def needs_more(
         self, query: Query, window: Candidates, looks: Sequence[Candidate], judged: Sequence[Candidate] | None = None
     ) -> bool:
-        """Whether to request more candidates: the page is not full, and relevant ones may follow those of its window.
+        """Return whether to request more candidates: the page is not full, and relevant ones may follow its window.
 
         They may if any of the last ones is relevant, because those of one category lie scattered among others, or if
-        another stage of the fallback follows. ``looks``: the candidates of the window; ``judged``: all of them, if
-        there are others.
+        another stage of the fallback follows. ``looks``: the candidates of the ``window``; ``judged``: the same with
+        those found otherwise, if there are any.
         """
         relevant = sum(each.relevance >= self.floor for each in (looks if judged is None else judged))
-        if not window.more or relevant > query.offset + query.limit:  # with the one that tells whether more follow
+        if not window.more or relevant > query.offset + query.limit:  # one more tells that more follow
             return False
         return any(each.relevance >= self.floor or each.stage != self.last_stage for each in looks[-SPARE:])
 
@@ -224,8 +229,8 @@ class Cutoff:
     ) -> Candidates:
         """Return the page of a query from the judged candidates of its window.
 
-        If none is shown, the closest are returned beside it: first those in the categories that the words mention, such
-        as other juices for "mango juice".
+        If the first page is empty, it has the closest candidates: those in the categories that the words mention, such
+        as other juices for "mango juice", or if there are none, all with at least :data:`CLOSEST_RELEVANCE`.
         """
         if self.plan.window:
             kept = self.plan.apply(judged, pinned, self.floor, by_group=query.collapse)
@@ -252,8 +257,8 @@ def widened(window: Query) -> Query:
 
 @dataclass(frozen=True, slots=True)
 class WithRelevance:
-    """Computes the relevance of candidates, and cuts those that are not relevant enough. Each query has its own
-    judge."""
+    """Computes the relevance of candidates, and cuts those that are not relevant enough. ``judges``: one for each query
+    of a request, in the same order."""
 
     retriever: Retriever
     judges: Sequence[Judge]
@@ -271,12 +276,13 @@ class WithRelevance:
             judge.judged(query, window.candidates, nearest)
             for judge, query, window, nearest in zip(self.judges, queries, windows, voters, strict=True)
         ]
-        aside = {judge.beside for judge in self.judges}  # queries for votes, and for what fills a page
+        # Queries whose candidates only vote, or fill the pages of others.
+        aside = {judge.beside for judge in self.judges}
         for _widening in range(WIDENINGS):
             short = [
                 n
                 for n, query in enumerate(queries)
-                if n not in aside and self.cutoff.goes_on(query, windows[n], judged[n])
+                if n not in aside and self.cutoff.needs_more(query, windows[n], judged[n])
             ]
             if not short:
                 break

@@ -6,11 +6,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import mul
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from imagesim.calibration import Calibration
 from imagesim.retrieval import feedback
-from imagesim.retrieval.compounds import by_parts
+from imagesim.retrieval.compounds import lower_parts
 from imagesim.retrieval.fusion import BY_NAME, fused, fused_relevance, text_relevance
 from imagesim.retrieval.match_rules import (
     CALLED,
@@ -19,17 +19,17 @@ from imagesim.retrieval.match_rules import (
     lower_mentions,
     lower_other_categories,
     lower_other_departments,
-    match_heads,
-    match_kind,
-    name_entries,
+    names_entries,
+    prefer_kinds,
+    raise_heads,
 )
-from imagesim.retrieval.query_requirements import Admission, at_most_closest
+from imagesim.retrieval.query_requirements import Admission, capped_if_unmet
 from imagesim.retrieval.relevance import CLOSEST, WIDENINGS, Cutoff, Judge, share_of, widened
 from imagesim.types import Candidate, Candidates, Query
 
 if TYPE_CHECKING:
     from imagesim.retrieval.category_names import CategoryNames
-    from imagesim.retrieval.feedback import MovedVectors
+    from imagesim.retrieval.feedback import Moved, MovedVectors
     from imagesim.retrieval.query_text import QueryTexts
     from imagesim.retrieval.retriever import Retriever
     from imagesim.types import Vector
@@ -42,12 +42,64 @@ LOOKS_WINDOW = 40
 ones keep the order of their vectors."""
 
 AGREEMENT = 0.7
-"""The model is taken to understand the words if the entries that these name are at least this fraction as similar to
-the vector of the words as the nearest entries are. Then no feedback is needed."""
+"""The model is taken to understand the words if the entries that they name are, on average, at least this fraction as
+similar to the vector of the words as the nearest entries are. Then no feedback is needed."""
 
 MAJORITY = 0.5
 """The share of the nearest entries, weighted by score, that must also be in the categories of the entries that the
 words name."""
+
+
+class _Nearest(NamedTuple):
+    """The entries nearest to the vector of a query.
+
+    ``vector``: that of the words or, if ``is_moved``, moved towards the images of the ``sources``. Without a moved
+    vector, ``sources`` are the entries that the words name if the model does not understand the words.
+    """
+
+    vector: Vector
+    is_moved: bool
+    found: Candidates
+    sources: Sequence[Candidate]
+
+
+@dataclass(frozen=True, slots=True)
+class _Ranking:
+    """The judged ``matches`` of one query, and what is needed to rank the entries found by its vector beside them.
+
+    ``evidence`` and ``trust``: see ``WithText._evidence``; ``entries_are_named``: see
+    :func:`~imagesim.retrieval.match_rules.names_entries`.
+    """
+
+    query: Query
+    texts: QueryTexts
+    calibration: Calibration
+    category_names: CategoryNames | None
+    judge: Judge
+    nearest: _Nearest
+    matches: Sequence[Candidate]
+    evidence: Mapping[str, float]
+    trust: float
+    entries_are_named: bool
+
+    def looks(self, found: Sequence[Candidate]) -> list[Candidate]:
+        """Return entries found by the vector with their relevance by looks."""
+        looks = self.judge.judged(self.query, found, found)
+        if self.trust < 1.0:
+            looks = [each._replace(relevance=self.trust * each.relevance) for each in looks]
+        if self.entries_are_named:
+            looks = lower_lookalikes(looks, self.texts)
+        looks = lower_other_departments(looks, self.texts, self.calibration.roles)
+        if self.category_names and not self.nearest.is_moved:
+            looks = self.category_names.without_unrelated(self.nearest.vector, looks, self.calibration)
+        return looks
+
+    def merged(self, looks: Sequence[Candidate]) -> list[Candidate]:
+        """Return the matches and the entries found by the vector in one order."""
+        query = self.query
+        matches = [each for each in self.matches if query.min_score is None or each.score >= query.min_score]
+        merged = fused(matches, looks, self.evidence, window=LOOKS_WINDOW, by_group=query.collapse)
+        return capped_if_unmet(merged, self.texts.own.requires)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +107,11 @@ class WithText:
     """Ranks entries whose texts match first, then those that look similar.
 
     One request searches the words and their vector. If the model does not understand the words, a second one searches a
-    vector moved towards the images of the best entries (:mod:`imagesim.retrieval.feedback`). In this way a query in any
-    language of the shop's texts finds similar entries. A vector that is ``remembered`` is used in the first request.
+    vector moved towards the images of the best matches (:mod:`imagesim.retrieval.feedback`). In this way a query in any
+    language of the shop's texts finds similar entries.
+
+    ``vectors_of`` returns vectors by the digest of the image that matched; ``remembered``: the moved vectors of earlier
+    queries, which are used in the first request; ``category_names``: those with which the words are compared.
     """
 
     retriever: Retriever
@@ -65,7 +120,7 @@ class WithText:
     cutoff: Cutoff
     vectors_of: Callable[[Sequence[Candidate]], Mapping[str, Vector]]
     remembered: MovedVectors | None = None
-    names: CategoryNames | None = None
+    category_names: CategoryNames | None = None
 
     def search(self, queries: Sequence[Query]) -> list[Candidates]:
         return [self._answer(query) for query in queries]
@@ -73,80 +128,101 @@ class WithText:
     def _answer(self, query: Query) -> Candidates:
         window = self.cutoff.window_of(query, LOOKS_WINDOW)
         texts = self.texts.own.applied_to(replace(query, offset=0, limit=TEXT_WINDOW, min_score=None))
-        known = self.remembered.get(window) if self.remembered else None
-        near = replace(window, vector=known.vector) if known else window if self._has_looks(window) else None
+        moved = self.remembered.get(window) if self.remembered else None
+        near = replace(window, vector=moved.vector) if moved else window if self._has_looks(window) else None
         by_text, by_vector, pinned = self._ask(texts, window, near)
         admission = Admission(self.texts.own.requires, texts, self.retriever)
         admission.ask([*by_text.candidates, *by_vector.candidates])
-        matching = match_kind(lower_mentions(admission.admitted(by_text.candidates), self.texts), self.texts)
+        matching = prefer_kinds(lower_mentions(admission.admitted(by_text.candidates), self.texts), self.texts)
         vectors = self.vectors_of([*matching, *pinned.candidates])
-        named: Sequence[Candidate] = feedback.entries_for(matching, vectors)
-        if known and known.sources == feedback.sources_of(named):
-            vector, sources = known.vector, named
-        else:
-            vector, by_vector, sources = self._moved(window, named, vectors, None if known else by_vector)
-        matching = lower_other_categories(match_heads(matching, self.texts), self.texts)
-        by_names = vector is not query.vector and name_entries(self.texts, matching, self.calibration.roles)
-        judge = Judge(self.calibration, "words" if vector is query.vector else "items")
-        voters = by_vector.candidates
-        scores = _scores([*matching, *pinned.candidates], vector, vectors)
-        pins = judge.judged(query, pinned.candidates, voters, scores[len(matching) :])
+        nearest = self._nearest(window, matching, vectors, moved, by_vector)
+        matching = lower_other_categories(raise_heads(matching, self.texts), self.texts)
+        ranking, pins = self._ranking(query, matching, pinned.candidates, nearest, vectors)
+        merged, last = self._filled(query, window, ranking, admission)
+        page = self.cutoff.page(query, merged, last, pins, self.texts.mentioned)
+        if not (page.candidates or page.closest or query.offset):
+            page = replace(page, closest=self._with_known_words(texts, admission, ranking))
+        return replace(page, took_ms=by_text.took_ms + page.took_ms)
+
+    def _ranking(
+        self,
+        query: Query,
+        matching: Sequence[Candidate],
+        pinned: Sequence[Candidate],
+        nearest: _Nearest,
+        vectors: Mapping[str, Vector],
+    ) -> tuple[_Ranking, list[Candidate]]:
+        """Judge the matches, and the pinned entries, which are returned as the second value."""
+        judge = Judge(self.calibration, "items" if nearest.is_moved else "words")
+        voters = nearest.found.candidates
+        scores = _scores([*matching, *pinned], nearest.vector, vectors)
+        pins = judge.judged(query, pinned, voters, scores[len(matching) :])
         matches = judge.judged(query, matching, voters, scores[: len(matching)])
-        if by_names:
+        are_named = nearest.is_moved and names_entries(self.texts, matching, self.calibration.roles)
+        if are_named:
             matches = lower_lookalikes(matches, self.texts)
-        evidence, trust = self._evidence(query, judge, matches, sources, vectors, voters)
-        matches = [each for each in matches if query.min_score is None or each.score >= query.min_score]
-        took_ms = by_text.took_ms + by_vector.took_ms
+        evidence, trust = self._evidence(query, judge, matches, nearest, vectors)
+        ranking = _Ranking(
+            query=query,
+            texts=self.texts,
+            calibration=self.calibration,
+            category_names=self.category_names,
+            judge=judge,
+            nearest=nearest,
+            matches=matches,
+            evidence=evidence,
+            trust=trust,
+            entries_are_named=are_named,
+        )
+        return ranking, pins
+
+    def _filled(
+        self, query: Query, window: Query, ranking: _Ranking, admission: Admission
+    ) -> tuple[list[Candidate], Candidates]:
+        """Return the merged entries, and the last answer to the vector with the time that all its requests took. If the
+        page lacks entries, the window is widened."""
+        nearest = ranking.nearest.found
+        took_ms = nearest.took_ms
         for widenings_left in reversed(range(WIDENINGS + 1)):
-            found = admission.admitted(by_vector.candidates)
-            looks = judge.judged(query, found, found)
-            if trust < 1.0:
-                looks = [each._replace(relevance=trust * each.relevance) for each in looks]
-            if by_names:
-                looks = lower_lookalikes(looks, self.texts)
-            looks = lower_other_departments(looks, self.texts, self.calibration.roles)
-            if self.names and vector is query.vector:
-                looks = self.names.without_unrelated(vector, looks, self.calibration)
-            judged = fused(matches, looks, evidence, window=LOOKS_WINDOW, by_group=query.collapse)
-            judged = at_most_closest(judged, self.texts.own.requires)
-            if not widenings_left or not self.cutoff.goes_on(query, by_vector, looks, judged):
+            looks = ranking.looks(admission.admitted(nearest.candidates))
+            merged = ranking.merged(looks)
+            if not widenings_left or not self.cutoff.needs_more(query, nearest, looks, merged):
                 break
             window = widened(window)
-            (by_vector,) = self.retriever.search([replace(window, vector=vector)])
-            took_ms += by_vector.took_ms
-        page = self.cutoff.page(query, judged, by_vector, pins, self.texts.mentioned)
-        if not (page.candidates or page.closest or query.offset):
-            page = replace(page, closest=self._with_known_words(texts, admission, judge, vector, voters))
-        return replace(page, took_ms=took_ms)
+            (nearest,) = self.retriever.search([replace(window, vector=ranking.nearest.vector)])
+            took_ms += nearest.took_ms
+        return merged, replace(nearest, took_ms=took_ms)
 
-    def _with_known_words(
-        self, texts: Query, admission: Admission, judge: Judge, vector: Vector, voters: Sequence[Candidate]
-    ) -> tuple[Candidate, ...]:
+    def _with_known_words(self, texts: Query, admission: Admission, ranking: _Ranking) -> tuple[Candidate, ...]:
         """Return the closest entries if the catalogue lacks some of the words: those called by the other words that
         tell what is sought. For "nike zoom" these are by Nike, and for "Bücherregal" (bookcase) called "Regal"."""
         known = self.texts.own.known_words
         if known is None:
             return ()
         (found,) = self.retriever.search([known.applied_to(texts)])
-        kept = admission.admitted(found.candidates, closest=True)
-        called = [each for each in kept if each.head >= CALLED][:CLOSEST]
-        return tuple(judge.judged(texts, called, voters, _scores(called, vector, self.vectors_of(called))))
+        admitted = admission.admitted(found.candidates, closest=True)
+        called = [each for each in admitted if each.head >= CALLED][:CLOSEST]
+        scores = _scores(called, ranking.nearest.vector, self.vectors_of(called))
+        return tuple(ranking.judge.judged(texts, called, ranking.nearest.found.candidates, scores))
 
-    def _moved(
+    def _nearest(
         self,
         window: Query,
-        named: Sequence[Candidate],
+        matching: Sequence[Candidate],
         vectors: Mapping[str, Vector],
-        by_vector: Candidates | None,
-    ) -> tuple[Vector, Candidates, Sequence[Candidate]]:
-        """Return the vector to search by, the answer to it, and the entries towards which it was moved. It is moved if
-        the model does not understand the words.
+        moved: Moved | None,
+        by_vector: Candidates,
+    ) -> _Nearest:
+        """Return the entries nearest to the vector of the words, which is moved if the model does not understand them.
 
-        ``named``: the entries that the words name best; ``by_vector``: the answer to the words' own vector, None if it
-        was not searched. A vector is not moved towards a single entry that only mentions the words: what looks like the
-        wine "that goes with beef" is no beef.
+        ``by_vector``: the answer to the vector of the words or, if it is remembered, to the ``moved`` one. A vector is
+        not moved towards a single entry that only mentions the words: what looks like the wine "that goes with beef" is
+        no beef.
         """
-        if by_vector is None:
+        named = feedback.entries_for(matching, vectors)
+        if moved and moved.sources == feedback.sources_of(named):
+            return _Nearest(moved.vector, True, by_vector, named)
+        if moved:  # the entries that match have changed since
             (by_vector,) = self.retriever.search([window]) if self._has_looks(window) else [Candidates(())]
         sources: Sequence[Candidate] = []
         if named and not self._understands(named, _scores(named, window.vector, vectors), by_vector):
@@ -158,47 +234,48 @@ class WithText:
             (by_vector,) = self.retriever.search([replace(window, vector=vector)])
             if self.remembered:
                 self.remembered.set(window, vector, feedback.sources_of(sources))
-            return vector, by_vector, sources
+            return _Nearest(vector, True, by_vector, sources)
         if self.remembered:
             self.remembered.forget(window)
-        return window.vector, by_vector, sources
+        return _Nearest(window.vector, False, by_vector, sources)
 
     def _evidence(
         self,
         query: Query,
         judge: Judge,
         matches: Sequence[Candidate],
-        named: Sequence[Candidate],
+        nearest: _Nearest,
         vectors: Mapping[str, Vector],
-        voters: Sequence[Candidate],
     ) -> tuple[dict[str, float], float]:
         """Return the relevance by looks of matches, by key, where it is not that of their score, and the mean relevance
-        of the entries that moved the vector (``named``), which limits that of all that looks like them.
+        of the ``nearest.sources``, which limits that of all that looks like them.
 
         An entry is near a vector that was moved towards its own image, even a monitor whose description mentions
         coffee. So it is compared with the vector moved by the other entries. That is not needed for entries that are
         called by the words, or are of a kind that the words name.
         """
-        certain = [each.text >= BY_NAME or is_of_kind(self.texts, each.categories) for each in named]
+        sources = nearest.sources
+        certain = [each.text >= BY_NAME or is_of_kind(self.texts, each.categories) for each in sources]
         if all(certain):
             return {}, 1.0
-        scores = feedback.scores_by_the_others(query.vector, named, vectors)
-        if len(named) == 1:
+        scores = feedback.scores_by_the_others(query.vector, sources, vectors)
+        if len(sources) == 1:
             looks = self.calibration.relevances("words", scores, None)
         else:
-            looks = judge.relevances(query, named, scores, voters)
-        own = {each.key: look for each, look, sure in zip(named, looks, certain, strict=True) if not sure}
+            looks = judge.relevances(query, sources, scores, nearest.found.candidates)
+        own = {each.key: look for each, look, sure in zip(sources, looks, certain, strict=True) if not sure}
         relevances = [
-            fused_relevance(n.text, text_relevance(n.text), own[n.key]) if n.key in own else 1.0 for n in named
+            fused_relevance(each.text, text_relevance(each.text), own[each.key]) if each.key in own else 1.0
+            for each in sources
         ]
-        trust = math.fsum(map(mul, feedback.weights(named), relevances))
+        trust = math.fsum(map(mul, feedback.weights(sources), relevances))
         return {each.key: trust * each.relevance for each in matches} | own, trust
 
     def _understands(self, named: Sequence[Candidate], scores: Sequence[float], by_vector: Candidates) -> bool:
-        """Whether the model understands the words: their vector finds the entries that they name.
+        """Return whether the model understands the words: their vector finds the ``named`` entries.
 
         These must be about as near to it as the nearest entries, and most of the nearest must be in the same categories
-        as these, because the vectors of some words are near to everything.
+        as these, because the vectors of some words are near to everything. ``scores``: those of the named entries.
         """
         background = self.calibration.background["words"]
         best = [each.score - background.mean for each in by_vector.candidates[: len(named)]]
@@ -209,8 +286,10 @@ class WithText:
         return not categories or share_of(categories, by_vector.candidates, background.deviation) >= MAJORITY
 
     def _ask(self, texts: Query, window: Query, near: Query | None) -> tuple[Candidates, Candidates, Candidates]:
-        """Search in one request; return the entries whose texts match, those nearest to the vector of ``near``, and the
-        pinned ones."""
+        """Search the texts, the vector of ``near`` if it is not None, and the pinned entries in one request.
+
+        Return the entries whose texts match, those nearest to the vector, and the pinned ones.
+        """
         nothing = Candidates(())
         lookups = self.cutoff.plan.lookups([window])
         compounds, kinds = self.texts.compounds, self.texts.own.ending_categories
@@ -224,13 +303,13 @@ class WithText:
         pinned = next(found) if lookups else nothing
         for number, compound in enumerate(compounds, start=len(others) - len(compounds)):
             whole = compound.categories if compound.is_whole else frozenset[str]()
-            by_others[number] = by_parts(by_others[number], kinds, of_firsts, whole)
+            by_others[number] = lower_parts(by_others[number], kinds, of_firsts, whole)
         if others:
             by_text = _best_matches([by_text, *by_others], by_group=texts.collapse)
         return by_text, by_vector, pinned
 
     def _has_looks(self, window: Query) -> bool:
-        """Whether the vector of the words has a meaning: to a model, article numbers and emoji have none."""
+        """Return whether the vector of the words has a meaning: to a model, article numbers and emoji have none."""
         return bool(window.vector.any()) and any(map(str.isalpha, self.texts.own.text))
 
 
