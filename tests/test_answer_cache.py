@@ -12,6 +12,8 @@ from demo_shop.shop.models import Category, Product
 from imagesim import widgets
 from imagesim.indexes import get_index
 from imagesim.registry import registry
+from imagesim.retrieval.answer_cache import CachedAnswer
+from imagesim.retrieval.params import SearchRequest
 from imagesim.types import Hits
 from tests import shop
 from tests.shop import encoded, picture
@@ -131,6 +133,12 @@ def test_another_category_of_the_item_is_another_question(shelf, searches):
     Product.objects.filter(name="red").update(category=Category.objects.get(slug="hats"))
     assert set(names(similar(shelf["red"], same_category=True))) == {"hat", "navy"}
     assert len(searches) == 2
+
+
+def test_the_names_of_categories_are_told_apart(shelf):
+    items, request = registry.for_model(Product), SearchRequest.create("similar", {}, (registry.for_model(Product),))
+    names = {CachedAnswer(items, "key", own, request, None).name for own in (("a b",), ("a", "b"), ("a", "b", ""))}
+    assert len(names) == 3
 
 
 def test_pictures_are_never_taken_for_one_another(shelf, searches):

@@ -21,6 +21,7 @@ from imagesim.calibration import Background, Calibration, Curve
 from imagesim.exceptions import BadQuery
 from imagesim.indexes import get_index
 from imagesim.indexes.local import LocalIndex
+from imagesim.indexes.validation import MAX_PAGE_END
 from imagesim.indexing import calibrate as calibration
 from imagesim.indexing.calibrate import calibrate
 from imagesim.indexing.rebuild import rebuild
@@ -778,6 +779,10 @@ class TestWords:
             words = WithText(Seen(), *texts, Cutoff(), lambda _candidates: {})
             words.search([Query(np.array([1, 0], np.float32), limit=2)])
             assert (asked[0].spelled, asked[0].heads) == (known, heads)
+
+    def test_the_last_page_asks_for_no_more_than_an_index_returns(self):
+        window = Cutoff().window_of(Query(np.array([1, 0], np.float32), limit=100, offset=MAX_PAGE_END - 100))
+        assert (window.offset, window.limit) == (0, MAX_PAGE_END)
 
     @pytest.mark.parametrize(("match", "shown"), [(0.55, ["shoe"]), (0.4, [])])
     def test_vectors_alone_do_not_reject_a_match(self, match, shown):

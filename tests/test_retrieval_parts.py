@@ -12,6 +12,8 @@ import imagesim
 from demo_shop.shop.models import Product
 from imagesim import events
 from imagesim.embedders import get_embedder
+from imagesim.exceptions import BadQuery
+from imagesim.indexes.validation import MAX_PAGE_END
 from imagesim.models import Event
 from imagesim.retrieval import look, query_vector, regions
 from imagesim.retrieval.query_image import QueryImage, read_picture, take
@@ -150,6 +152,10 @@ class TestFallback:
     def test_pages_follow_each_other(self):
         assert [each.key for each in self.ask(limit=2, offset=2)[0].candidates] == ["c", "d"]
 
+    def test_the_last_page_asks_for_no_more_than_an_index_returns(self):
+        _, listed = self.ask(limit=100, offset=MAX_PAGE_END - 100)
+        assert max(each.offset + each.limit for each in listed.queries) == MAX_PAGE_END
+
     def test_a_group_is_found_once(self):
         answer, _ = self.ask(limit=12, b="g", d="g")
         assert [each.key for each in answer.candidates] == ["a", "b", "c"]
@@ -219,6 +225,11 @@ class TestWeights:
         (red,) = get_embedder().embed_images([picture("red")])
         terms = read_terms((picture("red"), 1), (picture("red"), 1))
         assert query_vector.query_vector(terms, self.meta()) == pytest.approx(red, abs=1e-5)
+
+    @pytest.mark.parametrize("weight", [0, -1, 10.1, float("nan"), float("inf"), pytest.param(10**5000, id="long")])
+    def test_weights_out_of_bounds(self, local, weight):
+        with pytest.raises(BadQuery, match="must be above 0 and at most 10"):
+            read_terms(("red", weight), None)
 
     @pytest.mark.parametrize("weight", [10, 0.001])
     def test_weights_within_bounds(self, local, weight):

@@ -22,8 +22,11 @@ from imagesim.types import Candidate, Hit, Hits
 
 @dataclass(frozen=True)
 class _Answer:
-    """An answer without its items. ``facts`` are the values that the filters compare, of each hit and of each of the
-    closest; ``categories`` are those that were searched."""
+    """An answer without its items.
+
+    ``facts``: of each hit and each of the closest, the values that the request filters by; ``about``: the other
+    attributes of the hits; ``categories``: those that were searched.
+    """
 
     candidates: tuple[Candidate, ...]
     closest: tuple[Candidate, ...]
@@ -33,10 +36,10 @@ class _Answer:
 
 
 class CachedAnswer:
-    """The answer to one request in the cache.
+    """The answer to one request in the cache, under ``name``.
 
-    Another category of the item (``own`` are all of them), other rules, or another variant of the visitor make it
-    another answer.
+    The name differs for other categories of the item (``own`` are all of them), other rules, and another variant of
+    the visitor.
     """
 
     def __init__(
@@ -44,7 +47,7 @@ class CachedAnswer:
     ) -> None:
         shown = (variant.key, variant.backing_index) if variant else ()
         parts = (__version__, get_index().name, key, *own, request.cache_key, rerank.active().version, *shown)
-        self._name = f"imagesim.similar.{hashlib.sha256(' '.join(parts).encode()).hexdigest()}"
+        self.name = f"imagesim.similar.{hashlib.sha256(repr(parts).encode()).hexdigest()}"
         self._items, self._request = items, request
 
     def read(self) -> tuple[Hits, tuple[str, ...]] | None:
@@ -53,7 +56,7 @@ class CachedAnswer:
         None if there is no answer, if one of its hits is no longer shown, or if a value that the request filters by
         has changed: the stock, the category or one of the filters.
         """
-        known: _Answer | None = shared_cache.read(self._name)
+        known: _Answer | None = shared_cache.read(self.name)
         if known is None:
             return None
         found, closest = hydrate.load(known.candidates, known.closest)
@@ -62,9 +65,10 @@ class CachedAnswer:
         return Hits(found, closest=closest, **known.about), known.categories
 
     def keep(self, hits: Hits, categories: tuple[str, ...], seconds: int) -> None:
-        """Keep an answer for so long, unless it is degraded, or holds what the index has not yet learnt to have been
-        sold out."""
-        request, shown = self._request, [hit.item for hit in (*hits, *hits.closest)]
+        """Keep an answer for so many seconds, unless it is degraded, or the stock of an item has changed since it was
+        indexed."""
+        request = self._request
+        shown = [hit.item for hit in (*hits, *hits.closest)]
         stale = request.in_stock is not None and any(_in_stock(each) != request.in_stock for each in shown)
         if hits.degraded or stale:
             return
@@ -72,9 +76,10 @@ class CachedAnswer:
         about = {each: getattr(hits, each) for each in kept}
         facts = [self._facts(each) for each in shown]
         answer = _Answer(_candidates(hits), _candidates(hits.closest), facts, about, categories)
-        shared_cache.keep(self._name, answer, seconds)
+        shared_cache.keep(self.name, answer, seconds)
 
     def _facts(self, item: models.Model) -> Any:
+        """Return the key of an item and the values that the request filters by."""
         request = self._request
         values = filter_values(self._items, [item])[0] if request.filters else {}
         return (
@@ -86,7 +91,7 @@ class CachedAnswer:
 
 
 def can_keep(request: SearchRequest) -> bool:
-    """Whether an answer has a key: pictures, which ``like`` and ``unlike`` can hold, have none."""
+    """Return whether the answer to a request can be kept: pictures in ``like`` or ``unlike`` have no key."""
     return _is_plain(request.like) and _is_plain(request.unlike)
 
 

@@ -35,7 +35,7 @@ from imagesim.metrics import timed
 from imagesim.models import Embedding, ItemImage, ItemState, RegionVectors
 from imagesim.projections import project
 from imagesim.registry import key_of, registry
-from imagesim.retrieval.arguments import MAX_WEIGHT, check_text
+from imagesim.retrieval.arguments import MAX_WEIGHT, check_text, safe_repr
 from imagesim.retrieval.query_image import QueryImage, take
 from imagesim.runtime import RecentlyUsed, runtime
 from imagesim.types import Filters, IndexMeta, Query
@@ -135,7 +135,7 @@ def query_vector(
     meta: IndexMeta,
     components: Mapping[str, float] | None = None,
 ) -> Vector:
-    """The unit vector of the terms for the index with this meta, projected as its vectors are; shape (dims,).
+    """Return the unit vector of the terms for the index with this meta, projected as its vectors are; shape (dims,).
 
     ``components`` weighs the components of the vectors of images and items, for models that have them. If the terms
     cancel out, the vector is that of the first positive one.
@@ -146,6 +146,21 @@ def query_vector(
     """
     import numpy as np
 
+    vectors = _vectors_of_terms(terms, meta, components)
+    towards = [(term.weight, vector) for term, vector in zip(terms, vectors, strict=True) if term.weight > 0]
+    away = [(term.weight, vector) for term, vector in zip(terms, vectors, strict=True) if term.weight < 0]
+    total = sum(weight * vector for weight, vector in towards) / sum(weight for weight, _vector in towards)
+    if away:
+        total = total + sum(weight * vector for weight, vector in away) / len(away)
+    length = float(np.linalg.norm(total))
+    unit: Vector = np.asarray(total / length if length > 1e-6 else towards[0][1], dtype=np.float32)
+    return project(unit, meta.projection)
+
+
+def _vectors_of_terms(
+    terms: Sequence[QueryTerm], meta: IndexMeta, components: Mapping[str, float] | None
+) -> list[Vector]:
+    """Return the vector of each term, before projection, with its components weighed unless it is a text."""
     from imagesim.embedders import get_embedder_of
 
     vectors: dict[int, Vector] = {}
@@ -171,21 +186,14 @@ def query_vector(
         except BadQuery as error:
             raise BadQuery(str(error), field="components") from error
         vectors = weighed | {number: vectors[number] for number in texts}  # words ask for what they name
-    towards = [(term.weight, vectors[number]) for number, term in enumerate(terms) if term.weight > 0]
-    away = [(term.weight, vectors[number]) for number, term in enumerate(terms) if term.weight < 0]
-    total = sum(weight * vector for weight, vector in towards) / sum(weight for weight, _vector in towards)
-    if away:
-        total = total + sum(weight * vector for weight, vector in away) / len(away)
-    length = float(np.linalg.norm(total))
-    unit: Vector = np.asarray(total / length if length > 1e-6 else towards[0][1], dtype=np.float32)
-    return project(unit, meta.projection)
+    return [vectors[number] for number in range(len(terms))]
 
 
 def text_vector(
     terms: Sequence[QueryTerm], meta: IndexMeta, components: Mapping[str, float] | None = None
 ) -> tuple[Vector, ImagesimError | None]:
-    """The vector of words that are searched for in texts as well, and None; or zero, for texts alone, and why the model
-    cannot be used at the moment. It is zero, too, if the model embeds no texts."""
+    """Return the vector of words that are also searched in texts, and why the model cannot be used at the moment, or
+    None. The vector is zero if the model cannot be used or embeds no texts: then texts alone are searched."""
     import numpy as np
 
     from imagesim.embedders import get_embedder_of
@@ -201,20 +209,20 @@ def text_vector(
 
 
 def vectors_of(candidates: Sequence[Candidate], meta: IndexMeta) -> dict[str, Vector]:
-    """The projected vectors of the images that matched, by digest."""
+    """Return the projected vectors of the images of the candidates, by digest."""
     return image_vectors({candidate.image_digest for candidate in candidates}, meta)
 
 
 def image_vectors(digests: Collection[str], meta: IndexMeta) -> dict[str, Vector]:
-    """The projected vectors by digest of the images that have one. They never change: recent ones are kept, the others
-    are read in one database query."""
+    """Return the projected vectors of images by digest, for those that have one. A process keeps recent ones, because
+    they never change; the others are read in one database query."""
     name = ("image vectors", meta.fingerprint, meta.projection)
     recent: RecentlyUsed[str, Vector] = runtime.get(name, partial(RecentlyUsed, CACHED_IMAGES))
     return recent.complete(digests, lambda new: stored_vectors(new, meta))
 
 
 def stored_vectors(digests: Collection[str], meta: IndexMeta) -> dict[str, Vector]:
-    """The same, all of them read from the database."""
+    """Return the projected vectors of images by digest, all of them read from the database."""
     import numpy as np
 
     stored = Embedding.objects.filter(digest__in=digests, fingerprint=meta.fingerprint)
@@ -228,7 +236,7 @@ def stored_vectors(digests: Collection[str], meta: IndexMeta) -> dict[str, Vecto
 def to_query(
     request: SearchRequest, filters: Filters, vector: Vector, meta: IndexMeta, fields: tuple[str, ...]
 ) -> Query:
-    """The query of a request with its projected vector, whose candidates have the values of ``fields``."""
+    """Return the query of a request with a projected vector; its candidates have the values of ``fields``."""
     return Query(
         vector=vector,
         filters=filters,
@@ -243,7 +251,7 @@ def to_query(
 
 
 def text_vectors(embedder: BaseEmbedder, texts: Sequence[str]) -> list[Vector]:
-    """The vectors of texts; recent ones are kept."""
+    """Return the vectors of texts, before projection. A process keeps recent ones."""
     name = ("text vectors", embedder.fingerprint)
     recent: RecentlyUsed[str, Vector] = runtime.get(name, partial(RecentlyUsed, CACHED_TEXTS))
     known = recent.complete(texts, lambda new: dict(zip(new, embedder.embed_texts(new), strict=True)))
@@ -252,7 +260,7 @@ def text_vectors(embedder: BaseEmbedder, texts: Sequence[str]) -> list[Vector]:
 
 @timed("embed.query")
 def _embed(embedder: BaseEmbedder, pictures: Mapping[int, QueryImage], texts: Mapping[int, str]) -> list[Vector]:
-    """The vectors of the pictures, then of the texts."""
+    """Return the vectors of the pictures, then those of the texts."""
     if texts and not embedder.supports_texts:
         raise BadQuery(_("The model in use does not embed texts; search with a picture."), field="text")
     vectors: list[Vector] = []
@@ -264,7 +272,7 @@ def _embed(embedder: BaseEmbedder, pictures: Mapping[int, QueryImage], texts: Ma
 
 
 def _item_vector(key: str, meta: IndexMeta) -> Vector:
-    """The normalised mean of an item's embeddings, read in one query; the first embedding if they cancel out."""
+    """Return the normalised mean of an item's embeddings, before projection; the first one if they cancel out."""
     import numpy as np
 
     with connections[router.db_for_read(Embedding)].cursor() as cursor:
@@ -284,7 +292,7 @@ def _item_vector(key: str, meta: IndexMeta) -> Vector:
 
 
 def _region_vector(region: StoredRegion, meta: IndexMeta) -> Vector:
-
+    """Return the embedding of a region, before projection."""
     rows = RegionVectors.objects.filter(image=region.row, fingerprint=meta.fingerprint)
     stored = rows.values_list("vectors", "image__regions").first()
     if stored is None:
@@ -295,6 +303,7 @@ def _region_vector(region: StoredRegion, meta: IndexMeta) -> Vector:
 
 
 def _as_list(given: Any) -> list[Any]:
+    """Return the values of ``like`` or ``unlike``, of which one may be given without a list."""
     if given is None:
         return []
     if isinstance(given, tuple) and _is_weighed(given):
@@ -303,26 +312,30 @@ def _as_list(given: Any) -> list[Any]:
 
 
 def _is_weighed(pair: tuple[Any, ...]) -> bool:
+    """Return whether a tuple is a value with its weight."""
     return len(pair) == 2 and isinstance(pair[1], int | float) and not isinstance(pair[1], bool)
 
 
 def _unweighed(value: Any) -> Any:
+    """Return a value of ``like`` or ``unlike`` without its weight."""
     return value[0] if isinstance(value, tuple) and _is_weighed(value) else value
 
 
-def _term(field: str, value: Any, usual: float) -> QueryTerm:
+def _term(field: str, value: Any, default_weight: float) -> QueryTerm:
+    """Return the term that one value of the argument ``field`` stands for; a given weight has the sign of the default
+    one."""
     weight: float | None = None
     if isinstance(value, tuple) and _is_weighed(value):
         value, weight = value
     elif isinstance(value, str) and (match := _WEIGHED.fullmatch(value)):
         value, weight = match[1], float(match[2])
-    if weight is not None and not (math.isfinite(weight) and 0 < weight <= MAX_WEIGHT):
+    if weight is not None and not 0 < weight <= MAX_WEIGHT:
         raise BadQuery(
             _("The weight %(weight)s in %(name)r must be above 0 and at most %(most)g.")
-            % {"weight": weight, "name": field, "most": MAX_WEIGHT},
+            % {"weight": safe_repr(weight), "name": field, "most": MAX_WEIGHT},
             field=field,
         )
-    signed = usual if weight is None else math.copysign(weight, usual)
+    signed = default_weight if weight is None else math.copysign(weight, default_weight)
     if isinstance(value, models.Model):
         try:
             return QueryTerm(ItemKey(key_of(value)), signed)
@@ -342,7 +355,10 @@ def _term(field: str, value: Any, usual: float) -> QueryTerm:
 
 
 def _known_key(field: str, key: str, label: str) -> ItemKey:
-    """The key, if the item is one that the shop shows now."""
+    """Return the key of an item.
+
+    :raises BadQuery: if its model is not registered, or the shop does not show the item.
+    """
     try:
         items = registry.for_label(label)
     except NotRegistered as error:

@@ -200,10 +200,10 @@ class Cutoff:
     last_stage: str = ""
 
     def window_of(self, query: Query, least: int = VOTERS) -> Query:
-        """Return the query for all candidates from the first one on, so that votes and cuts do not depend on the
-        page."""
+        """Return the query for all candidates from the first one on, so that votes and cuts do not depend on the page:
+        at least ``least``, and as many as an index returns at most."""
         least = max(least, self.least, self.plan.window, query.offset + query.limit + SPARE)
-        return replace(query, offset=0, limit=least)
+        return replace(query, offset=0, limit=min(least, MAX_PAGE_END))
 
     def needs_more(
         self, query: Query, window: Candidates, looks: Sequence[Candidate], judged: Sequence[Candidate] | None = None

@@ -22,6 +22,7 @@ from imagesim.circuit_breaker import Breaker, log_repeated
 from imagesim.database import closing_lost_connections
 from imagesim.exceptions import FilterNotIndexed, IndexMissing, IndexUnavailable, ModelMismatch
 from imagesim.indexes import BaseIndex, get_index
+from imagesim.indexes.validation import MAX_PAGE_END
 from imagesim.retrieval import variants
 from imagesim.retrieval.variants import Where
 from imagesim.runtime import runtime
@@ -206,20 +207,18 @@ class WithMMR:
 
 @dataclass(frozen=True, slots=True)
 class WithFallback:
-    """If the categories of a query have too few items, search those of each stage.
+    """Fill pages for which the categories of a query have too few items from further stages.
 
-    A stage excludes the candidates of the previous ones, which are all known, so that pages are stable. Queries for
-    given keys are passed on as they are.
+    ``stages``: the name and the categories of each. A stage excludes the candidates of the previous ones, which are all
+    known, so that pages are stable. Queries for given keys are passed on as they are.
     """
 
     retriever: Retriever
     stages: Sequence[tuple[str, tuple[str, ...]]]
 
     def search(self, queries: Sequence[Query]) -> list[Candidates]:
-        # One more than the page has, to know whether anything follows.
         asked = [
-            query if query.filters.keys else replace(query, offset=0, limit=query.offset + query.limit + 1)
-            for query in queries
+            query if query.filters.keys else replace(query, offset=0, limit=_limit_for(query)) for query in queries
         ]
         return [
             found if first is query else self._filled(query, found)
@@ -228,12 +227,12 @@ class WithFallback:
 
     def _filled(self, query: Query, answer: Candidates) -> Candidates:
         """Return the page of a query from the first candidates of its own categories and those of the stages."""
-        end = query.offset + query.limit
+        end, limit = query.offset + query.limit, _limit_for(query)
         found, took_ms, exact, more = list(answer.candidates), answer.took_ms, answer.exact, answer.more
         for name, categories in self.stages:
-            if len(found) > end:
+            if len(found) >= limit:
                 break
-            (part,) = self.retriever.search([_beyond(query, found, categories, limit=end - len(found) + 1)])
+            (part,) = self.retriever.search([_beyond(query, found, categories, limit=limit - len(found))])
             new = unseen(found, part.candidates, lambda candidate: candidate.identity(query.collapse))
             found += [candidate._replace(stage=name) for candidate in new]
             took_ms, exact, more = took_ms + part.took_ms, exact and part.exact, part.more
@@ -270,6 +269,12 @@ def unseen(seen: Sequence[T], found: Sequence[T], identity: Callable[[T], str]) 
     """Return those of ``found`` that are not among ``seen``."""
     known = {identity(each) for each in seen}
     return [each for each in found if identity(each) not in known]
+
+
+def _limit_for(query: Query) -> int:
+    """Return the number of candidates to request for a page: one more than it has, to know whether anything follows,
+    unless an index returns no more."""
+    return min(query.offset + query.limit + 1, MAX_PAGE_END)
 
 
 def _beyond(query: Query, found: Sequence[Candidate], categories: tuple[str, ...], *, limit: int) -> Query:
