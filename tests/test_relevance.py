@@ -36,8 +36,9 @@ from imagesim.retrieval.query_reader import QueryReader
 from imagesim.retrieval.readings import WithReadings, WithSynonyms
 from imagesim.retrieval.relevance import Cutoff, Judge, WithLabel, WithRelevance, calibration_of
 from imagesim.retrieval.retriever import WithFallback, WithMMR
+from imagesim.retrieval.suggestions import Suggestion, _distinct
 from imagesim.retrieval.text import WithText
-from imagesim.types import Candidate, Candidates, Filters, IndexMeta, Query
+from imagesim.types import Candidate, Candidates, Filters, Hit, HitImage, IndexMeta, Query
 from imagesim.word_roles import Roles
 from tests.shop import forget, picture, product, registered
 from tests.test_retrieval_parts import Listed
@@ -944,6 +945,11 @@ class TestSuggestions:
         product("Gazelle", picture("white"), category=category.slug)
         sync()
         assert [each.text for each in imagesim.suggest("鞋")] == ["运动鞋", "Gazelle"]
+
+    def test_a_repeated_suggestion_keeps_its_first_place(self):
+        hit = Hit("item", 0.5, HitImage("a.jpg", "a"))
+        given = [Suggestion(text, "brand", hit) for text in ("Adidas", "Puma", "adidas", "Nike", "PUMA")]
+        assert [each.text for each in _distinct(given)] == ["Adidas", "Puma", "Nike"]
 
     def test_a_name_in_another_language_than_the_page_s_is_not_suggested(self, shop):
         product("Instant Camera", picture("white"), name_de="Sofortbildkamera")

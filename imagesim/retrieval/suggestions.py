@@ -30,7 +30,7 @@ SUGGESTED_WINDOWS = (24, 96)
 """Entries whose texts are read: those of the second window only if most of the first are no longer shown."""
 
 BEST_SHARE = 0.5
-"""Of the best match; what matches less is not suggested."""
+"""The minimum share of the best match: entries that match less are not suggested."""
 
 SuggestionKind = Literal["item", "category", "brand"]
 _Kind = Literal["category", "brand", ""]
@@ -38,7 +38,7 @@ _Kind = Literal["category", "brand", ""]
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """A suggestion, and an item for it: itself, or one of its category or brand."""
+    """A suggestion with a hit for it: the item itself, or one of the category or brand."""
 
     text: str
     kind: SuggestionKind
@@ -49,9 +49,9 @@ class Suggestion:
 @timed("search.suggest")
 @retry_on_swap
 def suggest(text: str, **arguments: Unpack[SuggestArguments]) -> list[Suggestion]:
-    """Categories, brands and items whose texts have the words being typed, each kind best first.
+    """Return categories and brands, then items, whose texts have the words being typed, best first.
 
-    Only what :attr:`Items.text` names is searched: no model is loaded, and nothing is embedded.
+    Only the fields of :attr:`Items.text` are searched: no model is loaded, and nothing is embedded.
 
     :raises BadQuery: naming the bad argument and the good ones.
     :raises NotRegistered: if ``model`` is not registered.
@@ -84,7 +84,7 @@ asuggest = sync_to_async(suggest)
 
 
 def _shown(query: Query, index: GuardedIndex, limit: int) -> list[Hit]:
-    """What matches the query best of the items that are shown."""
+    """Return the best matches of the query whose items are shown, at least ``limit`` if there are so many."""
     hits: list[Hit] = []
     best, offset = 0.0, 0
     for window in SUGGESTED_WINDOWS:
@@ -99,8 +99,8 @@ def _shown(query: Query, index: GuardedIndex, limit: int) -> list[Hit]:
 
 
 def _named(hits: Sequence[Hit], query: Query, meta: IndexMeta) -> Sequence[Hit]:
-    """The hits whose names, categories or brands match the query; all, if only the descriptions of any do. Who types
-    "head phones" looks for no tripod whose head turns phones."""
+    """Return the hits whose names, categories or brands match the query, or all if only descriptions do. A visitor who
+    types "head phones" looks for no tripod whose head turns phones."""
     least = MENTION * max(spec.weight for spec in meta.texts.values())
     specs = {name: spec for name, spec in meta.texts.items() if spec.weight >= least or _kind_of(name)}
     if len(specs) == len(meta.texts):
@@ -113,7 +113,7 @@ def _named(hits: Sequence[Hit], query: Query, meta: IndexMeta) -> Sequence[Hit]:
 
 
 def _texts_of(hit: Hit) -> Iterator[tuple[str, TextSpec, list[str]]]:
-    """The texts of a hit that were loaded with it, by their path."""
+    """Yield the path, the spec and the values of each text of a hit that was loaded with it."""
     deferred = hit.item.get_deferred_fields()  # reading them would take a query for each hit
     for path, spec in registry.for_item(hit.item).text_specs.items():
         if path not in deferred:
@@ -121,13 +121,16 @@ def _texts_of(hit: Hit) -> Iterator[tuple[str, TextSpec, list[str]]]:
 
 
 def _kind_of(path: str) -> _Kind:
-    """What the text at a path names, if that is a group."""
+    """Return which kind of group the text at a path names; empty if it names none."""
     return "category" if "categor" in path else "brand" if "brand" in path else ""
 
 
 class _Begun(NamedTuple):
-    """A text of an item with a word that begins with the last one typed; ``own``: in the visitor's language, or without
-    a translation into it. ``kind``: what it names, if that is a group."""
+    """A text of an item with a word that begins with the last one typed.
+
+    ``kind``: which kind of group it names, or empty; ``own``: it is in the visitor's language, or has no translation
+    into that.
+    """
 
     value: str
     kind: _Kind
@@ -135,7 +138,7 @@ class _Begun(NamedTuple):
 
 
 def _begun(hit: Hit, typed: Mapping[str, Sequence[Token]]) -> Iterator[_Begun]:
-    """The texts of a hit with a word that begins with the last one ``typed``, by language."""
+    """Yield the texts of a hit with a word that begins with the last one typed; ``typed`` has it for each language."""
     own, texts = base_language(get_language() or ""), list[tuple[_Kind, str, str, list[str]]]()
     for path, spec, values in _texts_of(hit):
         stem = path.removesuffix(f"_{paths.language_of(path)}".lower().replace("-", "_"))
@@ -148,4 +151,8 @@ def _begun(hit: Hit, typed: Mapping[str, Sequence[Token]]) -> Iterator[_Begun]:
 
 
 def _distinct(suggestions: list[Suggestion]) -> list[Suggestion]:
-    return list({each.text.casefold(): each for each in reversed(suggestions)}.values())[::-1]
+    """Return the first suggestion of each text, in the same order."""
+    found: dict[str, Suggestion] = {}
+    for each in suggestions:
+        found.setdefault(each.text.casefold(), each)
+    return list(found.values())
