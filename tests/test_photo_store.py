@@ -58,9 +58,9 @@ def shelf():
 
 @pytest.mark.parametrize("secret", ["\ud800", "é", "\0", ""])
 def test_a_token_that_nobody_was_given_names_no_photo(secret):
-    token = photo_store.hold(Image.new("RGB", (400, 400)), SIZE)
+    token = photo_store.store(Image.new("RGB", (400, 400)), SIZE)
     with pytest.raises(PhotoGone):
-        photo_store.held(f"{token.partition('.')[0]}.{secret}")
+        photo_store.load(f"{token.partition('.')[0]}.{secret}")
 
 
 def street(**options: Any) -> SimpleUploadedFile:
@@ -77,66 +77,66 @@ def names(answer: dict[str, Any]) -> list[str]:
 
 class TestHold:
     def test_a_token_returns_the_reduced_photo(self):
-        token = photo_store.hold(Image.new("RGB", (1500, 2000), "red"), (3000, 4000))
-        photo, size = photo_store.held(token)
+        token = photo_store.store(Image.new("RGB", (1500, 2000), "red"), (3000, 4000))
+        photo, size = photo_store.load(token)
         assert (photo.size, photo.mode, size) == ((750, 1000), "RGB", (3000, 4000))
 
     @pytest.mark.parametrize("token", ["", "0", "0.", "x.y", ".", "0.wrong", "99999999999.x", "²." + "a" * 32, "0.é"])
     def test_other_tokens_return_nothing(self, token):
-        photo_store.hold(Image.new("RGB", SIZE, "red"), SIZE)
+        photo_store.store(Image.new("RGB", SIZE, "red"), SIZE)
         with pytest.raises(PhotoGone, match="has expired"):
-            photo_store.held(token)
+            photo_store.load(token)
 
     def test_tokens_cannot_be_guessed(self):
-        tokens = {photo_store.hold(Image.new("RGB", (64, 64)), (64, 64)) for _ in range(20)}
+        tokens = {photo_store.store(Image.new("RGB", (64, 64)), (64, 64)) for _ in range(20)}
         assert len({token.partition(".")[2] for token in tokens}) == 20
         assert all(len(token.partition(".")[2]) == 32 for token in tokens)
 
     def test_the_oldest_photo_is_evicted(self, settings):
         settings.IMAGESIM = {**settings.IMAGESIM, "LOOK_PHOTOS": 3}
-        tokens = [photo_store.hold(Image.new("RGB", (64, 64)), (64, 64)) for _ in range(5)]
+        tokens = [photo_store.store(Image.new("RGB", (64, 64)), (64, 64)) for _ in range(5)]
         for token in tokens[:2]:
             with pytest.raises(PhotoGone):
-                photo_store.held(token)
+                photo_store.load(token)
         for token in tokens[2:]:
-            photo_store.held(token)
+            photo_store.load(token)
         assert sum("imagesim.look.photo" in key for key in cache._cache) == 3
 
     def test_many_photos_of_one_visitor_replace_each_other(self, settings):
         settings.IMAGESIM = {**settings.IMAGESIM, "LOOK_PHOTOS": 64}
         image, size = Image.new("RGB", (64, 64)), (64, 64)
-        mine = photo_store.hold(image, size, "address-198.51.100.1")
+        mine = photo_store.store(image, size, "address-198.51.100.1")
         slot = int(mine.partition(".")[0]) // photo_store.SLOTS_PER_VISITOR
         others = (f"address-203.0.113.{n}" for n in range(255))
         flooder = next(
             other
             for other in others
-            if int(photo_store.hold(image, size, other).partition(".")[0]) // photo_store.SLOTS_PER_VISITOR != slot
+            if int(photo_store.store(image, size, other).partition(".")[0]) // photo_store.SLOTS_PER_VISITOR != slot
         )
-        tokens = [photo_store.hold(image, size, flooder) for _ in range(100)]
-        photo_store.held(mine)
+        tokens = [photo_store.store(image, size, flooder) for _ in range(100)]
+        photo_store.load(mine)
         for token in tokens[-photo_store.SLOTS_PER_VISITOR :]:
-            photo_store.held(token)
+            photo_store.load(token)
         with pytest.raises(PhotoGone):
-            photo_store.held(tokens[-photo_store.SLOTS_PER_VISITOR - 1])
+            photo_store.load(tokens[-photo_store.SLOTS_PER_VISITOR - 1])
         assert sum("imagesim.look.photo" in key for key in cache._cache) <= 64
 
     def test_bytes_are_bounded(self, settings):
         noise = Image.effect_noise((1280, 1280), 90).convert("RGB")
         settings.IMAGESIM = {**settings.IMAGESIM, "LOOK_PHOTOS": 4, "LOOK_BYTES": 4_000_000}
-        token = photo_store.hold(noise, noise.size)
+        token = photo_store.store(noise, noise.size)
         assert token
         assert 0 < len(cache.get(photo_store._key(int(token.partition(".")[0])))[1]) <= 1_000_000
         settings.IMAGESIM = {**settings.IMAGESIM, "LOOK_BYTES": 40_000}
-        assert photo_store.hold(noise, noise.size) == ""
+        assert photo_store.store(noise, noise.size) == ""
 
     def test_slivers_are_not_held(self):
-        assert photo_store.hold(Image.new("RGB", (20_000, 500)), (20_000, 500)) != ""
-        assert photo_store.hold(Image.new("RGB", (20_000, 100)), (20_000, 100)) == ""
+        assert photo_store.store(Image.new("RGB", (20_000, 500)), (20_000, 500)) != ""
+        assert photo_store.store(Image.new("RGB", (20_000, 100)), (20_000, 100)) == ""
 
     def test_disabled_by_the_setting(self, settings):
         settings.IMAGESIM = {**settings.IMAGESIM, "LOOK_SECONDS": 0}
-        assert photo_store.hold(Image.new("RGB", (64, 64)), (64, 64)) == ""
+        assert photo_store.store(Image.new("RGB", (64, 64)), (64, 64)) == ""
 
     @pytest.mark.parametrize("backend", ["filebased.FileBasedCache", "db.DatabaseCache"])
     def test_caches_on_disk_are_not_used(self, settings, tmp_path, backend):
@@ -146,7 +146,7 @@ class TestHold:
         settings.CACHES = {**settings.CACHES, "disk": where}
         assert check_look() == []
         settings.IMAGESIM = {**settings.IMAGESIM, "LOOK_CACHE": "disk"}
-        assert photo_store.hold(Image.new("RGB", (64, 64)), (64, 64)) == ""
+        assert photo_store.store(Image.new("RGB", (64, 64)), (64, 64)) == ""
         assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
         assert [message.id for message in check_look()] == ["imagesim.W004"]
         settings.IMAGESIM = {**settings.IMAGESIM, "LOOK_SECONDS": 0}
@@ -156,11 +156,11 @@ class TestHold:
         from imagesim.checks import check_look
 
         settings.IMAGESIM = {**settings.IMAGESIM, "LOOK_CACHE": "nowhere"}
-        assert photo_store.hold(Image.new("RGB", (64, 64)), (64, 64)) == ""
+        assert photo_store.store(Image.new("RGB", (64, 64)), (64, 64)) == ""
         assert [message.id for message in check_look()] == ["imagesim.E006"]
 
     def test_an_unavailable_cache(self, monkeypatch, caplog):
-        token = photo_store.hold(Image.new("RGB", (64, 64)), (64, 64))
+        token = photo_store.store(Image.new("RGB", (64, 64)), (64, 64))
 
         def down(*args: object, **kwargs: object) -> None:
             raise ConnectionError("no cache")
@@ -168,9 +168,9 @@ class TestHold:
         monkeypatch.setattr(type(caches["default"]), "set", down)
         monkeypatch.setattr(type(caches["default"]), "get", down)
         for _visitor in range(3):
-            assert photo_store.hold(Image.new("RGB", (64, 64)), (64, 64)) == ""
+            assert photo_store.store(Image.new("RGB", (64, 64)), (64, 64)) == ""
             with pytest.raises(PhotoGone):
-                photo_store.held(token)
+                photo_store.load(token)
         assert [message.partition(" the cache")[0] for message in caplog.messages] == [
             "A photo could not be stored in",
             "A photo could not be read from",
@@ -178,8 +178,8 @@ class TestHold:
 
     def test_an_evicted_counter(self, monkeypatch):
         monkeypatch.setattr(type(caches["default"]), "incr", lambda *args: (_ for _ in ()).throw(ValueError))
-        token = photo_store.hold(Image.new("RGB", (64, 64), "red"), (3000, 3000))
-        photo, size = photo_store.held(token)
+        token = photo_store.store(Image.new("RGB", (64, 64), "red"), (3000, 3000))
+        photo, size = photo_store.load(token)
         assert (photo.size, size) == ((64, 64), (3000, 3000))
         assert photo.getpixel((32, 32))[0] > 240
 
@@ -271,7 +271,7 @@ class TestRegion:
         kept = next(value for key, value in cache._cache.items() if "look.photo" in key)
         assert b"secret-place" not in kept
         assert b"secret-place" not in response.content
-        photo, _ = photo_store.held(response.json()["photo"])
+        photo, _ = photo_store.load(response.json()["photo"])
         assert not photo.getexif()
 
     def test_a_photo_without_regions_needs_no_store(self, shelf):

@@ -142,7 +142,7 @@ def photo_url(request: HttpRequest, photo: Picture) -> str:
     :raises BadImage: if the photo cannot be accepted.
     """
     picture = read_picture(photo)
-    token = photo_store.hold(picture.decode(), picture.size, visitor(request))
+    token = photo_store.store(picture.decode(), picture.size, visitor(request))
     return api_url("held_photo", request, token=token) if token else ""
 
 

@@ -185,7 +185,7 @@ class LookView(VisualSearchView):
         with budget(pictures=True):
             photo = query_image.read_picture(first_picture([image], self.counted) or image)
             seen = look.shop_the_look(photo, **arguments)
-            token = photo_store.hold(photo.decode(), photo.size, visitor(request))
+            token = photo_store.store(photo.decode(), photo.size, visitor(request))
         return _look_response(request, seen, token, photo.size)
 
 
@@ -202,7 +202,7 @@ class HeldLookView(VisualSearchView):
             raise BadQuery(_("The photo is stored already; do not send it again."), field="image")
         arguments = self.read(self.form, given)
         with budget(pictures=True):
-            photo, size = photo_store.held(token)
+            photo, size = photo_store.load(token)
             seen = look.shop_the_look(query_image.QueryImage(photo, size), **arguments)
         return self.respond(request, seen, token, size)
 
@@ -240,7 +240,7 @@ class HeldPhotoView(VisualSearchView):
         return super().perform_content_negotiation(request, force=True)
 
     def get(self, request: Request, token: str) -> HttpResponse:
-        data, _size = photo_store.held_jpeg(token)
+        data, _size = photo_store.load_jpeg(token)
         headers = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "default-src 'none'; sandbox"}
         return HttpResponse(data, content_type="image/jpeg", headers=headers)
 

@@ -1,4 +1,4 @@
-"""The types of arguments that a query takes: how each is read from text, checked, and described in a schema."""
+"""The types of the arguments of a query: how each is parsed from text, checked, and described in a schema."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Searched = Sequence["Items[Any]"]
 """The ``Items`` of the models that a query searches."""
 
 MAX_WEIGHT = 10.0
-"""Of a term, or of a component of a vector."""
+"""The maximum weight of a term, or of a component of a vector."""
 
 _WEIGHTED_COMPONENT = re.compile(r"(\w+)\^(-?\d{1,9}(?:\.\d{1,9})?)")
 
@@ -49,11 +49,11 @@ class ArgumentType(ABC):
 
     @abstractmethod
     def check(self, name: str, value: Any, searched: Searched) -> Any:
-        """Validate ``value``; returns it as the request keeps it."""
+        """Check a value given in Python, and return it as the request keeps it."""
 
     @abstractmethod
     def schema(self) -> JSONSchema:
-        """The JSON schema of what :meth:`parse` reads, without description and default."""
+        """Return the JSON schema of what :meth:`parse` reads, without description and default."""
 
 
 class Integer(ArgumentType):
@@ -171,7 +171,7 @@ class Categories(ArgumentType):
 
 
 class ModelLabels(ArgumentType):
-    """Registered models, by their labels; which are searched is decided before any other argument is checked."""
+    """Registered models, kept as their labels. They are checked before other arguments, whose checks depend on them."""
 
     def check(self, name: str, value: Any, searched: Searched) -> tuple[str, ...]:
         return model_labels(value)
@@ -181,7 +181,8 @@ class ModelLabels(ArgumentType):
 
 
 class Terms(ArgumentType):
-    """Pictures, words and items, which ``query_vector`` reads: their number is checked before any is decoded."""
+    """Pictures, words and items. They are kept unchanged: :func:`~imagesim.retrieval.query_vector.read_terms` checks
+    their number before any picture is decoded."""
 
     def parse(self, name: str, texts: list[str]) -> list[str]:
         return texts
@@ -194,7 +195,7 @@ class Terms(ArgumentType):
 
 
 class Choices(ArgumentType):
-    """Some of the names that ``known`` gives: all of them for True, none for False or None."""
+    """Some of the names that ``known`` returns for the searched models: all for True, none for False or None."""
 
     def __init__(self, known: Callable[[Searched], Collection[str]], description: str) -> None:
         super().__init__(description)
@@ -275,7 +276,7 @@ class Weights(ArgumentType):
 
 
 def model_labels(model: object) -> tuple[str, ...]:
-    """The labels of a model, a label, or several of them.
+    """Return the labels of models, given as a model or a label, or several of these; empty for None.
 
     :raises BadQuery: if it is none of these.
     :raises NotRegistered: if it is not registered.
@@ -300,7 +301,7 @@ def model_labels(model: object) -> tuple[str, ...]:
 
 
 def check_text(text: object, *, field: str = "text") -> str:
-    """The text of a query with normalised spaces.
+    """Return the text of a query with normalised spaces.
 
     :raises BadQuery: if it is not text, empty, too long, or holds characters that no database keeps.
     """
@@ -340,17 +341,22 @@ def check_count(name: str, values: Collection[object], most: int = MAX_VALUES) -
 
 
 def only(name: str, given: Sequence[T]) -> T:
-    """:raises BadQuery: if there are several."""
+    """Return the only value.
+
+    :raises BadQuery: if there are several.
+    """
     if len(given) > 1:
         raise BadQuery(_("%(name)r is given more than once; send it once.") % {"name": name}, field=name)
     return given[0]
 
 
 def split_commas(texts: Iterable[str]) -> list[str]:
+    """Return the parts of texts between commas, without blank ones."""
     return [part.strip() for text in texts for part in text.split(",") if part.strip()]
 
 
 def read_boolean(name: str, text: str) -> bool:
+    """:raises BadQuery: if the text is neither true nor false."""
     try:
         return bool(FILTER_TYPES["boolean"].parse(text))
     except ValueError:
@@ -358,6 +364,7 @@ def read_boolean(name: str, text: str) -> bool:
 
 
 def bad_value(name: str, value: object, wanted: str) -> BadQuery:
+    """Return the error for a bad value; ``wanted`` says what it must be."""
     return BadQuery(
         _("%(name)r is %(value)s; it must be %(wanted)s.")
         % {"name": name, "value": safe_repr(value), "wanted": wanted},
@@ -366,7 +373,7 @@ def bad_value(name: str, value: object, wanted: str) -> BadQuery:
 
 
 def safe_repr(value: object) -> str:
-    """``repr``, short enough for a sentence; only the type of an object that might be large or secret."""
+    """Return the ``repr`` of a value, short enough for a sentence, or only its type if it might be large or secret."""
     if value is None or isinstance(value, str | bool | int | float | Decimal | date):
         try:
             text = repr(value)

@@ -21,6 +21,7 @@ BYTES_PER_PIXEL = 8
 """The maximum bytes per pixel during decoding: the decoder's own pixels and an upright RGB copy."""
 
 WAIT_SECONDS = 5
+"""How long a request waits for a photo slot."""
 
 SHARE_OF_MEMORY = 0.25
 """The maximum share of memory for the photos of one process; a server has several processes, and other work."""
@@ -54,14 +55,15 @@ def check_deadline() -> None:
 
 
 def slots_for(memory: int, processors: int, pixels: int) -> int:
-    """How many photos of ``pixels`` a process may work on at a time: one per processor, limited by memory."""
+    """Return how many photos of ``pixels`` a process may work on at a time: one per processor and at least two, if its
+    share of ``memory``, in bytes, is enough."""
     return max(1, min(max(2, processors), int(SHARE_OF_MEMORY * memory / (BYTES_PER_PIXEL * pixels))))
 
 
 def _semaphores() -> tuple[BoundedSemaphore, BoundedSemaphore]:
-    """The semaphores of this process: for photos being processed, and for requests that wait for a slot.
+    """Return the semaphores of this process: for photos being processed, and for requests that wait for a slot.
 
-    Further requests are refused at once, and fewer can wait than are processed, so that a server with few threads has
+    Further requests are refused at once. Half as many can wait as are processed, so that a server with few threads has
     some left for other pages.
     """
 
@@ -74,10 +76,10 @@ def _semaphores() -> tuple[BoundedSemaphore, BoundedSemaphore]:
 
 @contextmanager
 def photo_slot() -> Iterator[None]:
-    """Wait up to ``WAIT_SECONDS`` for one of the photo slots, and hold it.
+    """Hold one of the photo slots, after waiting for up to ``WAIT_SECONDS``.
 
-    For synchronous views that take photos of visitors; the REST views and ``limit_uploads`` do it, and so do the
-    asynchronous calls, such as ``asearch``, themselves.
+    For synchronous views that accept photos from visitors. The REST views and ``limit_uploads`` use it, and so do the
+    asynchronous calls, such as ``asearch``.
 
     :raises Busy: if no slot became free, or too many requests wait already.
     :raises DeadlineExceeded: if the deadline passed during the wait.
@@ -101,10 +103,11 @@ def photo_slot() -> Iterator[None]:
 
 
 def asynchronous(search: Callable[P, R], takes_photo: Callable[P, bool]) -> Callable[P, Coroutine[Any, Any, R]]:
-    """The asynchronous variant of a search, which holds a photo slot if ``takes_photo`` says so of its arguments.
+    """Return the asynchronous variant of a search. It holds a photo slot if ``takes_photo`` returns True for its
+    arguments, unless the view holds one already, as under ``limit_uploads``.
 
     It runs in Django's own thread for a request, whose connections and transactions it uses, and waits for the slot
-    there, so that the event loop goes on. It takes none where the view holds one already, as under ``limit_uploads``.
+    there, so that the event loop is not blocked.
     """
 
     @wraps(search)

@@ -1,4 +1,4 @@
-"""What another app registers to take part in every search."""
+"""The place of an object that another app registers to take part in every search."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Extension(Generic[T]):
-    """The object that an app registered; ``default``, which does nothing, where no app did."""
+    """Holds the object that an app registered, or the ``default``, which does nothing, if no app did."""
 
     def __init__(self, default: T) -> None:
         self._default = default
@@ -23,7 +23,7 @@ class Extension(Generic[T]):
         self._registered = self._default if given is None else given
 
     def active(self) -> T:
-        """Return the object of this context."""
+        """Return the object to use: the replacement of this context, or the registered one."""
         replaced = self._replaced.get()
         return self._registered if replaced is None else replaced
 

@@ -1,4 +1,4 @@
-"""Filters of a query: the shop's own (``price__lte=50`` -> a condition on the field ``price``), and its categories."""
+"""The filters of a query: those that the shop declares (``price__lte=50``), and its categories with their parents."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ LISTS = ("in", "not_in")
 
 
 def filter_names(searched: Searched) -> list[str]:
-    """The filters that these models declare."""
+    """Return the names of the filters that these models declare."""
     return sorted({name for items in searched for name in items.filter_names})
 
 
@@ -56,9 +56,10 @@ def build_conditions(filters: Any, searched: Searched) -> tuple[Condition, ...]:
 
 
 def parse_filter(name: str, texts: list[str], searched: Searched, arguments: Collection[str]) -> Any:
-    """The value of one filter in a query string; for ``in`` and ``not_in`` several texts, or one with commas.
+    """Return the value of one filter in a query string; for ``in`` and ``not_in`` a list, given as several texts or as
+    one with commas.
 
-    ``arguments``: what else the query takes, for the error message where the name is unknown.
+    ``arguments``: the other parameters of the query, for the error message if the name is unknown.
 
     :raises BadQuery: naming the bad value and the good ones.
     """
@@ -72,7 +73,7 @@ def parse_filter(name: str, texts: list[str], searched: Searched, arguments: Col
 
 
 def describe_filters() -> Iterator[tuple[str, JSONSchema]]:
-    """The parameter and its JSON schema for each comparison of every filter."""
+    """Yield for each comparison of every filter the name of its parameter and its JSON schema."""
     searched = tuple(registry)
     for name in filter_names(searched):
         filter_type = _type_of(name, searched)
@@ -118,6 +119,10 @@ def split_lookup(name: str, searched: Searched, arguments: Collection[str] = ())
 
 
 def _condition(name: object, value: object, searched: Searched) -> Condition:
+    """Return the checked condition of one filter.
+
+    :raises BadQuery: naming the bad value and the good ones.
+    """
     if not isinstance(name, str):
         raise bad_value("filters", name, _("a filter's name"))
     field, operator = split_lookup(name, searched)
@@ -145,6 +150,7 @@ def _condition(name: object, value: object, searched: Searched) -> Condition:
 
 
 def _one_value(name: str, field: str) -> BadQuery:
+    """Return the error for several values of a filter that is compared with one."""
     return BadQuery(
         _("%(name)r takes one value; for several use %(lookup)r.") % {"name": name, "lookup": _lookup(field, "in")},
         field=name,
@@ -152,6 +158,7 @@ def _one_value(name: str, field: str) -> BadQuery:
 
 
 def _check(name: str, value: object, field: str, searched: Searched) -> Scalar:
+    """Return a value with which a filter compares, checked and converted to its type."""
     filter_type = _type_of(field, searched)
     if isinstance(value, models.Model) and not any(_holds_keys(items, field, value) for items in searched):
         raise bad_value(name, value, filter_type.expected)  # it would be compared by its key, and equal nothing
@@ -167,7 +174,7 @@ def _check(name: str, value: object, field: str, searched: Searched) -> Scalar:
 
 
 def _holds_keys(items: Items[Any], field: str, instance: models.Model) -> bool:
-    """Whether the values of a filter can be primary keys of the model of ``instance``."""
+    """Return whether the values of a filter can be primary keys of the model of ``instance``."""
     if type(items).get_filters is not Items.get_filters:
         return field in items.filter_names
     if field not in items.filters:
@@ -194,17 +201,18 @@ def _type_of(field: str, searched: Searched) -> FilterType:
 
 
 def _lookup(name: str, operator: Operator) -> str:
+    """Return the name of the parameter for a comparison: the opposite of :func:`split_lookup`."""
     return name if operator == "eq" else f"{name}__{operator}"
 
 
 CATEGORY_SECONDS = 300
 """How long the categories and their parents stay in the cache."""
 PROCESS_SECONDS = 30.0
-"""How long a process uses the parents that it last read from the cache."""
+"""How long a process uses the parents that it last read from that cache."""
 
 
 def categories_of(items: Items[Any]) -> list[str]:
-    """Every category of the items of this model; empty if a method computes it."""
+    """Return every category of the items of this model; empty if a method computes it."""
     name = _cache_name("categories", items, items.category)
     known: list[str] | None = shared_cache.read(name)
     if known is None:
@@ -219,7 +227,7 @@ def categories_of(items: Items[Any]) -> list[str]:
 
 
 def without_blank(facet: Facet) -> Facet:
-    """Drop the empty text, which means "no value" in Django."""
+    """Return a facet without the empty text, which means "no value" in Django."""
     blank = dict(facet.values).get("", 0)
     if not blank:
         return facet
@@ -227,14 +235,14 @@ def without_blank(facet: Facet) -> Facet:
 
 
 def unknown_category(index: GuardedIndex, filters: Filters) -> str:
-    """Return what to say if nothing at all is indexed in the categories of a query, else an empty text."""
+    """Return a message if nothing at all is indexed in the categories of a query, else an empty text."""
     if index.count(Filters(models=filters.models, categories=filters.categories)):
         return ""
     return _("Nothing is indexed in the category %(category)s.") % {"category": local_choices(filters.categories)}
 
 
-def wider(searched: Searched, categories: Collection[str]) -> tuple[str, ...]:
-    """The parents of ``categories``, and the subcategories of both; empty if neither are known."""
+def wider_categories(searched: Searched, categories: Collection[str]) -> tuple[str, ...]:
+    """Return the categories with their parents, and the subcategories of both; empty if none of these are known."""
     found: set[str] = set()
     for items in searched:
         parents_of = _parents_of(items)
@@ -245,7 +253,7 @@ def wider(searched: Searched, categories: Collection[str]) -> tuple[str, ...]:
 
 
 def parents_of(searched: Searched, category: str) -> list[str]:
-    """The parents of a category, if they are known."""
+    """Return the parents of a category, if they are known."""
     return [parent for items in searched for parent in _parents_of(items).get(category, ())]
 
 
@@ -258,6 +266,7 @@ class _Parents:
 
 
 def _parents_of(items: Items[Any]) -> dict[str, list[str]]:
+    """Return the parents of each category of a model. They are read from the shop, and cached."""
     name = _cache_name("parents", items, f"{items.category}.{items.category_parent}")
     kept = runtime.get(name, _Parents)  # every query for similar items needs them: the cache may be on another machine
     if monotonic() >= kept.until:

@@ -50,24 +50,25 @@ if TYPE_CHECKING:
 
 
 SPARES = (4, 64)
-"""Candidates beyond the limit, to replace items that are no longer shown: of the first request, and of the second if
-those of the first do not suffice."""
+"""The numbers of candidates beyond the limit, which replace items that are no longer shown: in the first request, and
+in the second if those of the first do not suffice."""
 
 EVIDENCE = 5
-"""Hits whose relevance tells whether a region or the whole photo is better."""
+"""The number of hits whose relevance tells whether a region or the whole photo is better."""
 
 CERTAIN = 0.8
-"""The least relevance of the best hit in the categories of the main region's label. The finder is surest of that
-region, so that a high bar hides few; with .5, a shop of clothes showed some to 14 of 80 photos of groceries."""
+"""The minimum relevance of the best hit in the categories of the main region's label. The finder is surest of that
+region, so that a high minimum hides few; with .5, a shop of clothes showed some to 14 of 80 photos of groceries."""
 
 VOTERS = 10
 MAJORITY = 0.5
-"""If no category is known for a label, the best hits vote: a category needs more than this share of their scores."""
+"""If no category is known for a label, the first ``VOTERS`` hits vote: a category needs more than this share of their
+scores."""
 
 
 @dataclass(frozen=True, slots=True)
 class LookRegion:
-    """A region of the photo with its hits, and the categories that were searched (empty: all)."""
+    """A region of the photo with its hits, and the categories that were searched; empty if all were."""
 
     region: Region
     hits: Hits
@@ -90,7 +91,7 @@ class Look:
     token: str = ""
     """Identifies the answer in events; empty while events are off."""
     messages: tuple[Message, ...] = ()
-    """What the shop says to it."""
+    """Messages of the shop about the answer."""
 
 
 @takes("look")
@@ -135,24 +136,18 @@ def shop_the_look(
         boxes = comparable(get_region_finder().find(image), image.size)
         if tapped is not None:
             boxes = [region_at(boxes, tapped, image.size)]
-    crops = [*([None] if whole else []), *(corners(box, image.size) for box in boxes)]
-
-    vectors = _embed(image, crops, meta)
+    searched: list[Region | None] = [*([None] if whole else []), *boxes]
+    vectors = _embed(image, [None if box is None else corners(box, image.size) for box in searched], meta)
     queries = [to_query(request, filters, vector, meta, plan.fields) for vector in vectors]
     judge = Judge(calibration_of(meta), "region", names=CategoryNames(request.searched, meta))
     cutoff = Cutoff(request.min_relevance or 0.0, plan)
-    answers = _search(index, cutoff, judge, queries, [*([None] if whole else []), *boxes], request.searched)
+    answers = _search(index, cutoff, judge, queries, searched, request.searched)
     hits = answers.pop(0).hits if whole else Hits()
     found = tuple(_look_region(box, each, request.searched) for box, each in zip(boxes, answers, strict=True))
     if regions is None and tapped is None:
-        found = tuple(each for each in found if not _is_nothing(each))
-    token = events.make_token(
-        "look",
-        hits,
-        categories=filters.categories,
-        limit=request.limit,
-        others=[hit for region in found for hit in region.hits],
-    )
+        found = tuple(each for each in found if not _is_unlike_all(each))
+    others = [hit for region in found for hit in region.hits]
+    token = events.make_token("look", hits, categories=filters.categories, limit=request.limit, others=others)
     return Look(picture.size, found, hits, token, plan.messages)
 
 
@@ -175,7 +170,8 @@ def main_region(photo: QueryImage) -> tuple[Region, QueryImage] | None:
 
 
 def search_main_region(picture: QueryImage, request: SearchRequest, ask: Callable[..., Hits]) -> Hits:
-    """Return the hits of the main region of a picture in the categories of its label, or of all of the picture.
+    """Return the hits of the main region of a picture in the categories of its label, or those of the whole picture if
+    nothing there is certainly like the region (see :func:`~imagesim.retrieval.search.search`).
 
     ``ask`` takes a picture, a kind, a request and, for a label, the score of its finder and its categories.
     """
@@ -185,7 +181,7 @@ def search_main_region(picture: QueryImage, request: SearchRequest, ask: Callabl
     region, part = found
     categories = () if request.category else label_categories(request.searched, region)
     label = (region.score, categories) if categories else ()
-    # The same for every page: by the first hits.
+    # The first hits decide, so that every page is of the same picture.
     start = replace(request, offset=0, facets=())
     of_region = ask(part, "region", request, *label).replace(region=region)
     first = ask(part, "region", start, *label) if request.offset else of_region
@@ -201,11 +197,14 @@ def search_main_region(picture: QueryImage, request: SearchRequest, ask: Callabl
 
 
 def _evidence(hits: Hits) -> float:
+    """Return the sum of the relevance of the first hits."""
     return sum(hit.relevance for hit in hits[:EVIDENCE])
 
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
+    """The hits of one query of a look."""
+
     query: Query
     hits: Hits
     relabelled: bool = False
@@ -217,7 +216,7 @@ class _Answer:
 
 
 def _embed(photo: Image, crops: Sequence[Corners | None], meta: IndexMeta) -> Iterable[Vector]:
-    """The vectors of the crops (None: the photo as a whole), all in one batch."""
+    """Return the projected vectors of the crops (None: the photo as a whole), embedded in one batch."""
     if not crops:
         return ()
     from imagesim.embedders import get_embedder_of
@@ -237,9 +236,9 @@ def _search(
 ) -> list[_Answer]:
     """Search all regions (None: the whole photo) in one request.
 
-    Unless the request names a category, a region is searched in those of its label, and beside it in all, whose nearest
-    items vote on the label and fill a page with too few hits. If nothing in the label's categories is relevant, or it
-    has none, the hits of the category that most are in come first.
+    Unless the request names a category, a region is searched twice: in the categories of its label, and in all, whose
+    nearest items vote on the label and fill up a page with too few hits. If nothing in the label's categories is
+    relevant, or it has none, the hits of the category that has most of the hits come first.
     """
     chosen = [bool(query.filters.categories) for query in queries]
     asked = [(query, judge) for query in queries]
@@ -260,8 +259,8 @@ def _search(
 
 
 def _with_others(own: _Answer, wide: _Answer, plan: Plan) -> _Answer:
-    """Return the answer in some categories, filled from that in all. If it has no hits, those of the category of most
-    of the others take their place, or all of these if they have none in common."""
+    """Return the answer in some categories (``own``), filled up from the answer in all (``wide``). If the former has no
+    hits, those of the latter in the category of most of them take their place, or all if no category has most."""
     if not own.hits and wide.hits:
         category = _voted(wide.hits)
         hits = wide.hits.replace(hits=plan.in_place(_of(category, wide.hits))) if category else wide.hits
@@ -272,7 +271,10 @@ def _with_others(own: _Answer, wide: _Answer, plan: Plan) -> _Answer:
 
 
 def _answer(index: Retriever, cutoff: Cutoff, asked: Sequence[tuple[Query, Judge]]) -> list[_Answer]:
-    """Search all queries, each with its judge, in one request, and load the items of all answers together."""
+    """Search all queries, each with its judge, in one request, and load the items of all answers together.
+
+    A second request follows if too many of the items are no longer shown.
+    """
     if not asked:
         return []
     queries, judges = zip(*asked, strict=True)
@@ -327,14 +329,14 @@ def _look_region(box: Region, answer: _Answer, searched: Searched) -> LookRegion
     return LookRegion(box, hits.replace(token=token), answer.categories)
 
 
-def _is_nothing(found: LookRegion) -> bool:
-    """Whether nothing that may be shown is like the region. What comes closest tells nothing of a garment: its label is
-    more likely wrong than right."""
+def _is_unlike_all(found: LookRegion) -> bool:
+    """Return whether a region has no hits because all candidates were below the floor. One labelled as a garment is
+    then left out even if it has closest ones, because its label is more likely wrong than right."""
     return bool(found.hits.cut) and not found.hits and (found.region.label not in ("", ITEM) or not found.hits.closest)
 
 
 def _filled(own: Hits, wide: Hits, limit: int) -> Hits:
-    """``own`` hits, filled up to ``limit`` with ``wide`` ones, which are marked."""
+    """Return the ``own`` hits, filled up to ``limit`` with ``wide`` ones, which have the stage "wider"."""
     others = unseen(own, wide, lambda hit: fact_of(hit.item, "group_key_of", key_of(hit.item)))
     found = [*own, *(replace(hit, stage="wider") for hit in others)]
     more = own.more or len(found) > limit or wide.more
@@ -349,7 +351,7 @@ def _filled(own: Hits, wide: Hits, limit: int) -> Hits:
 
 
 def _voted(hits: Hits) -> str:
-    """The category of most of the best hits, weighted by score; empty if none has a majority."""
+    """Return the category of most of the first hits, weighted by score; empty if none has a majority."""
     votes: dict[str, float] = defaultdict(float)
     total = 0.0
     for hit in hits[:VOTERS]:
@@ -362,6 +364,7 @@ def _voted(hits: Hits) -> str:
 
 
 def _of(category: str, hits: Hits) -> list[Hit]:
+    """Return the hits in a category."""
     return [hit for hit in hits if category in _categories_of(hit)]
 
 
@@ -371,5 +374,6 @@ def _categories_of(hit: Hit) -> Sequence[str]:
 
 
 def _within(query: Query, categories: tuple[str, ...]) -> Query:
+    """Return the query restricted to these categories."""
     filters: Filters = replace(query.filters, categories=categories)
     return replace(query, filters=filters)

@@ -1,8 +1,8 @@
 """``SearchRequest``: the arguments of a query, each declared once.
 
-From the one declaration follow the checks of a call in Python, the arguments of a template tag, what REST reads from a
-query string or a form and says of it in its schema, the key under which an answer is cached, and the names that no
-filter of a shop may have. Its types for editors and type checkers are below.
+The declaration is used to check a call in Python, for the arguments of template tags, to read query strings and forms
+of the REST API and to describe them in its schema, for the key under which an answer is cached, and for the names that
+no filter of a shop may have. The types for editors and type checkers are at the end of the module.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ EVERY: tuple[Call, ...] = (*ALL, "suggest")
 PAGED: tuple[Call, ...] = ("similar", "search")
 
 STAGES = ("parent", "wider")
-"""Where to search further if a category has too few items: in the other categories of its parent, then in all."""
+"""Where to search further if the categories have too few items: in those of the same parents, then in all."""
 
 FACET_FIELDS = ("category", "in_stock")
 """Fields that can be counted besides the filters."""
@@ -63,7 +63,8 @@ REST_ARGUMENTS = ("q", "image", "photo", "regions", "point", "whole", "region", 
 
 
 def _argument(kind: ArgumentType, default: Any, calls: Collection[str] = ALL, **defaults: Any) -> dict[str, Any]:
-    """The declaration of an argument; ``defaults`` names the calls that have another default."""
+    """Return the metadata of an argument: its type, the calls that have it and its default. ``defaults``: the other
+    defaults that some calls have, by their names."""
     return {"type": kind, "calls": tuple(calls), "default": default, "defaults": defaults}
 
 
@@ -162,8 +163,10 @@ class SearchRequest:
     def create(
         cls, call: Call, given: Mapping[str, Any], searched: Searched | None = None, variant: Variant | None = None
     ) -> SearchRequest:
-        """Check the keyword arguments of a call. ``searched``: the models, if they are not an argument; ``variant``:
-        that of the visitor, whose settings are defaults.
+        """Check the keyword arguments of a call.
+
+        ``searched``: the ``Items`` of the models, if the call has no argument ``model``; ``variant``: that of the
+        visitor, whose settings are defaults.
 
         :raises BadQuery: naming the bad value and the good ones.
         :raises NotRegistered: if ``model`` is not registered.
@@ -176,15 +179,15 @@ class SearchRequest:
             if name not in known and name != "filters":
                 good = format_choices([*known, "filters"])
                 raise TypeError(f"There is no argument {name!r}; the arguments are {good}.")
+        labels = model_labels(given.get("model")) if searched is None else tuple(items.label for items in searched)
         if searched is None:
-            labels = model_labels(given.get("model"))
             searched = [items for items in registry if not labels or items.label in labels]
-        else:
-            labels = tuple(items.label for items in searched)
-        values = _defaults(call) | {"model": labels}
-        for name, value in given.items():
-            if name not in ("model", "filters"):
-                values[name] = known[name].metadata["type"].check(name, value, searched)
+        checked = {
+            name: known[name].metadata["type"].check(name, value, searched)
+            for name, value in given.items()
+            if name not in ("model", "filters")
+        }
+        values = _defaults(call) | checked | {"model": labels}
         values["min_relevance"] = values["min_relevance"] or None  # 0 cuts nothing
         conditions = build_conditions(given.get("filters"), searched)
         return cls(**values, filters=conditions, searched=searched)
@@ -201,7 +204,7 @@ class SearchRequest:
         return any(condition.operator == "in" and condition.value == () for condition in self.filters)
 
     def index_filters(self, *, exclude_keys: tuple[str, ...] = (), exclude_groups: tuple[str, ...] = ()) -> Filters:
-        """The filters for the index."""
+        """Return the filters for the index, without the given keys and groups."""
         wanted = tuple(each for each in self.filters if each.operator != "not_in")
         unwanted = (replace(each, operator="in") for each in self.filters if each.operator == "not_in" and each.value)
         none_of = tuple(Filters(conditions=(each,)) for each in unwanted)
@@ -209,17 +212,18 @@ class SearchRequest:
 
 
 def argument_names(call: Call) -> tuple[str, ...]:
-    """The arguments of a call, without ``filters``."""
+    """Return the names of the arguments of a call, without ``filters``."""
     return tuple(declared(call))
 
 
 def argument_defaults(call: Call) -> dict[str, Any]:
-    """The arguments of a call, without ``filters``, with their defaults."""
+    """Return the defaults of the arguments of a call, by name, without ``filters``."""
     return {name: _default(each, call) for name, each in declared(call).items()}
 
 
 def reserved_names() -> frozenset[str]:
-    """The names that no filter may have: they mean something else in a query string, a form or a template tag."""
+    """Return the names that no filter may have, because they mean something else in a query string, a form or a
+    template tag."""
     names = (name for call in ALL for name in declared(call))
     return frozenset((*names, "filters", *TAG_ARGUMENTS, *REST_ARGUMENTS))
 
@@ -227,12 +231,12 @@ def reserved_names() -> frozenset[str]:
 def parse(
     call: Call, given: Mapping[str, Any], searched: Searched | None = None, *, renamed: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
-    """Convert texts, or lists of texts, by name, to keyword arguments for a call.
+    """Convert the values of a query string or a form, each a text or a list of texts, to keyword arguments for a call.
 
     Every name that is not an argument is a filter (``price__lte``); all filters are returned under ``filters``. Blank
     values are skipped, because a form sends them for an empty field. Other values than texts are returned unchanged,
-    None counts as missing, and a dict named ``filters`` as further filters. ``renamed`` gives arguments other names
-    (``{"text": "q"}``).
+    None counts as missing, and a dict named ``filters`` as further filters. ``renamed``: the names of arguments where
+    they differ in ``given`` (``{"text": "q"}``).
 
     :raises BadQuery: naming the bad value and the good ones.
     """
@@ -260,23 +264,24 @@ def parse(
 
 @cache
 def declared(call: Call) -> Mapping[str, Any]:
-    """The fields of the arguments of a call, by name."""
+    """Return the dataclass fields of the arguments of a call, by name."""
     return {each.name: each for each in fields(SearchRequest) if call in each.metadata.get("calls", ())}
 
 
 @cache
 def _defaults(call: Call) -> dict[str, Any]:
-    """The values of what is not given, as a request keeps them."""
+    """Return the default values of a call's arguments, as a request keeps them."""
     arguments = [each for each in fields(SearchRequest) if "type" in each.metadata]
     return {each.name: each.metadata["type"].check(each.name, _default(each, call), ()) for each in arguments}
 
 
 def _default(each: Any, call: Call) -> Any:
+    """Return the default of an argument, given as its field, in a call."""
     return each.metadata["defaults"].get(call, each.metadata["default"])
 
 
 def _texts(values: Any) -> list[str] | None:
-    """The texts that are not blank; None where the values are no texts."""
+    """Return the texts that are not blank; None if the values are no texts."""
     texts = [values] if isinstance(values, str) else values
     if isinstance(texts, list | tuple) and all(isinstance(text, str) for text in texts):
         return [text.strip() for text in texts if text.strip()]
@@ -286,6 +291,7 @@ def _texts(values: Any) -> list[str] | None:
 def _parse_filter(
     filters: dict[str, Any], name: str, values: Any, searched: Searched, arguments: Collection[str] = ()
 ) -> None:
+    """Add the value of one filter to ``filters``, unless it is blank."""
     texts = _texts(values)
     if texts is None:
         split_lookup(name, searched, arguments)
@@ -296,7 +302,7 @@ def _parse_filter(
 
 
 def _named(value: Any) -> Any:
-    """Values for the cache key. An item is represented by its key, because its text may not be unique."""
+    """Return a value for the cache key. An item is represented by its key, because its text may not be unique."""
     if isinstance(value, models.Model):
         return f"{value._meta.label_lower}:{value.pk}"
     if isinstance(value, Mapping):

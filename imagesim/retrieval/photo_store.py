@@ -1,4 +1,4 @@
-"""Store visitors' photos for a few minutes, so that a moved box needs no upload.
+"""Stores visitors' photos for a few minutes, so that a moved box needs no upload.
 
 A photo is stored in Django's cache as a small JPEG without metadata, in one of ``LOOK_PHOTOS`` slots, so that the
 number and the bytes of photos are limited in any cache. A visitor has ``SLOTS_PER_VISITOR`` of them, chosen by a keyed
@@ -36,13 +36,16 @@ QUALITIES = (90, 80, 65)
 """The qualities of the JPEG to try; the first that fits is used."""
 
 SLOTS_PER_VISITOR = 4
+"""The number of slots that the photos of one visitor use in rotation."""
 
 _COUNTER = "imagesim.look.counter"
 
 
-def hold(photo: Image, size: tuple[int, int], visitor: str = "") -> str:
-    """Store an upright RGB photo that ``visitor`` sent with ``size``; return its token, empty if it cannot be
-    stored."""
+def store(photo: Image, size: tuple[int, int], visitor: str = "") -> str:
+    """Store an upright RGB photo, and return its token; empty if it cannot be stored.
+
+    ``size``: (width, height) of the photo as it was sent; ``visitor``: who sent it, for the number of slots.
+    """
     conf = get_settings()
     if not conf.LOOK_SECONDS or writes_to_disk(conf.LOOK_CACHE):
         return ""
@@ -61,37 +64,37 @@ def hold(photo: Image, size: tuple[int, int], visitor: str = "") -> str:
     return f"{slot}.{secret}"
 
 
-def held(token: str) -> tuple[Image, tuple[int, int]]:
+def load(token: str) -> tuple[Image, tuple[int, int]]:
     """Return the photo of a token, and its original (width, height).
 
     :raises PhotoGone: if there is none, or it has expired.
     """
     from PIL import Image
 
-    data, size = held_jpeg(token)
+    data, size = load_jpeg(token)
     return Image.open(BytesIO(data), formats=["JPEG"]).convert("RGB"), size
 
 
-def held_jpeg(token: str) -> tuple[bytes, tuple[int, int]]:
+def load_jpeg(token: str) -> tuple[bytes, tuple[int, int]]:
     """Return the stored JPEG of a token, and its original (width, height).
 
-    :raises PhotoGone: if it is not held, or no longer.
+    :raises PhotoGone: if there is none, or it has expired.
     """
     slot, _dot, secret = token.partition(".")
-    kept = None
+    stored = None
     if slot.isascii() and slot.isdigit() and len(slot) < 10:
         try:
-            kept = caches[get_settings().LOOK_CACHE].get(_key(int(slot)))
+            stored = caches[get_settings().LOOK_CACHE].get(_key(int(slot)))
         except Exception:
             log_repeated(logger, logging.WARNING, "read", "A photo could not be read from the cache", exc_info=True)
     # A lone surrogate, which JSON may hold, cannot be encoded and raises an error in the comparison.
-    if kept is None or not secret.isascii() or not constant_time_compare(kept[0], secret):
+    if stored is None or not secret.isascii() or not constant_time_compare(stored[0], secret):
         raise PhotoGone(_("This photo has expired; send it again, or send the region as a picture."))
-    return kept[1], kept[2]
+    return stored[1], stored[2]
 
 
 def writes_to_disk(alias: str) -> bool:
-    """Whether this cache writes to a disk, where visitors' photos must not be stored."""
+    """Return whether a cache writes to a disk, where visitors' photos must not be stored."""
     try:
         return isinstance(caches[alias], FileBasedCache | DatabaseCache)
     except InvalidCacheBackendError:
@@ -99,6 +102,7 @@ def writes_to_disk(alias: str) -> bool:
 
 
 def _key(slot: int) -> str:
+    """Return the key of a slot in the cache."""
     return f"imagesim.look.photo.{slot}"
 
 

@@ -24,7 +24,8 @@ _TYPED = re.compile(r"[^\W_]+")
 
 
 def without_negated_colours(text: str, roles: Roles, languages: Sequence[str]) -> tuple[str, frozenset[str]]:
-    """Return ``text`` without the colours that it excludes, and the stems of these: "lamp, not white" asks for a lamp.
+    """Return ``text`` without the colours that it excludes and their negations, and the stems of these colours: "lamp"
+    and the stem of "white" for "lamp, not white". The text is unchanged if nothing else would be left.
 
     Other words after a negation are kept: "milk without lactose" asks for lactose-free milk.
     """
@@ -33,7 +34,7 @@ def without_negated_colours(text: str, roles: Roles, languages: Sequence[str]) -
         return text, frozenset()
     kept: list[str] = []
     unwanted: set[str] = set()
-    between: list[str] | None = None  # a negation and the words after it, None if there is none
+    between: list[str] | None = None  # a negation and the stop words after it; None outside of a negation
     for typed in text.split():
         words = query_words(typed, languages)
         named = [roles.colours.intersection(word.stems.values()) for word in words]
@@ -68,11 +69,11 @@ def named_colours(text: QueryText, languages: Sequence[str]) -> tuple[str, ...]:
 def unlisted_colours(
     colours: Sequence[str], text: QueryText, match: float, query: Query, retriever: Retriever
 ) -> tuple[Message, ...]:
-    """Return a message about each of the ``colours`` that no entry of the named categories has in its texts; none if
+    """Return a message about each of the ``colours`` that no entry of the named categories has in its texts. Empty if
     the best ``match`` of a hit is that of all words.
 
-    The texts of an entry include the names of the colours measured in its pictures. Those without a plain background
-    have none, so that something in the colour may be among the hits all the same.
+    The texts of an entry include the names of the colours measured in its pictures. Pictures without a plain background
+    have no measured colours, so that a hit may have the colour all the same.
     """
     if match >= ALL_OF_NAME:
         return ()

@@ -32,7 +32,7 @@ class QueryImage:
         """Return the picture upright and in RGB, perhaps reduced to a short side of ``min_decode_side`` pixels or more.
 
         :raises BadImage: if it cannot be accepted.
-        :raises DeadlineExceeded: if the request has had its time.
+        :raises DeadlineExceeded: if the deadline of the request has passed.
         """
         check_deadline()
         if isinstance(self.source, bytes):
@@ -43,7 +43,7 @@ class QueryImage:
 
 
 def take(picture: Picture, *, field: str = "image") -> QueryImage:
-    """Read the header of a picture and check it; nothing is decoded, unless it is a PIL image.
+    """Return a picture whose header was checked. Nothing is decoded, except that a PIL image is converted.
 
     :raises BadImage: if its header shows that it cannot be accepted.
     :raises BadQuery: if it is not a picture but text, an address or the like.
@@ -68,7 +68,7 @@ def take(picture: Picture, *, field: str = "image") -> QueryImage:
 
 
 def read_picture(picture: Picture) -> QueryImage:
-    """Decode a picture upright and RGB, large enough to cut regions from; one that has been read is returned as it is.
+    """Return a picture decoded, upright and RGB, large enough to crop regions from. A decoded one is returned as it is.
 
     :raises BadImage: if it cannot be accepted.
     :raises BadQuery: if it is not a picture but text, an address or the like.

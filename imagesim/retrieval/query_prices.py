@@ -45,15 +45,16 @@ _TIMES = {"k": 1_000, "千": 1_000, "万": 10_000, "만": 10_000}
 
 
 class PriceLimits(NamedTuple):
-    """A query without its limits of the price, and the limits by operator."""
+    """The ``text`` of a query without its limits of the price, these by operator, and the ``name`` of the filter that
+    they are for."""
 
     text: str
     limits: Mapping[Operator, float]
     name: str = ""
-    """The filter to which they apply."""
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
+        """The limits as conditions of the filter."""
         return tuple(Condition(self.name, operator, limit) for operator, limit in self.limits.items())
 
     def message(self) -> Message:
@@ -101,7 +102,7 @@ def price_limits(text: str, languages: Sequence[str]) -> PriceLimits | None:
 
 
 def _limits_of(match: re.Match[str]) -> dict[Operator, float]:
-    """Return the limits that a match of one of the patterns names."""
+    """Return the limits in a match of one of the patterns; empty if a range ends before it begins."""
     found = match.groupdict()
     numbers = [_amount(found[f"number{n}"], found[f"times{n}"]) for n in "12" if found.get(f"number{n}")]
     if len(numbers) == 2:
@@ -111,6 +112,7 @@ def _limits_of(match: re.Match[str]) -> dict[Operator, float]:
 
 
 def _is_price(match: re.Match[str], languages: tuple[str, ...]) -> bool:
+    """Return whether the numbers in a match are prices (see :func:`price_limits`)."""
     found = match.groupdict()
     if any(found.get(f"{side}{n}") for side in ("before", "behind") for n in "12"):
         return True
@@ -142,6 +144,7 @@ def _any_of(name: str, languages: tuple[str, ...]) -> str:
 
 
 def _price(n: int) -> str:
+    """Return a pattern of a price, with a currency before or behind it, or none; ``n`` numbers its groups."""
     return (
         rf"(?P<before{n}>{SIGNS})?\s*(?P<number{n}>{_NUMBER})(?:\s*(?P<times{n}>k)(?!\w))?"
         rf"(?:\s*(?P<behind{n}>{_CURRENCY})|(?![\w%]))(?:,-)?"
@@ -150,6 +153,7 @@ def _price(n: int) -> str:
 
 @lru_cache(maxsize=64)
 def _aged(languages: tuple[str, ...]) -> re.Pattern[str]:
+    """Return a pattern of the words before a limit that is one of age or number: "kids" in "kids under 5"."""
     return re.compile(_any_of("aged", languages))
 
 

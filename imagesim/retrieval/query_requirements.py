@@ -81,7 +81,7 @@ class _Group(NamedTuple):
     parts: tuple[str, ...]
 
     def calls(self, stems: Collection[str]) -> bool:
-        """Whether a name with these stems has a word of the group, or a compound that begins with one."""
+        """Return whether a name with these stems has a word of the group, or a compound that begins with one."""
         return not self.stems.isdisjoint(stems) or any(stem.startswith(self.parts) for stem in stems)
 
 
@@ -100,17 +100,17 @@ def _group(words: str, language: str) -> _Group:
 
 
 def is_circumstance(word: QueryWord) -> bool:
-    """Whether a word is one for people, a place or a season in any of its languages."""
+    """Return whether a word is one for people, a place or a season in any of its languages."""
     return word.word in _seasons(tuple(word.stems)) or is_for_people(word) or _is_in_groups(word, of_places=True)
 
 
 def is_for_people(word: QueryWord) -> bool:
-    """Whether a word is one for people in any of its languages."""
+    """Return whether a word is one for people in any of its languages."""
     return _is_in_groups(word, of_places=False)
 
 
 def is_clothing(word: QueryWord) -> bool:
-    """Whether a word is one for all clothes in any of its languages."""
+    """Return whether a word is one for all clothes in any of its languages."""
     return word.word in _clothing(tuple(word.stems))
 
 

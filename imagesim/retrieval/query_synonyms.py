@@ -187,11 +187,11 @@ def _head(words: Sequence[QueryWord], roles: Roles, languages: Sequence[str]) ->
 
 
 def _is_known(phrase: str, roles: Roles, language: str) -> bool:
-    """Whether the catalogue calls something by a phrase: by a single word, also if only names or brands have it, or a
-    category by all of several words.
+    """Return whether the catalogue calls something by a phrase.
 
-    Whether a thing is called by several words together, only the index knows: "shaving" and "cream" may be in the names
-    of different things.
+    A single word may also be in names or brands only; of several words, a category must have all in its name. Whether a
+    thing is called by several words together, only the index knows: "shaving" and "cream" may be in the names of
+    different things.
     """
     words = query_words(phrase, (language,))
     if len(words) != 1:
@@ -213,7 +213,7 @@ def _synonyms(phrase: str, roles: Roles, language: str) -> list[str]:
 
 
 def _calls(phrase: str, roles: Roles, language: str) -> bool:
-    """Whether the catalogue may call something by a phrase.
+    """Return whether the catalogue may call something by a phrase.
 
     A single word has to be one by which something is called, or the end of such a compound. Of several words, each has
     to be in a name or a brand and one call something, or all have to be in the name of a category.

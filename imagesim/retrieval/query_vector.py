@@ -107,9 +107,9 @@ def read_terms(like: TermValues | None, unlike: TermValues | None) -> list[Query
     return [*terms, *(_term("unlike", value, -UNLIKE_WEIGHT) for value in unlikes)]
 
 
-def have_pictures(*given: TermValues | None) -> bool:
-    """Whether any of the arguments ``image``, ``like`` and ``unlike`` holds a picture, which will be decoded."""
-    values = [value for each in given for value in _as_list(each)]
+def have_pictures(*_items: Any, image: Any = None, like: Any = None, unlike: Any = None, **_others: Any) -> bool:
+    """Return whether any of the arguments of a search is, or holds, a picture, which will be decoded."""
+    values = [value for each in (image, like, unlike) for value in _as_list(each)]
     return any(not isinstance(_unweighed(value), str | models.Model) for value in values)
 
 

@@ -1,5 +1,5 @@
-"""Regions: boxes that visitors draw in a photo or a finder returns, those of items' own images as the sync stored them
-(no model is loaded, no image opened), and the categories that a shop has for their labels."""
+"""Regions: boxes that visitors draw in a photo or a finder returns, those of items' own images as the sync stored them,
+and the categories that a shop has for their labels. No model is loaded, and no image is opened."""
 
 from __future__ import annotations
 
@@ -37,10 +37,14 @@ LABELS_RIGHT = 0.8
 """The score of a label that comes with a visitor's box: the share of found labels that are right (docs/regions.md)."""
 
 TAPPED = 1 / 3
-"""Side of the square around a point without a region, as a share of the photo's shorter side."""
+"""The side of the square around a point without a region, as a share of the photo's shorter side."""
 
 
 def read_regions(regions: Iterable[Box]) -> list[Region]:
+    """Return the regions that a visitor drew.
+
+    :raises BadQuery: if one is no box within the photo, or they are too many or too large together.
+    """
     if isinstance(regions, str | bytes | Mapping) or not isinstance(regions, Iterable):
         raise _bad_region(regions)
     boxes = [as_region(box) for box in regions]
@@ -58,7 +62,7 @@ def read_regions(regions: Iterable[Box]) -> list[Region]:
 
 
 def as_region(box: object, label: str = "") -> Region:
-    """A region from x, y, width and height (0..1 of the photo), with ``label``.
+    """Return a region from x, y, width and height (0..1 of the photo), with ``label`` unless it is empty.
 
     :raises BadQuery: if it is no box within the photo.
     """
@@ -79,6 +83,10 @@ def as_region(box: object, label: str = "") -> Region:
 
 
 def read_point(point: object) -> tuple[float, float]:
+    """Return x and y of a point, 0..1 of the photo.
+
+    :raises BadQuery: if it is none.
+    """
     if len(place := _shares(point)) == 2:
         return place[0], place[1]
     raise BadQuery(
@@ -107,7 +115,7 @@ def region_at(boxes: Sequence[Region], point: tuple[float, float], size: tuple[i
 
 
 def corners(region: Region, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """(left, top, right, bottom) of the region in a photo of ``size``.
+    """Return (left, top, right, bottom) of the region in pixels of a photo of ``size``.
 
     :raises BadQuery: if it is too small or too narrow to be compared.
     """
@@ -159,10 +167,10 @@ class ItemRegion:
 
 
 def item_regions(item: models.Model) -> list[ItemRegion]:
-    """The things in the item's own images, in the order of the images; at most two database queries.
+    """Return the things in the item's own images, in the order of the images, with at most two database queries.
 
-    Left out is a thing of a kind that the shop has no category for, as nothing could be found for it, and a garment in
-    the images of an item whose own categories are none of garments.
+    Things for whose label the shop has no category are left out, because nothing could be found for them, and so are
+    garments in the images of an item whose own categories are none of garments.
 
     :raises NotRegistered: if the item's model is not registered.
     """
@@ -191,9 +199,9 @@ aitem_regions = sync_to_async(item_regions)
 
 
 def region_of(item: models.Model, id: str) -> ItemRegion:
-    """The region of the item that has this id.
+    """Return the region of the item that has this id.
 
-    :raises BadQuery: if there is none, or no longer.
+    :raises BadQuery: if there is none.
     """
     for found in item_regions(item):
         if found.id == id:
@@ -202,31 +210,31 @@ def region_of(item: models.Model, id: str) -> ItemRegion:
 
 
 def label_categories(searched: Searched, region: Region) -> tuple[str, ...]:
-    """The shop's categories for a region's label."""
+    """Return the shop's categories for a region's label."""
     if not region.label:
         return ()
     return tuple(dict.fromkeys(category for items in searched for category in _categories_in(items, region)))
 
 
 def is_sold(searched: Searched, region: Region) -> bool:
-    """Whether the shop has categories for the region's label, or declares that the nearest items decide."""
+    """Return whether the shop has categories for the region's label, or declares that the nearest items decide."""
     return bool(label_categories(searched, region)) or any(region.label in _declared(items) for items in searched)
 
 
 def sells_garments(searched: Searched) -> bool:
-    """Whether the shop has a category for any label of a garment, or its categories are not known."""
+    """Return whether the shop has a category for any label of a garment, or its categories are not known."""
     return any(
         _declared(items) or not (known := categories_of(items)) or any(map(label_for, known)) for items in searched
     )
 
 
 def _declared(items: Items[Any]) -> Mapping[str, Sequence[str]]:
-    """The categories by label, as ``look_categories`` and the reranker declare them."""
+    """Return the categories by label that ``look_categories`` and the reranker declare."""
     return {**items.look_categories, **rerank.active().label_categories}
 
 
 def _categories_in(items: Items[Any], region: Region) -> Iterable[str]:
-    """The categories declared for the label or its alternatives, else those whose names suggest it."""
+    """Return the categories declared for the label or its alternatives, or else those whose names suggest it."""
     declared, known = _declared(items), categories_of(items)
     if region.label in declared:
         return declared[region.label]
@@ -237,6 +245,7 @@ def _categories_in(items: Items[Any], region: Region) -> Iterable[str]:
 
 
 def _in_image(items: Items[Any], row: ImageRegions, name: str, garments: bool) -> Iterator[ItemRegion]:
+    """Yield the things in one image with this name, without ``garments`` if they are not wanted."""
     for place, region in enumerate(row.boxes):
         if not garments and region.label in _WORN:
             continue
@@ -246,12 +255,13 @@ def _in_image(items: Items[Any], row: ImageRegions, name: str, garments: bool) -
 
 
 def _may_show_garments(items: Items[Any], item: models.Model) -> bool:
-    """Whether garments are believed in the item's images: a finder of garments takes armchairs for bags."""
+    """Return whether the item's images may show garments: a finder of garments takes armchairs for bags."""
     own = items.get_categories(item)
     declared = {slug for label, slugs in _declared(items).items() if label in _WORN for slug in slugs}
     return not own or any(category in declared or label_for(category) for category in own)
 
 
 def _id(digest: str, region: Region) -> str:
+    """Return the id of a region in the image with this digest."""
     place = f"{digest} {region.x:.4f} {region.y:.4f} {region.width:.4f} {region.height:.4f}"
     return hashlib.sha256(place.encode()).hexdigest()[:12]

@@ -1,9 +1,10 @@
 """Reranking: the interface for other apps, such as ``imagesim.merchandising``, to change an answer.
 
-A reranker is asked for a :class:`Plan` before each search, and may give none. A plan leaves entries out during the
+A reranker is asked for a :class:`Plan` before each search, and may return None. A plan leaves entries out during the
 search, so that pages are full; it pins entries, which are read in the same request; and it rearranges the first
-:data:`WINDOW` candidates after they were judged and before the page is cut. All of that depends on the question alone,
-never on the page, so that pages neither repeat nor leave out. Without a reranker nothing is done.
+:data:`WINDOW` candidates after they were judged and before the page is cut. A plan depends only on the
+:class:`Question`, never on the page, so that pages neither repeat entries nor leave any out. Without a reranker,
+answers are not changed.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ WINDOW = 48
 class Question:
     """The facts that a plan can depend on, which do not include the page.
 
-    ``categories`` are those of the item, or those that the request names. ``typed`` is the text with any limits of a
-    price in its words, which ``text`` has not.
+    ``text``: the words of the query, without limits of a price; ``typed``: the same with these limits, as typed.
+    ``categories``: those of the item, or those that the request names.
     """
 
     where: Where
@@ -74,10 +75,10 @@ Arrange = Callable[[Sequence[Candidate], Mapping[int, Candidate]], Sequence[Cand
 class Plan:
     """The changes to one query and its answer.
 
-    ``text`` replaces its words; what is called by any of the ``alternatives`` is found as well. ``none_of`` leaves out
-    what satisfies any of the filters, pinned or not. ``arrange`` gets the judged candidates of the window and the
-    pinned ones by position, and returns the former in another order; their candidates have the values of ``fields``.
-    ``any_category``: pins need not be in the categories of the query.
+    ``text`` replaces the words of the query; entries that are called by any of the ``alternatives`` are found as well.
+    ``none_of`` leaves out entries that match any of these filters, pinned or not. ``arrange`` gets the judged
+    candidates of the window, with the values of ``fields``, and the pinned ones by position; it returns the former in
+    another order. ``any_category``: pinned entries need not be in the categories of the query.
     """
 
     text: str = ""
@@ -91,15 +92,15 @@ class Plan:
 
     @property
     def window(self) -> int:
-        """The number of candidates that are needed for any page."""
+        """The number of candidates that every page needs; 0 if the plan rearranges nothing."""
         return WINDOW if self.arrange or self.pins else 0
 
     def filters(self, filters: Filters) -> Filters:
-        """Return the filters of a query that exclude the plan's exclusions, as many as an index takes."""
+        """Return the filters of a query with those of ``none_of``, up to the number that an index takes."""
         return replace(filters, none_of=(filters.none_of + self.none_of)[:MAX_NONE_OF]) if self.none_of else filters
 
     def lookups(self, queries: Sequence[Query]) -> list[Query]:
-        """Return the queries that read the pinned entries, one for each of ``queries``; none without pins."""
+        """Return the queries that read the pinned entries, one for each of ``queries``; an empty list without pins."""
         return [self._lookup(query) for query in queries] if self.pins else []
 
     def _lookup(self, query: Query) -> Query:
@@ -118,7 +119,7 @@ class Plan:
     def apply(
         self, judged: Sequence[Candidate], pinned: Sequence[Candidate], floor: float, *, by_group: bool
     ) -> list[Candidate]:
-        """Return all candidates in their new order, without those below the floor; pinned ones are never cut."""
+        """Return the pinned and the judged candidates in their new order, without judged ones below the floor."""
         placed = self._placed(pinned, by_group)
         taken = {each.identity(by_group) for each in placed.values()}
         left = [each if each.identity(by_group) not in taken else None for each in judged]
@@ -128,7 +129,7 @@ class Plan:
         return _inserted(found, placed) + rest
 
     def in_place(self, hits: Sequence[Hit]) -> list[Hit]:
-        """Return the hits, of which some were taken out, with the pinned ones at their positions again."""
+        """Return hits, from which some may have been removed, with the pinned ones at their positions again."""
         if not self.pins:
             return list(hits)
         by_key = {key_of(hit.item): hit for hit in hits}
@@ -139,6 +140,7 @@ class Plan:
         return _inserted(by_key.values(), placed)
 
     def _placed(self, pinned: Sequence[Candidate], by_group: bool) -> dict[int, Candidate]:
+        """Return the pinned candidates by position, one per position and per group."""
         known = {each.key: each for each in pinned}
         placed: dict[int, Candidate] = {}
         taken = set[str]()
@@ -152,6 +154,7 @@ class Plan:
 
 
 def _inserted(others: Iterable[T], placed: Mapping[int, T]) -> list[T]:
+    """Return the others with those of ``placed`` inserted at their positions."""
     found = list(others)
     for position in sorted(placed):
         found.insert(position, placed[position])
@@ -164,9 +167,9 @@ NO_CHANGES = Plan()
 class Reranker(Protocol):
     """Returns the plan for a query, or None.
 
-    ``version`` changes when the plans change, for cached answers. ``label_categories`` are the categories to search for
-    regions with these labels, in place of those that ``Items`` declares; an empty tuple leaves them to the nearest
-    items. ``variants`` are the keys of those for which a plan can differ.
+    ``version``: a text that changes when the plans change, for cached answers. ``label_categories``: by the label of a
+    region, the categories in which it is searched, in place of those that ``Items`` declares; with an empty tuple the
+    nearest items decide. ``variants``: the keys of the variants for which a plan can differ.
     """
 
     @property

@@ -1,7 +1,7 @@
 """Retrievers answer queries with candidates. The innermost is the index behind a circuit breaker.
 
-Wrappers with the same method change the answer: more variety, further categories where there
-are too few candidates, a floor of relevance (:mod:`imagesim.retrieval.relevance`).
+Wrappers with the same method change the answer: more variety, further categories if there are too few candidates, a
+floor of relevance (:mod:`imagesim.retrieval.relevance`).
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class Retriever(Protocol):
 class GuardedIndex:
     """The read methods of an index; each raises CircuitOpen at once while the breaker is open.
 
-    ``backing_index`` is that of the visitor's variant; empty for the active one. Each method raises VariantLost if it
-    was dropped.
+    ``backing_index``: that of the visitor's variant, of which each method raises VariantLost if it was dropped; empty
+    for the active one.
     """
 
     def __init__(self, index: BaseIndex, breaker: Breaker, backing_index: str = "") -> None:
@@ -92,7 +92,7 @@ class GuardedIndex:
 
 
 def reading_index(backing_index: str = "") -> GuardedIndex:
-    """The configured index with its circuit breaker, one per process; an index beside the active one has its own."""
+    """Return the configured index with its circuit breaker. A process has one breaker for each backing index."""
     index = get_index()
     name = backing_index or index.name
     make = partial(Breaker, f"The index {name!r}", threshold=FAILURES, reset_seconds=RESET_SECONDS)
@@ -100,8 +100,8 @@ def reading_index(backing_index: str = "") -> GuardedIndex:
 
 
 def open_index(filters: Filters, where: Where | None = None) -> tuple[GuardedIndex, IndexMeta]:
-    """The index to search and its meta, read once per query: the active one, or for a kind of query that of the
-    visitor's variant.
+    """Return the index to search and its meta, which is read once per query: the active index or, if the kind of the
+    query is given, that of the visitor's variant.
 
     :raises FilterNotIndexed: if a filter was declared after the index was made.
     :raises VariantLost: if the index of the visitor's variant was dropped.
@@ -152,7 +152,7 @@ def retry_on_swap(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _rereadable(value: Any) -> Any:
-    """Return an argument of a call, or if it can be read only once, such as a stream, what it holds."""
+    """Return an argument of a call in a form that can be read again, such as the bytes of a stream in memory."""
     if type(value) in (list, tuple):
         return type(value)(map(_rereadable, value))
     if images.reads_once(value):
@@ -168,10 +168,11 @@ RELEVANT_SHARE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class WithMMR:
-    """Reorder the first ``window`` candidates that are similar enough by maximal marginal relevance.
+    """Reorders the first ``window`` candidates by maximal marginal relevance; those that are less similar than
+    :data:`RELEVANT_SHARE` of the best stay behind.
 
-    The order does not depend on the page, so that pages neither overlap nor have gaps. ``vectors_of`` gives vectors by
-    the digest of the image that matched. Queries by words or for given keys are passed on as they are.
+    The order does not depend on the page, so that pages neither overlap nor have gaps. ``vectors_of`` returns vectors
+    by the digest of the image that matched. Queries by words or for given keys are passed on as they are.
     """
 
     retriever: Retriever
@@ -207,7 +208,7 @@ class WithMMR:
 
 @dataclass(frozen=True, slots=True)
 class WithFallback:
-    """Fill pages for which the categories of a query have too few items from further stages.
+    """Fills pages for which the categories of a query have too few items from further stages.
 
     ``stages``: the name and the categories of each. A stage excludes the candidates of the previous ones, which are all
     known, so that pages are stable. Queries for given keys are passed on as they are.
@@ -240,7 +241,8 @@ class WithFallback:
 
 
 def mmr(candidates: Sequence[Candidate], vectors: Mapping[str, Vector], diversity: float) -> list[Candidate]:
-    """Maximal marginal relevance (Carbonell & Goldstein 1998), lambda being 1 - ``diversity``.
+    """Return the candidates ordered by maximal marginal relevance (Carbonell & Goldstein 1998), with lambda = 1 -
+    ``diversity``.
 
     Each position goes to the candidate that is most similar to the query and least similar to those before it. A
     candidate without a vector is taken to be similar to none.
@@ -278,7 +280,7 @@ def _limit_for(query: Query) -> int:
 
 
 def _beyond(query: Query, found: Sequence[Candidate], categories: tuple[str, ...], *, limit: int) -> Query:
-    """Return the query for what is in these categories and was not found yet."""
+    """Return the query for entries in these categories that were not found yet."""
     filters = replace(query.filters, categories=categories)
     if query.collapse:
         groups = tuple(dict.fromkeys(candidate.group for candidate in found))

@@ -19,7 +19,7 @@ from imagesim.retrieval import variants
 from imagesim.retrieval.answer_cache import CachedAnswer, can_keep
 from imagesim.retrieval.category_names import CategoryNames
 from imagesim.retrieval.concurrency import asynchronous, check_deadline
-from imagesim.retrieval.filters import unknown_category, wider, without_blank
+from imagesim.retrieval.filters import unknown_category, wider_categories, without_blank
 from imagesim.retrieval.params import SearchRequest, takes
 from imagesim.retrieval.query_image import QueryImage, take
 from imagesim.retrieval.query_vector import (
@@ -58,7 +58,7 @@ GROWTH = 4
 """How many times more candidates each further request asks for, for each hit that the page lacks."""
 
 MAX_CANDIDATES = 100
-"""The number of candidates that a further request asks for at most, unless the page itself lacks more."""
+"""The maximum number of candidates of a further request, unless the page itself lacks more."""
 
 
 @takes("similar")
@@ -113,10 +113,11 @@ def similar_to(item: models.Model, *, timeout: int = 0, **arguments: Unpack[Simi
 def _similar_search(
     items: Items[Any], item: models.Model, key: str, own: tuple[str, ...], request: SearchRequest
 ) -> Search:
+    """Return the search for what is similar to an item with the categories ``own``, or to a region of its images."""
     wanted = request.index_filters(exclude_keys=(key,), exclude_groups=(items.group_key_of(item),))
     extra = read_terms(request.like, request.unlike)
     if not request.region_id:
-        near = frozenset(wider((items,), own)) if own else frozenset()
+        near = frozenset(wider_categories((items,), own)) if own else frozenset()
         return Search(request, [QueryTerm(ItemKey(key)), *extra], wanted, "items", item, frozenset(own), near)
     from imagesim.retrieval.regions import region_of  # other pages need not load it
 
@@ -182,7 +183,7 @@ def search(*, image: Picture | None = None, **arguments: Unpack[SearchArguments]
 def _with_token(
     hits: Hits, source: str, where: Where, request: SearchRequest, categories: Collection[str], query_key: str = ""
 ) -> Hits:
-    """The answer with its token: only what is returned to the caller has one."""
+    """Return the hits with a token for events: only hits that are returned to the caller have one."""
     token = events.make_token(
         source,
         hits,
@@ -196,22 +197,19 @@ def _with_token(
     return hits.replace(token=token)
 
 
-def _have_pictures(*_items: Any, image: Any = None, like: Any = None, unlike: Any = None, **_others: Any) -> bool:
-    return have_pictures(image, like, unlike)
-
-
-asimilar_to = asynchronous(similar_to, _have_pictures)
-asearch = asynchronous(search, _have_pictures)
+asimilar_to = asynchronous(similar_to, have_pictures)
+asearch = asynchronous(search, have_pictures)
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
     """One search: query vector -> retriever -> hits with their items.
 
-    ``item`` is that to which others are similar, and ``region`` the thing in its image if that alone is meant. ``own``,
-    ``near`` and ``label`` are those of :class:`~imagesim.retrieval.relevance.Judge`. ``typed`` is the text with the
-    limits of a price that ``request`` has it without. What only searches by words need is imported by these: a page of
-    similar products takes half a megabyte less without it.
+    ``item``: the item to which others are similar; ``region``: the thing in its image, if only that is searched.
+    ``own``, ``near`` and ``label``: those of :class:`~imagesim.retrieval.relevance.Judge`. ``typed``: the text as it
+    was typed, if the text of ``request`` lacks the limits of a price that it names.
+
+    Modules for words are imported in methods: pages of similar products take half a megabyte less without them.
     """
 
     request: SearchRequest
@@ -263,22 +261,22 @@ class Search:
         return "similar" if self.item is not None else "words" if self.kind == "words" else "photo"
 
     def _price_limits(self, meta: IndexMeta) -> PriceLimits | None:
-        """Return the limits of a price in the words, which are then filters; None if nothing is sought without them."""
+        """Return the limits of a price in the words; None if there are none, or no words are left without them."""
         text = self.request.text or ""
         if self.typed or not any(map(str.isdigit, text)):
             return None
         from imagesim.retrieval.query_prices import limits_of
 
         limits = limits_of(text, self.request.searched, meta)
-        if limits is None or not any(each.weight > 0 for each in self._asking(limits.text).terms):
+        if limits is None or not any(each.weight > 0 for each in self._with_text(limits.text).terms):
             return None
         return limits
 
     def _within(self, limits: PriceLimits) -> Hits:
-        """Search within the limits of a price that the words name. Where nothing is, what is sought at any price is the
-        closest."""
+        """Search within the limits of a price that the words name. If there are no hits, the closest are those of the
+        search at any price."""
         filters = replace(self.filters, conditions=self.filters.conditions + limits.conditions)
-        search = replace(self._asking(limits.text), filters=filters, typed=self.request.text or "")
+        search = replace(self._with_text(limits.text), filters=filters, typed=self.request.text or "")
         hits = search.run()
         if self.request.offset:
             return hits
@@ -288,8 +286,8 @@ class Search:
             hits = hits.replace(closest=list(others or others.closest))
         return hits.replace(messages=(*hits.messages, limits.message()))
 
-    def _asking(self, text: str) -> Search:
-        """Return the search with another text in place of that of the request, or with none."""
+    def _with_text(self, text: str) -> Search:
+        """Return the search with another text in place of that of the request; without one if it is empty."""
         terms = [replace(each, value=text) if each.value == self.request.text else each for each in self.terms]
         request = replace(self.request, text=text or None)
         return replace(self, request=request, terms=[each for each in terms if each.value != ""])
@@ -302,11 +300,11 @@ class Search:
         if plan is NO_CHANGES:
             return self
         plan = replace(plan, any_category=request.same_category or bool(request.fallback))
-        search = self._asking(plan.text) if text and plan.text else self
+        search = self._with_text(plan.text) if text and plan.text else self
         return replace(search, filters=plan.filters(self.filters), plan=plan)
 
     def _read(self, text: str, meta: IndexMeta) -> tuple[Reading, Search]:
-        """Return how the words are read, and the search without the colours that they exclude."""
+        """Return what the words mean, and the search for what they want, without the colours that they exclude."""
         from imagesim.retrieval.readings import read_words
 
         reading = read_words(text, self.plan.alternatives, meta)
@@ -317,6 +315,7 @@ class Search:
         return reading, replace(self, terms=[QueryTerm(reading.wanted)], filters=filters)
 
     def _about_looks(self) -> tuple[Message, ...]:
+        """Return the message that nothing is called by the words."""
         from imagesim.retrieval.readings import found_by_looks
 
         return (found_by_looks(self.request.text or ""),)
@@ -324,6 +323,7 @@ class Search:
     def _about_colours(
         self, reading: Reading, match: float, query: Query, index: GuardedIndex, meta: IndexMeta
     ) -> tuple[Message, ...]:
+        """Return messages about the colours of the query in which nothing is listed."""
         if not (reading.colours and any(items.measured_colours in meta.filters for items in self.request.searched)):
             return ()  # many shops list no colours
         from imagesim.retrieval.query_colours import unlisted_colours
@@ -331,6 +331,7 @@ class Search:
         return unlisted_colours(reading.colours, reading.texts.own, match, query, index)
 
     def _by_vector(self, index: GuardedIndex, meta: IndexMeta) -> Retriever:
+        """Return the retriever for a search by vectors alone."""
         one_picture = len(self.terms) == 1 and isinstance(self.terms[0].value, QueryImage)
         names = CategoryNames(self.request.searched, meta) if one_picture else None
         judge = Judge(calibration_of(meta), self.kind, self.own, self.near, self.label, names)
@@ -340,6 +341,7 @@ class Search:
         return WithRelevance(retriever, [judge], cutoff)
 
     def _by_text(self, index: GuardedIndex, meta: IndexMeta, texts: QueryTexts) -> Retriever:
+        """Return the retriever for a search by words."""
         from imagesim.retrieval.readings import by_words
 
         retriever, cutoff = self._wrapped(index, meta)
@@ -351,14 +353,14 @@ class Search:
         return by_words(texts, retriever, calibration_of(meta), cutoff, images, vector_of, names)
 
     def _wrapped(self, index: GuardedIndex, meta: IndexMeta) -> tuple[Retriever, Cutoff]:
-        """Return the index, wrapped in MMR and fallback if requested, and what is cut of its answers."""
+        """Return the index, wrapped in MMR and fallback if requested, and the cutoff for its answers."""
         retriever: Retriever = index
         cutoff = Cutoff(self.request.min_relevance or 0.0, self.plan)
         if self.request.diversity:
             retriever = WithMMR(retriever, self.request.diversity, partial(vectors_of, meta=meta))
             cutoff = replace(cutoff, least=WithMMR.window)
         if self.request.fallback and self.filters.categories:
-            categories = {"parent": wider(self.request.searched, self.filters.categories), "wider": ()}
+            categories = {"parent": wider_categories(self.request.searched, self.filters.categories), "wider": ()}
             stages = [(name, categories[name]) for name in self.request.fallback if name == "wider" or categories[name]]
             if stages:
                 retriever = WithFallback(retriever, stages)
@@ -367,12 +369,11 @@ class Search:
 
 
 def fill_page(query: Query, retriever: Retriever) -> tuple[Hits, float]:
-    """Search and load the items, and continue the search while some of them are no longer shown. Return the hits, and
-    the best match by texts.
+    """Search and load the items, and continue the search while the page lacks hits because some items are no longer
+    shown. Return the hits, and the best match by texts.
 
-    Those that are not shown are often next to each other, such as listings of a kind that ended on the same day, so
-    that each further request asks for more. The hits end where the page is full: the next page continues behind the
-    last of them.
+    Such items are often next to each other, for example listings that ended on the same day, so that each further
+    request asks for more. The next page continues behind the last hit.
     """
     hits: list[Hit] = []
     closest: list[Hit] = []

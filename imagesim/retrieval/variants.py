@@ -1,7 +1,7 @@
-"""Variants: the interface for other apps, such as ``imagesim.experiments``, to search otherwise for some visitors.
+"""Variants: the interface for other apps, such as ``imagesim.experiments``, to use other settings for some visitors.
 
-A chooser is asked for the variant of the current visitor before each query. Its settings are defaults: what the caller
-gives explicitly stays. Without a chooser nothing is done.
+A chooser is asked for the variant of the current visitor before each query. The settings of a variant are defaults:
+arguments that the caller gives explicitly stay. Without a chooser, no visitor has a variant.
 """
 
 from __future__ import annotations
@@ -19,15 +19,18 @@ Where = Literal["similar", "words", "photo", "look"]
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """What a visitor gets. ``key`` identifies it in rules and cached answers, such as ``"7:B"``; ``defaults`` are
-    arguments of a query; ``backing_index`` is searched in place of the active one."""
+    """The settings for some visitors.
+
+    ``key`` identifies the variant in rules and cached answers, such as ``"7:B"``; ``defaults`` are arguments of a
+    query; ``backing_index`` is searched in place of the active one, unless it is empty.
+    """
 
     key: str
     defaults: Mapping[str, Any] = field(default_factory=dict)
     backing_index: str = ""
 
     def apply(self, given: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
-        """Return the arguments of a call with the defaults of this variant; ``names`` are those that the call has."""
+        """Return the arguments of a call with the defaults of this variant; ``names``: those that the call accepts."""
         arguments = dict(given)
         for name, value in self.defaults.items():
             if name in names and isinstance(arguments.get(name, PAGE), PageDefault):
@@ -43,8 +46,8 @@ PAGE = PageDefault()
 
 
 class Choice(NamedTuple):
-    """A variant that a rule can be for; ``runs``: whether there are visitors in it now; ``places``: the kinds of
-    queries for which there are."""
+    """A variant for which there can be a rule. ``runs``: whether visitors have it now; ``places``: the kinds of queries
+    for which they have it."""
 
     key: str
     name: str
@@ -53,9 +56,11 @@ class Choice(NamedTuple):
 
 
 class Chooser(Protocol):
-    """Returns the variant of the current visitor for a kind of query, or None. ``choices`` are the variants that there
-    are or will be, for forms. ``lost`` is called when the backing index of a variant no longer exists, so
-    that the active one answers."""
+    """Returns the variant of the current visitor for a kind of query, or None.
+
+    ``choices`` returns the present and the planned variants, for forms. ``lost`` is called when the backing index of a
+    variant no longer exists; the active one answers in its place.
+    """
 
     def variant(self, where: Where, /) -> Variant | None: ...
 

@@ -95,7 +95,7 @@ def sync_inline() -> Iterator[SyncReport]:
     from imagesim.indexing.sync import SyncReport, sync
     from imagesim.registry import registry
     from imagesim.retrieval import rerank
-    from imagesim.retrieval.filters import wider
+    from imagesim.retrieval.filters import wider_categories
     from imagesim.retrieval.relevance import calibration_of
     from imagesim.runtime import runtime
     from imagesim.types import Query
@@ -113,4 +113,4 @@ def sync_inline() -> Iterator[SyncReport]:
     calibration_of(index.meta())
     rerank.active().version  # noqa: B018  # reads the rules
     for items in registry:
-        wider([items], ())
+        wider_categories([items], ())
