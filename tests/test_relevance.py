@@ -836,7 +836,7 @@ class TestStored:
             shown = product(kind, picture("red"), category=kind)
             product(german, picture("red"), category=german, parent=shown)
         sync()
-        sample, _, _ = calibration._sample(get_index().meta())
+        sample, _, _ = calibration._catalogue(get_index().meta())
         assert sorted(map(sorted, sample.categories)) == 2 * [["dresses", "kleider"]] + 2 * [["schuhe", "shoes"]]
 
     def test_a_group_is_described_once_in_each_language(self):
@@ -845,7 +845,7 @@ class TestStored:
             product(f"Blue {name}", picture("blue"), parent=shown)
             product(german, picture("red"), name_de=f"Roter {german}", parent=shown)
         sync()
-        _, described, written = calibration._sample(get_index().meta())
+        _, described, written = calibration._catalogue(get_index().meta())
         assert len(described) == 4
         assert {token.word for token in written["de"]} >= {"schuh", "kleid"}
 

@@ -29,7 +29,7 @@ VOTERS = 20
 """The number of hits that vote on the category of a query."""
 
 MANY = VOTERS // 2
-"""A category with more items can have most of the votes."""
+"""The number of items above which a category can have most of the votes."""
 
 TEMPERATURE = 0.5
 """The distance from the first hit's score, in standard deviations, at which a vote counts for 1/e."""
@@ -57,29 +57,30 @@ class Background:
     deviation: float
 
     def standardise(self, score: float) -> float:
+        """Return the score in standard deviations above the mean."""
         return (score - self.mean) / self.deviation
 
 
 _PICTURES: tuple[Kind, ...] = ("items", "photo", "region")
 
 PRIOR: Mapping[Kind, Curve] = {**dict.fromkeys(_PICTURES, Curve(0.9, 3.9, -5.8)), "words": Curve(1.3, 2.0, -8.7)}
-"""With votes. Fitted on the demo, a fashion and a grocery catalogue."""
+"""The curves with votes, fitted on the demo, a fashion and a grocery catalogue."""
 
 PRIOR_ALONE: Mapping[Kind, Curve] = {**dict.fromkeys(_PICTURES, Curve(1.4, 0.0, -5.1)), "words": Curve(1.7, 0.0, -8.8)}
-"""Without votes: the catalogue has no categories, or the query names one."""
+"""The curves without votes, if the catalogue has no categories or the filters of the query name one."""
 
 LABELLED = Curve(0.4, 0.8, -2.4)
-"""In the categories of a region's label. The log odds that the label is right by the score of the finder, and
-:data:`SUPPORT` times what else speaks for it, take the place of the vote. Fitted on street photos, of which three
-labels in four are right, and photos of groceries, of which none is, in four shops; then raised until as many hits of
-right labels are kept as by the score alone."""
+"""The curve in the categories of a region's label. In place of the vote it has the log odds, by the score of the
+finder, that the label is right, plus :data:`SUPPORT` times the share of other evidence for it. Fitted in four shops on
+street photos, of which three labels in four are right, and photos of groceries, of which none is; then raised until as
+many hits of right labels are kept as by the score alone."""
 
 SUPPORT = 4.4
 """The weight, in log odds, of the share (0..1) of the nearest items and of the names of categories that speak for a
 label."""
 
 SURE = 0.99
-"""The most that a score says about a label."""
+"""The maximum probability that the score of a finder gives to a label."""
 
 UNRELATED, RELATED = -1.0, 2.0
 """Standard deviations of the cosine of words to the name of a category, above that of two such names. Each one below
@@ -121,26 +122,30 @@ class Calibration:
         ]
 
     def labelled(self, kind: Kind, scores: Sequence[float], probability: float, support: float) -> list[float]:
-        """Return the relevance of hits with these scores in the categories of a label, by the score of its finder and
-        by the share, 0 to 1, of what else speaks for it."""
+        """Return the relevance of hits with these scores in the categories of a label. ``probability``: the score of
+        its finder; ``support``: the other evidence for the label, 0 to 1."""
         sure = min(max(probability, 1 - SURE), SURE)
         vote, background = math.log(sure / (1 - sure)) + SUPPORT * support, self.background[kind]
         return [LABELLED.relevance(background.standardise(score), vote) for score in scores]
 
     def unless_unrelated(self, relevance: float, cosine: float) -> float:
-        """Return the relevance of what words have found by its looks alone with ``relevance``, if their vector has this
-        cosine to that of the name of its category."""
+        """Return the relevance of a hit found by words, by its looks alone, lowered if the name of its category is
+        unlike the words. ``cosine``: that of the vectors of the words and the name."""
         if self.names is None:
             return relevance
         factor = math.exp(min(max(self.names.standardise(cosine), UNRELATED), RELATED) - RELATED)
         return factor * relevance / (1 - relevance + factor * relevance)
 
     def to_json(self) -> dict[str, Any]:
+        """Return the calibration as JSON data."""
         return {**asdict(replace(self, roles=Roles())), "large": sorted(self.large), "roles": self.roles.to_json()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Calibration:
-        """:raises ValueError: if ``data`` is not what :meth:`to_json` gave."""
+        """Return the calibration of what :meth:`to_json` returned.
+
+        :raises ValueError: if ``data`` is anything else.
+        """
         try:
             return cls(
                 curves={kind: Curve(**data["curves"][kind]) for kind in KINDS},
@@ -167,7 +172,8 @@ class Ballot:
                 self._shares[name] = self._shares.get(name, 0.0) + weight
 
     def share(self, categories: Collection[str], own: int | None = None) -> float:
-        """Return the largest share of one of the categories among the voters, without the voter number ``own``."""
+        """Return the largest share, 0 to 1, that one of the categories has of the votes, without the voter with the
+        number ``own``."""
         left_out = 0.0 if own is None or own >= len(self._weights) else self._weights[own]
         others = self._total - left_out
         if others <= 1e-9 * self._total:
@@ -177,8 +183,8 @@ class Ballot:
 
 
 def words_of(category: str, parents: Collection[str] = ()) -> str:
-    """Return the words of a category's name or slug, without those of a parent that it begins with: the mangoes of
-    ``fruit-mango`` in ``fruit`` are called so. Empty if it is a number."""
+    """Return the words of a category's name or slug, without those of a parent with which it begins: "mango" for
+    ``fruit-mango`` in ``fruit``. Empty if it has no letters."""
     words = _spaced(category)
     for parent in map(_spaced, [parents] if isinstance(parents, str) else parents):
         words = words.removeprefix(f"{parent} ")
@@ -186,4 +192,5 @@ def words_of(category: str, parents: Collection[str] = ()) -> str:
 
 
 def _spaced(category: str) -> str:
+    """Return a name or slug with spaces between its words."""
     return re.sub(r"[-_/]+", " ", category)

@@ -41,43 +41,50 @@ SAMPLE = 400
 """The maximum number of queries for a fit."""
 
 SPREAD = (0.5, 0.5, 0.5)
-"""The standard deviations of the prior of the coefficients (score, vote, intercept)."""
+"""The standard deviations of the prior of the coefficients: of the score, the vote and the intercept."""
 
 OPEN_WEIGHT: Mapping[Kind, float] = {"items": 1.5, "words": 4.0}
 """The weight of queries without an answer relative to those with one: showing nothing is better than showing irrelevant
 hits, in particular for words, which are searched in texts first."""
 
 FACTORS: Sequence[float] = (1.0, 0.6, 1 / 3, 1 / 8)
-"""The factors of that weight for items: the first that keeps the share :data:`KEPT` of the :data:`FIRST` relevant hits
-at or above :data:`FLOOR`. Where what is left is like the item, as pears are like apples, the full weight cuts a fifth
-of them."""
+"""The factors of that weight for items, of which the first is used that keeps the share :data:`KEPT` of the first
+:data:`FIRST` relevant hits of each query at or above :data:`FLOOR`. Where the items outside the department are like the
+item, as pears are like apples, the full weight cuts a fifth of the relevant hits."""
 
 FEW_FACTOR = 1 / 3
-"""The factor for a catalogue of fewer than :data:`SAMPLE` items without departments, which cannot be chosen by its
-own few queries: without the category of an item much is left that is like it."""
+"""The factor for a catalogue without departments of fewer than :data:`SAMPLE` items, whose own queries are too few to
+choose by. Outside the category of an item, much is like it."""
 
 KEPT: Mapping[Kind, float] = {"items": 0.9, "photo": 0.93}
-"""Nine tenths shall be kept. Photos are less like the catalogue's pictures than the items that are asked here for
-them, so that more of these are."""
+"""The share of relevant hits to keep. For photos it is measured with items as queries, which are more like the
+catalogue's pictures than photos are, so that more than nine tenths of these must be kept."""
+
 FIRST = 10
+"""The number of relevant hits of each query that count for :data:`KEPT`."""
+
 MIN_NAMES = 10
+"""The minimum number of categories whose names are compared; where there are fewer, they are broad."""
+
 KNOWN = 0.75
-"""The least number of categories whose names are compared (fewer are broad), and the least probability that a picture
-of a category is nearer to its name than a picture of another one is. In three catalogues it is .92 to .99 by English
-names, .64 by German ones, which the built-in model does not know, and .5 by chance."""
+"""The minimum probability that a picture of a category is nearer to its name than a picture of another one is, for the
+names to be compared. In three catalogues it is .92 to .99 by English names, .64 by German ones, which the built-in
+model does not know, and .5 by chance."""
 
 BINS = 10
-"""Of the predicted relevance, for :func:`reliability`."""
+"""The number of bins of the predicted relevance, for :func:`reliability`."""
+
 FLOOR = Settings().MIN_RELEVANCE
+"""The relevance below which pages show nothing by default."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
     """A catalogue, or a part of it, to fit a calibration on.
 
-    ``vectors`` (n, dims): one image per item. ``categories``, ``departments`` and ``groups`` have one value per item:
-    its categories, those and their siblings under the same parent, and what its variants share. ``words`` are the
-    vectors (m, dims) of names of categories with the category that each names.
+    ``vectors`` (n, dims): one image per item. ``categories`` and ``groups`` have one value per item: its categories,
+    and the key that its variants share. ``departments``: each category with its siblings under the same parents.
+    ``words``: the vectors (m, dims) of names of categories, and the category that each names.
     """
 
     vectors: Vector
@@ -87,6 +94,7 @@ class Sample:
     words: tuple[Vector, Sequence[str]] | None = None
 
     def department(self, category: str) -> frozenset[str]:
+        """Return the categories of the department of a category, at least itself."""
         return self.departments.get(category, frozenset({category}))
 
 
@@ -98,47 +106,69 @@ def fit(sample: Sample, *, asked: npt.NDArray[np.int64] | None = None) -> Calibr
     import numpy as np
 
     count = len(sample.vectors)
-    curves, alone = dict(PRIOR), dict(PRIOR_ALONE)
-    background, queries = dict(PRIOR_BACKGROUND), dict.fromkeys(KINDS, 0)
     if count < 3:
         return Calibration()
     chosen = np.random.default_rng(0).permutation(count)[:SAMPLE] if asked is None else asked
     scores = np.asarray(sample.vectors[chosen] @ sample.vectors.T, dtype=np.float64)
     items = _background(scores, [sample.categories[i] for i in chosen], sample.categories, PRIOR_BACKGROUND["items"])
-    named = [_Question(scores[row], sample.categories[i], sample.groups[i]) for row, i in enumerate(chosen)]
+    questions = [_Question(scores[row], sample.categories[i], sample.groups[i]) for row, i in enumerate(chosen)]
     sample, factors = _by_departments(sample), FACTORS
     if len(chosen) < SAMPLE:  # few items lean on the prior, which keeps less than a fit on many
         factors = FACTORS[:1] if sample.departments else [FEW_FACTOR]
-    each: list[tuple[Kind, Background, list[_Question]]] = [("items", items, named)]
+    fitted = _Fitted()
+    fitted.add("items", items, questions, sample, factors)
     of_names = None
     if sample.words is not None and len(sample.words[0]):
         vectors, names = sample.words
         scores = np.asarray(vectors @ sample.vectors.T, dtype=np.float64)
         own = [frozenset({name}) for name in names]
         words = _background(scores, own, sample.categories, PRIOR_BACKGROUND["words"])
-        each.append(("words", words, [_Question(scores[row], own[row], "") for row in range(len(own))]))
+        fitted.add("words", words, [_Question(scores[row], own[row], "") for row in range(len(own))], sample, (1.0,))
         if len(names) >= MIN_NAMES and _known_names(scores, names, sample.categories) >= KNOWN:
             of_names = _background(np.asarray(vectors @ vectors.T, np.float64), own, own, PRIOR_BACKGROUND["words"])
-    for kind, scale, questions in each:
-        background[kind] = scale
-        known = _known_rows(questions, sample, scale)
+    for kind in ("photo", "region"):
+        fitted.background[kind], fitted.queries[kind] = fitted.background["items"], fitted.queries["items"]
+    fitted.curves["region"], fitted.alone["region"] = fitted.curves["photo"], fitted.alone["photo"]
+    return Calibration(fitted.curves, fitted.alone, fitted.background, fitted.queries, _large(sample), names=of_names)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fitted:
+    """The parts of a calibration that are fitted by kind of query; the prior where none is fitted."""
+
+    curves: dict[Kind, Curve] = field(default_factory=lambda: dict(PRIOR))
+    alone: dict[Kind, Curve] = field(default_factory=lambda: dict(PRIOR_ALONE))
+    background: dict[Kind, Background] = field(default_factory=lambda: dict(PRIOR_BACKGROUND))
+    queries: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
+
+    def add(
+        self,
+        kind: Kind,
+        background: Background,
+        questions: Sequence[_Question],
+        sample: Sample,
+        factors: Sequence[float],
+    ) -> None:
+        """Fit the curves of a kind of query. Those for photos are fitted with those for items.
+
+        ``factors``: of the weight of queries without an answer. Each kind in :data:`KEPT` has the first factor that
+        keeps enough relevant hits, or the last.
+        """
+        self.background[kind] = background
+        known = _known_rows(questions, sample, background)
         if not known:
-            continue
-        queries[kind] = len(known)
-        fitted: list[Kind] = [*KEPT] if kind == "items" else [kind]
-        for factor in factors if kind == "items" else (1.0,):
+            return
+        self.queries[kind] = len(known)
+        left: list[Kind] = [*KEPT] if kind == "items" else [kind]
+        for factor in factors:
             data = _weighted(known, factor * OPEN_WEIGHT[kind])
             curve = _logistic(data, PRIOR[kind], votes=True)
-            curves |= dict.fromkeys(fitted, curve)
-            alone |= dict.fromkeys(fitted, _logistic(data, PRIOR_ALONE[kind], votes=False))
+            self.curves.update(dict.fromkeys(left, curve))
+            self.alone.update(dict.fromkeys(left, _logistic(data, PRIOR_ALONE[kind], votes=False)))
             share = _kept(curve, known)
-            fitted = [each for each in fitted if share < KEPT.get(each, 0.0)]
-            if not fitted:
+            left = [each for each in left if share < KEPT.get(each, 0.0)]
+            if not left:
                 break
-    for kind in ("photo", "region"):
-        background[kind], queries[kind] = background["items"], queries["items"]
-    curves["region"], alone["region"] = curves["photo"], alone["photo"]
-    return Calibration(curves, alone, background, queries, _large(sample), names=of_names)
 
 
 def _known_names(scores: Array, names: Sequence[str], categories: Sequence[frozenset[str]]) -> float:
@@ -211,6 +241,8 @@ def _by_departments(sample: Sample) -> Sample:
 
 @dataclass(frozen=True, slots=True)
 class _Question:
+    """A query with the ``scores`` of all items, the categories of relevant hits, and the group of the item itself."""
+
     scores: Array
     categories: frozenset[str]
     group: str
@@ -219,7 +251,8 @@ class _Question:
 def _background(
     scores: Array, of_rows: Sequence[frozenset[str]], of_columns: Sequence[frozenset[str]], prior: Background
 ) -> Background:
-    """Fit the scores (rows, columns) of pairs that share no category; ``prior`` where there are too few."""
+    """Return the mean and the deviation of the ``scores`` (rows, columns) of pairs that share no category, or the
+    ``prior`` if there are too few. ``of_rows``, ``of_columns``: the categories of each row and column."""
     import numpy as np
 
     names = {name: number for number, name in enumerate(sorted({each for names in of_columns for each in names}))}
@@ -245,11 +278,12 @@ class _Rows(NamedTuple):
 
 
 def _known_rows(questions: Iterable[_Question], sample: Sample, scale: Background) -> list[_Rows]:
-    """Return the rows of the questions that have any."""
+    """Return the rows of those questions that have hits."""
     return [rows for question in questions if (rows := _rows(question, sample, scale)) is not None]
 
 
 def _rows(question: _Question, sample: Sample, scale: Background) -> _Rows | None:
+    """Return the rows of a question; None if it has no categories or no hits."""
     import numpy as np
 
     if not question.categories:
@@ -291,7 +325,7 @@ def _kept(curve: Curve, known: Sequence[_Rows]) -> float:
 
 
 def _hits(scores: Array, sample: Sample, mask: npt.NDArray[np.bool_] | None) -> list[int]:
-    """Return the best :data:`VOTERS` items of the mask, one per group."""
+    """Return the numbers of the best :data:`VOTERS` items of the mask, one per group."""
     import numpy as np
 
     order = np.argsort(-scores if mask is None else np.where(mask, -scores, np.inf), kind="stable")
@@ -307,7 +341,8 @@ def _hits(scores: Array, sample: Sample, mask: npt.NDArray[np.bool_] | None) -> 
 
 
 def _logistic(data: Array, prior: Curve, *, votes: bool) -> Curve:
-    """Logistic regression by Newton's method with a Gaussian prior on the coefficients; score and vote count for."""
+    """Return the curve fitted by logistic regression, by Newton's method with a Gaussian prior on the coefficients. The
+    coefficients of the score and the vote are never negative; without ``votes`` the latter is 0."""
     import numpy as np
 
     centre = np.array([prior.score, prior.vote, prior.intercept])

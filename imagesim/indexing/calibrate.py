@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import Error as DatabaseError
 from django.utils import timezone
@@ -45,10 +45,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger("imagesim.indexing")
 
 MAX_ITEMS = 4_000
-"""Items of a catalogue that a calibration is fitted on."""
+"""The maximum number of items of each model that a calibration is fitted on."""
 
 MAX_NAMES = 200
-"""The number of categories whose names are used as queries by words."""
+"""The maximum number of categories whose names are used as queries by words."""
 
 MOSTLY = 0.5
 """The share of items whose nearest item has the same head word, beyond those that have it by chance, above which these
@@ -58,14 +58,18 @@ Written = dict[str, set[Token]]
 """The words of texts, by their language."""
 
 CHUNK = 500
+"""The number of items that are read at a time."""
 
 MIN_ITEMS = 5
 """The minimum number of entries for an automatic calibration."""
 
 
 def is_outgrown(growth: float, *, known: int = 0) -> bool:
-    """Whether the active index has grown by this factor since it was calibrated, with ``known`` entries if the
-    calibration does not say so, or has been filled."""
+    """Return whether the active index has ``growth`` times the entries that it had when it was calibrated, or at least
+    :data:`MIN_ITEMS` if it was never calibrated when it had entries.
+
+    ``known``: the least number of entries to compare with, for example before a sync.
+    """
     index = get_index()
     index.refresh()
     meta = index.meta()
@@ -87,31 +91,43 @@ def calibrate_quietly(backing_index: str | None = None, *, filled: bool = True) 
 
 
 def calibrate(backing_index: str | None = None, *, filled: bool = True) -> StoredCalibration | None:
-    """Fit the calibration of an index, the active one by default, on the stored embeddings; None if there are none.
+    """Fit the calibration of an index, the active one by default, on the stored embeddings, and store it. Return None
+    if there are no embeddings.
 
-    Of an index that is not ``filled`` yet, it is fitted again at the end of the sync that fills it.
+    ``filled``: whether the index has its entries already. If not, none are counted, so that the calibration is fitted
+    again at the end of the sync that fills the index.
 
     :raises IndexMissing: if there is no such index.
     """
     index = get_index()
     meta, count = index.meta(backing_index), index.count(backing_index=backing_index) if filled else 0
-    found = _sample(meta)
-    if found is None:
+    catalogue = _catalogue(meta)
+    if catalogue is None:
         return None
-    sample, described, written = found
     languages = languages_of(meta)
-    roles = fit_roles(described, sample.departments, colours_by_stem(languages))
-    collisions = stem_collisions({language: written[language] for language in languages})
-    calibration = replace(fit(sample), roles=replace(roles, collisions=collisions))
+    roles = fit_roles(catalogue.described, catalogue.sample.departments, colours_by_stem(languages))
+    collisions = stem_collisions({language: catalogue.written[language] for language in languages})
+    calibration = replace(fit(catalogue.sample), roles=replace(roles, collisions=collisions))
     values = {"data": calibration.to_json(), "items": count, "created_at": timezone.now()}
     return put(StoredCalibration, values, fingerprint=meta.fingerprint, projection=meta.projection)
 
 
-def _sample(meta: IndexMeta) -> tuple[Sample, list[Described], Written] | None:
-    """Some items of every registered model with their first images, the words of one of each group in each language,
-    with the numbers and sizes of all, and these by their language.
+class _Catalogue(NamedTuple):
+    """What a calibration is fitted on: a ``sample`` of items with their vectors, the texts of entries (``described``),
+    and all words of these (``written``)."""
 
-    An item has the categories of its whole group: of a product with a row for each language, "watches" and "Uhren".
+    sample: Sample
+    described: list[Described]
+    written: Written
+
+
+def _catalogue(meta: IndexMeta) -> _Catalogue | None:
+    """Read some items of every registered model, with their first images and their texts. Return None if no image has a
+    vector.
+
+    Of the variants in a group, one is described for each set of languages, with the numbers and sizes in the texts of
+    all. An item has the categories of its whole group: if a product has a row for each language, both "watches" and
+    "Uhren".
     """
     import numpy as np
 
@@ -149,11 +165,12 @@ def _sample(meta: IndexMeta) -> tuple[Sample, list[Described], Written] | None:
     if not any(categories):
         heads = ((group, words.heads) for (group, _), words in described.items())
         sample = by_heads(sample, _of_groups(groups, heads))
-    return sample, _with_compounds(list(described.values()), written), written
+    return _Catalogue(sample, _with_compounds(list(described.values()), written), written)
 
 
 def _of_groups(groups: Sequence[str], found: Iterable[tuple[str, frozenset[str]]]) -> list[frozenset[str]]:
-    """Return for each group what was found of any of its items."""
+    """Return for each item, given by its group, all words found for any item of the group. ``found``: pairs of a group
+    and words."""
     together: dict[str, frozenset[str]] = defaultdict(frozenset)
     for group, words in found:
         together[group] |= words
@@ -161,8 +178,11 @@ def _of_groups(groups: Sequence[str], found: Iterable[tuple[str, frozenset[str]]
 
 
 def by_heads(sample: Sample, heads: Sequence[frozenset[str]]) -> Sample:
-    """Return a sample without categories with the ``heads`` of the names instead, as far as others have them, too, and
-    without the items of which no word is left; or the sample, if these are no kinds of things, such as collections."""
+    """Return a sample without categories with the ``heads`` of the items' names in their place.
+
+    Only heads that the names of several groups have count, and items without one are left out. The sample is returned
+    unchanged if the heads do not seem to name kinds of things (see :data:`MOSTLY`), but for example collections.
+    """
     import numpy as np
 
     groups_of: dict[str, set[str]] = defaultdict(set)
@@ -185,7 +205,7 @@ def by_heads(sample: Sample, heads: Sequence[frozenset[str]]) -> Sample:
 def _described(
     items: Items[Any], texts: Mapping[str, Sequence[str]], categories: frozenset[str], written: Written
 ) -> Described:
-    """Return the words of an item's texts, which are added to those ``written``."""
+    """Return the words of an item's texts, and add them to ``written``."""
     specs = items.text_specs
     top = max((spec.weight for spec in specs.values()), default=1.0)
     weights: dict[str, float] = {}
@@ -243,11 +263,13 @@ def _with_compounds(entries: Sequence[Described], written: Written) -> list[Desc
 
 
 def _with_parts(entry: Described, names: Collection[tuple[str, ...]]) -> Described:
+    """Return an entry whose categories are also called by these ``names``."""
     words = dict(entry.words) | {name[-1]: 1.0 for name in names}
     return replace(entry, words=words, called=entry.called.union(names)) if names else entry
 
 
 def _items(items: Items[Any], meta: IndexMeta) -> list[tuple[Vector, Any]]:
+    """Return up to :data:`MAX_ITEMS` items of a model, each with the vector of its first image, before projection."""
     rows = ItemImage.objects.filter(state__model=items.label, position=0).exclude(digest="").order_by("state_id")
     chosen = list(rows.values_list("pk", flat=True))
     if len(chosen) > MAX_ITEMS:
@@ -280,7 +302,8 @@ def departments_of(parents: Mapping[str, Any]) -> dict[str, frozenset[str]]:
 def embed_words(
     meta: IndexMeta, categories: Sequence[str], parents: Mapping[str, Collection[str]] = MappingProxyType({})
 ) -> tuple[Vector, Sequence[str]] | None:
-    """Return the vectors of the categories' names, if the model embeds texts and the names are words."""
+    """Return the projected vectors of the first categories' names, and these categories, without names that are no
+    words. None if there are no names, or the model embeds no texts."""
     words = {each: words_of(each, parents.get(each, ())) for each in categories}
     named = list(filter(words.__getitem__, categories))[:MAX_NAMES]
     try:

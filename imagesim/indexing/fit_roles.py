@@ -33,7 +33,7 @@ SPREAD = 2.5
 """The effective number of categories, by the weight of the field, from which on a word is a modifier."""
 
 FEWEST = 3
-"""The minimum number of entries for that."""
+"""The minimum number of categories, those of each entry counted, for a word to be such a modifier."""
 
 MOST_KINDS = 2_000
 MOST_MODIFIERS = 4_000
@@ -43,12 +43,14 @@ MOST_THINGS = 4_000
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """An entry: its categories, the stems of its words with the weight of the field that each is in, those of its name,
-    and those that the names of its categories list.
+    """The words of an entry, by their stems.
 
-    A weight is 0 to 1; it is 1 in the texts of the category itself, whatever these weigh in a search, but for those
-    that are ``listed``. ``called``: the names of its categories that are no lists, as of
-    :func:`kind_of`. ``heads``: the words of its name that say what it is.
+    - ``words``: those of all texts, each with the weight of its field, 0 to 1 relative to that of the name. Words of
+      the names of its categories have the weight 1, whatever that of their field.
+    - ``name``: those of its name; ``heads``: those of them that say what it is.
+    - ``listed``: those that the names of its categories list, as "Sofas & tables" does; they are not in ``words`` for
+      that.
+    - ``called``: the other names of its categories, as :func:`kind_of` returns them.
     """
 
     categories: frozenset[str]
@@ -67,18 +69,10 @@ def fit_roles(
     sizes = Counter(category for entry in entries for category in entry.categories)
     names = _names(entries, sizes)
     headed, specifying = _parts(names)
+    listed = _listed(entries, headed, departments)
     found: dict[str, Counter[str]] = defaultdict(Counter)
     weights: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     naming: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
-    listed: dict[str, set[str]] = defaultdict(set)
-    for entry in entries:
-        for stem in entry.listed:
-            listed[stem] |= entry.categories
-    for stem, categories in listed.items():
-        if headed[stem]:
-            listed[stem] = {
-                each for each in categories if not _of_department(each, categories, headed[stem], departments)
-            }
     for entry in entries:
         for stem in entry.words.keys() | entry.listed:
             found[stem].update(entry.categories)
@@ -96,11 +90,7 @@ def fit_roles(
         if (headed[stem] or not (stem in UNITS or has_digit(stem)))
         and (named := _named(naming[stem], sizes, departments, headed=bool(headed[stem]), listed=bool(listed[stem])))
     }
-    alone: set[str] = set()
-    for entry in entries:
-        if not any(entry.categories.intersection(kinds.get(stem, ())) for stem in entry.name):
-            alone |= entry.name
-    everywhere = {
+    common = {
         stem
         for stem, count in found.items()
         if count.total() >= FEWEST and effective_number(weights[stem].values()) >= SPREAD
@@ -108,7 +98,10 @@ def fit_roles(
     order = sorted(found, key=lambda stem: (-found[stem].total(), stem))
     rest = [stem for stem in order if stem not in kinds]
     named_colours = [stem for stem in colours if stem not in kinds]
-    is_modifier = {stem: stem not in alone or stem in everywhere or stem in colours or is_size(stem) for stem in rest}
+    things_of_names = _without_kind(entries, kinds)
+    is_modifier = {
+        stem: stem not in things_of_names or stem in common or stem in colours or is_size(stem) for stem in rest
+    }
     modifiers = list(dict.fromkeys([*named_colours, *(stem for stem in rest if is_modifier[stem])]))
     things = [stem for stem in rest if not is_modifier[stem]]
     called = {stem for entry in entries for stem, weight in entry.words.items() if weight >= MENTION}
@@ -126,11 +119,37 @@ def fit_roles(
     )
 
 
+def _listed(
+    entries: Iterable[Described], headed: Mapping[str, Collection[str]], departments: Mapping[str, frozenset[str]]
+) -> dict[str, set[str]]:
+    """Return by word the categories that list it in their names, or in that of their department if none of its
+    categories is called so."""
+    listed: dict[str, set[str]] = defaultdict(set)
+    for entry in entries:
+        for stem in entry.listed:
+            listed[stem] |= entry.categories
+    for stem, categories in listed.items():
+        if headed[stem]:
+            listed[stem] = {
+                each for each in categories if not _of_department(each, categories, headed[stem], departments)
+            }
+    return listed
+
+
+def _without_kind(entries: Iterable[Described], kinds: Mapping[str, Collection[str]]) -> set[str]:
+    """Return the words of those names that have no word for the kind of their entry: one of them says what it is."""
+    found: set[str] = set()
+    for entry in entries:
+        if not any(entry.categories.intersection(kinds.get(stem, ())) for stem in entry.name):
+            found |= entry.name
+    return found
+
+
 def _of_department(
     category: str, listed: Collection[str], headed: Collection[str], departments: Mapping[str, frozenset[str]]
 ) -> bool:
-    """Return whether a category has a word only from the list in the name of its department, of which another category
-    is called so: of "Clothes & shoes", the "Running shoes" are shoes, and no dresses."""
+    """Return whether a category lists a word only because its department does, and another category of the department
+    is called by the word: in "Clothes & shoes", the "Running shoes" are shoes, and the dresses are none."""
     siblings = departments.get(category, frozenset())
     return category not in headed and siblings.issubset(listed) and not siblings.isdisjoint(headed)
 
@@ -148,8 +167,8 @@ def _brands(entries: Iterable[Described]) -> frozenset[str]:
 def _names(entries: Iterable[Described], sizes: Mapping[str, int]) -> dict[tuple[str, ...], frozenset[str]]:
     """Return by name the categories of which enough entries are called so. An entry in several counts for each.
 
-    The name of a department means its categories of the same name, if there are any, and none that it only specifies:
-    of "TV" the "TVs", and of "Watches" the "Men's watches", but no "Watch straps".
+    The name of a department stands for the categories of the same name, if there are any: "TV" for the "TVs". It stands
+    for none that it only specifies: "Watches" for "Men's watches", but not for "Watch straps".
     """
     counts: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
     alone: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
@@ -173,7 +192,8 @@ def _names(entries: Iterable[Described], sizes: Mapping[str, int]) -> dict[tuple
 def _parts(
     names: Mapping[tuple[str, ...], frozenset[str]],
 ) -> tuple[Mapping[str, set[str]], Mapping[str, set[str]]]:
-    """Return the categories whose names say by a word what their things are, and those that it specifies."""
+    """Return by word the categories in whose names it is the last one, which says what their things are, and those in
+    whose names it specifies this."""
     headed: dict[str, set[str]] = defaultdict(set)
     specifying: dict[str, set[str]] = defaultdict(set)
     for (*others, head), categories in names.items():
@@ -184,7 +204,7 @@ def _parts(
 
 
 def _with_specified(names: Mapping[tuple[str, ...], frozenset[str]]) -> dict[tuple[str, ...], tuple[str, ...]]:
-    """Return the names, the longest first, each with the categories of those that have more words before its last: the
+    """Return the names, the longest first, with their categories and those of names that specify them further: the
     "Bar stools" are stools."""
     by_head: dict[str, list[tuple[str, ...]]] = defaultdict(list)
     for name in names:
@@ -204,8 +224,11 @@ def _named(
     headed: bool,
     listed: bool,
 ) -> tuple[str, ...]:
-    """Return the categories that a word names; empty if it is as common elsewhere. ``headed``: the name of one says by
-    it what its things are; ``listed``: that of one lists it."""
+    """Return the categories that a word names; empty if it is as common elsewhere.
+
+    ``weights``: of the entries with the word, by category; ``headed``: whether the name of a category says by it what
+    its things are; ``listed``: whether the name of a category lists it.
+    """
     covered = tuple(sorted(name for name, weight in weights.items() if weight >= COVERAGE * (sizes[name] + 1)))
     total = sum(weights.values())
     purity = PURITY_OF_LISTED if listed and not headed else PURITY
