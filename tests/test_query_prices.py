@@ -33,6 +33,9 @@ from tests.shop import picture
         ("laptops from $500 to $1,000", "en", "laptops", {"gte": 500, "lte": 1000}),
         ("50-100 € jacket", "en", "jacket", {"gte": 50, "lte": 100}),
         ("over $50 bags", "en", "bags", {"gte": 50}),
+        ("bags over $20 under $50", "en", "bags", {"gte": 20, "lt": 50}),  # "under $50" was searched as words
+        ("Taschen unter 50 €, ab 20 €", "de", "Taschen", {"gte": 20, "lt": 50}),
+        ("bags over $50 under $20", "en", "bags under $20", {"gte": 50}),  # nothing is both
         ("shoes <50", "en", "shoes", {"lt": 50}),
         ("under 50", "en", "", {"lt": 50}),
         ("dress under 50", "de", "dress", {"lt": 50}),
@@ -91,6 +94,7 @@ def test_numbers_that_are_no_price(typed, language):
         ({"lte": 19.9}, "Only what costs at most 19.90 is shown."),
         ({"gte": 5.0}, "Only what costs at least 5 is shown."),
         ({"gte": 5.0, "lte": 10.0}, "Only what costs between 5 and 10 is shown."),
+        ({"gte": 5.0, "lt": 10.0}, "Only what costs between 5 and 10 is shown."),
     ],
 )
 def test_what_a_page_says(limits, message):

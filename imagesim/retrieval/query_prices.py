@@ -61,9 +61,9 @@ class PriceLimits(NamedTuple):
         """Return the message that tells the visitor of the limits."""
         numbers = {operator: number_format(limit, 2 if limit % 1 else 0) for operator, limit in self.limits.items()}
         least, below, most = numbers.get("gte"), numbers.get("lt"), numbers.get("lte")
-        if least and most:
+        if least and (highest := most or below):
             return Message(
-                _("Only what costs between %(least)s and %(most)s is shown.") % {"least": least, "most": most}
+                _("Only what costs between %(least)s and %(most)s is shown.") % {"least": least, "most": highest}
             )
         if least:
             return Message(_("Only what costs at least %(number)s is shown.") % {"number": least})
@@ -88,9 +88,21 @@ def price_limits(text: str, languages: Sequence[str]) -> PriceLimits | None:
 
     ``languages``: those in which the query may be written. A number is a price if it has a currency, or if it stands
     after a word such as "under" and either ends the query or precedes a filler word. So "kids under 5", "size below 40"
-    and "under 2 kg" state no price, and neither does "from 3" without a currency.
+    and "under 2 kg" state no price, and neither does "from 3" without a currency. A lower and an upper limit may stand
+    apart: "over 20 €, under 50 €".
     """
     known = tuple(sorted({base_language(language) for language in languages} | {"en"}))
+    found = _first_limits(text, known)
+    other = _first_limits(found.text, known) if found and len(found.limits) == 1 else None
+    if found and other and len(other.limits) == 1 and ("gte" in found.limits) != ("gte" in other.limits):
+        limits = {**found.limits, **other.limits}
+        if limits["gte"] < min(limit for operator, limit in limits.items() if operator != "gte"):
+            return PriceLimits(other.text, limits)
+    return found
+
+
+def _first_limits(text: str, known: tuple[str, ...]) -> PriceLimits | None:
+    """Return the first limits in a text, with the rest of it. ``known``: the base codes of the languages."""
     for pattern in _patterns(known):
         for match in pattern.finditer(text):
             limits = _limits_of(match)
