@@ -175,6 +175,8 @@ def test_a_compound_of_the_catalogue_is_known() -> None:
 @pytest.mark.parametrize(
     ("language", "typed", "first", "thing"),
     [
+        ("en", "brinjal", "aubergine", "aubergin"),
+        ("en", "red toboggan", "red sledge", "sledg"),
         ("it", "sellino da donna", "sella da donna", "sell"),
         ("it", "maglietta rossa", "maglia rossa", "magl"),
         ("nl", "bbq", "barbecue", "barbecuen"),
@@ -212,6 +214,9 @@ def test_each_language_has_its_words(language: str, typed: str, first: str, thin
 @pytest.mark.parametrize(
     ("language", "typed", "sold"),
     [
+        ("en", "dried plum", "pruning saw"),
+        ("en", "houseplant", "plant pot"),
+        ("en", "sunglasses", "sunny"),
         ("fi", "takki", "peitto"),  # a coat, and a "täkki" is a blanket
         ("fi", "sukka", "sukkahousut"),
         ("sv", "byggklossar", "bromskloss"),
