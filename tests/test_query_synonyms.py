@@ -217,6 +217,7 @@ def test_each_language_has_its_words(language: str, typed: str, first: str, thin
         ("en", "dried plum", "pruning saw"),
         ("en", "houseplant", "plant pot"),
         ("en", "sunglasses", "sunny"),
+        ("en", "mineral water", "water bottle"),
         ("fi", "takki", "peitto"),  # a coat, and a "täkki" is a blanket
         ("fi", "sukka", "sukkahousut"),
         ("sv", "byggklossar", "bromskloss"),
