@@ -21,7 +21,7 @@ from imagesim.word_roles import SHORTEST, SHORTEST_FIRST, Roles
 LONGEST_PHRASE = 5
 """The maximum number of words of a phrase with synonyms."""
 
-MAX_SYNONYMS = 2
+MAX_SYNONYMS = 3
 """The maximum number of synonyms of a query: each is one more search of texts."""
 
 FOLDER = Path(__file__).with_name("synonyms")
