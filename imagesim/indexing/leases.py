@@ -155,7 +155,7 @@ def _update(rows: QuerySet[ItemState], *, wait: bool = False, **values: Any) -> 
     count, locked = 0, []
     for chunk in batched(list(rows.values_list("pk", flat=True)), CHUNK):
         with atomic(ItemState):
-            free = lock(rows.filter(pk__in=chunk))
+            free = {*lock(rows.filter(pk__in=chunk))}
             count += primary(ItemState).filter(pk__in=free).update(**values)
         locked += [pk for pk in chunk if pk not in free]
     return count + sum(rows.filter(pk=pk).update(**values) for pk in locked if wait)
