@@ -900,9 +900,9 @@ def test_the_end_of_a_compound_is_what_the_catalogue_has_of_it() -> None:
     """For "Bücherregal", a shop with shelves showed nothing, not even these as the closest."""
     roles = Roles(things=frozenset({"regal", "buch"}))
     reader = QueryReader(roles, ["de"], lambda _word: False)
-    known = reader.read_text("Bücherregal").known_words
+    known = reader.read_text("Bücherregal").read_known
     assert known is not None
-    assert (known.text, reader.read_text("Regal").known_words) == ("regal", None)
+    assert (known().text, reader.read_text("Regal").read_known) == ("regal", None)
 
 
 def test_what_follows_fillers_is_found_in_compounds() -> None:
@@ -956,8 +956,8 @@ def test_a_letter_and_a_word_are_one_if_the_kind_is_called_so() -> None:
 def test_what_the_catalogue_has_as_a_part_of_compounds_is_known(typed: str, known: str | None) -> None:
     """ "Pumpe Keller" and "Sonnenschirm weiß" showed nothing as the closest, in a shop with pumps and sunshades."""
     roles = Roles(things=frozenset({"tauchpump", "ampelschirm"}))
-    text = QueryReader(roles, ["de"], lambda _word: False).read_text(typed).known_words
-    assert (text and text.text) == known
+    read = QueryReader(roles, ["de"], lambda _word: False).read_text(typed).read_known
+    assert (read and read().text) == known
 
 
 def test_the_end_of_a_compound_is_a_word() -> None:

@@ -388,4 +388,4 @@ def test_few_phrases_of_a_list_are_stemmed(language: str, typed: str) -> None:
 
 @pytest.mark.parametrize(("typed", "listed"), [("oelofen", "ölofen"), ("tshirt", "t-shirt"), ("T Shirt", "t-shirt")])
 def test_spellings_of_a_phrase_begin_alike(typed: str, listed: str) -> None:
-    assert query_synonyms._beginning(typed.replace(" ", "")) == query_synonyms._beginning(listed)
+    assert query_synonyms._beginning(typed) == query_synonyms._beginning(listed)

@@ -142,7 +142,7 @@ class QueryReader:
             compounds=" ".join(compounds),
             is_name=len(alone) == 1 and (meaning.in_full or roles.calls(alone[0])),
             listed=meaning.partly >= meaning.categories and len(telling - syntax.departments - {*colours}) == 1,
-            known_words=self.read_text(known_text) if known_text and known_text != text else None,
+            read_known=partial(self.read_text, known_text) if known_text and known_text != text else None,
             specified_head=meaning.heads == (head,),
             narrowed=not beside_heads <= qualifiers | {*colours},
             only_kind=bool(meaning.categories) and not colours and not any(roles.has(stems[n]) for n in beside_heads),

@@ -49,7 +49,8 @@ def _listed(language: str) -> dict[str, list[tuple[str, list[str]]]]:
             words = phrase.removeprefix("?").split()
             others = ((at, form) for at, word in enumerate(words) for form in plurals(word, language))
             for form in (words, *([*words[:at], other, *words[at + 1 :]] for at, other in others)):
-                found.setdefault(_beginning("".join(form)), []).append((" ".join(form), unmistakable))
+                spelled = " ".join(form)
+                found.setdefault(_beginning(spelled), []).append((spelled, unmistakable))
     return found
 
 
@@ -66,17 +67,16 @@ def _groups_with(beginning: str, language: str) -> dict[str, list[list[str]]]:
 
 def _groups_of(phrase: str, language: str) -> list[list[str]]:
     """Return the groups that a phrase is in; of each, the phrases that may replace it."""
-    beginning = _beginning(HYPHEN.sub("", phrase).replace(" ", ""))
-    groups = _groups_with(beginning, language)
+    groups = _groups_with(_beginning(phrase), language)
     return groups.get(_stems(phrase, language), []) if groups else []
 
 
-def _beginning(joined: str) -> str:
-    """Return the first two letters of a phrase in one piece, which all of its spellings share: no letters of scripts
-    without spaces, and one of the two of "ae", "oe", "ue" and "aa", which may stand for "ä", "ö", "ü" and "å"."""
-    if NO_SPACES.match(joined):
+def _beginning(phrase: str) -> str:
+    """Return the first two letters of a phrase, which all of its spellings share: no letters of scripts without spaces,
+    and one of the two of "ae", "oe", "ue" and "aa", which may stand for "ä", "ö", "ü" and "å"."""
+    if NO_SPACES.match(phrase):
         return ""
-    letters = fold(HYPHEN.sub("", joined))
+    letters = fold(HYPHEN.sub("", phrase).replace(" ", ""))
     return letters[0] + letters[2:3] if letters[:2] in ("ae", "oe", "ue", "aa") else letters[:2]
 
 

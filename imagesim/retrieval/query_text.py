@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ class QueryText:
     - ``listed``: except for colours and departments, the text is a single word, and every category that it names only
       lists this word in its name, as "Sofas & tables" does with "sofas". Always true of a single word that names no
       category.
-    - ``known_words``: if the catalogue lacks some of the words, the others that tell what is sought: "nike" of
+    - ``read_known``: if the catalogue lacks some of the words, reads the others that tell what is sought: "nike" of
       "nike zoom", and "regal" of "Bücherregal" (bookcase). Otherwise None.
     - ``specified_head``: the text asks only for the head of a compound: for the "print" of "beach print".
     - ``narrowed``: a word beside the heads that is neither a colour nor a qualifier says which things of the kind are
@@ -43,7 +43,7 @@ class QueryText:
     compounds: str = ""
     is_name: bool = False
     listed: bool = False
-    known_words: QueryText | None = None
+    read_known: Callable[[], QueryText] | None = None
     specified_head: bool = False
     narrowed: bool = False
     only_kind: bool = False

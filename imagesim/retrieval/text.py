@@ -196,10 +196,9 @@ class WithText:
     def _with_known_words(self, texts: Query, admission: Admission, ranking: _Ranking) -> tuple[Candidate, ...]:
         """Return the closest entries if the catalogue lacks some of the words: those called by the other words that
         tell what is sought. For "nike zoom" these are by Nike, and for "Bücherregal" (bookcase) called "Regal"."""
-        known = self.texts.own.known_words
-        if known is None:
+        if self.texts.own.read_known is None:
             return ()
-        (found,) = self.retriever.search([known.applied_to(texts)])
+        (found,) = self.retriever.search([self.texts.own.read_known().applied_to(texts)])
         admitted = admission.admitted(found.candidates, closest=True)
         called = [each for each in admitted if each.head >= CALLED][:CLOSEST]
         scores = _scores(called, ranking.nearest.vector, self.vectors_of(called))
