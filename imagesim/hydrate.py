@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from django.db import models
@@ -43,19 +43,20 @@ def hits_of(candidates: Iterable[Candidate], items: Mapping[str, models.Model]) 
     ]
 
 
-def load_items(keys: Iterable[str], in_stock: bool | None = None) -> dict[str, models.Model]:
+def load_items(keys: Iterable[str], in_stock: bool | None = None, *, to_many: bool = True) -> dict[str, models.Model]:
     """The items with these keys that the shop shows now, by key: one query per model and one per prefetch.
 
     With ``in_stock`` without those whose stock is another: what was sold by ``update()`` is in stock in the index until
-    the next reconcile.
+    the next reconcile. ``to_many``: as pages show hits, with their photos; without, as a query reads the item that it
+    asks about.
     """
-    wanted = registry.grouped(map(split_key, keys))
-    return {
-        items.key_of(item): item
-        for items, pks in wanted
-        for item in load_shown(items, pks)
-        if in_stock is None or _known_stock(items, item) in (in_stock, None)
-    }
+    found = {}
+    for items, pks in registry.grouped(map(split_key, keys)):
+        queryset = items.get_hit_queryset() if to_many else items.for_asking(items.get_queryset())
+        for item in with_pks(queryset, pks).order_by():
+            if _is_shown(items, item) and (in_stock is None or _known_stock(items, item) in (in_stock, None)):
+                found[items.key_of(item)] = item
+    return found
 
 
 def _known_stock(items: Items[Any], item: models.Model) -> bool | None:
@@ -89,15 +90,6 @@ def with_groups(keys: Iterable[str]) -> Iterator[tuple[str, str]]:
                 with without_failing(items, item, "get_group"):
                     groups[items.key_of(item)] = items.group_key_of(item)
         yield from ((key, groups.get(key, key)) for key in chunk)
-
-
-def load_shown(items: Items[Any], pks: Collection[str], *, to_many: bool = True) -> list[models.Model]:
-    """The items of one model with these primary keys that the shop shows now, in no order.
-
-    ``to_many``: as pages show hits, with their photos; without, as a query reads the item that it asks about.
-    """
-    queryset = items.get_hit_queryset() if to_many else items.for_asking(items.get_queryset())
-    return [item for item in with_pks(queryset, pks).order_by() if _is_shown(items, item)]
 
 
 def _is_shown(items: Items[Any], item: models.Model) -> bool:

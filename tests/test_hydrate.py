@@ -13,7 +13,7 @@ from django.db.models.functions import Coalesce
 
 from demo_shop.shop.models import Category, Photo, Product
 from imagesim import widgets
-from imagesim.hydrate import load, load_items, load_shown
+from imagesim.hydrate import load, load_items
 from imagesim.items import Items
 from imagesim.registry import registry
 from imagesim.types import Candidate
@@ -28,8 +28,14 @@ class LampItems(Items):
     category = "maker__name"
 
 
+def shown(items: Items, pks, *, to_many: bool = True) -> list:
+    """The items with these primary keys, with their model registered by the class of ``items``."""
+    with registered(items.model, type(items)):
+        return list(load_items([f"{items.label}:{pk}" for pk in pks], to_many=to_many).values())
+
+
 def read(items: Items, made, *, to_many: bool = True) -> list:
-    return sorted(load_shown(items, [str(each.pk) for each in made], to_many=to_many), key=lambda item: item.name)
+    return sorted(shown(items, [each.pk for each in made], to_many=to_many), key=lambda item: item.name)
 
 
 def names(rows) -> list[str]:
@@ -67,14 +73,14 @@ def candidate(key: str, score: float = 0.5) -> Candidate:
 def test_impossible_keys_are_not_queried(products, django_assert_num_queries):
     items = registry.for_model(Product)
     with django_assert_num_queries(0):
-        assert load_shown(items, ["9" * 40, "-" + "9" * 40, "red", ""]) == []
-    assert load_shown(items, ["9" * 40, str(products[0].pk)], to_many=False) == [products[0]]
+        assert shown(items, ["9" * 40, "-" + "9" * 40, "red", ""]) == []
+    assert shown(items, ["9" * 40, str(products[0].pk)], to_many=False) == [products[0]]
 
 
 def test_items_that_break_the_validators_of_their_key_are_shown(products, monkeypatch):
     # Saving does not ask validators, so that a shop can have such items.
     monkeypatch.setattr(Product._meta.pk, "validators", [MinValueValidator(10**9)])
-    assert len(load_shown(registry.for_model(Product), [str(product.pk) for product in products])) == 3
+    assert len(shown(registry.for_model(Product), [str(product.pk) for product in products])) == 3
 
 
 def test_hits_keep_the_order_of_the_candidates(products, django_assert_num_queries):
@@ -197,10 +203,11 @@ def test_a_queryset_of_the_shop_is_evaluated_each_time(lamps):
         def get_queryset(self):
             return super().get_queryset().filter(lumen__gte=self.least)
 
-    items = Dimmed(Lamp)
-    assert len(read(items, lamps)) == 4
-    items.least = 50
-    assert [lamp.name for lamp in read(items, lamps)] == ["A"]
+    keys = [f"zoo.lamp:{lamp.pk}" for lamp in lamps]
+    with registered(Lamp, Dimmed):
+        assert len(load_items(keys)) == 4
+        Dimmed.least = 50
+        assert [lamp.name for lamp in load_items(keys).values()] == ["A"]
 
 
 def test_the_managers_of_the_shop_are_respected(lamps, monkeypatch):
@@ -229,10 +236,10 @@ def test_related_pictures_keep_their_ordering(lamps, monkeypatch):
 
 def test_no_key_and_a_repeated_key(lamps, django_assert_num_queries):
     with django_assert_num_queries(0):
-        assert load_shown(LampItems(Lamp), []) == []
+        assert shown(LampItems(Lamp), []) == []
         assert load([], []) == [[], []]
     key = str(lamps[0].pk)
-    assert load_shown(LampItems(Lamp), [key, key.upper(), "no key"]) == [lamps[0]]
+    assert shown(LampItems(Lamp), [key, key.upper(), "no key"]) == [lamps[0]]
 
 
 class TestHitQueryset:
@@ -261,5 +268,5 @@ class TestHitQueryset:
     def test_indexing_reads_everything(self, products, django_assert_num_queries):
         items = self.Narrow(Product)
         with django_assert_num_queries(1):
-            (item,) = load_shown(items, [str(products[0].pk)], to_many=False)
+            (item,) = shown(items, [str(products[0].pk)], to_many=False)
             assert (item.category.slug, item.get_deferred_fields()) == ("hats", set())

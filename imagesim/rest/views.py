@@ -24,8 +24,8 @@ from imagesim import __version__, events
 from imagesim.conf import get_settings
 from imagesim.database import without_transaction
 from imagesim.exceptions import BadQuery
-from imagesim.hydrate import load_shown
-from imagesim.items import Items
+from imagesim.hydrate import load_items
+from imagesim.items import Items, make_key
 from imagesim.registry import registry
 from imagesim.rest import inputs
 from imagesim.rest import schema as described
@@ -93,9 +93,10 @@ class VisualSearchView(RestrictedView):
 
     def get_item(self, items: Items[Any], pk: str) -> Any:
         """The item, if the shop shows it now, and this visitor may see it."""
-        item = None if "\0" in pk else next(iter(load_shown(items, [pk], to_many=False)), None)
-        if item is None:
+        found = {} if "\0" in pk else load_items([make_key(items.label, pk)], to_many=False)
+        if not found:
             raise Http404
+        [item] = found.values()
         self.check_object_permissions(self.request, item)
         return item
 
