@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -40,7 +41,7 @@ def share(work: Callable[[int], None], parts: Sequence[int]) -> None:
     """
     waiting, done = iter(parts), set[int]()
 
-    def take() -> None:
+    def help_out() -> None:
         for part in waiting:
             work(part)
             done.add(part)
@@ -48,11 +49,11 @@ def share(work: Callable[[int], None], parts: Sequence[int]) -> None:
     if len(parts) >= SHARED_FROM:
         with suppress(RuntimeError):  # the interpreter is shutting down, or no more threads can be started
             for _ in range(HELPERS):
-                _helpers.submit(take)
-    take()
-    for part in parts:
+                _helpers.submit(help_out)
+    for part in chain(waiting, parts):
         if part not in done:
             work(part)
+            done.add(part)
 
 
 def _engage() -> None:
