@@ -73,45 +73,45 @@ class LocalIndex(BaseIndex):
 
     # Backing indexes.
 
+    @_translated_errors()
     def create(self, meta: IndexMeta) -> str:
         moment = timezone.now()
         name = self.name_at(moment)
-        with _translated_errors():
-            LocalGeneration.objects.create(
-                index=self.name, name=name, meta=asdict(meta), token=secrets.token_hex(8), created_at=moment
-            )
+        LocalGeneration.objects.create(
+            index=self.name, name=name, meta=asdict(meta), token=secrets.token_hex(8), created_at=moment
+        )
         return name
 
+    @_translated_errors()
     def promote(self, backing_index: str) -> None:
-        with _translated_errors():
-            store.promote(self.name, backing_index)
+        store.promote(self.name, backing_index)
         self._searched.clear()
 
+    @_translated_errors()
     def drop(self, backing_index: str) -> None:
-        with _translated_errors():
-            store.drop(self.name, backing_index)
+        store.drop(self.name, backing_index)
         with self._guard:
             self._snapshots.pop(backing_index, None)
             self._kept_until.pop(backing_index, None)
         self._searched.clear()
 
+    @_translated_errors()
     def backing_indexes(self) -> list[str]:
-        with _translated_errors():
-            rows = LocalGeneration.objects.using(store.write_alias()).filter(index=self.name)
-            return list(rows.order_by("created_at", "id").values_list("name", flat=True))
+        rows = LocalGeneration.objects.using(store.write_alias()).filter(index=self.name)
+        return list(rows.order_by("created_at", "id").values_list("name", flat=True))
 
+    @_translated_errors()
     def active(self) -> str | None:
-        with _translated_errors():
-            rows = LocalGeneration.objects.using(store.write_alias()).filter(index=self.name, active=True)
-            return rows.values_list("name", flat=True).first()
+        rows = LocalGeneration.objects.using(store.write_alias()).filter(index=self.name, active=True)
+        return rows.values_list("name", flat=True).first()
 
+    @_translated_errors()
     def meta(self, backing_index: str | None = None) -> IndexMeta:
         using = store.read_alias(backing_index)
-        with _translated_errors():
-            if backing_index is None:
-                name, until = self._searched.get(using, ("", 0.0))
-                backing_index = name if time.monotonic() < until else store.state(self.name, None, using).name
-            return self._meta(backing_index, using)
+        if backing_index is None:
+            name, until = self._searched.get(using, ("", 0.0))
+            backing_index = name if time.monotonic() < until else store.state(self.name, None, using).name
+        return self._meta(backing_index, using)
 
     # Writing.
 
@@ -130,41 +130,36 @@ class LocalIndex(BaseIndex):
             store.write(at, operations, valid, results)
         return [results[number] for number in range(len(operations))]
 
+    @_translated_errors()
     def refresh(self, backing_index: str | None = None) -> None:
         """Check that the index exists. Nothing else is needed: a search sees everything that is committed."""
-        with self._reading(backing_index):
-            pass
+        store.state(self.name, backing_index)
 
     # Reading.
 
-    @contextmanager
-    def _reading(self, backing_index: str | None) -> Iterator[store.State]:
-        """Provide the state of a backing index, by default of the active one."""
-        with _translated_errors():
-            yield store.state(self.name, backing_index, store.read_alias(backing_index))
-
     @retry_missing
+    @_translated_errors()
     def search(self, queries: Sequence[Query], *, backing_index: str | None = None) -> list[Candidates]:
         started = time.perf_counter()
-        with self._reading(backing_index) as at:
-            meta = self._meta(at.name, at.using)
-            if backing_index is None:
-                self._notice_swap(at, meta)
-            compiled = [validation.check_query(query, meta) for query in queries]
-            vectors = {n: validation.unit_vector(query.vector) for n, query in enumerate(queries) if not query.text}
-            pages: dict[int, Any] = {}
-            snapshot = self._snapshot(at, backing_index)
-            if any(query.text for query in queries):
-                self._read_texts(snapshot, at)
-            with snapshot.current(at) as table:
-                for number, query in enumerate(queries):
-                    if query.text:
-                        pages[number] = table.match(query, compiled[number])
-                for (filters, similarity), numbers in self._by_filters(queries, compiled).items():
-                    batch = [queries[number] for number in numbers]
-                    stacked = np.stack([vectors[number] for number in numbers])
-                    found = answer(table, filters, similarity, batch, stacked)
-                    pages.update(zip(numbers, found, strict=True))
+        at = store.state(self.name, backing_index)
+        meta = self._meta(at.name, at.using)
+        if backing_index is None:
+            self._notice_swap(at, meta)
+        compiled = [validation.check_query(query, meta) for query in queries]
+        vectors = {n: validation.unit_vector(query.vector) for n, query in enumerate(queries) if not query.text}
+        pages: dict[int, Any] = {}
+        snapshot = self._snapshot(at, backing_index)
+        if any(query.text for query in queries):
+            self._read_texts(snapshot, at)
+        with snapshot.current(at) as table:
+            for number, query in enumerate(queries):
+                if query.text:
+                    pages[number] = table.match(query, compiled[number])
+            for (filters, similarity), numbers in self._by_filters(queries, compiled).items():
+                batch = [queries[number] for number in numbers]
+                stacked = np.stack([vectors[number] for number in numbers])
+                found = answer(table, filters, similarity, batch, stacked)
+                pages.update(zip(numbers, found, strict=True))
         took = (time.perf_counter() - started) * 1000
         return [
             Candidates(candidates, more=more, took_ms=took)
@@ -191,38 +186,42 @@ class LocalIndex(BaseIndex):
         return groups
 
     @retry_missing
+    @_translated_errors()
     def count(self, filters: Filters = Filters(), *, backing_index: str | None = None) -> int:
-        with self._reading(backing_index) as at:
-            if filters == Filters():
-                return store.count_entries(at)
-            compiled = validation.compile_filters(filters, self._meta(at.name, at.using).filters)
-            with self._snapshot(at, backing_index).current(at) as table:
-                return table.count(table.passing(compiled))
+        at = store.state(self.name, backing_index)
+        if filters == Filters():
+            return store.count_entries(at)
+        compiled = validation.compile_filters(filters, self._meta(at.name, at.using).filters)
+        with self._snapshot(at, backing_index).current(at) as table:
+            return table.count(table.passing(compiled))
 
     @retry_missing
+    @_translated_errors()
     def facets(self, filters: Filters, fields: Sequence[str], *, backing_index: str | None = None) -> dict[str, Facet]:
-        with self._reading(backing_index) as at:
-            meta = self._meta(at.name, at.using)
-            compiled = validation.compile_filters(filters, meta.filters)
-            kinds = validation.facet_kinds(fields, meta.filters)
-            with self._snapshot(at, backing_index).current(at) as table:
-                others = {name: compiled.without((name,)) for name in kinds}
-                masks = {each: table.passing(each) for each in others.values()}
-                return {name: table.facet(name, kind, masks[others[name]]) for name, kind in kinds.items()}
+        at = store.state(self.name, backing_index)
+        meta = self._meta(at.name, at.using)
+        compiled = validation.compile_filters(filters, meta.filters)
+        kinds = validation.facet_kinds(fields, meta.filters)
+        with self._snapshot(at, backing_index).current(at) as table:
+            others = {name: compiled.without((name,)) for name in kinds}
+            masks = {each: table.passing(each) for each in others.values()}
+            return {name: table.facet(name, kind, masks[others[name]]) for name, kind in kinds.items()}
 
     def scan(self, *, backing_index: str | None = None, batch_size: int = 1000) -> Iterator[tuple[str, int]]:
-        with self._reading(backing_index) as at:
+        with _translated_errors():  # a decorator would only see the call, which reads nothing yet
+            at = store.state(self.name, backing_index)
             yield from store.keys(at, batch_size)
             store.state(self.name, at.name, at.using)  # it may have been dropped, and its entries deleted
 
+    @_translated_errors()
     def ping(self) -> None:
-        with _translated_errors():
-            LocalGeneration.objects.filter(index=self.name).exists()
+        LocalGeneration.objects.filter(index=self.name).exists()
 
+    @_translated_errors()
     def warm_up(self) -> None:
-        with self._reading(None) as at:
-            if self._meta(at.name, at.using).texts:
-                self._read_texts(self._snapshot(at, None), at)
+        at = store.state(self.name, None)
+        if self._meta(at.name, at.using).texts:
+            self._read_texts(self._snapshot(at, None), at)
 
     def _read_texts(self, snapshot: Snapshot, at: store.State) -> None:
         """Index the words of entries that this process has not indexed yet, which takes seconds for a large
