@@ -31,9 +31,11 @@ class Listed:
         self.candidates = candidates
         self.categories = categories or {}
         self.queries: list[Query] = []
+        self.requests: list[int] = []
 
     def search(self, queries: Sequence[Query]) -> list[Candidates]:
         self.queries += queries
+        self.requests.append(len(queries))
         return [self._answer(query) for query in queries]
 
     def _answer(self, query: Query) -> Candidates:
@@ -155,6 +157,23 @@ class TestFallback:
     def test_the_last_page_asks_for_no_more_than_an_index_returns(self):
         _, listed = self.ask(limit=100, offset=MAX_PAGE_END - 100)
         assert max(each.offset + each.limit for each in listed.queries) == MAX_PAGE_END
+
+    def test_a_stage_is_one_request_for_all_queries_that_lack_candidates(self):
+        listed = Listed(*(candidate(name, 0.9 - n / 10) for n, name in enumerate("abcd")), categories=self.categories)
+        retriever = WithFallback(listed, [("parent", ("hats", "caps")), ("wider", ())])
+        queries = [query(12, categories=("hats",)), query(1, keys=("d",)), query(2, categories=("caps",))]
+        answers = retriever.search(queries)
+        assert [[each.key for each in answer.candidates] for answer in answers] == [
+            ["a", "b", "c", "d"],
+            ["a"],
+            ["b", "c"],
+        ]
+        assert [[each.key for each in answer.candidates if each.stage] for answer in answers] == [
+            ["b", "c", "d"],
+            [],
+            [],
+        ]
+        assert listed.requests == [3, 2, 1]
 
     def test_a_group_is_found_once(self):
         answer, _ = self.ask(limit=12, b="g", d="g")

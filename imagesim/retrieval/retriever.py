@@ -218,26 +218,35 @@ class WithFallback:
     stages: Sequence[tuple[str, tuple[str, ...]]]
 
     def search(self, queries: Sequence[Query]) -> list[Candidates]:
-        asked = [
+        wholes = [
             query if query.filters.keys else replace(query, offset=0, limit=_limit_for(query)) for query in queries
         ]
+        answers = self.retriever.search(wholes)
+        for stage, categories in self.stages:
+            short = [n for n, whole in enumerate(wholes) if not whole.filters.keys and len(answers[n]) < whole.limit]
+            rests = [_beyond(wholes[n], answers[n].candidates, categories) for n in short]
+            for n, rest in zip(short, self.retriever.search(rests) if rests else (), strict=True):
+                answers[n] = _continued(answers[n], rest, stage, by_group=wholes[n].collapse)
         return [
-            found if first is query else self._filled(query, found)
-            for query, first, found in zip(queries, asked, self.retriever.search(asked), strict=True)
+            answer if query.filters.keys else _page(answer, query.offset, query.offset + query.limit)
+            for query, answer in zip(queries, answers, strict=True)
         ]
 
-    def _filled(self, query: Query, answer: Candidates) -> Candidates:
-        """Return the page of a query from the first candidates of its own categories and those of the stages."""
-        end, limit = query.offset + query.limit, _limit_for(query)
-        found, took_ms, exact, more = list(answer.candidates), answer.took_ms, answer.exact, answer.more
-        for name, categories in self.stages:
-            if len(found) >= limit:
-                break
-            (part,) = self.retriever.search([_beyond(query, found, categories, limit=limit - len(found))])
-            new = unseen(found, part.candidates, lambda candidate: candidate.identity(query.collapse))
-            found += [candidate._replace(stage=name) for candidate in new]
-            took_ms, exact, more = took_ms + part.took_ms, exact and part.exact, part.more
-        return Candidates(tuple(found[query.offset : end]), more=more or len(found) > end, took_ms=took_ms, exact=exact)
+
+def _continued(before: Candidates, rest: Candidates, stage: str, *, by_group: bool) -> Candidates:
+    """Return the candidates with those of a further stage."""
+    new = unseen(before.candidates, rest.candidates, lambda candidate: candidate.identity(by_group))
+    return Candidates(
+        (*before.candidates, *(candidate._replace(stage=stage) for candidate in new)),
+        more=rest.more,
+        took_ms=before.took_ms + rest.took_ms,
+        exact=before.exact and rest.exact,
+    )
+
+
+def _page(whole: Candidates, start: int, end: int) -> Candidates:
+    """Return the candidates of a page."""
+    return replace(whole, candidates=whole.candidates[start:end], more=whole.more or len(whole) > end)
 
 
 def mmr(candidates: Sequence[Candidate], vectors: Mapping[str, Vector], diversity: float) -> list[Candidate]:
@@ -279,12 +288,12 @@ def _limit_for(query: Query) -> int:
     return min(query.offset + query.limit + 1, MAX_PAGE_END)
 
 
-def _beyond(query: Query, found: Sequence[Candidate], categories: tuple[str, ...], *, limit: int) -> Query:
-    """Return the query for entries in these categories that were not found yet."""
+def _beyond(query: Query, found: Sequence[Candidate], categories: tuple[str, ...]) -> Query:
+    """Return the query for as many entries in these categories as were not found yet."""
     filters = replace(query.filters, categories=categories)
     if query.collapse:
         groups = tuple(dict.fromkeys(candidate.group for candidate in found))
         filters = replace(filters, exclude_groups=filters.exclude_groups + groups)
     else:
         filters = replace(filters, exclude_keys=filters.exclude_keys + tuple(candidate.key for candidate in found))
-    return replace(query, filters=filters, offset=0, limit=limit)
+    return replace(query, filters=filters, limit=query.limit - len(found))
