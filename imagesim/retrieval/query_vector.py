@@ -144,49 +144,61 @@ def query_vector(
     :raises NotIndexed: if an item has no embedding (yet).
     :raises EmbedderError: if the model cannot be loaded or does not embed texts.
     """
+    from imagesim.embedders import get_embedder_of
+
+    new = {n: term.value for n, term in enumerate(terms) if isinstance(term.value, QueryImage | str)}
+    weighs = _weighs(components)
+    # A page of similar items loads no model, unless components are weighed.
+    embedder = get_embedder_of(meta.fingerprint) if new or weighs else None
+    found: dict[int, Vector] = {}
+    for number, term in enumerate(terms):
+        if isinstance(term.value, ItemKey):
+            found[number] = _item_vector(term.value.key, meta)
+        elif isinstance(term.value, StoredRegion):
+            found[number] = _region_vector(term.value, meta)
+    if embedder is not None and new:
+        found |= _embed(embedder, new)
+    vectors = [found[number] for number in range(len(terms))]
+    if embedder is not None and weighs:
+        vectors = _reweighed(embedder, terms, vectors, components)
+    return project(_mean([term.weight for term in terms], vectors), meta.projection)
+
+
+def _weighs(components: Mapping[str, float] | None) -> bool:
+    """Return whether the components of vectors are weighed, by the query or by the settings of a model."""
+    settings = get_settings()
+    backends = (settings.EMBEDDER, *settings.PREVIOUS_EMBEDDERS)
+    return bool(components) or any(backend.options.get("weights") for backend in backends)
+
+
+def _reweighed(
+    embedder: BaseEmbedder,
+    terms: Sequence[QueryTerm],
+    vectors: Sequence[Vector],
+    components: Mapping[str, float] | None,
+) -> list[Vector]:
+    """Return the vectors of the terms with their components weighed, except those of words: they ask for what they
+    name."""
+    try:
+        weighed = [embedder.reweight(vector, components) for vector in vectors]
+    except BadQuery as error:
+        raise BadQuery(str(error), field="components") from error
+    each = zip(terms, vectors, weighed, strict=True)
+    return [vector if isinstance(term.value, str) else new for term, vector, new in each]
+
+
+def _mean(weights: Sequence[float], vectors: Sequence[Vector]) -> Vector:
+    """Return the unit vector of the weighted mean of the positive terms, less that of the negative ones; that of the
+    first positive one if they cancel out."""
     import numpy as np
 
-    vectors = _vectors_of_terms(terms, meta, components)
-    towards = [(term.weight, vector) for term, vector in zip(terms, vectors, strict=True) if term.weight > 0]
-    away = [(term.weight, vector) for term, vector in zip(terms, vectors, strict=True) if term.weight < 0]
+    towards = [(weight, vector) for weight, vector in zip(weights, vectors, strict=True) if weight > 0]
+    away = [(weight, vector) for weight, vector in zip(weights, vectors, strict=True) if weight < 0]
     total = sum(weight * vector for weight, vector in towards) / sum(weight for weight, _vector in towards)
     if away:
         total = total + sum(weight * vector for weight, vector in away) / len(away)
     length = float(np.linalg.norm(total))
-    unit: Vector = np.asarray(total / length if length > 1e-6 else towards[0][1], dtype=np.float32)
-    return project(unit, meta.projection)
-
-
-def _vectors_of_terms(
-    terms: Sequence[QueryTerm], meta: IndexMeta, components: Mapping[str, float] | None
-) -> list[Vector]:
-    """Return the vector of each term, before projection, with its components weighed unless it is a text."""
-    from imagesim.embedders import get_embedder_of
-
-    vectors: dict[int, Vector] = {}
-    # A page of similar items loads no model, unless components are weighed.
-    configured = get_settings()
-    backends = (configured.EMBEDDER, *configured.PREVIOUS_EMBEDDERS)
-    weighs = bool(components) or any(backend.options.get("weights") for backend in backends)
-    needs_embedder = weighs or not all(isinstance(term.value, ItemKey | StoredRegion) for term in terms)
-    embedder = get_embedder_of(meta.fingerprint) if needs_embedder else None
-    pictures = {n: term.value for n, term in enumerate(terms) if isinstance(term.value, QueryImage)}
-    texts = {n: term.value for n, term in enumerate(terms) if isinstance(term.value, str)}
-    for number, term in enumerate(terms):
-        if isinstance(term.value, ItemKey):
-            vectors[number] = _item_vector(term.value.key, meta)
-        elif isinstance(term.value, StoredRegion):
-            vectors[number] = _region_vector(term.value, meta)
-    if embedder is not None and (pictures or texts):
-        for number, vector in zip([*pictures, *texts], _embed(embedder, pictures, texts), strict=True):
-            vectors[number] = vector
-    if embedder is not None and weighs:
-        try:
-            weighed = {number: embedder.reweight(vector, components) for number, vector in vectors.items()}
-        except BadQuery as error:
-            raise BadQuery(str(error), field="components") from error
-        vectors = weighed | {number: vectors[number] for number in texts}  # words ask for what they name
-    return [vectors[number] for number in range(len(terms))]
+    return np.asarray(total / length if length > 1e-6 else towards[0][1], dtype=np.float32)
 
 
 def text_vector(
@@ -259,15 +271,17 @@ def text_vectors(embedder: BaseEmbedder, texts: Sequence[str]) -> list[Vector]:
 
 
 @timed("embed.query")
-def _embed(embedder: BaseEmbedder, pictures: Mapping[int, QueryImage], texts: Mapping[int, str]) -> list[Vector]:
-    """Return the vectors of the pictures, then those of the texts."""
+def _embed(embedder: BaseEmbedder, given: Mapping[int, QueryImage | str]) -> dict[int, Vector]:
+    """Return the vectors of pictures and texts."""
+    texts = {number: value for number, value in given.items() if isinstance(value, str)}
     if texts and not embedder.supports_texts:
         raise BadQuery(_("The model in use does not embed texts; search with a picture."), field="text")
-    vectors: list[Vector] = []
-    for picture in pictures.values():  # one by one: a decoded image can take some hundred megabytes
-        vectors += list(embedder.embed_images([picture.decode(embedder.min_decode_side)]))
+    vectors: dict[int, Vector] = {}
+    for number, value in given.items():
+        if not isinstance(value, str):  # one by one: a decoded image can take some hundred megabytes
+            [vectors[number]] = embedder.embed_images([value.decode(embedder.min_decode_side)])
     if texts:
-        vectors += text_vectors(embedder, list(texts.values()))
+        vectors |= zip(texts, text_vectors(embedder, list(texts.values())), strict=True)
     return vectors
 
 
