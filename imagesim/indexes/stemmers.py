@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from imagesim.indexes.stop_words import OWN_STEMS
+
 SNOWBALL = {
     "ca": "catalan", "cs": "czech", "da": "danish", "de": "german", "el": "greek", "en": "english",
     "es": "spanish", "et": "estonian", "eu": "basque", "fa": "persian", "fi": "finnish", "fr": "french",
@@ -96,16 +98,6 @@ def _hebrew(word: str) -> str:
     return word
 
 
-_GERMAN = {
-    "buche": "buche", "buchen": "buche",
-    "karte": "karte", "karten": "karte", "kohle": "kohle", "kohlen": "kohle", "küche": "küche", "küchen": "küche",
-    "leder": "leder", "matte": "matte", "matten": "matte", "reise": "reise", "reisen": "reise", "rahmen": "rahmen",
-    "roller": "roller", "schale": "schale", "schalen": "schale",
-}  # fmt: skip
-"""German words to which the stemmer gives the stem of another thing that shops sell: to leather ("Leder") that of LED,
-to beech ("Buche") that of a book, to a bowl ("Schale") that of a scarf ("Schal")."""
-
-
 def _german(word: str, stem_word: Callable[[str], str]) -> str:
     """Return the stem of a German word: without the "s" of the plural of "Sofas" or "Laptops", which the stemmer
     leaves, and with the end of "Esszimmertisch" and "Räucherfisch", which it takes for the ending of an adjective."""
@@ -113,19 +105,6 @@ def _german(word: str, stem_word: Callable[[str], str]) -> str:
         return found[1]
     return stem_word(_S_PLURAL.sub("", word))
 
-
-_ENGLISH = {
-    "bedding": "bedding", "bowling": "bowling", "boxing": "boxing", "briefs": "briefs", "clothes": "clothes",
-    "clothing": "clothes", "coated": "coated", "coating": "coated", "dressing": "dressing", "dressings": "dressing",
-    "fishing": "fishing", "flooring": "flooring", "icing": "icing", "knitting": "knitting", "legged": "legged",
-    "legging": "legging", "leggings": "legging", "padded": "padded", "padding": "padded", "painting": "painting",
-    "paintings": "painting", "pcs": "pcs", "plated": "plated", "pressed": "pressed", "rugged": "rugged",
-    "shorts": "shorts", "skirting": "skirting", "stocking": "stocking", "stockings": "stocking", "suited": "suited",
-    "tights": "tights", "topped": "topped", "topping": "topping", "toppings": "topping", "training": "training",
-    "wrapping": "wrapping",
-}  # fmt: skip
-"""English words to which the stemmer gives the stem of another thing that shops sell, or of what things are like: to
-leggings that of a "three-legged table", and to shorts that of a "short sleeve"."""
 
 _PLURAL_OF_INITIALS = re.compile(r"([^aeiouy]{2,}(?<!s))s")
 
@@ -136,7 +115,12 @@ def _english(word: str, stem_word: Callable[[str], str]) -> str:
     return found[1] if found else stem_word(word)
 
 
-_LISTED = {"de": _GERMAN, "en": _ENGLISH}
+def _listed(pairs: str) -> dict[str, str]:
+    """Return the stems of words that are listed as "word-stem word-stem"."""
+    return {word: own for word, _, own in (pair.partition("-") for pair in pairs.split())}
+
+
+_LISTED = {language: _listed(pairs) for language, pairs in OWN_STEMS.items()}
 
 
 def is_other_word(word: str, stem: str, language: str) -> bool:
@@ -145,7 +129,7 @@ def is_other_word(word: str, stem: str, language: str) -> bool:
     return own is not None and own != stem
 
 
-PLURALS_ONLY = frozenset(word for word, own in _ENGLISH.items() if word == own and word.endswith("s"))
+PLURALS_ONLY = frozenset(word for word, own in _LISTED["en"].items() if word == own and word.endswith("s"))
 """English words without a singular."""
 
 _OWN = {"ar": _arabic, "he": _hebrew}

@@ -28,7 +28,7 @@ def read_table(path: Path) -> dict[str, dict[str, list[str]]]:
 def _read(name: str) -> dict[str, str]:
     """Return the lists of words in a file, also by the code for Norwegian that does not say which of its forms."""
     lists = read_lists(f"{name}.txt")
-    return {**lists, "no": lists["nb"]}
+    return {**lists, "no": lists.get("nb", "")}
 
 
 STOP_WORDS = _read("stop_words")
@@ -171,6 +171,12 @@ IRREGULAR_PLURALS = _read("irregular_plurals")
 """Words with an irregular plural, or another irregular form: in Swedish and Korean of a colour, in French of an
 adjective, in Japanese the word of another script for a colour, as of :func:`imagesim.kana.spelled`. "Men" and
 "women" are missing because they name departments of shops rather than several persons."""
+
+OWN_STEMS = _read("own_stems")
+"""Words with a stem of their own, because the stemmer gives them that of another thing that shops sell, or of what
+things are like: in German to leather ("Leder") the stem of LED, to beech ("Buche") that of a book and to a bowl
+("Schale") that of a scarf ("Schal"); in English to leggings that of a "three-legged table", and to shorts that of a
+"short sleeve". Each form of such a word is listed."""
 
 AUDIENCES = _read("audiences")
 """Words for the same people, whom a thing is for: "ladies watch" asks for a "Women's watch"."""
