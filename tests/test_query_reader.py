@@ -811,12 +811,12 @@ def test_a_stop_word_is_no_part_of_a_word_whose_plural_has_its_stem() -> None:
 
 
 def test_french_words_whose_forms_have_several_stems() -> None:
-    """ "Oreiller" asked for ears, and "blanche" was an unknown word beside "blanc"."""
+    """ "Boucher" asked for mouths, and "blanche" was an unknown word beside "blanc"."""
     roles = Roles(
-        {"oreiller": ("pillows",)}, frozenset({"blanc"}), things=frozenset({"oreil"}), colours=frozenset({"blanc"})
+        {"boucher": ("butchers",)}, frozenset({"blanc"}), things=frozenset({"bouch"}), colours=frozenset({"blanc"})
     )
-    text = QueryReader(roles, ["fr"], lambda _word: False).read_text("oreiller blanche")
-    assert (text.categories, text.colours) == ({"pillows"}, (1,))
+    text = QueryReader(roles, ["fr"], lambda _word: False).read_text("boucher blanche")
+    assert (text.categories, text.colours) == ({"butchers"}, (1,))
 
 
 def test_the_language_of_the_page_says_which_word_is_the_head() -> None:

@@ -178,7 +178,7 @@ def test_a_compound_of_the_catalogue_is_known() -> None:
         ("en", "brinjal", "aubergine", "aubergin"),
         ("en", "red toboggan", "red sledge", "sledg"),
         ("it", "sellino da donna", "sella da donna", "sell"),
-        ("it", "telefonino rosso", "cellulare rosso", "cellul"),
+        ("it", "telefonino rosso", "cellulare rosso", "cellulare"),
         ("nl", "bbq", "barbecue", "barbecuen"),
         ("nl", "houten zitbank", "houten bank", "bank"),
         ("es", "mesa de estudio", "escritorio", "escritori"),

@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from imagesim.indexes import stemmers
-from imagesim.indexes.analysis import stem_of
+from imagesim.indexes.analysis import fold, stem_of
+from imagesim.indexes.stop_words import OWN_STEMS
 
 WORDS = [f"{first}{last}" for first in ("garten", "tisch", "leucht", "hand") for last in ("ungen", "lampen", "schuhe")]
 
@@ -55,6 +56,12 @@ def test_what_ends_with_a_digit_has_no_other_form(code: str, language: str) -> N
             for each in ("مكتبة مكتبه مكتبات المكتبه", "ستارة ستاره ستائر", "كرسي کرسی", "إلكترونيات الإلكترونيات")
         ),
         *(("he", each) for each in ("שמלה שמלות שמלת השמלות", "נעל נעליים נעלי", "אדום אדומה אדומות", "כרית כריות")),
+        ("es", "cámara cámaras camara camaras"),
+        ("fr", "bougie bougies"),
+        ("it", "camera camere"),
+        ("nl", "kast kasten kastje kastjes"),
+        ("pl", "skóra skóry skórze skórę skora skore"),
+        ("pt", "móvel móveis moveis"),
         ("pl", "biały białe białych bialych"),
         ("pl", "buty butów butow"),
         ("tr", "ayakkabı ayakkabi ayakkabılar ayakkabisi"),
@@ -72,12 +79,47 @@ def test_forms_of_a_word_have_one_stem(language: str, forms: str) -> None:
         ("ar", "ستائر", "سترات"),
         ("ar", "مكتب", "مكتبة"),
         ("ar", "كتاب", "مكتب"),
+        ("es", "libros", "librería"),
+        ("es", "batas", "baterías"),
+        ("es", "telas", "tele"),
+        ("es", "cámaras", "camas"),
+        ("es", "bebés", "bebidas"),
+        ("fr", "posters", "poste"),
+        ("fr", "base", "bas"),
+        ("fr", "bombers", "bombes"),
+        ("fr", "boxers", "box"),
+        ("fr", "fraises", "frais"),
         ("he", "דלת", "דלי"),
+        ("it", "fedi", "federe"),
+        ("it", "collant", "collanti"),
+        ("it", "pesci", "pesche"),
+        ("nl", "oortjes", "oorringen"),
+        ("nl", "hakken", "gehakt"),
+        ("nl", "paarse", "paarden"),
+        ("pl", "rzepa", "rzep"),
+        ("pl", "beżowa", "bez"),
+        ("pl", "torby", "tory"),
+        ("pt", "cola", "colares"),
+        ("pt", "mãos", "mães"),
+        ("pt", "portas", "portão"),
         ("tr", "bal", "balık"),
     ],
 )
 def test_other_things_have_other_stems(language: str, one: str, other: str) -> None:
     assert stem_of(one, language) != stem_of(other, language)
+
+
+@pytest.mark.parametrize("language", sorted(filter(OWN_STEMS.get, OWN_STEMS)))
+def test_no_stem_of_a_words_own_is_that_of_another_listed_word(language: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stem that one form of the word has anyway may be: that of "papel" (paper), for the plural "papéis"."""
+    listed = dict(stemmers._LISTED[language])
+    monkeypatch.setitem(stemmers._LISTED, language, {})
+    found = {word: fold(stemmers.stem(word, language)) for word in listed}
+    for word, own in listed.items():
+        assert found[word] != fold(own)  # it would not have to be listed
+        assert listed.get(own, own) == own
+        assert own not in listed or fold(own) not in {found[other] for other in listed if listed[other] != own}
+        assert all(fold(each) != fold(own) for each in listed.values() if each != own)
 
 
 @pytest.mark.parametrize("word", ["ا", "ال", "و", "ة", "ه", "اا", "אא", "ה", "הה", "י", "ـ", "ًٌ"])
