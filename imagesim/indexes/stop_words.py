@@ -176,8 +176,8 @@ OWN_STEMS = _read("own_stems")
 """Words with a stem of their own, because the stemmer gives them that of another thing that shops sell, of what things
 are like, or of a frequent word: in German to leather ("Leder") the stem of LED, in English to leggings that of a
 "three-legged table", in Spanish to a baby ("bebé") that of drinking, and in French to a base that of "low" ("bas").
-Each form of such a word is listed, unless the stemmer gives it the same stem, and outside German also as it is typed
-without accents. In Portuguese, the stems are plurals, because without its accent the stem of a gate ("portão") is the
+Each form of such a word is listed, unless the stemmer gives it the same stem or the other word has it, too, and outside
+German also as it is typed without accents. In Portuguese, the stems are plurals, because without its accent the stem of a gate ("portão") is the
 word for a door ("porta")."""
 
 AUDIENCES = _read("audiences")
