@@ -62,6 +62,36 @@ def test_what_ends_with_a_digit_has_no_other_form(code: str, language: str) -> N
         ("nl", "kast kasten kastje kastjes"),
         ("pl", "skóra skóry skórze skórę skora skore"),
         ("pt", "móvel móveis moveis"),
+        *(("fi", each) for each in ("tuoli tuolit tuolin tuolia tuoleja", "takki takin takkeja", "tyyny tyynyjä")),
+        *(
+            ("hu", each)
+            for each in (
+                "lámpa lámpák lámpát lámpával lámpája lámpához",
+                "táska táskák táskát táskával táskája taska",
+                "kanapé kanapék kanapét kanapéval kanapéja",
+                "kamera kamerák kamerát kamerája",
+                "télikabát télikabátok télikabátot télikabáttal télikabátja telikabat",
+                "irodaszék irodaszékek irodaszéket",
+                "játék játékok játékot játékkal jatekok",
+                "pulóver pulóverek pulóvere",
+                "telefon telefonok telefont telefonja",
+                "maszk maszkok",
+                "keksz kekszek",
+                "cipő cipők cipője",
+                "fal falak falra",
+            )
+        ),
+        *(
+            ("ru", each)
+            for each in (
+                "стакан стаканы стаканов стаканом",
+                "бокал бокалы бокалов",
+                "зеркало зеркала зеркал зеркалом",
+                "диван диваны дивана",
+                "сметана сметану",
+            )
+        ),
+        *(("sv", each) for each in ("sallad sallader", "keps kepsar", "speldator speldatorer", "tapet tapeter")),
         ("pl", "biały białe białych bialych"),
         ("pl", "buty butów butow"),
         ("tr", "ayakkabı ayakkabi ayakkabılar ayakkabisi"),
@@ -102,6 +132,10 @@ def test_forms_of_a_word_have_one_stem(language: str, forms: str) -> None:
         ("pt", "cola", "colares"),
         ("pt", "mãos", "mães"),
         ("pt", "portas", "portão"),
+        ("hu", "táska", "tasak"),
+        ("hu", "rózsák", "zsák"),
+        ("hu", "csészék", "székek"),
+        ("ru", "банан", "баня"),
         ("tr", "bal", "balık"),
     ],
 )

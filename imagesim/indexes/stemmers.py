@@ -115,6 +115,66 @@ def _english(word: str, stem_word: Callable[[str], str]) -> str:
     return found[1] if found else stem_word(word)
 
 
+_HUNGARIAN_NOUN = re.compile(
+    r"(.*(?:(?:kab|lap|bar|gr[áa]n)[áa]t|(?:bet|al[áa]t)[ée]t|(?<!r[óo])zs[áa]k|(?<!csé)szék|^szek|(?<!ke)fék"
+    r"|(?:^|sötét|világos|király)kék|(?:der|eml|faz|ker|mell|term)ék"
+    r"|(?:adal|ajánd|ajand|árny|borít|borit|fest|folyad|hullad|ját|jat|kell|kever|kötel|körny|marad|mért|nyomat"
+    r"|tartoz|készül|keszul|toldal|töltel|vezet|vid)[ée]k|(?:abl|kup|sis|tas)ak|(?<=..)zet|(?:fel[üu]|k[ée]sz)let"
+    r")|[mr]ák)(?:[aeo]k(?:[ae]t)?|[aeo]t|[kt][ae]l|j?[ae]|b[ae]n|h[eo]z)?"
+)
+_HUNGARIAN_ENDING = re.compile(
+    r"(?<=..)([áé])(?:k|k[ae]t|kk[ae]l|kn[ae]k|t|v[ae]l|j[ae]|b[ae]n?|b[óő]l|h[eo]z|r[ae]|r[óő]l|t[óő]l|n[ae]k)$"
+)
+_SHORT_VOWEL = {"á": "a", "é": "e"}
+_HUNGARIAN_WITH_K = re.compile(r"(..+[^aáeéiíoóöőuúüű]k)[ae]?")
+_NO_CASE = re.compile(r"(?<=..)(?:(?<=[ae]r)[ae]|(?<=[aáeéiíoóöőuúüű][mn]))$")
+
+
+def _hungarian(word: str, stem_word: Callable[[str], str]) -> str:
+    """Return the stem of a Hungarian word: from "lámpák" (lamps), "lámpát" and "lámpája" that of "lámpa", of which the
+    stemmer removes the "a" only there; and of "táska" (bag), "kabát" (coat), "játék" (toy), "kamera" and "telefon" with
+    the letters at the end that it takes for the ending of a plural or case."""
+    if found := _HUNGARIAN_NOUN.fullmatch(word):
+        return found[1]
+    if found := _HUNGARIAN_ENDING.search(word):
+        word = word[: found.start()] + _SHORT_VOWEL[found[1]]
+    if found := _HUNGARIAN_WITH_K.fullmatch(word):
+        return found[1]
+    return stem_word(_NO_CASE.sub("ok", word))
+
+
+_SWEDISH_NOUN = re.compile(
+    r".*(?:(?:chokl|limon|marmel|sall)ad|(?:adap|da|detek|moni|mo|projek|reflek|trak)tor"
+    r"|(?:gener|indik|kondens|radi|regul|transform|ventil)ator|(?:kompres|proces|sen)sor"
+    r"|(?:färs|gips|hals|keps|krans|lins|p[äa]ls|slips|snaps|spets)|(?:pak|stak|tap)et)"
+)
+
+
+def _swedish(word: str) -> str:
+    """Return a Swedish noun that ends like another part of speech, as "sallad" (salad), "dator" (computer) and "keps"
+    (cap), as its plural: the stemmer removes such an ending only from the singular."""
+    return f"{word}er" if _SWEDISH_NOUN.fullmatch(word) else word
+
+
+_LIKE_A_VERB = re.compile(r"(?<=..[ая][нл])[аоыу]?$")
+
+
+def _russian(word: str) -> str:
+    """Return a Russian word such as "стакан" (glass) or "зеркала" (mirrors), from which the stemmer would remove the
+    "н" or "л" as from a verb, with the ending of a genitive plural."""
+    return _LIKE_A_VERB.sub("ов", word)
+
+
+_FINNISH_VOWEL = re.compile(r"(?<=...)(?:i|ej)$|(?<=..[oöuy])j$")
+_TWICE = re.compile(r"([kpt])\1$")
+
+
+def _finnish(word: str, stem_word: Callable[[str], str]) -> str:
+    """Return the stem of a Finnish word: of "tuoli" (chair) and "tuoleja" that of "tuolin", without a vowel, and of
+    "takkeja" (coats) that of "takki"."""
+    return _TWICE.sub(r"\1", _FINNISH_VOWEL.sub("", stem_word(word)))
+
+
 def _listed(pairs: str) -> dict[str, str]:
     """Return the stems of words that are listed as "word-stem word-stem"."""
     return {word: own for word, _, own in (pair.partition("-") for pair in pairs.split())}
@@ -133,7 +193,8 @@ PLURALS_ONLY = frozenset(word for word, own in _LISTED["en"].items() if word == 
 """English words without a singular."""
 
 _OWN = {"ar": _arabic, "he": _hebrew}
-_AROUND = {"de": _german, "en": _english}
+_AROUND = {"de": _german, "en": _english, "fi": _finnish, "hu": _hungarian}
+_PREPARED_ONCE = {"ru": _russian, "sv": _swedish}
 _PREPARED = {"nl": _dutch, "pl": _polish, "tr": _turkish}
 
 CHANGED_WITHIN = frozenset({"ar", "ga", "he", "id", "nl"})
@@ -155,6 +216,8 @@ def stem(word: str, language: str) -> str:
     stem_word: Callable[[str], str] = _stemmer(name).stemWord
     if around := _AROUND.get(language):
         return around(word, stem_word)
+    if once := _PREPARED_ONCE.get(language):
+        word = once(word)
     prepare = _PREPARED.get(language)
     if not prepare:
         return stem_word(word)
