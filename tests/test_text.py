@@ -525,6 +525,9 @@ def test_what_is_elided_asks_for_nothing(text: str, language: str, words: str) -
         ("fi", "takki", "takit"), ("fi", "kenkä", "kengät"), ("fi", "paita", "paidat"), ("fi", "pöytä", "pöydät"),
         ("fi", "älypuhelin", "älypuhelimet"), ("fi", "lautanen", "lautaset"), ("fi", "saapas", "saappaat"),
         ("fi", "rannerengas", "rannerenkaat"), ("fi", "veitsi", "veitset"), ("fi", "sormus", "sormukset"),
+        ("ru", "чашка", "чашек"), ("ru", "носки", "носок"), ("ru", "кресло", "кресел"), ("ru", "туфля", "туфель"),
+        ("ru", "кольцо", "колец"), ("ru", "окно", "окон"), ("sv", "tand", "tänder"), ("sv", "datormus", "datormöss"),
+        ("nb", "håndkle", "håndklær"), ("nb", "gulrot", "gulrøtter"), ("da", "fod", "fødder"),
     ],
 )  # fmt: skip
 def test_another_form_has_the_stem_that_the_stemmer_does_not_find(language: str, one: str, other: str) -> None:
@@ -679,9 +682,21 @@ def test_a_compound_is_found_by_other_forms_of_its_end(language: str, typed: str
     assert match(index, typed).scores.tolist() == pytest.approx([0.8], abs=0.09)
 
 
-@pytest.mark.parametrize(("typed", "written"), [("shelves", "Bookshelf"), ("shelf", "Bookshelves")])
-def test_a_word_ends_with_the_other_number_of_another(typed: str, written: str) -> None:
-    index = TextIndex({"name": TextSpec(1, "en")})
+@pytest.mark.parametrize(
+    ("language", "typed", "written"),
+    [
+        ("en", "shelves", "Bookshelf"),
+        ("en", "shelf", "Bookshelves"),
+        ("fi", "tuolit", "Nojatuoli"),
+        ("fi", "tuoli", "Nojatuolit"),
+        ("hu", "táskák", "Kézitáska"),
+        ("hu", "táska", "Kézitáskák"),
+        ("hu", "székek", "Irodaszék"),
+        ("hu", "szék", "Irodaszékek"),
+    ],
+)
+def test_a_word_ends_with_the_other_number_of_another(language: str, typed: str, written: str) -> None:
+    index = TextIndex({"name": TextSpec(1, language)})
     index.set(0, {"name": (written,)})
     assert match(index, typed).scores.tolist() == pytest.approx([0.465], abs=0.01)
 

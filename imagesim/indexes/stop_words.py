@@ -144,18 +144,19 @@ PLURALS = {
     "en": "-s s-ses f-ves fe-ves", "es": "-s -es z-ces",
     "fi": "kka-kat kki-kit kke-ket ppa-pat ppi-pit tta-tat tti-tit nka-ngat nki-ngit nky-ngyt nta-nnat nti-nnit "
     "ta-dat to-dot pa-vat in-imet tin-ttimet nen-set as-akset es-ekset is-ikset os-okset us-ukset ys-ykset kas-kkaat "
-    "pas-ppaat tas-ttaat ngas-nkaat mmas-mpaat vas-paat he-hkeet ne-neet ni-net si-set si-det ia-iat yo-yot",
-    "fr": "-s -x", "it": "co-chi go-ghi ca-che ga-ghe",
+    "pas-ppaat tas-ttaat ngas-nkaat mmas-mpaat vas-paat he-hkeet ne-neet ni-net si-set si-det i-it ia-iat yo-yot",
+    "fr": "-s -x", "hu": "a-ak e-ek -ek -ok -ak", "it": "co-chi go-ghi ca-che ga-ghe",
     "nb": "a-aer el-ler er-rer er-ere ffel-fler kkel-kler ue-uer",
     "no": "a-aer el-ler er-rer er-ere ffel-fler kkel-kler ue-uer",
     "nl": "-s -en f-ven s-zen b-bben d-dden f-ffen g-ggen k-kken "
     "l-llen m-mmen n-nnen p-ppen r-rren s-ssen t-tten",
     "pl": "ek-ki", "pt": "-s ao-oes al-ais el-eis ol-ois",
-    "ru": "ек-ки ок-ки ел-лы ол-лы ец-цы ень-ни",
+    "ru": "ек-ки ок-ки ел-лы ол-лы ец-цы ень-ни ка-ек ка-ок ьцо-ец ло-ел ло-ол но-он ля-ель",
     "sv": "a-an r-rna el-lar el-ler er-rar or-orer",
 }  # fmt: skip
 """The endings of singular and plural, without accents, where stemmers may give the two different stems ("shelf",
-"shelves"; the Dutch "hemd", "hemden"; the Swedish "stövel", "stövlar"; the Finnish "takki", "takit")."""
+"shelves"; the Dutch "hemd", "hemden"; the Swedish "stövel", "stövlar"; the Finnish "takki", "takit"). In Russian, the
+plural may be the genitive, as behind numbers and in "набор чашек" (set of cups) of "чашка"."""
 
 DIMINUTIVES = {"nl": "je- jes- tje- tjes- nnetje-n nnetjes-n lletje-l lletjes-l mmetje-m mmetjes-m rretje-r rretjes-r"}
 """The endings of diminutives, with those of the words that they are made of: "lampje" asks for a lamp."""
