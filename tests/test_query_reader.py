@@ -925,16 +925,6 @@ def test_a_department_for_people_is_not_sought_beside_an_unknown_thing() -> None
     assert reader.read_text("red men size 42").categories == {*kinds["men"]}
 
 
-@pytest.mark.parametrize("asked", ["mens clothing", "clothing for men", "mens fashion"])
-def test_a_word_for_all_clothes_asks_for_those_of_a_department(asked: str) -> None:
-    """ "Mens clothing" showed nothing where only "Kids' clothes" are called so."""
-    kinds = {"men": ("mens-shirts", "mens-boots"), "clothes": ("kids-clothes",)}
-    names = {("men",): kinds["men"], ("kid", "clothes"): ("kids-clothes",)}
-    reader = QueryReader(Roles(kinds, names=names), ["en"], lambda _word: True)
-    assert reader.read_text(asked).categories == {*kinds["men"]}
-    assert reader.read_text("kids clothing").categories == {"kids-clothes"}
-
-
 def test_a_letter_and_a_word_are_one_if_the_kind_is_called_so() -> None:
     """ "Mens t shirts" were the "Men's shirts"."""
     names = {("men", "shirt"): ("mens-shirts",), ("kid", "t", "shirt"): ("kids-t-shirts",)}

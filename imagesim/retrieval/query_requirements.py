@@ -45,7 +45,6 @@ def _listed(name: str) -> Callable[[tuple[str, ...]], frozenset[str]]:
 
 
 _seasons, _allergens, _substances = _listed("seasons"), _listed("allergens"), _listed("substances")
-_clothing = _listed("clothing")
 _free, _free_endings = _listed("free"), _listed("free endings")
 
 SHORTEST_PART = 3
@@ -107,11 +106,6 @@ def is_circumstance(word: QueryWord) -> bool:
 def is_for_people(word: QueryWord) -> bool:
     """Return whether a word is one for people in any of its languages."""
     return _is_in_groups(word, of_places=False)
-
-
-def is_clothing(word: QueryWord) -> bool:
-    """Return whether a word is one for all clothes in any of its languages."""
-    return word.word in _clothing(tuple(word.stems))
 
 
 def _is_in_groups(word: QueryWord, *, of_places: bool) -> bool:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from imagesim.indexes.codes import is_article_number
 from imagesim.indexes.query_words import QueryWord
 from imagesim.indexes.stop_words import HEAD_FIRST
-from imagesim.retrieval.query_requirements import is_circumstance, is_clothing, is_for_people
+from imagesim.retrieval.query_requirements import is_circumstance, is_for_people
 from imagesim.word_roles import Roles
 
 
@@ -59,7 +59,7 @@ class Phrase:
         ``spelled``: the words that are spelled correctly; ``colours`` and ``shades``: the words that name a colour or
         its shade. For the others see :meth:`qualifiers`.
         """
-        fillers = self.fillers(spelled) | self.clothing_for_others()
+        fillers = self.fillers(spelled)
         complements = self.complements(fillers)
         others = fillers.union(self.units(), shades, complements)
         qualifiers = self.qualifiers(others, colours, required, demanded, undivided)
@@ -86,16 +86,6 @@ class Phrase:
             n
             for n, word in enumerate(self.words)
             if word.unit or (word.number and not self.roles.names_kind(self.stems[n]))
-        }
-
-    def clothing_for_others(self) -> set[int]:
-        """Return the words for clothes in general that name only categories which the query excludes. In a shop whose
-        only such category is "Kids' clothes", the "clothing" of "mens clothing" names nothing: all categories for men
-        are sought."""
-        return {
-            n
-            for n, word in enumerate(self.words)
-            if is_clothing(word) and self.roles.names_kind(self.stems[n]) and not self.kinds[n]
         }
 
     def complements(self, fillers: Collection[int]) -> set[int]:
