@@ -210,33 +210,6 @@ def test_the_last_part_of_a_compound_is_a_word() -> None:
     assert QueryReader(roles, ["de"], lambda _word: False).read_text("Ledertasche").compounds == "leder tasche"
 
 
-KINDS = {"laufschuh": ("running",), "hausschuh": ("slippers",), "handschuh": ("gloves",), "handtas": ("bags",)}
-
-
-@pytest.mark.parametrize(
-    ("typed", "languages", "categories"),
-    [
-        ("Schuhe", ["de"], {"running", "slippers"}),
-        ("Schuhe für Herren", ["de"], {"running", "slippers"}),
-        ("Schuhe ohne Klettverschluss", ["de"], {"running", "slippers"}),
-        ("tas zonder rits", ["nl"], {"bags"}),
-        ("Laufschuh", ["de"], {"running"}),
-        ("huhe", ["de"], set()),
-        ("Schuhe", ["en"], set()),  # which writes no compounds as one word
-        ("shoe", ["en", "de"], set()),
-    ],
-)
-def test_the_last_part_of_what_kinds_are_called_names_them(
-    typed: str, languages: list[str], categories: set[str]
-) -> None:
-    """ "Tas zonder rits" (bag without a zip) showed nothing in a shop with "Handtassen", nor "schoenen voor heren" in
-    one with "hardloopschoenen", where no text has "tas" or "schoen" alone."""
-    kinds = KINDS | {"snowshoe": ("snow",)}
-    found = QueryReader(Roles(kinds), languages, {"shoe"}.__contains__).read_text(typed)
-    assert found.categories == categories
-    assert found.heads in ((), (0,))
-
-
 @pytest.mark.parametrize(
     ("language", "typed", "kind"),
     [

@@ -72,35 +72,6 @@ def divided_compound(word: str, roles: Roles, languages: Sequence[str], *, known
     return ""
 
 
-def with_kinds_of_compounds(roles: Roles, words: Sequence[QueryWord], except_for: Collection[str]) -> Roles:
-    """Return the roles with those of the ``words`` as further names of kinds that the catalogue contains only as the
-    last part of compounds: "Schuh" names the categories that "Laufschuhe" and "Hausschuhe" name. ``except_for``: words
-    that are left out because their language has no such compounds."""
-    found: dict[str, tuple[str, ...]] = {}
-    for word in words:
-        if not word.word.isalpha() or word.word in except_for or word.filler or word.qualifier:
-            continue
-        if roles.has(own_stems(word, roles)):
-            continue
-        parts = [
-            (ending, language)
-            for ending, languages in word.endings.items()
-            for language in (languages or word.stems)
-            if language in INFLECTIONS
-        ]
-        endings = tuple({ending for ending, _language in parts})
-        named = {
-            category
-            for kind, categories in (roles.kinds.items() if parts else ())
-            if kind.endswith(endings)
-            and any(kind.endswith(ending) and may_be_compound(kind, ending, language) for ending, language in parts)
-            for category in categories
-        }
-        if named:
-            found |= dict.fromkeys(word.stems.values(), tuple(sorted(named)))
-    return replace(roles, kinds={**roles.kinds, **found}) if found else roles
-
-
 def kinds_of_ending(word: QueryWord, ending: str, roles: Roles, languages: Sequence[str]) -> frozenset[str]:
     """Return the categories whose name ends with the ``ending`` of a compound, or lists it: "Kerzen" for
     "Duftkerze"."""

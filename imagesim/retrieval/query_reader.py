@@ -19,12 +19,7 @@ from imagesim.indexes.query_words import (
     shades_of,
     words_not_of,
 )
-from imagesim.retrieval.compounds import (
-    MOST_LETTERS,
-    divided_compound,
-    kinds_of_ending,
-    with_kinds_of_compounds,
-)
+from imagesim.retrieval.compounds import MOST_LETTERS, divided_compound, kinds_of_ending
 from imagesim.retrieval.query_colours import named_colours, without_negated_colours
 from imagesim.retrieval.query_requirements import (
     Requirements,
@@ -103,16 +98,16 @@ class QueryReader:
         spelled = english.union(
             word.word for word in words if any(in_dictionary(word.word, language) for language in self._grammar)
         )
-        roles = with_kinds_of_compounds(self.roles, words, except_for=english)
-        known = self._look_up(words, roles, english, spelled)
+        roles = self.roles
+        known = self._look_up(words, english, spelled)
         stems = [each.stems for each in known]
         colours = tuple(n for n, each in enumerate(stems) if not roles.colours.isdisjoint(each))
         shades = shades_of(words, colours)
         unshaded = [word for n, word in enumerate(words) if n not in shades]
-        excluded = excluded_categories(unshaded, self.roles, self.languages)
+        excluded = excluded_categories(unshaded, roles, self.languages)
         kinds = [roles.kinds_of(each) - excluded for each in stems]
         demanded = requirements(text, self.languages)
-        required = self._requirements_met(demanded, roles)
+        required = self._requirements_met(demanded)
         undivided = {n for n, each in enumerate(known) if not each.parts}
         phrase = Phrase(words, stems, kinds, roles, self._grammar)
         syntax = phrase.parse(spelled, colours, shades, required, demanded, undivided)
@@ -130,7 +125,7 @@ class QueryReader:
             meaning=meaning._replace(categories=meaning.categories - excluded),
             requires=Requirements(
                 excluded,
-                *called_for(unshaded, self.roles, self.languages),
+                *called_for(unshaded, roles, self.languages),
                 required=tuple(required.values()),
                 numbers=tuple(required_numbers(words)),
                 unmet=len(required) < len(demanded),
@@ -161,9 +156,10 @@ class QueryReader:
         return words, foreign
 
     def _look_up(
-        self, words: Sequence[QueryWord], roles: Roles, english: Collection[str], spelled: Collection[str]
+        self, words: Sequence[QueryWord], english: Collection[str], spelled: Collection[str]
     ) -> list[_KnownWord]:
         """Return what the catalogue has of each word."""
+        roles = self.roles
         found: list[_KnownWord] = []
         letters_left = MOST_LETTERS
         for word in words:
@@ -179,13 +175,13 @@ class QueryReader:
             found.append(_KnownWord(own, own if parts else stems, parts))
         return found
 
-    def _requirements_met(self, demanded: Mapping[str, tuple[str, ...]], roles: Roles) -> dict[str, tuple[str, ...]]:
+    def _requirements_met(self, demanded: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
         """Return those of the requirements that some text of the catalogue may meet, because it has all words of one of
         their texts. A catalogue with the word "plant" need not say of anything that it is "plant based"."""
         return {
             word: texts
             for word, texts in demanded.items()
-            if any(has_all(each, roles, self.languages) for each in texts if word in each or " " not in each)
+            if any(has_all(each, self.roles, self.languages) for each in texts if word in each or " " not in each)
         }
 
     def _ending_categories(self, head: QueryWord, ending: str, meaning: Interpretation) -> frozenset[str]:
