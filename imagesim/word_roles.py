@@ -9,8 +9,7 @@ the categories of the entries tell as well:
 - a word beside such a word in names ("Yellow wall paint"), in no name at all, or in entries of many categories is a
   modifier; but one that only descriptions have is sought where it is the head of a compound: a "paint brush" is no
   paint, although one says "apply with a brush";
-- of two words that name categories, the order tells which is sought: "dress shoes" are shoes; or of kinds of one
-  department the vectors: "sandal shoes" may be sandals;
+- of two words that name categories, the order tells which is sought: "dress shoes" are shoes;
 - any other word can name a thing: "desk", if few of the tables are desks. Names of colours and numbers never do.
 
 A word that is not in the catalogue has the role of those that differ from it by one typing error.
@@ -57,9 +56,6 @@ class Interpretation(NamedTuple):
     in_full: bool = False
     """Whether it has the whole name of a category, or several words that name the same one, and otherwise only
     modifiers."""
-    rivals: tuple[tuple[int, frozenset[str]], ...] = ()
-    """The words of a compound that name different categories of one department, the head first, each with these: any
-    of them may say what is sought."""
     specified: frozenset[str] = frozenset()
     """Other categories, in whose names a head stands before the word for their things: "Watch straps" for "watch"."""
 
@@ -258,7 +254,7 @@ class Roles:
             own = self._with_name(words[head]) & found.categories
             found = found._replace(categories=own or found.categories)
         if any(self._are_of_another(found.categories, words[n], words[head]) for n in set(told) - set(qualifiers)):
-            found = found._replace(categories=frozenset(), rivals=())
+            found = found._replace(categories=frozenset())
         sought = {head} if told and named[head] and head not in qualifiers else set[int]()
         whole, categories = self._in_full(words, {*fillers, *qualifiers}, specify, mention, sought)
         if whole:
@@ -279,16 +275,13 @@ class Roles:
         self, named: Sequence[frozenset[str]], heads: Sequence[int], head: int, specify: Collection[int]
     ) -> Interpretation:
         """Return the categories that all ``heads`` name together; if there are none and the others specify the head of
-        the query, those of this head, with its rivals."""
+        the query, those of this head."""
         mentioned = frozenset[str]().union(*(named[number] for number in heads))
         common = frozenset.intersection(*(named[number] for number in heads))
         if common or not named[head] or not {head, *specify}.issuperset(heads):
             in_full = bool(common) and common != mentioned
             return Interpretation(tuple(heads), common or mentioned, mentioned, frozenset(), in_full)
-        near = self.departments_of(named[head])
-        others = [n for n in specify if n in heads and not near.isdisjoint(self.departments_of(named[n]))]
-        rivals = tuple((number, named[number]) for number in (head, *others)) if others else ()
-        return Interpretation((head,), named[head], named[head], frozenset(), rivals=rivals)
+        return Interpretation((head,), named[head], named[head], frozenset())
 
     def _are_of_another(self, kinds: Collection[str], stems: Collection[str], head: Collection[str]) -> bool:
         """Whether all categories of a kind are named after something else than the word that specifies it, which names

@@ -33,7 +33,7 @@ from imagesim.retrieval import text as retrieval_text
 from imagesim.retrieval.feedback import MovedVectors
 from imagesim.retrieval.match_rules import keys_with_other_words
 from imagesim.retrieval.query_reader import QueryReader
-from imagesim.retrieval.readings import WithReadings, WithSynonyms
+from imagesim.retrieval.readings import WithSynonyms
 from imagesim.retrieval.relevance import Cutoff, Judge, WithLabel, WithRelevance, calibration_of
 from imagesim.retrieval.retriever import WithFallback, WithMMR
 from imagesim.retrieval.suggestions import Suggestion, _distinct
@@ -652,39 +652,6 @@ class TestWords:
         [answer] = words.search([Query(np.array([1, 0], np.float32), limit=3)])
         assert [each.key for each in answer.candidates] == ["desk", "table", "lamp"]
         assert answer.candidates[1].relevance > 0.9 > 0.3 > answer.candidates[2].relevance
-
-    @pytest.mark.parametrize(
-        ("nearest", "asked"),
-        [
-            (["shoes"] * 6 + ["sandals"] * 4, "shoes"),
-            (["sandals"] * 6 + ["shoes"] * 4, "sandals"),
-            (["sandals"] * 4 + ["bags"] * 6, "shoes"),  # the head
-            ([], "shoes"),
-        ],
-    )
-    def test_the_nearest_tell_which_of_several_kinds_is_meant(self, nearest, asked):
-        """ "Jeans pants" showed track pants, although the model knew better."""
-        roles = Roles(
-            {"sandal": ("sandals",), "shoe": ("shoes",)},
-            things=frozenset(),
-            departments=dict.fromkeys(("shoes", "sandals"), "shoes"),
-        )
-        texts, calibration = reading("sandal shoes", replace(PLAIN, roles=roles), ["en"])
-        near = Fixed(*(candidate(str(number), 0.9, name) for number, name in enumerate(nearest)))
-        read = []
-
-        def of_reading(text):
-            read.append(text)
-            return Fixed(candidate("found", 1, *text.categories))
-
-        words = WithReadings(near, texts.own.readings, calibration, of_reading)
-        [found] = words.search([Query(np.array([1, 0], np.float32), limit=3)])
-        assert found.candidates[0].categories == (asked,)
-        assert [text.categories for text in read] == [{asked}]
-        assert near.requests == 1
-        words.search([Query(np.zeros(2, np.float32), limit=3)])
-        assert near.requests == 1
-        assert read[1].categories == {"shoes"}  # the model says nothing
 
     def test_variants_that_synonyms_name_are_one_hit_by_the_best(self):
         """The variant that was named worst took the place of its group."""

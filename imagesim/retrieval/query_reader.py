@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -120,7 +120,7 @@ class QueryReader:
         endings = {n: each.parts.split()[-1] for n, each in enumerate(known) if each.parts}
         ending = endings.get(head, "")
         known_text = known_words(words, [each.typed for each in known], spelled, roles, endings)
-        own = QueryText(
+        return QueryText(
             text=text,
             meaning=meaning._replace(categories=meaning.categories - excluded),
             requires=Requirements(
@@ -143,7 +143,6 @@ class QueryReader:
             only_kind=bool(meaning.categories) and not colours and not any(roles.has(stems[n]) for n in beside_heads),
             ending_categories=self._ending_categories(words[head], ending, meaning) if ending else frozenset(),
         )
-        return replace(own, readings=_readings_of(own))
 
     def _words_of(self, text: str) -> tuple[Sequence[QueryWord], frozenset[tuple[str, str]]]:
         """Return the words of a text, and as (word, language) pairs the languages to which some of them do not
@@ -223,15 +222,3 @@ class QueryReader:
         if ENGLISH not in self.languages:
             return False
         return self.has_word(word) or (word.endswith("s") and not word.endswith("ss") and self.has_word(word[:-1]))
-
-
-def _readings_of(text: QueryText) -> tuple[QueryText, ...]:
-    """Return a text as each of the kinds that the words of its compound name; nothing if these are not several."""
-    meaning = text.meaning
-    return tuple(
-        replace(
-            text,
-            meaning=meaning._replace(heads=(number,), categories=named, mentioned=named, partly=meaning.partly & named),
-        )
-        for number, named in meaning.rivals
-    )

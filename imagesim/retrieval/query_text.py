@@ -29,8 +29,6 @@ class QueryText:
       sought.
     - ``only_kind``: the text asks for all things of a kind. Beside the kind it has only words that the catalogue lacks.
     - ``ending_categories``: if the text names no category, those that the last part of a compound names.
-    - ``readings``: if the text is a compound whose words name several kinds of one department, its meaning as each of
-      these kinds, that of the head first: "sandal shoes" as shoes and as sandals.
     """
 
     text: str
@@ -48,7 +46,6 @@ class QueryText:
     narrowed: bool = False
     only_kind: bool = False
     ending_categories: frozenset[str] = frozenset()
-    readings: tuple[QueryText, ...] = ()
 
     @property
     def heads(self) -> tuple[int, ...]:
@@ -130,10 +127,6 @@ class QueryTexts:
         return QueryTexts(
             self.own, [*self.alternatives, *further], self.compounds, synonym_categories=self.synonym_categories
         )
-
-    def read_as(self, reading: QueryText) -> QueryTexts:
-        """Return these texts with one of the readings as the query's own."""
-        return QueryTexts(reading, self.alternatives, self.compounds, synonym_categories=self.synonym_categories)
 
 
 class Reading(NamedTuple):

@@ -1,6 +1,4 @@
-"""Finds out what the words of a query mean, and which meaning counts if there are several: kinds of things ("sandal
-shoes"), or synonyms.
-"""
+"""Finds out what the words of a query mean, and whether its synonyms are searched in place of them."""
 
 from __future__ import annotations
 
@@ -13,7 +11,6 @@ from django.utils.text import Truncator
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
-from imagesim.calibration import VOTERS
 from imagesim.embedders import get_embedder, get_embedder_of
 from imagesim.exceptions import ModelMismatch
 from imagesim.indexes.analysis import base_language, languages_of
@@ -21,7 +18,7 @@ from imagesim.indexes.query_words import ENGLISH
 from imagesim.retrieval.feedback import MovedVectors
 from imagesim.retrieval.fusion import BY_NAME
 from imagesim.retrieval.query_reader import QueryReader
-from imagesim.retrieval.relevance import calibration_of, share_of
+from imagesim.retrieval.relevance import calibration_of
 from imagesim.retrieval.retriever import GuardedIndex
 from imagesim.retrieval.text import WithText
 from imagesim.runtime import RecentlyUsed, runtime
@@ -31,16 +28,13 @@ if TYPE_CHECKING:
     from imagesim.calibration import Calibration
     from imagesim.embedders import BaseEmbedder
     from imagesim.retrieval.category_names import CategoryNames
-    from imagesim.retrieval.query_text import QueryText, QueryTexts, Reading
+    from imagesim.retrieval.query_text import QueryTexts, Reading
     from imagesim.retrieval.relevance import Cutoff
     from imagesim.retrieval.retriever import Retriever
     from imagesim.types import Candidate, Candidates, IndexMeta, Query, Vector
 
 MAX_READINGS = 500
 """The maximum number of queries whose meaning a process remembers."""
-
-CERTAIN = 0.5
-"""The share of the nearest entries, weighted by score, that must be of one kind for it to be chosen."""
 
 
 def read_words(text: str, alternatives: Sequence[str], meta: IndexMeta) -> Reading:
@@ -78,7 +72,7 @@ def by_words(
     vector_of: Callable[[str], Vector],
     category_names: CategoryNames,
 ) -> Retriever:
-    """Return the retriever for a query by words, which chooses among its readings and synonyms if it has any.
+    """Return the retriever for a query by words, which chooses between these and their synonyms if there are any.
 
     ``vectors_of`` and ``category_names``: see :class:`~imagesim.retrieval.text.WithText`; ``vector_of``: see
     :class:`WithSynonyms`.
@@ -92,46 +86,9 @@ def by_words(
     def with_text(texts: QueryTexts) -> WithText:
         return WithText(retriever, texts, calibration, cutoff, vectors_of, remembered, category_names)
 
-    def read(texts: QueryTexts) -> Retriever:
-        if readings := texts.own.readings:
-            return WithReadings(retriever, readings, calibration, lambda text: with_text(texts.read_as(text)))
-        return with_text(texts)
-
     if texts.with_synonyms is None:
-        return read(texts)
-    return WithSynonyms(retriever, texts, texts.with_synonyms, read, vector_of)
-
-
-@dataclass(frozen=True, slots=True)
-class WithReadings:
-    """Chooses among the readings of a compound that names several kinds, and searches for that one.
-
-    The chosen kind is that of most of the entries nearest to the vector of the words: a model that knows the phrases
-    finds sandals for "sandal shoes", and shoes for "sport shoes". If no kind has most of them, it is that of the head,
-    the first of the ``readings``. Matches of texts would not tell, because the rarer word weighs more. ``read`` returns
-    the retriever for a reading.
-    """
-
-    retriever: Retriever
-    readings: Sequence[QueryText]
-    calibration: Calibration
-    read: Callable[[QueryText], Retriever]
-
-    def search(self, queries: Sequence[Query]) -> list[Candidates]:
-        return [self._answer(query) for query in queries]
-
-    def _answer(self, query: Query) -> Candidates:
-        nearest: Sequence[Candidate] = ()
-        took_ms = 0.0
-        if query.vector.any():
-            (found,) = self.retriever.search([replace(query, offset=0, limit=VOTERS, min_score=None)])
-            nearest, took_ms = found.candidates, found.took_ms
-        deviation = self.calibration.background["words"].deviation
-        shares = [share_of(each.categories, nearest, deviation) for each in self.readings]
-        best = max(shares)
-        chosen = self.readings[shares.index(best) if best >= CERTAIN else 0]
-        (answer,) = self.read(chosen).search([query])
-        return replace(answer, took_ms=answer.took_ms + took_ms)
+        return with_text(texts)
+    return WithSynonyms(retriever, texts, texts.with_synonyms, with_text, vector_of)
 
 
 @dataclass(frozen=True, slots=True)
