@@ -15,9 +15,10 @@ import argparse
 import json
 import random
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -39,6 +40,9 @@ SHOPS = (
     *("dansk", "cesky"),
 )
 
+Queries = Sequence[tuple[str, str | None]]
+"""Each with the pattern of what it asks for, or None if the shop does not sell it."""
+
 SHARES = {"shape": 0.65, "colour": 0.15, "words": 0.2}
 """Those of pictures unlike the training of the model."""
 
@@ -51,16 +55,22 @@ def main() -> None:
     parser.add_argument("shop", help=f"{', '.join(SHOPS)}, or a file like theirs")
     parser.add_argument("--cache", type=Path, default=Path("/tmp/imagesim-catalogues"))
     options = parser.parse_args()
-    file = HERE / f"{options.shop}.json" if options.shop in SHOPS else Path(options.shop)
+    ask(opened(options.shop, options.cache))
+
+
+def opened(shop: str, cache: Path) -> Queries:
+    """Make a shop of a catalogue, once per process, and return its queries."""
+    file = HERE / f"{shop}.json" if shop in SHOPS else Path(shop)
     catalogue = json.loads(file.read_text("utf-8"))
     from demo_shop import settings
 
     settings.LANGUAGE_CODE = catalogue["language"]
-    media = options.cache / f"{file.stem}-files"
+    media = cache / f"{file.stem}-files"
     media.mkdir(parents=True, exist_ok=True)
-    served.setup(file.stem, options.cache, media)
+    served.setup(file.stem, cache, media)
     served.fill(make(catalogue, media), media)
-    ask(catalogue["queries"])
+    queries: Queries = catalogue["queries"]
+    return queries
 
 
 def make(catalogue: Any, media: Path) -> Shop:
@@ -126,31 +136,51 @@ def vectors_of(categories: list[str], colours: list[str], looks: Mapping[str, st
     return np.concatenate(parts, axis=1).astype(np.float32)
 
 
-def ask(queries: list[tuple[str, str | None]]) -> None:
+class Answer(NamedTuple):
+    """The names and categories of the ``found`` things and of the ``closest``, and which of them are right."""
+
+    found: Sequence[str]
+    right: Sequence[bool]
+    closest: Sequence[str]
+    nearly: Sequence[bool]
+    fault: str
+    """What the query shows: "wrong" if the first hit is, "behind" if most of the others are, "nothing" although what it
+    asks for is sold; otherwise empty."""
+
+
+def answer(text: str, pattern: str | None) -> Answer:
+    """Ask the shop for a text; ``pattern``: that of the names and categories that are right."""
     import imagesim
     from imagesim.conf import get_settings
 
-    floor = get_settings().MIN_RELEVANCE
-    first = wrong = nothing = near = shown = right = 0
-    for text, pattern in queries:
-        hits = imagesim.search(text=text, limit=8, min_relevance=floor)
-        found, closest = (
-            [f"{hit.item.name} [{hit.item.category.name}]" for hit in each] for each in (hits, hits.closest)
-        )
-        good, nearly = (
-            [pattern is not None and bool(re.search(pattern, each, re.IGNORECASE)) for each in called]
-            for called in (found, closest)
-        )
-        shown, right = shown + len(good), right + sum(good)
-        if found and (not good[0] or 2 * sum(good) < len(good)):
-            first, wrong = first + (not good[0]), wrong + 1
-            print(f"{'behind' if good[0] else 'wrong '}   {text!r}: {', '.join(found[:3])}")
-        elif not found and pattern is not None:
-            nothing, near = nothing + 1, near + any(nearly)
-            print(f"nothing  {text!r}; the closest: {', '.join(closest[:2]) or 'nothing'}")
+    hits = imagesim.search(text=text, limit=8, min_relevance=get_settings().MIN_RELEVANCE)
+    found, closest = ([f"{hit.item.name} [{hit.item.category.name}]" for hit in each] for each in (hits, hits.closest))
+    right, nearly = (
+        [pattern is not None and bool(re.search(pattern, each, re.IGNORECASE)) for each in called]
+        for called in (found, closest)
+    )
+    fault = ""
+    if found:
+        fault = "wrong" if not right[0] else "behind" if 2 * sum(right) < len(right) else ""
+    elif pattern is not None:
+        fault = "nothing"
+    return Answer(found, right, closest, nearly, fault)
+
+
+def ask(queries: Queries) -> None:
+    answers = {text: answer(text, pattern) for text, pattern in queries}
+    for text, each in answers.items():
+        if each.fault == "nothing":
+            print(f"nothing  {text!r}; the closest: {', '.join(each.closest[:2]) or 'nothing'}")
+        elif each.fault:
+            print(f"{each.fault:6}   {text!r}: {', '.join(each.found[:3])}")
+    faults = Counter(each.fault for each in answers.values())
+    near = sum(any(each.nearly) for each in answers.values() if each.fault == "nothing")
+    shown, right = (sum(count(each.right) for each in answers.values()) for count in (len, sum))
     asked = f"{len(queries)} queries, {sum(pattern is None for _, pattern in queries)} of them for what is not sold"
     counts = (
-        f"{wrong} wrong ({first} with the first hit), {nothing} without an answer, {near} of them at least the closest"
+        f"{faults['wrong'] + faults['behind']} wrong ({faults['wrong']} with the first hit), "
+        f"{faults['nothing']} without an answer, {near} of them at least the closest"
     )
     print(f"{asked}: {counts}; {right / max(shown, 1):.3f} of the hits are right")
 
