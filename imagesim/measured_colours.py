@@ -111,8 +111,8 @@ def texts(items: Items[Any], values: Mapping[str, FilterValue]) -> dict[str, tup
 @lru_cache(maxsize=64)
 def colours_by_stem(languages: tuple[str, ...]) -> Mapping[str, str]:
     """Return the colours by the stems of what they are called in these languages, and in English."""
-    from imagesim.indexes.analysis import analyse, stem_of  # pages without words need not load it
-    from imagesim.indexes.word_forms import irregular_forms
+    from imagesim.language.analysis import analyse, stem_of  # pages without words need not load it
+    from imagesim.language.word_forms import irregular_forms
 
     found: dict[str, str] = {}
     for language in languages:
@@ -131,7 +131,7 @@ def filters_for(searched: Sequence[Items[Any]], stems: Collection[str], meta: In
     """Return the filters of items in one of the colours that have these stems in the languages of an index."""
     if not stems:
         return ()
-    from imagesim.indexes.analysis import languages_of  # as above
+    from imagesim.language.analysis import languages_of  # as above
 
     languages = languages_of(meta)
     known = colours_by_stem(languages)

@@ -31,8 +31,9 @@ def warm_up() -> None:
     """
     from imagesim.embedders import get_embedder
     from imagesim.exceptions import ImagesimError
-    from imagesim.indexes import dictionaries, get_index
-    from imagesim.indexes.analysis import base_language
+    from imagesim.indexes import get_index
+    from imagesim.language import dictionaries
+    from imagesim.language.analysis import base_language
     from imagesim.regions import get_region_finder
     from imagesim.registry import registry
 

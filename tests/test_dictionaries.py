@@ -7,10 +7,10 @@ import sys
 import pytest
 from django.utils import translation
 
-from imagesim.indexes import dictionaries
-from imagesim.indexes.dictionaries import in_dictionary
+from imagesim.language import dictionaries
+from imagesim.language.dictionaries import in_dictionary
+from imagesim.language.word_roles import Roles
 from imagesim.retrieval.query_reader import QueryReader
-from imagesim.word_roles import Roles
 from tests.shop import picture, product, sync_and_calibrate
 
 

@@ -12,6 +12,7 @@ from django.db.models.functions import Replace
 import imagesim
 from demo_shop.shop.models import Category
 from imagesim.indexing.rebuild import rebuild
+from imagesim.language.word_roles import Roles
 from imagesim.retrieval.fusion import KIND_MATCH
 from imagesim.retrieval.match_rules import (
     HARDLY,
@@ -25,7 +26,6 @@ from imagesim.retrieval.match_rules import (
 from imagesim.retrieval.query_reader import QueryReader
 from imagesim.retrieval.query_text import QueryTexts
 from imagesim.types import Candidate
-from imagesim.word_roles import Roles
 from tests import shop
 from tests.shop import forget, picture, product
 

@@ -7,16 +7,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from imagesim.indexes.analysis import analyse, stem_of
-from imagesim.indexes.query_words import is_on_a_list, query_words
-from imagesim.indexes.stop_words import QUALIFIERS
+from imagesim.language.analysis import analyse, stem_of
+from imagesim.language.query_words import is_on_a_list, query_words
+from imagesim.language.stop_words import QUALIFIERS
+from imagesim.language.word_roles import Roles
 from imagesim.retrieval import query_reader
 from imagesim.retrieval.compounds import MOST_LETTERS, divided_compound
 from imagesim.retrieval.query_colours import without_negated_colours
 from imagesim.retrieval.query_reader import QueryReader
 from imagesim.retrieval.query_spacing import spaced
 from imagesim.types import Query
-from imagesim.word_roles import Roles
 
 CODES = frozenset({"750", "ml", "0.7", "l", "24", "2tb", "gsb", "18v", "55", "m8", "40", "m8x40"})
 ROLES = Roles(

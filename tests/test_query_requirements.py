@@ -9,10 +9,11 @@ import pytest
 
 import imagesim
 from demo_shop.shop.models import Category
-from imagesim.indexes.analysis import analyse
-from imagesim.indexes.query_words import query_words
 from imagesim.indexes.validation import MAX_TEXT_MATCHES
 from imagesim.indexing.rebuild import rebuild
+from imagesim.language.analysis import analyse
+from imagesim.language.query_words import query_words
+from imagesim.language.word_roles import Roles
 from imagesim.retrieval.query_reader import QueryReader
 from imagesim.retrieval.query_requirements import (
     MAX_ASKED,
@@ -23,7 +24,6 @@ from imagesim.retrieval.query_requirements import (
     requirements,
 )
 from imagesim.types import Candidate, Candidates, Query
-from imagesim.word_roles import Roles
 from tests import shop
 from tests.shop import forget, picture, product
 

@@ -26,6 +26,7 @@ from imagesim.indexing import calibrate as calibration
 from imagesim.indexing.calibrate import calibrate
 from imagesim.indexing.rebuild import rebuild
 from imagesim.indexing.sync import sync
+from imagesim.language.word_roles import Roles
 from imagesim.models import ItemImage, ItemState, StoredCalibration
 from imagesim.registry import get_items
 from imagesim.retrieval import feedback, relevance
@@ -39,7 +40,6 @@ from imagesim.retrieval.retriever import WithFallback, WithMMR
 from imagesim.retrieval.suggestions import Suggestion, _distinct
 from imagesim.retrieval.text import WithText
 from imagesim.types import Candidate, Candidates, Filters, Hit, HitImage, IndexMeta, Query
-from imagesim.word_roles import Roles
 from tests.shop import forget, picture, product, registered
 from tests.test_retrieval_parts import Listed
 

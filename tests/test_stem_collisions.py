@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 import imagesim
-from imagesim.indexes.analysis import analyse, stem_collisions
-from imagesim.indexes.query_words import foreign_to, query_words
+from imagesim.language.analysis import analyse, stem_collisions
+from imagesim.language.query_words import foreign_to, query_words
 from tests.shop import picture, product, sync_and_calibrate
 
 

@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from imagesim.indexes import stemmers
-from imagesim.indexes.analysis import fold, stem_of
-from imagesim.indexes.stop_words import OWN_STEMS
+from imagesim.language import stemmers
+from imagesim.language.analysis import fold, stem_of
+from imagesim.language.stop_words import OWN_STEMS
 
 WORDS = [f"{first}{last}" for first in ("garten", "tisch", "leucht", "hand") for last in ("ungen", "lampen", "schuhe")]
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from imagesim.indexes import word_matcher
-from imagesim.indexes.analysis import analyse, described_features, features, listed_stems
-from imagesim.indexes.codes import codes, is_article_number
-from imagesim.indexes.query_words import query_words
 from imagesim.indexes.text import TextIndex, TextMatches
 from imagesim.indexes.word_matcher import WordMatcher
 from imagesim.indexing.fit_roles import kind_of
+from imagesim.language.analysis import analyse, described_features, features, listed_stems
+from imagesim.language.codes import codes, is_article_number
+from imagesim.language.query_words import query_words
 from imagesim.types import Query, TextSpec
 
 FIELDS = {"name": TextSpec(3), "brand": TextSpec(2), "description": TextSpec(1)}

@@ -36,7 +36,7 @@ def test_loads_both_models_and_the_index(loaded):
 
 def test_reads_the_dictionaries_of_the_texts(loaded, monkeypatch):
     languages: list[str] = []
-    monkeypatch.setattr("imagesim.indexes.dictionaries.load", languages.append)
+    monkeypatch.setattr("imagesim.language.dictionaries.load", languages.append)
     warm_up.warm_up()
     assert sorted(languages) == ["de", "en"]
 

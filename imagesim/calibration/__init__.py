@@ -20,7 +20,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
 
-from imagesim.word_roles import Roles
+from imagesim.language.word_roles import Roles
 
 Kind = Literal["items", "photo", "region", "words"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

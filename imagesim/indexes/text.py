@@ -15,10 +15,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from imagesim.indexes.analysis import base_language, described_features, features, indexed, listed_stems, name_ends
-from imagesim.indexes.codes import MODEL
-from imagesim.indexes.query_words import query_words, shades_of
-from imagesim.indexes.stop_words import INFLECTIONS
 from imagesim.indexes.text_scores import (
     AT_END,
     FEATURE,
@@ -33,12 +29,16 @@ from imagesim.indexes.text_scores import (
     word_weight,
 )
 from imagesim.indexes.word_matcher import COMPOUND, ENDING, STEM, WordMatcher, known_part
+from imagesim.language.analysis import base_language, described_features, features, indexed, listed_stems, name_ends
+from imagesim.language.codes import MODEL
+from imagesim.language.query_words import query_words, shades_of
+from imagesim.language.stop_words import INFLECTIONS
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from imagesim.indexes.analysis import Token
-    from imagesim.indexes.query_words import QueryWord
+    from imagesim.language.analysis import Token
+    from imagesim.language.query_words import QueryWord
     from imagesim.types import Query, TextSpec
 
     Mask = npt.NDArray[np.bool_]

@@ -10,11 +10,11 @@ from itertools import chain
 
 import numpy as np
 
-from imagesim.indexes.analysis import Token, base_language, indexed, languages_of, stem_key
-from imagesim.indexes.query_words import QueryWord, query_words
 from imagesim.indexes.text import TextIndex
 from imagesim.indexes.validation import MAX_TEXT_MATCHES
 from imagesim.indexes.vocabulary import shortest_beginning
+from imagesim.language.analysis import Token, base_language, indexed, languages_of, stem_key
+from imagesim.language.query_words import QueryWord, query_words
 from imagesim.runtime import runtime
 from imagesim.types import Candidate, IndexMeta, Query, TextSpec
 

@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from imagesim.indexes.query_words import QueryWord
+    from imagesim.language.query_words import QueryWord
 
     Slots = npt.NDArray[np.int64]
     Qualities = npt.NDArray[np.float32]

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from imagesim import kana
-from imagesim.word_roles import has_digit
+from imagesim.language import kana
+from imagesim.language.word_roles import has_digit
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from imagesim import kana
-from imagesim.indexes.analysis import Token, stop_words
-from imagesim.indexes.codes import begun_codes, may_begin_code
-from imagesim.indexes.query_words import QueryWord
-from imagesim.indexes.stop_words import FORMS_BY_NUMBER, INFLECTIONS
 from imagesim.indexes.vocabulary import Vocabulary, consonants, shortest_beginning
-from imagesim.indexes.word_forms import is_made_so, may_be_compound
-from imagesim.word_roles import SHORTEST, SHORTEST_FIRST
+from imagesim.language import kana
+from imagesim.language.analysis import Token, stop_words
+from imagesim.language.codes import begun_codes, may_begin_code
+from imagesim.language.query_words import QueryWord
+from imagesim.language.stop_words import FORMS_BY_NUMBER, INFLECTIONS
+from imagesim.language.word_forms import is_made_so, may_be_compound
+from imagesim.language.word_roles import SHORTEST, SHORTEST_FIRST
 
 if TYPE_CHECKING:
     import numpy.typing as npt

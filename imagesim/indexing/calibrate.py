@@ -20,7 +20,10 @@ from imagesim.embedders import get_embedder_of
 from imagesim.exceptions import ImagesimError
 from imagesim.hydrate import with_pks
 from imagesim.indexes import get_index
-from imagesim.indexes.analysis import (
+from imagesim.indexing.fit_roles import Described, fit_roles, kind_of, parts_of
+from imagesim.indexing.interruptions import INFRASTRUCTURE_ERRORS
+from imagesim.items import Items
+from imagesim.language.analysis import (
     Token,
     base_language,
     languages_of,
@@ -29,15 +32,12 @@ from imagesim.indexes.analysis import (
     stem_collisions,
     stop_words,
 )
-from imagesim.indexing.fit_roles import Described, fit_roles, kind_of, parts_of
-from imagesim.indexing.interruptions import INFRASTRUCTURE_ERRORS
-from imagesim.items import Items
+from imagesim.language.word_roles import has_digit
 from imagesim.measured_colours import colours_by_stem
 from imagesim.models import Embedding, ItemImage, StoredCalibration
 from imagesim.projections import project
 from imagesim.registry import registry
 from imagesim.types import IndexMeta
-from imagesim.word_roles import has_digit
 
 if TYPE_CHECKING:
     from imagesim.types import Vector

@@ -6,12 +6,12 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from imagesim import kana
-from imagesim.indexes.analysis import listed_stems
-from imagesim.indexes.query_words import QueryWord, query_words
-from imagesim.indexes.stop_words import HEAD_FIRST, INFLECTIONS, UNITS
-from imagesim.indexes.word_forms import SHORTEST_PART, is_other_thing, may_be_compound
-from imagesim.word_roles import MENTION, SHORTEST_FIRST, Roles, has_digit, is_size
+from imagesim.language import kana
+from imagesim.language.analysis import listed_stems
+from imagesim.language.query_words import QueryWord, query_words
+from imagesim.language.stop_words import HEAD_FIRST, INFLECTIONS, UNITS
+from imagesim.language.word_forms import SHORTEST_PART, is_other_thing, may_be_compound
+from imagesim.language.word_roles import MENTION, SHORTEST_FIRST, Roles, has_digit, is_size
 
 COVERAGE = 0.6
 """The minimum share of a category's entries, by the weight of the field, that contain a word which names the category.

@@ -12,7 +12,7 @@ from imagesim.database import primary
 from imagesim.embedders import BaseEmbedder, get_embedder, get_embedder_of
 from imagesim.exceptions import ConfigurationError, IndexMissing, ModelMismatch
 from imagesim.indexes import BaseIndex, get_index
-from imagesim.indexes.analysis import ANALYSIS
+from imagesim.language.analysis import ANALYSIS
 from imagesim.models import Job
 from imagesim.projections import get_chosen
 from imagesim.registry import registry

@@ -12,9 +12,9 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 
 from imagesim.exceptions import BadQuery, NotRegistered, local_choices
-from imagesim.indexes.codes import plain_numbers
 from imagesim.items import make_key, split_key
 from imagesim.keys import valid_pks
+from imagesim.language.codes import plain_numbers
 from imagesim.registry import registry
 from imagesim.retrieval.filters import build_conditions, filter_names, parse_filter, split_lookup
 from imagesim.types import Condition, Filters

@@ -17,9 +17,9 @@ from django.conf import settings
 from django.utils.functional import Promise
 from django.utils.translation import pgettext_lazy
 
-from imagesim.indexes.analysis import base_language, fold, stem_of
-from imagesim.indexes.query_words import query_words
-from imagesim.indexes.stop_words import HEAD_FIRST, INFLECTIONS, read_lists
+from imagesim.language.analysis import base_language, fold, stem_of
+from imagesim.language.query_words import query_words
+from imagesim.language.stop_words import HEAD_FIRST, INFLECTIONS, read_lists
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,15 +9,15 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 
-from imagesim.indexes.dictionaries import has_dictionary, in_dictionary
-from imagesim.indexes.query_words import QueryWord
-from imagesim.indexes.stop_words import INFLECTIONS
-from imagesim.indexes.word_forms import may_be_compound
+from imagesim.language.dictionaries import has_dictionary, in_dictionary
+from imagesim.language.query_words import QueryWord
+from imagesim.language.stop_words import INFLECTIONS
+from imagesim.language.word_forms import may_be_compound
+from imagesim.language.word_roles import SHORTEST, Roles
 from imagesim.retrieval.fusion import KIND_MATCH
 from imagesim.retrieval.query_spacing import LONGEST
 from imagesim.retrieval.word_lookup import has_all, own_stems, words_in
 from imagesim.types import Candidate, Candidates
-from imagesim.word_roles import SHORTEST, Roles
 
 OF_PARTS = 0.74
 """The factor of the match of an entry that has both parts of a compound: a sofa of leather answers "Ledersofa"."""

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from imagesim.retrieval.fusion import ALL_OF_NAME, BY_NAME, HALF_OF_NAME, KIND_MATCH
 
 if TYPE_CHECKING:
+    from imagesim.language.word_roles import Roles
     from imagesim.retrieval.query_text import QueryTexts
     from imagesim.types import Candidate
-    from imagesim.word_roles import Roles
 
 CALLED = 0.6
 """The minimum match of the heads by which the words name an entry outside the categories that they name. A mention in a

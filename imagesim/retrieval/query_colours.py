@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 from django.utils.translation import gettext as _
 
-from imagesim.indexes.analysis import analyse, stop_words
-from imagesim.indexes.query_words import negations, query_words
+from imagesim.language.analysis import analyse, stop_words
+from imagesim.language.query_words import negations, query_words
 from imagesim.measured_colours import colours_by_stem
 from imagesim.retrieval.fusion import ALL_OF_NAME, KIND_MATCH
 from imagesim.types import Message, Query
 
 if TYPE_CHECKING:
+    from imagesim.language.word_roles import Roles
     from imagesim.retrieval.query_text import QueryText
     from imagesim.retrieval.retriever import Retriever
-    from imagesim.word_roles import Roles
 
 _TYPED = re.compile(r"[^\W_]+")
 

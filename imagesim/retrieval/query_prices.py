@@ -12,9 +12,9 @@ from django.utils.formats import number_format
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
-from imagesim.indexes.analysis import base_language, fold, languages_of
-from imagesim.indexes.query_words import is_on_a_list
-from imagesim.indexes.stop_words import AMOUNTS, read_table
+from imagesim.language.analysis import base_language, fold, languages_of
+from imagesim.language.query_words import is_on_a_list
+from imagesim.language.stop_words import AMOUNTS, read_table
 from imagesim.retrieval.arguments import Searched
 from imagesim.types import Condition, IndexMeta, Message, Operator
 

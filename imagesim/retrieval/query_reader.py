@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
-from imagesim.indexes.analysis import analyse
-from imagesim.indexes.codes import HYPHEN
-from imagesim.indexes.dictionaries import in_dictionary
-from imagesim.indexes.query_words import (
+from imagesim.language.analysis import analyse
+from imagesim.language.codes import HYPHEN
+from imagesim.language.dictionaries import in_dictionary
+from imagesim.language.query_words import (
     ENGLISH,
     QueryWord,
     foreign_to,
@@ -19,6 +19,7 @@ from imagesim.indexes.query_words import (
     shades_of,
     words_not_of,
 )
+from imagesim.language.word_roles import Interpretation, Roles
 from imagesim.retrieval.compounds import MOST_LETTERS, divided_compound, kinds_of_ending
 from imagesim.retrieval.query_colours import named_colours, without_negated_colours
 from imagesim.retrieval.query_requirements import (
@@ -33,7 +34,6 @@ from imagesim.retrieval.query_synonyms import replace_with_synonyms
 from imagesim.retrieval.query_syntax import Phrase
 from imagesim.retrieval.query_text import QueryText, QueryTexts, Reading
 from imagesim.retrieval.word_lookup import has_all, known_words, own_stems
-from imagesim.word_roles import Interpretation, Roles
 
 
 class _KnownWord(NamedTuple):

@@ -11,18 +11,18 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from imagesim.indexes.analysis import analyse, feature_marks, fold, stem_of, word_list
-from imagesim.indexes.codes import is_article_number
-from imagesim.indexes.query_words import negations
-from imagesim.indexes.stop_words import INFLECTIONS, read_table
 from imagesim.indexes.validation import MAX_TEXT_MATCHES
+from imagesim.language.analysis import analyse, feature_marks, fold, stem_of, word_list
+from imagesim.language.codes import is_article_number
+from imagesim.language.query_words import negations
+from imagesim.language.stop_words import INFLECTIONS, read_table
 from imagesim.retrieval.relevance import CLOSEST_RELEVANCE
 
 if TYPE_CHECKING:
-    from imagesim.indexes.query_words import QueryWord
+    from imagesim.language.query_words import QueryWord
+    from imagesim.language.word_roles import Roles
     from imagesim.retrieval.retriever import Retriever
     from imagesim.types import Candidate, Query
-    from imagesim.word_roles import Roles
 
 
 MENTIONED = 0.1

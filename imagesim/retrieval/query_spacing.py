@@ -9,14 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from imagesim import kana
-from imagesim.indexes.analysis import DECIMAL, NO_SPACES, fold, normalised, stop_words
-from imagesim.indexes.codes import HYPHEN, codes
-from imagesim.indexes.query_words import MAX_TERMS, divided, qualifiers, query_words, shades
-from imagesim.indexes.stemmers import CHANGED_WITHIN
-from imagesim.indexes.stop_words import INFLECTIONS, PARTICLES
+from imagesim.language import kana
+from imagesim.language.analysis import DECIMAL, NO_SPACES, fold, normalised, stop_words
+from imagesim.language.codes import HYPHEN, codes
+from imagesim.language.query_words import MAX_TERMS, divided, qualifiers, query_words, shades
+from imagesim.language.stemmers import CHANGED_WITHIN
+from imagesim.language.stop_words import INFLECTIONS, PARTICLES
+from imagesim.language.word_roles import SHORTEST_FIRST, Roles, has_digit
 from imagesim.retrieval.word_lookup import has_all, own_stems, words_in
-from imagesim.word_roles import SHORTEST_FIRST, Roles, has_digit
 
 _RUNS = re.compile(rf"{DECIMAL}|\d+|[^\W\d_]+")
 """The runs of digits and the runs of letters in a word."""
@@ -40,7 +40,7 @@ def spaced(text: str, roles: Roles, languages: Sequence[str]) -> str:
       "Herrenschuhe" (men's shoes) "Herren schuhe".
     - Words that name a kind only when joined are joined, even if the catalogue has each of them.
 
-    Only the first :data:`~imagesim.indexes.query_words.MAX_TERMS` words are changed.
+    Only the first :data:`~imagesim.language.query_words.MAX_TERMS` words are changed.
     """
     text = NO_SPACES.sub(lambda match: segmented(match[0], roles, languages), text)
     typed = text.split()

@@ -7,16 +7,16 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 
-from imagesim import kana
-from imagesim.indexes.analysis import NO_SPACES, analyse, fold
-from imagesim.indexes.codes import HYPHEN
-from imagesim.indexes.dictionaries import in_dictionary
-from imagesim.indexes.query_words import MAX_TERMS, QueryWord, query_words
-from imagesim.indexes.stop_words import HEAD_FIRST, INFLECTIONS
-from imagesim.indexes.word_forms import other_endings, plurals
+from imagesim.language import kana
+from imagesim.language.analysis import NO_SPACES, analyse, fold
+from imagesim.language.codes import HYPHEN
+from imagesim.language.dictionaries import in_dictionary
+from imagesim.language.query_words import MAX_TERMS, QueryWord, query_words
+from imagesim.language.stop_words import HEAD_FIRST, INFLECTIONS
+from imagesim.language.word_forms import other_endings, plurals
+from imagesim.language.word_roles import SHORTEST, SHORTEST_FIRST, Roles
 from imagesim.retrieval.query_spacing import LONGEST
 from imagesim.retrieval.word_lookup import own_stems
-from imagesim.word_roles import SHORTEST, SHORTEST_FIRST, Roles
 
 LONGEST_PHRASE = 5
 """The maximum number of words of a phrase with synonyms."""

@@ -6,11 +6,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from imagesim.indexes.codes import is_article_number
-from imagesim.indexes.query_words import QueryWord
-from imagesim.indexes.stop_words import HEAD_FIRST
+from imagesim.language.codes import is_article_number
+from imagesim.language.query_words import QueryWord
+from imagesim.language.stop_words import HEAD_FIRST
+from imagesim.language.word_roles import Roles
 from imagesim.retrieval.query_requirements import is_circumstance, is_for_people
-from imagesim.word_roles import Roles
 
 
 class Syntax(NamedTuple):

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from imagesim.language.word_roles import Interpretation
 from imagesim.retrieval.query_requirements import Requirements
 from imagesim.types import Query
-from imagesim.word_roles import Interpretation
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from django.utils.translation import gettext as _
 
 from imagesim.embedders import get_embedder, get_embedder_of
 from imagesim.exceptions import ModelMismatch
-from imagesim.indexes.analysis import base_language, languages_of
-from imagesim.indexes.query_words import ENGLISH
+from imagesim.language.analysis import base_language, languages_of
+from imagesim.language.query_words import ENGLISH
 from imagesim.retrieval.feedback import MovedVectors
 from imagesim.retrieval.fusion import BY_NAME
 from imagesim.retrieval.query_reader import QueryReader

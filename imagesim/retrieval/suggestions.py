@@ -11,15 +11,15 @@ from django.utils.translation import get_language
 
 from imagesim import paths
 from imagesim.hydrate import load
-from imagesim.indexes.analysis import Token, analyse, base_language, indexed, languages_of
 from imagesim.indexes.text import TextIndex
+from imagesim.language.analysis import Token, analyse, base_language, indexed, languages_of
+from imagesim.language.word_roles import MENTION
 from imagesim.metrics import timed
 from imagesim.registry import registry
 from imagesim.retrieval.params import SearchRequest, takes
 from imagesim.retrieval.rerank import Question, plan_for
 from imagesim.retrieval.retriever import GuardedIndex, open_index, retry_on_swap
 from imagesim.types import Hit, IndexMeta, Query, TextSpec
-from imagesim.word_roles import MENTION
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 
-from imagesim.indexes.analysis import NO_SPACES, fold, normalised, stem_of
-from imagesim.indexes.query_words import QueryWord, query_words
-from imagesim.indexes.stop_words import INFLECTIONS
-from imagesim.word_roles import Roles
+from imagesim.language.analysis import NO_SPACES, fold, normalised, stem_of
+from imagesim.language.query_words import QueryWord, query_words
+from imagesim.language.stop_words import INFLECTIONS
+from imagesim.language.word_roles import Roles
 
 _DIVISION = re.compile(rf"[\W_]|[xX]\d|{NO_SPACES.pattern}")
 """The places at which the analysis divides a typed word into several."""

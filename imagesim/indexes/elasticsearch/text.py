@@ -1,6 +1,6 @@
 """The text fields of a backing index, and the text queries that search them.
 
-The server finds entries by the words that :mod:`imagesim.indexes.analysis` makes of their texts, and ranks them with
+The server finds entries by the words that :mod:`imagesim.language.analysis` makes of their texts, and ranks them with
 its own analysers. The first entries are then scored by :class:`~imagesim.indexes.text.TextIndex`, as with every index.
 """
 
@@ -10,10 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from imagesim import kana
 from imagesim.indexes import text_hits
-from imagesim.indexes.analysis import MAX_WORD, base_language, stem_key
-from imagesim.indexes.codes import begun_codes
 from imagesim.indexes.elasticsearch.mapping import CANDIDATE_TEXTS, STEMS, WORDS, Quantisation, Server
 from imagesim.indexes.elasticsearch.queries import (
     candidate,
@@ -25,16 +22,19 @@ from imagesim.indexes.elasticsearch.queries import (
     unpack,
 )
 from imagesim.indexes.elasticsearch.transport import CACHED
-from imagesim.indexes.query_words import QueryWord, shades_of
 from imagesim.indexes.text import KNOWN_WORD
 from imagesim.indexes.text_hits import FOUND
 from imagesim.indexes.text_scores import word_weight
 from imagesim.indexes.validation import MAX_TEXT_MATCHES, CompiledFilters
 from imagesim.indexes.vocabulary import TWO_ERRORS, most_errors
-from imagesim.indexes.word_forms import SHORTEST_PART
 from imagesim.indexes.word_matcher import COMPOUND, FUZZY, SPELLED, TYPING, known_part
+from imagesim.language import kana
+from imagesim.language.analysis import MAX_WORD, base_language, stem_key
+from imagesim.language.codes import begun_codes
+from imagesim.language.query_words import QueryWord, shades_of
+from imagesim.language.word_forms import SHORTEST_PART
+from imagesim.language.word_roles import SHORTEST, has_digit
 from imagesim.types import Candidate, Candidates, IndexMeta, Query
-from imagesim.word_roles import SHORTEST, has_digit
 
 ANALYZERS: Mapping[str, str] = {
     "ar": "arabic", "bg": "bulgarian", "bn": "bengali", "ca": "catalan", "cs": "czech", "da": "danish", "de": "german",
@@ -50,7 +50,7 @@ SETTINGS: Mapping[str, Any] = {
     "analysis": {
         "analyzer": {
             "imagesim_reversed": {"tokenizer": "whitespace", "filter": ["reverse"]},
-            # That of "cjk", with the spellings of :func:`imagesim.kana.spelled`.
+            # That of "cjk", with the spellings of :func:`imagesim.language.kana.spelled`.
             "imagesim_japanese": {
                 "char_filter": ["imagesim_kana"],
                 "tokenizer": "standard",

@@ -17,20 +17,20 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
-from imagesim import kana
 from imagesim.indexes import text_hits
-from imagesim.indexes.analysis import Token, languages_of
-from imagesim.indexes.codes import begun_codes
 from imagesim.indexes.pgvector.database import Bound, rows
 from imagesim.indexes.pgvector.searching import candidate, conditions, entry_columns
 from imagesim.indexes.pgvector.tables import Generation
 from imagesim.indexes.pgvector.writing import lexeme, signed
-from imagesim.indexes.query_words import QueryWord, shades_of
 from imagesim.indexes.text import KNOWN_WORD, calls_by_compounds
 from imagesim.indexes.text_scores import word_weight
 from imagesim.indexes.validation import MAX_TEXT_MATCHES, CompiledFilters
 from imagesim.indexes.vocabulary import LAST, letters, most_errors
 from imagesim.indexes.word_matcher import COMPOUND, ENDING, STEM, WordMatcher, known_part
+from imagesim.language import kana
+from imagesim.language.analysis import Token, languages_of
+from imagesim.language.codes import begun_codes
+from imagesim.language.query_words import QueryWord, shades_of
 from imagesim.types import Candidate, Candidates, Query
 
 if TYPE_CHECKING:

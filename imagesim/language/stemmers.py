@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from imagesim.indexes.stop_words import OWN_STEMS
+from imagesim.language.stop_words import OWN_STEMS
 
 SNOWBALL = {
     "ca": "catalan", "cs": "czech", "da": "danish", "de": "german", "el": "greek", "en": "english",

@@ -10,9 +10,8 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-from imagesim import kana
-from imagesim.indexes import stemmers
-from imagesim.indexes.codes import (
+from imagesim.language import kana, stemmers
+from imagesim.language.codes import (
     DIGITS,
     FRACTION,
     HYPHEN,
@@ -22,7 +21,7 @@ from imagesim.indexes.codes import (
     plain_numbers,
     without_zeros,
 )
-from imagesim.indexes.stop_words import (
+from imagesim.language.stop_words import (
     AUDIENCES,
     CONJUNCTIONS,
     ELIDED,
@@ -111,7 +110,7 @@ def stem_key(language: str, stem: str) -> str:
 def word_list(table: Mapping[str, str]) -> Callable[[tuple[str, ...]], frozenset[str]]:
     """Return a cached function from languages to the words that ``table`` lists for them, without accents.
 
-    Tables are those of :mod:`~imagesim.indexes.stop_words`.
+    Tables are those of :mod:`~imagesim.language.stop_words`.
     """
 
     @lru_cache(maxsize=64)
@@ -144,7 +143,7 @@ def analyse(text: str, language: str) -> tuple[Token, ...]:
 
     Scripts without spaces are divided into pairs of characters (``运动鞋``: ``运动``, ``动鞋``), except for words of
     katakana, or of hiragana alone, which are in one spelling (``白Tシャツ``: ``白``, ``t``, ``シャツ``; see
-    :mod:`~imagesim.kana`). The hyphenated words follow at the end in one piece (``t-shirt``: ``t``, ``shirt``,
+    :mod:`~imagesim.language.kana`). The hyphenated words follow at the end in one piece (``t-shirt``: ``t``, ``shirt``,
     ``tshirt``), and so do initials (``J. R. R. Tolkien``: ``j``, ``r``, ``r``, ``tolkien``, ``jrr``) and dimensions,
     whichever way they are written (``90 x 190 cm``: ``90``, ``190``, ``cm``, ``90x190``), and the numbers of parts
     (:func:`codes`). A decimal number is one word together with a unit that follows without a space (``8,5W``:

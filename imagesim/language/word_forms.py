@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 
-from imagesim import kana
-from imagesim.indexes.analysis import stem_of
-from imagesim.indexes.dictionaries import has_dictionary, in_dictionary
-from imagesim.indexes.stemmers import PLURALS_ONLY, is_other_word
-from imagesim.indexes.stop_words import (
+from imagesim.language import kana
+from imagesim.language.analysis import stem_of
+from imagesim.language.dictionaries import has_dictionary, in_dictionary
+from imagesim.language.stemmers import PLURALS_ONLY, is_other_word
+from imagesim.language.stop_words import (
     AUDIENCES,
     DIMINUTIVES,
     INFLECTIONS,
@@ -22,7 +22,7 @@ from imagesim.indexes.stop_words import (
     SUFFIXES,
     UNITS,
 )
-from imagesim.word_roles import SHORTEST_FIRST, shortest_before
+from imagesim.language.word_roles import SHORTEST_FIRST, shortest_before
 
 SHORTEST = 3
 """The minimum number of letters of a singular."""

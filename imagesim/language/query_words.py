@@ -11,7 +11,7 @@ from itertools import accumulate, pairwise
 from operator import or_
 from typing import NamedTuple
 
-from imagesim.indexes.analysis import (
+from imagesim.language.analysis import (
     INITIALS,
     JOINED,
     MAX_WORD,
@@ -27,9 +27,9 @@ from imagesim.indexes.analysis import (
     without_dots,
     word_list,
 )
-from imagesim.indexes.codes import are_numbers, codes, without_zeros
-from imagesim.indexes.stemmers import CHANGED_WITHIN
-from imagesim.indexes.stop_words import (
+from imagesim.language.codes import are_numbers, codes, without_zeros
+from imagesim.language.stemmers import CHANGED_WITHIN
+from imagesim.language.stop_words import (
     AMOUNTS,
     ELIDED,
     FILLERS,
@@ -43,14 +43,14 @@ from imagesim.indexes.stop_words import (
     SIZES,
     UNITS,
 )
-from imagesim.indexes.word_forms import (
+from imagesim.language.word_forms import (
     compound_endings,
     diminutive_of,
     other_spellings,
     plurals,
     same_audience,
 )
-from imagesim.word_roles import has_digit
+from imagesim.language.word_roles import has_digit
 
 MAX_TERMS = 16
 """The maximum number of distinct words of a query that are looked up; further ones are ignored."""
@@ -83,7 +83,7 @@ Forms = Callable[[str], tuple[frozenset[str], frozenset[str]]]
 
 
 def _forms_of(table: Mapping[str, str]) -> Forms:
-    """Return a cached function of this type for a table of :mod:`~imagesim.indexes.stop_words`."""
+    """Return a cached function of this type for a table of :mod:`~imagesim.language.stop_words`."""
 
     @lru_cache(maxsize=64)
     def forms(language: str) -> tuple[frozenset[str], frozenset[str]]:
@@ -235,14 +235,14 @@ class QueryWord:
 
     @property
     def other_stems(self) -> frozenset[str]:
-        """The stems of the words that mean the same, as of :mod:`~imagesim.indexes.word_forms`."""
+        """The stems of the words that mean the same, as of :mod:`~imagesim.language.word_forms`."""
         return _forms(self.word, tuple(self.stems))[1]
 
     @property
     def endings(self) -> dict[str, set[str]]:
         """The endings of compounds whose last part is this word, each with the languages of these compounds.
 
-        An empty set stands for every language. For short ones see :data:`~imagesim.indexes.word_forms.SHORT_PART`.
+        An empty set stands for every language. For short ones see :data:`~imagesim.language.word_forms.SHORT_PART`.
         """
         return compound_endings(self.word, self.stems)
 

@@ -170,7 +170,7 @@ PARTICIPLES = {"en": "ed"}
 
 IRREGULAR_PLURALS = _read("irregular_plurals")
 """Words with an irregular plural, or another irregular form: in Swedish and Korean of a colour, in French of an
-adjective, in Japanese the word of another script for a colour, as of :func:`imagesim.kana.spelled`. "Men" and
+adjective, in Japanese the word of another script for a colour, as of :func:`imagesim.language.kana.spelled`. "Men" and
 "women" are missing because they name departments of shops rather than several persons."""
 
 OWN_STEMS = _read("own_stems")

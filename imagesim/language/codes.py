@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from imagesim.indexes.stop_words import UNITS
+from imagesim.language.stop_words import UNITS
 
 HYPHEN = re.compile("[-‐‑]")
 _SEPARATOR = "[ ./_‐‑-]"

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from imagesim import kana
+from imagesim.language import kana
 
 DEPARTMENT = 3
 """The minimum number of categories whose common name is that of a department."""
@@ -75,7 +75,7 @@ class Roles:
     colours: frozenset[str] = frozenset()
     """The modifiers that name a colour."""
     collisions: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """See :func:`~imagesim.indexes.analysis.stem_collisions`."""
+    """See :func:`~imagesim.language.analysis.stem_collisions`."""
     names: Mapping[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict)
     """The categories that have a whole name, as of :func:`~imagesim.indexing.fit_roles.kind_of`, or one with further
     words before its last: those called "Bar stools" for "stools"."""
