@@ -62,8 +62,8 @@ def fill(count: int) -> list[Any]:
     from demo_shop.shop.models import Category, Photo, Product
     from imagesim.embedders import get_embedder
     from imagesim.indexes import get_index
+    from imagesim.items.registry import registry
     from imagesim.models import Embedding, ItemImage, ItemState
-    from imagesim.registry import registry
     from imagesim.types import Entry, EntryImage, IndexMeta
 
     rng = np.random.default_rng(5)

@@ -151,7 +151,7 @@ class Shop:
             filters = {"brand": "brand", "price": "price", "colour": "colour"}
             text: dict[str, float] = {}
 
-        registry = first_of("imagesim.registry").registry
+        registry = first_of("imagesim.items.registry", "imagesim.registry").registry
         registry.unregister(Product)
         registry.register(Product, BenchmarkItems)
         first_of("imagesim.indexing.signals", "imagesim.receivers").connect()

@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from imagesim.indexing.outbox import atouch as atouch
     from imagesim.indexing.outbox import touch as touch
     from imagesim.items import Items as Items
+    from imagesim.items.registry import register as register
     from imagesim.models import Scope as Scope
-    from imagesim.registry import register as register
     from imagesim.retrieval.concurrency import photo_slot as photo_slot
     from imagesim.retrieval.look import Look as Look
     from imagesim.retrieval.look import LookRegion as LookRegion
@@ -33,7 +33,7 @@ __version__ = "0.1.0"
 # Loaded on first use: importing the package must not need the app registry to be ready.
 _HOMES = {
     "Items": "imagesim.items",
-    "register": "imagesim.registry",
+    "register": "imagesim.items.registry",
     "similar_to": "imagesim.retrieval.search",
     "asimilar_to": "imagesim.retrieval.search",
     "search": "imagesim.retrieval.search",

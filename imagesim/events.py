@@ -30,10 +30,10 @@ from imagesim.circuit_breaker import log_repeated
 from imagesim.conf import get_settings
 from imagesim.database import insert_new, primary, stream
 from imagesim.exceptions import BadQuery, format_choices, local_choices
-from imagesim.hydrate import load_items
 from imagesim.items import split_key
+from imagesim.items.hydrate import load_items
+from imagesim.items.registry import key_of
 from imagesim.models import Event
-from imagesim.registry import key_of
 from imagesim.types import Hit
 
 logger = logging.getLogger(__name__)

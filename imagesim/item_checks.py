@@ -10,12 +10,12 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Info, Warning
 from django.db import models
 
-from imagesim import conf, paths
-from imagesim.declarations import image_paths
+from imagesim import conf
 from imagesim.exceptions import ConfigurationError, format_choices
-from imagesim.items import Items
+from imagesim.items import Items, paths
+from imagesim.items.declarations import image_paths
+from imagesim.items.registry import registry
 from imagesim.models import ItemState
-from imagesim.registry import registry
 from imagesim.retrieval.params import reserved_names
 
 

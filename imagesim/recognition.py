@@ -91,7 +91,7 @@ def texts_of(model: Any) -> dict[str, int]:
     """Return the paths from the model to its texts, in every language, each with its weight."""
     from django.db import models
 
-    from imagesim.paths import in_languages
+    from imagesim.items.paths import in_languages
 
     category = category_field(model)
     fields = fields_of(model)

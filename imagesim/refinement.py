@@ -21,8 +21,8 @@ from imagesim.embedders import get_embedder
 from imagesim.exceptions import ConfigurationError, format_choices
 from imagesim.filter_types import several
 from imagesim.images import colours
-from imagesim.measured_colours import filter_values
-from imagesim.registry import registry
+from imagesim.items.measured_colours import filter_values
+from imagesim.items.registry import registry
 from imagesim.retrieval.params import parse
 from imagesim.types import FilterValue, Hit, Hits
 

@@ -31,10 +31,10 @@ from imagesim import images
 from imagesim.circuit_breaker import log_repeated
 from imagesim.database import CONNECTION_ERRORS, current_schema, without_transaction
 from imagesim.exceptions import BadImage
-from imagesim.hydrate import load_items, without_failing
 from imagesim.items import Items
+from imagesim.items.hydrate import load_items, without_failing
+from imagesim.items.registry import registry
 from imagesim.models import ItemImage
-from imagesim.registry import registry
 from imagesim.runtime import runtime
 
 logger = logging.getLogger(__name__)

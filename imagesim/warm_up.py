@@ -32,10 +32,10 @@ def warm_up() -> None:
     from imagesim.embedders import get_embedder
     from imagesim.exceptions import ImagesimError
     from imagesim.indexes import get_index
+    from imagesim.items.registry import registry
     from imagesim.language import dictionaries
     from imagesim.language.analysis import base_language
     from imagesim.regions import get_region_finder
-    from imagesim.registry import registry
 
     with _closing_new_connections():
         for name, get in (("embedder", get_embedder), ("region finder", get_region_finder), ("index", get_index)):

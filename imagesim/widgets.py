@@ -20,11 +20,11 @@ from imagesim import events
 from imagesim.circuit_breaker import log_repeated
 from imagesim.conf import get_settings
 from imagesim.exceptions import CircuitOpen, EmbedderError, NotIndexed, SearchIndexError
-from imagesim.hydrate import fact_of
 from imagesim.items import SIMILAR_ID, Items, make_key
+from imagesim.items.hydrate import fact_of
+from imagesim.items.registry import key_of, registry
 from imagesim.middleware import degraded
 from imagesim.models import stored_name
-from imagesim.registry import key_of, registry
 from imagesim.retrieval.arguments import bad_value
 from imagesim.retrieval.params import argument_names
 from imagesim.retrieval.search import similar_to

@@ -21,7 +21,7 @@ from imagesim import conf, events
 from imagesim.embedders import BaseEmbedder, model_files
 from imagesim.embedders.process import import_torchvision
 from imagesim.indexing import signals
-from imagesim.registry import registry
+from imagesim.items.registry import registry
 from imagesim.retrieval import rerank, variants
 from imagesim.runtime import runtime
 from tests.missing import missing

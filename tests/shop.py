@@ -24,8 +24,8 @@ from imagesim.indexing import signals
 from imagesim.indexing.calibrate import calibrate
 from imagesim.indexing.sync import sync
 from imagesim.items import Items, make_key
+from imagesim.items.registry import registry
 from imagesim.models import Embedding, ItemImage, ItemState, LocalEntry
-from imagesim.registry import registry
 from imagesim.runtime import runtime
 from imagesim.testing import make_picture as picture
 from imagesim.types import Entry, EntryImage, IndexMeta

@@ -24,9 +24,9 @@ from imagesim.indexes import get_index
 from imagesim.indexing import dispatch
 from imagesim.indexing.sync import sync
 from imagesim.items import Items
+from imagesim.items.registry import registry
 from imagesim.models import ItemImage, ItemState, Job
 from imagesim.monitoring.status import JobStatus
-from imagesim.registry import registry
 from imagesim.types import Hit, HitImage, Removal
 from tests.shop import EMBEDDER, picture, product, registered
 from tests.zoo.models import Lamp

@@ -11,7 +11,7 @@ import imagesim
 from demo_shop.shop.models import Category, Product
 from imagesim import widgets
 from imagesim.indexes import get_index
-from imagesim.registry import registry
+from imagesim.items.registry import registry
 from imagesim.retrieval.answer_cache import CachedAnswer
 from imagesim.retrieval.params import SearchRequest
 from imagesim.types import Hits

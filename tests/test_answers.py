@@ -19,8 +19,8 @@ from imagesim.embedders import get_embedder
 from imagesim.exceptions import BadImage, BadQuery, NotIndexed
 from imagesim.indexes import get_index
 from imagesim.items import Items
+from imagesim.items.registry import registry
 from imagesim.models import ItemImage
-from imagesim.registry import registry
 from imagesim.retrieval import query_vector, retriever
 from imagesim.types import Candidate, Facet, Hits
 from tests import shop

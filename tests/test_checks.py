@@ -31,8 +31,8 @@ from imagesim.indexing import signals
 from imagesim.indexing.reconcile import reconcile
 from imagesim.indexing.sync import sync
 from imagesim.items import Items
+from imagesim.items.registry import registry
 from imagesim.models import Event, Job
-from imagesim.registry import registry
 from imagesim.retrieval.params import reserved_names
 from imagesim.tasks import purge
 from imagesim.types import IndexMeta

@@ -32,8 +32,8 @@ from imagesim.exceptions import IndexUnavailable
 from imagesim.indexes import get_index
 from imagesim.indexing.dispatch import ThreadDispatcher
 from imagesim.indexing.sync import sync
+from imagesim.items.registry import registry
 from imagesim.monitoring.status import get_status
-from imagesim.registry import registry
 from imagesim.retrieval import concurrency
 from tests import shop
 from tests.missing import missing

@@ -14,8 +14,8 @@ from django.utils import timezone
 from demo_shop.shop.models import Product
 from imagesim import events
 from imagesim.exceptions import BadQuery
+from imagesim.items.registry import key_of
 from imagesim.models import Event
-from imagesim.registry import key_of
 from imagesim.types import Hit, HitImage
 from tests.shop import product
 

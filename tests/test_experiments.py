@@ -44,10 +44,10 @@ from imagesim.insight import recorder as recording
 from imagesim.insight.models import Purchase, Search
 from imagesim.insight.recorder import observer as insight_observer
 from imagesim.insight.recorder import recorder
+from imagesim.items.registry import key_of
 from imagesim.merchandising import engine as rules
 from imagesim.merchandising.models import Rule
 from imagesim.models import Event
-from imagesim.registry import key_of
 from imagesim.retrieval import rerank, variants
 from imagesim.types import Hits
 from tests import shop

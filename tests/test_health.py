@@ -27,9 +27,9 @@ from imagesim.embedders.model_files import CONFIG
 from imagesim.exceptions import BadQuery, EmbedderError, IndexUnavailable, QueryTimeout, SearchIndexError
 from imagesim.indexes import get_index
 from imagesim.indexing.sync import sync
+from imagesim.items.registry import get_items
 from imagesim.models import ItemState
 from imagesim.monitoring import health, status
-from imagesim.registry import get_items
 from tests.shop import EMBEDDER, drop_index, forget, index_setting, picture, product
 
 DOWN = {

@@ -13,9 +13,9 @@ from django.db.models.functions import Coalesce
 
 from demo_shop.shop.models import Category, Photo, Product
 from imagesim import widgets
-from imagesim.hydrate import load, load_items
 from imagesim.items import Items
-from imagesim.registry import registry
+from imagesim.items.hydrate import load, load_items
+from imagesim.items.registry import registry
 from imagesim.types import Candidate
 from tests.shop import registered
 from tests.zoo.models import BrightLamp, Bulb, DeskLamp, Lamp, Maker, Picture, Shelf, Standing, Tag

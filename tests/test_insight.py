@@ -31,8 +31,8 @@ from imagesim.insight.models import DailyCount, Purchase, RolledDay, Search
 from imagesim.insight.purchases import Line, purchased
 from imagesim.insight.recorder import recorder
 from imagesim.insight.reports import REPORTS, Selection
+from imagesim.items.registry import key_of
 from imagesim.models import Event
-from imagesim.registry import key_of
 from imagesim.types import Hit, HitImage
 from tests import shop
 from tests.shop import encoded, picture, product

@@ -25,8 +25,8 @@ from imagesim.indexing.sync import sync
 from imagesim.insight import catalogue, tasks
 from imagesim.insight.catalogue import foreign_category
 from imagesim.insight.models import Finding, PictureFacts
+from imagesim.items.registry import key_of, registry
 from imagesim.models import ItemImage, ItemState
-from imagesim.registry import key_of, registry
 from tests.shop import EMBEDDER, encoded, product
 
 pytestmark = pytest.mark.django_db

@@ -20,8 +20,8 @@ from demo_shop.shop.models import Product
 from imagesim.insight import admin, reports, rollup
 from imagesim.insight.models import DailyCount, Purchase, Search
 from imagesim.insight.reports import REPORTS, Rate, Selection
+from imagesim.items.registry import key_of
 from imagesim.models import Event, ItemState
-from imagesim.registry import key_of
 from tests.shop import product
 
 pytestmark = pytest.mark.django_db

@@ -14,9 +14,9 @@ from imagesim.exceptions import ConfigurationError, NotIndexed
 from imagesim.indexing.links import links
 from imagesim.indexing.sync import sync
 from imagesim.items import Items
-from imagesim.keys import valid_pks
+from imagesim.items.keys import valid_pks
+from imagesim.items.registry import registry
 from imagesim.models import Scope
-from imagesim.registry import registry
 from imagesim.retrieval.filters import categories_of
 from tests.shop import picture, product
 from tests.zoo.models import Box, BrightLamp, DeskLamp, Lamp, Maker, Picture, Standing, Tag

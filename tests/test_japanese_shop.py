@@ -8,7 +8,7 @@ from django.utils import translation
 import imagesim
 from demo_shop.shop.models import Category, Product
 from imagesim.indexing.rebuild import rebuild
-from imagesim.registry import registry
+from imagesim.items.registry import registry
 from imagesim.types import TextSpec
 from tests import shop
 from tests.shop import forget, picture, product

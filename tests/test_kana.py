@@ -8,11 +8,11 @@ import pytest
 
 from imagesim.indexes.text import TextIndex
 from imagesim.indexing.fit_roles import parts_of
+from imagesim.items.measured_colours import colours_by_stem
 from imagesim.language import kana
 from imagesim.language.analysis import MAX_WORD, analyse, fold, indexed
 from imagesim.language.stop_words import OTHER_THINGS
 from imagesim.language.word_roles import Roles
-from imagesim.measured_colours import colours_by_stem
 from imagesim.retrieval.query_spacing import spaced
 from imagesim.retrieval.query_synonyms import replace_with_synonyms
 from imagesim.types import TextSpec

@@ -23,9 +23,9 @@ from imagesim.calibration import Background, Calibration
 from imagesim.embedders import get_embedder
 from imagesim.exceptions import BadImage, BadQuery, EmbedderError, IndexMissing, ModelMismatch
 from imagesim.indexes import get_index
+from imagesim.items.registry import registry
 from imagesim.models import StoredCalibration
 from imagesim.regions import MAX_REGIONS
-from imagesim.registry import registry
 from imagesim.retrieval import concurrency, filters, look
 from imagesim.retrieval.category_names import CategoryNames
 from imagesim.types import Hits, Query, Region

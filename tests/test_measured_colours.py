@@ -23,10 +23,10 @@ from imagesim.indexing.calibrate import calibrate
 from imagesim.indexing.rebuild import rebuild
 from imagesim.indexing.reconcile import reconcile
 from imagesim.indexing.sync import sync as sync_now
-from imagesim.measured_colours import colours_by_stem
+from imagesim.items.measured_colours import colours_by_stem
+from imagesim.items.registry import registry
 from imagesim.models import ImageColours, ItemState
 from imagesim.refinement import Refinement
-from imagesim.registry import registry
 from imagesim.retrieval.query_colours import unlisted_colours
 from imagesim.testing.embedders import PixelEmbedder
 from imagesim.widgets import similar_hits

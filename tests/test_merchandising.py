@@ -27,13 +27,13 @@ from django.utils import timezone, translation
 import imagesim
 from demo_shop.shop.models import Product
 from imagesim import shared_cache
+from imagesim.items.registry import key_of, registry
 from imagesim.merchandising import engine, rule_form
 from imagesim.merchandising.admin import RuleForm
 from imagesim.merchandising.apps import check_cache
 from imagesim.merchandising.conditions import read_filters
 from imagesim.merchandising.engine import RuleSet
 from imagesim.merchandising.models import LabelCategories, Rule
-from imagesim.registry import key_of, registry
 from imagesim.retrieval import rerank
 from imagesim.retrieval.params import SearchRequest
 from imagesim.retrieval.regions import is_sold, label_categories

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 import imagesim
 from demo_shop.shop.models import Product
+from imagesim.items.registry import key_of
 from imagesim.merchandising.engine import RuleSet
 from imagesim.merchandising.models import Rule
-from imagesim.registry import key_of
 from imagesim.retrieval import rerank
 from imagesim.types import Hit, Hits
 from tests import shop

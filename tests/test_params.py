@@ -14,7 +14,7 @@ from django.utils import translation
 from demo_shop.shop.models import Category, Product
 from imagesim.exceptions import BadQuery
 from imagesim.items import Items
-from imagesim.registry import registry
+from imagesim.items.registry import registry
 from imagesim.rest.inputs import describe
 from imagesim.retrieval import params
 from imagesim.retrieval.arguments import check_text

@@ -6,8 +6,8 @@ from django.db.models import Prefetch
 from django.db.models.sql import Query
 from django.test.utils import isolate_apps
 
-from imagesim import paths
 from imagesim.exceptions import ConfigurationError
+from imagesim.items import paths
 from tests.zoo.models import (
     Box,
     BrightLamp,

@@ -18,7 +18,7 @@ from PIL import Image
 from imagesim import conf
 from imagesim.exceptions import BadQuery, ConfigurationError, PhotoGone
 from imagesim.items import Items
-from imagesim.registry import registry
+from imagesim.items.registry import registry
 from imagesim.retrieval import concurrency, look, photo_store, regions
 from imagesim.types import Region
 from tests import shop

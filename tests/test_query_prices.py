@@ -10,7 +10,7 @@ from django.core.cache import cache
 import imagesim
 from demo_shop.shop.models import Product
 from imagesim import item_checks
-from imagesim.registry import registry
+from imagesim.items.registry import registry
 from imagesim.retrieval import rerank
 from imagesim.retrieval.query_prices import PriceLimits, price_limits
 from imagesim.retrieval.readings import found_by_looks

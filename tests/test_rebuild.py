@@ -42,8 +42,8 @@ from imagesim.indexing.reconcile import reconcile
 from imagesim.indexing.sync import sync
 from imagesim.indexing.write_targets import live_targets
 from imagesim.items import Items
+from imagesim.items.registry import registry
 from imagesim.models import Embedding, ItemState, Job, LocalEntry, LocalGeneration
-from imagesim.registry import registry
 from imagesim.types import WriteResult
 from tests.embedders import PixelEmbedder
 from tests.shop import EMBEDDER, encoded, picture, price_in_the_index, product, registered, synced_products

@@ -27,8 +27,8 @@ from imagesim.indexing.rebuild import rebuild
 from imagesim.indexing.reconcile import reconcile
 from imagesim.indexing.sync import sync
 from imagesim.items import Items
+from imagesim.items.registry import make_key, registry
 from imagesim.models import Embedding, EmbeddingLease, ItemState, Job, StoredCalibration
-from imagesim.registry import make_key, registry
 from imagesim.thumbnails import WIDTHS, _stored, file_name, stored
 from imagesim.types import Removal
 from tests.shop import EMBEDDER, encoded, picture, registered, synced_products

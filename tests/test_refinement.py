@@ -11,8 +11,8 @@ from django.utils.translation import override
 import imagesim
 from demo_shop.shop.models import Product
 from imagesim.exceptions import BadQuery, ConfigurationError
+from imagesim.items.registry import registry
 from imagesim.refinement import Choice, Refinement, _middle
-from imagesim.registry import registry
 from imagesim.types import Hits
 from tests import shop
 from tests.shop import picture, product

@@ -12,7 +12,7 @@ from demo_shop.shop.models import Product
 from imagesim.exceptions import ConfigurationError, NotIndexed, NotRegistered
 from imagesim.indexing.outbox import touch
 from imagesim.items import Items
-from imagesim.registry import Registry, get_items, key_of, make_key, register, registry, split_key
+from imagesim.items.registry import Registry, get_items, key_of, make_key, register, registry, split_key
 from tests.zoo.models import Abstract, BrightLamp, DeskLamp, Lamp, Maker, Seat, Swappable
 
 
@@ -83,7 +83,7 @@ def test_a_model_of_a_migration_is_reported_as_such():
 def test_the_items_of_a_label_or_the_only_ones(monkeypatch):
     assert get_items() is get_items("shop.product") is registry.for_model(Product)
     own = Registry()
-    monkeypatch.setattr("imagesim.registry.registry", own)
+    monkeypatch.setattr("imagesim.items.registry.registry", own)
     with pytest.raises(NotRegistered, match=r"No model is registered; register one in a similarity\.py"):
         get_items()
     own.register(Lamp, LampItems)

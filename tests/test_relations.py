@@ -13,16 +13,15 @@ from django.db.models import F
 from django.db.models.signals import m2m_changed
 from django.test.utils import CaptureQueriesContext
 
-from imagesim import paths
 from imagesim.exceptions import ConfigurationError
 from imagesim.indexes import get_index
 from imagesim.indexing import signals
 from imagesim.indexing.outbox import touch
 from imagesim.indexing.sync import sync
-from imagesim.items import Items
+from imagesim.items import Items, paths
+from imagesim.items.paths import in_languages, resolve
+from imagesim.items.registry import registry
 from imagesim.models import ItemState
-from imagesim.paths import in_languages, resolve
-from imagesim.registry import registry
 from imagesim.retrieval.filters import categories_of
 from imagesim.types import Condition, Filters
 from tests.shop import EMBEDDER, encoded, picture, registered

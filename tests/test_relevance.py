@@ -26,9 +26,9 @@ from imagesim.indexing import calibrate as calibration
 from imagesim.indexing.calibrate import calibrate
 from imagesim.indexing.rebuild import rebuild
 from imagesim.indexing.sync import sync
+from imagesim.items.registry import get_items
 from imagesim.language.word_roles import Roles
 from imagesim.models import ItemImage, ItemState, StoredCalibration
-from imagesim.registry import get_items
 from imagesim.retrieval import feedback, relevance
 from imagesim.retrieval import text as retrieval_text
 from imagesim.retrieval.feedback import MovedVectors

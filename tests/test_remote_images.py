@@ -18,8 +18,8 @@ from imagesim.images import read, remote
 from imagesim.images.remote import RemoteImage
 from imagesim.indexing.sync import sync
 from imagesim.items import Items
+from imagesim.items.registry import registry
 from imagesim.models import ItemImage
-from imagesim.registry import registry
 from imagesim.testing import override_imagesim, picture_file
 from imagesim.thumbnails import Pictures
 from tests.shop import registered

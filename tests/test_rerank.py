@@ -11,7 +11,7 @@ from django.contrib.auth import get_user_model
 import imagesim
 from imagesim.indexes import get_index
 from imagesim.indexes.validation import MAX_NONE_OF
-from imagesim.registry import key_of, registry
+from imagesim.items.registry import key_of, registry
 from imagesim.retrieval import rerank
 from imagesim.retrieval.rerank import Pin, Plan, Question
 from imagesim.retrieval.suggestions import suggest

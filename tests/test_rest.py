@@ -50,8 +50,8 @@ from demo_shop.shop.models import Product
 from imagesim import images
 from imagesim.exceptions import ConfigurationError, EmbedderError
 from imagesim.indexes import get_index
+from imagesim.items.registry import key_of, registry
 from imagesim.models import Event
-from imagesim.registry import key_of, registry
 from imagesim.rest import uploads
 from imagesim.rest.serializers import AnswerRenderer
 from imagesim.rest.uploads import VisitorThrottle, limit_uploads

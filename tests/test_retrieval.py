@@ -33,9 +33,9 @@ from imagesim.exceptions import (
     NotRegistered,
 )
 from imagesim.indexes import get_index
+from imagesim.items.registry import registry
 from imagesim.models import Embedding, ItemState
 from imagesim.projections import Projection
-from imagesim.registry import registry
 from imagesim.retrieval import concurrency, search
 from imagesim.testing.embedders import PixelEmbedder
 from imagesim.types import Entry, EntryImage, Hits, Query
@@ -325,7 +325,7 @@ class TestSimilarTo:
         assert not counted.searches
 
     def test_a_filter_declared_after_the_index_was_made(self, shelf, monkeypatch):
-        from imagesim.registry import registry
+        from imagesim.items.registry import registry
 
         items = registry.for_model(Product)
         monkeypatch.setattr(type(items), "filters", {**items.filters, "slug": "slug"})

@@ -18,8 +18,8 @@ from imagesim.indexing import signals
 from imagesim.indexing import sync as syncing
 from imagesim.indexing.links import by_sender, links, throughs
 from imagesim.indexing.sync import sync
+from imagesim.items.registry import registry
 from imagesim.models import ItemState, Scope
-from imagesim.registry import registry
 from tests.shop import EMBEDDER, encoded, picture, product, registered
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media_root")]

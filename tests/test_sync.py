@@ -24,9 +24,9 @@ from imagesim.indexing.rebuild import rebuild
 from imagesim.indexing.reconcile import reconcile
 from imagesim.indexing.sync import MAX_OWNERS, sync
 from imagesim.items import Items
+from imagesim.items.registry import registry
 from imagesim.models import Embedding, ItemImage, ItemState, Job, Scope
 from imagesim.monitoring.status import get_status
-from imagesim.registry import registry
 from imagesim.types import Filters
 from tests.shop import EMBEDDER, encoded, picture, product, registered
 from tests.zoo.models import Lamp

@@ -25,8 +25,8 @@ from demo_shop.shop.models import Product
 from imagesim import widgets
 from imagesim.exceptions import BadQuery, IndexUnavailable, NotRegistered
 from imagesim.items import Items
+from imagesim.items.registry import registry
 from imagesim.refinement import Refinement
-from imagesim.registry import registry
 from imagesim.retrieval.look import Look
 from imagesim.thumbnails import Pictures
 from tests import shop

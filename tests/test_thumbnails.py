@@ -14,7 +14,7 @@ from PIL import Image
 
 from demo_shop.shop.models import Product
 from imagesim import thumbnails
-from imagesim.registry import registry
+from imagesim.items.registry import registry
 from imagesim.runtime import runtime
 from imagesim.thumbnails import FOLDER, Pictures
 from tests import shop

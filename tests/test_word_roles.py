@@ -12,9 +12,9 @@ from imagesim.calibration import Calibration
 from imagesim.indexes import get_index
 from imagesim.indexing.fit_roles import Described, effective_number, fit_roles
 from imagesim.indexing.sync import sync
+from imagesim.items.registry import registry
 from imagesim.language.word_roles import Roles
 from imagesim.models import StoredCalibration
-from imagesim.registry import registry
 from imagesim.retrieval.relevance import calibration_of
 from tests.shop import picture, product, sync_and_calibrate
 

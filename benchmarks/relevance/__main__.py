@@ -418,7 +418,7 @@ def by_texts(index: Any, text: str) -> Any:
 def with_texts(pks: set[int], on: bool) -> None:
     """Remove the texts of some products from the index, and the names of all colours; or restore them."""
     from imagesim.items import Items
-    from imagesim.registry import registry
+    from imagesim.items.registry import registry
 
     items = registry.for_label("shop.product")
     kind: Any = type(items)

@@ -93,7 +93,7 @@ def fill(shop: Shop, media: Path) -> None:
 def without_tree(*, categories: bool) -> None:
     """Let the index have no parents of the categories, or of each product no more than its name; before
     :func:`fill`."""
-    from imagesim.registry import registry
+    from imagesim.items.registry import registry
 
     items = registry.for_label("shop.product")
     kind: Any = type(items)

@@ -23,11 +23,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from imagesim.circuit_breaker import log_repeated
-from imagesim.hydrate import load_items, without_failing
 from imagesim.indexing import dispatch
 from imagesim.indexing.outbox import record
+from imagesim.items.hydrate import load_items, without_failing
+from imagesim.items.registry import concrete_model, registry
 from imagesim.models import ItemState, Placed
-from imagesim.registry import concrete_model, registry
 from imagesim.thumbnails import Pictures
 
 logger = logging.getLogger(__name__)

@@ -28,9 +28,9 @@ from imagesim.admin.base import (
     thumbnail,
 )
 from imagesim.exceptions import NotRegistered
-from imagesim.hydrate import with_pks, without_failing
+from imagesim.items.hydrate import with_pks, without_failing
+from imagesim.items.registry import registry
 from imagesim.models import ItemImage, ItemState
-from imagesim.registry import registry
 
 SEARCH_LIMIT = 500
 """The maximum number of items per model that a search by name adds."""

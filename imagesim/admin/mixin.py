@@ -33,8 +33,8 @@ from imagesim.images.quality import MIN_SIDE, Quality, measure
 from imagesim.images.remote import RemoteImage
 from imagesim.indexing.documents import queryset_of
 from imagesim.indexing.outbox import touch
+from imagesim.items.registry import registry
 from imagesim.models import ItemImage, ItemState
-from imagesim.registry import registry
 from imagesim.retrieval import search
 from imagesim.types import Hit
 from imagesim.widgets import of_its_kind

@@ -18,11 +18,13 @@ from imagesim.calibration.fit import Sample, fit
 from imagesim.database import batched, put, stored_array
 from imagesim.embedders import get_embedder_of
 from imagesim.exceptions import ImagesimError
-from imagesim.hydrate import with_pks
 from imagesim.indexes import get_index
 from imagesim.indexing.fit_roles import Described, fit_roles, kind_of, parts_of
 from imagesim.indexing.interruptions import INFRASTRUCTURE_ERRORS
 from imagesim.items import Items
+from imagesim.items.hydrate import with_pks
+from imagesim.items.measured_colours import colours_by_stem
+from imagesim.items.registry import registry
 from imagesim.language.analysis import (
     Token,
     base_language,
@@ -33,10 +35,8 @@ from imagesim.language.analysis import (
     stop_words,
 )
 from imagesim.language.word_roles import has_digit
-from imagesim.measured_colours import colours_by_stem
 from imagesim.models import Embedding, ItemImage, StoredCalibration
 from imagesim.projections import project
-from imagesim.registry import registry
 from imagesim.types import IndexMeta
 
 if TYPE_CHECKING:

@@ -20,15 +20,14 @@ from django.db import models
 from django.db.models.functions import Concat
 from django.utils import timezone
 
-from imagesim import measured_colours
 from imagesim.database import in_code_point_order, pages, primary
-from imagesim.hydrate import with_pks
 from imagesim.indexing import item_regions, leases
 from imagesim.indexing.documents import Outcome, checksum, items_behind, metadata_of, queryset_of
 from imagesim.indexing.write_targets import Target
-from imagesim.items import Items
+from imagesim.items import Items, measured_colours
+from imagesim.items.hydrate import with_pks
+from imagesim.items.registry import make_key, registry, split_key
 from imagesim.models import Embedding, ItemImage, ItemState, Scope, stored_name
-from imagesim.registry import make_key, registry, split_key
 
 logger = logging.getLogger("imagesim.indexing.sync")
 

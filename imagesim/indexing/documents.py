@@ -15,20 +15,19 @@ from typing import Any
 
 from django.db import models, router
 
-from imagesim import measured_colours
 from imagesim.conf import get_settings
-from imagesim.declarations import require_texts
 from imagesim.exceptions import ImagesimError, IndexMissing
-from imagesim.hydrate import with_pks
 from imagesim.indexing.embedding import Vectors
 from imagesim.indexing.interruptions import INFRASTRUCTURE_ERRORS
 from imagesim.indexing.leases import SyncResult
 from imagesim.indexing.pictures import Picture
 from imagesim.indexing.write_targets import Target
-from imagesim.items import Items
+from imagesim.items import Items, measured_colours
+from imagesim.items.declarations import require_texts
+from imagesim.items.hydrate import with_pks
+from imagesim.items.registry import make_key, registry
 from imagesim.models import ItemImage, ItemState, Scope
 from imagesim.projections import get_projection, project
-from imagesim.registry import make_key, registry
 from imagesim.types import Entry, EntryImage, Removal, WriteResult
 
 logger = logging.getLogger("imagesim.indexing.sync")

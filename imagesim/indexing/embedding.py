@@ -21,7 +21,7 @@ from imagesim.indexing.interruptions import INFRASTRUCTURE_ERRORS
 from imagesim.indexing.leases import EmbeddingKey, EmbeddingLeases
 from imagesim.indexing.pictures import Picture, by_file, like_read, read_file
 from imagesim.indexing.write_targets import Target, embedders_of
-from imagesim.measured_colours import store, stored
+from imagesim.items.measured_colours import store, stored
 from imagesim.metrics import timed
 from imagesim.models import Embedding
 from imagesim.runtime import threads

@@ -13,11 +13,10 @@ from django.db import models
 from django.db.models.expressions import Col
 from django.db.models.sql import Query
 
-from imagesim import paths
-from imagesim.declarations import image_paths
-from imagesim.items import Items
+from imagesim.items import Items, paths
+from imagesim.items.declarations import image_paths
+from imagesim.items.registry import concrete_model, referred_pk
 from imagesim.models import Scope
-from imagesim.registry import concrete_model, referred_pk
 
 HOOKS = (
     "get_queryset",

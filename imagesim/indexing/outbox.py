@@ -19,8 +19,8 @@ from django.utils import timezone
 from imagesim.database import after_commit, batched, keeps_session, retry_conflicts
 from imagesim.exceptions import ConfigurationError, format_choices, migrate_hint
 from imagesim.indexing import dispatch
+from imagesim.items.registry import registry
 from imagesim.models import ItemState, Scope
-from imagesim.registry import registry
 from imagesim.runtime import runtime
 
 CHUNK = 500

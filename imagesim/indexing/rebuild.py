@@ -36,8 +36,8 @@ from imagesim.indexing.statistics import update_quietly
 from imagesim.indexing.sync import Progress, sync
 from imagesim.indexing.write_targets import Target, new_meta
 from imagesim.items import Items
+from imagesim.items.registry import registry
 from imagesim.models import ItemState, Job, Scope
-from imagesim.registry import registry
 
 logger = logging.getLogger("imagesim.indexing.sync")
 

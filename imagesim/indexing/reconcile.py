@@ -28,6 +28,7 @@ from imagesim.indexing.interruptions import stopped_at_time_limit
 from imagesim.indexing.statistics import update_when_reconciled
 from imagesim.indexing.sync import Progress, sync
 from imagesim.indexing.write_targets import live_targets
+from imagesim.items.registry import make_key, registry
 from imagesim.models import (
     Embedding,
     EmbeddingLease,
@@ -39,7 +40,6 @@ from imagesim.models import (
     RegionVectors,
 )
 from imagesim.regions import get_region_fingerprint
-from imagesim.registry import make_key, registry
 
 logger = logging.getLogger("imagesim.indexing.sync")
 

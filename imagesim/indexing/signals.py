@@ -15,8 +15,8 @@ from django.db.models.signals import m2m_changed, post_delete, post_init, post_s
 
 from imagesim.indexing import outbox
 from imagesim.indexing.links import FORMER_OWNERS, Link, Through, by_sender, links, throughs
+from imagesim.items.registry import concrete_model, referred_pk, registry
 from imagesim.models import Scope
-from imagesim.registry import concrete_model, referred_pk, registry
 
 _UID = "imagesim.changes"
 """Of the receivers, one for each sender and signal."""

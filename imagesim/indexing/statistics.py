@@ -19,9 +19,9 @@ from imagesim.exceptions import ImagesimError
 from imagesim.indexes import get_index
 from imagesim.indexes.statistics import IndexStatistics, Probe
 from imagesim.indexing.calibrate import calibrate_quietly, embed_words, is_outgrown
+from imagesim.items.registry import make_key
 from imagesim.models import Embedding, ItemImage
 from imagesim.projections import project
-from imagesim.registry import make_key
 from imagesim.runtime import runtime
 from imagesim.types import Filters, IndexMeta
 

@@ -36,8 +36,8 @@ from imagesim.indexing.item_regions import find_regions
 from imagesim.indexing.leases import Lease, SyncResult
 from imagesim.indexing.statistics import calibrate_while_filling, update_if_grown
 from imagesim.indexing.write_targets import Target, live_targets, new_meta
+from imagesim.items.registry import registry
 from imagesim.models import Embedding, ItemImage, ItemState, Job, Scope
-from imagesim.registry import registry
 
 logger = logging.getLogger("imagesim.indexing.sync")
 

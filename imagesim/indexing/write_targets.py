@@ -7,15 +7,15 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 
-from imagesim import measured_colours
 from imagesim.database import primary
 from imagesim.embedders import BaseEmbedder, get_embedder, get_embedder_of
 from imagesim.exceptions import ConfigurationError, IndexMissing, ModelMismatch
 from imagesim.indexes import BaseIndex, get_index
+from imagesim.items import measured_colours
+from imagesim.items.registry import registry
 from imagesim.language.analysis import ANALYSIS
 from imagesim.models import Job
 from imagesim.projections import get_chosen
-from imagesim.registry import registry
 from imagesim.types import FilterKind, IndexMeta, TextSpec
 
 logger = logging.getLogger("imagesim.indexing.sync")

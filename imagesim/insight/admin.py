@@ -27,14 +27,14 @@ from django.utils.translation import gettext_lazy
 from imagesim import events
 from imagesim.admin.base import ReadOnlyAdmin, admin_url, change_url, page, posted
 from imagesim.admin.items import attach_items, picture_of
-from imagesim.hydrate import with_pks
 from imagesim.insight import catalogue
 from imagesim.insight.models import Finding, Search, SearchReport
 from imagesim.insight.reports import REPORTS, Column, Rate, Report, Selection, chart_by_day, csv_response
 from imagesim.insight.rollup import local_date, roll_up
 from imagesim.items import split_key
+from imagesim.items.hydrate import with_pks
+from imagesim.items.registry import make_key, registry
 from imagesim.models import ItemState
-from imagesim.registry import make_key, registry
 
 ROWS = 100
 CSV_ROWS = 10_000

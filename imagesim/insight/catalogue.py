@@ -18,13 +18,13 @@ from django.utils.translation import gettext_noop
 from imagesim import images
 from imagesim.database import atomic, batched, delete_in_batches, put, retry_conflicts
 from imagesim.exceptions import ImagesimError
-from imagesim.hydrate import with_pks, without_failing
 from imagesim.images.quality import Quality, measure
 from imagesim.indexing.leases import stored_images
 from imagesim.insight.models import CatalogueScan, Finding, PictureFacts
 from imagesim.items import Items
+from imagesim.items.hydrate import with_pks, without_failing
+from imagesim.items.registry import make_key, registry
 from imagesim.models import ItemImage, ItemState
-from imagesim.registry import make_key, registry
 from imagesim.retrieval.query_vector import stored_vectors
 from imagesim.retrieval.retriever import open_index
 from imagesim.types import Candidate, Filters, Query

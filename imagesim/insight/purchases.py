@@ -15,7 +15,7 @@ from imagesim import events
 from imagesim.database import insert_new, primary
 from imagesim.exceptions import BadQuery
 from imagesim.insight.models import Purchase
-from imagesim.registry import key_of
+from imagesim.items.registry import key_of
 
 TOKEN_AGE = timedelta(days=30)
 """How long after an answer a purchase counts as one of its hits."""

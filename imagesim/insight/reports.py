@@ -20,11 +20,11 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from imagesim.database import batched, stream
-from imagesim.hydrate import with_groups
 from imagesim.insight.models import DailyCount, Search
 from imagesim.insight.rollup import Figures, normal
+from imagesim.items.hydrate import with_groups
+from imagesim.items.registry import make_key
 from imagesim.models import ItemState
-from imagesim.registry import make_key
 
 Z = 1.959964
 """For 95 %."""

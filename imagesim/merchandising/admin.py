@@ -24,13 +24,13 @@ from django.views.decorators.http import require_GET
 
 from imagesim.admin.base import ShowsWhere, WhereField, admin_url, page, posted, state_dot
 from imagesim.exceptions import BadQuery, ConfigurationError, ImagesimError
+from imagesim.items.registry import registry
 from imagesim.merchandising import rule_form
 from imagesim.merchandising.conditions import IN_STOCK, all_lines
 from imagesim.merchandising.engine import Ready
 from imagesim.merchandising.models import FIELDS_OF_ACTION, OTHERS, SELECTING, LabelCategories, Rule
 from imagesim.regions import get_region_finder
 from imagesim.regions.labels import GARMENTS, NEUTRAL, likely_categories, name_of
-from imagesim.registry import registry
 from imagesim.retrieval import variants
 from imagesim.retrieval.filters import categories_of, filter_names
 from imagesim.widgets import Card

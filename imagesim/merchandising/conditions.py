@@ -13,9 +13,9 @@ from django.utils.translation import gettext as _
 
 from imagesim.exceptions import BadQuery, NotRegistered, local_choices
 from imagesim.items import make_key, split_key
-from imagesim.keys import valid_pks
+from imagesim.items.keys import valid_pks
+from imagesim.items.registry import registry
 from imagesim.language.codes import plain_numbers
-from imagesim.registry import registry
 from imagesim.retrieval.filters import build_conditions, filter_names, parse_filter, split_lookup
 from imagesim.types import Condition, Filters
 

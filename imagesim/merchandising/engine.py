@@ -24,7 +24,8 @@ from imagesim.conf import get_settings
 from imagesim.database import primary
 from imagesim.filter_types import COMPARE, several
 from imagesim.indexes.validation import MAX_NONE_OF, CompiledFilters, compile_filters
-from imagesim.measured_colours import filter_values
+from imagesim.items.measured_colours import filter_values
+from imagesim.items.registry import registry
 from imagesim.merchandising.conditions import (
     CATEGORY,
     IN_STOCK,
@@ -36,7 +37,6 @@ from imagesim.merchandising.conditions import (
     words_of,
 )
 from imagesim.merchandising.models import OTHERS, LabelCategories, Rule
-from imagesim.registry import registry
 from imagesim.retrieval.rerank import Pin, Plan, Question
 from imagesim.shared_cache import Versioned
 from imagesim.types import Candidate, Condition, FilterKind, Filters, IndexMeta, Message

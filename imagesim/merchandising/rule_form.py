@@ -17,11 +17,11 @@ from django.utils.translation import ngettext
 
 from imagesim.conf import get_settings
 from imagesim.exceptions import BadQuery, ImagesimError
-from imagesim.hydrate import load_items
+from imagesim.items.hydrate import load_items
+from imagesim.items.registry import key_of, registry
 from imagesim.merchandising.conditions import MAX_LINES, lines_of, read_filters, read_key, read_pins
 from imagesim.merchandising.engine import RuleSet
 from imagesim.merchandising.models import LabelCategories, Rule
-from imagesim.registry import key_of, registry
 from imagesim.retrieval import look, query_image, rerank, search, suggestions
 from imagesim.retrieval.concurrency import deadline, photo_slot
 from imagesim.retrieval.filters import categories_of

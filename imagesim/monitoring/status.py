@@ -17,8 +17,8 @@ from imagesim.indexes.statistics import RecallReport
 from imagesim.indexing import jobs
 from imagesim.indexing.documents import Outcome, count_items
 from imagesim.indexing.write_targets import outdated
+from imagesim.items.registry import registry
 from imagesim.models import Embedding, ItemState, Job
-from imagesim.registry import registry
 
 RECONCILE_AGE = timedelta(days=8)
 """A reconcile that runs once per week is enough for a very large catalogue."""

@@ -15,9 +15,9 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 
 from imagesim.events import MAX_BATCH
-from imagesim.hydrate import fact_of
+from imagesim.items.hydrate import fact_of
+from imagesim.items.registry import registry
 from imagesim.models import Event
-from imagesim.registry import registry
 from imagesim.rest.inputs import is_staff, max_offset
 from imagesim.retrieval import rerank
 from imagesim.retrieval.regions import ItemRegion

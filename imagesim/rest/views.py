@@ -24,9 +24,9 @@ from imagesim import __version__, events
 from imagesim.conf import get_settings
 from imagesim.database import without_transaction
 from imagesim.exceptions import BadQuery
-from imagesim.hydrate import load_items
 from imagesim.items import Items, make_key
-from imagesim.registry import registry
+from imagesim.items.hydrate import load_items
+from imagesim.items.registry import registry
 from imagesim.rest import inputs
 from imagesim.rest import schema as described
 from imagesim.rest.base import RestrictedView, permitted

@@ -9,11 +9,11 @@ from typing import Any
 
 from django.db import models
 
-from imagesim import __version__, hydrate, shared_cache
+from imagesim import __version__, shared_cache
 from imagesim.indexes import get_index
-from imagesim.items import Items
-from imagesim.measured_colours import filter_values
-from imagesim.registry import key_of
+from imagesim.items import Items, hydrate
+from imagesim.items.measured_colours import filter_values
+from imagesim.items.registry import key_of
 from imagesim.retrieval import rerank
 from imagesim.retrieval.params import SearchRequest
 from imagesim.retrieval.variants import Variant

@@ -17,7 +17,7 @@ from imagesim.conf import get_settings
 from imagesim.exceptions import BadQuery, local_choices
 from imagesim.filter_types import FALSE, FILTER_TYPES, TRUE, is_finite
 from imagesim.indexes.validation import MAX_VALUES
-from imagesim.registry import registry
+from imagesim.items.registry import registry
 
 if TYPE_CHECKING:
     from imagesim.items import Items

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from django.db import models
 from django.utils.translation import gettext as _
 
-from imagesim import paths, shared_cache
+from imagesim import shared_cache
 from imagesim.conf import get_settings
 from imagesim.exceptions import BadQuery, local_choices
 from imagesim.filter_types import FILTER_TYPES, FilterType
 from imagesim.indexes import get_index
-from imagesim.items import Items
-from imagesim.registry import registry
+from imagesim.items import Items, paths
+from imagesim.items.registry import registry
 from imagesim.retrieval.arguments import (
     JSONSchema,
     Searched,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 from django.db import models
 
 from imagesim.exceptions import format_choices
-from imagesim.registry import registry
+from imagesim.items.registry import registry
 from imagesim.retrieval.arguments import (
     ArgumentType,
     Categories,

@@ -16,10 +16,10 @@ from imagesim import images
 from imagesim.conf import get_settings
 from imagesim.exceptions import BadImage, BadQuery, ConfigurationError
 from imagesim.items import Items
+from imagesim.items.registry import registry
 from imagesim.models import ImageRegions, ItemImage
 from imagesim.regions import MAX_REGIONS, get_region_fingerprint
 from imagesim.regions.labels import GARMENTS, ITEM, NEUTRAL, label_for, likely_categories, name_of
-from imagesim.registry import registry
 from imagesim.retrieval import rerank
 from imagesim.retrieval.arguments import Searched
 from imagesim.retrieval.filters import categories_of

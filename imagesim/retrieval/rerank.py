@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from imagesim.indexes.validation import MAX_NONE_OF
-from imagesim.registry import key_of
+from imagesim.items.registry import key_of
 from imagesim.retrieval import variants
 from imagesim.retrieval.extension import Extension
 from imagesim.retrieval.variants import Where

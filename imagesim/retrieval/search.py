@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from django.db import models
 from django.utils.translation import gettext as _
 
-from imagesim import events, measured_colours
+from imagesim import events
 from imagesim.exceptions import BadQuery
-from imagesim.hydrate import hits_of, load_items
+from imagesim.items import measured_colours
+from imagesim.items.hydrate import hits_of, load_items
+from imagesim.items.registry import registry
 from imagesim.metrics import timed
-from imagesim.registry import registry
 from imagesim.retrieval import variants
 from imagesim.retrieval.answer_cache import CachedAnswer, can_keep
 from imagesim.retrieval.category_names import CategoryNames

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from asgiref.sync import sync_to_async
 from django.utils.translation import get_language
 
-from imagesim import paths
-from imagesim.hydrate import load
 from imagesim.indexes.text import TextIndex
+from imagesim.items import paths
+from imagesim.items.hydrate import load
+from imagesim.items.registry import registry
 from imagesim.language.analysis import Token, analyse, base_language, indexed, languages_of
 from imagesim.language.word_roles import MENTION
 from imagesim.metrics import timed
-from imagesim.registry import registry
 from imagesim.retrieval.params import SearchRequest, takes
 from imagesim.retrieval.rerank import Question, plan_for
 from imagesim.retrieval.retriever import GuardedIndex, open_index, retry_on_swap

@@ -15,7 +15,7 @@ from imagesim import widgets
 from imagesim.conf import get_settings
 from imagesim.images import formats
 from imagesim.items import SIMILAR_ID
-from imagesim.registry import registry
+from imagesim.items.registry import registry
 from imagesim.thumbnails import Pictures
 from imagesim.types import Hits
 

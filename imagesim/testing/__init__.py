@@ -93,7 +93,7 @@ def sync_inline() -> Iterator[SyncReport]:
     from imagesim.embedders import BaseEmbedder
     from imagesim.indexes import get_index
     from imagesim.indexing.sync import SyncReport, sync
-    from imagesim.registry import registry
+    from imagesim.items.registry import registry
     from imagesim.retrieval import rerank
     from imagesim.retrieval.filters import wider_categories
     from imagesim.retrieval.relevance import calibration_of

@@ -17,7 +17,7 @@ ASK = """
 import imagesim
 from django.core.management import call_command
 from imagesim.indexing.sync import sync
-from imagesim.registry import registry
+from imagesim.items.registry import registry
 from imagesim.testing import picture_file
 from imagesim.thumbnails import Pictures
 from shop.models import *
@@ -158,7 +158,7 @@ tag.save()
 assert sync().indexed == 1, "a tag renamed is noticed"
 
 from django.db.models import prefetch_related_objects
-from imagesim.paths import read
+from imagesim.items.paths import read
 shoe = Shoe.objects.create(photo=red.photo)
 shoe.tags.add("leather")
 prefetch_related_objects([red, shoe], *registry.for_model(Product).relations_read[1])

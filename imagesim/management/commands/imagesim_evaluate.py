@@ -14,8 +14,8 @@ from imagesim.evaluation.catalogue import SOURCES
 from imagesim.evaluation.report import as_table, evaluate
 from imagesim.evaluation.study import QUANTISATIONS, SIMILARITIES, Variant
 from imagesim.exceptions import format_choices
+from imagesim.items.registry import get_items
 from imagesim.management import ImagesimCommand, at_least
-from imagesim.registry import get_items
 
 
 class Command(ImagesimCommand):

@@ -19,11 +19,11 @@ from imagesim.embedders import get_embedder
 from imagesim.exceptions import BadQuery, ImagesimError
 from imagesim.images import colours
 from imagesim.indexes import get_index
+from imagesim.items.registry import registry
 from imagesim.management import ImagesimCommand, at_least
 from imagesim.models import Embedding, ImageRegions
 from imagesim.planning import GIB, QUANTISED, SERVER, Backend, Sample, plan
 from imagesim.regions import get_region_finder
-from imagesim.registry import registry
 from imagesim.types import Entry, EntryImage, Filters, IndexMeta, Query
 
 if TYPE_CHECKING:

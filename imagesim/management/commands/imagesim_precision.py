@@ -14,8 +14,8 @@ from django.core.management.base import CommandError
 
 from imagesim import images
 from imagesim.embedders import get_embedder
+from imagesim.items.registry import registry
 from imagesim.management import ImagesimCommand, at_least
-from imagesim.registry import registry
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -13,11 +13,11 @@ from django.conf import settings
 from django.core.files.base import File
 from django.db import models
 
-from imagesim import paths
-from imagesim.declarations import as_files, each_once, image_paths, require_types
 from imagesim.exceptions import ConfigurationError, NotIndexed, format_choices
 from imagesim.filter_types import FILTER_TYPES, amount_of, kind_of_field
-from imagesim.keys import canonical_pk
+from imagesim.items import paths
+from imagesim.items.declarations import as_files, each_once, image_paths, require_types
+from imagesim.items.keys import canonical_pk
 from imagesim.types import FilterKind, FilterValue, Scalar, TextSpec
 
 M = TypeVar("M", bound=models.Model)

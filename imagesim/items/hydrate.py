@@ -8,12 +8,11 @@ from typing import Any, TypeVar
 
 from django.db import models
 
-from imagesim import paths
 from imagesim.circuit_breaker import log_repeated
 from imagesim.database import CONNECTION_ERRORS, batched
-from imagesim.items import Items, M, split_key
-from imagesim.keys import valid_pks
-from imagesim.registry import registry
+from imagesim.items import Items, M, paths, split_key
+from imagesim.items.keys import valid_pks
+from imagesim.items.registry import registry
 from imagesim.types import Candidate, Hit, HitImage
 
 logger = logging.getLogger(__name__)

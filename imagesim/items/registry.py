@@ -10,7 +10,7 @@ from django.db import models
 
 from imagesim.exceptions import ConfigurationError, NotRegistered, format_choices
 from imagesim.items import Items, make_key, split_key
-from imagesim.keys import valid_pks
+from imagesim.items.keys import valid_pks
 
 __all__ = ["Registry", "key_of", "make_key", "register", "registry", "split_key"]
 

@@ -15,8 +15,8 @@ from django.utils.translation import override
 
 from imagesim.database import batched, primary, retry_conflicts
 from imagesim.filter_types import several
-from imagesim.hydrate import fact_of
 from imagesim.images import colours
+from imagesim.items.hydrate import fact_of
 from imagesim.models import ImageColours, ItemImage, ItemState
 from imagesim.types import Condition, Filters, FilterValue, TextSpec
 
