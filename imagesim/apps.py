@@ -32,14 +32,15 @@ class ImagesimConfig(AppConfig):
 
 @register("imagesim")
 def check(**kwargs: Any) -> list[CheckMessage]:
-    from imagesim import checks, item_checks
+    from imagesim import checks
+    from imagesim.checks.items import check_items, check_pages, check_texts
 
     return [
         *checks.check_settings(),
         *checks.check_backends(),
-        *item_checks.check_items(),
-        *item_checks.check_texts(),
-        *item_checks.check_pages(),
+        *check_items(),
+        *check_texts(),
+        *check_pages(),
         *checks.check_databases(),
         *checks.check_tenants(),
     ]

@@ -23,8 +23,10 @@ from django.test.utils import isolate_apps
 from django.urls import include, path
 from django.utils import timezone
 
+import imagesim
 from demo_shop.shop.models import Product
-from imagesim import checks, item_checks
+from imagesim import checks
+from imagesim.checks.items import check_items, check_pages, check_texts
 from imagesim.exceptions import EmbedderError, IndexMissing, IndexUnavailable
 from imagesim.indexes import BaseIndex
 from imagesim.indexing import signals
@@ -68,7 +70,7 @@ def messages(found) -> list[str]:
 class TestSettings:
     def test_the_demo_shop_passes(self):
         assert checks.check_settings() == []
-        assert item_checks.check_items() == []
+        assert check_items() == []
 
     def test_every_wrong_setting_is_reported_at_once(self, settings):
         settings.IMAGESIM = {"NO": 1, "SYNC": 2, "MAX_LIMIT": 30}
@@ -230,7 +232,7 @@ class TestBackends:
 
 class TestItems:
     def test_nothing_registered(self, register):
-        assert ids(item_checks.check_items()) == ["imagesim.W001"]
+        assert ids(check_items()) == ["imagesim.W001"]
 
     def test_valid_declarations(self, register):
         register(
@@ -240,12 +242,12 @@ class TestItems:
             related={Picture: "lamp", "zoo.Standing": "lamp"},
         )
 
-        assert item_checks.check_items() == []
+        assert check_items() == []
 
     def test_paths_that_do_not_resolve(self, register):
         register(images="picturs__file", category="maker__nam", group="x", filters={"brand": "brand__name"})
 
-        found = item_checks.check_items()
+        found = check_items()
 
         assert ids(found) == ["imagesim.E010"] * 4
         assert found[0].msg.startswith("LampItems: 'picturs__file' does not resolve: zoo.Lamp has no 'picturs'; it has")
@@ -258,7 +260,7 @@ class TestItems:
     def test_a_misspelt_name_gets_a_suggestion(self, register, name, meant):
         register(**{name: (lambda self, item: []) if name.startswith("get_") else "name"})
 
-        (found,) = item_checks.check_items()
+        (found,) = check_items()
 
         assert found.id == "imagesim.W003"
         assert found.msg == f"LampItems: {name!r} means nothing to Items."
@@ -266,66 +268,66 @@ class TestItems:
 
     def test_additional_attributes_of_the_shop(self, register):
         register(rack="maker__name", _images="x", with_price=lambda self: 3)
-        assert item_checks.check_items() == []
+        assert check_items() == []
 
     def test_a_property_of_the_shop_is_not_read(self, register):
         """It may query the database, or need what there is in a request only."""
         register(shelf=property(lambda self: pytest.fail("read")))
 
-        assert item_checks.check_items() == []
+        assert check_items() == []
 
     def test_missing_images(self, register):
         register(images="")
 
-        assert ids(item_checks.check_items()) == ["imagesim.E011"]
+        assert ids(check_items()) == ["imagesim.E011"]
 
     def test_images_from_a_method_of_the_items(self, register):
         register(images="", get_images=lambda self, item: [])
 
-        assert item_checks.check_items() == []
+        assert check_items() == []
 
     @pytest.mark.parametrize("images", ["pictures", "maker", "name", ["pictures__file", "lumen"]])
     def test_images_that_are_not_files(self, register, images):
         register(images=images)
 
-        assert ids(item_checks.check_items()) == ["imagesim.E012"]
+        assert ids(check_items()) == ["imagesim.E012"]
 
     @pytest.mark.parametrize("images", ["link", "facts", "facts__photo", ["plan", "facts__photos__url"]])
     def test_images_by_address(self, register, images, settings):
         register(images=images)
-        (found,) = item_checks.check_items()
+        (found,) = check_items()
         assert found.id == "imagesim.E012"
         assert "REMOTE_IMAGE_HOSTS" in found.hint
 
         settings.IMAGESIM = {"REMOTE_IMAGE_HOSTS": ["cdn.example.com"]}
-        assert item_checks.check_items() == []
+        assert check_items() == []
 
     def test_images_from_a_property_are_not_checked(self, register):
         register(images="hues")
 
-        assert item_checks.check_items() == []
+        assert check_items() == []
 
     @pytest.mark.parametrize("kinds", [{}, {"burns": "text"}])
     def test_a_filter_of_unknown_kind(self, register, kinds):
         register(filters={"burns": "burns"}, filter_kinds=kinds)
 
-        assert ids(item_checks.check_items()) == ["imagesim.E013"]
+        assert ids(check_items()) == ["imagesim.E013"]
 
     def test_a_kind_for_a_wrong_path(self, register):
         register(filters={"burns": "nonsense"}, filter_kinds={"burns": "number"})
 
-        assert ids(item_checks.check_items()) == ["imagesim.E010"]
+        assert ids(check_items()) == ["imagesim.E010"]
 
     def test_a_wrong_kind_for_a_wrong_path(self, register):
         register(filters={"burns": "nonsense"}, filter_kinds={"burns": "text"})
 
-        assert ids(item_checks.check_items()) == ["imagesim.E010", "imagesim.E013"]
+        assert ids(check_items()) == ["imagesim.E010", "imagesim.E013"]
 
     def test_kinds_that_differ_between_models(self, register):
         register(filters={"name": "name", "size": "lumen"})
         register(Maker, images="hues", get_images=lambda self, item: [], filters={"size": "name", "burns": "burns"})
 
-        found = item_checks.check_items()
+        found = check_items()
 
         assert ids(found) == ["imagesim.E010", "imagesim.E010", "imagesim.E014"]
         assert found[2].msg == "MakerItems: The filter 'size' is of kind 'keyword' here and 'number' for zoo.lamp."
@@ -341,26 +343,26 @@ class TestItems:
                 app_label = "tests"
 
         register(Ware, images="picture", filters={"key": "pk", "views": "views"}, text={})
-        (found,) = item_checks.check_items()
+        (found,) = check_items()
         assert (found.id, found.level) == ("imagesim.W034", WARNING)
         assert "filter_kinds = {'key': 'keyword'}" in found.hint
 
         registry.unregister(Ware)
         register(Ware, images="picture", filters={"key": "pk"}, filter_kinds={"key": "keyword"}, text={})
         register(Maker, images="", get_images=lambda self, item: [], filters={"number": "pk"}, text={})
-        assert item_checks.check_items() == []
+        assert check_items() == []
 
     @pytest.mark.parametrize("name", ["price__lte", "in stock", "2nd", "", 7])
     def test_invalid_filter_names(self, register, name):
         register(filters={name: "lumen"})
 
-        assert ids(item_checks.check_items()) == ["imagesim.E015"]
+        assert ids(check_items()) == ["imagesim.E015"]
 
     @pytest.mark.parametrize("name", sorted(reserved_names()))
     def test_a_reserved_name(self, register, name):
         register(filters={name: "name"})
 
-        (found,) = item_checks.check_items()
+        (found,) = check_items()
         assert (found.id, found.level) == ("imagesim.E019", ERROR)
         assert repr(name) in found.msg
 
@@ -370,7 +372,7 @@ class TestItems:
     def test_a_kind_without_a_filter(self, register):
         register(filters={"lumen": "lumen"}, filter_kinds={"lumens": "number"})
 
-        (found,) = item_checks.check_items()
+        (found,) = check_items()
 
         assert found.id == "imagesim.E016"
         assert found.msg == "LampItems: filter_kinds names 'lumens', which is no filter; the filters are 'lumen'."
@@ -379,7 +381,7 @@ class TestItems:
         """The text was read in LANGUAGE_CODE, without a word about it."""
         register(text={"name": 1}, text_languages={"nam": "de", "name": "de"})
 
-        (found,) = item_checks.check_items()
+        (found,) = check_items()
 
         assert found.id == "imagesim.E016"
         assert found.msg == "LampItems: text_languages names 'nam', which is no text; the texts are 'name'."
@@ -406,7 +408,7 @@ class TestItems:
     def test_related_models_that_do_not_lead_to_the_item(self, register, related, message):
         register(related=related)
 
-        (found,) = item_checks.check_items()
+        (found,) = check_items()
 
         assert found.id == "imagesim.E017"
         assert found.msg.startswith(message)
@@ -416,7 +418,7 @@ class TestItems:
         declared.label = "x" * 101
         monkeypatch.setattr(Maker._meta.pk, "max_length", 256)
 
-        assert ids(item_checks.check_items()) == ["imagesim.E018", "imagesim.E018"]
+        assert ids(check_items()) == ["imagesim.E018", "imagesim.E018"]
 
     @isolate_apps("tests.zoo")
     def test_a_key_that_is_no_text(self, register):
@@ -427,7 +429,7 @@ class TestItems:
                 app_label = "zoo"
 
         register(Sample, get_images=lambda self, item: [], images="")
-        [found] = item_checks.check_items()
+        [found] = check_items()
         assert (found.id, found.msg) == (
             "imagesim.E018",
             "SampleItems: Its primary key is binary, and the index names items by a text.",
@@ -461,7 +463,7 @@ def test_a_wrong_registration_does_not_keep_the_process_from_starting(register, 
     declared = register(**wrong)
     signals.connect()
     registry._items.pop(declared.model)
-    assert item_checks.check_items() == [] or ids(item_checks.check_items()) == ["imagesim.W001"]
+    assert check_items() == [] or ids(check_items()) == ["imagesim.W001"]
 
 
 def check_in_process(folder, settings):
@@ -786,7 +788,7 @@ def test_a_translated_field_without_a_language(register, monkeypatch):
     texts = {"name": 3, "maker__name": 2, "translations__title_de": 3}
     register(filters={"title": "title", "maker": "maker__name"}, filter_kinds={"title": "keyword"}, text=texts)
     register(DeskLamp, text={"title": 3}, category="translations__title_de")
-    found = item_checks.check_items()
+    found = check_items()
     assert {each.id for each in found} == {"imagesim.W033"}
     assert [each.hint for each in found] == [
         "Name 'translations__title_en'.",
@@ -796,21 +798,22 @@ def test_a_translated_field_without_a_language(register, monkeypatch):
 
 def test_a_default_of_the_texts_is_reported(register):
     register(Lamp, images="pictures__file")
-    (message,) = [each for each in item_checks.check_texts() if each.obj is Lamp]
+    (message,) = [each for each in check_texts() if each.obj is Lamp]
     assert message.id == "imagesim.I001"
     assert "only in 'name'" in message.msg
     assert message.hint.endswith(".text = {'name': 3}.")  # a lamp has neither brand nor description
     registry.unregister(Lamp)
     register(Lamp, images="pictures__file", text={})
-    assert [each for each in item_checks.check_texts() if each.obj is Lamp] == []
+    assert [each for each in check_texts() if each.obj is Lamp] == []
 
 
 def test_every_id_is_documented_and_belongs_to_one_module():
-    root = Path(checks.__file__).parent
-    ids: dict[str, set[str]] = {}
+    root = Path(imagesim.__file__).parent
+    ids: dict[str, set[tuple[str, ...]]] = {}
     for file in root.rglob("*.py"):
+        parts = file.relative_to(root).parts
         for id in re.findall(r'"(imagesim\.[EWI]\d{3})"', file.read_text()):
-            ids.setdefault(id, set()).add(file.relative_to(root).parts[0])
+            ids.setdefault(id, set()).add(parts if parts[0] == "checks" else parts[:1])
     page = (root.parent / "docs" / "checks.md").read_text()
 
     assert set(ids) == set(re.findall(r"`(imagesim\.[EWI]\d{3})`", page))
@@ -871,7 +874,7 @@ class TestConnections:
 def test_a_model_without_pages(register, monkeypatch):
     """Its cards had no link, and nothing said why."""
     register()
-    (message,) = [each for each in item_checks.check_pages() if each.obj is Lamp]
+    (message,) = [each for each in check_pages() if each.obj is Lamp]
     assert (message.id, message.msg) == ("imagesim.I002", "Lamp has no get_absolute_url(): its cards have no link.")
     monkeypatch.setattr(Lamp, "get_absolute_url", lambda self: "/", raising=False)
-    assert [each for each in item_checks.check_pages() if each.obj is Lamp] == []
+    assert [each for each in check_pages() if each.obj is Lamp] == []

@@ -15,7 +15,8 @@ from PIL import Image, ImageDraw
 
 import imagesim
 from demo_shop.shop.models import Product
-from imagesim import images, item_checks
+from imagesim import images
+from imagesim.checks.items import check_items
 from imagesim.exceptions import ConfigurationError
 from imagesim.images import colours
 from imagesim.indexes import get_index
@@ -390,12 +391,12 @@ def test_the_palette_of_the_shops_own_colours(shelf, filling):
 class TestDeclaration:
     def test_the_filter_must_be_a_keyword(self, items):
         with shop.registered(Product, type("Measured", (items,), {"measured_colours": "price"})):
-            assert [message.id for message in item_checks.check_items()] == ["imagesim.E105"]
+            assert [message.id for message in check_items()] == ["imagesim.E105"]
 
     @pytest.mark.parametrize(("name", "id"), [("limit", "imagesim.E019"), ("main__colour", "imagesim.E015")])
     def test_the_name_must_be_that_of_a_filter(self, items, name, id):
         with shop.registered(Product, type("Measured", (items,), {"measured_colours": name})):
-            assert [message.id for message in item_checks.check_items()] == [id]
+            assert [message.id for message in check_items()] == [id]
 
     def test_it_must_be_a_name(self, items):
         with pytest.raises(ConfigurationError, match="measured_colours"):

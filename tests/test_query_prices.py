@@ -9,7 +9,7 @@ from django.core.cache import cache
 
 import imagesim
 from demo_shop.shop.models import Product
-from imagesim import item_checks
+from imagesim.checks.items import check_items
 from imagesim.items.registry import registry
 from imagesim.retrieval import rerank
 from imagesim.retrieval.query_prices import PriceLimits, price_limits
@@ -182,5 +182,5 @@ class TestSearch:
 
 def test_a_price_filter_that_is_no_number(monkeypatch):
     monkeypatch.setattr(type(registry.for_model(Product)), "price_filter", "brand")
-    (found,) = [each for each in item_checks.check_items() if each.id == "imagesim.E016"]
+    (found,) = [each for each in check_items() if each.id == "imagesim.E016"]
     assert found.msg == "ProductItems: price_filter names 'brand', which is no filter of kind 'number'."

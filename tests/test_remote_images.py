@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 import imagesim
-from imagesim import item_checks
+from imagesim.checks.items import check_items
 from imagesim.exceptions import BadImage, ImageTooLarge
 from imagesim.images import read, remote
 from imagesim.images.remote import RemoteImage
@@ -353,8 +353,8 @@ class TestIndexing:
 
 def test_the_check_asks_for_the_hosts():
     with registered(Lamp, LampItems):
-        assert [message.id for message in item_checks.check_items() if message.obj is Lamp] == ["imagesim.E012"]
+        assert [message.id for message in check_items() if message.obj is Lamp] == ["imagesim.E012"]
         with override_imagesim(REMOTE_IMAGE_HOST=["cdn.example"]):  # misspelt, as imagesim.E001 says
-            assert not [message for message in item_checks.check_items() if message.obj is Lamp]
+            assert not [message for message in check_items() if message.obj is Lamp]
         with override_imagesim(REMOTE_IMAGE_HOSTS=["cdn.example"]):
-            assert not [message for message in item_checks.check_items() if message.obj is Lamp]
+            assert not [message for message in check_items() if message.obj is Lamp]
