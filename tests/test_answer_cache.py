@@ -9,9 +9,9 @@ from django.core.cache import cache
 
 import imagesim
 from demo_shop.shop.models import Category, Product
-from imagesim import widgets
 from imagesim.indexes import get_index
 from imagesim.items.registry import registry
+from imagesim.pages import widgets
 from imagesim.retrieval.answer_cache import CachedAnswer
 from imagesim.retrieval.params import SearchRequest
 from imagesim.types import Hits

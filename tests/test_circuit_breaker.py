@@ -8,13 +8,14 @@ import time
 import pytest
 
 import imagesim
-from imagesim import circuit_breaker, widgets
+from imagesim import circuit_breaker
 from imagesim.circuit_breaker import Breaker, log_repeated
 from imagesim.exceptions import BadQuery, CircuitOpen, IndexUnavailable
 from imagesim.indexes import get_index
 from imagesim.indexes.elasticsearch import ElasticsearchIndex
 from imagesim.indexes.local import LocalIndex
 from imagesim.indexing.sync import sync
+from imagesim.pages import widgets
 from imagesim.retrieval.retriever import FAILURES, reading_index
 from imagesim.runtime import runtime
 from tests.shop import EMBEDDER, index, picture, product
@@ -177,7 +178,7 @@ def test_an_outage_does_not_flood_the_log(settings, caplog):
         assert sync().interrupted
         assert widgets.similar_hits(shoe).degraded
     warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
-    assert {"imagesim.indexing.sync", "imagesim.widgets"} <= {record.name for record in warnings}
+    assert {"imagesim.indexing.sync", "imagesim.pages.widgets"} <= {record.name for record in warnings}
     assert len(warnings) <= 8, caplog.messages
     assert not any(record.exc_info for record in warnings)
 

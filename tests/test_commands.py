@@ -26,12 +26,13 @@ from imagesim.indexes.local import LocalIndex
 from imagesim.indexing import reconcile
 from imagesim.insight.models import DailyCount, Finding
 from imagesim.items.registry import registry
+from imagesim.items.thumbnail_files import FOLDER
 from imagesim.management import ProgressBar
 from imagesim.management.commands import imagesim_sync
 from imagesim.merchandising.models import Rule
 from imagesim.models import ItemState, Job
 from imagesim.monitoring.status import get_status
-from imagesim.thumbnails import FOLDER, _stored
+from imagesim.pages.thumbnails import _stored
 from imagesim.types import Removal
 from tests.shop import EMBEDDER, picture, product
 

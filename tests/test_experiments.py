@@ -30,7 +30,7 @@ from django.utils import timezone
 
 import imagesim
 from demo_shop.shop.models import Product
-from imagesim import events, tasks, widgets
+from imagesim import events, tasks
 from imagesim.embedders import lite
 from imagesim.experiments import analysis, experiment_admin, results
 from imagesim.experiments.apps import check_cache, check_experiments
@@ -48,6 +48,7 @@ from imagesim.items.registry import key_of
 from imagesim.merchandising import engine as rules
 from imagesim.merchandising.models import Rule
 from imagesim.models import Event
+from imagesim.pages import widgets
 from imagesim.retrieval import rerank, variants
 from imagesim.types import Hits
 from tests import shop

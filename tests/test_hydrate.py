@@ -12,10 +12,10 @@ from django.db.models import Count, Prefetch
 from django.db.models.functions import Coalesce
 
 from demo_shop.shop.models import Category, Photo, Product
-from imagesim import widgets
 from imagesim.items import Items
 from imagesim.items.hydrate import load, load_items
 from imagesim.items.registry import registry
+from imagesim.pages import widgets
 from imagesim.types import Candidate
 from tests.shop import registered
 from tests.zoo.models import BrightLamp, Bulb, DeskLamp, Lamp, Maker, Picture, Shelf, Standing, Tag

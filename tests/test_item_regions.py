@@ -24,13 +24,14 @@ from PIL import Image
 import imagesim
 from demo_shop.shop.models import Product
 from demo_shop.shop.similarity import ProductItems
-from imagesim import events, widgets
+from imagesim import events
 from imagesim.exceptions import BadQuery, EmbedderError, NotIndexed
 from imagesim.indexes import get_index
 from imagesim.indexing.rebuild import rebuild
 from imagesim.indexing.reconcile import reconcile
 from imagesim.indexing.sync import sync as sync_now
 from imagesim.models import Embedding, ImageRegions, ItemState, RegionVectors
+from imagesim.pages import widgets
 from imagesim.regions import get_region_fingerprint
 from tests import shop
 from tests.embedders import PixelEmbedder
@@ -458,7 +459,8 @@ def test_a_page_with_dots_loads_no_model() -> None:
     program = """
 import django, sys
 django.setup()
-from imagesim import widgets, item_regions
+from imagesim import item_regions
+from imagesim.pages import widgets
 from imagesim.regions import get_region_fingerprint
 get_region_fingerprint()
 print([name for name in ("torch", "timm", "open_clip") if name in sys.modules])

@@ -18,13 +18,14 @@ from PIL import Image
 
 import imagesim
 from demo_shop.shop.models import Product
-from imagesim import runtime, widgets
+from imagesim import runtime
 from imagesim.calibration import Background, Calibration
 from imagesim.embedders import get_embedder
 from imagesim.exceptions import BadImage, BadQuery, EmbedderError, IndexMissing, ModelMismatch
 from imagesim.indexes import get_index
 from imagesim.items.registry import registry
 from imagesim.models import StoredCalibration
+from imagesim.pages import widgets
 from imagesim.regions import MAX_REGIONS
 from imagesim.retrieval import concurrency, filters, look
 from imagesim.retrieval.category_names import CategoryNames

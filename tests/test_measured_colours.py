@@ -27,10 +27,10 @@ from imagesim.indexing.sync import sync as sync_now
 from imagesim.items.measured_colours import colours_by_stem
 from imagesim.items.registry import registry
 from imagesim.models import ImageColours, ItemState
-from imagesim.refinement import Refinement
+from imagesim.pages.refinement import Refinement
+from imagesim.pages.widgets import similar_hits
 from imagesim.retrieval.query_colours import unlisted_colours
 from imagesim.testing.embedders import PixelEmbedder
-from imagesim.widgets import similar_hits
 from tests import shop
 from tests.shop import product
 

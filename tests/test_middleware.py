@@ -10,11 +10,11 @@ from django.http import HttpResponse
 from django.urls import reverse
 
 from demo_shop.shop.models import Product
-from imagesim import widgets
 from imagesim.exceptions import IndexUnavailable
 from imagesim.indexes.local import LocalIndex
 from imagesim.indexing.sync import sync
 from imagesim.middleware import HEADER, DegradedHeader, degraded
+from imagesim.pages import widgets
 from tests.shop import EMBEDDER, picture, product
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media_root")]

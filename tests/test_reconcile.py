@@ -28,8 +28,9 @@ from imagesim.indexing.reconcile import reconcile
 from imagesim.indexing.sync import sync
 from imagesim.items import Items
 from imagesim.items.registry import make_key, registry
+from imagesim.items.thumbnail_files import WIDTHS, file_name, stored
 from imagesim.models import Embedding, EmbeddingLease, ItemState, Job, StoredCalibration
-from imagesim.thumbnails import WIDTHS, _stored, file_name, stored
+from imagesim.pages.thumbnails import _stored
 from imagesim.types import Removal
 from tests.shop import EMBEDDER, encoded, picture, registered, synced_products
 from tests.zoo.models import Bulb, Lamp, Picture, Tag

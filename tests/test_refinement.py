@@ -12,7 +12,7 @@ import imagesim
 from demo_shop.shop.models import Product
 from imagesim.exceptions import BadQuery, ConfigurationError
 from imagesim.items.registry import registry
-from imagesim.refinement import Choice, Refinement, _middle
+from imagesim.pages.refinement import Choice, Refinement, _middle
 from imagesim.types import Hits
 from tests import shop
 from tests.shop import picture, product
@@ -154,7 +154,7 @@ def test_a_facet_of_numbers_is_in_their_order_and_has_bounds(shelf):
 
 
 def test_many_different_numbers_are_no_choices(shelf, monkeypatch):
-    monkeypatch.setattr("imagesim.refinement.MAX_CHOICES", 2)
+    monkeypatch.setattr("imagesim.pages.refinement.MAX_CHOICES", 2)
     refinement = Refinement(Product, QueryDict(""), facets={"price": "Price"})
     hits = imagesim.search(image=shop.encoded(picture("red")), model=Product, **refinement.arguments())
     refinement.apply(hits)

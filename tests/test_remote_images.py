@@ -20,8 +20,8 @@ from imagesim.indexing.sync import sync
 from imagesim.items import Items
 from imagesim.items.registry import registry
 from imagesim.models import ItemImage
+from imagesim.pages.thumbnails import Pictures
 from imagesim.testing import override_imagesim, picture_file
-from imagesim.thumbnails import Pictures
 from tests.shop import registered
 from tests.zoo.models import Lamp
 

@@ -12,11 +12,11 @@ import imagesim
 from imagesim.indexes import get_index
 from imagesim.indexes.validation import MAX_NONE_OF
 from imagesim.items.registry import key_of, registry
+from imagesim.pages.widgets import similar_hits
 from imagesim.retrieval import rerank
 from imagesim.retrieval.rerank import Pin, Plan, Question
 from imagesim.retrieval.suggestions import suggest
 from imagesim.types import Filters, Hits, Message
-from imagesim.widgets import similar_hits
 from tests import shop
 from tests.shop import encoded, picture
 

@@ -52,11 +52,11 @@ from imagesim.exceptions import ConfigurationError, EmbedderError
 from imagesim.indexes import get_index
 from imagesim.items.registry import key_of, registry
 from imagesim.models import Event
+from imagesim.pages.thumbnails import Pictures, _sign
 from imagesim.rest import uploads
 from imagesim.rest.serializers import AnswerRenderer
 from imagesim.rest.uploads import VisitorThrottle, limit_uploads
 from imagesim.retrieval import concurrency, search
-from imagesim.thumbnails import Pictures, _sign
 from tests import shop
 from tests.shop import picture, product
 

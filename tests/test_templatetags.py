@@ -22,13 +22,13 @@ from django.utils import translation
 
 import imagesim
 from demo_shop.shop.models import Product
-from imagesim import widgets
 from imagesim.exceptions import BadQuery, IndexUnavailable, NotRegistered
 from imagesim.items import Items
 from imagesim.items.registry import registry
-from imagesim.refinement import Refinement
+from imagesim.pages import widgets
+from imagesim.pages.refinement import Refinement
+from imagesim.pages.thumbnails import Pictures
 from imagesim.retrieval.look import Look
-from imagesim.thumbnails import Pictures
 from tests import shop
 from tests.shop import encoded, picture, product
 
@@ -227,7 +227,7 @@ class TestSimilarProducts:
 
     def test_without_an_index_the_page_is_rendered(self, caplog):
         lonely = product("lonely", picture("red"))
-        with caplog.at_level(logging.WARNING, "imagesim.widgets"):
+        with caplog.at_level(logging.WARNING, "imagesim.pages.widgets"):
             assert render("before{% similar_products product %}after", product=lonely).split() == ["before", "after"]
         assert f"shop.product:{lonely.pk}" in caplog.text
 
@@ -248,7 +248,7 @@ class TestSimilarProducts:
     def test_an_item_that_is_not_saved_has_no_similar_products(self, shelf, caplog, timeout):
         """As on the preview of a page that an editor is writing."""
         draft = Product(name="draft", slug="draft", category=shelf["red"].category)
-        with caplog.at_level(logging.INFO, "imagesim.widgets"):
+        with caplog.at_level(logging.INFO, "imagesim.pages.widgets"):
             page = render(f"a {{% similar_products product timeout={timeout} %}} z", product=draft)
         assert page.split() == ["a", "z"]
         assert "not saved yet" in caplog.text

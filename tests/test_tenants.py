@@ -63,14 +63,14 @@ from customers.models import Client
 from django_tenants.utils import schema_context
 import imagesim
 from demo_shop.shop.models import Product
-from imagesim import widgets
+from imagesim.pages import widgets
 from imagesim.checks import check_tenants
 from imagesim.indexes import get_index
 from imagesim.indexing.rebuild import rebuild, swap
 from imagesim.indexing.sync import sync
 from imagesim.indexing.reconcile import reconcile
 from imagesim.monitoring.status import get_status
-from imagesim.thumbnails import _stored
+from imagesim.pages.thumbnails import _stored
 from tests.shop import picture, product
 
 names = {"acme": ["red shoe", "dark boot"], "zeta": ["green hat", "blue cap", "pink coat"]}

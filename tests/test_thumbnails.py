@@ -13,10 +13,11 @@ from django.urls import get_script_prefix, set_script_prefix
 from PIL import Image
 
 from demo_shop.shop.models import Product
-from imagesim import thumbnails
 from imagesim.items.registry import registry
+from imagesim.items.thumbnail_files import FOLDER
+from imagesim.pages import thumbnails
+from imagesim.pages.thumbnails import Pictures
 from imagesim.runtime import runtime
-from imagesim.thumbnails import FOLDER, Pictures
 from tests import shop
 from tests.shop import encoded, picture, product
 

@@ -19,7 +19,7 @@ LIMIT = 10
 
 def measure(items: Sequence[Any]) -> Iterator[Row]:
     import imagesim
-    from imagesim import widgets
+    from imagesim.pages import widgets
 
     source = get_template("shop/product.html").template.source  # type: ignore[attr-defined]
     [tag] = re.findall(r"{% similar_products .*? %}", source)

@@ -30,8 +30,8 @@ from django.urls import include, path  # noqa: E402
 
 from demo_shop.shop.models import Product  # noqa: E402
 from imagesim.items.registry import registry  # noqa: E402
+from imagesim.items.thumbnail_files import WIDTHS  # noqa: E402
 from imagesim.models import Embedding, ItemImage  # noqa: E402
-from imagesim.thumbnails import WIDTHS  # noqa: E402
 
 OPTIONS = json.loads(os.environ["BENCHMARK_INDEX"])["OPTIONS"]
 ADDRESS = f"/{OPTIONS['name']}/_search"

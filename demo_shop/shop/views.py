@@ -14,9 +14,9 @@ import imagesim
 from demo_shop.shop import catalogue
 from demo_shop.shop.forms import ORDERINGS, ListingForm, LookForm, SearchForm, colours, on_sale
 from demo_shop.shop.models import Category, Product
-from imagesim import widgets
 from imagesim.exceptions import BadImage, BadQuery, DeadlineExceeded, ImagesimError
-from imagesim.refinement import Refinement
+from imagesim.pages import widgets
+from imagesim.pages.refinement import Refinement
 from imagesim.rest.uploads import limit_uploads, photo_url
 from imagesim.retrieval.query_image import read_picture
 from imagesim.retrieval.variants import page_floor

@@ -28,7 +28,7 @@ from imagesim.indexing.outbox import record
 from imagesim.items.hydrate import load_items, without_failing
 from imagesim.items.registry import concrete_model, registry
 from imagesim.models import ItemState, Placed
-from imagesim.thumbnails import Pictures
+from imagesim.pages.thumbnails import Pictures
 
 logger = logging.getLogger(__name__)
 

@@ -35,9 +35,9 @@ from imagesim.indexing.documents import queryset_of
 from imagesim.indexing.outbox import touch
 from imagesim.items.registry import registry
 from imagesim.models import ItemImage, ItemState
+from imagesim.pages.widgets import of_its_kind
 from imagesim.retrieval import search
 from imagesim.types import Hit
-from imagesim.widgets import of_its_kind
 
 logger = logging.getLogger(__name__)
 

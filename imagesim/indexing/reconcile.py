@@ -16,7 +16,6 @@ from django.db import DatabaseError
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from imagesim import thumbnails
 from imagesim.conf import get_settings
 from imagesim.database import atomic, delete_in_batches, pages, primary, retry_conflicts
 from imagesim.embedders import get_embedder
@@ -28,6 +27,7 @@ from imagesim.indexing.interruptions import stopped_at_time_limit
 from imagesim.indexing.statistics import update_when_reconciled
 from imagesim.indexing.sync import Progress, sync
 from imagesim.indexing.write_targets import live_targets
+from imagesim.items import thumbnail_files
 from imagesim.items.registry import make_key, registry
 from imagesim.models import (
     Embedding,
@@ -250,19 +250,19 @@ def _purge_region_vectors(fingerprints: set[str], before: datetime) -> None:
 
 def purge_thumbnails(dry_run: bool) -> int:
     """Delete the thumbnails of pictures that no item has any more; return how many."""
-    return sum(_purge_thumbnails(storage, dry_run) for storage in thumbnails.storages())
+    return sum(_purge_thumbnails(storage, dry_run) for storage in thumbnail_files.storages())
 
 
 def _purge_thumbnails(storage: Storage, dry_run: bool) -> int:
     try:
-        unused = set(thumbnails.stored(storage))
+        unused = set(thumbnail_files.stored(storage))
         if not unused:  # of most storages
             return 0
         for page in pages(primary(ItemImage).only("name"), CHUNK):
-            names = (thumbnails.file_name(image.name, width) for image in page for width in thumbnails.WIDTHS)
+            names = (thumbnail_files.file_name(image.name, width) for image in page for width in thumbnail_files.WIDTHS)
             unused.difference_update(names)
         for name in () if dry_run else unused:
-            thumbnails.delete(storage, name)
+            thumbnail_files.delete(storage, name)
     except DatabaseError:
         raise
     except Exception as error:  # storages raise errors of their own clients, and some list nothing

@@ -161,7 +161,7 @@ class Items(Generic[M]):
 
     def get_thumbnail_url(self, item: M, name: str, width: int) -> str:
         """The URL of that image, about ``width`` pixels wide, if the shop makes its own thumbnails (Wagtail renditions,
-        django-imagekit, an image CDN). Empty: :mod:`imagesim.thumbnails` makes it."""
+        django-imagekit, an image CDN). Empty: :mod:`imagesim.pages.thumbnails` makes it."""
         return ""
 
     def find_image(self, item: M, name: str) -> Any:

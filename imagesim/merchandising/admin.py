@@ -29,11 +29,11 @@ from imagesim.merchandising import rule_form
 from imagesim.merchandising.conditions import IN_STOCK, all_lines
 from imagesim.merchandising.engine import Ready
 from imagesim.merchandising.models import FIELDS_OF_ACTION, OTHERS, SELECTING, LabelCategories, Rule
+from imagesim.pages.widgets import Card
 from imagesim.regions import get_region_finder
 from imagesim.regions.labels import GARMENTS, NEUTRAL, likely_categories, name_of
 from imagesim.retrieval import variants
 from imagesim.retrieval.filters import categories_of, filter_names
-from imagesim.widgets import Card
 
 OWN_FIELDS = {
     **{action: list(fields) for action, fields in FIELDS_OF_ACTION.items()},

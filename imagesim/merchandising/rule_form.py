@@ -22,12 +22,12 @@ from imagesim.items.registry import key_of, registry
 from imagesim.merchandising.conditions import MAX_LINES, lines_of, read_filters, read_key, read_pins
 from imagesim.merchandising.engine import RuleSet
 from imagesim.merchandising.models import LabelCategories, Rule
+from imagesim.pages.widgets import Card, cards, of_its_kind
 from imagesim.retrieval import look, query_image, rerank, search, suggestions
 from imagesim.retrieval.concurrency import deadline, photo_slot
 from imagesim.retrieval.filters import categories_of
 from imagesim.retrieval.rerank import replaced_by
 from imagesim.types import Hit, HitImage, Hits, Message
-from imagesim.widgets import Card, cards, of_its_kind
 
 SUGGESTED = 8
 NEAREST = 5

@@ -18,12 +18,12 @@ from imagesim.events import MAX_BATCH
 from imagesim.items.hydrate import fact_of
 from imagesim.items.registry import registry
 from imagesim.models import Event
+from imagesim.pages.thumbnails import Pictures
+from imagesim.pages.widgets import Card, page_url
 from imagesim.rest.inputs import is_staff, max_offset
 from imagesim.retrieval import rerank
 from imagesim.retrieval.regions import ItemRegion
-from imagesim.thumbnails import Pictures
 from imagesim.types import Facet, FilterKind, Hit, Hits
-from imagesim.widgets import Card, page_url
 
 try:
     import orjson  # comes with django-imagesim[elasticsearch]

@@ -33,11 +33,11 @@ from imagesim import shared_cache
 from imagesim.addresses import address_of, forwarded_for, is_global, number_of_proxies
 from imagesim.conf import get_settings
 from imagesim.exceptions import BadImage, Busy, DeadlineExceeded
+from imagesim.pages.widgets import api_url
 from imagesim.rest.base import RETRY_AFTER, LengthRequired, RequestTooLarge, retry_after
 from imagesim.retrieval import photo_store
 from imagesim.retrieval.concurrency import deadline, photo_slot
 from imagesim.retrieval.query_image import QueryImage, read_picture, take
-from imagesim.widgets import api_url
 
 if TYPE_CHECKING:
     from imagesim.retrieval.query_image import Picture

@@ -10,7 +10,7 @@ from django.urls import URLPattern, path, register_converter
 from django.urls.converters import PathConverter
 
 from imagesim.conf import install_hint
-from imagesim.thumbnails import thumbnail
+from imagesim.pages.thumbnails import thumbnail
 
 app_name = "imagesim"
 

@@ -1,4 +1,4 @@
-"""``{% load imagesim %}``: thin wrappers over :mod:`imagesim.widgets`; the templates can be overridden."""
+"""``{% load imagesim %}``: thin wrappers over :mod:`imagesim.pages.widgets`; the templates can be overridden."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from django.template.context import Context
 from django.utils.encoding import escape_uri_path
 from django.utils.translation import gettext as _
 
-from imagesim import widgets
 from imagesim.conf import get_settings
 from imagesim.images import formats
 from imagesim.items import SIMILAR_ID
 from imagesim.items.registry import registry
-from imagesim.thumbnails import Pictures
+from imagesim.pages import widgets
+from imagesim.pages.thumbnails import Pictures
 from imagesim.types import Hits
 
 if TYPE_CHECKING:
-    from imagesim.refinement import Refinement
+    from imagesim.pages.refinement import Refinement
     from imagesim.retrieval.look import Look
 
 register = template.Library()
@@ -213,8 +213,8 @@ def _photo_form(context: Context, action: str, form_id: str) -> dict[str, Any]:
 def refine(context: Context, refinement: Refinement, *, form_id: str = "imagesim-search") -> dict[str, Any]:
     """``{% refine refinement %}``: facets with counts, the order, and steps such as "cheaper", as links.
 
-    ``refinement`` is a :class:`imagesim.refinement.Refinement` that the view has applied to its hits. What is chosen
-    is sent with the form of ``form_id``, too.
+    ``refinement`` is a :class:`imagesim.pages.refinement.Refinement` that the view has applied to its hits. What is
+    chosen is sent with the form of ``form_id``, too.
     """
     return {"refinement": refinement, "form_id": form_id, "csp_nonce": _csp_nonce(context)}
 

@@ -13,7 +13,7 @@ import pytest
 from django.utils.translation import override
 from PIL import Image
 
-from imagesim import widgets
+from imagesim.pages import widgets
 from tests.browser.conftest import SCREENSHOTS, until
 from tests.browser.test_shopper import assert_accessible
 

@@ -19,7 +19,7 @@ from django.core.management import call_command
 from imagesim.indexing.sync import sync
 from imagesim.items.registry import registry
 from imagesim.testing import picture_file
-from imagesim.thumbnails import Pictures
+from imagesim.pages.thumbnails import Pictures
 from shop.models import *
 
 call_command("migrate", verbosity=0)
@@ -175,7 +175,7 @@ with mock_aws():
     red = ask(lambda file: Product.objects.create(photo=file))
     keys = {each["Key"] for each in bucket.list_objects_v2(Bucket="shop")["Contents"]}
     assert red.photo.name in keys, keys
-    from imagesim.thumbnails import _stored
+    from imagesim.pages.thumbnails import _stored
     assert _stored(red.photo, 320)
     assert any("thumbnails" in each["Key"] for each in bucket.list_objects_v2(Bucket="shop")["Contents"])
 """
@@ -192,7 +192,7 @@ try:
     red = ask(lambda file: Product.objects.create(photo=file))
     assert red.photo.name in keys(), keys()
     assert red.photo.url.endswith("/shop/" + red.photo.name), red.photo.url
-    from imagesim.thumbnails import _stored
+    from imagesim.pages.thumbnails import _stored
     assert _stored(red.photo, 320)
     assert any("thumbnails" in key for key in keys())
 finally:

@@ -10,8 +10,8 @@ from django.core.files.storage import Storage
 from django.core.management.color import no_style
 from django.db import connections, router
 
-from imagesim import thumbnails
 from imagesim.indexes import get_index
+from imagesim.items import thumbnail_files
 from imagesim.management import ImagesimCommand
 
 
@@ -35,7 +35,7 @@ class Command(ImagesimCommand):
         for name in indexes:
             index.drop(name)
         tables = [table for alias, named in _tables().items() for table in _flush(alias, named)]
-        deleted = sum(map(self._delete_thumbnails, thumbnails.storages()))
+        deleted = sum(map(self._delete_thumbnails, thumbnail_files.storages()))
         values = {"indexes": indexes, "tables": sorted(tables), "thumbnails": deleted}
         text = f"Deleted {len(indexes)} indexes, {deleted} thumbnails and the rows of {len(tables)} tables."
         self.emit(values, format, text)
@@ -43,15 +43,15 @@ class Command(ImagesimCommand):
     def _delete_thumbnails(self, storage: Storage) -> int:
         """Delete the thumbnails in a storage; return how many there were."""
         try:
-            names = thumbnails.stored(storage)
+            names = thumbnail_files.stored(storage)
         except Exception as error:  # storages raise errors of their own clients, and some list nothing
-            folder = thumbnails.folder()
+            folder = thumbnail_files.folder()
             where = f"{folder!r} in {storage.__class__.__name__}"  # the default storage is a wrapper around it
             text = f"Thumbnails have to be deleted by hand, if there are any: {where} ({error!r})"
             self.stderr.write(self.style.WARNING(text))
             return 0
         for name in names:
-            thumbnails.delete(storage, name)
+            thumbnail_files.delete(storage, name)
         return len(names)
 
 

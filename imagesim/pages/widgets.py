@@ -25,11 +25,11 @@ from imagesim.items.hydrate import fact_of
 from imagesim.items.registry import key_of, registry
 from imagesim.middleware import degraded
 from imagesim.models import stored_name
+from imagesim.pages.thumbnails import Pictures
 from imagesim.retrieval.arguments import bad_value
 from imagesim.retrieval.params import argument_names
 from imagesim.retrieval.search import similar_to
 from imagesim.retrieval.variants import page_floor
-from imagesim.thumbnails import Pictures
 from imagesim.types import Hit, Hits, Region
 
 if TYPE_CHECKING:

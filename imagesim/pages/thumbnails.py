@@ -17,9 +17,7 @@ from django.apps import apps
 from django.conf import settings
 from django.core import signing
 from django.core.files.base import ContentFile
-from django.core.files.storage import Storage, default_storage
-from django.db import router
-from django.db.models import FileField
+from django.core.files.storage import Storage
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import NoReverseMatch, get_script_prefix, get_urlconf, reverse
 from django.utils.cache import get_conditional_response
@@ -29,20 +27,15 @@ from django.views.decorators.http import require_safe
 
 from imagesim import images
 from imagesim.circuit_breaker import log_repeated
-from imagesim.database import CONNECTION_ERRORS, current_schema, without_transaction
+from imagesim.database import CONNECTION_ERRORS, without_transaction
 from imagesim.exceptions import BadImage
 from imagesim.items import Items
 from imagesim.items.hydrate import load_items, without_failing
 from imagesim.items.registry import registry
-from imagesim.models import ItemImage
+from imagesim.items.thumbnail_files import WIDTHS, file_name, folder
 from imagesim.runtime import runtime
 
 logger = logging.getLogger(__name__)
-
-WIDTHS = (160, 320, 640)
-"""The widths in pixels; a requested width is rounded up to one of them."""
-
-FOLDER = "imagesim-thumbnails"
 
 QUALITY = 80
 WAIT_SECONDS = 2.0
@@ -271,35 +264,3 @@ def _made(data: bytes, width: int) -> bytes:
     buffer = BytesIO()
     image.save(buffer, "WEBP", quality=QUALITY)
     return buffer.getvalue()
-
-
-# The files: beside the pictures, under names that follow from theirs.
-
-
-def folder() -> str:
-    """The folder in each storage; one per tenant, because a tenant deletes its own thumbnails only."""
-    schema = current_schema(router.db_for_write(ItemImage))
-    return f"{FOLDER}/{schema}" if schema else FOLDER
-
-
-def file_name(picture: str, width: int) -> str:
-    """The name in the folder of the thumbnail of the picture stored under this name."""
-    return f"{hashlib.sha256(f'{picture}:{width}'.encode()).hexdigest()[:40]}.webp"
-
-
-def storages() -> list[Storage]:
-    """The storages of all files of the project, whose products may no longer be registered."""
-    fields = [field for model in apps.get_models() for field in model._meta.concrete_fields]
-    return list(dict.fromkeys([default_storage, *(field.storage for field in fields if isinstance(field, FileField))]))
-
-
-def stored(storage: Storage) -> list[str]:
-    """The names of the thumbnails in a storage. Raises what the storage's own client does if it cannot be listed."""
-    try:
-        return list(storage.listdir(folder())[1])
-    except FileNotFoundError:
-        return []
-
-
-def delete(storage: Storage, name: str) -> None:
-    storage.delete(f"{folder()}/{name}")

@@ -1,0 +1,1 @@
+"""What pages are made of: similar products and regions for the template tags, the refinement of results, thumbnails."""
