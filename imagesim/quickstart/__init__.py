@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from imagesim.recognition import (
+from imagesim.quickstart.recognition import (
     CATEGORY,
     OTHER,
     SOLD,
@@ -250,7 +250,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
         unable = "it exists: left as it is" if similar.exists() else ""
         put(similar, similarity(model), write=given.write, unable=unable)
     print(PAGE.replace("ITEM", model._meta.model_name))
-
-
-if __name__ == "__main__":
-    main()
