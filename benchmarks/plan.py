@@ -75,7 +75,7 @@ def main() -> None:
 
 def report(measured: Measured, first: Measured, dims: int, characters: int) -> None:
     """Print what was measured, what is planned, and their ratio."""
-    from imagesim.planning import Sample, plan
+    from imagesim.evaluation.planning import Sample, plan
 
     planned = plan(
         items=measured.count,

@@ -10,7 +10,11 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from imagesim.exceptions import local_choices
-from imagesim.indexes.tables import LocalEntry, LocalGeneration  # noqa: F401  # Django looks for models here
+from imagesim.indexes.tables import (  # noqa: F401  # Django looks for models here
+    FittedProjection,
+    LocalEntry,
+    LocalGeneration,
+)
 from imagesim.types import Region
 
 
@@ -332,32 +336,6 @@ class Placed(models.Model):
         """:raises ValidationError: if it names what is no place."""
         if not isinstance(self.where, list) or not set(self.where) <= set(self.Where.values):
             raise ValidationError({"where": _("It can be %(good)s.") % {"good": local_choices(self.Where.values)}})
-
-
-class FittedProjection(models.Model):
-    """A linear map between embedder and index, fitted on this shop's own embeddings.
-
-    ``matrix`` is little-endian float32 of shape (dims_in, dims_out), row by row. The ``chosen`` one is
-    what the next rebuild applies; an index stores the id of its projection in its meta.
-    """
-
-    id = models.CharField(primary_key=True, max_length=64)
-    fingerprint = models.CharField(_("model fingerprint"), max_length=64)
-    kind = models.CharField(_("kind"), max_length=20)
-    dims_in = models.PositiveIntegerField(_("dimensions in"))
-    dims_out = models.PositiveIntegerField(_("dimensions out"))
-    matrix = models.BinaryField(_("matrix"))
-    report = models.JSONField(_("report"), default=dict, blank=True)
-    chosen = models.BooleanField(_("chosen"), default=False)
-    created_at = models.DateTimeField(_("created"), default=timezone.now)
-
-    class Meta:
-        verbose_name = _("fitted projection")
-        verbose_name_plural = _("fitted projections")
-        ordering: ClassVar = ["-created_at"]
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.dims_in}→{self.dims_out} ({self.id[:12]})"
 
 
 class StoredCalibration(models.Model):

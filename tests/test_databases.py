@@ -99,7 +99,7 @@ from datetime import timedelta
 from django.core.management import call_command
 from django.db import connections
 from django.utils import timezone
-from imagesim import projections
+from imagesim.indexes import projections
 from imagesim.experiments import results
 from imagesim.experiments.models import DailyResult, Experiment, Exposure, Variant
 from imagesim.insight import catalogue, rollup
@@ -140,7 +140,7 @@ from django.core.management import call_command
 from django.db import connections, transaction
 from django.utils import timezone
 from demo_shop.shop.models import Category
-from imagesim import projections
+from imagesim.indexes import projections
 from imagesim.experiments.models import Experiment, Variant
 from imagesim.insight import catalogue, rollup
 from imagesim.insight.models import Search

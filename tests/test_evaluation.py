@@ -19,9 +19,10 @@ from imagesim.evaluation import catalogue, report, study, tuning
 from imagesim.evaluation.study import Variant
 from imagesim.evaluation.tuning import tune
 from imagesim.exceptions import BadQuery, NotIndexed
+from imagesim.indexes.projections import Projection, choose, get_chosen, get_projection, transform
+from imagesim.indexes.tables import FittedProjection
 from imagesim.items.registry import get_items
-from imagesim.models import Embedding, FittedProjection, ItemImage, ItemState
-from imagesim.projections import Projection, choose, get_chosen, get_projection, transform
+from imagesim.models import Embedding, ItemImage, ItemState
 
 DIMS = 32
 FINGERPRINT = "test-model"

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 
 from imagesim.circuit_breaker import Breaker
+from imagesim.evaluation.planning import plan
 from imagesim.exceptions import (
     AccessRefused,
     ConfigurationError,
@@ -34,7 +35,6 @@ from imagesim.indexes.elasticsearch import ElasticsearchIndex, bulk, mapping, se
 from imagesim.indexes.elasticsearch.mapping import Server
 from imagesim.indexes.elasticsearch.queries import CompiledQuery
 from imagesim.indexes.validation import CompiledFilters
-from imagesim.planning import plan
 from imagesim.retrieval.retriever import GuardedIndex
 from imagesim.testing.index_contract import IndexContract
 from imagesim.testing.index_samples import DIMS, META, axis, entry, keys

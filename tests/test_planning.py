@@ -14,13 +14,13 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connections
 
+from imagesim.evaluation.planning import MAX_DIMS, MAX_PLAIN_DIMS, SOURCE_BYTES, Sample, plan
 from imagesim.exceptions import BadQuery
 from imagesim.indexes import get_index
 from imagesim.indexes.local import LocalIndex
 from imagesim.indexes.pgvector import PgvectorIndex, tables
 from imagesim.indexes.tables import LocalEntry
 from imagesim.management.commands.imagesim_plan import _duration
-from imagesim.planning import MAX_DIMS, MAX_PLAIN_DIMS, SOURCE_BYTES, Sample, plan
 from imagesim.testing.index_samples import entry
 from imagesim.types import IndexMeta, TextSpec
 from tests.shop import EMBEDDER, index_for

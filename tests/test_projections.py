@@ -12,9 +12,9 @@ import imagesim
 from demo_shop.shop.models import Product
 from imagesim.embedders import get_embedder
 from imagesim.indexes import get_index
+from imagesim.indexes.projections import Projection, choose, get_projection
 from imagesim.indexing.rebuild import rebuild
 from imagesim.indexing.sync import sync
-from imagesim.projections import Projection, choose, get_projection
 from tests import shop
 from tests.shop import picture, product
 

@@ -33,9 +33,9 @@ from imagesim.exceptions import (
     NotRegistered,
 )
 from imagesim.indexes import get_index
+from imagesim.indexes.projections import Projection
 from imagesim.items.registry import registry
 from imagesim.models import Embedding, ItemState
-from imagesim.projections import Projection
 from imagesim.retrieval import concurrency, search
 from imagesim.testing.embedders import PixelEmbedder
 from imagesim.types import Entry, EntryImage, Hits, Query

@@ -21,10 +21,10 @@ from imagesim.evaluation.catalogue import SOURCES, Case, Catalogue, Source
 from imagesim.evaluation.study import METRICS, Estimate, Outcome, Variant, check_variant, estimate, paired_difference
 from imagesim.exceptions import BadImage, BadQuery, ConfigurationError, ImagesimError, ModelMismatch
 from imagesim.indexes import get_index
+from imagesim.indexes.projections import get_projection, project
+from imagesim.indexes.tables import FittedProjection
 from imagesim.indexing.calibrate import departments_of
 from imagesim.items import Items
-from imagesim.models import FittedProjection
-from imagesim.projections import get_projection, project
 from imagesim.types import Filters, Query
 
 Report = dict[str, Any]

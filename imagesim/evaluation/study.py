@@ -10,7 +10,7 @@ import numpy as np
 
 from imagesim.evaluation.catalogue import Case, Catalogue
 from imagesim.exceptions import BadQuery, format_choices
-from imagesim.projections import transform
+from imagesim.indexes.projections import transform
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -11,7 +11,7 @@ import numpy as np
 from imagesim.evaluation import study
 from imagesim.evaluation.catalogue import Case, Catalogue
 from imagesim.evaluation.study import Estimate, Variant, estimate, paired_difference, principal_axes
-from imagesim.projections import transform
+from imagesim.indexes.projections import transform
 
 if TYPE_CHECKING:
     import numpy.typing as npt

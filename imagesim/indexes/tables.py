@@ -1,4 +1,5 @@
-"""The models of the local index. They are imported by ``imagesim.models``, where Django looks for models."""
+"""The models of the local index, and that of projections. They are imported by ``imagesim.models``, where Django looks
+for models."""
 
 from __future__ import annotations
 
@@ -72,3 +73,30 @@ class LocalEntry(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+
+class FittedProjection(models.Model):
+    """A linear map between embedder and index, fitted on this shop's own embeddings.
+
+    ``matrix`` is little-endian float32 of shape (dims_in, dims_out), row by row. The ``chosen`` one is
+    what the next rebuild applies; an index stores the id of its projection in its meta.
+    """
+
+    id = models.CharField(primary_key=True, max_length=64)
+    fingerprint = models.CharField(_("model fingerprint"), max_length=64)
+    kind = models.CharField(_("kind"), max_length=20)
+    dims_in = models.PositiveIntegerField(_("dimensions in"))
+    dims_out = models.PositiveIntegerField(_("dimensions out"))
+    matrix = models.BinaryField(_("matrix"))
+    report = models.JSONField(_("report"), default=dict, blank=True)
+    chosen = models.BooleanField(_("chosen"), default=False)
+    created_at = models.DateTimeField(_("created"), default=timezone.now)
+
+    class Meta:
+        app_label = "imagesim"
+        verbose_name = _("fitted projection")
+        verbose_name_plural = _("fitted projections")
+        ordering: ClassVar = ["-created_at"]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.dims_in}→{self.dims_out} ({self.id[:12]})"

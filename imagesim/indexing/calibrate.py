@@ -19,6 +19,7 @@ from imagesim.database import batched, put, stored_array
 from imagesim.embedders import get_embedder_of
 from imagesim.exceptions import ImagesimError
 from imagesim.indexes import get_index
+from imagesim.indexes.projections import project
 from imagesim.indexing.fit_roles import Described, fit_roles, kind_of, parts_of
 from imagesim.indexing.interruptions import INFRASTRUCTURE_ERRORS
 from imagesim.items import Items
@@ -36,7 +37,6 @@ from imagesim.language.analysis import (
 )
 from imagesim.language.word_roles import has_digit
 from imagesim.models import Embedding, ItemImage, StoredCalibration
-from imagesim.projections import project
 from imagesim.types import IndexMeta
 
 if TYPE_CHECKING:

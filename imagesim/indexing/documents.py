@@ -17,6 +17,7 @@ from django.db import models, router
 
 from imagesim.conf import get_settings
 from imagesim.exceptions import ImagesimError, IndexMissing
+from imagesim.indexes.projections import get_projection, project
 from imagesim.indexing.embedding import Vectors
 from imagesim.indexing.interruptions import INFRASTRUCTURE_ERRORS
 from imagesim.indexing.leases import SyncResult
@@ -27,7 +28,6 @@ from imagesim.items.declarations import require_texts
 from imagesim.items.hydrate import with_pks
 from imagesim.items.registry import make_key, registry
 from imagesim.models import ItemImage, ItemState, Scope
-from imagesim.projections import get_projection, project
 from imagesim.types import Entry, EntryImage, Removal, WriteResult
 
 logger = logging.getLogger("imagesim.indexing.sync")

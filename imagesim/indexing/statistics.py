@@ -17,11 +17,11 @@ from django.utils import timezone
 from imagesim.database import stored_array
 from imagesim.exceptions import ImagesimError
 from imagesim.indexes import get_index
+from imagesim.indexes.projections import project
 from imagesim.indexes.statistics import IndexStatistics, Probe
 from imagesim.indexing.calibrate import calibrate_quietly, embed_words, is_outgrown
 from imagesim.items.registry import make_key
 from imagesim.models import Embedding, ItemImage
-from imagesim.projections import project
 from imagesim.runtime import runtime
 from imagesim.types import Filters, IndexMeta
 

@@ -11,11 +11,11 @@ from imagesim.database import primary
 from imagesim.embedders import BaseEmbedder, get_embedder, get_embedder_of
 from imagesim.exceptions import ConfigurationError, IndexMissing, ModelMismatch
 from imagesim.indexes import BaseIndex, get_index
+from imagesim.indexes.projections import get_chosen
 from imagesim.items import measured_colours
 from imagesim.items.registry import registry
 from imagesim.language.analysis import ANALYSIS
 from imagesim.models import Job
-from imagesim.projections import get_chosen
 from imagesim.types import FilterKind, IndexMeta, TextSpec
 
 logger = logging.getLogger("imagesim.indexing.sync")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from imagesim.calibration import TEMPERATURE, VOTERS, Calibration, words_of
 from imagesim.exceptions import ImagesimError
-from imagesim.projections import project
+from imagesim.indexes.projections import project
 from imagesim.retrieval.arguments import Searched
 from imagesim.retrieval.filters import parents_of
 from imagesim.retrieval.query_vector import text_vectors

@@ -11,10 +11,10 @@ from django.utils.translation import gettext as _
 
 from imagesim import events, images
 from imagesim.exceptions import BadQuery
+from imagesim.indexes.projections import project
 from imagesim.items.hydrate import fact_of, load
 from imagesim.items.registry import key_of
 from imagesim.metrics import timed
-from imagesim.projections import project
 from imagesim.regions import comparable, get_region_finder
 from imagesim.regions.labels import ITEM, name_of
 from imagesim.regions.lite import shows_one_thing

@@ -29,12 +29,12 @@ from imagesim.exceptions import (
     NotIndexed,
     NotRegistered,
 )
+from imagesim.indexes.projections import project
 from imagesim.items import split_key
 from imagesim.items.hydrate import load_items
 from imagesim.items.registry import key_of, registry
 from imagesim.metrics import timed
 from imagesim.models import Embedding, ItemImage, ItemState, RegionVectors
-from imagesim.projections import project
 from imagesim.retrieval.arguments import MAX_WEIGHT, check_text, safe_repr
 from imagesim.retrieval.query_image import QueryImage, take
 from imagesim.runtime import RecentlyUsed, runtime

@@ -1,4 +1,4 @@
-"""Print how much memory, disk and time a future catalogue needs: see :mod:`imagesim.planning`."""
+"""Print how much memory, disk and time a future catalogue needs: see :mod:`imagesim.evaluation.planning`."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from imagesim.conf import Backend as Setting
 from imagesim.conf import get_settings
 from imagesim.database import stored_array
 from imagesim.embedders import get_embedder
+from imagesim.evaluation.planning import GIB, QUANTISED, SERVER, Backend, Sample, plan
 from imagesim.exceptions import BadQuery, ImagesimError
 from imagesim.images import colours
 from imagesim.indexes import get_index
 from imagesim.items.registry import registry
 from imagesim.management import ImagesimCommand, at_least
 from imagesim.models import Embedding, ImageRegions
-from imagesim.planning import GIB, QUANTISED, SERVER, Backend, Sample, plan
 from imagesim.regions import get_region_finder
 from imagesim.types import Entry, EntryImage, Filters, IndexMeta, Query
 

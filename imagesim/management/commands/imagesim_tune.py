@@ -12,9 +12,9 @@ from imagesim.evaluation import catalogue, study
 from imagesim.evaluation.catalogue import SOURCES
 from imagesim.evaluation.study import Variant, principal_axes
 from imagesim.evaluation.tuning import K, truncation, tune
+from imagesim.indexes.projections import Projection, choose
 from imagesim.items.registry import get_items
 from imagesim.management import ImagesimCommand, at_least
-from imagesim.projections import Projection, choose
 
 KINDS = ("tuned", "pca", "truncate", "none")
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagesim.database import atomic, put, retry_conflicts, stored_array
 from imagesim.exceptions import ConfigurationError, IndexMissing
-from imagesim.models import FittedProjection
+from imagesim.indexes.tables import FittedProjection
 
 if TYPE_CHECKING:
     from imagesim.types import Vector
