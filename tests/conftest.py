@@ -321,4 +321,4 @@ def experiments_apply() -> Iterator[None]:
 @pytest.fixture
 def without_dictionaries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the model knows which words are spelled correctly."""
-    monkeypatch.setattr("imagesim.retrieval.query_reader.in_dictionary", lambda _word, _language: False)
+    monkeypatch.setattr("imagesim.retrieval.words.reader.in_dictionary", lambda _word, _language: False)

@@ -10,7 +10,7 @@ from django.utils import translation
 from imagesim.language import dictionaries
 from imagesim.language.dictionaries import in_dictionary
 from imagesim.language.word_roles import Roles
-from imagesim.retrieval.query_reader import QueryReader
+from imagesim.retrieval.words.reader import QueryReader
 from tests.shop import picture, product, sync_and_calibrate
 
 

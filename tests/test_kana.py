@@ -13,8 +13,8 @@ from imagesim.language import kana
 from imagesim.language.analysis import MAX_WORD, analyse, fold, indexed
 from imagesim.language.stop_words import OTHER_THINGS
 from imagesim.language.word_roles import Roles
-from imagesim.retrieval.query_spacing import spaced
-from imagesim.retrieval.query_synonyms import replace_with_synonyms
+from imagesim.retrieval.words.spacing import spaced
+from imagesim.retrieval.words.synonyms import replace_with_synonyms
 from imagesim.types import TextSpec
 from tests.test_text import best, match, scores_of
 

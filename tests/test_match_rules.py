@@ -14,7 +14,7 @@ from demo_shop.shop.models import Category
 from imagesim.indexing.rebuild import rebuild
 from imagesim.language.word_roles import Roles
 from imagesim.retrieval.fusion import KIND_MATCH
-from imagesim.retrieval.match_rules import (
+from imagesim.retrieval.words.match_rules import (
     HARDLY,
     LOOKALIKE,
     OTHER_CATEGORY,
@@ -23,8 +23,8 @@ from imagesim.retrieval.match_rules import (
     lower_other_departments,
     names_entries,
 )
-from imagesim.retrieval.query_reader import QueryReader
-from imagesim.retrieval.query_text import QueryTexts
+from imagesim.retrieval.words.query_text import QueryTexts
+from imagesim.retrieval.words.reader import QueryReader
 from imagesim.types import Candidate
 from tests import shop
 from tests.shop import forget, picture, product

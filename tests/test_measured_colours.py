@@ -29,7 +29,7 @@ from imagesim.items.registry import registry
 from imagesim.models import ImageColours, ItemState
 from imagesim.pages.refinement import Refinement
 from imagesim.pages.widgets import similar_hits
-from imagesim.retrieval.query_colours import unlisted_colours
+from imagesim.retrieval.words.colours import unlisted_colours
 from imagesim.testing.embedders import PixelEmbedder
 from tests import shop
 from tests.shop import product
@@ -270,7 +270,7 @@ def test_the_index_is_not_asked_about_colours_if_a_hit_has_all_words(shelf, fill
         matches.append((match, unlisted_colours(colours, text, match, None, None)))  # without an index to ask
         return ()
 
-    monkeypatch.setattr("imagesim.retrieval.query_colours.unlisted_colours", unlisted)
+    monkeypatch.setattr("imagesim.retrieval.words.colours.unlisted_colours", unlisted)
     assert messages("red shoe") == []
     assert matches == [(1.0, ())]
 

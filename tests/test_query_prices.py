@@ -12,8 +12,8 @@ from demo_shop.shop.models import Product
 from imagesim.checks.items import check_items
 from imagesim.items.registry import registry
 from imagesim.retrieval import rerank
-from imagesim.retrieval.query_prices import PriceLimits, price_limits
-from imagesim.retrieval.readings import found_by_looks
+from imagesim.retrieval.words.prices import PriceLimits, price_limits
+from imagesim.retrieval.words.readings import found_by_looks
 from imagesim.types import Hits, Message
 from tests import shop
 from tests.shop import picture

@@ -11,11 +11,11 @@ from imagesim.language.analysis import analyse, stem_of
 from imagesim.language.query_words import is_on_a_list, query_words
 from imagesim.language.stop_words import QUALIFIERS
 from imagesim.language.word_roles import Roles
-from imagesim.retrieval import query_reader
-from imagesim.retrieval.compounds import MOST_LETTERS, divided_compound
-from imagesim.retrieval.query_colours import without_negated_colours
-from imagesim.retrieval.query_reader import QueryReader
-from imagesim.retrieval.query_spacing import spaced
+from imagesim.retrieval.words import reader as reader_module
+from imagesim.retrieval.words.colours import without_negated_colours
+from imagesim.retrieval.words.compounds import MOST_LETTERS, divided_compound
+from imagesim.retrieval.words.reader import QueryReader
+from imagesim.retrieval.words.spacing import spaced
 from imagesim.types import Query
 
 CODES = frozenset({"750", "ml", "0.7", "l", "24", "2tb", "gsb", "18v", "55", "m8", "40", "m8x40"})
@@ -196,7 +196,7 @@ def test_few_letters_of_a_query_are_divided(monkeypatch) -> None:
         asked.append(word)
         return divided_compound(word, *args, **options)
 
-    monkeypatch.setattr(query_reader, "divided_compound", divide)
+    monkeypatch.setattr(reader_module, "divided_compound", divide)
     reader = QueryReader(ROLES, ["de"], lambda _word: False)
     reader.read_text(" ".join(f"{letter}bcdfghjklmnpqrstvwxzbcdfghjkl" for letter in "bcdfghjklmnpqrst"))
     assert 0 < sum(map(len, asked)) <= MOST_LETTERS

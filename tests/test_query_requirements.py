@@ -14,8 +14,8 @@ from imagesim.indexing.rebuild import rebuild
 from imagesim.language.analysis import analyse
 from imagesim.language.query_words import query_words
 from imagesim.language.word_roles import Roles
-from imagesim.retrieval.query_reader import QueryReader
-from imagesim.retrieval.query_requirements import (
+from imagesim.retrieval.words.reader import QueryReader
+from imagesim.retrieval.words.requirements import (
     MAX_ASKED,
     WORDS,
     Admission,

@@ -12,11 +12,11 @@ from demo_shop.shop.models import Category
 from imagesim.indexing.rebuild import rebuild
 from imagesim.language.analysis import analyse
 from imagesim.language.word_roles import Roles
-from imagesim.retrieval import query_synonyms
-from imagesim.retrieval.query_reader import QueryReader
-from imagesim.retrieval.query_synonyms import FOLDER, LONGEST_PHRASE, MAX_SYNONYMS, replace_with_synonyms
-from imagesim.retrieval.query_text import QueryTexts
-from imagesim.retrieval.readings import WithSynonyms
+from imagesim.retrieval.words import synonyms as query_synonyms
+from imagesim.retrieval.words.query_text import QueryTexts
+from imagesim.retrieval.words.reader import QueryReader
+from imagesim.retrieval.words.readings import WithSynonyms
+from imagesim.retrieval.words.synonyms import FOLDER, LONGEST_PHRASE, MAX_SYNONYMS, replace_with_synonyms
 from imagesim.types import Candidate, Candidates, Query
 from tests import shop
 from tests.shop import forget, picture, product

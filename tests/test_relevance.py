@@ -30,15 +30,15 @@ from imagesim.items.registry import get_items
 from imagesim.language.word_roles import Roles
 from imagesim.models import ItemImage, ItemState, StoredCalibration
 from imagesim.retrieval import feedback, relevance
-from imagesim.retrieval import text as retrieval_text
 from imagesim.retrieval.feedback import MovedVectors
-from imagesim.retrieval.match_rules import keys_with_other_words
-from imagesim.retrieval.query_reader import QueryReader
-from imagesim.retrieval.readings import WithSynonyms
 from imagesim.retrieval.relevance import Cutoff, Judge, WithLabel, WithRelevance, calibration_of
 from imagesim.retrieval.retriever import WithFallback, WithMMR
 from imagesim.retrieval.suggestions import Suggestion, _distinct
-from imagesim.retrieval.text import WithText
+from imagesim.retrieval.words import with_text as retrieval_text
+from imagesim.retrieval.words.match_rules import keys_with_other_words
+from imagesim.retrieval.words.reader import QueryReader
+from imagesim.retrieval.words.readings import WithSynonyms
+from imagesim.retrieval.words.with_text import WithText
 from imagesim.types import Candidate, Candidates, Filters, Hit, HitImage, IndexMeta, Query
 from tests.shop import forget, picture, product, registered
 from tests.test_retrieval_parts import Listed

@@ -49,8 +49,8 @@ def _names_or_calls(_rule: Rule) -> Rule:
     return is_sought
 
 
-_READER, _TEXT = "imagesim.retrieval.query_reader", "imagesim.retrieval.text"
-_PHRASE, _ROLES = "imagesim.retrieval.query_syntax.Phrase", "imagesim.word_roles.Roles"
+_READER, _TEXT = "imagesim.retrieval.words.reader", "imagesim.retrieval.words.with_text"
+_PHRASE, _ROLES = "imagesim.retrieval.words.syntax.Phrase", "imagesim.language.word_roles.Roles"
 
 RULES: Mapping[str, tuple[str, Callable[[Rule], Rule]]] = {
     "spaced": (f"{_READER}.spaced", _as_given),

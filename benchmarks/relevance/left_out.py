@@ -40,7 +40,7 @@ def kind_match(questions: Sequence[two_words.Question], search: Callable[[str], 
     """Return the figure of each value of ``KIND_MATCH``."""
     found = {}
     for value in GRID["KIND_MATCH"]:
-        with patch("imagesim.retrieval.match_rules.KIND_MATCH", value):
+        with patch("imagesim.retrieval.words.match_rules.KIND_MATCH", value):
             rows = two_words.measure(questions, search, lambda hit: hit.item.category.slug)
         means = [(1 - row.junk, row.right) for row, _junk in rows.values()]
         found[str(value)] = float(np.mean([2 * p * r / (p + r) if p + r else 0.0 for p, r in means]))

@@ -48,8 +48,8 @@ if TYPE_CHECKING:
     from imagesim.items import Items
     from imagesim.retrieval.params import SearchArguments, SimilarArguments
     from imagesim.retrieval.query_image import Picture
-    from imagesim.retrieval.query_prices import PriceLimits
-    from imagesim.retrieval.query_text import QueryTexts, Reading
+    from imagesim.retrieval.words.prices import PriceLimits
+    from imagesim.retrieval.words.query_text import QueryTexts, Reading
     from imagesim.types import Message, Region, Vector
 
 MAX_ROUNDS = 4
@@ -266,7 +266,7 @@ class Search:
         text = self.request.text or ""
         if self.typed or not any(map(str.isdigit, text)):
             return None
-        from imagesim.retrieval.query_prices import limits_of
+        from imagesim.retrieval.words.prices import limits_of
 
         limits = limits_of(text, self.request.searched, meta)
         if limits is None or not any(each.weight > 0 for each in self._with_text(limits.text).terms):
@@ -306,7 +306,7 @@ class Search:
 
     def _read(self, text: str, meta: IndexMeta) -> tuple[Reading, Search]:
         """Return what the words mean, and the search for what they want, without the colours that they exclude."""
-        from imagesim.retrieval.readings import read_words
+        from imagesim.retrieval.words.readings import read_words
 
         reading = read_words(text, self.plan.alternatives, meta)
         if not reading.unwanted:
@@ -317,7 +317,7 @@ class Search:
 
     def _about_looks(self) -> tuple[Message, ...]:
         """Return the message that nothing is called by the words."""
-        from imagesim.retrieval.readings import found_by_looks
+        from imagesim.retrieval.words.readings import found_by_looks
 
         return (found_by_looks(self.request.text or ""),)
 
@@ -327,7 +327,7 @@ class Search:
         """Return messages about the colours of the query in which nothing is listed."""
         if not (reading.colours and any(items.measured_colours in meta.filters for items in self.request.searched)):
             return ()  # many shops list no colours
-        from imagesim.retrieval.query_colours import unlisted_colours
+        from imagesim.retrieval.words.colours import unlisted_colours
 
         return unlisted_colours(reading.colours, reading.texts.own, match, query, index)
 
@@ -343,7 +343,7 @@ class Search:
 
     def _by_text(self, index: GuardedIndex, meta: IndexMeta, texts: QueryTexts) -> Retriever:
         """Return the retriever for a search by words."""
-        from imagesim.retrieval.readings import by_words
+        from imagesim.retrieval.words.readings import by_words
 
         retriever, cutoff = self._wrapped(index, meta)
 

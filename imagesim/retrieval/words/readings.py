@@ -17,10 +17,10 @@ from imagesim.language.analysis import base_language, languages_of
 from imagesim.language.query_words import ENGLISH
 from imagesim.retrieval.feedback import MovedVectors
 from imagesim.retrieval.fusion import BY_NAME
-from imagesim.retrieval.query_reader import QueryReader
 from imagesim.retrieval.relevance import calibration_of
 from imagesim.retrieval.retriever import GuardedIndex
-from imagesim.retrieval.text import WithText
+from imagesim.retrieval.words.reader import QueryReader
+from imagesim.retrieval.words.with_text import WithText
 from imagesim.runtime import RecentlyUsed, runtime
 from imagesim.types import Message
 
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from imagesim.calibration import Calibration
     from imagesim.embedders import BaseEmbedder
     from imagesim.retrieval.category_names import CategoryNames
-    from imagesim.retrieval.query_text import QueryTexts, Reading
     from imagesim.retrieval.relevance import Cutoff
     from imagesim.retrieval.retriever import Retriever
+    from imagesim.retrieval.words.query_text import QueryTexts, Reading
     from imagesim.types import Candidate, Candidates, IndexMeta, Query, Vector
 
 MAX_READINGS = 500
@@ -74,7 +74,7 @@ def by_words(
 ) -> Retriever:
     """Return the retriever for a query by words, which chooses between these and their synonyms if there are any.
 
-    ``vectors_of`` and ``category_names``: see :class:`~imagesim.retrieval.text.WithText`; ``vector_of``: see
+    ``vectors_of`` and ``category_names``: see :class:`~imagesim.retrieval.words.with_text.WithText`; ``vector_of``: see
     :class:`WithSynonyms`.
     """
     # The wrappers of an index (MMR, fallback) change the order of the nearest entries, on which a moved vector depends.

@@ -15,8 +15,8 @@ from imagesim.language.query_words import MAX_TERMS, QueryWord, query_words
 from imagesim.language.stop_words import HEAD_FIRST, INFLECTIONS
 from imagesim.language.word_forms import other_endings, plurals
 from imagesim.language.word_roles import SHORTEST, SHORTEST_FIRST, Roles
-from imagesim.retrieval.query_spacing import LONGEST
-from imagesim.retrieval.word_lookup import own_stems
+from imagesim.retrieval.words.lookup import own_stems
+from imagesim.retrieval.words.spacing import LONGEST
 
 LONGEST_PHRASE = 5
 """The maximum number of words of a phrase with synonyms."""
@@ -24,7 +24,7 @@ LONGEST_PHRASE = 5
 MAX_SYNONYMS = 3
 """The maximum number of synonyms of a query: each is one more search of texts."""
 
-FOLDER = Path(__file__).with_name("synonyms")
+FOLDER = Path(__file__).with_name("synonym_lists")
 """A file per language. Each line is a group of words and phrases that shoppers use for the same thing, divided by
 commas. One with "?" before it may be replaced by the others, but replaces none of them, because shops use it for other
 things: "shades" may be sunglasses, but also lampshades."""

@@ -17,8 +17,8 @@ from imagesim.types import Message, Query
 
 if TYPE_CHECKING:
     from imagesim.language.word_roles import Roles
-    from imagesim.retrieval.query_text import QueryText
     from imagesim.retrieval.retriever import Retriever
+    from imagesim.retrieval.words.query_text import QueryText
 
 _TYPED = re.compile(r"[^\W_]+")
 

@@ -20,20 +20,20 @@ from imagesim.language.query_words import (
     words_not_of,
 )
 from imagesim.language.word_roles import Interpretation, Roles
-from imagesim.retrieval.compounds import MOST_LETTERS, divided_compound, kinds_of_ending
-from imagesim.retrieval.query_colours import named_colours, without_negated_colours
-from imagesim.retrieval.query_requirements import (
+from imagesim.retrieval.words.colours import named_colours, without_negated_colours
+from imagesim.retrieval.words.compounds import MOST_LETTERS, divided_compound, kinds_of_ending
+from imagesim.retrieval.words.lookup import has_all, known_words, own_stems
+from imagesim.retrieval.words.query_text import QueryText, QueryTexts, Reading
+from imagesim.retrieval.words.requirements import (
     Requirements,
     called_for,
     excluded_categories,
     required_numbers,
     requirements,
 )
-from imagesim.retrieval.query_spacing import spaced, with_divided_units
-from imagesim.retrieval.query_synonyms import replace_with_synonyms
-from imagesim.retrieval.query_syntax import Phrase
-from imagesim.retrieval.query_text import QueryText, QueryTexts, Reading
-from imagesim.retrieval.word_lookup import has_all, known_words, own_stems
+from imagesim.retrieval.words.spacing import spaced, with_divided_units
+from imagesim.retrieval.words.synonyms import replace_with_synonyms
+from imagesim.retrieval.words.syntax import Phrase
 
 
 class _KnownWord(NamedTuple):

@@ -15,8 +15,8 @@ from imagesim.language.stop_words import INFLECTIONS
 from imagesim.language.word_forms import may_be_compound
 from imagesim.language.word_roles import SHORTEST, Roles
 from imagesim.retrieval.fusion import KIND_MATCH
-from imagesim.retrieval.query_spacing import LONGEST
-from imagesim.retrieval.word_lookup import has_all, own_stems, words_in
+from imagesim.retrieval.words.lookup import has_all, own_stems, words_in
+from imagesim.retrieval.words.spacing import LONGEST
 from imagesim.types import Candidate, Candidates
 
 OF_PARTS = 0.74

@@ -1,4 +1,4 @@
-"""What the words of a query mean in a catalogue, as :mod:`~imagesim.retrieval.query_reader` finds it out."""
+"""What the words of a query mean in a catalogue, as :mod:`~imagesim.retrieval.words.reader` finds it out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from imagesim.language.word_roles import Interpretation
-from imagesim.retrieval.query_requirements import Requirements
+from imagesim.retrieval.words.requirements import Requirements
 from imagesim.types import Query
 
 

@@ -10,7 +10,7 @@ from imagesim.language.codes import is_article_number
 from imagesim.language.query_words import QueryWord
 from imagesim.language.stop_words import HEAD_FIRST
 from imagesim.language.word_roles import Roles
-from imagesim.retrieval.query_requirements import is_circumstance, is_for_people
+from imagesim.retrieval.words.requirements import is_circumstance, is_for_people
 
 
 class Syntax(NamedTuple):

@@ -37,7 +37,7 @@ MAX_ASKED = 24
 """The maximum number of words that are searched to check requirements, each by a query of its own. The first
 requirement is always checked, however many words it takes: "vegan" has some twenty forms in seven languages."""
 
-WORDS = read_table(Path(__file__).with_name("words") / "requirements.txt")
+WORDS = read_table(Path(__file__).with_name("requirements.txt"))
 
 
 def _listed(name: str) -> Callable[[tuple[str, ...]], frozenset[str]]:

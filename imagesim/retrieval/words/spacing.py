@@ -16,7 +16,7 @@ from imagesim.language.query_words import MAX_TERMS, divided, qualifiers, query_
 from imagesim.language.stemmers import CHANGED_WITHIN
 from imagesim.language.stop_words import INFLECTIONS, PARTICLES
 from imagesim.language.word_roles import SHORTEST_FIRST, Roles, has_digit
-from imagesim.retrieval.word_lookup import has_all, own_stems, words_in
+from imagesim.retrieval.words.lookup import has_all, own_stems, words_in
 
 _RUNS = re.compile(rf"{DECIMAL}|\d+|[^\W\d_]+")
 """The runs of digits and the runs of letters in a word."""

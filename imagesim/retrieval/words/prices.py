@@ -18,7 +18,7 @@ from imagesim.language.stop_words import AMOUNTS, read_table
 from imagesim.retrieval.arguments import Searched
 from imagesim.types import Condition, IndexMeta, Message, Operator
 
-WORDS = read_table(Path(__file__).with_name("words") / "prices.txt")
+WORDS = read_table(Path(__file__).with_name("prices.txt"))
 
 CURRENCIES = (
     "euros|euro|eur|dollars|dollar|usd|bucks|pounds|pound|quid|gbp|franken|francs|francos|franchi|chf|złotych|złote|"

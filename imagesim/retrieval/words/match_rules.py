@@ -16,7 +16,7 @@ from imagesim.retrieval.fusion import ALL_OF_NAME, BY_NAME, HALF_OF_NAME, KIND_M
 
 if TYPE_CHECKING:
     from imagesim.language.word_roles import Roles
-    from imagesim.retrieval.query_text import QueryTexts
+    from imagesim.retrieval.words.query_text import QueryTexts
     from imagesim.types import Candidate
 
 CALLED = 0.6

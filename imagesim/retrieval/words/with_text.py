@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from imagesim.calibration import Calibration
 from imagesim.retrieval import feedback
-from imagesim.retrieval.compounds import lower_parts
 from imagesim.retrieval.fusion import BY_NAME, fused, fused_relevance, text_relevance
-from imagesim.retrieval.match_rules import (
+from imagesim.retrieval.relevance import CLOSEST, WIDENINGS, Cutoff, Judge, share_of, widened
+from imagesim.retrieval.words.compounds import lower_parts
+from imagesim.retrieval.words.match_rules import (
     CALLED,
     is_of_kind,
     lower_lookalikes,
@@ -23,15 +24,14 @@ from imagesim.retrieval.match_rules import (
     prefer_kinds,
     raise_heads,
 )
-from imagesim.retrieval.query_requirements import Admission, capped_if_unmet
-from imagesim.retrieval.relevance import CLOSEST, WIDENINGS, Cutoff, Judge, share_of, widened
+from imagesim.retrieval.words.requirements import Admission, capped_if_unmet
 from imagesim.types import Candidate, Candidates, Query
 
 if TYPE_CHECKING:
     from imagesim.retrieval.category_names import CategoryNames
     from imagesim.retrieval.feedback import Moved, MovedVectors
-    from imagesim.retrieval.query_text import QueryTexts
     from imagesim.retrieval.retriever import Retriever
+    from imagesim.retrieval.words.query_text import QueryTexts
     from imagesim.types import Vector
 
 TEXT_WINDOW = 48
@@ -68,7 +68,7 @@ class _Ranking:
     """The judged ``matches`` of one query, and what is needed to rank the entries found by its vector beside them.
 
     ``evidence`` and ``trust``: see ``WithText._evidence``; ``entries_are_named``: see
-    :func:`~imagesim.retrieval.match_rules.names_entries`.
+    :func:`~imagesim.retrieval.words.match_rules.names_entries`.
     """
 
     query: Query

@@ -1,0 +1,1 @@
+"""How queries by words are read, matched with the texts of entries, and ranked."""
