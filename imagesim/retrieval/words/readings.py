@@ -19,6 +19,7 @@ from imagesim.retrieval.feedback import MovedVectors
 from imagesim.retrieval.fusion import BY_NAME
 from imagesim.retrieval.relevance import calibration_of
 from imagesim.retrieval.retriever import GuardedIndex
+from imagesim.retrieval.words.match_rules import CALLED
 from imagesim.retrieval.words.reader import QueryReader
 from imagesim.retrieval.words.with_text import WithText
 from imagesim.runtime import RecentlyUsed, runtime
@@ -96,8 +97,8 @@ class WithSynonyms:
     """Searches for ``synonyms`` of the words if nothing is called by the words themselves.
 
     The index is asked whether something is, because a large catalogue has more words than those whose roles are known.
-    Synonyms are used if one of them is a single word by which things are called, the name of a category, or several
-    words that the name of a thing has together: "nail polish" has the synonym "nail varnish", which is no varnish for
+    Synonyms are used if one of them is a single word by which things are called (alone or at the end of a compound), the
+    name of a category, or several words that the name of a thing has together: "nail polish" has the synonym "nail varnish", which is no varnish for
     wood.
 
     ``read`` returns the retriever for texts, and ``vector_of`` the vector of a text. That of an English synonym
@@ -123,7 +124,12 @@ class WithSynonyms:
         first = replace(query, offset=0, limit=1, min_score=None)
         asked = [texts.own, *([] if is_known else synonyms)]
         own, *found = self.retriever.search([each.applied_to(first) for each in asked])
-        call_something = [any(each.text >= BY_NAME for each in answer.candidates) for answer in (own, *found)]
+        # A compound in a long name is a weaker match, but the catalogue calls things by any synonym of one word.
+        least = [BY_NAME, *(BY_NAME if " " in each.text else CALLED for each in synonyms)]
+        call_something = [
+            any(each.text >= match for each in answer.candidates)
+            for answer, match in zip((own, *found), least, strict=False)
+        ]
         is_called = call_something[0]
         if is_meant:
             # For "running shoes", an "Oak Running Shoe" is an answer as well as the category "Sneakers".
