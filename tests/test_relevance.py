@@ -714,8 +714,7 @@ class TestWords:
         assert self.read_with(texts, {"fanny pack": 0.4, "belt bag": 0.4, "waist pouch": 0.9}) == ["belt bag"]
 
     def test_a_synonym_may_be_the_end_of_a_compound_in_a_long_name(self):
-        """ "Sokker" (socks) showed nothing in a Danish shop with an "Uldstrømper 3-pak", whose match is just below that of
-        names."""
+        """ "Sokker" (socks) showed nothing in a Danish shop with an "Uldstrømper 3-pak"."""
         roles = Roles(things=frozenset({"uldstromp"}))
         texts, _calibration = reading("sokker", replace(PLAIN, roles=roles), ["da"])
         assert self.read_with(texts, {"sokker": 0.0, "strømper": 0.745}) == ["strømper"]

@@ -97,9 +97,9 @@ class WithSynonyms:
     """Searches for ``synonyms`` of the words if nothing is called by the words themselves.
 
     The index is asked whether something is, because a large catalogue has more words than those whose roles are known.
-    Synonyms are used if one of them is a single word by which things are called (alone or at the end of a compound), the
-    name of a category, or several words that the name of a thing has together: "nail polish" has the synonym "nail varnish", which is no varnish for
-    wood.
+    Synonyms are used if one of them is a single word by which things are called (alone or at the end of a compound),
+    the name of a category, or several words that the name of a thing has together: "nail polish" has the synonym "nail
+    varnish", which is no varnish for wood.
 
     ``read`` returns the retriever for texts, and ``vector_of`` the vector of a text. That of an English synonym
     replaces the vector of the words, because the model knows the word of the catalogue better. Most models read words
