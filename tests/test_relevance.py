@@ -718,6 +718,7 @@ class TestWords:
         roles = Roles(things=frozenset({"uldstromp"}))
         texts, _calibration = reading("sokker", replace(PLAIN, roles=roles), ["da"])
         assert self.read_with(texts, {"sokker": 0.0, "strømper": 0.745}) == ["strømper"]
+        assert self.read_with(texts, {"sokker": 0.0, "strømper": 0.62}) == ["sokker"]  # two typing errors
 
     @staticmethod
     def read_with(texts, matches):

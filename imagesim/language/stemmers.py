@@ -193,9 +193,16 @@ PLURALS_ONLY = frozenset(word for word, own in _LISTED["en"].items() if word == 
 """English words without a singular."""
 
 _OWN = {"ar": _arabic, "he": _hebrew}
+"""Languages without a stemmer of Snowball, or with a better one here."""
+
 _AROUND = {"de": _german, "en": _english, "fi": _finnish, "hu": _hungarian}
+"""Languages with a function that calls the stemmer itself."""
+
 _PREPARED_ONCE = {"ru": _russian, "sv": _swedish}
+"""Languages with a step before the stemmer."""
+
 _PREPARED = {"nl": _dutch, "pl": _polish, "tr": _turkish}
+"""Languages in which this step and the stemmer are applied twice, because a word can have two endings."""
 
 CHANGED_WITHIN = frozenset({"ar", "ga", "he", "id", "nl"})
 """Languages in which the stem of a word may begin with other letters than the word."""

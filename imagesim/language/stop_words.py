@@ -177,9 +177,9 @@ OWN_STEMS = _read("own_stems")
 """Words with a stem of their own, because the stemmer gives them that of another thing that shops sell, of what things
 are like, or of a frequent word: in German to leather ("Leder") the stem of LED, in English to leggings that of a
 "three-legged table", in Spanish to a baby ("bebé") that of drinking, and in French to a base that of "low" ("bas").
-Each form of such a word is listed, unless the stemmer gives it the same stem or the other word has it, too, and outside
-German also as it is typed without accents. In Portuguese, most of the stems are plurals, because the stem of a gate
-("portão") is without its accent the word for a door ("porta")."""
+Each form of such a word is listed, unless the stemmer gives it the same stem or the other word has it, too. In
+Portuguese, most of the stems are plurals, because the stem of a gate ("portão") is without its accent the word for a
+door ("porta")."""
 
 AUDIENCES = _read("audiences")
 """Words for the same people, whom a thing is for: "ladies watch" asks for a "Women's watch"."""

@@ -179,7 +179,7 @@ def _reweighed(
 ) -> list[Vector]:
     """Return the vectors of the terms with their components weighed, except those of words: they ask for what they
     name."""
-    try:
+    try:  # those of words, too, so that an unknown component is refused for any query
         weighed = [embedder.reweight(vector, components) for vector in vectors]
     except BadQuery as error:
         raise BadQuery(str(error), field="components") from error

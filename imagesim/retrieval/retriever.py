@@ -289,7 +289,7 @@ def _limit_for(query: Query) -> int:
 
 
 def _beyond(query: Query, found: Sequence[Candidate], categories: tuple[str, ...]) -> Query:
-    """Return the query for as many entries in these categories as were not found yet."""
+    """Return the query for as many further entries, in these categories, as are still missing."""
     filters = replace(query.filters, categories=categories)
     if query.collapse:
         groups = tuple(dict.fromkeys(candidate.group for candidate in found))

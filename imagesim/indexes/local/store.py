@@ -59,9 +59,10 @@ def write_alias() -> str:
     return str(router.db_for_write(LocalGeneration))
 
 
-def state(index: str, backing_index: str | None, using: str = "") -> State:
-    """Return the state of a backing index, by default of the active one, as the database ``using`` has it, by default
-    the one to read from.
+def state(index: str, backing_index: str | None, using: str | None = None) -> State:
+    """Return the state of a backing index, by default of the active one.
+
+    ``using``: the database, by default the one for reading.
 
     This is raw SQL because every query reads it twice, which took a quarter of the processor time of ``similar_to``
     with the ORM.

@@ -19,7 +19,6 @@ from imagesim.retrieval.feedback import MovedVectors
 from imagesim.retrieval.fusion import BY_NAME
 from imagesim.retrieval.relevance import calibration_of
 from imagesim.retrieval.retriever import GuardedIndex
-from imagesim.retrieval.words.match_rules import CALLED
 from imagesim.retrieval.words.reader import QueryReader
 from imagesim.retrieval.words.with_text import WithText
 from imagesim.runtime import RecentlyUsed, runtime
@@ -33,6 +32,10 @@ if TYPE_CHECKING:
     from imagesim.retrieval.retriever import Retriever
     from imagesim.retrieval.words.query_text import QueryTexts, Reading
     from imagesim.types import Candidate, Candidates, IndexMeta, Query, Vector
+
+BY_COMPOUND = 0.72
+"""The minimum match of an entry that is called by a synonym of one word, which may be the end of a compound in a long
+name."""
 
 MAX_READINGS = 500
 """The maximum number of queries whose meaning a process remembers."""
@@ -124,11 +127,10 @@ class WithSynonyms:
         first = replace(query, offset=0, limit=1, min_score=None)
         asked = [texts.own, *([] if is_known else synonyms)]
         own, *found = self.retriever.search([each.applied_to(first) for each in asked])
-        # A compound in a long name is a weaker match, but the catalogue calls things by any synonym of one word.
-        least = [BY_NAME, *(BY_NAME if " " in each.text else CALLED for each in synonyms)]
+        least = [BY_NAME, *(BY_NAME if " " in each.text else BY_COMPOUND for each in asked[1:])]
         call_something = [
             any(each.text >= match for each in answer.candidates)
-            for answer, match in zip((own, *found), least, strict=False)
+            for answer, match in zip((own, *found), least, strict=True)
         ]
         is_called = call_something[0]
         if is_meant:
