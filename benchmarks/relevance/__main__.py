@@ -108,7 +108,7 @@ class Report:
         from imagesim.retrieval import query_vector, search
 
         kept = query_vector._embed
-        query_vector._embed = lambda *_arguments: [vector]
+        query_vector._embed = lambda _embedder, given: dict.fromkeys(given, vector)
         try:
             return search.search(image=PIXEL, limit=limit, **self._options(None))
         finally:
