@@ -43,6 +43,8 @@ SHOPS = (
 Queries = Sequence[tuple[str, str | None]]
 """Each with the pattern of what it asks for, or None if the shop does not sell it."""
 
+CACHE = Path("/tmp/imagesim-catalogues")
+
 SHARES = {"shape": 0.65, "colour": 0.15, "words": 0.2}
 """Those of pictures unlike the training of the model."""
 
@@ -53,7 +55,7 @@ ALIKE = {"shape": 0.6, "colour": 0.7, "words": 0.45}
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("shop", help=f"{', '.join(SHOPS)}, or a file like theirs")
-    parser.add_argument("--cache", type=Path, default=Path("/tmp/imagesim-catalogues"))
+    parser.add_argument("--cache", type=Path, default=CACHE)
     options = parser.parse_args()
     ask(opened(options.shop, options.cache))
 

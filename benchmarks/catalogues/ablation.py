@@ -19,7 +19,7 @@ from pkgutil import resolve_name
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
-from benchmarks.catalogues.__main__ import SHOPS, Answer, answer, opened
+from benchmarks.catalogues.__main__ import CACHE, SHOPS, Answer, answer, opened
 
 Rule = Callable[..., Any]
 TOGETHER = "all of these"
@@ -129,7 +129,7 @@ def main() -> None:
     parser.add_argument("shops", nargs="+", help=f"{', '.join(SHOPS)}, or files like theirs", metavar="SHOP")
     parser.add_argument("--without", action="append", choices=RULES, metavar="RULE", help=f"all by default: {[*RULES]}")
     parser.add_argument("--queries", action="store_true", help="print which queries are spoiled and mended")
-    parser.add_argument("--cache", type=Path, default=Path("/tmp/imagesim-catalogues"))
+    parser.add_argument("--cache", type=Path, default=CACHE)
     options = parser.parse_args()
     rules = options.without or [*RULES]
     sets = {name: [name] for name in rules}

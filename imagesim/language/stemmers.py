@@ -150,19 +150,20 @@ _SWEDISH_NOUN = re.compile(
 )
 
 
-def _swedish(word: str) -> str:
-    """Return a Swedish noun that ends like another part of speech, as "sallad" (salad), "dator" (computer) and "keps"
-    (cap), as its plural: the stemmer removes such an ending only from the singular."""
-    return f"{word}er" if _SWEDISH_NOUN.fullmatch(word) else word
+def _swedish(word: str, stem_word: Callable[[str], str]) -> str:
+    """Return the stem of a Swedish word: of a noun that ends like another part of speech, as "sallad" (salad), "dator"
+    (computer) and "keps" (cap), that of its plural, because the stemmer removes such an ending only from the
+    singular."""
+    return stem_word(f"{word}er" if _SWEDISH_NOUN.fullmatch(word) else word)
 
 
 _LIKE_A_VERB = re.compile(r"(?<=..[ая][нл])[аоыу]?$")
 
 
-def _russian(word: str) -> str:
-    """Return a Russian word such as "стакан" (glass) or "зеркала" (mirrors), from which the stemmer would remove the
-    "н" or "л" as from a verb, with the ending of a genitive plural."""
-    return _LIKE_A_VERB.sub("ов", word)
+def _russian(word: str, stem_word: Callable[[str], str]) -> str:
+    """Return the stem of a Russian word: of "стакан" (glass) or "зеркала" (mirrors), from which the stemmer would
+    remove the "н" or "л" as from a verb, that of the word with the ending of a genitive plural."""
+    return stem_word(_LIKE_A_VERB.sub("ов", word))
 
 
 _FINNISH_VOWEL = re.compile(r"(?<=...)(?:i|ej)$|(?<=..[oöuy])j$")
@@ -195,14 +196,11 @@ PLURALS_ONLY = frozenset(word for word, own in _LISTED["en"].items() if word == 
 _OWN = {"ar": _arabic, "he": _hebrew}
 """Languages without a stemmer of Snowball, or with a better one here."""
 
-_AROUND = {"de": _german, "en": _english, "fi": _finnish, "hu": _hungarian}
+_AROUND = {"de": _german, "en": _english, "fi": _finnish, "hu": _hungarian, "ru": _russian, "sv": _swedish}
 """Languages with a function that calls the stemmer itself."""
 
-_PREPARED_ONCE = {"ru": _russian, "sv": _swedish}
-"""Languages with a step before the stemmer."""
-
 _PREPARED = {"nl": _dutch, "pl": _polish, "tr": _turkish}
-"""Languages in which this step and the stemmer are applied twice, because a word can have two endings."""
+"""Languages with a step before the stemmer; both are applied twice, because a word can have two endings."""
 
 CHANGED_WITHIN = frozenset({"ar", "ga", "he", "id", "nl"})
 """Languages in which the stem of a word may begin with other letters than the word."""
@@ -223,8 +221,6 @@ def stem(word: str, language: str) -> str:
     stem_word: Callable[[str], str] = _stemmer(name).stemWord
     if around := _AROUND.get(language):
         return around(word, stem_word)
-    if once := _PREPARED_ONCE.get(language):
-        word = once(word)
     prepare = _PREPARED.get(language)
     if not prepare:
         return stem_word(word)

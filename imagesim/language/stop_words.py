@@ -28,7 +28,7 @@ def read_table(path: Path) -> dict[str, dict[str, list[str]]]:
 def _read(name: str) -> dict[str, str]:
     """Return the lists of words in a file, also by the code for Norwegian that does not say which of its forms."""
     lists = read_lists(f"{name}.txt")
-    return {**lists, "no": lists.get("nb", "")}
+    return {**lists, "no": lists["nb"]}
 
 
 STOP_WORDS = _read("stop_words")
