@@ -54,6 +54,20 @@ def is_previewed(page: Any) -> None:
     page.goto(report)
 
 
+def has_room_for_long_words(page: Any) -> None:
+    """The words of Polish pushed the state off the page of a phone."""
+    page.set_viewport_size({"width": 360, "height": 740})
+    words = ["Odwiedzający, którzy biorą udział", "nierozpoczęty"]
+    page.evaluate(
+        """(words) => ["dt", "dd"].forEach(
+        (name, n) => document.querySelector(`.experiment-facts ${name}`).textContent = words[n])""",
+        words,
+    )
+    assert fits(page)
+    page.set_viewport_size({"width": 1280, "height": 720})
+    page.reload()
+
+
 def test_an_experiment_is_written_started_read_and_stopped(open_page, demo_folder):
     page = open_page()
     log_in(page)
@@ -69,6 +83,7 @@ def test_an_experiment_is_written_started_read_and_stopped(open_page, demo_folde
     page.get_by_role("link", name="Start …").click()  # it was called "Report", and nothing there said how to start it
     page.get_by_text("It has not started").wait_for()
     is_accessible(page, ".insight")
+    has_room_for_long_words(page)
     is_previewed(page)
     page.get_by_role("button", name="Start").focus()
     page.keyboard.press("Enter")
