@@ -384,7 +384,7 @@ class TestThumbnails:
         assert "/thumbnail/" in page
         assert broken.name in page
         get_user_model().objects.all().delete()
-        assert "Failed last" not in staff("imagesim.view_visualindex").get(index_page).content.decode()
+        assert "Latest failures" not in staff("imagesim.view_visualindex").get(index_page).content.decode()
 
     def test_a_failing_storage_leaves_the_place_empty(self, admin_client, monkeypatch):
         product("shoe", picture("red"))

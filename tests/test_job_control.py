@@ -382,7 +382,7 @@ class TestAdmin:
         started = admin_client.post(
             reverse("admin:imagesim_visualindex_start", args=["rebuild"]), {"confirmed": "yes"}, follow=True
         )
-        assert "One is paused: resume or cancel it." in started.content.decode()
+        assert "A job of this kind is paused: resume or cancel it." in started.content.decode()
         assert said("resume") == "It continues as soon as manage.py imagesim_rebuild is run."
         Job.objects.update(status="paused")
         names: list[Any] = []

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from django.apps import apps
-from django.utils.translation import override
+from django.utils.translation import override, pgettext
 
 from tests.missing import missing
 
@@ -70,6 +70,34 @@ def test_choices_of_a_field_read_differently(language: str) -> None:
         for field in fields:
             words = [str(word) for _value, word in field.choices or ()]
             assert len(words) == len(set(words)), (field, words)
+
+
+QUOTES = {"de": "„“", "es": "«»", "fr": "«»", "it": "«»", "nl": "‘’", "pl": "„”", "pt": "«»"}
+
+
+def translations(package: str, language: str) -> list[str]:
+    with (ROOT / package / catalogue(language)).with_suffix(".mo").open("rb") as compiled:
+        messages = GNUTranslations(compiled)._catalog  # type: ignore[attr-defined]
+    return [text for source, text in messages.items() if source]
+
+
+@pytest.mark.parametrize(("package", "language"), CATALOGUES)
+def test_quotes_are_those_of_the_language(package: str, language: str) -> None:
+    """Of the messages in Spanish, half had the quotes of English. A closing ’ may be an apostrophe."""
+    used = set(re.findall("[„“”«»‘]", "".join(translations(package, language))))
+    assert used <= set(QUOTES[language])
+
+
+def test_no_line_begins_with_a_french_punctuation_mark() -> None:
+    """What has a space before it in French has one that does not break: half of them did."""
+    assert [text for text in translations("imagesim", "fr") if re.search(" (?:[:;?!»]|%%)|« ", text)] == []
+
+
+@pytest.mark.parametrize("language", ["es", "it", "pl"])
+def test_what_is_over_has_its_gender(language: str) -> None:
+    """An experiment was over as a rule is: "finalizada"."""
+    with override(language):
+        assert pgettext("experiment", "over") != pgettext("rule", "over")
 
 
 @pytest.mark.parametrize(("package", "language"), CATALOGUES)

@@ -434,7 +434,7 @@ class TestGivenRegions:
 
     @pytest.mark.parametrize("point", [7, "0.5,0.5", (0.5,), (0.5, 1.1), (0.5, None), (0.5, float("nan"))])
     def test_an_invalid_point(self, shelf, photo, point):
-        with pytest.raises(BadQuery, match="no point"):
+        with pytest.raises(BadQuery, match="not a point"):
             imagesim.shop_the_look(photo, point=point)
 
     def test_regions_and_point_are_exclusive(self, shelf, photo):

@@ -250,7 +250,7 @@ def test_what_the_tag_renders(shelf):
     with override("fr"):
         refinement, _hits = refined("q=b&colour=red")
         french = Template("{% load imagesim %}{% refine refinement %}").render(Context({"refinement": refinement}))
-    assert "Tri : Les plus pertinents d’abord" in french
+    assert "Tri\N{NO-BREAK SPACE}: Les plus pertinents d’abord" in french
     refinement, _hits = refined("colour=orange&brand=zeta&price__lt=1")
     assert "remove" in Template("{% load imagesim %}{% refine refinement %}").render(
         Context({"refinement": refinement})

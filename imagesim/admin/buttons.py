@@ -86,7 +86,7 @@ def start(name: str, *, hold: bool = False) -> tuple[int, str]:
         return messages.SUCCESS, queued_message(count)
     if name in Job.Kind.values and (job := jobs.unfinished(name)):
         if job.status == Job.Status.PAUSED:
-            return messages.WARNING, _("One is paused: resume or cancel it.")
+            return messages.WARNING, _("A job of this kind is paused: resume or cancel it.")
         if job.status == Job.Status.STANDBY:
             return messages.WARNING, _("An index is on standby: switch to it or discard it.")
     if dispatch.start(name, **({"hold": True} if hold else {})):

@@ -263,7 +263,7 @@ def _job_fields(job: JobStatus) -> dict[str, str]:
     elif job.requested and not job.abandoned:
         left = _("stops after its current batch")
     elif job.error:
-        left = f"{Job.Status.WAITING.label}: {job.error}"
+        left = _("%(name)s: %(choice)s") % {"name": Job.Status.WAITING.label, "choice": job.error}
     elif job.abandoned:
         left = _("stopped; the next sync continues it")
     else:

@@ -126,7 +126,8 @@ def applicable() -> dict[str, bool]:
 def _title(name: str, kind: str | Promise) -> str:
     """The title of an action; of those that apply to either kind of job, with the kind."""
     action = ACTIONS[name]
-    return f"{action.title}: {kind}" if len(action.questions) > 1 else str(action.title)
+    both = {"name": action.title, "choice": kind}
+    return _("%(name)s: %(choice)s") % both if len(action.questions) > 1 else str(action.title)
 
 
 def _done(job: Job, action: str) -> str:

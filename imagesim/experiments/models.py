@@ -12,6 +12,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from imagesim import events
 from imagesim.conf import get_settings
@@ -50,7 +51,7 @@ class Experiment(Placed):
     class State(models.TextChoices):
         DRAFT = "draft", _("not started")
         RUNNING = "running", _("running")
-        OVER = "over", _("over")
+        OVER = "over", pgettext_lazy("experiment", "over")
 
     name = models.CharField(_("name"), max_length=100)
     goal = models.CharField(_("goal"), max_length=10, choices=Goal.choices, default=Goal.CLICK)
@@ -150,9 +151,9 @@ class Experiment(Placed):
             for each in variants:
                 each.arguments()  # the model may be another one since they were saved
             if not events.enabled():
-                raise ValidationError(_("EVENTS is off, so that nothing would be recorded."))
+                raise ValidationError(_("EVENTS is off, so nothing would be recorded."))
             if self.days > get_settings().EVENTS_DAYS:
-                raise ValidationError(_("It is longer than events are kept (EVENTS_DAYS)."))
+                raise ValidationError(_("It lasts longer than events are kept (EVENTS_DAYS)."))
             for other in others:
                 if other.state == self.State.RUNNING and not set(self.places).isdisjoint(other.places):
                     raise ValidationError(

@@ -187,7 +187,7 @@ def _notes(experiment: Experiment, variants: Sequence[Variant], result: Result |
         ) % {"when": date_format(local(experiment.stopped), "DATETIME_FORMAT")}
     if result is not None and result.is_skewed:
         yield _(
-            "The visitors are not shared as planned (p = %(p)s), so that no comparison holds. Look for pages that are "
+            "The visitors are not shared as planned (p = %(p)s), so no comparison holds. Look for pages that are "
             "cached for all visitors, bots, or a variant that fails."
         ) % {"p": f"{result.skewed:.1g}"}
 

@@ -19,7 +19,7 @@ from django.urls import path
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy, ngettext, pgettext_lazy
 from django.views.decorators.http import require_GET
 
 from imagesim.admin.base import ShowsWhere, WhereField, admin_url, page, posted, state_dot
@@ -80,7 +80,7 @@ class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
         given = super().clean() or {}
         where = set(given.get("where") or Rule.Where.values)
         if where.isdisjoint(self._places.get(given.get("variant", ""), where)):
-            self.add_error("variant", _("The experiment is not where the rule is, so that it would do nothing."))
+            self.add_error("variant", _("The experiment is not where the rule is, so it would do nothing."))
         return given
 
     class Meta:
@@ -112,7 +112,7 @@ class MomentField(forms.SplitDateTimeField):
 STATES = {
     "on": gettext_lazy("on"),
     "waiting": gettext_lazy("not yet"),
-    "over": gettext_lazy("over"),
+    "over": pgettext_lazy("rule", "over"),
     "off": gettext_lazy("off"),
     "invalid": gettext_lazy("invalid"),
 }
@@ -225,7 +225,8 @@ class RuleAdmin(ShowsWhere, admin.ModelAdmin):  # type: ignore[type-arg]
     def when_shown(self, rule: Rule) -> str:
         if rule.when == Rule.When.ALWAYS:
             return str(rule.get_when_display())
-        return f"{rule.get_when_display()}: {', '.join(all_lines(rule.triggers)[:5])}"
+        words = ", ".join(all_lines(rule.triggers)[:5])
+        return _("%(name)s: %(choice)s") % {"name": rule.get_when_display(), "choice": words}
 
     @admin.action(permissions=["change"], description=gettext_lazy("Switch on"))
     def switch_on(self, request: HttpRequest, rules: QuerySet[Rule]) -> None:

@@ -77,7 +77,7 @@ def read_filters(text: str) -> Filters:
         values = [part.strip() for part in match[3].split(",") if part.strip()] if match else []
         if match is None or not values:
             raise ValidationError(
-                _("“%(line)s” is no condition; write it as “brand = Acme” or “price <= 50”.") % {"line": line[:100]}
+                _("“%(line)s” is not a condition; write it as “brand = Acme” or “price <= 50”.") % {"line": line[:100]}
             )
         name, sign, value = match.groups()
         if name in (CATEGORY, IN_STOCK):
@@ -151,7 +151,7 @@ def read_key(text: str) -> str:
 
 def _no_key(text: str, every: list[str]) -> ValidationError:
     return ValidationError(
-        _("“%(text)s” is no product; write it as %(example)s.")
+        _("“%(text)s” is not a product; write it as %(example)s.")
         % {"text": text[:100], "example": local_choices(f"{label}:7" for label in every)}
     )
 
@@ -166,7 +166,7 @@ def read_pins(text: str) -> Iterator[tuple[int, str]]:
         match = _PIN.fullmatch(line)
         if match is None:
             raise ValidationError(
-                _("“%(line)s” is no position and product; write it as “1: shop.product:7”.") % {"line": line[:100]}
+                _("“%(line)s” is not a position and a product; write it as “1: shop.product:7”.") % {"line": line[:100]}
             )
         position, key = int(match[1]), read_key(match[2])
         if not 1 <= position <= MAX_LINES:

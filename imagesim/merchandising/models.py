@@ -145,7 +145,7 @@ class Rule(Placed):
                 errors[field] = error.messages
         for field in FIELDS_OF_ACTION.get(self.action, ()):
             if getattr(self, field) in (None, "") and field not in errors:
-                errors[field] = [str(_("This is needed."))]
+                errors[field] = [str(_("This field is required."))]
         if errors:
             raise ValidationError(errors)
 
@@ -154,7 +154,7 @@ class Rule(Placed):
         if self.when == self.When.ALWAYS and self.action != self.Action.REPLACE:
             return
         if not lines:
-            raise ValidationError(_("This is needed."))
+            raise ValidationError(_("This field is required."))
         if self.when == self.When.PRODUCT:
             for line in lines:
                 conditions.read_key(line)
@@ -170,7 +170,7 @@ class Rule(Placed):
         conditions.check_field(self.same_field)
         has_product = not self.is_by_words and self.Where.SIMILAR in self.places
         if self.is_selecting and self.same_field and not has_product:
-            raise ValidationError(_("No product is viewed where this rule holds, so that it would do nothing."))
+            raise ValidationError(_("No product is viewed where this rule holds, so it would do nothing."))
 
     def _check_limit(self) -> None:
         count, first = self.limit_count, self.limit_first
@@ -216,4 +216,4 @@ class LabelCategories(models.Model):
 
     def clean(self) -> None:
         if not isinstance(self.categories, list) or not all(isinstance(each, str) for each in self.categories):
-            raise ValidationError({"categories": _("This is a list of categories.")})
+            raise ValidationError({"categories": _("This must be a list of categories.")})

@@ -228,5 +228,5 @@ def _read_json(name: str, given: Any) -> Any:
         return json.loads(text) if text.strip() else None
     except (ValueError, RecursionError) as error:
         raise BadQuery(
-            _("%(name)r is no JSON; send lists of numbers such as [0.1, 0.2, 0.3, 0.4].") % {"name": name}, field=name
+            _("%(name)r is not JSON; send lists of numbers such as [0.1, 0.2, 0.3, 0.4].") % {"name": name}, field=name
         ) from error

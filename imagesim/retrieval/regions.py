@@ -90,7 +90,7 @@ def read_point(point: object) -> tuple[float, float]:
     if len(place := _shares(point)) == 2:
         return place[0], place[1]
     raise BadQuery(
-        _("%(point)s is no point; give a list of two numbers from 0 to 1 (x, y).") % {"point": repr(point)[:80]},
+        _("%(point)s is not a point; give a list of two numbers from 0 to 1 (x, y).") % {"point": repr(point)[:80]},
         field="point",
     )
 
