@@ -975,6 +975,12 @@ class TestForms:
         response = view(rf.post("/", b"", CONTENT_LENGTH="30000000", content_type="multipart/form-data; boundary=b"))
         assert (response.status_code, response["Content-Type"]) == (413, "text/plain; charset=utf-8")
 
+    @pytest.mark.parametrize("scope", ["serch", lambda request: None], ids=["misspelled", "without a scope"])
+    def test_a_view_with_a_scope_that_does_not_exist(self, scope):
+        """Its requests were counted nowhere."""
+        with pytest.raises(ConfigurationError, match=r"takes 'events', 'look', 'refused', .*, not "):
+            limit_uploads(scope)
+
     @pytest.mark.parametrize("server", ["wsgi", "asgi"])
     @pytest.mark.parametrize("kind", ["function", "class"])
     def test_an_async_view(self, shelf, settings, server, kind, monkeypatch):

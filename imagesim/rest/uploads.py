@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache, wraps
 from types import SimpleNamespace
@@ -22,6 +22,7 @@ from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.core.files.uploadhandler import MemoryFileUploadHandler
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from rest_framework.exceptions import ParseError, UnsupportedMediaType
@@ -31,8 +32,8 @@ from rest_framework.throttling import ScopedRateThrottle
 
 from imagesim import shared_cache
 from imagesim.addresses import address_of, forwarded_for, is_global, number_of_proxies
-from imagesim.conf import get_settings
-from imagesim.exceptions import BadImage, Busy, DeadlineExceeded
+from imagesim.conf import Settings, get_settings
+from imagesim.exceptions import BadImage, Busy, ConfigurationError, DeadlineExceeded, format_choices
 from imagesim.pages.widgets import api_url
 from imagesim.rest.base import RETRY_AFTER, LengthRequired, RequestTooLarge, retry_after
 from imagesim.retrieval import photo_store
@@ -146,7 +147,8 @@ def photo_url(request: HttpRequest, photo: Picture) -> str:
     return api_url("held_photo", request, token=token) if token else ""
 
 
-View = Callable[..., HttpResponse]
+View = Callable[..., HttpResponseBase]
+AsyncView = Callable[..., Coroutine[Any, Any, HttpResponseBase]]
 Refusal = Callable[[HttpRequest, str, int], HttpResponse]
 
 
@@ -216,7 +218,7 @@ def budget(*, pictures: bool) -> Iterator[None]:
 
 def limit_uploads(
     scope: str, *, params: Collection[str] | None = None, refused: Refusal | None = None
-) -> Callable[[View], View]:
+) -> Callable[[View | AsyncView], View]:
     """Give an HTML view the limits of the REST views: ``@limit_uploads("look", params=["sample"])``.
 
     A body that is too long is refused before it is read, even by the CSRF check; what passes is kept in memory. POSTs,
@@ -225,7 +227,11 @@ def limit_uploads(
     or, unless these are named, any query string. ``refused(request, message, status)`` makes the page where something
     is refused (411, 413, 415, 429, 503); by default it is plain text. The view must not take a slot itself. An async
     view becomes a synchronous one, since waiting for a slot would stop the event loop.
+
+    :raises ConfigurationError: if there is no throttle of that name, which would count nothing.
     """
+    if scope not in (scopes := Settings().REST_THROTTLES):
+        raise ConfigurationError(f"limit_uploads() takes {format_choices(scopes)}, not {scope!r}.")
     refuse = refused or _plain
 
     def searches(request: HttpRequest) -> bool:
@@ -235,13 +241,13 @@ def limit_uploads(
             return bool(request.META.get("QUERY_STRING"))
         return any(value for name in params for value in request.GET.getlist(name))
 
-    def decorate(view: View) -> View:
-        view = _synchronous(view)
+    def decorate(given: View | AsyncView) -> View:
+        view = _synchronous(given)
         bounded = csrf_protect(_within_budget(view, scope, refuse))
         free = csrf_protect(view)
 
         @wraps(view)
-        def limited(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        def limited(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             throttles = (RefusalThrottle(), VisitorThrottle())
             try:
                 check_length(request)
@@ -259,28 +265,28 @@ def limit_uploads(
             except (UnsupportedMediaType, LengthRequired) as error:
                 request._mark_post_parse_error()  # type: ignore[attr-defined]
                 return refuse(request, str(error.detail), error.status_code)
-            response: HttpResponse = (bounded if counted else free)(request, *args, **kwargs)
-            return response
+            return (bounded if counted else free)(request, *args, **kwargs)
 
         return csrf_exempt(limited)
 
     return decorate
 
 
-def _synchronous(view: View) -> View:
+def _synchronous(view: Any) -> View:
     if not iscoroutinefunction(view):
-        return view
+        synchronous: View = view
+        return synchronous
 
     @wraps(view, updated=())  # without what marks it as a coroutine function
-    def call(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        response: HttpResponse = async_to_sync(view)(request, *args, **kwargs)
+    def call(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        response: HttpResponseBase = async_to_sync(view)(request, *args, **kwargs)
         return response
 
     return call
 
 
 def _within_budget(view: View, scope: str, refuse: Refusal) -> View:
-    def bounded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def bounded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
             with budget(pictures=request.method == "POST" or scope == "look"):
                 first_picture(list(request.FILES.values()), request._imagesim_throttles)  # type: ignore[attr-defined]
