@@ -44,3 +44,16 @@ def test_help_names_the_arguments_and_their_defaults(name):
     assert parameters["in_stock"].default is None
     assert "filters" in parameters
     assert "arguments" not in parameters
+
+
+def test_completion_offers_the_names():
+    """In a shell only what was used before was offered."""
+    assert set(imagesim.__all__) <= set(dir(imagesim))
+
+
+def test_a_method_of_items_may_name_the_item_as_the_shop_does():
+    """To some type checkers, ``def should_index(self, product)`` of the documentation was an error."""
+    of_the_item = [name for name in vars(imagesim.Items) if name.startswith("get_")] + ["should_index", "find_image"]
+    for name in of_the_item:
+        _self, *rest = inspect.signature(getattr(imagesim.Items, name)).parameters.values()
+        assert not rest or rest[0].kind is inspect.Parameter.POSITIONAL_ONLY, name

@@ -94,19 +94,19 @@ class Items(Generic[M]):
         what your templates show, and ``should_index`` needs, and no more (``only()``, ``prefetch_related()``)."""
         return self.for_reading(self.get_queryset())
 
-    def should_index(self, item: M) -> bool:
+    def should_index(self, item: M, /) -> bool:
         """Return whether this item should be in the index now (published, not archived …)."""
         return True
 
     # The values of an entry.
 
-    def get_images(self, item: M) -> Iterable[Any]:
+    def get_images(self, item: M, /) -> Iterable[Any]:
         """The item's pictures, the main one first: a ``FieldFile``, any named ``File``, or a
         :class:`~imagesim.images.remote.RemoteImage`, which the text of an address becomes."""
         files = as_files(value for path in image_paths(self) for value in self._read(item, path))
         return files if isinstance(self.images, str) else each_once(files)
 
-    def get_categories(self, item: M) -> Sequence[str]:
+    def get_categories(self, item: M, /) -> Sequence[str]:
         """The item's category or categories; a model instance becomes its primary key."""
         return [str(_scalar(value)) for value in self._read(item, self.category) if value != ""]
 
@@ -122,28 +122,28 @@ class Items(Generic[M]):
                 parents.setdefault(str(category), set()).add(str(parent))
         return parents
 
-    def get_in_stock(self, item: M) -> bool:
+    def get_in_stock(self, item: M, /) -> bool:
         """Whether the item is in stock: any value is true or above 0. True if ``in_stock`` is not declared."""
         if not self.in_stock:
             return True
         found = self._read(item, self.in_stock)
         return any(value > 0 if isinstance(value, int | float | Decimal) else bool(value) for value in found)
 
-    def get_group(self, item: M) -> str | M | None:
+    def get_group(self, item: M, /) -> str | M | None:
         """The group that an item shares with its variants; empty if it has none.
 
         If you override it, return the group's main item or its primary key, or a text that is no item's primary key.
         """
         return next((str(_scalar(value)) for value in self._read(item, self.group)), "")
 
-    def get_filters(self, item: M) -> dict[str, FilterValue]:
+    def get_filters(self, item: M, /) -> dict[str, FilterValue]:
         """The item's filter values by name: one value, a tuple of several, or None.
 
         :raises ConfigurationError: if a value is not of its filter's kind.
         """
         return {name: self._filter_value(item, name) for name in self.filters}
 
-    def get_texts(self, item: M) -> dict[str, tuple[str, ...]]:
+    def get_texts(self, item: M, /) -> dict[str, tuple[str, ...]]:
         """The item's texts by path, without mark-up."""
         found = {path: tuple(paths.plain_text(value) for value in self._read(item, path)) for path in self.text_specs}
         return {path: values for path, given in found.items() if (values := tuple(filter(None, given)))}
@@ -155,33 +155,33 @@ class Items(Generic[M]):
 
     # What a page shows.
 
-    def get_image_url(self, item: M, name: str) -> str:
+    def get_image_url(self, item: M, /, name: str) -> str:
         """The URL of the item's image stored under ``name``, or of its first image; empty if there is none."""
         return str(getattr(self.find_image(item, name), "url", ""))
 
-    def get_thumbnail_url(self, item: M, name: str, width: int) -> str:
+    def get_thumbnail_url(self, item: M, /, name: str, width: int) -> str:
         """The URL of that image, about ``width`` pixels wide, if the shop makes its own thumbnails (Wagtail renditions,
         django-imagekit, an image CDN). Empty: :mod:`imagesim.pages.thumbnails` makes it."""
         return ""
 
-    def find_image(self, item: M, name: str) -> Any:
+    def find_image(self, item: M, /, name: str) -> Any:
         """The item's image file stored under ``name``, or its first one; None if it has none."""
         files = list(self.get_images(item))
         return next((file for file in files if file.name == name), files[0] if files else None)
 
-    def get_similar_url(self, item: M) -> str:
+    def get_similar_url(self, item: M, /) -> str:
         """Return the URL of "Find similar" on a card: by default the section of similar products on the item's page."""
         page = item.get_absolute_url() if hasattr(item, "get_absolute_url") else ""
         return f"{page}#{SIMILAR_ID}" if page else ""
 
-    def get_region_url(self, item: M, region_id: str) -> str:
+    def get_region_url(self, item: M, /, region_id: str) -> str:
         """Where the dot of a region in the item's own images leads: by default :meth:`get_similar_url` with
         ``region_id`` in its query."""
         page = urlsplit(self.get_similar_url(item))
         query = urlencode([*parse_qsl(page.query), ("region_id", region_id)])
         return urlunsplit(page._replace(query=query)) if page.path else ""
 
-    def get_details(self, item: M) -> dict[str, str]:
+    def get_details(self, item: M, /) -> dict[str, str]:
         """Return further public texts of a hit by name, such as a price, for cards and the REST API."""
         return {}
 

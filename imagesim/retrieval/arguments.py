@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from uuid import UUID
 
 from django.db import models
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from imagesim.items import Items
     from imagesim.retrieval.query_image import Picture
 
-    TermValue = Picture | str | models.Model
-    TermValues = TermValue | tuple[TermValue, float] | Iterable[TermValue | tuple[TermValue, float]]
+    TermValue: TypeAlias = Picture | str | models.Model
+    TermValues: TypeAlias = TermValue | tuple[TermValue, float] | Iterable[TermValue | tuple[TermValue, float]]
 
 T = TypeVar("T")
 JSONSchema = dict[str, Any]

@@ -102,7 +102,7 @@ def photo_slot() -> Iterator[None]:
         slots.release()
 
 
-def asynchronous(search: Callable[P, R], takes_photo: Callable[P, bool]) -> Callable[P, Coroutine[Any, Any, R]]:
+def asynchronous(search: Callable[P, R], takes_photo: Callable[..., bool]) -> Callable[P, Coroutine[Any, Any, R]]:
     """Return the asynchronous variant of a search. It holds a photo slot if ``takes_photo`` returns True for its
     arguments, unless the view holds one already, as under ``limit_uploads``.
 
