@@ -284,7 +284,7 @@ def install_hint(error: ImportError) -> str:
 def load_class(backend: Backend, base: type[T]) -> type[T]:
     """Import the class a setting names.
 
-    :raises ConfigurationError: if it does not exist or is not a ``base``.
+    :raises ConfigurationError: if it does not exist, is not a ``base``, or lacks a method.
     """
     try:
         cls = import_string(backend.path)
@@ -293,6 +293,8 @@ def load_class(backend: Backend, base: type[T]) -> type[T]:
         raise ConfigurationError(message.rstrip()) from error
     if not (isinstance(cls, type) and issubclass(cls, base)):
         raise ConfigurationError(f"{backend.path!r} is not a subclass of {base.__module__}.{base.__name__}.")
+    if missing := getattr(cls, "__abstractmethods__", ()):
+        raise ConfigurationError(f"{backend.path!r} does not define {', '.join(sorted(missing))}.")
     return cls
 
 

@@ -28,7 +28,7 @@ from demo_shop.shop.models import Product
 from imagesim import checks
 from imagesim.checks.items import check_items, check_pages, check_texts
 from imagesim.exceptions import EmbedderError, IndexMissing, IndexUnavailable
-from imagesim.indexes import BaseIndex
+from imagesim.indexes.local import LocalIndex
 from imagesim.indexing import signals
 from imagesim.indexing.reconcile import reconcile
 from imagesim.indexing.sync import sync
@@ -110,7 +110,7 @@ class TestSettings:
         assert found.hint == 'Install it with: pip install "django-imagesim[celery]"'
 
 
-class FailingIndex(BaseIndex):
+class FailingIndex(LocalIndex):
     def __new__(cls, **options):
         raise ImportError("No module named 'elasticsearch'", name="elasticsearch")
 

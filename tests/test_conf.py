@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import pytest
 from django.test import override_settings
 
@@ -129,6 +131,14 @@ class Base:
 class Other: ...
 
 
+class Unfinished(Base, ABC):
+    @abstractmethod
+    def second(self) -> None: ...
+
+    @abstractmethod
+    def first(self) -> None: ...
+
+
 def of(name: str, **options: object) -> Backend:
     return Backend(f"{__name__}.{name}", options)
 
@@ -159,6 +169,7 @@ def test_a_backend_is_created_again_in_another_process(monkeypatch):
         (of("Other"), "'tests.test_conf.Other' is not a subclass of tests.test_conf.Base."),
         (of("format_choices"), "'tests.test_conf.format_choices' is not a subclass of tests.test_conf.Base."),
         (of("Base", colour=1), "'tests.test_conf.Base' does not accept its OPTIONS: "),
+        (of("Unfinished"), "'tests.test_conf.Unfinished' does not define first, second."),
     ],
 )
 def test_a_backend_that_cannot_be_created_is_named(backend, message):

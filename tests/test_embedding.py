@@ -257,12 +257,29 @@ def test_at_a_stop_no_more_files_are_read() -> None:
 
 
 @pytest.mark.django_db
-def test_a_model_that_always_fails_is_not_blamed_on_pictures() -> None:
+def test_a_model_that_always_fails_is_not_blamed_on_pictures(caplog: pytest.LogCaptureFixture) -> None:
     found = [picture("red")]
-    with pytest.raises(EmbedderError, match="The model fails"):
+    with pytest.raises(EmbedderError, match="The model fails: RuntimeError: cannot"):
         Vectors([target(CountingEmbedder(broken=True))]).resolve(found)
     assert not found[0].error
     assert not EmbeddingLease.objects.exists()
+    assert "in embed_images" in caplog.text  # who writes an embedder needs the line
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (None, r"The model's vectors have the shape \(\), not \(1, 64\)."),
+        (np.ones(64), r"The model's vectors have the shape \(64,\), not \(1, 64\)."),
+        (np.ones((1, 10)), r"The model's vectors have the shape \(1, 10\), not \(1, 64\)."),
+        (np.zeros((1, 64)), "One of the model's vectors is zero or not finite."),
+    ],
+)
+def test_wrong_vectors_are_described(monkeypatch: pytest.MonkeyPatch, rows: Any, message: str) -> None:
+    monkeypatch.setattr(CountingEmbedder, "embed_images", lambda self, images: rows)
+    with pytest.raises(EmbedderError, match=message):
+        Vectors([target(CountingEmbedder())]).resolve([picture("red")])
 
 
 class LaggingReplica:

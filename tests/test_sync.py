@@ -227,6 +227,15 @@ def test_a_set_of_filter_values_is_named(monkeypatch):
     assert state(shoe).error == "filter 'colour': {'red'} has no order; give a tuple or a list."
 
 
+@pytest.mark.parametrize("given", [None, ["red"]], ids=repr)
+@pytest.mark.parametrize("method", ["get_filters", "get_texts"])
+def test_filters_and_texts_that_are_no_dict(monkeypatch, method, given):
+    monkeypatch.setattr(type(registry.for_model(Product)), method, lambda self, item: given)
+    shoe = product("shoe", picture("red"))
+    assert sync().retried == 1
+    assert state(shoe).error == f"TypeError: ProductItems.{method}() gives {given!r}; it must give a dict."
+
+
 @pytest.mark.parametrize("given", ["red shoe", None, [None]], ids=repr)
 def test_texts_that_are_no_list(monkeypatch, given):
     """The words of an item were the letters of its text, and no word found it."""

@@ -24,7 +24,7 @@ from imagesim.indexing.leases import SyncResult
 from imagesim.indexing.pictures import Picture
 from imagesim.indexing.write_targets import Target
 from imagesim.items import Items, measured_colours
-from imagesim.items.declarations import require_texts
+from imagesim.items.declarations import require_dict, require_texts
 from imagesim.items.hydrate import with_pks
 from imagesim.items.registry import make_key, registry
 from imagesim.models import ItemImage, ItemState, Scope
@@ -161,10 +161,10 @@ def metadata_of(
     items: Items[Any], item: models.Model, digests: Iterable[str], colours: Mapping[str, tuple[str, ...]]
 ) -> dict[str, Any]:
     """The fields of an entry other than its images. ``colours`` are the measured ones, by digest of an image."""
-    filters = measured_colours.with_measured(
-        items, items.get_filters(item), [colours.get(digest, ()) for digest in digests]
-    )
-    texts = {path: require_texts(items, "get_texts", given) for path, given in items.get_texts(item).items()}
+    given = require_dict(items, "get_filters", items.get_filters(item))
+    filters = measured_colours.with_measured(items, given, [colours.get(digest, ()) for digest in digests])
+    texts = require_dict(items, "get_texts", items.get_texts(item))
+    texts = {path: require_texts(items, "get_texts", values) for path, values in texts.items()}
     return {
         "categories": tuple(require_texts(items, "get_categories", items.get_categories(item))),
         "in_stock": bool(items.get_in_stock(item)),

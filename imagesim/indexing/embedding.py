@@ -13,6 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from imagesim import images
+from imagesim.circuit_breaker import log_repeated
 from imagesim.database import batched, for_thread, primary, retry_conflicts, stored_array
 from imagesim.embedders import BaseEmbedder
 from imagesim.exceptions import BadImage, ConfigurationError, EmbedderError
@@ -265,7 +266,8 @@ class Vectors:
     def _keep_error(self, digest: str, error: Exception) -> None:
         """An embedder that answers now and then, as a service with a limit on requests does, fails on any image."""
         again = isinstance(error, EmbedderError | MemoryError)
-        message = f"The model cannot embed it: {error}"
+        reason = str(error) if isinstance(error, EmbedderError) else f"{type(error).__name__}: {error}"
+        message = f"The model cannot embed it: {reason}"
         self._errors[digest] = {"error": message, "permanent": not again, "unreachable": again}
 
 
@@ -287,9 +289,12 @@ def checked(rows: Any, count: int, embedder: BaseEmbedder) -> Vector:
     import numpy as np
 
     vectors: Vector = np.asarray(rows, dtype=np.float32)
+    wanted = (count, embedder.dims)
+    if vectors.shape != wanted:
+        raise EmbedderError(f"The model's vectors have the shape {vectors.shape}, not {wanted}.")
     lengths = np.linalg.norm(vectors, axis=-1)
-    if vectors.shape != (count, embedder.dims) or not (np.isfinite(lengths) & (lengths > 0)).all():
-        raise EmbedderError(f"The model's vectors {vectors.shape} have a wrong shape, or one is zero or not finite.")
+    if not (np.isfinite(lengths) & (lengths > 0)).all():
+        raise EmbedderError("One of the model's vectors is zero or not finite.")
     return vectors
 
 
@@ -344,4 +349,5 @@ def require_works(embedder: BaseEmbedder, error: Exception) -> None:
     except EmbedderError:
         raise
     except Exception:
-        raise EmbedderError(f"The model fails: {error}") from error
+        log_repeated(logger, logging.ERROR, "model", "the model fails", exc_info=error)
+        raise EmbedderError(f"The model fails: {type(error).__name__}: {error}") from error

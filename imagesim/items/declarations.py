@@ -91,6 +91,16 @@ def _remote(url: str) -> Any:
     return RemoteImage(url)
 
 
+def require_dict(items: Any, method: str, given: Any) -> Any:
+    """The dict that a method gives.
+
+    :raises TypeError: if it gives anything else.
+    """
+    if isinstance(given, Mapping):
+        return given
+    raise TypeError(f"{type(items).__name__}.{method}() gives {given!r:.100}; it must give a dict.")
+
+
 def require_texts(items: Any, method: str, given: object) -> list[str]:
     """The texts that a method gives.
 

@@ -16,6 +16,7 @@ from django.utils.translation import override
 from imagesim.database import batched, primary, retry_conflicts
 from imagesim.filter_types import several
 from imagesim.images import colours
+from imagesim.items.declarations import require_dict
 from imagesim.items.hydrate import fact_of
 from imagesim.models import ImageColours, ItemImage, ItemState
 from imagesim.types import Condition, Filters, FilterValue, TextSpec
@@ -56,7 +57,7 @@ def store(measured: Mapping[str, Sequence[str]]) -> None:
 def has_to_measure(items: Items[Any], item: models.Model) -> bool:
     """Return whether an item's images are to be measured: the shop says that, and no value of its own."""
     name = items.measured_colours
-    return bool(name) and items.get_filters(item).get(name) in EMPTY
+    return bool(name) and require_dict(items, "get_filters", items.get_filters(item)).get(name) in EMPTY
 
 
 def with_measured(
