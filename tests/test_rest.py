@@ -835,6 +835,11 @@ class TestAccess:
         settings.IMAGESIM = {**settings.IMAGESIM, "REST_ARGUMENTS": ["tests.test_rest.only_cheap"]}
         refused(api.get(SEARCH, {"q": "red", "brand": "acme"}), 403, "permission_denied")
 
+    def test_a_function_that_forgets_to_return_the_arguments(self, shelf, api, settings):
+        settings.IMAGESIM = {**settings.IMAGESIM, "REST_ARGUMENTS": ["tests.test_rest.changes_in_place"]}
+        with pytest.raises(ConfigurationError, match=r"'tests.test_rest.changes_in_place' returns None; it must"):
+            api.get(SEARCH, {"q": "red"})
+
     def test_permissions_of_the_project(self, shelf, api, settings, monkeypatch):
         from rest_framework.permissions import IsAdminUser
 
@@ -1367,6 +1372,10 @@ class NoHats(BasePermission):
         if obj.category.slug == "hats":
             raise Http404
         return True
+
+
+def changes_in_place(request: Any, arguments: dict[str, Any]) -> None:
+    arguments["limit"] = 1
 
 
 def only_cheap(request: Any, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -142,9 +142,14 @@ class RestrictedView(APIView):
 
 
 def permitted(request: Request, arguments: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of a call as the shop's functions in ``REST_ARGUMENTS`` let this visitor give them."""
-    for change in _named("REST_ARGUMENTS"):
+    """The arguments of a call as the shop's functions in ``REST_ARGUMENTS`` let this visitor give them.
+
+    :raises ConfigurationError: if one of them returns no arguments.
+    """
+    for path, change in zip(get_settings().REST_ARGUMENTS, _named("REST_ARGUMENTS"), strict=True):
         arguments = change(request, arguments)
+        if not isinstance(arguments, dict):
+            raise exceptions.ConfigurationError(f"{path!r} returns {arguments!r:.100}; it must return the arguments.")
     return arguments
 
 
