@@ -293,8 +293,8 @@ def answers_url(tag: str, name: str, request: HttpRequest | None, *, has_page: b
     url = api_url(name, request)
     if not (url or has_page):
         message = (
-            "{%% %s %%} has no answers: include imagesim.rest.urls, with no arguments in its prefix that the page's "
-            "URL lacks, or name the page that answers it in action"
+            "{%% %s %%} has no answers: include imagesim.rest.urls, in no other namespace and with no arguments in its "
+            "prefix that the page's URL lacks, or name the page that answers it in action"
         )
         log_repeated(logger, logging.WARNING, tag, message, tag)
     return url
