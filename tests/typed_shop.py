@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.views.generic import TemplateView
 
 import imagesim
 from demo_shop.shop.models import Product
+from imagesim.admin import ItemStateMixin
 from imagesim.rest.uploads import limit_uploads
 
 
@@ -15,6 +17,10 @@ class ProductItems(imagesim.Items[Product]):
 
     def should_index(self, product: Product) -> bool:
         return product.stock > 0
+
+
+class ProductAdmin(ItemStateMixin, admin.ModelAdmin[Product]):
+    list_display = ("name", "price")
 
 
 def search(product: Product, photo: bytes) -> None:

@@ -59,7 +59,7 @@ class ItemStateMixin:
     ``readonly_fields``. The page of an item leads to one of similar items, and a save says which pictures are bad.
     """
 
-    model: type[models.Model]
+    model: type[Any]  # that of ModelAdmin
     admin_site: admin.AdminSite
 
     def check(self, **kwargs: Any) -> list[CheckMessage]:
