@@ -245,7 +245,7 @@ class TestRealPictures:
                 "OPTIONS": {"url": "http://127.0.0.1:9/v1", "model": "m", "dims": 4},
             }
         }
-        with pytest.raises(CommandError, match="elsewhere"):
+        with pytest.raises(CommandError, match="HttpEmbedder has no precision to choose"):
             call_command("imagesim_precision")
 
 

@@ -40,7 +40,7 @@ class Command(ImagesimCommand):
             raise CommandError(f"There is no folder {folder}.")
         choose = getattr(embedder, "choose_precision", None)
         if choose is None:
-            raise CommandError(f"{type(embedder).__name__} runs elsewhere: there is no precision to choose here.")
+            raise CommandError(f"{type(embedder).__name__} has no precision to choose.")
         files = _in_folder(folder) if folder else _in_shop(pictures)
         decoded: list[Image] = []
         for file in files:
