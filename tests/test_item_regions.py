@@ -218,11 +218,22 @@ def test_a_finder_that_does_not_work_stops_no_item(settings: Any, caplog: Any) -
     sync()
     assert ItemState.objects.get(object_pk=str(made.pk)).outcome == "indexed"
     assert not ImageRegions.objects.exists()
-    assert "regions of items cannot be found: The region finder fails: no" in caplog.text
+    assert "regions of items cannot be found: The region finder fails: RuntimeError: no" in caplog.text
+    assert "in find" in caplog.text  # who writes a finder needs the line
     CountingFinder.broken = False
     product("hat", Image.new("RGB", (64, 64), "blue"), category="hats")
     reconcile()
     assert "hat" in labels(made)
+
+
+@pytest.mark.parametrize("given", [None, [(0.1, 0.1, 0.5, 0.5)]], ids=repr)
+def test_a_finder_that_gives_no_regions_stops_no_item(monkeypatch: Any, caplog: Any, given: Any) -> None:
+    monkeypatch.setattr(CountingFinder, "find", lambda self, image: given)
+    made = product("dress", outfit())
+    sync()
+    assert ItemState.objects.get(object_pk=str(made.pk)).outcome == "indexed"
+    assert not ImageRegions.objects.exists()  # so that they are found once the finder is mended
+    assert "The region finder fails: " in caplog.text
 
 
 def test_a_picture_on_which_the_finder_fails_has_no_regions(settings: Any, caplog: Any) -> None:

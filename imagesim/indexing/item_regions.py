@@ -124,24 +124,25 @@ def _regions_in(image: Image, name: str) -> list[Region]:
     """
     finder = get_region_finder()
     try:
-        found = finder.find(image)
+        found = comparable(finder.find(image), image.size)
     except (EmbedderError, ConfigurationError, *INFRASTRUCTURE_ERRORS):
         raise
     except Exception as error:
         _require_works(finder, error)
         logger.warning("the region finder fails on %s: %s", name, error)
         return []
-    found = comparable(found, image.size)
     return [] if shows_one_thing(image, found) else found
 
 
 def _require_works(finder: Any, error: Exception) -> None:
     from PIL import Image
 
+    plain = Image.new("RGB", (64, 64), "grey")
     try:
-        finder.find(Image.new("RGB", (64, 64), "grey"))
+        comparable(finder.find(plain), plain.size)
     except Exception:
-        raise EmbedderError(f"The region finder fails: {error}") from error
+        log_repeated(logger, logging.ERROR, "finder", "the region finder fails", exc_info=error)
+        raise EmbedderError(f"The region finder fails: {type(error).__name__}: {error}") from error
 
 
 def _embed(row: ImageRegions, boxes: Sequence[Region], image: Image, embedder: BaseEmbedder, name: str) -> None:
