@@ -284,7 +284,7 @@ def install_hint(error: ImportError) -> str:
 def load_class(backend: Backend, base: type[T]) -> type[T]:
     """Import the class a setting names.
 
-    :raises ConfigurationError: if it does not exist, is not a ``base``, or lacks a method.
+    :raises ConfigurationError: if it does not exist, is not a ``base``, or lacks a method or a property.
     """
     try:
         cls = import_string(backend.path)
@@ -295,6 +295,9 @@ def load_class(backend: Backend, base: type[T]) -> type[T]:
         raise ConfigurationError(f"{backend.path!r} is not a subclass of {base.__module__}.{base.__name__}.")
     if missing := getattr(cls, "__abstractmethods__", ()):
         raise ConfigurationError(f"{backend.path!r} does not define {', '.join(sorted(missing))}.")
+    for name, value in vars(base).items():
+        if isinstance(value, property) and inspect.isfunction(inspect.getattr_static(cls, name)):
+            raise ConfigurationError(f"{backend.path!r} defines {name} as a method; it must be a property.")
     return cls
 
 

@@ -131,6 +131,21 @@ class Base:
 class Other: ...
 
 
+class Sized(Base):
+    @property
+    def width(self) -> int:
+        return 1
+
+
+class Method(Sized):
+    def width(self) -> int:
+        return 2
+
+
+class Attribute(Sized):
+    width = 2
+
+
 class Unfinished(Base, ABC):
     @abstractmethod
     def second(self) -> None: ...
@@ -158,6 +173,12 @@ def test_a_backend_is_created_again_in_another_process(monkeypatch):
     monkeypatch.setattr("os.getpid", lambda: -1)
 
     assert conf.get_instance(of("Base"), Base) is not one
+
+
+def test_a_method_in_place_of_a_property_is_named():
+    assert conf.load_class(of("Attribute"), Sized) is Attribute
+    with pytest.raises(ConfigurationError, match=r"Method' defines width as a method; it must be a property."):
+        conf.load_class(of("Method"), Sized)
 
 
 @pytest.mark.parametrize(
