@@ -410,6 +410,8 @@ def test_an_unsaved_item():
             {"images": ["a", 5]},
             "LampItems.images must be a path such as 'photos__file', or a list of paths, not ['a', 5].",
         ),
+        ({"should_index": True}, "LampItems.should_index must be a method, not of type bool."),
+        ({"get_queryset": Lamp.objects.all()}, "LampItems.get_queryset must be a method, not of type QuerySet."),
         ({"in_stock": True}, "LampItems.in_stock must be a path such as 'photos__file', not True."),
         (
             {"filters": ["brand"]},

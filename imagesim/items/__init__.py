@@ -77,7 +77,7 @@ class Items(Generic[M]):
     def __init__(self, model: type[M]) -> None:
         self._model = model
         self.label: str = (model._meta.concrete_model or model)._meta.label_lower
-        require_types(self)
+        require_types(self, Items)
 
     @property
     def model(self) -> type[M]:

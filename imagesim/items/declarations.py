@@ -4,6 +4,7 @@ an item is read."""
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from inspect import isfunction
 from typing import Any
 from uuid import UUID
 
@@ -60,11 +61,16 @@ _TYPES: Mapping[str, tuple[Callable[[object], bool], str]] = {
 """The attributes of a declaration: what each has to be, as a test and in words."""
 
 
-def require_types(items: Any) -> None:
-    """:raises ConfigurationError: naming the first attribute of a declaration that is not of its type."""
+def require_types(items: Any, base: type) -> None:
+    """:raises ConfigurationError: naming the first attribute of a declaration that is not of its type, or that is no
+    method although it is one of ``base``."""
     for name, (fits, wanted) in _TYPES.items():
         if not fits(value := getattr(items, name)):
             raise ConfigurationError(f"{type(items).__name__}.{name} must be {wanted}, not {value!r}.")
+    for name, method in vars(base).items():
+        if isfunction(method) and not callable(value := getattr(items, name)):
+            kind = type(value).__name__  # the repr() of a queryset would query the database
+            raise ConfigurationError(f"{type(items).__name__}.{name} must be a method, not of type {kind}.")
 
 
 def image_paths(items: Any) -> tuple[str, ...]:
