@@ -255,7 +255,10 @@ class TestItems:
 
     @pytest.mark.parametrize(
         ("name", "meant"),
-        [("categories", "category"), ("image", "images"), ("stock", "in_stock"), ("get_image", "get_images")],
+        [
+            *(("categories", "category"), ("image", "images"), ("stock", "in_stock"), ("get_image", "get_images")),
+            ("queryset", "get_queryset"),
+        ],
     )
     def test_a_misspelt_name_gets_a_suggestion(self, register, name, meant):
         register(**{name: (lambda self, item: []) if name.startswith("get_") else "name"})

@@ -82,7 +82,7 @@ def _check_names(items: Items[Any]) -> Iterator[CheckMessage]:
     for name in sorted(own - set(dir(Items))):
         method = callable(getattr(type(items), name))  # of the class: a property is not read
         known = [good for good in dir(Items) if good[0] != "_" and callable(getattr(Items, good)) is method]
-        near = get_close_matches(name, known, n=2, cutoff=0.75)
+        near = get_close_matches(name, known, n=2, cutoff=0.75) or {f"get_{name}"} & set(dir(Items))
         if near and not name.startswith("_"):
             hint = f"Did you mean {format_choices(near)}?"
             yield _warning(items, f"{name!r} means nothing to Items.", "imagesim.W003", hint)
