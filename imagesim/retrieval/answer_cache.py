@@ -24,7 +24,7 @@ from imagesim.types import Candidate, Hit, Hits
 class _Answer:
     """An answer without its items.
 
-    ``facts``: of each hit and each of the closest, the values that the request filters by; ``about``: the other
+    ``facts``: for each hit and each of the closest, the values that the request filters by; ``about``: the other
     attributes of the hits; ``categories``: those that were searched.
     """
 
@@ -38,8 +38,7 @@ class _Answer:
 class CachedAnswer:
     """The answer to one request in the cache, under ``name``.
 
-    The name differs for other categories of the item (``own`` are all of them), other rules, and another variant of
-    the visitor.
+    The name depends on the categories of the item (all of them are in ``own``), the rules, and the visitor's variant.
     """
 
     def __init__(
@@ -65,8 +64,8 @@ class CachedAnswer:
         return Hits(found, closest=closest, **known.about), known.categories
 
     def keep(self, hits: Hits, categories: tuple[str, ...], seconds: int) -> None:
-        """Keep an answer for so many seconds, unless it is degraded, or the stock of an item has changed since it was
-        indexed."""
+        """Keep an answer for this number of seconds, unless it is degraded, or the stock of an item has changed since
+        it was indexed."""
         request = self._request
         shown = [hit.item for hit in (*hits, *hits.closest)]
         stale = request.in_stock is not None and any(_in_stock(each) != request.in_stock for each in shown)

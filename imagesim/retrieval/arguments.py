@@ -82,7 +82,7 @@ class Integer(ArgumentType):
 
 
 class Real(ArgumentType):
-    """A number from ``least`` to ``most``; ``optional``: or None."""
+    """A number from ``least`` to ``most``, or None if ``optional``."""
 
     def __init__(self, least: float, most: float, description: str, *, optional: bool = False) -> None:
         super().__init__(description)
@@ -111,7 +111,7 @@ class Real(ArgumentType):
 
 
 class Switch(ArgumentType):
-    """True or False; ``optional``: or None."""
+    """True or False, or None if ``optional``."""
 
     def __init__(self, description: str, *, optional: bool = False) -> None:
         super().__init__(description)
@@ -303,7 +303,7 @@ def model_labels(model: object) -> tuple[str, ...]:
 def check_text(text: object, *, field: str = "text") -> str:
     """Return the text of a query with normalised spaces.
 
-    :raises BadQuery: if it is not text, empty, too long, or holds characters that no database keeps.
+    :raises BadQuery: if it is not text, is empty or too long, or holds characters that no database keeps.
     """
     if not isinstance(text, str):
         raise bad_value(field, text, _("words"))
@@ -321,7 +321,10 @@ def check_text(text: object, *, field: str = "text") -> str:
 
 
 def check_characters(name: str, text: str) -> None:
-    """:raises BadQuery: if there are characters that no database keeps."""
+    """Check that a database can keep the characters of a text.
+
+    :raises BadQuery: if there are characters that no database keeps.
+    """
     if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
         raise BadQuery(
             _("%(name)r holds a character that no text can hold (NUL or half of a surrogate pair); remove it.")
@@ -331,7 +334,10 @@ def check_characters(name: str, text: str) -> None:
 
 
 def check_count(name: str, values: Collection[object], most: int = MAX_VALUES) -> None:
-    """:raises BadQuery: if there are more than ``most``."""
+    """Check the number of values of an argument.
+
+    :raises BadQuery: if there are more than ``most``.
+    """
     if len(values) > most:
         raise BadQuery(
             _("%(name)r has %(count)d values; send at most %(most)d.")
@@ -356,7 +362,10 @@ def split_commas(texts: Iterable[str]) -> list[str]:
 
 
 def read_boolean(name: str, text: str) -> bool:
-    """:raises BadQuery: if the text is neither true nor false."""
+    """Return the truth value that a text stands for.
+
+    :raises BadQuery: if the text is neither true nor false.
+    """
     try:
         return bool(FILTER_TYPES["boolean"].parse(text))
     except ValueError:

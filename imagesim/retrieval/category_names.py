@@ -1,8 +1,8 @@
-"""Compares a picture, or the words of a query, with the names of categories by the model's vectors of texts.
+"""Compares a picture, or the words of a query, with the names of categories by the model's text vectors.
 
-The nearest items tell the category of a picture only where several are of the same one; the model recognises a mango by
-the name of the category, though the shop sells no other mango. And it knows from the names that a cable is no
-toothbrush, however similar the two look.
+The nearest items tell the category of a picture only if several of them share it; the model recognises a mango by the
+name of the category even if the shop sells no other mango. The names also tell it that a cable is not a toothbrush,
+however similar the two look.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ class CategoryNames:
     meta: IndexMeta
 
     def relevances(self, picture: Vector, nearest: Sequence[Candidate], calibration: Calibration) -> dict[str, float]:
-        """Return for each category of the ``nearest`` candidates the probability that a picture with this vector is an
-        answer to the category's name as a query, times the share of that name among those of all these categories.
-        Empty if the model does not embed texts.
+        """Return, for each category of the ``nearest`` candidates, the probability that a picture with this vector is
+        an answer to the category's name as a query, times the share of that name among the names of all these
+        categories. Empty if the model does not embed texts.
 
-        Large categories take part in the comparison, but are not returned: of them, the categories of the nearest items
+        Large categories take part in the comparison but are not returned: for them, the categories of the nearest items
         tell more.
         """
         scores = self._scores(picture, _categories_of(nearest))
@@ -64,7 +64,7 @@ class CategoryNames:
         nearest: Sequence[Candidate],
         calibration: Calibration,
     ) -> float | None:
-        """Return the probability, 0 to 1, that a picture with this vector shows a thing of the categories of a
+        """Return the probability, 0 to 1, that a picture with this vector shows a thing in one of the categories of a
         ``label``, by comparing their names with those of the categories of the ``nearest`` of all candidates.
 
         ``labelled``: the candidates in the categories of the label. None if the model does not embed texts.
@@ -76,7 +76,7 @@ class CategoryNames:
 
     def without_unrelated(self, words: Vector, looks: Sequence[Candidate], calibration: Calibration) -> list[Candidate]:
         """Lower the relevance by looks of candidates whose categories have names unlike the words with this vector: a
-        cable is no toothbrush."""
+        cable is not a toothbrush."""
         plausible = [each for each in looks if each.relevance >= PLAUSIBLE] if calibration.names else []
         scores = self._scores(words, _categories_of(plausible), most=COMPARED)
 
@@ -87,7 +87,8 @@ class CategoryNames:
         return [each._replace(relevance=relevance(each)) for each in looks]
 
     def _scores(self, vector: Vector, categories: Collection[str], *, most: int = VOTERS) -> dict[str, float]:
-        """Return the cosine of the vector and that of each category's name, for the first ``most`` that have one."""
+        """Return the cosine of the vector and that of each category's name, for the first ``most`` categories that have
+        a name."""
         names = {category: words_of(category, parents_of(self.searched, category)) for category in categories}
         named = [category for category, words in names.items() if words][:most]
         vectors = self._vectors([names[category] for category in named])

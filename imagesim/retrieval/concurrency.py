@@ -1,4 +1,4 @@
-"""Limits of visitors' requests: photos at a time per process, and seconds per request."""
+"""Limits for visitors' requests: photos processed at a time in each process, and seconds per request."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _holds_slot: ContextVar[bool] = ContextVar("imagesim_holds_slot", default=False)
 
 @contextmanager
 def deadline(seconds: float) -> Iterator[None]:
-    """Set a deadline for the work within; an earlier deadline that is already set stays."""
+    """Set a deadline, ``seconds`` from now, for the work within; an earlier deadline that is already set stays."""
     ends = time.monotonic() + seconds
     former = _deadline.get()
     token = _deadline.set(ends if former is None else min(ends, former))
@@ -81,7 +81,7 @@ def photo_slot() -> Iterator[None]:
     For synchronous views that accept photos from visitors. The REST views and ``limit_uploads`` use it, and so do the
     asynchronous calls, such as ``asearch``.
 
-    :raises Busy: if no slot became free, or too many requests wait already.
+    :raises Busy: if no slot became free, or too many requests are already waiting.
     :raises DeadlineExceeded: if the deadline passed during the wait.
     """
     slots, queue = _semaphores()
@@ -106,7 +106,7 @@ def asynchronous(search: Callable[P, R], takes_photo: Callable[..., bool]) -> Ca
     """Return the asynchronous variant of a search. It holds a photo slot if ``takes_photo`` returns True for its
     arguments, unless the view holds one already, as under ``limit_uploads``.
 
-    It runs in Django's own thread for a request, whose connections and transactions it uses, and waits for the slot
+    It runs in Django's own thread for the request, whose connections and transactions it uses, and waits for the slot
     there, so that the event loop is not blocked.
     """
 

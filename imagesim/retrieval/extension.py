@@ -1,4 +1,4 @@
-"""The place of an object that another app registers to take part in every search."""
+"""A holder for an object that another app registers to take part in every search."""
 
 from __future__ import annotations
 

@@ -84,7 +84,8 @@ def scores_by_the_others(vector: Vector, entries: Sequence[Candidate], vectors: 
 
 
 def sources_of(entries: Sequence[Candidate]) -> Sources:
-    """Return what a moved vector depends on besides that of the words: the images, and the match of each entry."""
+    """Return what a moved vector depends on besides the vector of the words: the images, and the match of each
+    entry."""
     return tuple((each.image_digest, each.text) for each in entries)
 
 

@@ -56,7 +56,7 @@ def build_conditions(filters: Any, searched: Searched) -> tuple[Condition, ...]:
 
 
 def parse_filter(name: str, texts: list[str], searched: Searched, arguments: Collection[str]) -> Any:
-    """Return the value of one filter in a query string; for ``in`` and ``not_in`` a list, given as several texts or as
+    """Return the value of one filter in a query string; for ``in`` and ``not_in``, a list, given as several texts or as
     one with commas.
 
     ``arguments``: the other parameters of the query, for the error message if the name is unknown.
@@ -73,7 +73,7 @@ def parse_filter(name: str, texts: list[str], searched: Searched, arguments: Col
 
 
 def describe_filters() -> Iterator[tuple[str, JSONSchema]]:
-    """Yield for each comparison of every filter the name of its parameter and its JSON schema."""
+    """Yield the name of the parameter and its JSON schema for each comparison of every filter."""
     searched = tuple(registry)
     for name in filter_names(searched):
         filter_type = _type_of(name, searched)
@@ -85,7 +85,8 @@ def describe_filters() -> Iterator[tuple[str, JSONSchema]]:
 
 
 def split_lookup(name: str, searched: Searched, arguments: Collection[str] = ()) -> tuple[str, Operator]:
-    """``"price__lte"`` -> ``("price", "lte")``; the name alone means ``eq``.
+    """Return the filter and the comparison of a name: ``("price", "lte")`` for ``"price__lte"``. The name alone means
+    ``eq``.
 
     :raises BadQuery: if there is no such filter or comparison.
     """
@@ -259,7 +260,8 @@ def parents_of(searched: Searched, category: str) -> list[str]:
 
 @dataclass
 class _Parents:
-    """The parents of the categories as this process last read them, and until when it uses them."""
+    """The parents of the categories as this process last read them, and the ``monotonic()`` time until which it uses
+    them."""
 
     known: dict[str, list[str]] = field(default_factory=dict)
     until: float = 0.0

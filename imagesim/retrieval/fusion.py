@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from imagesim.types import Candidate
 
 TEXT_SLOPE = 12.0
-"""The relevance of a match of words is 1 / (1 + exp(-slope * (match - NAMED))), so that about half of the words,
-weighted by rarity, give a probability of one half."""
+"""The relevance of a match of words is 1 / (1 + exp(-slope * (match - NAMED))), so about half of the words, weighted by
+rarity, give a probability of one half."""
 
 BY_NAME = 0.75
-"""The minimum match of an entry that is ranked by its texts, before all that only look similar: it is called by the
+"""The minimum match of an entry that is ranked by its texts, ahead of all that only look similar: it is named by the
 words."""
 
 KIND_MATCH = 0.5
@@ -31,8 +31,8 @@ UNKNOWN = 0.2
 :data:`BY_NAME`: for "red shoes", the vectors keep other shoes and drop red apples."""
 
 MIN_LOOKS = 0.1
-"""The minimum relevance by looks that is combined with a match of words. Models are unreliable for many words, so that
-looks can halve the odds of a match, but not reject it."""
+"""The minimum relevance by looks that is combined with a match of words. Models are unreliable for many words, so looks
+can halve the odds of a match but not reject it."""
 
 
 def text_relevance(match: float) -> float:
@@ -70,14 +70,14 @@ def fused(
     window: int,
     by_group: bool,
 ) -> list[Candidate]:
-    """Merge both lists: first the entries called by the words, sorted by match, then all others, sorted by relevance.
+    """Merge both lists: first the entries named by the words, sorted by match, then all others, sorted by relevance.
 
-    An entry called by the words is relevant by words or by looks; the relevance of a lower match combines both. Only
-    the first ``window`` entries by looks are sorted in. They are the same for every page, so that pages neither overlap
-    nor skip entries. ``evidence``: by key, the relevance by looks of those matches for which it differs from the
-    relevance of the candidate, by which they are sorted. ``by_group``: whether variants are collapsed.
+    An entry named by the words is relevant by words or by looks; the relevance of a lower match combines both. Only the
+    first ``window`` entries by looks are sorted in. They are the same for every page, so pages neither overlap nor skip
+    entries. ``evidence``: by key, the relevance by looks of those matches for which it differs from the candidate's
+    relevance, by which they are sorted. ``by_group``: whether variants are collapsed.
     """
-    # What sorts each entry comes first; its name keeps the entries of one group together.
+    # The values that sort each entry come first; the entries of one group share a key.
     found: dict[str, tuple[float, float, float, str, Candidate]] = {}
     for each in matches:
         key, match = each.key, each.text

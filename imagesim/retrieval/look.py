@@ -54,11 +54,11 @@ SPARES = (4, 64)
 in the second if those of the first do not suffice."""
 
 EVIDENCE = 5
-"""The number of hits whose relevance tells whether a region or the whole photo is better."""
+"""The number of hits whose relevance decides whether a region or the whole photo is better."""
 
 CERTAIN = 0.8
 """The minimum relevance of the best hit in the categories of the main region's label. The finder is surest of that
-region, so that a high minimum hides few; with .5, a shop of clothes showed some to 14 of 80 photos of groceries."""
+region, so a high minimum hides few; with .5, a clothes shop showed some for 14 of 80 photos of groceries."""
 
 VOTERS = 10
 MAJORITY = 0.5
@@ -108,12 +108,12 @@ def shop_the_look(
     """Find the regions of a photo, and the most similar items for each.
 
     ``regions`` are boxes (``Region`` or x, y, width, height in 0..1 of the upright photo) that replace those of the
-    configured region finder; an empty list searches for the whole photo only. ``point`` (x, y) selects the region
-    found there, or a square around the point if there is none. ``whole=False`` skips the search for the whole photo.
-    With a ``category`` all hits are from it. Otherwise the hits of a region come from the categories of its label, or
-    from the category of most of the nearest items; if there are fewer than ``limit``, hits from other categories
-    follow, with the stage ``"wider"``. If the shop has no category for the label, all hits have that stage. All
-    regions are embedded in one batch and searched in one request.
+    configured region finder; an empty list searches for the whole photo only. ``point`` (x, y) selects the region found
+    there, or a square around the point if there is none. ``whole=False`` skips the search for the whole photo. With a
+    ``category``, all hits are from it. Otherwise the hits of a region come from the categories of its label, or from
+    the category of most of the nearest items; if there are fewer than ``limit``, hits from other categories follow,
+    with the stage ``"wider"``. If the shop has no category for the label, all hits have that stage. All regions are
+    embedded in one batch and searched in one request.
 
     :raises BadImage: if the photo cannot be accepted.
     :raises BadQuery: naming the bad argument and the good ones.
@@ -173,7 +173,7 @@ def search_main_region(picture: QueryImage, request: SearchRequest, ask: Callabl
     """Return the hits of the main region of a picture in the categories of its label, or those of the whole picture if
     nothing there is certainly like the region (see :func:`~imagesim.retrieval.search.search`).
 
-    ``ask`` takes a picture, a kind, a request and, for a label, the score of its finder and its categories.
+    ``ask`` takes a picture, a kind, a request and, for a label, the finder's score and the categories.
     """
     found = main_region(picture)
     if found is None:
@@ -187,7 +187,7 @@ def search_main_region(picture: QueryImage, request: SearchRequest, ask: Callabl
     first = ask(part, "region", start, *label) if request.offset else of_region
     if categories and max((hit.relevance for hit in first), default=0.0) >= CERTAIN:
         return of_region
-    # A finder of garments sees some in groceries, too.
+    # A finder of garments sees garments in groceries, too.
     whole = ask(picture, "photo", start)
     if categories or _evidence(first) < _evidence(whole):
         return ask(picture, "photo") if request.offset or request.facets else whole
@@ -208,7 +208,7 @@ class _Answer:
     query: Query
     hits: Hits
     relabelled: bool = False
-    """Whether its hits are of another category than those of the label."""
+    """Whether its hits are from a category other than those of the label."""
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -238,7 +238,7 @@ def _search(
 
     Unless the request names a category, a region is searched twice: in the categories of its label, and in all, whose
     nearest items vote on the label and fill up a page with too few hits. If nothing in the label's categories is
-    relevant, or it has none, the hits of the category that has most of the hits come first.
+    relevant, or the label has none, the hits of the category that has most of the hits come first.
     """
     chosen = [bool(query.filters.categories) for query in queries]
     asked = [(query, judge) for query in queries]
@@ -260,7 +260,7 @@ def _search(
 
 def _with_others(own: _Answer, wide: _Answer, plan: Plan) -> _Answer:
     """Return the answer in some categories (``own``), filled up from the answer in all (``wide``). If the former has no
-    hits, those of the latter in the category of most of them take their place, or all if no category has most."""
+    hits, those of the latter in the category of most of them take their place, or all if no category has a majority."""
     if not own.hits and wide.hits:
         category = _voted(wide.hits)
         hits = wide.hits.replace(hits=plan.in_place(_of(category, wide.hits))) if category else wide.hits
@@ -285,7 +285,7 @@ def _answer(index: Retriever, cutoff: Cutoff, asked: Sequence[tuple[Query, Judge
             if judge.beside is not None and len(found.candidates) >= query.limit:  # the page is full without them
                 answers[judge.beside] = replace(answers[judge.beside], candidates=(), closest=())
         parts = (part for each in answers for part in (each.candidates, each.closest))
-        loaded = load(*parts, in_stock=queries[0].filters.in_stock)  # all of a look ask for the same
+        loaded = load(*parts, in_stock=queries[0].filters.in_stock)  # all queries of a look ask for the same
         full = (
             not (found.candidates and found.more) or len(hits) >= query.limit
             for query, found, hits in zip(queries, answers, loaded[::2], strict=True)
@@ -331,7 +331,7 @@ def _look_region(box: Region, answer: _Answer, searched: Searched) -> LookRegion
 
 def _is_unlike_all(found: LookRegion) -> bool:
     """Return whether a region has no hits because all candidates were below the floor. One labelled as a garment is
-    then left out even if it has closest ones, because its label is more likely wrong than right."""
+    then left out even if it has closest hits, because its label is more likely wrong than right."""
     return bool(found.hits.cut) and not found.hits and (found.region.label not in ("", ITEM) or not found.hits.closest)
 
 

@@ -1,8 +1,8 @@
 """``SearchRequest``: the arguments of a query, each declared once.
 
-The declaration is used to check a call in Python, for the arguments of template tags, to read query strings and forms
-of the REST API and to describe them in its schema, for the key under which an answer is cached, and for the names that
-no filter of a shop may have. The types for editors and type checkers are at the end of the module.
+The declaration serves to check calls in Python and the arguments of template tags, to read query strings and forms of
+the REST API and describe them in its schema, to make the key under which an answer is cached, and to reserve the names
+that no filter of a shop may have. The types for editors and type checkers are at the end of the module.
 """
 
 from __future__ import annotations
@@ -165,8 +165,8 @@ class SearchRequest:
     ) -> SearchRequest:
         """Check the keyword arguments of a call.
 
-        ``searched``: the ``Items`` of the models, if the call has no argument ``model``; ``variant``: that of the
-        visitor, whose settings are defaults.
+        ``searched``: the ``Items`` of the models, if the call has no argument ``model``; ``variant``: the visitor's
+        variant, whose settings are defaults.
 
         :raises BadQuery: naming the bad value and the good ones.
         :raises NotRegistered: if ``model`` is not registered.
@@ -200,7 +200,7 @@ class SearchRequest:
 
     @property
     def matches_nothing(self) -> bool:
-        """Whether a filter compares with an empty list, so that no item can match."""
+        """Whether a filter compares with an empty list, so no item can match."""
         return any(condition.operator == "in" and condition.value == () for condition in self.filters)
 
     def index_filters(self, *, exclude_keys: tuple[str, ...] = (), exclude_groups: tuple[str, ...] = ()) -> Filters:
@@ -234,7 +234,7 @@ def parse(
     """Convert the values of a query string or a form, each a text or a list of texts, to keyword arguments for a call.
 
     Every name that is not an argument is a filter (``price__lte``); all filters are returned under ``filters``. Blank
-    values are skipped, because a form sends them for an empty field. Other values than texts are returned unchanged,
+    values are skipped, because a form sends them for an empty field. Values other than texts are returned unchanged;
     None counts as missing, and a dict named ``filters`` as further filters. ``renamed``: the names of arguments where
     they differ in ``given`` (``{"text": "q"}``).
 
@@ -281,7 +281,7 @@ def _default(each: Any, call: Call) -> Any:
 
 
 def _texts(values: Any) -> list[str] | None:
-    """Return the texts that are not blank; None if the values are no texts."""
+    """Return the texts that are not blank; None if the values are not texts."""
     texts = [values] if isinstance(values, str) else values
     if isinstance(texts, list | tuple) and all(isinstance(text, str) for text in texts):
         return [text.strip() for text in texts if text.strip()]

@@ -33,7 +33,7 @@ LONGEST_SIDE = 1280
 """The approximate longest side in pixels: that of the pages' uploads, and more than the models use."""
 
 QUALITIES = (90, 80, 65)
-"""The qualities of the JPEG to try; the first that fits is used."""
+"""The JPEG qualities to try; the first that fits is used."""
 
 SLOTS_PER_VISITOR = 4
 """The number of slots that the photos of one visitor use in rotation."""

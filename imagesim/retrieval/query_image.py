@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class QueryImage:
-    """A picture whose header is within the limits; its pixels are decoded when it is known how many are needed.
+    """A picture whose header is within the limits; its pixels are decoded once it is known how many are needed.
 
     ``size`` is (width, height) in pixels of the upright picture as it was sent.
     """
@@ -68,7 +68,8 @@ def take(picture: Picture, *, field: str = "image") -> QueryImage:
 
 
 def read_picture(picture: Picture) -> QueryImage:
-    """Return a picture decoded, upright and RGB, large enough to crop regions from. A decoded one is returned as it is.
+    """Return a picture decoded, upright and RGB, large enough to crop regions from. A decoded one is returned
+    unchanged.
 
     :raises BadImage: if it cannot be accepted.
     :raises BadQuery: if it is not a picture but text, an address or the like.

@@ -78,7 +78,7 @@ class ItemKey:
 
 @dataclass(frozen=True, slots=True)
 class StoredRegion:
-    """A region of an item's own image: the primary key of its ``ImageRegions``, and its place there."""
+    """A region of an item's own image: the primary key of its ``ImageRegions``, and its position there."""
 
     row: int
     place: int
@@ -114,14 +114,20 @@ def have_pictures(*_items: Any, image: Any = None, like: Any = None, unlike: Any
 
 
 def check_terms(terms: Sequence[QueryTerm]) -> None:
-    """:raises BadQuery: if there is no positive term, or there are too many terms."""
+    """Check the terms of a query.
+
+    :raises BadQuery: if there is no positive term, or there are too many terms.
+    """
     if not any(term.weight > 0 for term in terms):
         raise BadQuery(_("The query is empty; give an image, a text, or both."), field="image")
     check_term_count(len(terms))
 
 
 def check_term_count(count: int) -> None:
-    """:raises BadQuery: if there are more than ``MAX_TERMS``."""
+    """Check the number of terms of a query.
+
+    :raises BadQuery: if there are more than ``MAX_TERMS``.
+    """
     if count > MAX_TERMS:
         raise BadQuery(
             _("The query has %(count)d pictures, words and items; send at most %(most)d.")
@@ -204,8 +210,9 @@ def _mean(weights: Sequence[float], vectors: Sequence[Vector]) -> Vector:
 def text_vector(
     terms: Sequence[QueryTerm], meta: IndexMeta, components: Mapping[str, float] | None = None
 ) -> tuple[Vector, ImagesimError | None]:
-    """Return the vector of words that are also searched in texts, and why the model cannot be used at the moment, or
-    None. The vector is zero if the model cannot be used or embeds no texts: then texts alone are searched."""
+    """Return the vector (dims,) of words that are also searched in texts, and the error if the model cannot be used at
+    the moment, else None. The vector is zero if the model cannot be used or embeds no texts: only texts are searched
+    then."""
     import numpy as np
 
     from imagesim.embedders import get_embedder_of
@@ -221,20 +228,20 @@ def text_vector(
 
 
 def vectors_of(candidates: Sequence[Candidate], meta: IndexMeta) -> dict[str, Vector]:
-    """Return the projected vectors of the images of the candidates, by digest."""
+    """Return the projected vectors (dims,) of the images of the candidates, by digest."""
     return image_vectors({candidate.image_digest for candidate in candidates}, meta)
 
 
 def image_vectors(digests: Collection[str], meta: IndexMeta) -> dict[str, Vector]:
-    """Return the projected vectors of images by digest, for those that have one. A process keeps recent ones, because
-    they never change; the others are read in one database query."""
+    """Return the projected vectors (dims,) of images by digest, for those that have one. A process keeps recent ones,
+    because they never change; the others are read in one database query."""
     name = ("image vectors", meta.fingerprint, meta.projection)
     recent: RecentlyUsed[str, Vector] = runtime.get(name, partial(RecentlyUsed, CACHED_IMAGES))
     return recent.complete(digests, lambda new: stored_vectors(new, meta))
 
 
 def stored_vectors(digests: Collection[str], meta: IndexMeta) -> dict[str, Vector]:
-    """Return the projected vectors of images by digest, all of them read from the database."""
+    """Return the projected vectors (dims,) of images by digest, all read from the database."""
     import numpy as np
 
     stored = Embedding.objects.filter(digest__in=digests, fingerprint=meta.fingerprint)
@@ -242,7 +249,7 @@ def stored_vectors(digests: Collection[str], meta: IndexMeta) -> dict[str, Vecto
     if not found:
         return {}
     rows = project(np.stack(list(found.values())), meta.projection)
-    return {digest: row.copy() for digest, row in zip(found, rows, strict=True)}  # not views of them all
+    return {digest: row.copy() for digest, row in zip(found, rows, strict=True)}  # a view would keep all rows
 
 
 def to_query(
@@ -263,7 +270,7 @@ def to_query(
 
 
 def text_vectors(embedder: BaseEmbedder, texts: Sequence[str]) -> list[Vector]:
-    """Return the vectors of texts, before projection. A process keeps recent ones."""
+    """Return the vectors (dims,) of texts, before projection. A process keeps recent ones."""
     name = ("text vectors", embedder.fingerprint)
     recent: RecentlyUsed[str, Vector] = runtime.get(name, partial(RecentlyUsed, CACHED_TEXTS))
     known = recent.complete(texts, lambda new: dict(zip(new, embedder.embed_texts(new), strict=True)))
@@ -278,7 +285,7 @@ def _embed(embedder: BaseEmbedder, given: Mapping[int, QueryImage | str]) -> dic
         raise BadQuery(_("The model in use does not embed texts; search with a picture."), field="text")
     vectors: dict[int, Vector] = {}
     for number, value in given.items():
-        if not isinstance(value, str):  # one by one: a decoded image can take some hundred megabytes
+        if not isinstance(value, str):  # one by one: a decoded image can take a few hundred megabytes
             [vectors[number]] = embedder.embed_images([value.decode(embedder.min_decode_side)])
     if texts:
         vectors |= zip(texts, text_vectors(embedder, list(texts.values())), strict=True)
@@ -317,7 +324,7 @@ def _region_vector(region: StoredRegion, meta: IndexMeta) -> Vector:
 
 
 def _as_list(given: Any) -> list[Any]:
-    """Return the values of ``like`` or ``unlike``, of which one may be given without a list."""
+    """Return the values of ``like`` or ``unlike`` as a list; a single one may be given without it."""
     if given is None:
         return []
     if isinstance(given, tuple) and _is_weighed(given):

@@ -43,7 +43,7 @@ TAPPED = 1 / 3
 def read_regions(regions: Iterable[Box]) -> list[Region]:
     """Return the regions that a visitor drew.
 
-    :raises BadQuery: if one is no box within the photo, or they are too many or too large together.
+    :raises BadQuery: if one is not a box within the photo, or there are too many, or they are too large together.
     """
     if isinstance(regions, str | bytes | Mapping) or not isinstance(regions, Iterable):
         raise _bad_region(regions)
@@ -64,7 +64,7 @@ def read_regions(regions: Iterable[Box]) -> list[Region]:
 def as_region(box: object, label: str = "") -> Region:
     """Return a region from x, y, width and height (0..1 of the photo), with ``label`` unless it is empty.
 
-    :raises BadQuery: if it is no box within the photo.
+    :raises BadQuery: if it is not a box within the photo.
     """
     if isinstance(box, Region):
         region = box
@@ -85,7 +85,7 @@ def as_region(box: object, label: str = "") -> Region:
 def read_point(point: object) -> tuple[float, float]:
     """Return x and y of a point, 0..1 of the photo.
 
-    :raises BadQuery: if it is none.
+    :raises BadQuery: if it is not a point.
     """
     if len(place := _shares(point)) == 2:
         return place[0], place[1]
@@ -96,7 +96,8 @@ def read_point(point: object) -> tuple[float, float]:
 
 
 def _shares(given: object) -> list[float]:
-    """Return the numbers from 0 to 1 in a sequence; none if it holds anything else, or is too long for a box."""
+    """Return the numbers from 0 to 1 in a sequence; an empty list if it holds anything else, or is too long for a
+    box."""
     if not isinstance(given, Sequence) or isinstance(given, str | bytes) or len(given) > 4:
         return []
     sound = all(isinstance(each, int | float) and not isinstance(each, bool) and 0 <= each <= 1 for each in given)
@@ -150,12 +151,12 @@ class ItemRegion:
     """A region with one thing in one of an item's own images."""
 
     id: str
-    """Identifies it among those of the item, as long as the image and the region finder are the same."""
+    """Identifies the region among those of the item, as long as the image and the region finder are the same."""
     image: str
     """The name of the image in the storage."""
     region: Region
     categories: tuple[str, ...]
-    """The shop's categories for its label; empty if any may hold what is like it."""
+    """The shop's categories for its label; empty if any category may hold similar items."""
     row: int
     place: int
     """Where its vectors are: the primary key of ``ImageRegions``, and the position in it."""
@@ -170,7 +171,7 @@ def item_regions(item: models.Model) -> list[ItemRegion]:
     """Return the things in the item's own images, in the order of the images, with at most two database queries.
 
     Things for whose label the shop has no category are left out, because nothing could be found for them, and so are
-    garments in the images of an item whose own categories are none of garments.
+    garments in the images of an item whose own categories are not for garments.
 
     :raises NotRegistered: if the item's model is not registered.
     """
@@ -255,7 +256,7 @@ def _in_image(items: Items[Any], row: ImageRegions, name: str, garments: bool) -
 
 
 def _may_show_garments(items: Items[Any], item: models.Model) -> bool:
-    """Return whether the item's images may show garments: a finder of garments takes armchairs for bags."""
+    """Return whether the item's images may show garments: a finder of garments mistakes armchairs for bags."""
     own = items.get_categories(item)
     declared = {slug for label, slugs in _declared(items).items() if label in _WORN for slug in slugs}
     return not own or any(category in declared or label_for(category) for category in own)

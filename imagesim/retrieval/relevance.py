@@ -38,8 +38,8 @@ CLOSEST = 4
 """The number of nearest candidates shown separately if none is relevant."""
 
 CLOSEST_RELEVANCE = 0.2
-"""The minimum relevance of these. Without it, a photo of glasses was shown camera lenses as the closest. In most shops,
-nothing is as close to a thing whose whole department they lack (docs/relevance-measured.md)."""
+"""The minimum relevance of these. Without it, camera lenses were shown as the closest to a photo of glasses. In most
+shops, nothing is as close to a thing whose whole department they lack (docs/relevance-measured.md)."""
 
 # The vote of a candidate if the category of the query is known.
 SAME_CATEGORY = 1.0
@@ -83,8 +83,8 @@ class Judge:
       same parents. Without ``own``, the nearest candidates vote on the category.
     - ``label``: the probability, by the region finder, of the label to whose categories the query is restricted;
       ``beside``: the position in the request of the same query without this restriction, whose candidates vote on the
-      label. Other categories in the filters were chosen by the visitor, and are no evidence: shoes are no answer to a
-      blank picture.
+      label. Other categories in the filters were chosen by the visitor, and are not evidence: shoes are not an answer
+      to a blank picture.
     - ``names``: if the query is a picture, the names of the categories, with which it is compared.
     """
 
@@ -201,7 +201,7 @@ class Cutoff:
 
     def window_of(self, query: Query, least: int = VOTERS) -> Query:
         """Return the query for all candidates from the first one on, so that votes and cuts do not depend on the page:
-        at least ``least``, and as many as an index returns at most."""
+        at least ``least``, and at most as many as an index returns."""
         least = max(least, self.least, self.plan.window, query.offset + query.limit + SPARE)
         return replace(query, offset=0, limit=min(least, MAX_PAGE_END))
 
@@ -215,7 +215,7 @@ class Cutoff:
         those found otherwise, if there are any.
         """
         relevant = sum(each.relevance >= self.floor for each in (looks if judged is None else judged))
-        if not window.more or relevant > query.offset + query.limit:  # one more tells that more follow
+        if not window.more or relevant > query.offset + query.limit:  # one more shows that more follow
             return False
         return any(each.relevance >= self.floor or each.stage != self.last_stage for each in looks[-SPARE:])
 

@@ -2,7 +2,7 @@
 
 A reranker is asked for a :class:`Plan` before each search, and may return None. A plan leaves entries out during the
 search, so that pages are full; it pins entries, which are read in the same request; and it rearranges the first
-:data:`WINDOW` candidates after they were judged and before the page is cut. A plan depends only on the
+:data:`WINDOW` candidates after they have been judged and before the page is cut. A plan depends only on the
 :class:`Question`, never on the page, so that pages neither repeat entries nor leave any out. Without a reranker,
 answers are not changed.
 """
@@ -36,7 +36,7 @@ WINDOW = 48
 class Question:
     """The facts that a plan can depend on, which do not include the page.
 
-    ``text``: the words of the query, without limits of a price; ``typed``: the same with these limits, as typed.
+    ``text``: the words of the query, without price limits; ``typed``: the same with these limits, as typed.
     ``categories``: those of the item, or those that the request names.
     """
 
@@ -75,7 +75,7 @@ Arrange = Callable[[Sequence[Candidate], Mapping[int, Candidate]], Sequence[Cand
 class Plan:
     """The changes to one query and its answer.
 
-    ``text`` replaces the words of the query; entries that are called by any of the ``alternatives`` are found as well.
+    ``text`` replaces the words of the query; entries that are called any of the ``alternatives`` are found as well.
     ``none_of`` leaves out entries that match any of these filters, pinned or not. ``arrange`` gets the judged
     candidates of the window, with the values of ``fields``, and the pinned ones by position; it returns the former in
     another order. ``any_category``: pinned entries need not be in the categories of the query.
@@ -129,7 +129,7 @@ class Plan:
         return _inserted(found, placed) + rest
 
     def in_place(self, hits: Sequence[Hit]) -> list[Hit]:
-        """Return hits, from which some may have been removed, with the pinned ones at their positions again."""
+        """Return hits, from which some may have been removed, with the pinned ones back at their positions."""
         if not self.pins:
             return list(hits)
         by_key = {key_of(hit.item): hit for hit in hits}
@@ -168,7 +168,7 @@ class Reranker(Protocol):
     """Returns the plan for a query, or None.
 
     ``version``: a text that changes when the plans change, for cached answers. ``label_categories``: by the label of a
-    region, the categories in which it is searched, in place of those that ``Items`` declares; with an empty tuple the
+    region, the categories in which it is searched, in place of those that ``Items`` declares; with an empty tuple, the
     nearest items decide. ``variants``: the keys of the variants for which a plan can differ.
     """
 

@@ -49,8 +49,8 @@ class Retriever(Protocol):
 class GuardedIndex:
     """The read methods of an index; each raises CircuitOpen at once while the breaker is open.
 
-    ``backing_index``: that of the visitor's variant, of which each method raises VariantLost if it was dropped; empty
-    for the active one.
+    ``backing_index``: that of the visitor's variant, or empty for the active one. Each method raises VariantLost if the
+    backing index of the variant was dropped.
     """
 
     def __init__(self, index: BaseIndex, breaker: Breaker, backing_index: str = "") -> None:
@@ -59,7 +59,7 @@ class GuardedIndex:
         self.backing_index = backing_index
 
     def meta(self) -> IndexMeta:
-        # Usually cached, so that its success does not prove that the engine works.
+        # Usually cached, so its success does not prove that the engine works.
         self.breaker.require()
         with self._may_be_lost():
             try:
@@ -121,16 +121,16 @@ def open_index(filters: Filters, where: Where | None = None) -> tuple[GuardedInd
 
 
 class VariantLost(Exception):
-    """The backing index of the visitor's variant, which it names, no longer exists."""
+    """The backing index of the visitor's variant no longer exists; the message is its name."""
 
 
 def retry_on_swap(function: Callable[P, R]) -> Callable[P, R]:
-    """Call a search again, from its arguments, if its index was replaced meanwhile.
+    """Call a search again, from its arguments, if its index was replaced in the meantime.
 
-    If a rebuild with another model was swapped in, the query is embedded anew. If the index of the visitor's variant
+    If a rebuild with another model was swapped in, the query is embedded again. If the index of the visitor's variant
     was dropped, the query has no variant: the settings of a variant may be right for its own model only.
 
-    A connection to the database that was lost fails one call; the next opens another.
+    A lost database connection makes one call fail; the next call opens another.
     """
 
     @wraps(function)
@@ -168,11 +168,11 @@ RELEVANT_SHARE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class WithMMR:
-    """Reorders the first ``window`` candidates by maximal marginal relevance; those that are less similar than
-    :data:`RELEVANT_SHARE` of the best stay behind.
+    """Reorders the first ``window`` candidates by maximal marginal relevance; those with less than
+    :data:`RELEVANT_SHARE` of the best score stay behind.
 
     The order does not depend on the page, so that pages neither overlap nor have gaps. ``vectors_of`` returns vectors
-    by the digest of the image that matched. Queries by words or for given keys are passed on as they are.
+    by the digest of the image that matched. Queries by words or for given keys are passed on unchanged.
     """
 
     retriever: Retriever
@@ -208,10 +208,10 @@ class WithMMR:
 
 @dataclass(frozen=True, slots=True)
 class WithFallback:
-    """Fills pages for which the categories of a query have too few items from further stages.
+    """Fills up pages from further stages if the categories of a query have too few items.
 
     ``stages``: the name and the categories of each. A stage excludes the candidates of the previous ones, which are all
-    known, so that pages are stable. Queries for given keys are passed on as they are.
+    known, so that pages are stable. Queries for given keys are passed on unchanged.
     """
 
     retriever: Retriever
@@ -284,7 +284,7 @@ def unseen(seen: Sequence[T], found: Sequence[T], identity: Callable[[T], str]) 
 
 def _limit_for(query: Query) -> int:
     """Return the number of candidates to request for a page: one more than it has, to know whether anything follows,
-    unless an index returns no more."""
+    but no more than an index returns."""
     return min(query.offset + query.limit + 1, MAX_PAGE_END)
 
 

@@ -56,7 +56,7 @@ MAX_ROUNDS = 4
 """The maximum number of requests for one page."""
 
 GROWTH = 4
-"""How many times more candidates each further request asks for, for each hit that the page lacks."""
+"""The factor by which each further request asks for more candidates per hit that the page lacks."""
 
 MAX_CANDIDATES = 100
 """The maximum number of candidates of a further request, unless the page itself lacks more."""
@@ -66,27 +66,27 @@ MAX_CANDIDATES = 100
 @timed("search.similar")
 @retry_on_swap
 def similar_to(item: models.Model, *, timeout: int = 0, **arguments: Unpack[SimilarArguments]) -> Hits:
-    """Return the items that look most similar to ``item``, best first, without itself and its variants.
+    """Return the items that look most similar to ``item``, best first, without the item itself and its variants.
 
     The query is the mean of the item's image embeddings in the database: no model is loaded. ``category`` and
     ``filters`` (``{"brand": "x", "price__lte": 50, "colour__in": [...]}``) apply during the search. ``same_category``
-    restricts it to the item's own categories. ``in_stock`` is True, False, or None for both. ``collapse`` gives one hit
-    per group.
+    restricts the search to the item's own categories. ``in_stock`` is True, False, or None for both. ``collapse`` gives
+    one hit per group.
 
     ``like`` and ``unlike`` add pictures, words or items that the hits should or should not resemble, each with an
     optional weight (``like="red^0.5"``, ``unlike=[(other, 0.3)]``); ``components`` weighs the components of a vector,
     where the model has them (``{"colour": 0}``: the same in any colour). ``diversity``, 0 to 1, trades similarity for
-    variety. With ``region_id``, the id of one of ``item_regions(item)``, the items that look most like that thing in
-    the item's image, in the categories of its label unless others are given.
+    variety. With ``region_id``, the id of one of ``item_regions(item)``, the hits are the items that look most like
+    that thing in the item's image, in the categories of its label unless others are given.
 
     ``fallback`` searches the other categories of the same parent and then all, if the categories have too few items.
     ``facets`` counts the items that match the filters.
 
     ``timeout``: for how many seconds the answer is kept in Django's default cache, without its items, which are read
-    each time; an answer that is kept already is used if it is still true. 0 asks the index.
+    each time; an answer that is already kept is used if it is still valid. 0 asks the index.
 
     :raises NotRegistered: if the item's model is not registered.
-    :raises NotIndexed: if no image of the item, or not the region, has an embedding (yet).
+    :raises NotIndexed: if no image of the item has an embedding (yet), or the region has none.
     :raises BadQuery: naming the bad argument and the good ones.
     :raises SearchIndexError: if the index is down, missing or of another model. A page should then show nothing;
         the template tag does so.
@@ -140,8 +140,8 @@ def search(*, image: Picture | None = None, **arguments: Unpack[SearchArguments]
     pictures and words with weights, go into ``like``. With ``region="auto"`` the main object in ``image`` is found and
     searched in the categories of its label (``hits.region``); a picture with a plain background is searched as a whole,
     and so is one where nothing in these categories is certainly like the object. If the shop has none for the label,
-    the object is an ``item`` of any category, unless the hits of the whole are more relevant.
-    ``model`` restricts the search to some of the registered models. The rest is as in :func:`similar_to`.
+    the object is an ``item`` of any category, unless the hits of the whole picture are more relevant. ``model``
+    restricts the search to some of the registered models. The rest is as in :func:`similar_to`.
 
     :raises BadImage: if the image cannot be accepted (ImageTooLarge, UnsupportedFormat: why).
     :raises BadQuery: naming the bad argument and the good ones.
@@ -208,9 +208,9 @@ class Search:
 
     ``item``: the item to which others are similar; ``region``: the thing in its image, if only that is searched.
     ``own``, ``near`` and ``label``: those of :class:`~imagesim.retrieval.relevance.Judge`. ``typed``: the text as it
-    was typed, if the text of ``request`` lacks the limits of a price that it names.
+    was typed, if the text of ``request`` lacks the price limits that it names.
 
-    Modules for words are imported in methods: pages of similar products take half a megabyte less without them.
+    Modules for words are imported in methods: pages of similar products take half a megabyte less memory without them.
     """
 
     request: SearchRequest
@@ -246,7 +246,7 @@ class Search:
         hits, match = fill_page(query, retriever)
         by_looks = not match and not any(hit.rules for hit in hits)
         if failure is not None and by_looks and not request.offset:
-            raise failure  # what looks like the words is not known
+            raise failure  # it is not known what looks like the words
         degraded = _("Only texts were searched: the model cannot be used at the moment.") if failure else ""
         messages = plan.messages
         if reading and hits and not request.offset:
@@ -262,7 +262,7 @@ class Search:
         return "similar" if self.item is not None else "words" if self.kind == "words" else "photo"
 
     def _price_limits(self, meta: IndexMeta) -> PriceLimits | None:
-        """Return the limits of a price in the words; None if there are none, or no words are left without them."""
+        """Return the price limits in the words; None if there are none, or no words are left without them."""
         text = self.request.text or ""
         if self.typed or not any(map(str.isdigit, text)):
             return None
@@ -274,7 +274,7 @@ class Search:
         return limits
 
     def _within(self, limits: PriceLimits) -> Hits:
-        """Search within the limits of a price that the words name. If there are no hits, the closest are those of the
+        """Search within the price limits that the words name. If there are no hits, the closest are the hits of the
         search at any price."""
         filters = replace(self.filters, conditions=self.filters.conditions + limits.conditions)
         search = replace(self._with_text(limits.text), filters=filters, typed=self.request.text or "")
@@ -288,7 +288,7 @@ class Search:
         return hits.replace(messages=(*hits.messages, limits.message()))
 
     def _with_text(self, text: str) -> Search:
-        """Return the search with another text in place of that of the request; without one if it is empty."""
+        """Return the search with another text in place of that of the request, or without a text if it is empty."""
         terms = [replace(each, value=text) if each.value == self.request.text else each for each in self.terms]
         request = replace(self.request, text=text or None)
         return replace(self, request=request, terms=[each for each in terms if each.value != ""])
@@ -316,7 +316,7 @@ class Search:
         return reading, replace(self, terms=[QueryTerm(reading.wanted)], filters=filters)
 
     def _about_looks(self) -> tuple[Message, ...]:
-        """Return the message that nothing is called by the words."""
+        """Return the message that no entry is named by the words."""
         from imagesim.retrieval.words.readings import found_by_looks
 
         return (found_by_looks(self.request.text or ""),)
@@ -324,7 +324,7 @@ class Search:
     def _about_colours(
         self, reading: Reading, match: float, query: Query, index: GuardedIndex, meta: IndexMeta
     ) -> tuple[Message, ...]:
-        """Return messages about the colours of the query in which nothing is listed."""
+        """Return messages about the colours of the query for which nothing is listed."""
         if not (reading.colours and any(items.measured_colours in meta.filters for items in self.request.searched)):
             return ()  # many shops list no colours
         from imagesim.retrieval.words.colours import unlisted_colours
@@ -373,8 +373,8 @@ def fill_page(query: Query, retriever: Retriever) -> tuple[Hits, float]:
     """Search and load the items, and continue the search while the page lacks hits because some items are no longer
     shown. Return the hits, and the best match by texts.
 
-    Such items are often next to each other, for example listings that ended on the same day, so that each further
-    request asks for more. The next page continues behind the last hit.
+    Such items are often next to each other, for example listings that ended on the same day, so each further request
+    asks for more. The next page continues after the last hit.
     """
     hits: list[Hit] = []
     closest: list[Hit] = []

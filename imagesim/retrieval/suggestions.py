@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from imagesim.retrieval.params import SuggestArguments
 
 SUGGESTED_WINDOWS = (24, 96)
-"""Entries whose texts are read: those of the second window only if most of the first are no longer shown."""
+"""The numbers of entries whose texts are read: those of the second window only if most of the first are no longer
+shown."""
 
 BEST_SHARE = 0.5
 """The minimum share of the best match: entries that match less are not suggested."""
@@ -49,7 +50,7 @@ class Suggestion:
 @timed("search.suggest")
 @retry_on_swap
 def suggest(text: str, **arguments: Unpack[SuggestArguments]) -> list[Suggestion]:
-    """Return categories and brands, then items, whose texts have the words being typed, best first.
+    """Return categories and brands, then items, whose texts contain the words being typed, best first.
 
     Only the fields of :attr:`Items.text` are searched: no model is loaded, and nothing is embedded.
 
@@ -84,7 +85,7 @@ asuggest = sync_to_async(suggest)
 
 
 def _shown(query: Query, index: GuardedIndex, limit: int) -> list[Hit]:
-    """Return the best matches of the query whose items are shown, at least ``limit`` if there are so many."""
+    """Return the best matches of the query whose items are shown, at least ``limit`` if there are that many."""
     hits: list[Hit] = []
     best, offset = 0.0, 0
     for window in SUGGESTED_WINDOWS:
@@ -93,14 +94,14 @@ def _shown(query: Query, index: GuardedIndex, limit: int) -> list[Hit]:
         matching = [each for each in found.candidates if each.text >= BEST_SHARE * best]
         hits += load(matching, in_stock=query.filters.in_stock)[0]
         if len(hits) >= min(limit, window) or len(matching) < len(found) or not found.more:
-            break  # what follows matches even less
+            break  # the rest match even less
         offset += window
     return hits
 
 
 def _named(hits: Sequence[Hit], query: Query, meta: IndexMeta) -> Sequence[Hit]:
     """Return the hits whose names, categories or brands match the query, or all if only descriptions do. A visitor who
-    types "head phones" looks for no tripod whose head turns phones."""
+    types "head phones" is not looking for a tripod whose head turns phones."""
     least = MENTION * max(spec.weight for spec in meta.texts.values())
     specs = {name: spec for name, spec in meta.texts.items() if spec.weight >= least or _kind_of(name)}
     if len(specs) == len(meta.texts):
@@ -121,7 +122,7 @@ def _texts_of(hit: Hit) -> Iterator[tuple[str, TextSpec, list[str]]]:
 
 
 def _kind_of(path: str) -> _Kind:
-    """Return which kind of group the text at a path names; empty if it names none."""
+    """Return the kind of group that the text at a path names; empty if it names none."""
     return "category" if "categor" in path else "brand" if "brand" in path else ""
 
 
@@ -129,7 +130,7 @@ class _Begun(NamedTuple):
     """A text of an item with a word that begins with the last one typed.
 
     ``kind``: which kind of group it names, or empty; ``own``: it is in the visitor's language, or has no translation
-    into that.
+    into it.
     """
 
     value: str

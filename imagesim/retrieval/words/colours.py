@@ -1,4 +1,4 @@
-"""The colours that a query names or excludes, and the message about a colour in which nothing is listed."""
+"""The colours that a query names or excludes, and the message about a colour for which nothing is listed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def without_negated_colours(text: str, roles: Roles, languages: Sequence[str]) -
         return text, frozenset()
     kept: list[str] = []
     unwanted: set[str] = set()
-    between: list[str] | None = None  # a negation and the stop words after it; None outside of a negation
+    between: list[str] | None = None  # a negation and the stop words after it; None outside a negation
     for typed in text.split():
         words = query_words(typed, languages)
         named = [roles.colours.intersection(word.stems.values()) for word in words]
@@ -73,7 +73,7 @@ def unlisted_colours(
     the best ``match`` of a hit is that of all words.
 
     The texts of an entry include the names of the colours measured in its pictures. Pictures without a plain background
-    have no measured colours, so that a hit may have the colour all the same.
+    have no measured colours, so a hit may have the colour nevertheless.
     """
     if match >= ALL_OF_NAME:
         return ()

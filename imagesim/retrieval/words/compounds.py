@@ -31,7 +31,7 @@ the Dutch category "Scharen" answers "takkenschaar"."""
 
 OF_ENDING = 0.4
 """The factor of the match of an entry that has the last part alone. It is shown as one of the closest at best: a
-"Bürostuhl" is a "Stuhl", but a "Dachstuhl" (roof truss) is none."""
+"Bürostuhl" is a "Stuhl", but a "Dachstuhl" (roof truss) is not one."""
 
 
 MOST_LETTERS = 96
@@ -42,10 +42,10 @@ its letters, in each language."""
 def divided_compound(word: str, roles: Roles, languages: Sequence[str], *, known: bool) -> str:
     """Return a compound as two words, such as "büro stühle" for "bürostühle"; empty if it has no such parts.
 
-    The second part is the longest ending by which the catalogue calls something or, if there is none, that ends another
-    compound of the catalogue. If the word is ``known`` (to a dictionary, or to the catalogue) or the ending is short,
-    the catalogue has to contain the first part as well: "lunchbox" is divided, and "shorthand" is not. A word that is
-    not known is also divided into any two words of the catalogue: "dollhouse" into "doll house".
+    The second part is the longest ending by which the catalogue calls something or, if there is none, the longest one
+    that ends another compound of the catalogue. If the word is ``known`` (to a dictionary, or to the catalogue) or the
+    ending is short, the catalogue has to contain the first part as well: "lunchbox" is divided, and "shorthand" is not.
+    A word that is not known is also divided into any two words of the catalogue: "dollhouse" into "doll house".
     """
 
     def is_called(word: QueryWord) -> bool:
@@ -55,7 +55,8 @@ def divided_compound(word: str, roles: Roles, languages: Sequence[str], *, known
         return roles.ends_compounds(word.endings)
 
     starts = list(range(SHORTEST - 1, len(word) - SHORTEST + 2) if len(word) <= LONGEST else ())
-    # "Schultertasche" ends with "ertasche" and "Esstisch" with "isch", which are no words: no end of "elektrisch".
+    # "Schultertasche" ends with "ertasche" and "Esstisch" with "isch", which are not words: they do not end
+    # "elektrisch".
     spelled = [start for start in starts if any(in_dictionary(word[start:], language) for language in languages)]
     if not all(has_dictionary(language) for language in languages if language in INFLECTIONS):
         spelled = spelled or starts

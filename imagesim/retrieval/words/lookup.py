@@ -44,7 +44,7 @@ def known_words(
     """Return the words of a query that tell what is sought, if the catalogue lacks others; empty if it has all of them.
 
     These are words by which things are called, also as the last part of compounds ("Pumpe", if there is a
-    "Tauchpumpe"), and names, which are in no dictionary. Of a compound that the catalogue lacks it is the last part.
+    "Tauchpumpe"), and names, which are in no dictionary. For a compound that the catalogue lacks, it is the last part.
     ``typed``: the stems of each word as typed; ``spelled``: the words that are spelled correctly; ``endings``: the last
     parts of the compounds that the catalogue lacks, by the number of the word.
     """

@@ -1,9 +1,9 @@
 """Rules that correct how well a candidate matches the words of a query, and how relevant its looks make it.
 
 The index compares the words with the texts of one entry at a time. It cannot know that a red blind "for the window
-beside the table" is no answer to "red table". That takes the categories which the words name, and what the other
-candidates are called. The rules on texts correct ``Candidate.text``, the match of all words, 0 to 1; those on looks
-correct ``Candidate.relevance``. ``Candidate.head`` is the match of the heads alone.
+beside the table" is not an answer to "red table". That takes the categories that the words name, and the names of the
+other candidates. The rules on texts correct ``Candidate.text``, the match of all words, 0 to 1; those on looks correct
+``Candidate.relevance``. ``Candidate.head`` is the match of the heads alone.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ description, which has a third of a name's weight, gives less: the "red blind" f
 
 OUTSIDE = 0.45
 """The maximum match of an entry outside the named categories that the words do not name: for "red shoes", red boxing
-gloves come after shoes, though their German name ("Boxhandschuhe") contains the word."""
+gloves come after shoes, although their German name ("Boxhandschuhe") contains the word."""
 
 OTHER_KIND = 0.35
 """The same if the words are the whole name of a category: for "desk", a desk lamp is shown only if it looks more like a
@@ -33,10 +33,10 @@ desk than most things do."""
 
 OF_OTHERS = 0.45
 """The minimum match of the words other than the heads by which an entry of the named category ranks among those found
-by name. A mention in a description suffices, if it is spelled as in the query."""
+by name. A mention in a description suffices if it is spelled as in the query."""
 
 OF_PART = 0.8
-"""If the words name a part of a category, the share of the best match there that an entry needs to be one of that part:
+"""If the words name a part of a category, the share of the best match there that an entry needs to belong to that part:
 for "sofa", the sofas of "Sofas & tables"."""
 
 AFTER = 0.01
@@ -44,16 +44,16 @@ AFTER = 0.01
 
 ASIDE = 0.8
 ASIDE_SHARE = 0.65
-"""If some entries are called by the words, matches below this share of the best one are multiplied by this factor, so
-that vectors decide about them: a cable described as lying "behind the desk" is no desk."""
+"""If some entries are named by the words, matches below this share of the best one are multiplied by this factor, so
+that vectors decide about them: a cable described as lying "behind the desk" is not a desk."""
 
 OTHER_CATEGORY = 0.45
 """The maximum match of an entry that has only the word for the kind, if entries of other categories have all words. It
 is low enough that vectors decide."""
 
 LOOKALIKE = 0.35
-"""The factor of the relevance of an entry that looks like those called by the words, but has none of the words. Below
-the default floor, whatever its looks."""
+"""The factor of the relevance of an entry that looks like those named by the words, but has none of the words. The
+result is below the default floor, whatever its looks."""
 
 HARDLY = 0.125
 """The match below which an entry counts as having none of the words: for "cow print", every print has more."""
@@ -87,7 +87,7 @@ def prefer_kinds(candidates: Sequence[Candidate], texts: QueryTexts) -> list[Can
     def match(each: Candidate) -> float:
         if each.key not in of_kind:
             return outside(each)
-        # A lower match of the heads may be that of a stem which two languages share: a tablet is no table.
+        # A lower match of the heads may be that of a stem which two languages share: a tablet is not a table.
         least = of_whole if each.categories in kinds and each.head >= OF_OTHERS else KIND_MATCH
         return max(each.text, BY_NAME if each.key in fuller else least)
 
@@ -95,10 +95,11 @@ def prefer_kinds(candidates: Sequence[Candidate], texts: QueryTexts) -> list[Can
 
 
 def _lower_specified(candidates: Sequence[Candidate], texts: QueryTexts) -> list[Candidate]:
-    """Return the candidates, those of categories that the head specifies after the best of the mentioned ones.
+    """Return the candidates, with those of categories that the head specifies placed after the best of the mentioned
+    ones.
 
     Words may mention a category without naming it: for "canon camera", "Camera lenses" come after the cameras. Nothing
-    changes if no candidate of a mentioned category is called by the words.
+    changes if no candidate of a mentioned category is named by the words.
     """
     mentioned, specified = texts.mentioned, texts.own.meaning.specified - texts.mentioned
     of_mentioned = (each.text for each in candidates if not mentioned.isdisjoint(each.categories))
@@ -115,12 +116,12 @@ def _match_outside(texts: QueryTexts, best: float) -> Callable[[Candidate], floa
     """Return a function that gives the match of a candidate that is not of the kind that the words name; ``best``: the
     best match of those that are.
 
-    Such a candidate counts as called by the words if its own name has their heads. If the words are the whole name of a
-    category, that takes more: they have to be all of the candidate's name. So "glasses" finds no coffee table of glass,
-    and "oak table" no table lamp with a long name. Beside a colour, half of the name suffices: "black soap" may be a
-    cleanser.
+    Such a candidate counts as named by the words if its own name has their heads. If the words are the whole name of a
+    category, that takes more: they have to be all of the candidate's name. So "glasses" does not find a coffee table
+    made of glass, nor "oak table" a table lamp with a long name. With a colour, half of the name suffices: "black soap"
+    may be a cleanser.
 
-    Candidates that are called so come directly after the ``best``, or at :data:`OUTSIDE` if the head only specifies
+    Candidates named by the words come directly after the ``best``, or at :data:`OUTSIDE` if the head only specifies
     their category ("Table lamps" for "table").
     """
     own, named = texts.own, texts.categories
@@ -179,8 +180,8 @@ def _best_of_part(candidates: Sequence[Candidate], texts: QueryTexts) -> set[str
 def keys_with_other_words(candidates: Sequence[Candidate]) -> set[str]:
     """Return the keys of the candidates that have most of the words other than the heads, in any of their texts.
 
-    Which share of the match of all words is that of the heads is not known here. It is estimated by the candidate that
-    has the least of the other words.
+    The share of the heads in the match of all words is not known here. It is estimated from the candidate that has the
+    least of the other words.
     """
     share = min((each.text / each.head for each in candidates if each.head > 0), default=1.0)
     return {each.key for each in candidates if each.text - share * each.head >= OF_OTHERS * (1 - share) > 0}
@@ -192,8 +193,8 @@ def _with_matches(candidates: Sequence[Candidate], match: Callable[[Candidate], 
 
 def lower_other_categories(candidates: Sequence[Candidate], texts: QueryTexts) -> list[Candidate]:
     """Lower the match of candidates that are only of the named kind, if candidates of other categories have all words:
-    for "balance bike", that of racing bikes, if one of the children's bikes is a balance bike. Not if all other words
-    are colours or qualifiers, which a shopper may do without."""
+    for "balance bike", that of racing bikes, if one of the children's bikes is a balance bike. Nothing changes if all
+    other words are colours or qualifiers, which a shopper may do without."""
     fitting: set[str] = set()
     if texts.categories and texts.own.narrowed:
         fitting.update(name for each in candidates if each.text >= BY_NAME for name in each.categories)
@@ -206,7 +207,7 @@ def lower_other_categories(candidates: Sequence[Candidate], texts: QueryTexts) -
 
 def lower_other_departments(looks: Sequence[Candidate], texts: QueryTexts, roles: Roles) -> list[Candidate]:
     """Lower the relevance of candidates outside the departments of the categories that the words name: for "clothing",
-    no wall paint, whatever its picture looks like."""
+    that of wall paint, whatever its picture looks like."""
     departments = roles.departments_of(texts.categories)
 
     def is_elsewhere(each: Candidate) -> bool:
@@ -218,7 +219,7 @@ def lower_other_departments(looks: Sequence[Candidate], texts: QueryTexts, roles
 
 
 def names_entries(texts: QueryTexts, candidates: Sequence[Candidate], roles: Roles) -> bool:
-    """Return whether some of the candidates are called by the words, while no category is. False in a catalogue without
+    """Return whether some of the candidates are named by the words, while no category is. False in a catalogue without
     categories, where nothing tells a name from a kind."""
     return bool(roles.kinds) and not texts.categories and any(each.text >= BY_NAME for each in candidates)
 

@@ -1,4 +1,4 @@
-"""Limits of the price in the words of a query: "dress under 50", "Schuhe bis 100 €", "between $20 and $40"."""
+"""Price limits in the words of a query: "dress under 50", "Schuhe bis 100 €", "between $20 and $40"."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ SIGNS = r"us\$|[$€£¥₹₺₽₩￥]"
 
 IN_NAMES = ("max", "mak", "máx", "massimo")
 """The beginnings of words for a maximum that also occur in names. They state a limit only with a currency: "Air Max 90"
-is no price."""
+is not a price."""
 
 CURRENCIES_BEHIND = "円|元|块|块钱|人民币|원|ユーロ|ドル|欧元|美元|유로|달러"
 """Currencies in Chinese, Japanese and Korean."""
 
 PARTICLES = "の|的"
-"""Particles between a limit and the word behind it, in these languages."""
+"""Particles between a limit and the word after it, in these languages."""
 
 _NUMBER = r"\d{1,9}(?:[.,'’]\d{1,9}){0,3}"
 _CURRENCY = rf"(?:{SIGNS}|(?:{CURRENCIES})(?!\w))"
@@ -45,7 +45,7 @@ _TIMES = {"k": 1_000, "千": 1_000, "万": 10_000, "만": 10_000}
 
 
 class PriceLimits(NamedTuple):
-    """The ``text`` of a query without its limits of the price, these by operator, and the ``name`` of the filter that
+    """The ``text`` of a query without its price limits, the limits by operator, and the ``name`` of the filter that
     they are for."""
 
     text: str
@@ -58,7 +58,7 @@ class PriceLimits(NamedTuple):
         return tuple(Condition(self.name, operator, limit) for operator, limit in self.limits.items())
 
     def message(self) -> Message:
-        """Return the message that tells the visitor of the limits."""
+        """Return the message that tells the visitor about the limits."""
         numbers = {operator: number_format(limit, 2 if limit % 1 else 0) for operator, limit in self.limits.items()}
         least, below, most = numbers.get("gte"), numbers.get("lt"), numbers.get("lte")
         if least and (highest := most or below):
@@ -73,8 +73,8 @@ class PriceLimits(NamedTuple):
 
 
 def limits_of(text: str, searched: Searched, meta: IndexMeta) -> PriceLimits | None:
-    """Return the limits of the price in a query, if all searched models have the same price filter, and the index has
-    it."""
+    """Return the price limits in a query, if all searched models have the same price filter and the index has it; else
+    None."""
     names = {items.price_filter for items in searched}
     name = names.pop() if len(names) == 1 else ""
     if name not in meta.filters or any(items.kinds.get(name) != "number" for items in searched):
@@ -84,11 +84,11 @@ def limits_of(text: str, searched: Searched, meta: IndexMeta) -> PriceLimits | N
 
 
 def price_limits(text: str, languages: Sequence[str]) -> PriceLimits | None:
-    """Return the limits of the price in a query, with the rest of the text, which may be empty; None if it has none.
+    """Return the price limits in a query, with the rest of the text, which may be empty; None if it has none.
 
-    ``languages``: those in which the query may be written. A number is a price if it has a currency, or if it stands
+    ``languages``: those in which the query may be written. A number is a price if it has a currency, or if it comes
     after a word such as "under" and either ends the query or precedes a filler word. So "kids under 5", "size below 40"
-    and "under 2 kg" state no price, and neither does "from 3" without a currency. A lower and an upper limit may stand
+    and "under 2 kg" state no price, and neither does "from 3" without a currency. A lower and an upper limit may be
     apart: "over 20 €, under 50 €".
     """
     known = tuple(sorted({base_language(language) for language in languages} | {"en"}))
@@ -156,7 +156,7 @@ def _any_of(name: str, languages: tuple[str, ...]) -> str:
 
 
 def _price(n: int) -> str:
-    """Return a pattern of a price, with a currency before or behind it, or none; ``n`` numbers its groups."""
+    """Return a pattern of a price, with a currency before or after it, or none; ``n`` numbers its groups."""
     return (
         rf"(?P<before{n}>{SIGNS})?\s*(?P<number{n}>{_NUMBER})(?:\s*(?P<times{n}>k)(?!\w))?"
         rf"(?:\s*(?P<behind{n}>{_CURRENCY})|(?![\w%]))(?:,-)?"
@@ -165,7 +165,7 @@ def _price(n: int) -> str:
 
 @lru_cache(maxsize=64)
 def _aged(languages: tuple[str, ...]) -> re.Pattern[str]:
-    """Return a pattern of the words before a limit that is one of age or number: "kids" in "kids under 5"."""
+    """Return a pattern of the words before a limit of age or number: "kids" in "kids under 5"."""
     return re.compile(_any_of("aged", languages))
 
 
@@ -184,7 +184,7 @@ def _patterns(languages: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
     ranges = rf"(?:{words('at least')}\s+)?{_price(1)}\s*(?:[-–]|\s{words('to')}\s)\s*{_price(2)}"
     below, most, least = words("less than"), words("at most"), words("at least")
     single = rf"(?:(?P<below>{below}|<)|(?P<most>{most}|<=|≤)|(?P<least>{least}|>=?|≥))\.?\s*(?:of\s+)?{_price(1)}"
-    # The name of a group stands once in a pattern, so that those of limits behind a number are other patterns.
+    # The name of a group can occur only once in a pattern, so limits after their number have a pattern of their own.
     behind = (
         rf"(?P<number1>{_NUMBER})\s*(?P<times1>[千万만])?\s*(?P<behind1>{SIGNS}|{CURRENCIES_BEHIND})\s*"
         rf"(?:(?P<below>{words('less than behind')})|(?P<most>{words('at most behind')})"

@@ -1,4 +1,4 @@
-"""What the words of a query mean in a catalogue, as :mod:`~imagesim.retrieval.words.reader` finds it out."""
+"""What the words of a query mean in a catalogue, as determined by :mod:`~imagesim.retrieval.words.reader`."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ class QueryText:
     - ``read_known``: if the catalogue lacks some of the words, reads the others that tell what is sought: "nike" of
       "nike zoom", and "regal" of "Bücherregal" (bookcase). Otherwise None.
     - ``specified_head``: the text asks only for the head of a compound: for the "print" of "beach print".
-    - ``narrowed``: a word beside the heads that is neither a colour nor a qualifier says which things of the kind are
-      sought.
-    - ``only_kind``: the text asks for all things of a kind. Beside the kind it has only words that the catalogue lacks.
+    - ``narrowed``: a word other than the heads that is neither a colour nor a qualifier says which things of the kind
+      are sought.
+    - ``only_kind``: the text asks for all things of a kind. Besides the kind, it has only words that the catalogue
+      lacks.
     - ``ending_categories``: if the text names no category, those that the last part of a compound names.
     """
 
@@ -85,9 +86,9 @@ class QueryTexts:
 
     - ``own``: the text of the query; ``alternatives``: texts with the same meaning; ``compounds``: the compounds that
       the catalogue lacks, divided, and the same with synonyms of their parts.
-    - ``categories``: those that ``own`` or an alternative names; ``partly``: those of them of which each text names
-      only a part, such as the sofas of "Sofas & tables"; ``mentioned``: those that any of the texts mentions.
-    - ``with_synonyms``: the texts to search in place of these if nothing is called by the words of the query, with
+    - ``categories``: those that ``own`` or an alternative names; ``partly``: the ones of which each text names only a
+      part, such as the sofas of "Sofas & tables"; ``mentioned``: those that any of the texts mentions.
+    - ``with_synonyms``: the texts to search in place of these if nothing is named by the words of the query, with
       synonyms of these words; None if there are no synonyms. In these texts, ``language`` is that of the synonym.
     - ``synonym_categories``: the categories that synonyms name. Where the words themselves name a category, those of
       synonyms are included only if the catalogue calls nothing by the words.

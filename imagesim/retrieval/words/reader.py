@@ -92,7 +92,7 @@ class QueryReader:
         return QueryTexts(own, others, [*map(self.read_text, parts)], in_place, synonym_categories=categories)
 
     def read_text(self, text: str) -> QueryText:
-        """Read one text."""
+        """Return what one text means in the catalogue."""
         words, foreign = self._words_of(text)
         english = frozenset(word.word for word in words if self._is_english_word(word.word))
         spelled = english.union(
@@ -145,7 +145,7 @@ class QueryReader:
         )
 
     def _words_of(self, text: str) -> tuple[Sequence[QueryWord], frozenset[tuple[str, str]]]:
-        """Return the words of a text, and as (word, language) pairs the languages to which some of them do not
+        """Return the words of a text, and, as (word, language) pairs, the languages to which some of them do not
         belong."""
         foreign = self._not_of_lists(text)
         words = query_words(text, self.languages, foreign)
@@ -175,8 +175,8 @@ class QueryReader:
         return found
 
     def _requirements_met(self, demanded: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-        """Return those of the requirements that some text of the catalogue may meet, because it has all words of one of
-        their texts. A catalogue with the word "plant" need not say of anything that it is "plant based"."""
+        """Return the requirements that some text of the catalogue may meet, because it has all words of one of their
+        texts. A catalogue with the word "plant" need not say of anything that it is "plant based"."""
         return {
             word: texts
             for word, texts in demanded.items()
@@ -204,8 +204,8 @@ class QueryReader:
 
     def _not_of_lists(self, text: str) -> frozenset[tuple[str, str]]:
         """Return the words of an English text that are also on a list of another language, each with that language:
-        (word, language) pairs. Nothing if the text has a word that is not English, and never the visitor's
-        language."""
+        (word, language) pairs. Empty if the text has a word that is not English; the visitor's language is never
+        included."""
         others = [each for each in self.languages if each not in (ENGLISH, self.visitor_language)]
         typed = [token.word for token in analyse(HYPHEN.sub(" ", text), ENGLISH) if token.word.isalpha()]
         if not others or ENGLISH not in self.languages or not all(map(self._is_english, typed)):

@@ -1,4 +1,4 @@
-"""Finds out what the words of a query mean, and whether its synonyms are searched in place of them."""
+"""Finds out what the words of a query mean, and whether their synonyms are searched in place of them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from imagesim.types import Candidate, Candidates, IndexMeta, Query, Vector
 
 BY_COMPOUND = 0.72
-"""The minimum match of an entry that is called by a synonym of one word, which may be the end of a compound in a long
+"""The minimum match of an entry that is named by a synonym of one word, which may be the end of a compound in a long
 name."""
 
 MAX_READINGS = 500
@@ -76,7 +76,7 @@ def by_words(
     vector_of: Callable[[str], Vector],
     category_names: CategoryNames,
 ) -> Retriever:
-    """Return the retriever for a query by words, which chooses between these and their synonyms if there are any.
+    """Return the retriever for a query by words, which chooses between the words and their synonyms if there are any.
 
     ``vectors_of`` and ``category_names``: see :class:`~imagesim.retrieval.words.with_text.WithText`; ``vector_of``: see
     :class:`WithSynonyms`.
@@ -97,16 +97,16 @@ def by_words(
 
 @dataclass(frozen=True, slots=True)
 class WithSynonyms:
-    """Searches for ``synonyms`` of the words if nothing is called by the words themselves.
+    """Searches for ``synonyms`` of the words if nothing is named by the words themselves.
 
-    The index is asked whether something is, because a large catalogue has more words than those whose roles are known.
+    The index is asked whether anything is, because a large catalogue has more words than those whose roles are known.
     Synonyms are used if one of them is a single word by which things are called (alone or at the end of a compound),
     the name of a category, or several words that the name of a thing has together: "nail polish" has the synonym "nail
-    varnish", which is no varnish for wood.
+    varnish", which is not a varnish for wood.
 
-    ``read`` returns the retriever for texts, and ``vector_of`` the vector of a text. That of an English synonym
-    replaces the vector of the words, because the model knows the word of the catalogue better. Most models read words
-    of other languages as English, or not at all.
+    ``read`` returns the retriever for texts, and ``vector_of`` the vector of a text. The vector of an English synonym
+    replaces that of the words, because the model knows the word of the catalogue better. Most models read words of
+    other languages as English, or not at all.
     """
 
     retriever: Retriever
@@ -134,7 +134,7 @@ class WithSynonyms:
         ]
         is_called = call_something[0]
         if is_meant:
-            # For "running shoes", an "Oak Running Shoe" is an answer as well as the category "Sneakers".
+            # For "running shoes", an "Oak Running Shoe" is an answer, and so is the category "Sneakers".
             texts = texts.with_alternatives(others) if is_called else others.without(texts.own)
         elif not is_called and (is_known or any(call_something)):
             texts = others

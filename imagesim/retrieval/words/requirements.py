@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 
 MENTIONED = 0.1
-"""The minimum match of an entry that has a required word in any of its texts. A lower one is that of a part of a word,
-or of a misspelling."""
+"""The minimum match of an entry that has a required word in any of its texts. A lower match is that of a part of a
+word, or of a misspelling."""
 
 CALLED = 0.85
 """The minimum match of an entry that has a word, or another form of it, in its name. A word in a description, or one
@@ -118,9 +118,9 @@ def _is_in_groups(word: QueryWord, *, of_places: bool) -> bool:
 
 
 def excluded_categories(words: Sequence[QueryWord], roles: Roles, languages: Sequence[str]) -> frozenset[str]:
-    """Return the categories that are for other people than the words name, or for another place: "Women's shoes" for
-    "mens shoes", "Kitchen scales" for "bathroom scales". For places, only a category's own name counts, not that of its
-    department. ``words``: without those in the name of a colour, such as the "baby" of "baby blue"."""
+    """Return the categories that are for people other than those whom the words name, or for another place: "Women's
+    shoes" for "mens shoes", "Kitchen scales" for "bathroom scales". For places, only a category's own name counts, not
+    that of its department. ``words``: without those in the name of a colour, such as the "baby" of "baby blue"."""
     typed = {word.word for word in words}
     return frozenset(
         category
@@ -136,7 +136,7 @@ def called_for(
     """Return two lists of texts: those in the names of things for the people or the place that the words name, and
     those in the names of things for others, as far as the catalogue contains their words.
 
-    The name of a thing tells more than its category: boxers for men may be in the category "Women", and some "Watches"
+    The name of a thing says more than its category: boxers for men may be in the category "Women", and some "Watches"
     are for women. The texts have the form "for men", because the index then finds the word anywhere in a name.
     """
     typed = {word.word for word in words}
@@ -171,7 +171,7 @@ def _excluded(
 
 @lru_cache(maxsize=20_000)
 def _groups_in_name(stems: frozenset[str], language: str, *, of_places: bool) -> tuple[frozenset[int], ...]:
-    """Return for each list of groups the numbers of those of which the name with these stems has a word."""
+    """Return, for each list of groups, the numbers of the groups that have a word in the name with these stems."""
     kinds = _groups(language, of_places=of_places)
     return tuple(frozenset(n for n, group in enumerate(groups) if group.calls(stems)) for groups in kinds)
 
@@ -211,8 +211,8 @@ def requirements(text: str, languages: Sequence[str]) -> dict[str, tuple[str, ..
 
 def required_numbers(words: Sequence[QueryWord]) -> Iterator[tuple[str, ...]]:
     """Yield the article and part numbers in a query, each as the texts of which an entry has to contain one: "bearing
-    6204" asks for no other bearing, and a number alone for nothing that looks like its article. The texts of a number
-    in several parts include all of these together, wherever they stand."""
+    6204" asks for no other bearing, and a number alone does not ask for things that look like its article. The texts of
+    a number in several parts include all of the parts together, wherever they are."""
     units = {before.word for before, word in pairwise(words) if word.unit}
     codes = dict.fromkeys(word.code for word in words if word.code)
     for code in codes:
@@ -226,7 +226,7 @@ def required_numbers(words: Sequence[QueryWord]) -> Iterator[tuple[str, ...]]:
 @lru_cache(maxsize=64)
 def _diets(language: str) -> dict[str, tuple[str, ...]]:
     """Return the words for diets, each with the texts of which an entry has to contain one: the words of its line,
-    those behind the slash included."""
+    including those after the slash."""
     found: dict[str, tuple[str, ...]] = {}
     for words, _slash, others in (line.partition(" / ") for line in WORDS["diet"].get(language, ())):
         enough = tuple(each.replace("_", " ") for each in f"{words} {others}".split())
@@ -291,7 +291,7 @@ class Admission:
 
 def capped_if_unmet(judged: list[Candidate], requires: Requirements) -> list[Candidate]:
     """Return the candidates. If no text of the catalogue mentions what is required, their relevance is at most
-    :data:`~imagesim.retrieval.relevance.CLOSEST_RELEVANCE`, so that they are shown as the closest only."""
+    :data:`~imagesim.retrieval.relevance.CLOSEST_RELEVANCE`, so that they are shown only as the closest."""
     if not requires.unmet:
         return judged
     return [each._replace(relevance=min(each.relevance, CLOSEST_RELEVANCE)) for each in judged]

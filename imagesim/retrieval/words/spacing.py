@@ -33,7 +33,7 @@ MOST_JOINED = 3
 
 
 def spaced(text: str, roles: Roles, languages: Sequence[str]) -> str:
-    """Return ``text`` with its words joined or divided as in the catalogue, if this lacks them as they are typed.
+    """Return ``text`` with its words joined or divided as in the catalogue, if the catalogue lacks them as typed.
 
     - "skate board" and "skate-board" become "skateboard", "750ml" becomes "750 ml", and "GSB18V55" "GSB 18V 55".
     - The shade of a colour and a qualifier become words of their own: "hellblau" (light blue) is "hell blau", and
@@ -63,7 +63,7 @@ class _Spacing:
     languages: Sequence[str]
 
     def of_word(self, typed: str) -> str:
-        """Return a word joined at its hyphens or divided, if the catalogue writes it so, or unchanged."""
+        """Return a word joined at its hyphens or divided, if that is how the catalogue writes it, or unchanged."""
         parts = HYPHEN.split(typed)
         if 1 < len(parts) <= MOST_JOINED and not has_digit(typed) and self.is_compound(parts):
             return "".join(parts)
@@ -83,7 +83,7 @@ class _Spacing:
         if len(parts) > 2 and min(map(len, parts)) < SHORTEST_FIRST:
             return False
         roles, joined = self.roles, "".join(parts)
-        # Most pairs of words are no compound, and stemming them takes the most time of reading a query.
+        # Most pairs of words are not compounds, and stemming them takes most of the time of reading a query.
         if CHANGED_WITHIN.isdisjoint(self.languages) and not roles.has_beginning(
             fold("".join(parts[:-1])) + fold(parts[-1])[:1]
         ):
@@ -127,7 +127,7 @@ def _segmented_run(run: str, roles: Roles, languages: Sequence[str]) -> str:
     """Return a run without katakana with a space between its words.
 
     Two neighbouring characters belong to different words if the catalogue has each together with its other neighbour,
-    but not the two together: it has 白色 and 运动, but no 色运. A last character may name a kind alone: 鞋 in 白鞋.
+    but not the two together: it has 白色 and 运动, but not 色运. A last character may name a kind alone: 鞋 in 白鞋.
     Particles after a word of the catalogue are left out: "红色的连衣裙" becomes "红色 连衣裙", and "운동화를" "운동화".
     """
 
@@ -175,8 +175,8 @@ def _is_kind(joined: str, parts: Sequence[str], roles: Roles, languages: Sequenc
 
 def with_divided_units(text: str, roles: Roles, languages: Sequence[str]) -> list[str]:
     """Return a list of one text: ``text`` with a space between numbers and their units ("12 v" for "12v") wherever the
-    catalogue writes them so. Empty if that changes nothing, or if the text has a part number, whose parts are found
-    with any character between them."""
+    catalogue writes them this way. Empty if that changes nothing, or if the text has a part number, whose parts are
+    found with any character between them."""
     if codes(normalised(text)):
         return []
     has = partial(has_all, roles=roles, languages=languages)
@@ -187,7 +187,7 @@ def with_divided_units(text: str, roles: Roles, languages: Sequence[str]) -> lis
 
 def _divided_runs(typed: str, has: Callable[[str], bool]) -> str:
     """Return a word of digits and letters divided into words that the catalogue ``has``, such as "gsb 18v 55" for
-    "gsb18v55"; empty if it cannot be divided so."""
+    "gsb18v55"; empty if that is impossible."""
     runs = _RUNS.findall(typed) if len(typed) <= LONGEST else []
     if len(runs) < 2 or not has_digit(typed) or _UNDIVIDED.search(typed):
         return ""

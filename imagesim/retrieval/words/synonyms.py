@@ -25,7 +25,7 @@ MAX_SYNONYMS = 3
 """The maximum number of synonyms of a query: each is one more search of texts."""
 
 FOLDER = Path(__file__).with_name("synonym_lists")
-"""A file per language. Each line is a group of words and phrases that shoppers use for the same thing, divided by
+"""A file per language. Each line is a group of words and phrases that shoppers use for the same thing, separated by
 commas. One with "?" before it may be replaced by the others, but replaces none of them, because shops use it for other
 things: "shades" may be sunglasses, but also lampshades."""
 
@@ -37,8 +37,8 @@ LISTED_AS = {"no": "nb"}
 def _listed(language: str) -> dict[str, list[tuple[str, list[str]]]]:
     """Return the phrases of a list by their first letters, each with those of its group that may replace it.
 
-    A phrase has an entry for each number of its words, too: the stems of "bookshelf" and "bookshelves" differ. Nothing
-    is stemmed before it is compared, because a whole list would take a second.
+    A phrase also has an entry for the singular and the plural of each of its words: the stems of "bookshelf" and
+    "bookshelves" differ. Nothing is stemmed before it is compared, because a whole list would take a second.
     """
     found: dict[str, list[tuple[str, list[str]]]] = {}
     path = FOLDER / f"{LISTED_AS.get(language, language)}.txt"
@@ -72,8 +72,8 @@ def _groups_of(phrase: str, language: str) -> list[list[str]]:
 
 
 def _beginning(phrase: str) -> str:
-    """Return the first two letters of a phrase, which all of its spellings share: no letters of scripts without spaces,
-    and one of the two of "ae", "oe", "ue" and "aa", which may stand for "ä", "ö", "ü" and "å"."""
+    """Return the first two letters of a phrase, which all of its spellings share: no letters in scripts without spaces,
+    and only the first of "ae", "oe", "ue" and "aa", which may stand for "ä", "ö", "ü" and "å"."""
     if NO_SPACES.match(phrase):
         return ""
     letters = fold(HYPHEN.sub("", phrase).replace(" ", ""))
@@ -88,9 +88,9 @@ def _stems(phrase: str, language: str) -> str:
 
 @lru_cache(maxsize=4_000)
 def _replacements(phrase: str, language: str) -> tuple[str, ...]:
-    """Return the phrases that may replace a phrase: those of its groups, or if it is in none, a compound with another
+    """Return the phrases that may replace a phrase: those of its groups or, if it is in none, compounds with another
     word for one of its parts: "außenleuchte" for "außenlampe". A compound that is in the dictionary has a meaning of
-    its own: a "Kinderwagen" (pram) is no car for children."""
+    its own: a "Kinderwagen" (pram) is not a car for children."""
     if groups := _groups_of(phrase, language):
         return tuple(dict.fromkeys(other for group in groups for other in group))
     if language not in INFLECTIONS or not (phrase.isalpha() and _listed(language)) or len(phrase) > LONGEST:
@@ -121,10 +121,10 @@ def replace_with_synonyms(
     """Return ``text`` with one phrase replaced by a synonym by which the catalogue calls things: a text for each of the
     best synonyms, at most :data:`MAX_SYNONYMS`, with the language of the synonym.
 
-    Empty if the catalogue calls things by the phrase itself (unless ``even_if_known``), or by none of its
-    synonyms. A single word is replaced if it is what is sought, or with ``beside`` if it is not; then the caller has to
-    check that something has all words, because "dress shoes" are no "gown shoes". ``grammar``: the languages whose
-    grammar tells which word is sought; by default all.
+    Empty if the catalogue calls things by the phrase itself (unless ``even_if_known``), or by none of its synonyms. A
+    single word is replaced if it is what is sought, or, with ``beside``, if it is not; then the caller has to check
+    that something has all words, because "dress shoes" are not "gown shoes". ``grammar``: the languages whose grammar
+    tells which word is sought; by default all.
     """
     words = _with_listed_ending_apart(text, languages).split()
     windows = ((start, end, " ".join(words[start:end])) for start, end in _windows(min(len(words), MAX_TERMS)))
@@ -142,7 +142,7 @@ def _called_so(phrase: str, roles: Roles, languages: Sequence[str], even_if_know
     """Return the synonyms of a phrase by which the catalogue calls something, each with its language; none if it calls
     something by the phrase, unless ``even_if_known``."""
     listed = [each for each in languages if _replacements(phrase, each)]
-    # The English "telephone" is no German compound of "phone": only languages of the list have compounds with it.
+    # The English "telephone" is not a German compound of "phone": only languages of the list have compounds with it.
     asked = [each for each in languages if each in listed or each not in INFLECTIONS]
     if not listed or (not even_if_known and any(_is_known(phrase, roles, each) for each in asked)):
         return []
@@ -159,7 +159,7 @@ def _with_listed_ending_apart(text: str, languages: Sequence[str]) -> str:
 
     def divided(match: re.Match[str]) -> str:
         run = match[0]
-        # Not within a word of kana: "レディース" (ladies') is no compound with "イス" (chair).
+        # Not within a word of kana: "レディース" (ladies') is not a compound with "イス" (chair).
         starts = () if kana.is_written(run) else range(max(0, len(run) - LONGEST), len(run) - 1)
         listed = (at for at in starts if any(_groups_of(run[at:], each) for each in languages))
         at = next(listed, 0)
@@ -175,7 +175,7 @@ def _windows(count: int) -> Iterator[tuple[int, int]]:
 
 
 def _head(words: Sequence[QueryWord], roles: Roles, languages: Sequence[str]) -> str:
-    """Return the word that says what is sought: the last noun before "for" or "with", or in languages such as French
+    """Return the word that says what is sought: the last noun before "for" or "with", or, in languages such as French,
     the first. Qualifiers count only if there is nothing else."""
     things = [
         word
@@ -189,8 +189,8 @@ def _head(words: Sequence[QueryWord], roles: Roles, languages: Sequence[str]) ->
 def _is_known(phrase: str, roles: Roles, language: str) -> bool:
     """Return whether the catalogue calls something by a phrase.
 
-    A single word may also be in names or brands only; of several words, a category must have all in its name. Whether a
-    thing is called by several words together, only the index knows: "shaving" and "cream" may be in the names of
+    A single word may also be in names or brands only; of several words, a category must have all in its name. Only the
+    index knows whether a thing is called by several words together: "shaving" and "cream" may be in the names of
     different things.
     """
     words = query_words(phrase, (language,))
@@ -200,7 +200,7 @@ def _is_known(phrase: str, roles: Roles, language: str) -> bool:
         return True
     if not roles.is_in_names(own_stems(words[0], roles)):
         return False
-    # In a shop of rucksacks, "backpack" means these, though it has "Backpacking tents".
+    # In a shop with rucksacks, "backpack" means these, even if it has "Backpacking tents".
     own = set(own_stems(words[0], roles))
     specifies = any(own <= stems for stems in roles.specifiers_of_categories.values())
     return not (specifies and any(_names_kind(each, roles, language) for each in _synonyms(phrase, roles, language)))

@@ -115,15 +115,15 @@ class Phrase:
         return numbers[-1], numbers[start:-1]
 
     def is_sought(self, number: int, head: int, named: Collection[int]) -> bool:
-        """Return whether a qualifier, which mostly says what a thing is like, says here what is sought: the French
+        """Return whether a qualifier, which usually says what a thing is like, here says what is sought: the French
         "bureau" is an office or a desk.
 
-        A word for people, a place or a season is not sought beside a word for a kind, unless it names one itself:
+        A word for people, a place or a season is not sought alongside a word for a kind, unless it names one itself:
         "sleeping bags winter" asks for sleeping bags. A word for people is not sought either
 
-        - beside the name of a category that has nothing for them: "wallet men" asks for wallets, although the shop has
-          "Men's shirts";
-        - beside words that may name a thing (``named``) which the catalogue does not know: "mens hovercraft".
+        - alongside the name of a category that has nothing for them: "wallet men" asks for wallets, although the shop
+          has "Men's shirts";
+        - alongside words that may name a thing (``named``) that the catalogue does not know: "mens hovercraft".
         """
         word, own = self.words[number], self.kinds[number]
         others = [stems for n, stems in enumerate(self.stems) if n != number]
@@ -147,8 +147,8 @@ class Phrase:
         """Return the words that say what the thing sought is like, and never what it is.
 
         ``others``: words with another role, which are not considered; ``demanded``: words that an answer has to have
-        ("vegan"); ``required``: those of them that the catalogue knows, which alone count as qualifiers; ``undivided``:
-        words that are no compound of words of the catalogue.
+        ("vegan"); ``required``: those that the catalogue knows, which alone count as qualifiers; ``undivided``: words
+        that are not compounds of words of the catalogue.
         """
         named = {n for n, word in enumerate(self.words) if not word.qualifier}.difference(others, colours)
         head, specify = self.compound(others)
@@ -161,7 +161,7 @@ class Phrase:
         if not HEAD_FIRST.issuperset(self.grammar) or head in found or not self.stems:
             return found
         if self.roles.calls(self.stems[head]):
-            # "Acqua minerale" is water, also if the catalogue lacks "minerale": two Italian nouns in a row are rare.
+            # "Acqua minerale" is water, even if the catalogue lacks "minerale": two Italian nouns in a row are rare.
             found.update(
                 n for n in specify if self.words[n].follows and n in undivided and not self.roles.has(self.stems[n])
             )
@@ -180,8 +180,8 @@ class Phrase:
         )
 
     def departments(self, head: int, specify: Collection[int], others: Collection[int]) -> set[int]:
-        """Return the words that name a department alone, but say here what a thing is for: the "dog" of "dog coat" and
-        "coat for dogs"."""
+        """Return the words that on their own name a department, but here say what a thing is for: the "dog" of "dog
+        coat" and "coat for dogs"."""
         complements = [n for n, word in enumerate(self.words) if word.complement]
         things = [n for n, word in enumerate(self.words) if not word.complement and n not in others]
         pairs = (*((n, head) for n in specify), *((n, thing) for n in complements for thing in things))

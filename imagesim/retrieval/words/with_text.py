@@ -65,7 +65,7 @@ class _Nearest(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Ranking:
-    """The judged ``matches`` of one query, and what is needed to rank the entries found by its vector beside them.
+    """The judged ``matches`` of one query, and what is needed to rank the entries found by its vector alongside them.
 
     ``evidence`` and ``trust``: see ``WithText._evidence``; ``entries_are_named``: see
     :func:`~imagesim.retrieval.words.match_rules.names_entries`.
@@ -107,8 +107,8 @@ class WithText:
     """Ranks entries whose texts match first, then those that look similar.
 
     One request searches the words and their vector. If the model does not understand the words, a second one searches a
-    vector moved towards the images of the best matches (:mod:`imagesim.retrieval.feedback`). In this way a query in any
-    language of the shop's texts finds similar entries.
+    vector moved towards the images of the best matches (:mod:`imagesim.retrieval.feedback`). So a query in any language
+    of the shop's texts finds similar entries.
 
     ``vectors_of`` returns vectors by the digest of the image that matched; ``remembered``: the moved vectors of earlier
     queries, which are used in the first request; ``category_names``: those with which the words are compared.
@@ -194,8 +194,8 @@ class WithText:
         return merged, replace(nearest, took_ms=took_ms)
 
     def _with_known_words(self, texts: Query, admission: Admission, ranking: _Ranking) -> tuple[Candidate, ...]:
-        """Return the closest entries if the catalogue lacks some of the words: those called by the other words that
-        tell what is sought. For "nike zoom" these are by Nike, and for "Bücherregal" (bookcase) called "Regal"."""
+        """Return the closest entries if the catalogue lacks some of the words: those named by the other words that tell
+        what is sought. For "nike zoom", these are by Nike; for "Bücherregal" (bookcase), they are called "Regal"."""
         if self.texts.own.read_known is None:
             return ()
         (found,) = self.retriever.search([self.texts.own.read_known().applied_to(texts)])
@@ -216,7 +216,7 @@ class WithText:
 
         ``by_vector``: the answer to the vector of the words or, if it is remembered, to the ``moved`` one. A vector is
         not moved towards a single entry that only mentions the words: what looks like the wine "that goes with beef" is
-        no beef.
+        not beef.
         """
         named = feedback.entries_for(matching, vectors)
         if moved and moved.sources == feedback.sources_of(named):
@@ -247,11 +247,11 @@ class WithText:
         vectors: Mapping[str, Vector],
     ) -> tuple[dict[str, float], float]:
         """Return the relevance by looks of matches, by key, where it is not that of their score, and the mean relevance
-        of the ``nearest.sources``, which limits that of all that looks like them.
+        of the ``nearest.sources``, which limits the relevance of all that looks like them.
 
         An entry is near a vector that was moved towards its own image, even a monitor whose description mentions
-        coffee. So it is compared with the vector moved by the other entries. That is not needed for entries that are
-        called by the words, or are of a kind that the words name.
+        coffee. So it is compared with the vector moved towards the other entries. That is not needed for entries that
+        are named by the words, or are of a kind that the words name.
         """
         sources = nearest.sources
         certain = [each.text >= BY_NAME or is_of_kind(self.texts, each.categories) for each in sources]
