@@ -1,1 +1,1 @@
-"""How words are divided, stemmed and compared, and what roles they have. It knows no index and no answer."""
+"""How words are divided, stemmed and compared, and what roles they have. It knows nothing of indexes or answers."""

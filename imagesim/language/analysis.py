@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from imagesim.types import IndexMeta
 
 ANALYSIS = 14
-"""The version of the analysis, increased if earlier indexes have to be rebuilt to find words as well as new ones."""
+"""The version of the analysis, increased when earlier indexes have to be rebuilt to find words as well as new indexes
+do."""
 
 MAX_WORD = 64
 """The maximum number of characters of a word; further ones are cut off."""
@@ -56,7 +57,8 @@ _WORD = re.compile(rf"{FRACTION}|{DECIMAL}[^\W\d_]*|{_LETTERS}(?:['’]{_LETTERS
 JOINED = re.compile(rf"(?<![^\W_])(?<![{_MARKS}]){_LETTERS}(?:{HYPHEN.pattern}{_LETTERS})+")
 # "J. R. R. Tolkien", "V.S.O.P": the letters are one word, too.
 INITIALS = re.compile(r"(?<![^\W_])(?:[^\W\d_]\.\s?){2,}(?:[^\W\d_](?![^\W_]))?")
-# "90x190", "90 cm × 190 cm", "M8 x 40": the "x" is no word of its own. A cable of 3 x 1.5 mm² with earth is a "3G1.5".
+# "90x190", "90 cm × 190 cm", "M8 x 40": the "x" is not a word of its own. A cable of 3 x 1.5 mm² with earth is a
+# "3G1.5".
 _NUMBER = r"\d+(?:[.,]\d+)?"
 _UNIT = rf"\s?(?:{'|'.join(sorted(UNITS, key=len, reverse=True))})\b"
 _BY = re.compile(rf"(?:(?:{_UNIT})?\s?[x×*]\s?|(?<=\d)g)(?=\d)")
@@ -139,16 +141,16 @@ def languages_of(meta: IndexMeta) -> tuple[str, ...]:
 
 @lru_cache(maxsize=500)  # some 25 MB with long texts in a script without spaces
 def analyse(text: str, language: str) -> tuple[Token, ...]:
-    """Return the words of ``text`` in their order.
+    """Return the words of ``text`` in order.
 
     Scripts without spaces are divided into pairs of characters (``运动鞋``: ``运动``, ``动鞋``), except for words of
-    katakana, or of hiragana alone, which are in one spelling (``白Tシャツ``: ``白``, ``t``, ``シャツ``; see
+    katakana, or of hiragana alone, which are given in one spelling (``白Tシャツ``: ``白``, ``t``, ``シャツ``; see
     :mod:`~imagesim.language.kana`). The hyphenated words follow at the end in one piece (``t-shirt``: ``t``, ``shirt``,
     ``tshirt``), and so do initials (``J. R. R. Tolkien``: ``j``, ``r``, ``r``, ``tolkien``, ``jrr``) and dimensions,
     whichever way they are written (``90 x 190 cm``: ``90``, ``190``, ``cm``, ``90x190``), and the numbers of parts
     (:func:`codes`). A decimal number is one word together with a unit that follows without a space (``8,5W``:
     ``8.5w``), without zeros at its end (``+1.50``: ``1.5``), and so is a fraction (``1 1/4"``: ``1-1/4``). Long numbers
-    follow without the zeros in front (``0066896``: ``66896``), too. The division does not depend on the language: an
+    also follow without their leading zeros (``0066896``: ``66896``). The division does not depend on the language: an
     elided word is a word of its own in each (``d'été``: ``d``, ``été``).
     """
     text = normalised(text, language)
@@ -162,14 +164,14 @@ def analyse(text: str, language: str) -> tuple[Token, ...]:
             continue
         if not word.isalnum():
             elided, _, rest = word.replace("’", "'").partition("'")
-            if rest and elided.replace("ı", "i") in ELIDED:  # in the capitals of "PUISQU'ON", Turkish reads no "i"
+            if rest and elided.replace("ı", "i") in ELIDED:  # Turkish makes the "I" of "PUISQU'ON" an "ı"
                 tokens.append(_token(elided, language))
                 word = rest
             word = _POSSESSIVE.sub("", _number(word))
         for part in [word] if word.isascii() else _SCRIPTS.findall(word):
             if NO_SPACES.match(part):
                 tokens += [Token(each, each) for piece in kana.parts(part) for each in _without_spaces(piece)]
-            elif (token := _token(part, language)).word:  # empty for an accent behind a character of such a script
+            elif (token := _token(part, language)).word:  # empty for an accent after a character of such a script
                 tokens.append(token)
         if len(tokens) >= MAX_TOKENS:
             break
@@ -186,7 +188,7 @@ def analyse(text: str, language: str) -> tuple[Token, ...]:
 
 
 def _without_spaces(part: str) -> list[str]:
-    """Return the words of text of a script without spaces: the pairs of its characters, or one in katakana."""
+    """Return the words of text in a script without spaces: the pairs of its characters, or one word in katakana."""
     return [kana.spelled(part)] if kana.is_written(part) else _pairs(part)
 
 
@@ -197,7 +199,7 @@ def _pairs(part: str) -> list[str]:
 def normalised(text: str, language: str = "") -> str:
     """Return ``text`` in the normal form NFKC, without soft hyphens, and in the lower case of the language.
 
-    Every language gets the same number of characters, so that :func:`analyse` divides the text alike.
+    Every language gets the same number of characters, so that :func:`analyse` divides the text in the same way.
     """
     if not text.isascii():
         text = plain_numbers(text).replace(_SOFT_HYPHEN, "").replace(_DOTTED_CAPITAL, "i")
@@ -206,20 +208,21 @@ def normalised(text: str, language: str = "") -> str:
 
 def indexed(text: str, language: str) -> tuple[Token, ...]:
     """Return the words of ``text`` by which it is found: those of :func:`analyse`, :func:`models`, and each character
-    of scripts without spaces, but kana. A query for one of these has no pair: ``鞋`` finds ``运动鞋``. Words in
-    hiragana are also found by their pairs, and those beside Chinese characters as words: ``赤いりんご`` by
+    of scripts without spaces, except kana. A query for one of these has no pair: ``鞋`` finds ``运动鞋``. Words in
+    hiragana are also found by their pairs, and those next to Chinese characters as words: ``赤いりんご`` by
     ``リンゴ``."""
     return _with_parts(text, language, last=False)
 
 
 def naming(text: str, language: str) -> tuple[Token, ...]:
-    """Return those of the words of :func:`indexed` that may say what a thing is. In Japanese, of single characters only
-    the last of a word does: ``靴`` (shoes) of ``革靴``, and not of ``靴下`` (socks)."""
+    """Return the words of :func:`indexed` that may say what a thing is. In Japanese, the only single character that
+    does is the last one of a word: ``靴`` (shoes) of ``革靴``, but not of ``靴下`` (socks)."""
     return _with_parts(text, language, last=language == "ja")
 
 
 def _with_parts(text: str, language: str, *, last: bool) -> tuple[Token, ...]:
-    """Return the words of ``text`` after their parts, of whose single characters only the ``last`` may be wanted."""
+    """Return the words of ``text`` after their parts; with ``last``, only the last of the single characters is a
+    part."""
     plain = normalised(text, language)
     found = [] if text.isascii() else [*_parts_found(plain, last=last)]
     return (*(Token(each, each) for each in dict.fromkeys((*found, *models(plain)))), *analyse(text, language))
@@ -291,13 +294,13 @@ def name_ends(names: Sequence[str], language: str) -> frozenset[Token]:
 
 def features(names: Sequence[str], language: str) -> frozenset[Token]:
     """Return the words of names that only say what a thing has or is for: "camera" for "Baby monitor with camera", but
-    no clippers for "Trimmer for men cordless hair clippers", which goes on with what it is."""
+    not "clippers" for "Trimmer for men cordless hair clippers", which goes on to say what it is."""
     parts = [part for name in names for part in _behind_audience(analyse(name, language), language)]
     return _features(parts, language, feature_marks((language,)), start=1)
 
 
 def _behind_audience(words: Sequence[Token], language: str) -> Iterator[Sequence[Token]]:
-    """Yield a name up to those whom it says that a thing is for, and what follows directly behind them."""
+    """Yield a name up to the words for those whom a thing is for, and what follows directly after them."""
     marks, audiences = feature_marks((language,)), _audiences((language,))
     mark = next((n for n, each in enumerate(words) if each.word in marks), len(words))
     for n in range(mark + 2, len(words)):
@@ -320,7 +323,7 @@ def described_features(texts: Sequence[str], language: str) -> frozenset[Token]:
 def _features(
     texts: Iterable[Sequence[Token]], language: str, marks: Collection[str], *, start: int
 ) -> frozenset[Token]:
-    """Return the words after the first mark of each text, except those that stand before it in any of the texts.
+    """Return the words after the first mark of each text, except those that come before it in any of the texts.
 
     Marks at a position before ``start`` do not count. A word before one of ``QUALITIES`` is a feature, too.
     """
@@ -332,7 +335,7 @@ def _features(
         before |= {
             n - 2 for n in before if n > 1 and words[n - 1].word == conjunction
         }  # "microwave and dishwasher safe"
-        joined = {one.word + other.word for one, other in pairwise(words[:first])}  # which stand at the end
+        joined = {one.word + other.word for one, other in pairwise(words[:first])}  # they come at the end
         own.update(each for n, each in enumerate(words) if (n < first and n not in before) or each.word in joined)
         mentioned.update(words[n] for n in before)
         mentioned.update(words[first + 1 :])
@@ -346,10 +349,10 @@ def stem_collisions(written: Mapping[str, Collection[Token]]) -> dict[str, froze
     their stems in all of them, because the language of a query is not known. The texts of the catalogue show which of
     these stems are misleading.
 
-    ``written`` are the words of the texts in each language; stems are in the form of :func:`stem_key`. Words that
-    occur in the texts of both languages do not collide, nor do words that their own language takes for forms of the
-    same word, too ("lamps" and "Lampe"). A word whose stem is that of another one of its own language collides, too: a
-    "planter" is no plant, whose German stem it has.
+    ``written`` are the words of the texts in each language; stems are in the form of :func:`stem_key`. Words that occur
+    in the texts of both languages do not collide, nor do words that their own language takes for forms of the same
+    word, too ("lamps" and "Lampe"). A word whose stem in the other language is that of another word of its own language
+    collides, too: a "planter" is not a plant, but German gives it the stem of one.
     """
     forms = {language: _forms(tokens) for language, tokens in written.items()}
     words = {language: {token.word for token in tokens} for language, tokens in written.items()}

@@ -1,4 +1,4 @@
-"""Numbers of articles, parts and models in texts, in whichever parts they are written ("0 986 494 797", "OC 517.96",
+"""Numbers of articles, parts and models in texts, however they are divided ("0 986 494 797", "OC 517.96",
 "6204-2RS/C3"), and fractions of an inch."""
 
 from __future__ import annotations
@@ -15,17 +15,18 @@ HYPHEN = re.compile("[-‐‑]")
 _SEPARATOR = "[ ./_‐‑-]"
 
 SHORTEST_SPACED = 7
-"""The minimum number of characters of a code whose parts are separated by spaces: "13 128" of "iPhone 13 128 GB" is no
-number of a part."""
+"""The minimum number of characters of a code whose parts are separated by spaces: "13 128" of "iPhone 13 128 GB" is not
+a part number."""
 
 SHORTEST = 5
-"""The minimum number of characters of one with another separator, and of the beginning of two words as one."""
+"""The minimum number of characters of a code with another separator, and of the beginning of one that two words
+form."""
 
 LONGEST = 24
 
 SHORTEST_BEGINNING = 6
-"""The minimum number of characters of a number by which longer ones are found: 1,000 is not meant by 100, but
-"0986714" may be the first digits of an article's number."""
+"""The minimum number of characters of a number by which longer ones are found: 100 does not stand for 1,000, but
+"0986714" may be the first digits of an article number."""
 
 MODEL = r"[^\W\d_]{2,3} ?\d{3,}"
 """A short word and a number, which may be those of a model, "SPA 1250", or a word and a quantity."""
@@ -40,13 +41,13 @@ _FRACTION_SLASH = "\u2044"
 DIGITS = {
     code: str(digit) for code in range(0x660, 0x2000) if (digit := unicodedata.decimal(chr(code), None)) is not None
 }
-"""The digits of other scripts, such as the Arabic "٤٢" (42), as those of the keyboard."""
+"""The digits of other scripts, such as the Arabic "٤٢" (42), as ASCII digits."""
 
 _NUMERALS = DIGITS | {ord("٫"): ".", ord("٬"): ","}
 
 _PART = r"(?=[^\W_]*\d)[^\W_]+"
-# Letters in front and at the end belong to it, if they are few: "5Q0 615 301 F". Those after a space, if it is one.
-# Numbers with hyphens and a space between them are two.
+# A few letters in front and at the end belong to the code: "5Q0 615 301 F". After a space at the end, only one letter
+# does. Numbers with hyphens and a space between them are two.
 _CODE = re.compile(
     rf"(?<![^\W_])(?<!\d[.,])(?:[^\W\d_]{{1,3}}{_SEPARATOR})?{_PART}(?:(?: {_PART})+|(?:[./_‐‑-]{_PART})+)"
     r"(?: [^\W\d_](?![^\W_])|[./_‐‑-][^\W\d_]{1,3}(?![^\W_]))?(?![/_‐‑-]?[^\W_])"
@@ -65,8 +66,8 @@ _YEAR_OR_ROUND = re.compile(r"(?:19|20)\d\d|\d\d\d?0")
 
 
 class Code(NamedTuple):
-    """The number of a part or a model that is written in several parts: its text, and as which words these may be
-    written, the longest first. Letters in front of it may be another word."""
+    """The number of a part or a model that is written in several parts: its text, and the words as which the parts may
+    be written, the longest first. Letters in front of it may be another word."""
 
     text: str
     joined: tuple[str, ...]
@@ -76,7 +77,7 @@ class Code(NamedTuple):
 def codes(text: str) -> tuple[Code, ...]:
     """Return the numbers of parts and models in a text in lower case: ``5q0 615 301 f``, ``cn-hg601-11``.
 
-    Of hyphenated ones, any neighbouring parts may be written as one: ``cnhg601``.
+    In hyphenated ones, any neighbouring parts may be written as one: ``cnhg601``.
     """
     return tuple(_codes(re.sub(FRACTION, " ", text) if "/" in text else text))
 
@@ -123,7 +124,7 @@ def without_zeros(word: str) -> str:
 
 
 def may_begin_code(word: str) -> bool:
-    """Return whether a word may be the beginning of an article's number."""
+    """Return whether a word may be the beginning of an article number."""
     return SHORTEST_BEGINNING <= len(word) <= LONGEST and any(map(str.isdigit, word))
 
 
@@ -135,14 +136,14 @@ def is_article_number(word: str) -> bool:
 
 
 def begun_codes(joined: Collection[str], code: Collection[str]) -> list[str]:
-    """Return the beginnings of numbers of parts that a word of a query may be with its neighbours, of those ``joined``
-    with it and those of a ``code``: "dhp180" of "DHP 180", where there is a "DHP180RTJ"."""
+    """Return the beginnings of part numbers that a word of a query may form with its neighbours, from those ``joined``
+    with it and those of a ``code``: "dhp180" for "DHP 180", where there is a "DHP180RTJ"."""
     found = [each for each in joined if len(each) >= SHORTEST and not each.isdecimal() and any(map(str.isdigit, each))]
     return list(dict.fromkeys((*found, *filter(may_begin_code, code))))
 
 
 def are_numbers(first: str, second: str) -> bool:
-    """Return whether these are two numbers, and not the thousands and hundreds of one: "7 13" is no 713."""
+    """Return whether these are two numbers, and not the thousands and hundreds of one: "7 13" is not 713."""
     return first.isdecimal() and second.isdecimal() and len(second) != 3
 
 

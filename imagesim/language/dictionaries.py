@@ -1,6 +1,6 @@
 """Look words up in dictionaries, to know which words of a query are spelled correctly.
 
-The dictionaries are those of ``pyspellchecker``, in some ten languages. Without this package (the extra ``spelling``)
+The dictionaries are those of ``pyspellchecker``, in some ten languages. Without this package (the extra ``spelling``),
 no word is found.
 """
 

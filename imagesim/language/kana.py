@@ -1,9 +1,9 @@
 """Words in the two syllabic scripts of Japanese, in one spelling.
 
 Katakana ("スニーカー") is the script of foreign words, hiragana that of endings and particles, and of words that may
-as well be written in katakana or in Chinese characters: "めがね", "メガネ", "眼鏡" (glasses). Where katakana begins or
-ends, a word does. Hiragana that follows a Chinese character is the ending of its word or a particle, as in
-"革のベルト", and no word of its own.
+also be written in katakana or in Chinese characters: "めがね", "メガネ", "眼鏡" (glasses). A word begins or ends where
+katakana does. Hiragana that follows a Chinese character is the ending of its word or a particle, as in "革のベルト",
+and not a word of its own.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PARTICLE = re.compile(rf"^[をがはのにでともや](?=[^{_HIRAGANA}])")
 _WORD = re.compile(rf"[{_KATAKANA}][{_KATAKANA}{_MARK}]*")
 KANA = re.compile(rf"[{_KATAKANA}{_HIRAGANA}{_MARK}]")
 
-# Katakana stands 96 characters behind hiragana. Small vowels are written large as well ("ウェア", "ウエア").
+# The codes of katakana are those of hiragana plus 96. Small vowels are also written large ("ウェア", "ウエア").
 _TO_KATAKANA = {code: code + 0x60 for code in range(0x3041, 0x3097)}
 _TO_HIRAGANA = {to: code for code, to in _TO_KATAKANA.items()}
 _SMALL_VOWELS = str.maketrans("ァィゥェォヮヵヶ", "アイウエオワカケ")
@@ -31,21 +31,22 @@ _LONG_ANYWAY = re.compile(f"(?<=[ァィ]){_MARK}")  # "ボディーソープ", "
 _V_AND_VOWEL = {"ヴァ": "バ", "ヴィ": "ビ", "ヴェ": "ベ", "ヴォ": "ボ"}
 
 SHORTEST_BEFORE_MARK = 3
-"""The minimum number of letters before a long vowel at the end that need not be marked: a "カバ" is no "カバー"."""
+"""The minimum number of letters before a long vowel at the end that need not be marked: a "カバ" is not a "カバー"."""
 
 SHORTEST_BESIDE_PARTICLE = 2
-"""The minimum number of letters beside a "の" (of) between two words in hiragana."""
+"""The minimum number of letters on each side of a "の" (of) between two words in hiragana."""
 
 SHORTEST_BEHIND_PARTICLE = 3
-"""The minimum number of letters with a "の" that follows katakana, and with a "な" at the end, from which on these are
+"""The minimum number of letters after a "の" that follows katakana, and before a "な" at the end, for these to be
 divided from the word: a "カフェのれん" is a curtain ("のれん")."""
 
 SHORTEST_PART = 2
-"""The minimum number of letters of a part of a compound, "パン" (bread) of "メロンパン". Letters are syllables, so that
-few are enough."""
+"""The minimum number of letters of a part of a compound, "パン" (bread) of "メロンパン". Letters are syllables, so few
+are enough."""
 
 SHORTEST_BEFORE_PART = 2
-"""The minimum number of letters before a part of a compound, before a last one of ``SHORTEST_PART`` one more."""
+"""The minimum number of letters before a part of a compound; one more before a last part of ``SHORTEST_PART``
+letters."""
 
 SHORTEST_MISSPELLED = 6
 """The minimum number of letters of a misspelled word."""
@@ -54,7 +55,7 @@ SHORTEST_MISSPELLED = 6
 @lru_cache(maxsize=10_000)
 def spelled(word: str) -> str:
     """Return a word of katakana or hiragana in the spelling by which it is compared: in katakana, with "バ" for "ヴァ",
-    without the mark of a long vowel at its end ("プリンター", "プリンタ") and behind a small vowel ("ボディー",
+    without the mark of a long vowel at its end ("プリンター", "プリンタ") and after a small vowel ("ボディー",
     "ボディ")."""
     word = _LONG_ANYWAY.sub("", word.translate(_TO_KATAKANA))
     for letters, other in _V_AND_VOWEL.items():
@@ -74,12 +75,12 @@ def mappings() -> list[str]:
 
 
 def is_word(text: str) -> bool:
-    """Return whether a text is a word as of :func:`spelled`."""
+    """Return whether a text is a word in the spelling of :func:`spelled`."""
     return _WORD.fullmatch(text) is not None
 
 
 def is_written(part: str) -> bool:
-    """Return whether a part of a text is in one of the scripts alone, and so a word by itself."""
+    """Return whether a part of a text is in one of the scripts alone, and so is a word by itself."""
     return len(part) > 1 and (_WORD.fullmatch(part) or _HIRAGANA_ONLY.fullmatch(part)) is not None
 
 
@@ -110,7 +111,8 @@ def parts(run: str) -> list[str]:
 
 
 def _apart(hiragana: str) -> list[str]:
-    """Return hiragana, divided at each "の" between two words. In "もの" (thing) it is none: "たべものいれ"."""
+    """Return hiragana, divided at each "の" between two words. In "もの" (thing), it is not a particle:
+    "たべものいれ"."""
     words, start = [], 0
     for at in range(SHORTEST_BESIDE_PARTICLE, len(hiragana) - SHORTEST_BESIDE_PARTICLE):
         is_between = hiragana[at] == "の" and hiragana[at - 1] != "も"
@@ -121,13 +123,13 @@ def _apart(hiragana: str) -> list[str]:
 
 
 def words_within(part: str) -> list[str]:
-    """Return the words of hiragana within a part that has Chinese characters, too, by which it is found: "メガネ" of
-    "めがね拭き" and "イリンゴ", which ends with "リンゴ", of "赤いりんご"."""
+    """Return the words of hiragana by which a part that also has Chinese characters is found: "メガネ" of "めがね拭き"
+    and "イリンゴ", which ends with "リンゴ", of "赤いりんご"."""
     return [spelled(each) for each in _HIRAGANA_ONLY.findall(part) if len(each) >= SHORTEST_PART]
 
 
 def endings(part: str) -> range:
-    """Return where a word in hiragana may begin at the end of a part that has Chinese characters, too."""
+    """Return where a word in hiragana may begin at the end of a part that also has Chinese characters."""
     found = _HIRAGANA_AT_END.search(part)
     return range(found.start() if found else len(part), len(part) - 1)
 
@@ -139,20 +141,20 @@ def may_begin(part: str, word: str) -> bool:
 
 
 def is_within(part: str, word: str) -> bool:
-    """Return whether a part stands within a longer word, with a word before it and another behind it."""
+    """Return whether a part is within a longer word, with a word before it and another after it."""
     at = word.find(part, SHORTEST_BEFORE_PART) if len(part) > SHORTEST_PART else 0
     return 0 < at < len(word) - len(part)
 
 
 def shortest_before(part: str) -> int:
     """Return the minimum number of letters of a compound before its last part; 0 if this is too short. A "ポロシャツ"
-    is a "シャツ"; but before two letters there have to be more: a "スパイス" (spice) is no "イス" (chair)."""
+    is a "シャツ"; but before two letters there have to be more: a "スパイス" (spice) is not an "イス" (chair)."""
     if len(part) < SHORTEST_PART:
         return 0
     return SHORTEST_BEFORE_PART + (len(part) == SHORTEST_PART)
 
 
 def most_errors(word: str) -> int:
-    """Return how many typing errors a word may have: of a short one, another syllable makes another thing
+    """Return how many typing errors a word may have: in a short one, another syllable makes another thing
     ("スニーカー", sneakers, and "スピーカー", speakers)."""
     return 1 if len(word) >= SHORTEST_MISSPELLED else 0

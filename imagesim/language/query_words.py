@@ -63,11 +63,11 @@ SHORTEST_STEM = 4
 the Italian "potete" (you can), but also of "potato"."""
 
 ENGLISH = "en"
-"""The language of the words that an embedding model knows. Its lists contain every form of a word, so that stems are
-not used for them: "short" says what a thing is like, "shorts" what it is."""
+"""The language of the words that an embedding model knows. Its lists contain every form of a word, so stems are not
+used for them: "short" says what a thing is like, "shorts" what it is."""
 
 _ELISION = re.compile(rf"(?<![^\W_])(?:{'|'.join(sorted(ELIDED))})['’](?=[aeiouyhàâéèêëîïôùûœ])", re.IGNORECASE)
-# One letter of hiragana, the script of Japanese particles and endings, beside at most one letter of another script.
+# One letter of hiragana, the script of Japanese particles and endings, next to at most one letter of another script.
 _GRAMMAR = re.compile(r"([^\u3041-\u309f])?[\u3041-\u309f](?(1)|([^\u3041-\u309f]))")
 _AMOUNTS = frozenset(map(fold, AMOUNTS))
 _UNITS = frozenset(map(fold, UNITS))
@@ -111,8 +111,8 @@ def _is_listed(word: str, stems: Mapping[str, str], forms: Forms) -> bool:
 
 
 def _specifies(word: str, stems: Mapping[str, str], forms: Forms, *, follows: bool, precedes: bool) -> bool:
-    """Return whether a word of a list stands beside the word that it specifies, if it specifies one: the "photo" of a
-    "photo frame", or of the French "cadre photo"."""
+    """Return whether a word is on a list and next to a word that it specifies: the "photo" of a "photo frame", or of
+    the French "cadre photo"."""
     return any(
         (follows if language in HEAD_FIRST else precedes) and _is_listed(word, {language: stem}, forms)
         for language, stem in stems.items()
@@ -134,8 +134,8 @@ def _slips(languages: tuple[str, ...]) -> frozenset[str]:
 
 @lru_cache(maxsize=4_000)
 def _forms(word: str, languages: tuple[str, ...]) -> tuple[list[tuple[str, Mapping[str, str]]], frozenset[str]]:
-    """Return the other forms of a word, each with its stems by language, and all these stems. Of its other number it is
-    enough to know the word."""
+    """Return the other forms of a word, each with its stems by language, and all these stems. Plurals and singulars
+    have no stems here: it is enough to know the word."""
     found: list[tuple[str, Mapping[str, str]]] = []
     every: set[str] = set()
     for of in (plurals, diminutive_of, other_spellings, same_audience):
@@ -180,19 +180,19 @@ def _lists_of(word: str, stems: tuple[tuple[str, str], ...]) -> _Lists:
 class QueryWord:
     """A word of a query with its stem in each language of the index.
 
-    - ``last``: it ends the query, so that it may still be being typed.
-    - ``follows``: no stop word stands between it and the word before.
+    - ``last``: it ends the query, so it may still be being typed.
+    - ``follows``: no stop word comes between it and the word before.
     - ``filler``: it asks for no product, such as "cheap".
     - ``before_amount``: it says that a size, an age or a price follows: the "size" of "size 42".
-    - ``slip``: it may be a stop word with two letters exchanged ("hte"), or in Japanese a part of the grammar.
+    - ``slip``: it may be a stop word with two letters exchanged ("hte"), or, in Japanese, a part of the grammar.
     - ``joined``: the compounds with the word before and with the word after it: "skateboard" for "skate board".
     - ``complement``: it says what the thing named before is for, or what it is like.
-    - ``shade``: beside a colour it is a part of the name of the colour, as in "light blue".
+    - ``shade``: next to a colour, it is a part of the name of the colour, as in "light blue".
     - ``unit``: it is the unit of the number before it, as in "5 kg".
     - ``number``: it says how many there are: the "set" of "knife set".
     - ``qualifier``: it never says what a thing is, such as "modern", or is a part of such a word: "heavy-duty".
     - ``not_of``: the languages of the index that it does not belong to; it has no stem in them.
-    - ``code``: as which words the number of a part that it belongs to may be written, the longest first.
+    - ``code``: the words as which the part number that it belongs to may be written, the longest first.
     """
 
     word: str
@@ -218,8 +218,8 @@ class QueryWord:
         return self.spellings_among(lambda _beginning: True)
 
     def spellings_among(self, has: Callable[[str], bool]) -> list[tuple[str, Mapping[str, str]]]:
-        """Return the same, of the compounds only those with a beginning that the catalogue ``has``: most words stand
-        beside each other by chance, and stemming them as one takes the most time of matching a query."""
+        """Return the same, but only the compounds with a beginning that the catalogue ``has``: most words are next to
+        each other by chance, and stemming them as one takes most of the time of matching a query."""
         found = [(self.word, self.stems)]
         alike = CHANGED_WITHIN.isdisjoint(self.stems)
         for joined in self.joined:
@@ -235,7 +235,7 @@ class QueryWord:
 
     @property
     def other_stems(self) -> frozenset[str]:
-        """The stems of the words that mean the same, as of :mod:`~imagesim.language.word_forms`."""
+        """The stems of the words that mean the same, according to :mod:`~imagesim.language.word_forms`."""
         return _forms(self.word, tuple(self.stems))[1]
 
     @property
@@ -331,8 +331,8 @@ def _amounts(typed: Sequence[str], is_stop: Sequence[bool]) -> tuple[set[int], s
 def _with_codes(
     words: Sequence[QueryWord], text: str, typed: Sequence[str], languages: Sequence[str]
 ) -> list[QueryWord]:
-    """Return the words of a query, those of the numbers of parts with the codes that they belong to, without those that
-    repeat others in one piece: "t-shirt" is searched as two words or as one, not as three."""
+    """Return the words of a query, with the codes of those that belong to a part number, and without those that repeat
+    others in one piece: "t-shirt" is searched as two words or as one, not as three."""
     found = list(words)
     plain = normalised(text)
     whole = {fold(in_one_piece(match[0])) for match in JOINED.finditer(plain)}
@@ -353,7 +353,8 @@ def _part_of(word: QueryWord, code: tuple[str, ...]) -> QueryWord:
 def foreign_to(
     words: Collection[QueryWord], collisions: Mapping[str, Collection[str]], spoken: str
 ) -> frozenset[tuple[str, str]]:
-    """Return words of a query, each with a language whose stem of it misleads. Never that which is ``spoken``."""
+    """Return words of a query, each with a language whose stem of it misleads. The language that is ``spoken`` is never
+    returned."""
     return frozenset(
         (word.word, language)
         for language, stems in collisions.items()

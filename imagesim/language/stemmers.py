@@ -43,20 +43,20 @@ _FINAL_LETTERS = str.maketrans("ךםןףץ", "כמנפצ")
 
 def _dutch(word: str) -> str:
     """Return a Dutch word that ends with "e" with the ending "en", which the stemmer removes while it leaves the "e" of
-    adjectives: only as "roden" gets "rode" the stem of "rood"."""
+    adjectives: "rode" gets the stem of "rood" only as "roden"."""
     return f"{word}n" if word.endswith("e") else word
 
 
 def _polish(word: str) -> str:
-    """Return a Polish word with the accent of its ending, where it is typed without ("butow"), and an adjective such as
-    "biały" (white), which the stemmer takes for a verb, without its ending."""
+    """Return a Polish word with the accent of its ending if that is typed without it ("butow"), and an adjective such
+    as "biały" (white), which the stemmer takes for a verb, without its ending."""
     return _GENITIVE_PLURAL.sub("ów", _ADJECTIVE.sub("", word))
 
 
 def _turkish(word: str) -> str:
     """Return a Turkish word without the ending of the plural, or of the last part of a compound, of which the stemmer
-    would leave the "s": "çanta" for the second word of "omuz çantası". Its vowels are in harmony, so that "ayakkabi",
-    typed without the letter "ı", has the endings of "ayakkabı"; but not in the foreign "saati" (watch)."""
+    would leave the "s": "çanta" for the second word of "omuz çantası". Its vowels are brought into harmony, so that
+    "ayakkabi", typed without the letter "ı", has the endings of "ayakkabı"; but not in the foreign "saati" (watch)."""
     letters, back = list(_SAAT.sub("saat", word)), False
     for number, letter in enumerate(letters):
         if letter in "ıi" and back:
@@ -67,13 +67,13 @@ def _turkish(word: str) -> str:
 
 
 _ARABIC = {"ستاره": "ستار", "ستائر": "ستار", "مكتبه": "مكتبه", "مكتبات": "مكتبه"}
-"""Arabic words, as they are typed without the dots of the last letter, with the consonants of another thing that shops
-sell: curtains ("ستائر") with those of jackets, a bookcase ("مكتبة") with those of a desk."""
+"""Arabic words, as they are typed without the dots of the last letter, that have the consonants of another thing that
+shops sell: curtains ("ستائر") with those of jackets, a bookcase ("مكتبة") with those of a desk."""
 
 
 def _arabic(word: str) -> str:
-    """Return the consonants of an Arabic word. Most plurals have other vowels than the singular, so that no ending
-    tells them: "فستان" (dress) and "فساتين", "كوب" (cup) and "أكواب"."""
+    """Return the consonants of an Arabic word. Most plurals differ from the singular in their vowels, so no ending
+    marks them: "فستان" (dress) and "فساتين", "كوب" (cup) and "أكواب"."""
     word = _ARTICLE.sub("", _NOT_SPELLED.sub("", word)).translate(_ALIFS)
     if own := _ARABIC.get(word):
         return own
@@ -131,9 +131,9 @@ _NO_CASE = re.compile(r"(?<=..)(?:(?<=[ae]r)[ae]|(?<=[aáeéiíoóöőuúüű][m
 
 
 def _hungarian(word: str, stem_word: Callable[[str], str]) -> str:
-    """Return the stem of a Hungarian word: from "lámpák" (lamps), "lámpát" and "lámpája" that of "lámpa", of which the
-    stemmer removes the "a" only there; and of "táska" (bag), "kabát" (coat), "játék" (toy), "kamera" and "telefon" with
-    the letters at the end that it takes for the ending of a plural or case."""
+    """Return the stem of a Hungarian word. "lámpák" (lamps), "lámpát" and "lámpája" get that of "lámpa", although the
+    stemmer does not remove the "a" from all of them; "táska" (bag), "kabát" (coat), "játék" (toy), "kamera" and
+    "telefon" keep the letters at the end that it takes for the ending of a plural or case."""
     if found := _HUNGARIAN_NOUN.fullmatch(word):
         return found[1]
     if found := _HUNGARIAN_ENDING.search(word):
@@ -151,9 +151,9 @@ _SWEDISH_NOUN = re.compile(
 
 
 def _swedish(word: str, stem_word: Callable[[str], str]) -> str:
-    """Return the stem of a Swedish word: of a noun that ends like another part of speech, as "sallad" (salad), "dator"
-    (computer) and "keps" (cap), that of its plural, because the stemmer removes such an ending only from the
-    singular."""
+    """Return the stem of a Swedish word. A noun that ends like another part of speech, such as "sallad" (salad),
+    "dator" (computer) and "keps" (cap), gets that of its plural, because the stemmer removes such an ending only from
+    the singular."""
     return stem_word(f"{word}er" if _SWEDISH_NOUN.fullmatch(word) else word)
 
 
@@ -161,8 +161,8 @@ _LIKE_A_VERB = re.compile(r"(?<=..[ая][нл])[аоыу]?$")
 
 
 def _russian(word: str, stem_word: Callable[[str], str]) -> str:
-    """Return the stem of a Russian word: of "стакан" (glass) or "зеркала" (mirrors), from which the stemmer would
-    remove the "н" or "л" as from a verb, that of the word with the ending of a genitive plural."""
+    """Return the stem of a Russian word. "стакан" (glass) and "зеркала" (mirrors), from which the stemmer would remove
+    the "н" or "л" as from a verb, get that of the word with the ending of a genitive plural."""
     return stem_word(_LIKE_A_VERB.sub("ов", word))
 
 
@@ -171,8 +171,8 @@ _TWICE = re.compile(r"([kpt])\1$")
 
 
 def _finnish(word: str, stem_word: Callable[[str], str]) -> str:
-    """Return the stem of a Finnish word: of "tuoli" (chair) and "tuoleja" that of "tuolin", without a vowel, and of
-    "takkeja" (coats) that of "takki"."""
+    """Return the stem of a Finnish word. "tuoli" (chair) and "tuoleja" get that of "tuolin", without a vowel, and
+    "takkeja" (coats) gets that of "takki"."""
     return _TWICE.sub(r"\1", _FINNISH_VOWEL.sub("", stem_word(word)))
 
 
@@ -185,7 +185,7 @@ _LISTED = {language: _listed(pairs) for language, pairs in OWN_STEMS.items()}
 
 
 def is_other_word(word: str, stem: str, language: str) -> bool:
-    """Return whether a word has a stem of its own, in place of ``stem``: "schale" is no form of "schal"."""
+    """Return whether a word has a stem of its own, in place of ``stem``: "schale" is not a form of "schal"."""
     own = _LISTED.get(language, {}).get(word)
     return own is not None and own != stem
 
@@ -194,21 +194,21 @@ PLURALS_ONLY = frozenset(word for word, own in _LISTED["en"].items() if word == 
 """English words without a singular."""
 
 _OWN = {"ar": _arabic, "he": _hebrew}
-"""Languages without a stemmer of Snowball, or with a better one here."""
+"""Languages without a Snowball stemmer, or with a better one here."""
 
 _AROUND = {"de": _german, "en": _english, "fi": _finnish, "hu": _hungarian, "ru": _russian, "sv": _swedish}
-"""Languages with a function that calls the stemmer itself."""
+"""Languages with a function that calls the Snowball stemmer itself."""
 
 _PREPARED = {"nl": _dutch, "pl": _polish, "tr": _turkish}
 """Languages with a step before the stemmer; both are applied twice, because a word can have two endings."""
 
 CHANGED_WITHIN = frozenset({"ar", "ga", "he", "id", "nl"})
-"""Languages in which the stem of a word may begin with other letters than the word."""
+"""Languages in which the stem of a word may begin with letters other than those of the word."""
 
 
 def stem(word: str, language: str) -> str:
     """Return the stem of a word in lower case; the word itself if there is no stemmer, or if it ends with a digit, as
-    codes do and no form of a word."""
+    codes do, but not forms of words."""
     if word[-1:].isdigit():
         return word
     if own := _OWN.get(language):

@@ -7,16 +7,16 @@ from pathlib import Path
 
 
 def read_lists(path: str | Path) -> dict[str, str]:
-    """Return the lists of words in a file, by the code of their language, which stands before each in brackets.
+    """Return the lists of words in a file, by the code of their language, which is in brackets before each.
 
-    A relative path is one to the lists of this package."""
+    A relative path is relative to the lists of this package."""
     text = (Path(__file__).with_name("words") / path).read_text("utf-8")
     _, *found = re.split(r"^\[(\w+)\]$", text, flags=re.MULTILINE)
     return dict(zip(found[::2], found[1::2], strict=True))
 
 
 def read_table(path: Path) -> dict[str, dict[str, list[str]]]:
-    """Return the lines of a file by their name, which stands before each, and by the language in brackets above."""
+    """Return the lines of a file by their name, which is before each, and by the language in brackets above."""
     found: dict[str, dict[str, list[str]]] = {}
     for language, lines in read_lists(path).items():
         for line in filter(None, lines.splitlines()):
@@ -26,7 +26,8 @@ def read_table(path: Path) -> dict[str, dict[str, list[str]]]:
 
 
 def _read(name: str) -> dict[str, str]:
-    """Return the lists of words in a file, also by the code for Norwegian that does not say which of its forms."""
+    """Return the lists of words in a file, also by the code for Norwegian that does not say which of its forms is
+    meant."""
     lists = read_lists(f"{name}.txt")
     return {**lists, "no": lists["nb"]}
 
@@ -35,7 +36,7 @@ STOP_WORDS = _read("stop_words")
 """Words without a meaning of their own, which are left out wherever other words remain."""
 
 PARTICLES = frozenset("的了吗呢子가과는도로를색에와은을의이")
-"""Characters of Chinese and Korean behind a word that say nothing of what it means."""
+"""Chinese and Korean characters after a word that say nothing about its meaning."""
 
 ELIDED = frozenset({
     "all", "c", "coll", "d", "dall", "dell", "j", "jusqu", "l", "lorsqu", "m", "n", "nell", "puisqu", "qu", "quell",
@@ -44,30 +45,30 @@ ELIDED = frozenset({
 """Words that lose their last vowel before another vowel, as in French, Italian and Catalan ("d'été", "dell'olio")."""
 
 FEATURES = _read("features")
-"""Words after which a name says what a thing has, or what it is for: a "baby monitor with camera" is no camera."""
+"""Words after which a name says what a thing has, or what it is for: a "baby monitor with camera" is not a camera."""
 
 RELATIONS = _read("relations")
-"""Further words after which a description only mentions things: a mirror that hangs "over the sofa" is no sofa."""
+"""Further words after which a description only mentions things: a mirror that hangs "over the sofa" is not a sofa."""
 
 QUALITIES = {
     "de": "inklusive nicht", "en": "compatible free friendly included not proof resistant safe", "es": "incluidas no",
     "fr": "incluses non", "it": "incluse non", "nl": "inbegrepen niet",
 }  # fmt: skip
-"""Words before which a word says what a thing stands, or is or has not: what is "dishwasher safe" is no dishwasher, and
-"batteries not included" no battery."""
+"""Words before which a word says what a thing withstands, includes or lacks: something "dishwasher safe" is not a
+dishwasher, and "batteries not included" is not a battery."""
 
 PREPOSITIONS = _read("prepositions")
 """Further words after which a query says what a thing is for, or what it is like ("shirt in red", "Stuhl aus Holz")."""
 
 QUALIFIERS = _read("qualifiers")
 """Words that say for whom, where or when a thing is used, or what it is like, and never what it is: an office chair is
-a chair, gym shoes are shoes, and a comfy chair is a chair. Words with which a thing becomes another are not listed (ice
-cream, a bar stool, a hot dog, an artificial plant), nor adjectives with the stem of something that is sold. Languages
-whose adjectives follow need fewer: there, any unknown word directly behind a thing says what it is like."""
+a chair, gym shoes are shoes, and a comfy chair is a chair. Words that make it another thing are not listed (ice cream,
+a bar stool, a hot dog, an artificial plant), nor adjectives with the stem of something that is sold. Languages whose
+adjectives follow need fewer: there, any unknown word directly after a thing says what it is like."""
 
 FILLERS = _read("fillers")
 """Words for asking and buying, which weigh very little in matches of words
-(:data:`~imagesim.indexes.text_scores.FILLER`) and are not embedded unless the catalogue calls something so."""
+(:data:`~imagesim.indexes.text_scores.FILLER`) and are not embedded unless the catalogue calls something by them."""
 
 PICTURES = _read("pictures")
 """Those of the fillers that may say what a thing is for: a "picture of a vase" is a vase, a "picture frame" a frame."""
@@ -85,7 +86,7 @@ NEGATIONS = _read("negations")
 """Words after which a colour is excluded ("lamp, not white")."""
 
 SHADES = _read("shades")
-"""Words that belong to the name of a colour beside it ("light blue", "bleu clair"), or are its first part
+"""Words that belong to the name of a colour next to it ("light blue", "bleu clair"), or are its first part
 ("hellblau")."""
 
 SIZES = frozenset({"xs", "s", "m", "l", "xl", "xxl", "xxxl"})
@@ -105,7 +106,7 @@ NUMBERS_OF_THINGS = {
     "es": "pack paquete par pares set", "fr": "lot paire paires set", "it": "confezione paio set",
     "nl": "paar stuks", "pt": "conjunto kit pacote par pares",
 }  # fmt: skip
-"""Words that say how many of a thing there are: who types "knife set" asks for knives, and not for any set."""
+"""Words that say how many of a thing there are: someone who types "knife set" asks for knives, and not for any set."""
 
 CONJUNCTIONS = {
     "ca": "i", "cs": "a", "da": "og", "de": "und", "el": "και", "en": "and", "es": "y", "fi": "ja", "fr": "et",
@@ -125,7 +126,7 @@ INFLECTIONS = {
 write compounds as one word. In Japanese, these are the words of katakana."""
 
 SUFFIXES = {"de": "arm bar gel tor"}
-"""Short words with which other words end than compounds: "waschbar", "Spiegel", "Generator"."""
+"""Short words that also end words other than compounds: "waschbar", "Spiegel", "Generator"."""
 
 OTHER_THINGS = {
     "de": "handschuh",
@@ -134,9 +135,9 @@ OTHER_THINGS = {
     "フローリング ブラック ベアリング ホットドッグ マグネット ライス レコード",
     "nl": "handschoen",
 }
-"""Compounds that are no kind of what their last part says: a glove ("Handschuh") is no shoe, and a frying pan
-("フライパン") no bread. In Japanese, also words that only end like another one, which with a further word before them
-look like its compounds: what is "マットブラック" (matt black) is no rack ("ラック")."""
+"""Compounds that are not a kind of what their last part says: a glove ("Handschuh") is not a shoe, and a frying pan
+("フライパン") is not bread. In Japanese, also words that only end like another one and, with a further word before
+them, look like its compounds: what is "マットブラック" (matt black) is not a rack ("ラック")."""
 
 PLURALS = {
     "cs": "slo-sel dlo-del ice-ic",
@@ -156,13 +157,13 @@ PLURALS = {
 }  # fmt: skip
 """The endings of singular and plural, without accents, where stemmers may give the two different stems ("shelf",
 "shelves"; the Dutch "hemd", "hemden"; the Swedish "stövel", "stövlar"; the Finnish "takki", "takit"). In Russian, the
-plural may be the genitive, as behind numbers and in "набор чашек" (set of cups) of "чашка"."""
+plural may be the genitive, as after numbers and in "набор чашек" (set of cups) of "чашка"."""
 
 DIMINUTIVES = {"nl": "je- jes- tje- tjes- nnetje-n nnetjes-n lletje-l lletjes-l mmetje-m mmetjes-m rretje-r rretjes-r"}
-"""The endings of diminutives, with those of the words that they are made of: "lampje" asks for a lamp."""
+"""The endings of diminutives, with those of the words that they are made from: "lampje" asks for a lamp."""
 
 FORMS_BY_NUMBER = frozenset({"en", "es", "fr", "pt"})
-"""Languages whose nouns have a singular and a plural, as of :data:`PLURALS`, and no other forms: other words with the
+"""Languages whose nouns have a singular and a plural, as in :data:`PLURALS`, and no other forms: other words with the
 stem are other words, or say what is done with a thing."""
 
 PARTICIPLES = {"en": "ed"}
@@ -170,20 +171,20 @@ PARTICIPLES = {"en": "ed"}
 
 IRREGULAR_PLURALS = _read("irregular_plurals")
 """Words with an irregular plural, or another irregular form: in Swedish and Korean of a colour, in French of an
-adjective, in Japanese the word of another script for a colour, as of :func:`imagesim.language.kana.spelled`. "Men" and
-"women" are missing because they name departments of shops rather than several persons."""
+adjective, in Japanese the word of another script for a colour, spelled as by :func:`imagesim.language.kana.spelled`.
+"Men" and "women" are missing because they name departments of shops rather than several persons."""
 
 OWN_STEMS = _read("own_stems")
 """Words with a stem of their own, because the stemmer gives them that of another thing that shops sell, of what things
-are like, or of a frequent word: in German to leather ("Leder") the stem of LED, in English to leggings that of a
-"three-legged table", in Spanish to a baby ("bebé") that of drinking, and in French to a base that of "low" ("bas").
-Each form of such a word is listed, unless the stemmer gives it the same stem or the other word has it, too. In
-Portuguese, most of the stems are plurals, because the stem of a gate ("portão") is without its accent the word for a
-door ("porta")."""
+are like, or of a frequent word: in German, leather ("Leder") gets the stem of LED; in English, leggings that of a
+"three-legged table"; in Spanish, a baby ("bebé") that of drinking; and in French, a base that of "low" ("bas"). Each
+form of such a word is listed, unless the stemmer gives it the same stem or the other word has it, too. In Portuguese,
+most of the stems are plurals, because, without its accent, the stem of a gate ("portão") is the word for a door
+("porta")."""
 
 AUDIENCES = _read("audiences")
-"""Words for the same people, whom a thing is for: "ladies watch" asks for a "Women's watch"."""
+"""Words for the same people for whom a thing is made: "ladies watch" asks for a "Women's watch"."""
 
 SPELLINGS = read_lists("spellings.txt")
 """Parts of words that have two correct spellings, such as American and British ones, so that neither is taken for a
-typing error of the other."""
+typing error in the other."""

@@ -32,7 +32,7 @@ SHORTEST_PART = 4
 
 SHORT_PART = 3
 """The number of letters of a short last part, in languages that write compounds as one word. The dictionary has to have
-the first part: that of "Armbanduhr", but not of "Komitee"."""
+the first part: it has that of "Armbanduhr", but not that of "Komitee"."""
 
 LINKS = ("s", "n", "en", "e", "es", "er")
 """Letters that link the first part of a compound to the last."""
@@ -61,7 +61,7 @@ def plurals(word: str, language: str) -> tuple[str, ...]:
 
 
 def irregular_forms(word: str, language: str) -> list[str]:
-    """Return the other forms of a word that a table has, or of the last part of a compound."""
+    """Return the other forms that a table has of a word, or of the last part of a compound."""
     found: list[str] = []
     for singular, plural in _pairs(IRREGULAR_PLURALS.get(language, "")):
         for form, other in ((singular, plural), (plural, singular)):
@@ -81,14 +81,14 @@ def diminutive_of(word: str, language: str) -> tuple[str, ...]:
 
 def is_made_so(word: str, stem: str, asked: str, language: str) -> bool:
     """Return whether a word with this stem says what was done to a thing, if something else is asked for: a "hammered"
-    bracelet is no hammer, and "painted" wood no paint."""
+    bracelet is not a hammer, and "painted" wood is not paint."""
     ending = PARTICIPLES.get(language, "")
     return bool(ending) and word.endswith(ending) and not stem.endswith(ending) and not asked.endswith(ending)
 
 
 @lru_cache(maxsize=4_000)
 def other_spellings(word: str, language: str) -> tuple[str, ...]:
-    """Return a word with a part of it spelled differently. Most results are no real words and so match nothing."""
+    """Return a word with a part of it spelled differently. Most results are not real words, and so match nothing."""
     found = [
         word.replace(part, other)
         for pair in _pairs(SPELLINGS.get(language, ""))
@@ -100,7 +100,7 @@ def other_spellings(word: str, language: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=4_000)
 def same_audience(word: str, language: str) -> tuple[str, ...]:
-    """Return the other words for those whom the word says that a thing is for."""
+    """Return the other words for the people that a word says a thing is for."""
     pairs = _pairs(AUDIENCES.get(language, ""))
     found = [other for pair in pairs for form, other in (pair, pair[::-1]) if form == word]
     return tuple(dict.fromkeys(found))
@@ -143,7 +143,7 @@ def _is_part(ending: str, word: str, language: str) -> bool:
     """Return whether ``word`` may be a kind of what ``ending`` says.
 
     In languages that do not write compounds as one word, the ending may be that of a form: the stem of "drinking" is
-    "drink", so that it does not end with "king", nor "adjustable" with "table".
+    "drink", so it does not end with "king", nor does "adjustable" with "table".
     """
     if language in INFLECTIONS:
         return is_other_thing(ending, language) or not is_other_thing(word, language)
@@ -151,8 +151,8 @@ def _is_part(ending: str, word: str, language: str) -> bool:
 
 
 def _may_begin(first: str, language: str) -> bool:
-    """Return whether a compound may begin so if its last part is short: with a word of the language's dictionary, if
-    there is one, also without the letters that link it to the last part: "sonnen" or "sonne"."""
+    """Return whether a compound may begin with ``first`` if its last part is short: it must be a word of the language's
+    dictionary, if there is one, with or without the letters that link it to the last part: "sonnen" or "sonne"."""
     if len(first) < SHORTEST_BEFORE_SHORT:
         return False
     forms = (first, *(first.removesuffix(each) for each in LINKS if first.endswith(each)))
@@ -161,13 +161,13 @@ def _may_begin(first: str, language: str) -> bool:
 
 
 def is_other_thing(word: str, language: str) -> bool:
-    """Return whether a word contains a compound that is no kind of what its last part says."""
+    """Return whether a word contains a compound that is not a kind of what its last part says."""
     return any(each in word for each in OTHER_THINGS.get(language, "").split())
 
 
 @lru_cache(maxsize=4_000)
 def other_endings(ending: str, language: str) -> tuple[str, ...]:
-    """Return the longer endings of words that are no kind of what this one says: "サングラス" (sunglasses) of
+    """Return the longer endings of words that are not a kind of what this one says: "サングラス" (sunglasses) of
     "グラス"."""
     others = OTHER_THINGS.get(language, "").split()
     return tuple(each for each in others if len(each) > len(ending) and each.endswith(ending))

@@ -3,12 +3,12 @@
 In "yellow shoes", "shoes" is essential and "yellow" is optional. A parser could tell, but each language needs its own;
 the categories of the entries tell as well:
 
-- a word that most entries of a category have, and hardly any other, names that category: "shoes";
+- a word that most entries of a category have, and hardly any others, names that category: "shoes";
 - so does the word for its things in the category's own name: "table" names "Coffee tables" and "Garden tables",
-  whatever their departments, and no "Table lamps". Someone who types the whole name asks for that category;
-- a word beside such a word in names ("Yellow wall paint"), in no name at all, or in entries of many categories is a
-  modifier; but one that only descriptions have is sought where it is the head of a compound: a "paint brush" is no
-  paint, although one says "apply with a brush";
+  whatever their departments, but not "Table lamps". Someone who types the whole name asks for that category;
+- a word next to such a word in names ("Yellow wall paint"), in no name at all, or in entries of many categories is a
+  modifier; but one that only descriptions have is sought where it is the head of a compound: a "paint brush" is not
+  paint, although a paint says "apply with a brush";
 - of two words that name categories, the order tells which is sought: "dress shoes" are shoes;
 - any other word can name a thing: "desk", if few of the tables are desks. Names of colours and numbers never do.
 
@@ -36,7 +36,7 @@ relative to the weight of the name."""
 
 SHORTEST = 4
 """The minimum number of letters of a misspelled word, and of the last part of a compound that calls something: shorter
-ones are near to too many."""
+ones are close to too many others."""
 
 SHORTEST_FIRST = 3
 """The minimum number of letters before the last part of a compound."""
@@ -57,7 +57,7 @@ class Interpretation(NamedTuple):
     """Whether it has the whole name of a category, or several words that name the same one, and otherwise only
     modifiers."""
     specified: frozenset[str] = frozenset()
-    """Other categories, in whose names a head stands before the word for their things: "Watch straps" for "watch"."""
+    """Other categories, in whose names a head comes before the word for their things: "Watch straps" for "watch"."""
 
 
 @dataclass(frozen=True)
@@ -71,20 +71,20 @@ class Roles:
     things: frozenset[str] | None = None
     """All other words; None if they were not stored."""
     listed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Those categories that a word names which only list it in their names, as "Sofas & tables" do."""
+    """The categories that a word names and that only list it in their names, as "Sofas & tables" does."""
     colours: frozenset[str] = frozenset()
     """The modifiers that name a colour."""
     collisions: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """See :func:`~imagesim.language.analysis.stem_collisions`."""
     names: Mapping[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict)
-    """The categories that have a whole name, as of :func:`~imagesim.indexing.fit_roles.kind_of`, or one with further
-    words before its last: those called "Bar stools" for "stools"."""
+    """The categories that have a whole name, as returned by :func:`~imagesim.indexing.fit_roles.kind_of`, or one with
+    further words before its last: those called "Bar stools" for "stools"."""
     departments: Mapping[str, str] = field(default_factory=dict)
     """The department of each category that has siblings: the key of one of them."""
     mentions: frozenset[str] = frozenset()
     """The modifiers that only descriptions contain."""
     brands: frozenset[str] = frozenset()
-    """The words that mostly stand in texts such as that of a brand or an author: neither the name nor the category, and
+    """The words that mostly occur in texts such as that of a brand or an author: neither the name nor the category, but
     more than a description."""
 
     @cached_property
@@ -136,7 +136,7 @@ class Roles:
         return {category: frozenset(stems) for category, stems in found.items()}
 
     def has(self, stems: Collection[str]) -> bool:
-        """Whether a word of the catalogue has one of these stems."""
+        """Return whether a word of the catalogue has one of these stems."""
         return not self.known.isdisjoint(stems)
 
     @cached_property
@@ -144,41 +144,41 @@ class Roles:
         return sorted(self.known)
 
     def has_beginning(self, text: str) -> bool:
-        """Whether a word of the catalogue has a stem that begins so."""
+        """Return whether a word of the catalogue has a stem that begins with ``text``."""
         at = bisect_left(self._sorted, text)
         return at < len(self._sorted) and self._sorted[at].startswith(text)
 
     def calls(self, stems: Collection[str]) -> bool:
-        """Whether the catalogue calls a category or a thing by a word with one of these stems."""
+        """Return whether the catalogue calls a category or a thing by a word with one of these stems."""
         return not self._called.isdisjoint(stems)
 
     def names_kind(self, stems: Collection[str]) -> bool:
-        """Whether a word with one of these stems names a category."""
+        """Return whether a word with one of these stems names a category."""
         return not self.kinds.keys().isdisjoint(stems)
 
     def is_category(self, stems: Collection[str]) -> bool:
-        """Whether a word with one of these stems is the whole name of a category."""
+        """Return whether a word with one of these stems is the whole name of a category."""
         return any((stem,) in self.names for stem in stems)
 
     def identifies(self, stems: Collection[str]) -> bool:
-        """Whether a word with one of these stems tells what is sought: a thing, or the brand of one."""
+        """Return whether a word with one of these stems tells what is sought: a thing, or its brand."""
         return self.calls(stems) or not self.brands.isdisjoint(stems)
 
     def is_written(self, stems: Collection[str]) -> bool:
-        """Whether names, brands or the like have the word, which is no colour and no number."""
+        """Return whether names, brands or the like have the word, and it is neither a colour nor a number."""
         return self.is_in_names(stems) and self._may_name(stems)
 
     def is_in_names(self, stems: Collection[str]) -> bool:
-        """Whether the catalogue has the word, and not in descriptions alone."""
+        """Return whether the catalogue has the word, and not in descriptions alone."""
         return self.has(stems) and not self.only_mentions(stems)
 
     def only_mentions(self, stems: Collection[str]) -> bool:
-        """Whether the catalogue has the word in descriptions only."""
+        """Return whether the catalogue has the word in descriptions only."""
         return not self.mentions.isdisjoint(stems) and not self.calls(stems)
 
     def ends_compounds(self, endings: Iterable[str], *, others: Callable[[str], Iterable[str]] | None = None) -> bool:
-        """Whether the catalogue calls something by a compound with one of these endings: "stuhl", if it has only a
-        "Gartenstuhl". ``others``: what gives the longer endings of words that are no such compounds."""
+        """Return whether the catalogue calls something by a compound with one of these endings: "stuhl", if it has only
+        a "Gartenstuhl". ``others``: returns the longer endings of words that are not such compounds."""
         words = self._called_words
         for ending in endings:
             shortest = shortest_before(ending)
@@ -189,19 +189,21 @@ class Roles:
         return False
 
     def may_specify(self, stems: Collection[str], head: Collection[str]) -> bool:
-        """Whether a word only says which kind of a ``head`` is meant, although it names a department, or is a part of
-        the name of one: who types "dog coat" wants coats, and not all of the department "Dogs". It does not if the
-        categories of the department are called by it, as the "Running shoes" of "Shoes", or if both words name one
-        category, as "men" and "shoes"."""
+        """Return whether a word only says which kind of a ``head`` is meant, although it names a department, or is a
+        part of the name of one: someone who types "dog coat" wants coats, and not all of the department "Dogs". It does
+        not if the categories of the department are called by it, as the "Running shoes" of "Shoes", or if both words
+        name one category, as "men" and "shoes"."""
         if self._specifiers.isdisjoint(stems) or not self.has(head) or not self._may_name(head):
             return False
         return not self.kinds_of(stems) & self.kinds_of(head)
 
     def stems_of(self, word: str, stems: Collection[str]) -> Collection[str]:
-        """Return the stems of a word of a query, or if the catalogue has none of them, those that differ from it by one
-        typing error. Of short stems of long words many do: the Spanish "suet" (a sweater) is no "sujet" (a bra).
+        """Return the stems of a word of a query, or, if the catalogue has none of them, those that differ from it by
+        one typing error. Short stems of long words are not compared, because many of them do: the Spanish "suet" (a
+        sweater) is not "sujet" (a bra).
 
-        By two errors a third of the words that a catalogue lacks would be taken for one that it has, by one an eighth.
+        With two errors, a third of the words that a catalogue lacks would be taken for one that it has; with one, an
+        eighth.
         """
         shortest = kana.SHORTEST_MISSPELLED if kana.is_word(word) else SHORTEST
         if self.things is None or len(word) < shortest or has_digit(word) or self.has(stems):
@@ -225,18 +227,18 @@ class Roles:
         specify: Collection[int] = (),
         qualifiers: Collection[int] = (),
     ) -> Interpretation:
-        """Interpret the words of a query, the stems of each.
+        """Interpret the words of a query, given as the stems of each.
 
         :param fillers: the numbers of the words that ask for nothing.
         :param head: the number of the word that those of ``specify`` make specific: "chair" in "gaming chair".
-        :param qualifiers: those of the words that never say what a thing is: "modern".
+        :param qualifiers: the numbers of the words that never say what a thing is: "modern".
         """
         named = [frozenset[str]() if n in qualifiers else self.kinds_of(stems) for n, stems in enumerate(words)]
-        if specify and not named[head]:  # "glass" in "wine glass", common as it is elsewhere
+        if specify and not named[head]:  # "glass" in "wine glass", even if it is common elsewhere
             named[head] = self._with_name(words[head])
         mention = head if specify and self.only_mentions(words[head]) and head not in qualifiers else None
         told = specify
-        # Without categories nothing tells a kind: Harry Potter comes before other books for "harry potter book".
+        # Without categories, nothing tells a kind: Harry Potter comes before other books for "harry potter book".
         specify = specify if specify and self.kinds and self.calls(words[head]) else ()
         specifying = {n for n in specify if not named[n] and self.calls(words[n])}
         modifying = {n for n, stems in enumerate(words) if n != mention and not self.modifiers.isdisjoint(stems)}
@@ -250,7 +252,7 @@ class Roles:
         if mentioned and all(named[n] for n in heads) and not specifying:
             found = self._by_kinds(named, heads, head, specify)
         if found.heads == (head,) and found.categories == named[head]:
-            # Beside a category "Frames", the others of a department "Framing" are no frames.
+            # If there is a category "Frames", the others of a department "Framing" are not frames.
             own = self._with_name(words[head]) & found.categories
             found = found._replace(categories=own or found.categories)
         if any(self._are_of_another(found.categories, words[n], words[head]) for n in set(told) - set(qualifiers)):
@@ -284,8 +286,9 @@ class Roles:
         return Interpretation((head,), named[head], named[head], frozenset())
 
     def _are_of_another(self, kinds: Collection[str], stems: Collection[str], head: Collection[str]) -> bool:
-        """Whether all categories of a kind are named after something else than the word that specifies it, which names
-        other categories: for "dog cage", there are only "Hamster cages". What is called "Coats" may be for dogs."""
+        """Return whether all categories of a kind are named after something other than the word that specifies it,
+        which names other categories: for "dog cage", there are only "Hamster cages". What is called "Coats" may be for
+        dogs."""
         own = {*self._with_name(stems), *(name for stem in stems for name in self.listed.get(stem, ()))}
         own |= {n for name, each in self.names.items() if own and not set(name).isdisjoint(stems) for n in each}
         if not own or not kinds or not own.isdisjoint(kinds) or self.is_category(head):
@@ -312,7 +315,7 @@ class Roles:
         return {self.departments[name] for name in categories if name in self.departments}
 
     def _may_name(self, stems: Collection[str]) -> bool:
-        """Whether a modifier may be what is sought, if there is nothing else."""
+        """Return whether a modifier may be what is sought, if there is nothing else."""
         return self.colours.isdisjoint(stems) and not any(map(is_size, stems))
 
     def _in_full(
@@ -327,7 +330,8 @@ class Roles:
         that these words may mean: "thirts" may be shirts or T-shirts. Nothing is found if the query asks for anything
         else; but a name of several words may be specified further, as in "Italian red wine".
 
-        :param sought: the numbers of the words for a kind, all of which the name must have: a "bike chain" is no bike.
+        :param sought: the numbers of the words for a kind, all of which the name must have: a "bike chain" is not a
+            bike.
         """
         asked = [number for number in range(len(words)) if number not in fillers]
         further = [number for number in specify if self.calls(words[number])]
@@ -335,7 +339,8 @@ class Roles:
         categories: set[str] = set()
         for name in filter(frozenset[str]().union(*words).issuperset, self.names):
             found = {next(number for number, stems in enumerate(words) if stem in stems) for stem in name}
-            # A word that is common elsewhere names a category alone or in a colour: "glasses", but not "glass table".
+            # A word that is common elsewhere names a category only alone or with a colour: "glasses", but not "glass
+            # table".
             beside = self.modifiers if len(name) > 1 or name[0] in self.kinds else self.colours
             told = len(found) == len(name) and not found.isdisjoint(asked)  # "buty do biegania" are "shoes for running"
             told = told and found.issuperset(sought)
@@ -382,10 +387,11 @@ def shortest_before(ending: str) -> int:
 
 
 def has_digit(word: str) -> bool:
-    """Whether the word has a digit: it is, or contains, a number, a size or a code."""
+    """Return whether the word has a digit: it is, or contains, a number, a size or a code."""
     return any(map(str.isdigit, word))
 
 
 def is_size(stem: str) -> bool:
-    """Whether it may be a size, a quantity or the number of a model, which say nothing of what a thing is."""
+    """Return whether a stem may be a size, a quantity or the number of a model, which say nothing about what a thing
+    is."""
     return stem[:1].isdigit()
