@@ -41,7 +41,7 @@ R = TypeVar("R")
 class BaseIndex(ABC):
     """The interface of an index, which finds the nearest embeddings under filters.
 
-    A *name* (an alias) points to at most one *active* backing index; a rebuild fills others beside it. Methods that
+    A *name* (an alias) points to at most one *active* backing index; a rebuild fills others alongside it. Methods that
     take ``backing_index=None`` use the active one.
 
     Every method may raise :class:`~imagesim.exceptions.IndexUnavailable` if the engine cannot be reached, and
@@ -66,7 +66,7 @@ class BaseIndex(ABC):
 
     @abstractmethod
     def create(self, meta: IndexMeta) -> str:
-        """Create an empty backing index beside the active one; return its name."""
+        """Create an empty backing index alongside the active one; return its name."""
 
     def make_searchable(self, backing_index: str) -> None:  # noqa: B027  # optional
         """Prepare a filled backing index to answer as fast as the active one, for example by building its graph.
@@ -80,7 +80,7 @@ class BaseIndex(ABC):
 
     @abstractmethod
     def drop(self, backing_index: str) -> None:
-        """Delete a backing index. It is no error if it does not exist."""
+        """Delete a backing index. It is not an error if it does not exist."""
 
     @abstractmethod
     def backing_indexes(self) -> list[str]:
@@ -114,7 +114,8 @@ class BaseIndex(ABC):
     def update_statistics(self, backing_index: str | None = None) -> None:  # noqa: B027  # optional
         """Count the entries and their values, so that the index can choose the faster kind of search.
 
-        It is called after the index was filled, has grown or was reconciled. It does not change what is found.
+        It is called after the index has been filled, has grown or has been reconciled. It does not change what is
+        found.
         """
 
     def statistics(self, backing_index: str | None = None) -> IndexStatistics | None:
@@ -130,7 +131,7 @@ class BaseIndex(ABC):
     ) -> RecallReport | None:
         """Measure the recall of approximate answers, and choose the least effort that reaches the configured recall.
 
-        This takes seconds to minutes and some hundred searches. If the process is killed, nothing has changed.
+        This takes seconds to minutes and a few hundred searches. If the process is killed, nothing changes.
         ``progress`` is called between requests. Return None if there is nothing to measure, or too few probes.
         """
         return None
@@ -194,8 +195,8 @@ __all__ = ["BaseIndex", "get_index", "retry_missing"]
 
 
 def retry_missing(function: Callable[P, R]) -> Callable[P, R]:
-    """Decorator of a method that reads an index with several statements: call it again if the index is missing, because
-    it may have been swapped and dropped between two of them."""
+    """Make a method that reads an index with several statements start again if the index is missing, because it may
+    have been swapped and dropped between two of them."""
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:

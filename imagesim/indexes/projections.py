@@ -71,7 +71,7 @@ def transform(vectors: Vector, matrix: Vector) -> Vector:
 
 @lru_cache(maxsize=4)
 def get_projection(projection_id: str) -> Projection | None:
-    """The projection that an index names in its meta; None for the empty id.
+    """Return the projection that an index names in its meta; None for the empty id.
 
     :raises IndexMissing: if it was deleted; the index cannot be queried without it.
     """
@@ -90,7 +90,7 @@ def get_projection(projection_id: str) -> Projection | None:
 
 
 def project(vectors: Vector, projection_id: str) -> Vector:
-    """Apply a projection to vectors (n, dims) or (dims,) of the embedder; the empty id leaves them as they are.
+    """Apply a projection to vectors (n, dims) or (dims,) of the embedder; the empty id leaves them unchanged.
 
     :raises IndexMissing: as :func:`get_projection`.
     """
@@ -99,7 +99,7 @@ def project(vectors: Vector, projection_id: str) -> Vector:
 
 
 def get_chosen(fingerprint: str) -> FittedProjection | None:
-    """The projection that the next rebuild with this model applies."""
+    """Return the projection that the next rebuild with this model applies; None if none was chosen."""
     return FittedProjection.objects.filter(chosen=True, fingerprint=fingerprint).first()
 
 

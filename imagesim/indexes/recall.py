@@ -1,4 +1,4 @@
-"""Measure how many candidates of the graph the configured recall takes, on the index's own vectors.
+"""Measure how many candidates of the graph the configured recall requires, on the index's own vectors.
 
 The same queries are answered exactly and by the graph, without a filter and under some conditions that entries of the
 catalogue satisfy. The least number of candidates on a fixed ladder that reaches the recall is chosen. A match counts as
@@ -22,11 +22,11 @@ from imagesim.types import Candidates, Condition, Filters, Query
 logger = logging.getLogger("imagesim.indexes")
 
 DEFAULT_CANDIDATES = 100
-"""The number of candidates before the recall was measured."""
+"""The number of candidates before the recall has been measured."""
 LADDER = (60, 80, 100, 140, 200, 280, 400, 560, 800, 1_120, 1_600)
 """The numbers of candidates that are tried."""
 K = 10
-"""The number of matches of which recall is measured."""
+"""The number of matches for which recall is measured."""
 SECONDS = 120.0
 """How long one measurement may take; the request in progress at the end is still completed."""
 BATCH = 5
@@ -113,11 +113,11 @@ class _Trial:
     took: dict[int, float] = field(default_factory=dict)
 
     def recall(self, candidates: int) -> float:
-        """Return the mean recall with so many candidates."""
+        """Return the mean recall with this number of candidates."""
         return fmean(self.recalls[candidates]) if candidates else 1.0
 
     def reached(self, candidates: int, target: float) -> bool:
-        """Return whether so many candidates reach ``target`` in acceptable time.
+        """Return whether this number of candidates reaches ``target`` in acceptable time.
 
         The mean has to exceed it by a standard error, since visitors will ask other queries.
         """

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 MAX_CANDIDATES = 10_000
 """The maximum number of candidates that a search takes from the graph."""
 STATISTICS = "statistics"
-"""The key of the statistics in the stored meta. They change with the entries, and do not change which entries match."""
+"""The key of the statistics in the stored meta. They change with the entries, but do not affect which entries match."""
 VISITED = 5
 """The minimum number of vectors that a search of the graph compares per candidate."""
 
@@ -47,7 +47,8 @@ class ScopeRecall:
     name: str
     share: float
     candidates: int
-    """The number of candidates that such a search takes from the graph since the measurement; 0 for exact search."""
+    """The number of candidates that such a search has taken from the graph since the measurement; 0 for exact
+    search."""
     recall: float
     before: float
     """The recall with the number of candidates that was in use until the measurement."""
@@ -150,7 +151,7 @@ class IndexStatistics:
         return cls(entries if isinstance(entries, int) else 0, RecallReport.from_stored(stored.get("recall")))
 
     def for_target(self, target: float | None) -> IndexStatistics:
-        """Return them without a recall that was measured for another target, which counts as not measured."""
+        """Return the statistics without a recall that was measured for another target, which counts as not measured."""
         return self if self.recall is not None and self.recall.target == target else replace(self, recall=None)
 
 

@@ -53,7 +53,7 @@ LISTED = 0.6
 enough that the vectors decide."""
 
 MAX_LENGTH = 32_767
-"""The number of words of a field above which it counts as no longer: the largest ``smallint`` of PostgreSQL."""
+"""The length of a field, in words, counts as at most this: the largest ``smallint`` of PostgreSQL."""
 
 MAX_SEEN = 1_000
 """The number of field values whose postings are cached while entries are added."""
@@ -69,7 +69,7 @@ FIELD_MASK = (1 << FIELD_BITS) - 1
 
 def calls_by_compounds(field: TextSpec) -> bool:
     """Return whether a field has names of categories that say by the end of a word what their things are, as the German
-    "Couchtische" does. In English it need not: a pineapple is no apple."""
+    "Couchtische" does. In English, the end of a word need not say so: a pineapple is not an apple."""
     return field.category and base_language(field.language) in INFLECTIONS
 
 
@@ -93,7 +93,7 @@ class TextIndex:
         self._main = [number for number, spec in enumerate(self._specs) if spec.weight == top]
         self._colours = [number for number, spec in enumerate(self._specs) if spec.colours]
         least = min((self._specs[number].weight for number in self._colours), default=0.0)
-        # By the field numbers of postings.
+        # Indexed by the field numbers of postings.
         self._place = np.repeat(PLACES, len(specs))
         self._field = np.tile(np.arange(len(specs)), len(PLACES))
         self._factor = np.concatenate([factor * LISTED if place == IN_LIST else factor for place in PLACES])
@@ -121,7 +121,7 @@ class TextIndex:
     # Upkeep.
 
     def set(self, slot: int, texts: Mapping[str, Sequence[str]]) -> None:
-        """Replace the words of the entry by those of ``texts``, lists of values by field name."""
+        """Replace the words of the entry with those of ``texts``, lists of values by field name."""
         self.add(slot, texts)
         self.settle()
 
@@ -200,7 +200,7 @@ class TextIndex:
         return features(values, language) if number in self._main else described_features(values, language)
 
     def pack(self) -> None:
-        """Merge the overlay into the arrays, forget words if most are of no entry any more, and sort the others."""
+        """Merge the overlay into the arrays, forget words if most no longer occur in any entry, and sort the others."""
         keep = ~self._stale[self._slots]
         new = np.array([posting for each in self._added.values() for posting in each], dtype=np.int64)
         owners = np.repeat(list(self._added), [len(each) for each in self._added.values()]).astype(np.int32)
@@ -298,8 +298,8 @@ class TextIndex:
     ) -> Mask:
         """Return which of the entries that were ``hit`` have the numbers of parts that a query contains.
 
-        If none has such a number, and the query is nothing else, all of its parts have to be there: what has only some
-        of them is another part. ``lacking`` says for each number which entries lack any.
+        If none has such a number, and the query is nothing else, all of its parts have to be there: an entry with only
+        some of them is another part. ``lacking`` says for each number which entries lack any.
         """
         for code, without in lacking.items():
             alone = all(word.code == code and word.word not in query.spelled for word in words)

@@ -150,8 +150,8 @@ def page(
     query: Query,
     candidate: Callable[[int, float, float], Candidate],
 ) -> tuple[tuple[Candidate, ...], bool]:
-    """Return the candidates of the query's page, and whether more follow. With ``collapse`` only the best of each group
-    counts.
+    """Return the candidates of the query's page, and whether more follow. With ``collapse``, only the best of each
+    group counts.
 
     ``scored`` is the answer of :meth:`KnownTexts.scores`, and ``names`` the (key, group) of each position;
     ``candidate`` makes a candidate from a position, its score, and that of its head words.

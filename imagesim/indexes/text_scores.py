@@ -21,22 +21,22 @@ FILLER = 0.02
 "New Order" comes first for "new order"."""
 
 SHADE = 0.1
-"""The factor of the weight of a shade, and of a unit: "light blue" finds everything blue, and what is light blue first;
-"90 x 190 cm" also what is 90x190, and "1.5 litres" what has 1.5 l."""
+"""The factor of the weight of a shade, and of a unit: "light blue" finds everything blue, with light blue things first;
+"90 x 190 cm" also finds what is 90x190, and "1.5 litres" what has 1.5 l."""
 
 IN_TEXT, IN_LIST, AT_END, IN_FEATURE = PLACES = range(4)
-"""Where a word stands in a field: among others, in a list of things in the name of a category, at the end of a name, or
+"""Where a word is in a field: among others, in a list of things in the name of a category, at the end of a name, or
 where a text only mentions a feature or purpose. Of n fields, the postings of field f at the place p have the field
 number p * n + f."""
 
 FEATURE = 0.48
-"""The factor of an entry that matches only a feature or purpose in its texts: a "baby monitor with camera" is no
-camera, and milk that is "good for coffee" no coffee. It is low enough that the vectors decide. It does not apply to a
-query for a purpose, such as "something for a headache"."""
+"""The factor of an entry that matches only a feature or purpose in its texts: a "baby monitor with camera" is not a
+camera, and milk that is "good for coffee" is not coffee. It is low enough that the vectors decide. It does not apply to
+a query for a purpose, such as "something for a headache"."""
 
 ENDS = 0.9
-"""The least that the length of a name counts that ends with the very word: "Allstar Sneakers" for "sneakers", and no
-"Oak table glass" for "glasses"."""
+"""The minimum share of a name that counts as matched if the name ends with the exact word: "Allstar Sneakers" for
+"sneakers", but not "Oak table glass" for "glasses"."""
 
 
 def word_weight(word: QueryWord, entries: int, known: int, *, shade: bool, spelled: Collection[str]) -> float:

@@ -56,7 +56,7 @@ class Prepared:
 
 
 def check_choice(option: str, value: object, choices: Collection[object]) -> None:
-    """:raises ConfigurationError: if the value of an option of an index is none of ``choices``."""
+    """Raise ConfigurationError if the value of an option of an index is not one of ``choices``."""
     if value not in choices:
         raise ConfigurationError(f"INDEX's {option} {value!r} is unknown; it can be {format_choices(choices)}.")
 
@@ -74,7 +74,7 @@ def check_range(minimum: int, maximum: float = math.inf, **options: float | None
 
 
 def check_timeout(request_timeout: float) -> None:
-    """:raises ConfigurationError: if the timeout of a search, in seconds, is not positive."""
+    """Raise ConfigurationError if the timeout of a search, in seconds, is not positive."""
     if request_timeout <= 0:
         raise ConfigurationError(f"INDEX's request_timeout must be more than 0 seconds, not {request_timeout!r}.")
 
@@ -92,7 +92,7 @@ def stored_meta(backing_index: str, stored: Mapping[str, Any] | str) -> IndexMet
 
 
 def check_key(key: str, version: int) -> None:
-    """:raises ValueError: in one sentence, if an index cannot hold the key or the version."""
+    """Raise ValueError, with one sentence, if an index cannot hold the key or the version."""
     if not key:
         raise ValueError("an entry needs a key")
     check_text(key)
@@ -107,7 +107,7 @@ def prepare(entry: Entry, meta: IndexMeta) -> Prepared:
 
     Filters that the index was not created with are ignored: a new one takes effect with the next rebuild.
 
-    :raises ValueError: in one sentence, if it cannot be indexed.
+    :raises ValueError: with one sentence, if it cannot be indexed.
     """
     import numpy as np
 
@@ -174,9 +174,9 @@ class CompiledFilters:
 
     @cached_property
     def groups(self) -> tuple[tuple[CompiledFilter, ...], ...]:
-        """The conditions in groups, each of which one value of an entry has to satisfy: what has the prices 10 and 100
-        is not between 20 and 30. The bounds of a filter are a group, of which only the narrowest are left: at most one
-        lower and one upper bound. Every other condition is alone."""
+        """The conditions in groups, each of which one value of an entry has to satisfy: an entry with the prices 10 and
+        100 is not between 20 and 30. The bounds of a filter are a group, of which only the narrowest remain: at most
+        one lower and one upper bound. Every other condition is alone."""
         groups: dict[object, list[CompiledFilter]] = {}
         for number, each in enumerate(self.conditions):
             groups.setdefault(each.field if each.operator in COMPARE else number, []).append(each)
@@ -292,12 +292,12 @@ def check_query(query: Query, meta: IndexMeta) -> CompiledFilters:
 
 
 def least_score(query: Query) -> float | None:
-    """Return the score from which an image reaches ``min_score``, or None if any does."""
+    """Return the lowest score with which an image reaches ``min_score``, or None if any does."""
     return None if query.min_score is None else query.min_score - ROUNDING
 
 
 def _check_page(query: Query) -> None:
-    """:raises BadQuery: if limit, offset, min_score or similarity is out of range."""
+    """Raise BadQuery if limit, offset, min_score or similarity is out of range."""
     if query.limit < 0 or query.offset < 0:
         raise BadQuery(f"limit and offset are 0 or more, not {query.limit} and {query.offset}.")
     if query.offset + query.limit > MAX_PAGE_END:
@@ -309,7 +309,7 @@ def _check_page(query: Query) -> None:
 
 
 def check_fingerprint(query: Query, meta: IndexMeta) -> None:
-    """:raises ModelMismatch: if the query was embedded by another model, or has another number of dimensions."""
+    """Raise ModelMismatch if the query was embedded by another model, or has another number of dimensions."""
     if query.fingerprint and query.fingerprint != meta.fingerprint:
         raise ModelMismatch(
             f"The query was embedded by the model {query.fingerprint!r}, the active index by {meta.fingerprint!r}; "
@@ -323,13 +323,13 @@ def check_fingerprint(query: Query, meta: IndexMeta) -> None:
 
 
 def check_projection(before: IndexMeta, after: IndexMeta) -> None:
-    """:raises ModelMismatch: if the index was swapped for one with another projection of queries."""
+    """Raise ModelMismatch if the index was swapped for one with another projection of queries."""
     if before.projection != after.projection:
         raise ModelMismatch("The index was swapped for one with another projection meanwhile; ask again.")
 
 
 def unit_vector(vector: Vector) -> Vector:
-    """Return the query's vector at unit length, as float32.
+    """Return the query's vector (dims,) at unit length, as float32.
 
     :raises BadQuery: if it is zero or not finite.
     """

@@ -1,5 +1,4 @@
-"""The numbered words of an index, in which they are found by prefix, by suffix, by a part or in spite of typing
-errors."""
+"""The numbered words of an index, which are found by prefix, by suffix, by a part or in spite of typing errors."""
 
 from __future__ import annotations
 
@@ -26,7 +25,7 @@ FUZZY_CACHE = 2_000
 
 
 class _SortedWords:
-    """Words in the order of the alphabet, with their numbers."""
+    """Words in alphabetical order, with their numbers."""
 
     def __init__(self, words: Sequence[str]) -> None:
         self._numbers = sorted(range(len(words)), key=words.__getitem__)
@@ -86,16 +85,16 @@ class Vocabulary:
         return found.union(n for n in unsorted if self.words[n].endswith(every))
 
     def containing(self, text: str) -> list[int]:
-        """Return the numbers of the words of Japanese kana within which ``text`` stands, another such word:
+        """Return the numbers of the words of Japanese kana within which ``text``, another such word, occurs:
         "ランニング" in "メンズランニングシューズ". In other languages, what words contain says nothing."""
         words = self.words
-        # Most words do not contain it: they are told apart in a fifth of the time of a call for each.
+        # Most words do not contain it: the test for that takes a fifth of the time of a call for each.
         return [number for number in self._kana if text in words[number] and kana.is_within(text, words[number])]
 
     def near(self, typed: str) -> list[tuple[int, int]]:
         """Return (number, distance) of the words that ``typed`` may be a misspelling of; see :func:`most_errors`.
 
-        The first letter has to be right, as it mostly is: "sokker" (socks) is no "okker" (ochre).
+        The first letter has to be right, as it usually is: "sokker" (socks) is not "okker" (ochre).
         """
         from rapidfuzz import process
         from rapidfuzz.distance import OSA
@@ -145,7 +144,7 @@ def consonants(word: str) -> str:
 
 def most_errors(word: str) -> int:
     """Return how many typing errors a word may have. "Brille" is not taken for "Bälle", which differs by two, nor
-    "beanie" for "bean". The letters of Japanese kana are syllables, so that fewer may be wrong. A word with a digit has
+    "beanie" for "bean". The letters of Japanese kana are syllables, so fewer may be wrong. A word with a digit has
     none: a number, size or code that differs is another one."""
     if has_digit(word):
         return 0
@@ -155,7 +154,7 @@ def most_errors(word: str) -> int:
 
 
 def shortest_beginning(word: str) -> int:
-    """Return the minimum number of letters from which on longer words that begin with this one are found."""
+    """Return the minimum number of letters that a word must have for longer words that begin with it to be found."""
     return kana.SHORTEST_PART if kana.is_word(word) else 3
 
 

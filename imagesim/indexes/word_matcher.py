@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 STEM = 0.97
 COMPOUND = 0.81
 KNOWN_PART = 0.6
-"""The factor of a compound, if the catalogue contains the word itself: a boxing glove ("Boxhandschuh") is no shoe
+"""The factor of a compound, if the catalogue contains the word itself: a boxing glove ("Boxhandschuh") is not a shoe
 ("Schuh") if there are shoes."""
 ENDING = 0.49
 """The quality of a word that ends with the word of the query, in languages that do not write compounds as one word: a
-raincoat is a coat, but headphones are no phone. It is low enough that the vectors decide."""
+raincoat is a coat, but headphones are not a phone. It is low enough that the vectors decide."""
 PREFIX = (0.5, 0.4)
 SPECIFIES = 0.8
-"""The factor of a longer word of Japanese kana that begins with the word of the query, or has it within: it is less a
-suit ("スーツ") than a "ビジネススーツ" is one, if it is a suitcase ("スーツケース")."""
+"""The factor of a longer word of Japanese kana that begins with the word of the query, or has it within: a suitcase
+("スーツケース") is less a suit ("スーツ") than a "ビジネススーツ" is."""
 FUZZY = {1: 0.77, 2: 0.62}
 SAME_CONSONANTS = 1.1
 """The factor of a misspelling with the same consonants: "moniter" is more likely "monitor" than "monster"."""
@@ -43,9 +43,9 @@ TYPING = 0.95
 """The quality of a word that begins with the last word of the query, which is still being typed."""
 
 SPELLED = 0.5
-"""The factor of a match by typing error or by prefix if the word of the query is spelled correctly: "watch" is no
-"match", and "table" no "tablet". It is low enough that the vectors decide. In a query of several words, which match as
-well, the factor of a typing error is squared: "grey shorts" are no grey sports shoes."""
+"""The factor of a match by typing error or by prefix if the word of the query is spelled correctly: "watch" is not
+"match", and "table" is not "tablet". It is low enough that the vectors decide. In a query of several words, which match
+as well, the factor of a typing error is squared: "grey shorts" are not grey sports shoes."""
 
 MAX_REMEMBERED = 100_000
 """The number of matches of query words that are remembered together, some 10 MB. The beginning of many words has
@@ -131,7 +131,8 @@ class WordMatcher:
                     taken[number] = position
 
         def matches_both(number: int, position: int) -> bool:
-            """Whether it is a compound that begins with the word and ends with the next one: a "Cijferhangslot"."""
+            """Return whether it is a compound that begins with the word and ends with the next one: a
+            "Cijferhangslot"."""
             ends = position + 1 == taken[number] and found[position + 1][number] == COMPOUND
             return ends and self._vocabulary.words[number].startswith(words[position].word)
 
@@ -145,7 +146,7 @@ class WordMatcher:
         ]
 
     def with_code(self, code: str, *, typing: bool) -> list[int]:
-        """Return the numbers of the words that are this number of a part, or begin with what was typed of it."""
+        """Return the numbers of the words that are this part number, or begin with what was typed of it."""
         if typing or may_begin_code(code):
             return self._vocabulary.starting_with(code)
         return [self._vocabulary.ids[code]] if code in self._vocabulary.ids else []
@@ -194,8 +195,8 @@ class WordMatcher:
         endings = word.endings
         compounds = {n: self._compound_quality(n, endings) for n in vocabulary.ending_with(endings)}
         note(compounds.items())
-        # "Stuhl" is no misspelling of "Stahl" if the catalogue has a "Gartenstuhl", nor "Blumen" of "Blusen" if it has
-        # a "Blumentopf".
+        # "Stuhl" is not a misspelling of "Stahl" if the catalogue has a "Gartenstuhl", nor "Blumen" of "Blusen" if it
+        # has a "Blumentopf".
         if any(compounds.values()) or any(len(words[number]) >= len(typed) + SHORTEST_FIRST for number in starting):
             factor = min(factor, SPELLED)
         note(self._similar(typed, factor, alone=alone))
@@ -219,7 +220,7 @@ class WordMatcher:
                 for number in self._stems.get((language, stem), ()):
                     if words[number] in no_forms:
                         continue
-                    # A "Self levelling compound" is no level, where something is called so.
+                    # A "Self levelling compound" is not a level if something is called that.
                     is_other = is_known and language in FORMS_BY_NUMBER and words[number] not in forms
                     only_stem = alone and (is_other or is_made_so(words[number], stem, spelling, language))
                     yield number, ENDING if only_stem else STEM
@@ -238,18 +239,18 @@ class WordMatcher:
         words, stop = self._vocabulary.words, stop_words(self._languages)
         likely = factor if alone else factor**2
         for number, distance in self._vocabulary.near(typed):
-            # "hte" is a misspelled stop word, which describes no product; "lodgings" is no misspelling of "leggings"
+            # "hte" is a misspelled stop word, which describes no product; "lodgings" is not a misspelling of "leggings"
             if words[number] not in stop and (factor == 1 or distance == 1):
                 alike = consonants(words[number]) == consonants(typed)
                 yield number, likely * FUZZY[distance] * (SAME_CONSONANTS if alike else 1.0)
 
     def _has_beginning(self, text: str) -> bool:
-        """Return whether a word, or its stem, begins so."""
+        """Return whether a word, or its stem, begins with ``text``."""
         return bool(self._vocabulary.starting_with(text) or self._stem_vocabulary.starting_with(text))
 
     def _of_near_stems(self, word: QueryWord) -> set[int]:
-        """Return the numbers of the words whose stem differs from that of a word of a query by one typing error: of its
-        other number, or another form, with an error."""
+        """Return the numbers of the words whose stem differs from that of a word of a query by one typing error: those
+        of which it may be a plural, singular or another form, misspelled."""
         languages = word.stems.keys() & self._known_in.keys()
         typed = {(language, form) for language in languages for form in (word.word, word.stems[language])}
         return {
@@ -262,9 +263,9 @@ class WordMatcher:
 
     def _compound_quality(self, number: int, endings: Mapping[str, Collection[str]]) -> float:
         """Return the quality of a match with a word that may be a compound with one of these endings, in a language of
-        the texts that contain it; 0 if it is none.
+        the texts that contain it; 0 if it is not one.
 
-        The German stem of "ginger" is "ging", so that its compounds may end with "gings", but "leggings" is not German.
+        The German stem of "ginger" is "ging", so its compounds may end with "gings", but "leggings" is not German.
         """
         word = self._vocabulary.words[number]
         known = [language for language, numbers in self._known_in.items() if number in numbers]

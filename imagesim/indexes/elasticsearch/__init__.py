@@ -41,7 +41,7 @@ META_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """What searches need to know of a backing index, active or not, as it was when it was last read."""
+    """What searches need to know about a backing index, active or not, as it was when it was last read."""
 
     backing_index: str
     meta: IndexMeta
@@ -62,13 +62,14 @@ class ElasticsearchIndex(BaseIndex):
         always scored by the full vectors.
     :param m, ef_construction: parameters of the HNSW graph.
     :param recall: the share of the ten best that an approximate search has to find, 0.5 to 1. It is measured on the
-        index's own vectors; searches take the least candidates that reach it, or are exact. None: not measured.
+        index's own vectors; searches take the fewest candidates that reach it, or are exact. With None, it is not
+        measured.
     :param num_candidates: the number of entries that a shard scores in full for a page, more for later pages; None
-        takes the number that ``recall`` needs, or 100 before it was measured.
+        takes the number that ``recall`` needs, or 100 before it has been measured.
     :param request_timeout: the seconds that a search may take; a write may take ten times as long.
     :param similarity: the default order of answers: ``"cosine"``, ``"dot_product"``, ``"l2"``
         or ``"l1"`` (see :class:`~imagesim.types.Query`); with ``"l1"`` the search is exact by default.
-    :param analyzers: the analyser of the server for each language code that shall not use the default of the server
+    :param analyzers: the analyser of the server for each language code that should not use the server's default
         (``{"ja": "kuromoji"}``). Plug-ins must be installed on every node.
     :param client_options: ``api_key``, ``basic_auth``, ``ca_certs`` and other options of the client for credentials,
         TLS and connections.
@@ -150,7 +151,7 @@ class ElasticsearchIndex(BaseIndex):
             except BadRequestError as error:
                 if quantisation != "int8":
                     raise
-                # Later servers deprecate confidence_interval. If that was not the reason, the error comes again.
+                # Later servers deprecate confidence_interval. If that was not the reason, the error is raised again.
                 self._create(backing_index, meta, replace(storage, whole_range=False))
                 logger.warning(
                     "the server refused confidence_interval; %s is made without it: %s", backing_index, error
@@ -313,7 +314,7 @@ class ElasticsearchIndex(BaseIndex):
         filters = validation.check_query(query, state.meta)
         by_column = mapping.CANDIDATE in state.fields and not query.fields  # columns hold no values of filters
         if query.text:
-            from imagesim.indexes.elasticsearch.text import CompiledText  # 2 MB, which similar products need not
+            from imagesim.indexes.elasticsearch.text import CompiledText  # 2 MB that similar products do not need
 
             return CompiledText(query, filters, state.meta, by_column=by_column)
         similarity = query.similarity or self.similarity

@@ -119,8 +119,8 @@ def backing_indexes(client: Elasticsearch, name: str) -> list[str]:
 
 
 def check_name(client: Elasticsearch, name: str) -> None:
-    """:raises ConfigurationError: if an index has the name itself, so that no alias can have it."""
-    # No HEAD: the answer to one that is refused says nothing of the privilege that is missing.
+    """Raise ConfigurationError if an index has the name itself, so no alias can have it."""
+    # Not a HEAD: the answer to a refused one does not say which privilege is missing.
     if name in client.options(ignore_status=404).indices.get_alias(index=name):
         raise ConfigurationError(
             f"Elasticsearch has an index {name!r} that imagesim did not make: choose another name in INDEX's OPTIONS."
@@ -128,7 +128,7 @@ def check_name(client: Elasticsearch, name: str) -> None:
 
 
 def active(client: Elasticsearch, name: str) -> str | None:
-    """Return the index that the alias points to; of several, the one that was made active by this app."""
+    """Return the index that the alias points to; if there are several, the one that was made active by this app."""
     found = client.options(ignore_status=404).indices.get_alias(name=name)
     if found.meta.status != 200:
         return None
@@ -137,7 +137,7 @@ def active(client: Elasticsearch, name: str) -> str | None:
 
 
 def only(name: str, found: Mapping[str, Any]) -> tuple[str, Any]:
-    """Return the one index that the alias points to and what the server says of it, from its answer about ``name``.
+    """Return the one index that the alias points to and what the server says about it, from its answer about ``name``.
 
     :raises SearchIndexError: if there are several: a search would answer from all of them.
     """
@@ -151,7 +151,7 @@ def only(name: str, found: Mapping[str, Any]) -> tuple[str, Any]:
 
 
 def check_options(name: str, quantisation: str, refresh_interval: str) -> None:
-    """:raises ConfigurationError: naming the option that is not valid."""
+    """Raise ConfigurationError, naming the option, if one is not valid."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,199}", name):
         raise ConfigurationError(
             f"INDEX's name {name!r} cannot name an index of Elasticsearch: use small letters, digits, '.', '-' and '_'."
@@ -177,7 +177,8 @@ def _settings(storage: Storage, server: Server) -> dict[str, Any]:
         "refresh_interval": "-1",
         "gc_deletes": f"{TOMBSTONE_AGE.total_seconds():.0f}s",  # the server's default is 60 s
         "max_inner_result_window": MAX_IMAGES,
-        # Not those of a template for all indexes, whose fields the strict mapping would refuse with every entry.
+        # Not those of a template for all indexes: the strict mapping would refuse the fields that they add, with every
+        # entry.
         "default_pipeline": "_none",
         "final_pipeline": "_none",
     }
@@ -230,7 +231,7 @@ def index_options(storage: Storage) -> dict[str, Any]:
     options = {"type": INDEX_TYPES[storage.quantisation], "m": storage.m, "ef_construction": storage.ef_construction}
     if storage.quantisation == "int8" and storage.whole_range:
         # The default clips values outside a quantile. Embeddings of pictures have a few dimensions with the largest
-        # values, which matter most: clipped, the nearest are no longer among the candidates.
+        # values, which matter most: if they are clipped, the nearest are no longer among the candidates.
         options["confidence_interval"] = 1.0
     return options
 

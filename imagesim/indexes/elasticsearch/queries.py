@@ -110,8 +110,8 @@ def fetched(query: Query, by_column: bool, *, texts: bool = False) -> dict[str, 
 
 
 def lacks_column(hit: Mapping[str, Any]) -> bool:
-    """Return whether doc values were requested that the entry does not have. This happens if the index was swapped
-    meanwhile for one that an earlier version of this app made."""
+    """Return whether doc values were requested that the entry does not have. This happens if the index was swapped in
+    the meantime for one that an earlier version of this app made."""
     return "_source" not in hit and CANDIDATE not in hit["fields"]
 
 
@@ -149,7 +149,7 @@ def candidate(
 
 
 def stored_texts(hit: Mapping[str, Any]) -> Mapping[str, Sequence[str]] | str:
-    """Return the stored texts of a hit by the name of the field, or what :func:`unpack` makes them of."""
+    """Return the stored texts of a hit by the name of the field, or the value that :func:`unpack` decodes to them."""
     if "_source" in hit:
         return hit["_source"].get("texts") or {}
     column: Sequence[str] = hit["fields"].get(CANDIDATE_TEXTS)

@@ -1,6 +1,6 @@
 """Count the entries of an index and measure the recall of its answers, and store both in its meta.
 
-Both are written with one request when they are complete, so that a killed process leaves the former ones.
+Both are written with one request when they are complete, so that a killed process leaves the previous ones.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ MAX_COUNTED_VALUES = 100
 def exact_up_to(entries: int, candidates: int) -> float:
     """Return the number of matching entries up to which scoring all of them takes no longer than searching the graph.
 
-    Beyond it, the search compares as many vectors as match: then Lucene stops and scores all matches.
+    Below it, a search of the graph compares as many vectors as match, then Lucene stops and scores all matches.
     """
     return max(EXACT_UP_TO, break_even(entries, candidates))
 
@@ -105,7 +105,7 @@ class Statistics:
 
     @classmethod
     def from_stored(cls, stored: object) -> Statistics:
-        """Return stored statistics. Invalid ones count as absent: without them a search is only slower."""
+        """Return stored statistics. Invalid ones count as absent: without them, a search is only slower."""
         stored = stored if isinstance(stored, Mapping) else {}
         shares, entries, images = (stored.get(name) for name in ("shares", "entries", "images"))
         return cls(shares if isinstance(shares, Mapping) else {}, isinstance(images, int) and 0 < images == entries)

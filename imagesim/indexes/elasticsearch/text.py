@@ -69,13 +69,13 @@ COMPOUND_BOOST = 8
 catalogue the tables ("Couchtische") are found before whatever mentions a table."""
 
 ELSEWHERE = 0.6
-"""The factor of a weighted word outside of the fields of the largest weight."""
+"""The factor of a weighted word outside the fields of the largest weight."""
 
 AMONG_WEIGHTED = 0.02
-"""The weight of :meth:`CompiledText._whole` beside weighted words."""
+"""The weight of :meth:`CompiledText._whole` alongside weighted words."""
 
 WITHIN = 0.5
-"""The weight of a word of kana within another one, which is less than that of one that begins with it."""
+"""The weight of a word of kana within another one, which is less than that of a word that begins with it."""
 
 LONGER = 0.7
 """The quality of a longer word that begins with a word of the query, as if a third of its letters were missing."""
@@ -125,7 +125,7 @@ class CompiledText:
     size: int = FOUND
     by_column: bool = False
     counts: tuple[int, ...] = ()
-    """The number of entries with texts, and with each word, to weight the words by. Without them the server ranks by
+    """The number of entries with texts, and with each word, to weight the words by. Without them, the server ranks by
     weights of its own, which hardly count a word that no entry has: one that is misspelled, or still being typed."""
 
     @property
@@ -178,7 +178,7 @@ class CompiledText:
         return [{"multi_match": {"query": text, "fields": fields, "tie_breaker": 0.3, "boost": boost}}]
 
     def _weighted(self, words: Sequence[QueryWord]) -> list[dict[str, Any]]:
-        """Return for each word a query for the entries that :meth:`_near` finds, which scores about as
+        """Return, for each word, a query for the entries that :meth:`_near` finds, which scores about as
         :class:`~imagesim.indexes.text.TextIndex` does."""
         total, *counts = self.counts
         shades = shades_of(words, self.query.colours)
@@ -210,7 +210,7 @@ class CompiledText:
                 yield {"bool": {"filter": [stands, self._has(word)]}}, 1.0
             else:
                 yield {"match": {f"texts.{name}": typed}}, 1.0
-        main = () if is_kana else text_hits.main_texts(self.meta)  # which have pairs of kana
+        main = () if is_kana else text_hits.main_texts(self.meta)  # these hold pairs of kana
         for field, place in ((WORDS, ELSEWHERE), *((f"texts.{name}", 1.0) for name in main)):
             yield {"match": {field: similar}}, place * error
             if text_hits.finds_longer(word, self.query):
@@ -223,7 +223,7 @@ class CompiledText:
             yield {"prefix": {f"{WORDS}.reversed": {"value": part[::-1]}}}, ELSEWHERE * compound
 
     def _similar(self, word: QueryWord) -> dict[str, Any]:
-        """Return the word with as many typing errors as it may have, but in its first letter."""
+        """Return the word with as many typing errors as it may have, but none in its first letter."""
         return {"query": word.word, "fuzziness": self._fuzziness(word), "prefix_length": 1}
 
     def _fuzziness(self, word: QueryWord) -> str:
@@ -256,8 +256,8 @@ class CompiledText:
     def _near(self, word: QueryWord) -> dict[str, Any]:
         """Return a query for the entries with the word, a similarly spelled word, or one that begins or ends with it.
 
-        It asks no field twice for the same entries: an entry with the word has its stem, too, and where the word stands
-        is what :meth:`_whole` ranks by.
+        It asks no field twice for the same entries: an entry with the word has its stem, too, and :meth:`_whole` ranks
+        by where the word is.
         """
         near: list[dict[str, Any]] = [
             {"match": {WORDS: self._similar(word)}},
@@ -294,7 +294,8 @@ class CompiledText:
         return replace(self, size=size, counts=numbers if to_weight else self.counts)
 
     def _may_be_similar(self, word: QueryWord, known: int) -> bool:
-        """Return whether a word that no text has is a misspelling, or still being typed; a number is another one."""
+        """Return whether a word that no text has is a misspelling, or still being typed; a number that no text has is
+        another number."""
         return not known and not (has_digit(word.word) and not (self.query.typing and word.last))
 
     def passing(self, *_answers: Mapping[str, Any]) -> None:
@@ -338,8 +339,8 @@ def _numbers(counts: Sequence[Mapping[str, Any]]) -> tuple[int, ...]:
 
 
 def _boost(part: str) -> int:
-    """Return the weight of what ends with a word. Most of what ends with a short one is no compound: "Kreis" ends with
-    "Eis"."""
+    """Return the weight of what ends with a word. Most words that end with a short one are not compounds: "Kreis" ends
+    with "Eis"."""
     return COMPOUND_BOOST if len(part) >= SHORTEST_PART or kana.is_word(part) else 1
 
 

@@ -46,9 +46,9 @@ REFUSED = frozenset({401, 403})
 """HTTP statuses that mean missing privileges, or an index that an operator has blocked, rather than an invalid
 request."""
 BLOCKED = "cluster_block_exception"
-"""The type of error of an index that is read-only, for example while the server or a snapshot needs it so."""
+"""The type of error of an index that is read-only, for example while the server or a snapshot needs it to be."""
 ANSWERS = frozenset({"_shards", "responses", "items"})
-"""Of each answer to one search, to several, and to writes, one of the keys."""
+"""One of the keys of each answer to one search, to several, and to writes."""
 TIMEOUTS = frozenset({"time_exceeded_exception", "search_timeout_exception"})
 """The types of error with which a server stops a search for which it has no partial answer."""
 
@@ -111,7 +111,7 @@ class Connection:
 
         The client's own methods take longer for a body with a thousand numbers than the server for the search.
 
-        :raises IndexUnavailable: if it is no answer to a search or a write, such as the empty one of a proxy.
+        :raises IndexUnavailable: if the answer is not one to a search or a write, such as the empty one of a proxy.
         """
         headers = {"content-type": "application/x-ndjson", "accept": "application/json"}
         client = client or self.client
@@ -155,7 +155,7 @@ class Connection:
 
         The server leaves out a shard of which no copy answers, and calls that a success.
 
-        :raises SearchIndexError: if it failed, or lacks the answer of a shard.
+        :raises SearchIndexError: if the search failed, or lacks the answer of a shard.
         """
         if "error" in answer:
             raise from_api(answer["status"], answer, index, self.where)
@@ -172,7 +172,7 @@ class Connection:
         Entries that lack a vector are skipped, so that they are found missing and written again: servers of 8.19 are
         reported to lose some vectors (elastic/elasticsearch#137173).
 
-        :raises IndexMissing: also if the backing index is dropped meanwhile.
+        :raises IndexMissing: also if the backing index is dropped in the meantime.
         """
         with self.translated_errors():
             pit = self.client.open_point_in_time(index=backing_index, keep_alive="5m")["id"]
@@ -203,7 +203,8 @@ class Connection:
 
     @contextmanager
     def _noticing_drop(self, backing_index: str) -> Iterator[None]:
-        """To a search at a point in time, the shards of an index that was dropped are merely unavailable."""
+        """Raise IndexMissing if the index was dropped: to a search at a point in time, its shards are merely
+        unavailable."""
         try:
             yield
         except IndexUnavailable:
@@ -325,7 +326,7 @@ def _words(error: Exception) -> str:
 
 
 def encode(value: Any) -> bytes:
-    """Encode ``value`` as JSON. Arrays of NumPy become lists of numbers with enough digits for float32."""
+    """Encode ``value`` as JSON. NumPy arrays become lists of numbers with enough digits for float32."""
     if orjson is not None:
         return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
     return json.dumps(value, separators=(",", ":"), default=_plain).encode()

@@ -67,7 +67,7 @@ class LocalIndex(BaseIndex):
         self._snapshots: dict[str, Snapshot] = {}
         self._active = ""  # the backing index that was active when it was last read
         self._kept_until: dict[str, float] = {}  # of backing indexes that were named
-        # The tokens of writes whose transaction was not committed; of one that was rolled back it stays.
+        # The tokens of writes whose transaction has not been committed; the token of one that was rolled back stays.
         self._uncommitted: set[str] = set()
         self._guard = Lock()
 
@@ -167,7 +167,7 @@ class LocalIndex(BaseIndex):
         ]
 
     def _notice_swap(self, at: store.State, meta: IndexMeta) -> None:
-        """:raises ModelMismatch: if the queries may have been projected for the index that was active before."""
+        """Raise ModelMismatch if the queries may have been projected for the index that was active before."""
         known, until = self._searched.get(at.using, ("", 0.0))
         now = time.monotonic()
         self._searched[at.using] = (at.name, now + META_SECONDS)
@@ -240,7 +240,7 @@ class LocalIndex(BaseIndex):
     def _snapshot(self, at: store.State, backing_index: str | None) -> Snapshot:
         """Return the copy of the backing index that was named, or of the active one, and free the others.
 
-        Other backing indexes that were named are kept for ``KEPT_SECONDS``, and the active one beside them. After a
+        Other backing indexes that were named are kept for ``KEPT_SECONDS``, and the active one alongside them. After a
         swap, the former copy is freed when the last call that uses it ends.
         """
         meta = self._meta(at.name, at.using)

@@ -16,7 +16,7 @@ from imagesim.types import Facet, FilterKind
 Mask = npt.NDArray[np.bool_]
 
 UNUSED = 1_000
-"""A column of texts holds as many that no entry has any more as others, and this many further ones."""
+"""A column of texts may hold as many texts that no entry has any more as texts in use, plus this number."""
 
 
 class Column:
@@ -62,7 +62,7 @@ class Column:
         self._most_codes = 2 * len(self._codes) + UNUSED
 
     def any_of(self, values: Iterable[Any], size: int) -> Mask:
-        """Return a mask of those of the first ``size`` slots that have one of the values."""
+        """Return a mask (size,) of the first slots, set for those that have one of the values."""
         if self.text:
             codes = [self._codes[v] for v in values if v in self._codes]
             return self._where(self._lookup(codes) if len(codes) != 1 else lambda a: a == codes[0], size)
@@ -70,8 +70,8 @@ class Column:
         return self._where(lambda a: np.isin(a, numbers) if len(numbers) != 1 else a == numbers[0], size)
 
     def matching(self, group: Sequence[CompiledFilter], size: int) -> Mask:
-        """Return a mask of those of the first ``size`` slots of which one value satisfies all conditions of a group. A
-        slot without values never does."""
+        """Return a mask (size,) of the first slots, set for those with a value that satisfies all conditions of a
+        group. A slot without values never does."""
         if group[0].operator in ("eq", "in"):
             return self.any_of(group[0].values, size)
         if self.text:

@@ -121,7 +121,7 @@ class Matrix:
 
     def _reserve(self, rows: int) -> None:
         if rows > len(self._data):
-            # ``ndarray.resize`` is not used: its result is not in huge pages, so that reading it takes twice as long.
+            # ``ndarray.resize`` is not used: its result is not in huge pages, so reading it takes twice as long.
             data = np.empty((max(rows, 2 * len(self._data)), self.dims), dtype=np.float32)
             data[: self.used] = self.data
             self._data = data
@@ -148,7 +148,7 @@ class Table:
         self._slot_of_row: npt.NDArray[np.int32] = np.empty(16, dtype=np.int32)
         self._images = 0
         # Texts that are not in the index of words yet, by slot. A process that only answers vector queries never needs
-        # it.
+        # that index.
         self._new_texts: dict[int, Mapping[str, Sequence[str]]] = {}
         self._text_lock = Lock()
         self._texts: TextIndex | None = None
@@ -209,7 +209,8 @@ class Table:
         self._in_stock.set(slot, (record.in_stock,))
 
     def passing(self, compiled: CompiledFilters) -> Mask | None:
-        """Return a mask of the slots that satisfy the filters, or None if all do. Free slots may be set in it."""
+        """Return a mask (slots,) of the slots that satisfy the filters, or None if all do. Free slots may be set in
+        it."""
         filters, size = compiled.filters, len(self.slots)
         masks: list[Mask] = []
         if filters.models:
@@ -336,7 +337,7 @@ class Table:
         return occupied if mask is None else mask & occupied
 
     def rows(self, mask: Mask | None) -> Rows | None:
-        """Return the rows of the matrix that belong to the entries in the mask, or None if these are all rows."""
+        """Return the rows (n,) of the matrix that belong to the entries in the mask, or None if these are all rows."""
         if mask is not None:
             return self._rows.values(mask)[1].astype(np.int64)
         if self._images == self.matrix.used:
@@ -344,5 +345,5 @@ class Table:
         return np.flatnonzero(self._slot_of_row[: self.matrix.used] >= 0)
 
     def slot_of(self, rows: Rows) -> npt.NDArray[np.int32]:
-        """Return the slots of the entries to which these rows of the matrix belong."""
+        """Return the slots (n,) of the entries to which these rows (n,) of the matrix belong."""
         return self._slot_of_row[rows]

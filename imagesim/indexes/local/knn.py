@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from imagesim.types import Vector
 
 # More than four threads read memory no faster. There is one helper per processor rather than one less, because the
-# system often wakes the first on the processor of its caller, where it gains nothing, and only the next on another.
+# system often wakes the first on the processor of its caller, where it gains nothing, and only the next one on another.
 HELPERS = min(threads(), 4) if threads() > 1 else 0
 SHARED_FROM = 8
 """The number of parts from which helpers are used; fewer are done before a helper has woken up."""
@@ -206,8 +206,8 @@ class FullScan:
 
 
 class QuantisedScan:
-    """Bounds of the scores of rows, computed from their 8-bit copy. Rows that may be among the best are scored
-    exactly. The methods are those of :class:`FullScan`."""
+    """Bounds on the scores of rows, computed from their 8-bit copy. Rows that may be among the best are scored exactly.
+    The methods are those of :class:`FullScan`."""
 
     def __init__(self, matrix: Vector, codes: Codes, query: Vector, rows: Rows | None, similarity: Similarity) -> None:
         self.size = len(matrix) if rows is None else len(rows)

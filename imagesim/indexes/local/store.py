@@ -49,7 +49,7 @@ _COLUMNS = State._fields[1:]
 def read_alias(backing_index: str | None) -> str:
     """Return the database to read from: one for generations and entries, so that they match even with replicas.
 
-    A backing index that is named may be filled at this time, and is read from the database that it is written to.
+    A named backing index may be one that is just being filled, and is read from the database that it is written to.
     """
     return str(router.db_for_read(LocalGeneration)) if backing_index is None else write_alias()
 
@@ -116,8 +116,8 @@ def write(
     valid: Mapping[int, Prepared | Removal],
     results: Results,
 ) -> None:
-    """Insert or replace the rows of the ``valid`` operations, unless what is stored is as new; add their results. The
-    caller must hold the lock of the generation."""
+    """Insert or replace the rows of the ``valid`` operations, unless the stored version is as new; add their results.
+    The caller must hold the lock of the generation."""
     versions: dict[str, int] = {}  # of tombstones, too; not of damaged rows, so that these can be replaced
     for keys in batched([operations[number].key for number in valid], BATCH):
         stored = _entries(at).filter(key__in=keys)
@@ -206,7 +206,7 @@ def _purge(at: State) -> None:
     newest = old.aggregate(newest=Max("seq_no"))["newest"]
     if newest is not None:
         old.delete()
-        # The number must never decrease, although the clocks of writers differ.
+        # The number must never decrease, even if the clocks of writers differ.
         LocalGeneration.objects.using(at.using).filter(pk=at.id).update(purged=max(newest, at.purged))
 
 
@@ -251,8 +251,8 @@ def promote(index: str, backing_index: str) -> None:
 
 @retry_conflicts
 def drop(index: str, backing_index: str) -> None:
-    """Delete a generation. Its entries are deleted in batches, so that no transaction is long; it counts as missing
-    meanwhile, because it has no token."""
+    """Delete a generation. Its entries are deleted in batches, so that no transaction is long; the generation counts as
+    missing in the meantime, because it has no token."""
     using = write_alias()
     generations = LocalGeneration.objects.using(using).filter(index=index, name=backing_index)
     if generations.update(active=None, token=""):
@@ -294,7 +294,7 @@ class SharedLock:
                 while self._writing or self._readers:
                     self._condition.wait()
             except BaseException:
-                self._condition.notify_all()  # those who wait for this writer
+                self._condition.notify_all()  # those that wait for this writer
                 raise
             finally:
                 self._writers_waiting -= 1

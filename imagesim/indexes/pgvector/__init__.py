@@ -53,10 +53,10 @@ class PgvectorIndex(BaseIndex):
         four, or ``"auto"`` for ``"half"`` if pgvector is 0.7 or later. Found entries are scored by the full vectors.
     :param m, ef_construction: parameters of the HNSW graph: 2 to 100, and 2 * ``m`` to 1000.
     :param recall: the share of the ten best matches that an approximate search has to find, 0.5 to 1. It is measured on
-        the index's own vectors: searches take the least number of candidates that reaches it, or are exact. With None
+        the index's own vectors: searches take the least number of candidates that reaches it, or are exact. With None,
         it is not measured.
     :param num_candidates: the number of images of the graph that are scored in full for a page, more for later pages.
-        None takes the number that ``recall`` needs, or 100 before it was measured.
+        None takes the number that ``recall`` needs, or 100 before it has been measured.
     :param request_timeout: the seconds that a search may take; a write may take ten times as long.
     :param build_memory: the memory for building the graph (``maintenance_work_mem``).
     :raises ConfigurationError: naming the wrong option and the right ones.
@@ -113,7 +113,7 @@ class PgvectorIndex(BaseIndex):
     def _element(self, version: tuple[int, int], dims: int) -> str:
         """Return the type of the vectors in the graph: ``vector`` or ``halfvec``.
 
-        :raises ConfigurationError: if pgvector does not support this type, or not so many dimensions.
+        :raises ConfigurationError: if pgvector does not support this type, or this many dimensions.
         """
         half = self._quantisation == "half" or (self._quantisation == "auto" and version >= (0, 7))
         if half and version < (0, 7):

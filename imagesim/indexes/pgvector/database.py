@@ -51,7 +51,7 @@ class Database:
     def __init__(self, alias: str, name: str, timeout: float) -> None:
         self.alias, self.name, self.timeout = alias, name, timeout
         self.known_version: tuple[int, int] | None = None
-        """The version of pgvector, or None if it was not read yet."""
+        """The version of pgvector, or None if it has not been read yet."""
 
     @property
     def connection(self) -> BaseDatabaseWrapper:
@@ -72,7 +72,7 @@ class Database:
 
     @contextmanager
     def writing(self, seconds: float | None = None) -> Iterator[CursorWrapper]:
-        """Provide a cursor for writing, in a transaction or in a savepoint of that of the caller.
+        """Provide a cursor for writing, in a transaction, or in a savepoint of the caller's.
 
         The time limit is ``seconds``, or ten times that of a search; 0 stands for no limit.
         """
@@ -96,7 +96,10 @@ class Database:
         """Provide a cursor without a time limit, and with ``settings``, for statements that cannot be part of a
         transaction.
 
-        Behind a pool by transaction nothing is set, because others would get it: the server's own settings hold.
+        Behind a pool by transaction, nothing is set, because other clients would get it: the server's own settings
+        apply.
+
+        :raises SearchIndexError: if the server cancels a statement.
         """
         with self._translated_errors(of_query=False), self.connection.cursor() as cursor:
             wanted = {"statement_timeout": "0", **settings}
@@ -134,9 +137,9 @@ class Database:
             )
 
     def create_extension(self) -> None:
-        """Create the extension in this database, unless it is there.
+        """Create the extension in this database, unless it exists.
 
-        :raises ConfigurationError: if it cannot be.
+        :raises ConfigurationError: if it cannot be created.
         """
         try:
             with self.writing() as cursor:

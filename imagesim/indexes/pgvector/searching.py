@@ -273,7 +273,7 @@ def answer(
         images, low, units = found[0][:3]
         if units > end or low or (nearest.exact and images < nearest.take):
             break
-        # The images belong to too few products to fill the page, or too few of the graph satisfy the filters.
+        # The images belong to too few products to fill the page, or too few from the graph satisfy the filters.
         nearest = replace(nearest, take=8 * nearest.take if nearest.exact else _all(query), exact=True)
     page = [candidate(row[5:], query, row[3], score=float(row[4])) for row in found if row[4] is not None]
     took = (time.perf_counter() - started) * 1000

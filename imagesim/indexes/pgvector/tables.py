@@ -47,7 +47,7 @@ class Generation:
         return sql.Identifier(f"imagesim_pgvector_{self.id}_{kind}")
 
     def column(self, filter_name: str, part: str = "") -> sql.Identifier:
-        """Return the column with all values of a filter, or with ``part`` the ``"_min"`` or ``"_max"`` of a number or
+        """Return the column with all values of a filter or, with ``part``, the ``"_min"`` or ``"_max"`` of a number or
         date."""
         return sql.Identifier(f"filter{list(self.meta.filters).index(filter_name)}{part}")
 
@@ -63,8 +63,7 @@ class Generation:
 
     @property
     def text_classes(self) -> dict[str, str]:
-        """The weight of each text field in a ``tsvector``. There are four, so that the fields of least weight share
-        D."""
+        """The weight of each text field in a ``tsvector``. There are four, so the fields of least weight share D."""
         order = sorted(self.meta.texts, key=lambda name: -self.meta.texts[name].weight)
         return {name: "ABCD"[min(number, 3)] for number, name in enumerate(order)}
 
@@ -72,7 +71,7 @@ class Generation:
 def read(cursor: CursorWrapper, index: str, backing_index: str | None, known: dict[str, Generation]) -> Generation:
     """Return a backing index, by default the active one. ``known`` caches backing indexes by name; they never change.
 
-    It is not dropped before the end of the transaction (see :func:`drop`).
+    The index is not dropped before the end of the transaction (see :func:`drop`).
 
     :raises IndexMissing: if there is none.
     :raises SearchIndexError: if its meta is invalid.
@@ -141,7 +140,7 @@ def _tables(generation: Generation) -> Iterator[sql.Composed]:
         "PRIMARY KEY (entry, position))"
     ).format(image, dims)
     if generation.meta.dims <= MAX_PLAIN_DIMS:
-        # From 512 dimensions on it would stand elsewhere, where reading it takes several times as long.
+        # From 512 dimensions on, the vector would be stored elsewhere, where reading it takes several times as long.
         yield sql.SQL("ALTER TABLE {} ALTER COLUMN vector SET STORAGE PLAIN").format(image)
     yield sql.SQL(
         'CREATE TABLE {} (word text COLLATE "C" PRIMARY KEY, reversed text COLLATE "C" NOT NULL, '
@@ -167,7 +166,7 @@ _ENTRY = (
 
 
 def build_indexes(database: Database, generation: Generation, graph: dict[str, int], memory: str) -> None:
-    """Build the indexes of the tables that do not exist yet, among them the graph of the vectors.
+    """Build those indexes of the tables that do not exist yet, including the graph of the vectors.
 
     They are built concurrently, so that writes can continue, unless the tables are empty or the caller is in a
     transaction.
@@ -239,9 +238,9 @@ def activate(cursor: CursorWrapper, index: str, backing_index: str) -> None:
 
 
 def drop(cursor: CursorWrapper, index: str, backing_index: str) -> None:
-    """Drop the tables of a backing index, and after the last backing index also the table that lists them.
+    """Drop the tables of a backing index, and, after the last backing index, also the table that lists them.
 
-    This waits until nobody uses it. Otherwise users, who lock its tables one after the other, could wait for this
+    This waits until nobody uses it. Otherwise its users, which lock its tables one after the other, could wait for this
     transaction while it waits for them.
     """
     lock(cursor)

@@ -1,8 +1,8 @@
 """Answer text queries: find the words of the index that match those of a query, and the entries that contain them.
 
-PostgreSQL finds the words in the table of all words (by stem, prefix, suffix or similar letters), and with its full
-text search the entries that contain them, in a rough order. The first of these are then scored as in every index. The
-extension ``pg_trgm`` is not used, because trigrams miss typing errors in short words.
+PostgreSQL finds the words in the table of all words (by stem, prefix, suffix or similar letters), and, with its
+full-text search, the entries that contain them, in a rough order. The first of these are then scored as in every index.
+The extension ``pg_trgm`` is not used, because trigrams miss typing errors in short words.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ MANY_LONGER = 50
 """The number of longer words that begin with a word of a query above which the rough ranking asks for the beginning in
 their place, with the mean of their qualities: comparing each entry with thousands of words takes seconds."""
 OTHER_FORM = 2
-"""How many letters the other number of a word may add to a typing error: "matratzen" to that of "matraze"."""
+"""How many letters a plural or singular may add to a typing error: "matratzen" to that of "matraze"."""
 STEP = 0.05
 """The precision of the qualities of matches in the rough ranking."""
 
@@ -270,7 +270,8 @@ def _is_longer(word: str, beginning: str) -> bool:
 
 
 def _with_beginning(found: Mapping[str, float], beginning: str) -> dict[str, float]:
-    """Return the matches with the same quality for all longer words that begin so and match for nothing else."""
+    """Return the matches with the same quality for all longer words that begin with ``beginning`` and match for no
+    other reason."""
     longer = {
         word: quality
         for word, quality in found.items()

@@ -92,7 +92,7 @@ def _lock(cursor: CursorWrapper, generation: Generation, keys: Sequence[str]) ->
 def _put(
     cursor: CursorWrapper, generation: Generation, batch: Mapping[str, Prepared | Removal]
 ) -> dict[str, tuple[int, bytes]]:
-    """Insert or replace rows that are newer; (id, checksum) of those that were."""
+    """Insert rows, or replace them if they are newer; return (id, checksum) by key of those that were written."""
     made = [_row(generation, each) for each in batch.values()]
     names = [sql.Identifier(name) for name in _columns(generation)]
     row = sql.SQL("({})").format(sql.SQL(", ").join([sql.SQL("%s")] * len(names)))
