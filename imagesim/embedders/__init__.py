@@ -97,7 +97,8 @@ class BaseEmbedder(ABC):
         """
 
     def has_word(self, word: str) -> bool:
-        """Return whether the model's vocabulary has this English word in lower case, so that it is no typing error.
+        """Return whether the model's vocabulary has this English word in lower case, so that it is not taken for a
+        typing error.
 
         Must be cheap and not load the model; False if unknown. It is called only if some texts are in English.
         """
@@ -117,7 +118,7 @@ class BaseEmbedder(ABC):
         return {}
 
     def check_components(self, names: Iterable[str]) -> None:
-        """:raises BadQuery: if the vectors of the model have no component of one of these names."""
+        """Raise BadQuery if the vectors of the model lack a component of one of these names."""
         if unknown := set(names) - set(self.components):
             raise BadQuery(
                 _("The model has no component %(name)r; it has %(known)s.")
@@ -125,7 +126,7 @@ class BaseEmbedder(ABC):
             )
 
     def reweight(self, vectors: Vector, weights: Mapping[str, float] | None = None) -> Vector:
-        """Multiply the components of query vectors (one or many rows) by weights.
+        """Multiply the components of query vectors, (dims,) or (n, dims), by weights.
 
         A component's weight is taken from ``weights``, or else from :attr:`weights`. The result has unit length again,
         so that scores stay within -1..1. ``{"colour": 0}`` ignores the colour, ``{"colour": -0.5}`` prefers other
@@ -208,6 +209,6 @@ def rebuild_hint(fingerprint: str, known: Iterable[str]) -> str:
 
 
 def _name_of(fingerprint: str) -> str:
-    """Return the name in a fingerprint that ends in a digest of the model's files; else nothing."""
+    """Return the name in a fingerprint that ends in a digest of the model's files; else an empty text."""
     found = re.fullmatch("(.+)-[0-9a-f]{16}", fingerprint)
     return found[1] if found else ""

@@ -28,14 +28,15 @@ class Batcher(Generic[T, R]):
         """Its lock guards all of this; it is notified when a batch has ended."""
 
     def submit(self, values: Sequence[T]) -> list[R]:
-        """Return the results of ``run`` for ``values``, in order."""
+        """Return the results of ``run`` for ``values``, in order. An exception that ``run`` raises for them is raised
+        here."""
         request: _Request[T, R] = _Request(list(values))
         try:
             with self._changed:
                 self._waiting.append(request)
             while self._has_to_run(request):
                 self._run_batch()
-        finally:  # also where an exception from a signal ends the thread's wait, or its batch
+        finally:  # also if an exception from a signal ends the thread's wait, or its batch
             with self._changed:
                 self._leave(request)
         if request.error is not None:
@@ -73,7 +74,8 @@ class Batcher(Generic[T, R]):
             self._changed.notify_all()
 
     def _run_together(self, batch: Sequence[tuple[_Request[T, R], list[T]]]) -> None:
-        """Run a batch and store the results. What is no ``Exception`` ends this thread only, not the other requests."""
+        """Run a batch and store the results. Anything but an ``Exception`` ends this thread only, not the other
+        requests."""
         values = [value for _, some in batch for value in some]
         try:
             results = [result for _, result in zip(values, self._run(values), strict=True)]

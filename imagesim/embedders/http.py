@@ -39,7 +39,7 @@ NUMBER_BYTES = 64
 """The maximum size of an answer: ``ANSWER_BYTES``, and ``NUMBER_BYTES`` for each number of the vectors."""
 
 RESET_SECONDS = 5.0
-"""How long a service that could not be reached three times in a row is not called."""
+"""How many seconds a service is not called after it could not be reached three times in a row."""
 
 
 class HttpEmbedder(BaseEmbedder):
@@ -49,7 +49,7 @@ class HttpEmbedder(BaseEmbedder):
     :param model: the name of the model in the service.
     :param dims: the length of its vectors.
     :param fingerprint: identifies the weights of the service; change it when they change (default: the model's name).
-        Of one that is longer than 64 characters, a hash replaces the end.
+        If it is longer than 64 characters, a hash replaces its end.
     :param api_key_env: the name of the environment variable, or else of the Django setting, that holds the key to
         send as a bearer token. The key itself is not an option, so that it appears in no log and no settings dump.
     :param texts: whether the service embeds texts.
@@ -154,7 +154,7 @@ class HttpEmbedder(BaseEmbedder):
         if not rows:
             return np.empty((0, self.dims), dtype=np.float32)
         try:
-            # In float64 the squares of a float32 neither overflow nor vanish.
+            # In float64, the squares of a float32 neither overflow nor vanish.
             vectors = np.asarray(rows, dtype=np.float64)
         except (TypeError, ValueError, OverflowError) as error:
             raise EmbedderError(f"{self._url} did not answer with vectors: {error!s:.300}") from error
@@ -269,7 +269,7 @@ class InferenceEmbedder(HttpEmbedder):
 
     Elasticsearch 8.12 and newer embed texts (task ``text_embedding``). Give the embedder of the same model's image
     tower in ``images``; only texts are then sent to the server, and length, parts and fingerprint of the vectors are
-    those of that embedder. Without ``images`` the endpoint must be one of the task ``embedding``, which newer servers
+    those of that embedder. Without ``images``, the endpoint must be one of the task ``embedding``, which newer servers
     offer for models that embed pictures, too; ``dims`` and ``fingerprint`` are then required.
 
     :param url: the server, such as ``https://es1:9200``; redirects are not followed.

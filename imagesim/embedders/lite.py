@@ -198,7 +198,7 @@ _TOKENIZER = {  # and the SHA-256 of each
 MANIFEST = "imagesim.json"
 _SCRATCH = f".{NAME}-"
 ABANDONED_SECONDS = 3600.0
-"""No model takes as long to be built."""
+"""No model takes this long to build."""
 
 
 def weights_path(size: Size = LITE) -> Path:
@@ -212,7 +212,7 @@ SCALES = ".scales"
 def load_weights(file: Path) -> dict[str, Tensor]:
     """Load the tensors of a file of the app's own weights, float32.
 
-    A matrix in 8 bits is multiplied by the numbers stored beside it, under its name and ``SCALES``, one for each row.
+    A matrix in 8 bits is multiplied by the numbers stored with it, under its name and ``SCALES``, one for each row.
     """
     from safetensors.torch import load_file
 
@@ -321,7 +321,7 @@ def build_once(target: Path, build: Callable[[Path], None]) -> Path:
 
 
 def _remove_abandoned(parent: Path) -> None:
-    """Remove what processes have left that were killed while they built a model, such as for want of memory."""
+    """Remove what is left of processes that were killed while they built a model, for example for lack of memory."""
     for scratch in parent.glob(f"{_SCRATCH}*"):
         with suppress(OSError):
             if scratch.is_dir() and time.time() - scratch.stat().st_mtime > ABANDONED_SECONDS:

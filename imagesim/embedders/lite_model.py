@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 CLASSES = 1000
 WIDTH = 1280
 STAGES = 5
-"""Early stages that are pooled: they retain colour and texture, which the last stage does not."""
+"""The number of early stages that are pooled: they retain colour and texture, which the last stage does not."""
 THUMB = 32
 
 
@@ -72,7 +72,7 @@ def describe(trunk: Any, x: Tensor) -> dict[str, Tensor]:
 
 
 def lab(rgb: Tensor) -> Tensor:
-    """Convert sRGB in 0..1 to CIE Lab (D65); channels last, both."""
+    """Convert sRGB in 0..1 to CIE Lab (D65), both of shape (..., 3)."""
     linear = torch.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     matrix = rgb.new_tensor([[0.4339, 0.2126, 0.0177], [0.3762, 0.7152, 0.1095], [0.1899, 0.0722, 0.8728]])
     xyz = linear @ matrix
@@ -117,7 +117,7 @@ class LiteHeads(nn.Module):
     :param hidden: the width of the correction's hidden layer.
     :param stages: the number of channels of the early stages together.
     :param axes: the number of directions of :class:`Likeness`, which sets the correction and the weights of the
-        components for each picture; 0: they are the same for all.
+        components for each picture; with 0, they are the same for all.
     :param plain: the dimensions of ``words`` that hold the plain part, which needs ``axes``.
     """
 
@@ -164,7 +164,7 @@ class LiteHeads(nn.Module):
         self.plain = plain
         if plain:
             self.register_buffer("plain_classes", torch.zeros(CLASSES, plain))
-            # The likeness from which on the plain part is empty, and its share where there is no likeness.
+            # The likeness from which the plain part is empty, and the share of that part if there is no likeness.
             self.register_buffer("plain_limit", torch.ones(()))
             self.register_buffer("plain_share", torch.ones(()))
             self.register_buffer("text_shares", torch.ones(2))  # see TextParts
@@ -223,8 +223,8 @@ class LiteHeads(nn.Module):
 class TextParts(nn.Module):
     """The projection of the text tower, with the parts of a text's vector brought to their lengths.
 
-    Of ``words`` the learned and the plain part have the same shares in every text, as it does not say which pictures it
-    will be compared with. The ``colour`` of a text that names none is short, and becomes zero.
+    The learned and the plain part of ``words`` have the same shares in every text, because a text does not say which
+    pictures it will be compared with. The ``colour`` of a text that names none is short, and becomes zero.
 
     :param heads: those of the image tower.
     """

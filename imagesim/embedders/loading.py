@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_WORDS = 10_000
-"""Words whose tokens are cached."""
+"""The maximum number of words whose tokens are cached."""
 
 
 class Loaded:
@@ -126,7 +126,7 @@ def load(name: ModelName, device: Any, precision: str, cache_dir: Path | None) -
 
 
 def _source(name: ModelName, cache_dir: Path | None) -> _Source:
-    """Return the arguments for open_clip, after every file of the model was fetched and verified.
+    """Return the arguments for open_clip, after every file of the model has been fetched and verified.
 
     :raises EmbedderError: if a file cannot be fetched, or the model cannot be used.
     """
@@ -168,8 +168,8 @@ def _from_hub(name: ModelName, cache_dir: Path | None) -> _Source:
 def _from_tag(name: ModelName, cache_dir: Path | None) -> _Source:
     """Return the arguments for a tag: the weights, preprocessing and activation that open_clip knows for it.
 
-    open_clip itself keeps the activation of the architecture, and only warns where the weights have another, as those
-    of OpenAI for ``ViT-B-32``: https://github.com/mlfoundations/open_clip#pretrained-model-interface
+    open_clip itself keeps the activation of the architecture, and only warns if the weights have another, as those of
+    OpenAI for ``ViT-B-32`` do: https://github.com/mlfoundations/open_clip#pretrained-model-interface
     """
     from open_clip.pretrained import get_pretrained_cfg
 
@@ -184,7 +184,7 @@ def _from_tag(name: ModelName, cache_dir: Path | None) -> _Source:
 
 
 class _BoundedCache(dict[str, str]):
-    """A cache that takes no more when it is full. That of open_clip grows with each new word that a visitor types."""
+    """A cache that takes no more when it is full. open_clip's own grows with each new word that a visitor types."""
 
     def __setitem__(self, key: str, value: str) -> None:
         if len(self) < MAX_WORDS:
@@ -192,7 +192,7 @@ class _BoundedCache(dict[str, str]):
 
 
 def adapt_tokenizer(tokenizer: Any) -> None:
-    """Let one of open_clip's tokenizers take special tokens within a text for text, and bound its cache."""
+    """Make one of open_clip's tokenizers treat special tokens within a text as text, and bound its cache."""
     if hasattr(tokenizer, "bpe_ranks"):  # open_clip's own
         tokenizer.cache = _BoundedCache(tokenizer.cache)
         names = [tokenizer.decoder[number] for number in tokenizer.all_special_ids]

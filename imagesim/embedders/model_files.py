@@ -1,5 +1,5 @@
-"""The files of a model: fetched from the hub once, which of them determine its vectors, whether they are
-whole, and their digests.
+"""The files of a model: fetch them from the hub once, and find out which of them determine its vectors, whether they
+are whole, and their digests.
 
 open_clip could fetch them by itself, but it asks the hub at every start, takes the newest version, falls back to
 another file if one cannot be fetched, and verifies no checksum. This module uses the files in the cache folder without
@@ -38,7 +38,7 @@ TEXT_CONFIG = "config.json"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 _IGNORED = (".md", ".lock")
-"""The suffixes of files that are no part of a model."""
+"""The suffixes of files that are not part of a model."""
 
 MAX_HEADER_BYTES = 100_000_000
 """The limit of the format safetensors."""
@@ -110,7 +110,7 @@ def _verify(path: Path) -> None:
     digest = lite.file_digest(blob)
     if digest == blob.name:
         return
-    path.unlink(missing_ok=True)  # another process that has found it is faster
+    path.unlink(missing_ok=True)  # another process that has found it may be faster
     blob.unlink(missing_ok=True)
     raise EmbedderError(
         f"The file {path.name!r} was removed, because it is not the one that the hub announced: its SHA-256 is "
@@ -190,7 +190,7 @@ def weights_digest(path: Path) -> str:
     """Return the SHA-256 of a file.
 
     :raises OSError: if it cannot be read.
-    :raises EmbedderError: if it is one of weights and not whole.
+    :raises EmbedderError: if it is a file of weights and not whole.
     """
     problem = weights_problem(path)
     if problem:

@@ -22,7 +22,7 @@ from django.core.checks import CheckMessage, Error, Warning
 from imagesim.embedders import lite, model_files
 from imagesim.exceptions import ConfigurationError, EmbedderError, format_choices
 
-# Part of the fingerprint: increment it when a change of the code changes vectors.
+# Part of the fingerprint: increment it when a change to the code changes vectors.
 _VERSION = 1
 
 Kind = Literal["lite", "local-dir", "hf-hub", "built-in"]
@@ -142,13 +142,13 @@ class ModelName:
 
 
 def image_side(config: dict[str, Any]) -> int:
-    """Return the pixels of the shorter side of the input by a model's configuration; 0 if it does not say."""
+    """Return the pixels of the shorter side of the input according to a model's configuration; 0 if it does not say."""
     size = config.get("vision_cfg", {}).get("image_size", 0)
     return int(min(size)) if isinstance(size, list | tuple) else int(size)
 
 
 def parse_name(model: str, pretrained: str | None) -> ModelName:
-    """Parse a name.
+    """Parse the name of a model.
 
     :raises ConfigurationError: if it is empty, or ``pretrained`` is given for a model with weights of its own.
     """
@@ -187,8 +187,8 @@ def built_in_configs() -> dict[str, Path]:
 
 
 def built_in_weights() -> set[str]:
-    """Return the names of open_clip's weights, of all models; empty if they cannot be told. It is not imported, which
-    would import torch in every command."""
+    """Return the names of open_clip's weights, of all models; empty if they cannot be determined. open_clip is not
+    imported, because that would import torch in every command."""
     spec = importlib.util.find_spec("open_clip")
     source = Path(spec.origin).parent / "pretrained.py" if spec is not None and spec.origin is not None else None
     if source is None or not source.is_file():

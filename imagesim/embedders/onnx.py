@@ -1,8 +1,9 @@
 """Run both towers of a model in ONNX Runtime, in a process that never imports torch.
 
 A separate process with torch exports them once per machine (:mod:`imagesim.embedders.onnx_export`) and compares them
-with the model. They are stored in the cache folder beside the assembled model. Weights are mapped from their file, so
-that processes share the memory pages. The region finder of :mod:`imagesim.regions.onnx` is exported and run so, too.
+with the model. They are stored in the cache folder, next to the assembled model. Weights are mapped from their file, so
+that processes share the memory pages. The region finder of :mod:`imagesim.regions.onnx` is exported and run in the same
+way.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from imagesim.types import Vector
 
 VERSION = 1
-"""Increment it when a change of the export must replace the stored files."""
+"""Increment it when a change to the export must replace the stored files."""
 FACTS = "model.json"
 NEEDED = ("onnxruntime", "tokenizers", "ftfy")
 """The packages that running an exported model needs."""
@@ -145,7 +146,7 @@ def separator(special_tokens: Iterable[str]) -> Callable[[str], str]:
     a text that spells ``[PAD]``, ``</s>`` or ``<end_of_text>`` is a text like any other.
 
     Tokenizers take the name of such a token for the token itself: the end of the text, or its padding. Their own
-    options against it do not hold for SentencePiece's unigrams, which find the name as a piece of their vocabulary.
+    options against this do not work for SentencePiece's unigrams, which find the name as a piece of their vocabulary.
     """
     names = sorted({name for name in special_tokens if len(name) > 1}, key=len, reverse=True)
     if not names:
@@ -173,8 +174,8 @@ def usable(kept: Path) -> bool:
 
 
 def facts(kept: Path) -> dict[str, Any]:
-    """Return what the folder ``kept`` says of its exported model: ``dims``, ``preprocess`` and others; empty if there
-    is none."""
+    """Return what the folder ``kept`` says about its exported model: ``dims``, ``preprocess`` and others; empty if
+    there is none."""
     try:
         return dict(json.loads((kept / FACTS).read_text()))
     except (OSError, ValueError, TypeError):
@@ -301,7 +302,7 @@ def session(path: Path) -> Any:
 def build_once(kept: Path, build: Callable[[Path], None]) -> None:
     """Fill the folder ``kept`` as :func:`imagesim.embedders.lite.build_once` does.
 
-    :raises EmbedderError: for every error of ``build`` also, in one line: those of the exporter are long.
+    :raises EmbedderError: also for every error of ``build``, in one line, because those of the exporter are long.
     """
 
     def one_line(scratch: Path) -> None:
@@ -316,8 +317,8 @@ def build_once(kept: Path, build: Callable[[Path], None]) -> None:
 
 
 def write(network: Any, example: Any, path: Path, outputs: dict[str, dict[int, str]], axes: dict[int, str]) -> None:
-    """Export a network of torch, simplified with optimisations that are valid on every processor; its weights lie
-    beside it.
+    """Export a network of torch, simplified with optimisations that are valid on every processor; its weights are
+    stored next to it.
 
     :param outputs: the name of each output, with the names of its axes of variable length.
     :param axes: the axes of the input of variable length.

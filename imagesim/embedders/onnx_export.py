@@ -33,7 +33,7 @@ TEXTS = (
 
 
 def export(name: ModelName, cache_dir: Path | None, kept: Path) -> None:
-    """Load the model with torch, export both towers to the folder ``kept``, unless they disagree with the model.
+    """Load the model with torch, and export both towers to the folder ``kept``, unless they disagree with the model.
 
     :raises EmbedderError: as :func:`imagesim.embedders.onnx.prepare`.
     """
@@ -52,7 +52,7 @@ def export(name: ModelName, cache_dir: Path | None, kept: Path) -> None:
 def _require_unchanged(name: ModelName, kept: Path) -> None:
     """Require that the model's files are those of the fingerprint that ``kept`` is named after.
 
-    :raises EmbedderError: if they were changed since: the export would be used for another model.
+    :raises EmbedderError: if they have changed since: the export would be used for another model.
     """
     if not kept.name.startswith(name.fingerprint()):
         raise EmbedderError(f"The files of {name} were changed meanwhile: try again.")

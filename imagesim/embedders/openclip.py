@@ -39,15 +39,15 @@ MIN_PICTURES = 30
 class OpenClipEmbedder(BaseEmbedder):
     """An open_clip model with its own preprocessing and tokenizer.
 
-    :param model: a name open_clip knows (``ViT-B-32``, with ``pretrained``), ``hf-hub:ORGANISATION/NAME``
-        (``@COMMIT`` behind it pins what is fetched), ``local-dir:PATH``, or the built-in model, which needs no network:
+    :param model: a name open_clip knows (``ViT-B-32``, with ``pretrained``), ``hf-hub:ORGANISATION/NAME`` (``@COMMIT``
+        after it pins what is fetched), ``local-dir:PATH``, or the built-in model, which needs no network:
         ``imagesim-lite``, or ``imagesim-base``, which is slower and knows more than clothes.
     :param pretrained: the tag of the weights (``laion2b_s34b_b79k``) or a file of them; only with a plain name.
     :param device: ``cpu``, ``cuda``, ``cuda:1`` or ``mps``; the best available if not given.
     :param precision: ``fp32``, ``bf16``, ``fp16``, ``int8`` or ``auto``: the fastest one that keeps the answers in a
-    trial on this machine. The fingerprint is the same for all, so that indexes need no rebuild.
+        trial on this machine. The fingerprint is the same for all, so indexes need no rebuild.
     :param runtime: ``torch``; ``onnx``: ONNX Runtime on the CPU, in fp32, in a process that does not import torch; or
-        ``auto``: for the built-in model ONNX Runtime where it is installed and there is no graphics card, once
+        ``auto``: for the built-in model, ONNX Runtime where it is installed and there is no graphics card, once
         :meth:`warm_up` has exported the model on this machine; torch for others. The fingerprint is the same.
     :param batch_size: images per forward pass; 16 on a CPU and 128 elsewhere if not given.
     :param cache_dir: where downloaded and assembled weights are stored; the user's cache folder if not given.
@@ -119,7 +119,7 @@ class OpenClipEmbedder(BaseEmbedder):
         if self.name.kind == "lite":
             return self.name.size.image_size
         config = self._config()
-        if not config and self.name.kind == "hf-hub":  # the first time that this model of the hub is used here
+        if not config and self.name.kind == "hf-hub":  # this model of the hub is used here for the first time
             config = self.name.fetched_config(self.cache_dir)
         if not config:
             self._require()
@@ -136,7 +136,8 @@ class OpenClipEmbedder(BaseEmbedder):
 
     @property
     def fingerprint(self) -> str:
-        """The fingerprint of the loaded model, whatever is in its files by now; of the files until it is loaded."""
+        """The fingerprint of the loaded model, whatever its files hold by now; until it is loaded, that of the
+        files."""
         return self._state.fingerprint or self._identify()
 
     def _identify(self) -> str:

@@ -49,7 +49,7 @@ SYNTHETIC_SIDE = 256
 
 
 class ImageTower(Protocol):
-    """A model in memory, in whichever runtime."""
+    """A model in memory, in any runtime."""
 
     batch_size: int
 
@@ -167,7 +167,7 @@ def overlap(full: Vector, other: Vector, tie: float = 0.0) -> float:
 
 
 def run(loaded: ImageTower, prepared: Sequence[Any], batch: int | None) -> tuple[float, Vector]:
-    """Return the milliseconds per picture of the fastest batch except the first, and all vectors."""
+    """Return the milliseconds per picture of the fastest batch except the first, and all vectors (n, dims)."""
     import numpy as np
 
     size = min(batch or loaded.batch_size, max(1, len(prepared) // 2))

@@ -47,7 +47,7 @@ def fold_batch_norms(module: nn.Module) -> nn.Module:
 
 
 def convert(module: nn.Module, dtype: Any) -> nn.Module:
-    """Convert ``module`` to ``dtype`` (bfloat16 or float16), in place. Return it.
+    """Convert ``module`` to ``dtype`` (bfloat16 or float16), in place, and return it.
 
     A depthwise filter has nine or twenty-five weights per channel: if each is rounded on its own, the errors add up and
     shift the whole channel. :func:`round_keeping_sums` cancels them. With the built-in model, the minimum cosine to

@@ -38,8 +38,8 @@ API_KEY_ENV = "IMAGESIM_EMBEDDER_API_KEY"
 MAX_INPUTS = 64
 MAX_BODY_BYTES = 32 * 1024 * 1024
 MAX_PIXELS = 64_000_000
-"""The maximum pixels of the pictures in one request, after each was reduced to what the model needs; and of all running
-requests whose pictures the embedder takes as they are."""
+"""The maximum pixels of the pictures in one request, after each has been reduced to what the model needs; and of all
+running requests together whose pictures the embedder takes unchanged."""
 REQUESTS = 8
 """The maximum number of requests whose bodies are in memory at the same time."""
 PATIENCE_SECONDS = 5.0
