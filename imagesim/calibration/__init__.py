@@ -4,11 +4,11 @@ The meaning of a cosine depends on the model, the catalogue and the query, so no
 from others. The relevance of a hit is a logistic function (Platt, 1999) of two features:
 
 - its score, in standard deviations above the mean score of two unrelated items of the catalogue;
-- its vote: the share of its categories among the other ones of the first :data:`VOTERS` hits, each weighted by its
-  score (a kernel nearest-neighbour estimate, leaving one out). Among the hits for a photo of a shoe, a camera gets a
-  small vote; a single best hit of its category gets none.
+- its vote: the share of its categories among the others of the first :data:`VOTERS` hits, each weighted by its score (a
+  kernel nearest-neighbour estimate, leaving one out). Among the hits for a photo of a shoe, a camera gets a small vote;
+  a best hit that is alone in its category gets none.
 
-The coefficients are fitted to each catalogue (:mod:`imagesim.calibration.fit`); those of a small one are near to
+The coefficients are fitted to each catalogue (:mod:`imagesim.calibration.fit`); those of a small one are close to
 :data:`PRIOR`.
 """
 
@@ -70,9 +70,9 @@ PRIOR_ALONE: Mapping[Kind, Curve] = {**dict.fromkeys(_PICTURES, Curve(1.4, 0.0, 
 """The curves without votes, if the catalogue has no categories or the filters of the query name one."""
 
 LABELLED = Curve(0.4, 0.8, -2.4)
-"""The curve in the categories of a region's label. In place of the vote it has the log odds, by the score of the
+"""The curve in the categories of a region's label. In place of the vote, it has the log odds, by the score of the
 finder, that the label is right, plus :data:`SUPPORT` times the share of other evidence for it. Fitted in four shops on
-street photos, of which three labels in four are right, and photos of groceries, of which none is; then raised until as
+street photos, where three labels in four are right, and on photos of groceries, where none is; then raised until as
 many hits of right labels are kept as by the score alone."""
 
 SUPPORT = 4.4
@@ -83,10 +83,10 @@ SURE = 0.99
 """The maximum probability that the score of a finder gives to a label."""
 
 UNRELATED, RELATED = -1.0, 2.0
-"""Standard deviations of the cosine of words to the name of a category, above that of two such names. Each one below
-:data:`RELATED`, down to :data:`UNRELATED`, divides the odds of what only looks like the words by e. A regression
+"""Standard deviations of the cosine of words to the name of a category, above that of two such names. Each deviation
+below :data:`RELATED`, down to :data:`UNRELATED`, divides the odds of what only looks like the words by e. A regression
 on words that three catalogues do not have, such as "knapsack", gives 2.1 to 2.6. More than that makes nothing more
-relevant: "ice cream maker" is near to "ice cream", too."""
+relevant: "ice cream maker" is close to "ice cream", too."""
 
 PRIOR_BACKGROUND: Mapping[Kind, Background] = {
     **dict.fromkeys(_PICTURES, Background(0.2, 0.15)),
@@ -110,7 +110,7 @@ class Calibration:
     roles: Roles = field(default_factory=Roles)
     """The roles of words in this catalogue."""
     names: Background | None = None
-    """The cosines of the names of two categories; None if these are few, or the model does not know them."""
+    """The cosines of the names of two categories; None if there are few, or the model does not know them."""
 
     def relevances(self, kind: Kind, scores: Sequence[float], votes: Sequence[float] | None) -> list[float]:
         """Return the relevance of hits with these scores and votes; ``votes`` is None if there are none."""
@@ -122,8 +122,8 @@ class Calibration:
         ]
 
     def labelled(self, kind: Kind, scores: Sequence[float], probability: float, support: float) -> list[float]:
-        """Return the relevance of hits with these scores in the categories of a label. ``probability``: the score of
-        its finder; ``support``: the other evidence for the label, 0 to 1."""
+        """Return the relevance of hits with these scores in the categories of a label. ``probability``: the finder's
+        score for the label; ``support``: the other evidence for the label, 0 to 1."""
         sure = min(max(probability, 1 - SURE), SURE)
         vote, background = math.log(sure / (1 - sure)) + SUPPORT * support, self.background[kind]
         return [LABELLED.relevance(background.standardise(score), vote) for score in scores]
@@ -142,7 +142,7 @@ class Calibration:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Calibration:
-        """Return the calibration of what :meth:`to_json` returned.
+        """Return the calibration from what :meth:`to_json` returned.
 
         :raises ValueError: if ``data`` is anything else.
         """

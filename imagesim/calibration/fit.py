@@ -2,9 +2,9 @@
 
 The queries are items of the catalogue: hits that share a category are relevant, others are not. Each query is repeated
 without the whole department of the item, where no hit is relevant, so that the fit covers queries without an answer; if
-no departments are known, or there is one for all, without its category. Names of categories are used as queries by
-words in the same way. The coefficients have a Gaussian prior, :data:`~imagesim.calibration.PRIOR`, fitted on three
-catalogues, which dominates for small catalogues.
+no departments are known, or there is one for all, the query is repeated without the category of the item. Names of
+categories are used as queries by words in the same way. The coefficients have a Gaussian prior,
+:data:`~imagesim.calibration.PRIOR`, fitted on three catalogues, which dominates for small catalogues.
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ item, as pears are like apples, the full weight cuts a fifth of the relevant hit
 
 FEW_FACTOR = 1 / 3
 """The factor for a catalogue without departments of fewer than :data:`SAMPLE` items, whose own queries are too few to
-choose by. Outside the category of an item, much is like it."""
+choose by. Outside the category of an item, much is similar to it."""
 
 KEPT: Mapping[Kind, float] = {"items": 0.9, "photo": 0.93}
 """The share of relevant hits to keep. For photos it is measured with items as queries, which are more like the
-catalogue's pictures than photos are, so that more than nine tenths of these must be kept."""
+catalogue's pictures than photos are, so more than nine tenths of these must be kept."""
 
 FIRST = 10
 """The number of relevant hits of each query that count for :data:`KEPT`."""
@@ -68,7 +68,7 @@ MIN_NAMES = 10
 
 KNOWN = 0.75
 """The minimum probability that a picture of a category is nearer to its name than a picture of another one is, for the
-names to be compared. In three catalogues it is .92 to .99 by English names, .64 by German ones, which the built-in
+names to be compared. In three catalogues it is .92 to .99 with English names, .64 with German ones, which the built-in
 model does not know, and .5 by chance."""
 
 BINS = 10
@@ -101,7 +101,7 @@ class Sample:
 def fit(sample: Sample, *, asked: npt.NDArray[np.int64] | None = None) -> Calibration:
     """Return the calibration of a catalogue; a small catalogue uses the prior on its own scores.
 
-    ``asked``: the items to use as queries, instead of :data:`SAMPLE` random ones.
+    ``asked``: the positions (n,) of the items to use as queries, instead of :data:`SAMPLE` random ones.
     """
     import numpy as np
 
@@ -205,8 +205,8 @@ class Reliability(NamedTuple):
 def reliability(sample: Sample, *, seed: int = 0) -> list[Reliability]:
     """Compare predicted and actual relevance, in bins from the least relevant hits to the most.
 
-    The calibration is fitted to one half of a sample of items and measured on the other: each is a query for the items
-    of its category, and again with its whole department removed, where no item is relevant.
+    The calibration is fitted to one half of a sample of items and measured on the other: each item is a query for the
+    items of its category, and again with its whole department removed, where no item is relevant.
     """
     import numpy as np
 
@@ -232,8 +232,8 @@ def reliability(sample: Sample, *, seed: int = 0) -> list[Reliability]:
 
 
 def _by_departments(sample: Sample) -> Sample:
-    """Return the sample, without departments if one has all of the items, so that nothing is left without it, or if
-    each has one category."""
+    """Return the sample, without departments if one has all of the items, so nothing is left without it, or if each has
+    one category."""
     sold = frozenset[str]().union(*sample.categories)
     departments = {sample.department(name) & sold for name in sold}
     return sample if 1 < len(departments) < len(sold) else replace(sample, departments={})
