@@ -42,30 +42,33 @@ MIN_SIDE = 8
 """Minimum side in pixels; smaller pictures (a tracking pixel, an empty placeholder) cannot be compared."""
 
 MAX_RATIO = 50
-"""Long side to short side. Embedders resize by the short side, so a sliver would grow without bound."""
+"""The maximum ratio of the long side to the short side. Embedders resize by the short side, so a sliver would grow
+without bound."""
 
 MIN_DECODE_SIDE = 1024
 """Pixels of the short side below which a JPEG is never scaled while it is decoded."""
 
 MAX_SQUARES = 25
-"""Squares of the least short side that a picture is kept as large as. One of usual proportions stays below; a long and
-narrow one is made smaller for it, its short side too."""
+"""The maximum area of a decoded picture, in squares of the minimum short side. A picture of usual proportions stays
+below it; a long and narrow one is reduced to fit it, even if its short side falls below the minimum."""
 
 BAND_PIXELS = 1_000_000
 """Pixels converted to RGB at a time, if they are reduced directly afterwards."""
 
 MAX_SCANNED_PIXELS = 1_500_000_000
-"""Pixels times scans of a JPEG: a progressive file of a few kilobytes can ask for a hundred thousand scans."""
+"""The maximum of pixels times scans of a JPEG: a progressive file of a few kilobytes can ask for a hundred thousand
+scans."""
 
 MAX_CODED = 3
-"""Pixels of all coded frames of an AVIF, in terms of the limit: its colours and its transparency, each in tiles that
-can reach beyond its edge."""
+"""The maximum pixels of all coded frames of an AVIF, as a multiple of the limit: its colours and its transparency, each
+in tiles that can reach beyond its edge."""
 
 _REDUCED_AS_THEY_ARE = ("L", "RGB", "CMYK", "YCbCr")
-"""Modes of which the mean of some pixels is the pixel that they show together; with transparency, of a copy."""
+"""Modes in which the mean of some pixels is the pixel that they show together; with transparency, only in a converted
+copy."""
 
 _PIXEL_COST = {"WEBP": 2.25, "AVIF": 1.5, "HEIF": 1.25, "CMYK": 1.25}
-"""Memory that a format's decoder takes for a pixel, in terms of the others' (8 bytes; libwebp takes 16, libavif 11
+"""Memory that a format's decoder takes for a pixel, relative to the others' (8 bytes; libwebp takes 16, libavif 11
 where there is transparency). "CMYK" is a JPEG of four channels in several scans, all of whose coefficients are kept."""
 
 _XMP = ("xmp", "XML:com.adobe.xmp")
@@ -75,13 +78,14 @@ _SIDEWAYS = range(5, 9)
 
 
 def read(file: Any) -> bytes:
-    """The bytes of ``file``: a stored file (opened and closed here) or one open for reading (read from its start).
+    """Return the bytes of ``file``: a stored file (opened and closed here) or one open for reading (read from its
+    start).
 
     Reads at most one byte past the limit, even if the storage reports a smaller size.
 
     :raises ImageTooLarge: past ``MAX_IMAGE_BYTES``.
     :raises BadImage: if the storage refuses the name as unsafe.
-    :raises OSError: as the storage does; FileNotFoundError where there is no such file.
+    :raises OSError: as the storage does; FileNotFoundError if there is no such file.
     """
     if not isinstance(file, FieldFile):
         if isinstance(file, InMemoryUploadedFile) and isinstance(file.file, BytesIO):
@@ -102,7 +106,7 @@ def read(file: Any) -> bytes:
 def _opened_alone(file: FieldFile) -> FieldFile:
     """Return a stored file as one that is opened by itself.
 
-    Items that show one picture of a library share its instance, and so its open file, where they were loaded together;
+    Items that show one picture of a library share its instance, and so its open file, if they were loaded together;
     threads that read them at once would move and close it for each other.
     """
     if not file._committed:  # type: ignore[attr-defined]  # its content is only in the open file
@@ -113,12 +117,13 @@ def _opened_alone(file: FieldFile) -> FieldFile:
 
 
 def is_file(value: object) -> bool:
-    """Whether it can be read as a file. A stored one, which stays closed, is asked for no attribute."""
+    """Return whether a value can be read as a file. No attribute of a stored file is read, so that it stays closed."""
     return isinstance(value, FieldFile) or hasattr(value, "read")
 
 
 def reads_once(value: object) -> bool:
-    """Whether it is a stream of bytes that cannot be read from its start again, such as a response of a server."""
+    """Return whether a value is a stream of bytes that cannot be read from its start again, such as a response of a
+    server."""
     if isinstance(value, FieldFile | TextIOBase | Model) or not callable(getattr(value, "read", None)):
         return False
     return not _seekable(value)
@@ -140,7 +145,7 @@ def decode(data: bytes, *, min_decode_side: int = MIN_DECODE_SIDE) -> Image:
     ``min_decode_side`` pixels unless it is very long and narrow. A JPEG is scaled while it is decoded, which is several
     times as fast.
 
-    :raises UnsupportedFormat: if it is no picture, or one of a format that is not in ``IMAGE_FORMATS``.
+    :raises UnsupportedFormat: if it is not a picture, or one of a format that is not in ``IMAGE_FORMATS``.
     :raises ImageTooLarge: past ``MAX_IMAGE_BYTES`` or ``MAX_IMAGE_PIXELS``, known before a pixel is decoded.
     :raises BadImage: if it is empty, damaged or truncated, or too small or too narrow to be compared.
     """
@@ -182,10 +187,11 @@ def normalise(image: Image) -> Image:
 
 
 def reduced(image: Image, min_decode_side: int, box: tuple[int, int, int, int] | None = None) -> Image:
-    """``image``, or what is in ``box`` (left, top, right, bottom), smaller by the factor of :func:`decode`.
+    """Return ``image``, or the part of it in ``box`` (left, top, right, bottom), reduced by the factor of
+    :func:`decode`.
 
-    Each pixel is the mean of its source pixels. A fifth of the time of a resize, and what a model then scales down
-    by less than two. The box is never copied at full size.
+    Each pixel is the mean of its source pixels. This takes a fifth of the time of a resize, and a model then scales the
+    result down by less than two. The box is never copied at full size.
     """
     left, top, right, bottom = box or (0, 0, *image.size)
     factor = _factor((right - left, bottom - top), min_decode_side)
@@ -195,13 +201,13 @@ def reduced(image: Image, min_decode_side: int, box: tuple[int, int, int, int] |
 
 
 def _factor(size: tuple[int, int], min_decode_side: int) -> int:
-    """The whole factor by which a picture of ``size`` is made smaller."""
+    """Return the whole factor by which a picture of ``size`` is made smaller."""
     width, height = size
     return max(min(size) // min_decode_side, math.ceil(math.sqrt(width * height / MAX_SQUARES) / min_decode_side))
 
 
 def dimensions(data: bytes) -> tuple[int, int]:
-    """(width, height) in pixels of the upright picture as it was sent, from its header alone.
+    """Return (width, height) in pixels of the upright picture as it was sent, from its header alone.
 
     :raises BadImage: as :func:`decode`, for errors visible in the header.
     """
@@ -242,7 +248,7 @@ def _open(data: bytes) -> Image:
         data = without_shared_metadata(data)
     if kind == "GIF" and kind in formats:
         check_gif(data)
-    # A HEIF can begin as an AVIF does, whose decoder tries it then.
+    # A HEIF can begin like an AVIF; the decoder of AVIF then tries it.
     largest, coded = coded_pixels(data) if kind in ("AVIF", "HEIF") and "AVIF" in formats else (0, 0)
     try:
         image = Image.open(BytesIO(data), formats=formats)
@@ -282,9 +288,10 @@ def _scale_transparency(image: Image, depth: int) -> None:
 
 
 def check_shape(size: tuple[int, int]) -> None:
-    """Whether a picture of ``size`` (width, height) can be compared.
+    """Check that a picture of ``size`` (width, height) can be compared.
 
-    :raises BadImage: if it is too small or too narrow; ImageTooLarge past ``MAX_IMAGE_PIXELS``.
+    :raises BadImage: if it is too small or too narrow.
+    :raises ImageTooLarge: past ``MAX_IMAGE_PIXELS``.
     """
     width, height = size
     if width * height > get_settings().MAX_IMAGE_PIXELS:
@@ -307,13 +314,13 @@ def _too_many_pixels(cost: float = 1.0) -> ImageTooLarge:
 
 
 def _orientation(image: Image) -> int:
-    """The EXIF orientation, without decoding a pixel; 1 for a TIFF, which Pillow turns itself."""
+    """Return the EXIF orientation, without decoding a pixel; 1 for a TIFF, which Pillow turns itself."""
     from PIL.Image import Image as Base
 
     if image.format == "TIFF":
         return 1
     bare = Base()  # not the picture: that of a PNG would be decoded first
-    # Pillow would take the orientation from XMP where EXIF has none; no browser does.
+    # Pillow would take the orientation from XMP if EXIF has none; no browser does.
     bare.info = {name: value for name, value in image.info.items() if name not in _XMP}
     try:
         return int(bare.getexif().get(_ORIENTATION, 1))
@@ -367,7 +374,7 @@ def _rgb(image: Image) -> Image:
 
 
 def _rgb_in_bands(image: Image, factor: int) -> Image:
-    """:func:`_rgb`, smaller by ``factor``, without the memory for all of it at full size."""
+    """Return the result of :func:`_rgb`, reduced by ``factor``, without the memory for all of it at full size."""
     from PIL import Image
 
     width, height = image.size

@@ -12,21 +12,21 @@ from itertools import islice
 from imagesim.images.formats import damaged
 
 MAX_BOXES = 1_000
-"""Of one file, nested ones included: a usual one has twenty."""
+"""The maximum number of boxes of one file, including nested ones: a usual file has twenty."""
 
 MAX_DEPTH = 10
 
 MAX_TABLE_BYTES = 32 * 1024
-"""Of the tables of one file together. A phone's picture of 48 megapixels, in 192 tiles, has 9 KiB."""
+"""The maximum size of the tables of one file together. A phone's picture of 48 megapixels, in 192 tiles, has 9 KiB."""
 
 MAX_EXTENTS = 5_000
-"""Pieces of the data of all items together."""
+"""The maximum number of pieces of the data of all items together."""
 
 MAX_UNITS = 5_000
-"""Units of coded data in all items together; a picture or a tile has three."""
+"""The maximum number of units of coded data in all items together; a picture or a tile has three."""
 
 MAX_SAMPLES = 20_000
-"""Frames of an animation, of which the first is decoded."""
+"""The maximum number of frames of an animation, of which the first is decoded."""
 
 _CONTAINERS = {b"meta": 4, b"iprp": 0, b"ipco": 0, b"moov": 0, b"trak": 0, b"mdia": 0, b"minf": 0, b"stbl": 0}
 """The boxes that hold others, with the bytes before the first of these."""
@@ -53,13 +53,13 @@ def coded_pixels(data: bytes) -> tuple[int, int]:
 
 
 class _Budget:
-    """A count of which no more may be used."""
+    """A number of things, of which no more may be used."""
 
     def __init__(self, rest: int) -> None:
         self._rest = rest
 
     def use(self, count: int = 1) -> None:
-        """:raises BadImage: if more than the rest is used."""
+        """Use some of the rest; raise BadImage if more than that is used."""
         self._rest -= count
         if self._rest < 0:
             raise damaged()
@@ -82,7 +82,7 @@ class _Reader:
 
 
 def _boxes(data: bytes, start: int, end: int, depth: int = 0) -> Iterator[Box]:
-    """All boxes from ``start`` to ``end``, each before those in it."""
+    """Yield all boxes from ``start`` to ``end``, each before those in it."""
     while end - start >= 8:
         size, name, content = int.from_bytes(data[start : start + 4], "big"), data[start + 4 : start + 8], start + 8
         if size == 1:
@@ -97,7 +97,7 @@ def _boxes(data: bytes, start: int, end: int, depth: int = 0) -> Iterator[Box]:
 
 
 def _items(data: bytes, boxes: list[Box]) -> Iterator[bytes]:
-    """The content of each item of the file."""
+    """Yield the content of each item of the file."""
     beside = next((data[start:end] for name, start, end in boxes if name == b"idat"), b"")
     extents, joined = _Budget(MAX_EXTENTS), _Budget(len(data))
     for name, start, end in boxes:
@@ -111,7 +111,8 @@ def _items(data: bytes, boxes: list[Box]) -> Iterator[bytes]:
 
 
 def _locations(table: bytes, extents: _Budget) -> Iterator[tuple[bool, list[tuple[int, int]]]]:
-    """Of each item whether its data are in the box ``idat``, and their pieces: (offset, length); 0 for the rest."""
+    """Yield, for each item, whether its data are in the box ``idat``, and their pieces (offset, length); the length 0
+    stands for the rest."""
     reader = _Reader(table)
     version, _flags = reader.bytes(1), reader.bytes(3)
     sizes = [reader.bits(4) for _ in range(4)]  # of an offset, a length, a base and an index
@@ -128,7 +129,7 @@ def _locations(table: bytes, extents: _Budget) -> Iterator[tuple[bool, list[tupl
 
 
 def _first_samples(data: bytes, boxes: list[Box]) -> Iterator[bytes]:
-    """The content of the first frame of each track.
+    """Yield the content of the first frame of each track.
 
     :raises BadImage: if a track has more than ``MAX_SAMPLES``.
     """
@@ -151,7 +152,7 @@ def _first_samples(data: bytes, boxes: list[Box]) -> Iterator[bytes]:
 
 
 def _coded(content: bytes, units: _Budget) -> tuple[int, int]:
-    """The pixels of the largest frame of an item, and how many frames it has; other items than AV1 have none."""
+    """Return the pixels of the largest frame of an item, and how many frames it has; items other than AV1 have none."""
     largest = frames = position = 0
     while position < len(content):
         units.use()
@@ -173,7 +174,8 @@ def _coded(content: bytes, units: _Budget) -> tuple[int, int]:
 
 
 def _sequence_pixels(reader: _Reader) -> int:
-    """The most pixels of a frame by the header of a sequence, as in section 5.5 of the specification of AV1."""
+    """Return the maximum pixels of a frame according to the header of a sequence, as in section 5.5 of the AV1
+    specification."""
     reader.bits(4)  # the profile, and whether it is a still picture
     is_reduced = reader.bits(1)
     if is_reduced:

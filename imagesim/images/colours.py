@@ -60,13 +60,13 @@ UNTRANSLATED = {
     "tr": "siyah beyaz gri kırmızı turuncu kahverengi sarı yeşil mavi mor pembe",
     "zh": "黑色 白色 灰色 红色 橙色 棕色 黄色 绿色 蓝色 紫色 粉色",
 }
-"""The colours in their order, in languages of texts that the pages are not translated to."""
+"""The colours in the same order, in languages of texts into which the pages are not translated."""
 UNTRANSLATED["no"] = UNTRANSLATED["nb"]
 
 
 def words_for(colour: str) -> tuple[str, ...]:
     """Return what a colour is called in the active language: its name, and another spelling of it; the text itself if
-    it is none of :data:`COLOURS`."""
+    it is not one of :data:`COLOURS`."""
     known = colour.lower()
     name = str(NAMES.get(known, colour))
     written = UNTRANSLATED.get((get_language() or "").partition("-")[0])
@@ -79,8 +79,8 @@ MAIN_SHARE = 0.5
 """The minimum share of the product for a main colour."""
 
 PLAIN_SHARE = 0.85
-"""The minimum share of the border of the picture that has the colour of its ground: before anything else the product
-cannot be told from what is around it, and no colour is named."""
+"""The minimum share of the border of the picture that has the colour of its ground: in front of anything else, the
+product cannot be told from what is around it, and no colour is named."""
 
 SIDE = 64
 """Pixels of the sides of the reduced picture that is measured."""
@@ -119,7 +119,7 @@ def share_of_names(image: Image) -> dict[str, float]:
 
 
 def lab(rgb: Array) -> Array:
-    """Convert sRGB in 0..255 to CIE Lab (D65); channels last, both."""
+    """Convert sRGB in 0..255 to CIE Lab (D65), both of shape (..., 3)."""
     import numpy as np
 
     part = rgb / 255

@@ -1,6 +1,6 @@
 """The formats of pictures: those that are accepted, as Pillow calls them and as people do.
 
-And what the first bytes of a file say of it, read without decoding a pixel: its format, scans, pieces and EXIF.
+And what the first bytes of a file say about it, read without decoding a pixel: its format, scans, pieces and EXIF.
 """
 
 from __future__ import annotations
@@ -35,48 +35,51 @@ _XML_PROLOGUE = ((b"<?xml", b"?>"), (b"<!--", b"-->"), (b"<!doctype", b">"))
 """The constructs allowed before the root element of an SVG file: (start, end)."""
 
 _HEIF_SHARED = re.compile(rb"cdsc|grpl")
-"""The types of the boxes of a HEIF file that tell which metadata describe a picture, and which pictures form a
-group."""
+"""The types of the boxes of a HEIF file that say which metadata describe a picture, and which pictures form a group."""
 
 _JPEG_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
 
 MAX_JPEG_SEGMENTS = 1_000
-"""Of one file: its scans, its tables, and its metadata in segments of up to 64 KiB. Each costs time before the first
-pixel."""
+"""The maximum number of segments of one file: its scans, its tables, and its metadata in segments of up to 64 KiB. Each
+costs time before the first pixel."""
 
 MAX_EXIF_SEGMENTS = 100
-"""Of a JPEG. A camera writes one or a few; Pillow copies all of them again for each one more."""
+"""The maximum number of EXIF segments of a JPEG. A camera writes one or a few; Pillow copies all of them again for each
+further one."""
 
 MAX_HEIF_BOXES = 1_000
-"""Of the outermost boxes of a HEIF file: a usual one has three."""
+"""The maximum number of outermost boxes of a HEIF file: a usual one has three."""
 
 MAX_PNG_CHUNKS = 20_000
-"""Of one file. A PNG of 20 MiB written in the usual 8 KiB chunks has 2,560; each costs time before the first pixel."""
+"""The maximum number of chunks of one file. A PNG of 20 MiB written in the usual 8 KiB chunks has 2,560; each costs
+time before the first pixel."""
 
 MAX_PNG_PROFILES = 10
-"""Of a PNG, which should have one colour profile: each is decompressed, to up to a megabyte from one kilobyte."""
+"""The maximum number of colour profiles of a PNG, which should have one: each is decompressed, to up to a megabyte from
+one kilobyte."""
 
 MAX_GIF_BLOCKS = 1_000
-"""Before the first frame of a GIF: its comments and extensions, in pieces of up to 255 bytes."""
+"""The maximum number of blocks before the first frame of a GIF: its comments and extensions, in pieces of up to 255
+bytes."""
 
 
 def accepted() -> tuple[str, ...]:
-    """The formats of ``IMAGE_FORMATS`` that this Pillow can read, as it calls them."""
+    """Return the formats of ``IMAGE_FORMATS`` that this Pillow can read, as it calls them."""
     return _readable(get_settings().IMAGE_FORMATS)
 
 
 def name_of(kind: str) -> str:
-    """The usual name of a format."""
+    """Return the usual name of a format."""
     return _NAMES.get(kind, kind)
 
 
 @cache
 def _readable(wanted: tuple[str, ...]) -> tuple[str, ...]:
-    """Those of ``wanted`` that this Pillow can read."""
+    """Return those of ``wanted`` that this Pillow can read."""
     from PIL import Image, features
 
     Image.init()
-    # Of each damaged entry of EXIF data, of which one picture can have 65,535.
+    # Pillow warns of each damaged entry of EXIF data, of which one picture can have 65,535.
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
     if "HEIF" in wanted and find_spec("pillow_heif"):
         # A thumbnail in the file can differ from the picture.
@@ -87,7 +90,7 @@ def _readable(wanted: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def unknown_formats(wanted: tuple[str, ...]) -> dict[str, str]:
-    """Those of ``wanted`` that no Pillow reads, each with the name that is probably meant, or an empty text."""
+    """Return those of ``wanted`` that no Pillow reads, each with the name that is probably meant, or an empty text."""
     from PIL import Image
 
     Image.init()
@@ -96,24 +99,24 @@ def unknown_formats(wanted: tuple[str, ...]) -> dict[str, str]:
 
 
 def accepted_formats() -> list[str]:
-    """The accepted formats by their usual names: ``['JPEG', 'PNG', 'WebP', 'AVIF', 'GIF']``."""
+    """Return the accepted formats by their usual names: ``['JPEG', 'PNG', 'WebP', 'AVIF', 'GIF']``."""
     return [name_of(name) for name in accepted()]
 
 
 def accept_attribute() -> str:
-    """The same for ``accept`` of a file field. Without HEIC a phone sends its photos as JPEG."""
+    """Return the accepted formats for ``accept`` of a file field. Without HEIC, a phone sends its photos as JPEG."""
     types = [f"image/{name.lower()}" for name in accepted()]
     return ",".join([*types, "image/heic", ".heic"] if "image/heif" in types else types)
 
 
 def sniff(head: bytes) -> str:
-    """The format by the first bytes of a file; empty if it is not a known one."""
+    """Return the format of a file by its first bytes; empty if it is not a known one."""
     return "SVG" if _is_svg(head) else next((name for name, magic in _KNOWN if magic.match(head)), "")
 
 
 def _is_svg(head: bytes) -> bool:
-    """Whether an SVG element comes first, after comments and declarations. In linear time: a regular expression that
-    skips any number of comments backtracks exponentially."""
+    """Return whether an SVG element comes first, after comments and declarations. This takes linear time: a regular
+    expression that skips any number of comments backtracks exponentially."""
     rest = head.lstrip().lower()
     while construct := next((pair for pair in _XML_PROLOGUE if rest.startswith(pair[0])), None):
         _start, found, rest = rest.partition(construct[1])
@@ -187,7 +190,7 @@ def check_gif(data: bytes) -> None:
 
 def without_shared_metadata(data: bytes) -> bytes:
     """Return a HEIF file whose pictures have no metadata and are in no group: the decoder copies these for each of
-    them. How a picture is turned is no part of its metadata there.
+    them. The orientation of a picture is not part of its metadata there.
 
     :raises BadImage: past ``MAX_HEIF_BOXES``.
     """
@@ -210,5 +213,5 @@ def too_many_passes() -> BadImage:
 
 
 def damaged() -> BadImage:
-    """The error of a file whose format is right and whose content is not."""
+    """Return the error for a file whose format is right but whose content is not."""
     return BadImage(_("The picture is damaged or truncated and cannot be read; send it again or save it again."))

@@ -16,7 +16,8 @@ MIN_SIDE = 200
 """Pixels of the short side below which a picture is called tiny."""
 
 BLURRED = 0.55
-"""Calibrated by ``python -m benchmarks.duplicates``: docs/howto-insight.md has the figures."""
+"""The blur above which a picture is called blurred. Calibrated by ``python -m benchmarks.duplicates``:
+docs/howto-insight.md has the figures."""
 
 SIDE = 384
 """Pixels of the long side at which blur is measured: about what a page shows."""
@@ -53,8 +54,8 @@ def measure(data: bytes) -> Quality:
 def blur(image: Image) -> float:
     """Return how blurred an image is, 0 (sharp) to 1, without a reference.
 
-    The share of the variation between neighbouring pixels that a further blur leaves as it was (F. Crété et al., "The
-    blur effect", 2007): a sharp image loses most of it. 0 for an image of one colour.
+    This is the share of the variation between neighbouring pixels that a further blur leaves as it was (F. Crété et
+    al., "The blur effect", 2007): a sharp image loses most of it. 0 for an image of one colour.
     """
     import numpy as np  # the admin of a shop need not load it
 

@@ -1,7 +1,7 @@
 """Images of items on other servers, such as a CDN or a supplier's, by their URL.
 
 Addresses often come from feeds of others, so only hosts that a setting lists are asked (server-side request forgery,
-OWASP A10:2021), on each redirect anew, within bounds of bytes and time.
+OWASP A10:2021). This is checked again on each redirect, and bytes and time are bounded.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TIMEOUT_SECONDS = 10.0
 """The timeout in seconds of a connection, of its TLS handshake, and of each read."""
 
 DEADLINE_SECONDS = 30.0
-"""The time limit in seconds of a picture, including redirects."""
+"""The time limit in seconds for a picture, including redirects."""
 
 MAX_REDIRECTS = 3
 MAX_LENGTH = 500
@@ -160,7 +160,8 @@ class _Http(http.client.HTTPConnection):
 
     @contextmanager
     def ended_in_time(self) -> Iterator[None]:
-        """End the connection at its time: a server that sends a byte now and then meets the timeout of each read."""
+        """End the connection when its time is up: a server that sends a byte now and then meets the timeout of each
+        read."""
 
         def end() -> None:
             if self._transport is not None:

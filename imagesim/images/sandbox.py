@@ -59,7 +59,7 @@ def decode(data: bytes, *, min_decode_side: int = images.MIN_DECODE_SIDE) -> Ima
     """Call :func:`imagesim.images.decode` in another process, if ``SANDBOX`` is set and the platform has limits.
 
     :raises BadImage: as :func:`imagesim.images.decode`, and if the picture took too long or crashed its decoder.
-    :raises Busy: if no process can be started, or not soon.
+    :raises Busy: if no process can be started, or not soon enough.
     """
     if not get_settings().SANDBOX or find_spec("resource") is None:
         return images.decode(data, min_decode_side=min_decode_side)
@@ -77,7 +77,7 @@ class Pool:
 
     @contextlib.contextmanager
     def worker(self) -> Iterator[Worker]:
-        """A worker for one picture. One that fails in any way is not used again."""
+        """Provide a worker for one picture. One that fails in any way is not used again."""
         limits = _limits()
         with self._lock:
             worker = self._idle.pop() if self._idle else None
@@ -148,7 +148,10 @@ class Worker:
         return self._process.poll() is None
 
     def decode(self, data: bytes, min_decode_side: int) -> Image:
-        """:raises BadImage: as :func:`decode`; the worker has ended then, unless it rejected the picture itself."""
+        """Decode a picture.
+
+        :raises BadImage: as :func:`decode`; the worker has ended then, unless it rejected the picture itself.
+        """
         from PIL import Image
 
         try:
@@ -156,7 +159,7 @@ class Worker:
                 _write(self._source, REQUEST.pack(min_decode_side, len(data)), data)
                 status, width, height = REPLY.unpack(_read(self._target, REPLY.size))
                 if width * height > self.limits["MAX_IMAGE_PIXELS"]:
-                    raise EOFError  # no answer of a decoder: its process would have this one take any memory
+                    raise EOFError  # not from a decoder: it would make this process take any amount of memory
                 pixels = _read(self._target, width * height * 3)
         except (OSError, EOFError) as error:
             self.close()
@@ -193,7 +196,7 @@ def _widen(stream: IO[bytes]) -> None:
 
 
 def _read(stream: IO[bytes], size: int) -> bytes:
-    """:raises EOFError: if it ends before."""
+    """Read ``size`` bytes of a stream; raise EOFError if it ends before that."""
     data = stream.read(size)
     if len(data) < size:
         raise EOFError
@@ -207,7 +210,7 @@ def _write(stream: IO[bytes], *parts: bytes) -> None:
 
 
 def _limits() -> dict[str, Any]:
-    """The settings that :func:`imagesim.images.decode` reads."""
+    """Return the settings that :func:`imagesim.images.decode` reads."""
     return {name: getattr(get_settings(), name) for name in ("MAX_IMAGE_BYTES", "MAX_IMAGE_PIXELS", "IMAGE_FORMATS")}
 
 
