@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_REGIONS = 12
-"""Regions of one image."""
+"""The maximum number of regions of one image."""
 
 SAME_REGIONS = ("cache_dir", "device", "precision", "runtime")
 """Options that affect where and how fast a finder runs, but not which regions it finds."""
@@ -85,7 +85,7 @@ def get_region_finder(backend: Backend | None = None) -> BaseRegionFinder:
 
 
 def comparable(regions: Iterable[Region], size: tuple[int, int]) -> list[Region]:
-    """Return those of the regions of an image of ``size`` that are large enough to be compared, the first
+    """Return the regions of an image of ``size`` that are large enough to be compared, at most the first
     ``MAX_REGIONS``."""
     return [region for region in regions if _is_comparable(region, size)][:MAX_REGIONS]
 

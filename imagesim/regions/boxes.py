@@ -87,7 +87,7 @@ CROWN = 0.5  # a head lies in this upper share of its piece of foreground
 
 
 def people(ground: Map, skin: Map, hair: Map) -> tuple[Numbers, int]:
-    """Return the number (0..n-1) of the person that each cell belongs to, and n.
+    """Return the number (0..n-1) of the person that each cell belongs to, (height, width), and n.
 
     People are connected pieces of foreground; small pieces join the nearest large one. A piece with several
     heads side by side is several people who touch, divided half-way between their heads.
@@ -328,7 +328,7 @@ def select(candidates: Iterable[Region], limits: Mapping[str, float], *, neutral
 
 
 def _exclude(a: Region, b: Region) -> bool:
-    """Return whether both cannot be worn together, since they are mostly in the same place."""
+    """Return whether the two cannot be worn together, because they are mostly in the same place."""
     return {a.label, b.label} in EXCLUSIVE and _smaller_share(a, b) >= WITHIN
 
 

@@ -24,7 +24,7 @@ from imagesim.language.stop_words import HEAD_FIRST, INFLECTIONS, read_lists
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """A label: the name shown to visitors, the words in names of its categories, and for a neutral label those it
+    """A label: the name shown to visitors, the words in names of its categories, and, for a neutral label, those it
     covers."""
 
     name: str | Promise
@@ -40,7 +40,7 @@ WORDS = {
     language: dict(line.split(": ") for line in lines.strip().splitlines())
     for language, lines in read_lists(Path(__file__).parent / "assets" / "category_words.txt").items()
 }
-"""The words for each label, by the code of their language; those of English, which may be several together, apart."""
+"""The words for each label, by the code of their language; those of English, which may be phrases, are kept apart."""
 ENGLISH = {label: _words(text) for label, text in WORDS.pop("en").items()}
 
 ITEM = "item"
@@ -70,11 +70,11 @@ LABELS: dict[str, Label] = {
 
 # A category with one of these words holds nothing that is seen in a photo of a person.
 NOT_SEEN = _words("innerwear, lingerie, underwear, drinking")
-# Nor does one with such a word behind that for a garment, as in "shoe care"; "lace dresses" and "accessories-belts" do.
+# Nor does one with such a word after that for a garment, as in "shoe care"; "lace dresses" and "accessories-belts" do.
 NOT_GARMENTS = _words("accessory, care, cleaner, hanger, insole, lace, polish, rack")
 
 SHORTEST_PART = 4
-"""Letters that a word has at least to be found at the end of a compound, as "schuh" is in "Damenschuhe"."""
+"""The minimum number of letters of a word that is found at the end of a compound, as "schuh" is in "Damenschuhe"."""
 
 _TRANSLITERATED = {"de": str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss"})}
 """How slugs may spell letters, if not without their accents."""
@@ -93,10 +93,11 @@ def name_of(label: str) -> str:
 
 
 def words_of(label: str, alternatives: Iterable[str] = ()) -> tuple[str, ...]:
-    """Return the words in names of a label's categories; for a neutral label those of ``alternatives``, or of all
+    """Return the words in names of a label's categories; for a neutral label, those of ``alternatives``, or of all
     labels that it covers.
 
-    The words of a label that is not in the table, such as ``"shirt, blouse"`` of another finder, are its own.
+    The words of a label that is not in the table, such as ``"shirt, blouse"`` of another finder, are those it consists
+    of.
     """
     known = LABELS.get(label)
     if known is None:
@@ -117,7 +118,8 @@ def label_for(name: str) -> str:
 
 
 def likely_categories(label: str, categories: Iterable[str], alternatives: Iterable[str] = ()) -> list[str]:
-    """Return those of a shop's ``categories`` (slugs or names) whose name contains a word of ``label``, in their order.
+    """Return those of a shop's ``categories`` (slugs or names) whose name contains a word of ``label``, in the same
+    order.
 
     ``womens-ankle-boots`` belongs to ``shoes``; ``shoulder-straps`` does not. If the last such word of a name belongs
     to another label (``boot socks``, ``belt-bags``), the last word decides, as the head noun of an English compound.
@@ -146,8 +148,8 @@ def _belongs(category: str, label: str, alternatives: tuple[str, ...], language:
 def labels_in(name: str, language: str, is_english: Callable[[str], bool]) -> frozenset[str]:
     """Return the labels of the word that says what the things of a category are; empty if no word of ``language`` does.
 
-    That is the first garment of a name in languages such as Spanish, and the last one in others, and no complement, as
-    in "accessoires pour chaussures"; none if a garment in English comes before it or behind it.
+    That is the first garment of a name in languages such as Spanish, and the last one in others, but not a complement,
+    as in "accessoires pour chaussures"; none if a garment in English comes before or after it.
     """
     known, endings = _by_stem(language)
     words = [word for word in query_words(name, (language,)) if not word.complement]
@@ -165,7 +167,7 @@ def labels_in(name: str, language: str, is_english: Callable[[str], bool]) -> fr
 
 @cache
 def _by_stem(language: str) -> tuple[dict[str, frozenset[str]], frozenset[str]]:
-    """The labels of each stem, and the stems with which compounds may end."""
+    """Return the labels of each stem, and the stems with which compounds may end."""
     found: dict[str, frozenset[str]] = defaultdict(frozenset)
     endings: set[str] = set()
     for label, words in WORDS.get(language, {}).items():

@@ -123,7 +123,8 @@ PRECISIONS = ("auto", "bf16", "fp32")
 RUNTIMES = ("auto", "onnx", "torch")
 
 MIN_LABEL_PROBABILITY = 0.8
-"""A single item gets a label from this probability on; with a lower one, most things that nobody wears would."""
+"""The minimum probability of the label that a single item gets; with a lower one, most things that nobody wears would
+get one."""
 
 
 class LiteRegionFinder(BaseRegionFinder):
@@ -133,7 +134,7 @@ class LiteRegionFinder(BaseRegionFinder):
     ``django-imagesim[lite]``.
 
     :param min_score: the minimum score (0..1) of a region, instead of the limits chosen for each label on held-out
-        photos. 0 returns every candidate, several labels for one garment included.
+        photos. 0 returns every candidate, including several labels for one garment.
     :param neutral: return the neutral label (``upper_body``) rather than the likelier one if two labels are close.
     :param precision: ``fp32``, ``bf16``, or ``auto``: bf16 if the processor computes it natively. For torch only.
     :param runtime: ``torch``; ``onnx``: ONNX Runtime in fp32, in a process that does not import torch; or ``auto``:

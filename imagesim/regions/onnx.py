@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from imagesim.regions.boxes import Map
 
 VERSION = 1
-"""Increment it when a change of the export must replace the stored files."""
+"""Increment it when a change to the export must replace the stored files."""
 NETWORK = "network.onnx"
 MAX_DIFFERENCE = 0.01
 """The largest accepted difference of a probability from torch's, both in fp32."""

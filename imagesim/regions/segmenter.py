@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 HEAD, TRUNK = "head.", "trunk."
-"""The tensors of the head, and what is added to those of the tower, begin so in the file of weights."""
+"""The prefixes, in the file of weights, of the tensors of the head and of what is added to those of the tower."""
 STAGES = (1, 2, 3, 4)  # of the trunk, at strides 4, 8, 16 and 32
 CHANNELS = (24, 40, 112, 320)
 

@@ -45,7 +45,7 @@ class TransformersRegionFinder(BaseRegionFinder):
     :param cache_dir: where the hub's files are stored.
 
     Labels that name a garment of ``imagesim.regions.labels`` (``"shirt, blouse"``) become that garment's (``top``);
-    others stay as they are. The two shoes of a pair become one region.
+    others stay unchanged. The two shoes of a pair become one region.
     """
 
     def __init__(
@@ -74,8 +74,8 @@ class TransformersRegionFinder(BaseRegionFinder):
 
     @property
     def version(self) -> str:
-        """The digest of the files in a folder: those that are loaded, whatever is in it by now. Empty for a model of
-        the hub.
+        """The digest of the files in a folder: those that are loaded, whatever the folder holds by now. Empty for a
+        model of the hub.
 
         :raises ConfigurationError: if they cannot be read or are not whole.
         """
