@@ -64,7 +64,7 @@ def fingerprints(items: Items[Any]) -> list[str]:
 def load(items: Items[Any], fingerprint: str, *, sample: int | None = None, seed: int = 0) -> Catalogue:
     """Load the catalogue from the database, or a random ``sample`` of that many items.
 
-    :raises NotIndexed: if the model with this fingerprint has embedded nothing of it.
+    :raises NotIndexed: if the model with this fingerprint has embedded none of it.
     """
     outcome = ItemState.Outcome.INDEXED
     states = list(
@@ -121,9 +121,9 @@ SOURCES: tuple[Source, ...] = get_args(Source)
 
 @dataclass(frozen=True)
 class Case:
-    """One query: the row of its image, the items not to be answered, and the grade of each relevant item.
+    """One query: the row of its image, the items that must not be in the answer, and the grade of each relevant item.
 
-    Queries share their ``grades`` where they can, for a category can have as many items as the catalogue.
+    Queries share their ``grades`` where they can, because a category can have as many items as the catalogue.
     """
 
     row: int
@@ -140,15 +140,15 @@ class Case:
 def cases(
     catalogue: Catalogue, source: Source, *, judged: Path | None = None, queries: int | None = None, seed: int = 0
 ) -> list[Case]:
-    """Queries with their relevant items.
+    """Return queries with their relevant items.
 
-    - ``category``: items that share a category, another group's only (variants would make it easy);
+    - ``category``: items of other groups that share a category (variants would make it easy);
     - ``group``: the other variants of the same product;
     - ``image``: each picture but the first of an item must find the item by its other pictures;
     - ``judged``: a CSV with the columns query, item and (optional) grade, both primary keys;
     - ``clicks``: what visitors clicked and bought from similar products (:mod:`imagesim.events`).
 
-    :raises BadQuery: if the source is unknown, or the file is unreadable or names what is not there.
+    :raises BadQuery: if the source is unknown, or the file is unreadable or names items that do not exist.
     """
 
     def chosen(found: list[T]) -> list[T]:
@@ -157,7 +157,7 @@ def cases(
         return [found[i] for i in sorted(np.random.default_rng(seed).choice(len(found), queries, replace=False))]
 
     if source == "category":
-        return _by_category(catalogue, chosen)  # which are chosen first: each of them names its whole category
+        return _by_category(catalogue, chosen)  # chosen first, because each of them names its whole category
     if source == "group":
         found = _by_group(catalogue)
     elif source == "image":
@@ -232,7 +232,7 @@ def _by_image(catalogue: Catalogue) -> list[Case]:
 
 
 def left_out(catalogue: Catalogue, judged: Path) -> tuple[list[tuple[str, str]], int]:
-    """Return the judged pairs with an item that has no embedding, or is none, and how many pairs there are."""
+    """Return the judged pairs with an item that has no embedding or does not exist, and how many pairs there are."""
     pairs, known = judged_pairs_of(catalogue, judged), set(catalogue.pks)
     return [pair for pair in pairs if not known.issuperset(pair)], len(pairs)
 

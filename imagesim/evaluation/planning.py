@@ -25,24 +25,24 @@ from imagesim.indexes.elasticsearch.mapping import Quantisation, Server, Storage
 
 GIB = 1024**3
 ROW_BYTES = 200
-"""Of a row of the app's own tables beside what it holds."""
+"""Bytes of a row of the app's own tables, besides what it holds."""
 REGION_BYTES = 130
-"""A box with its label as JSON, about."""
+"""Bytes of a box with its label as JSON, approximately."""
 METADATA_BYTES = 330
-"""Keyword, numeric and id structures of one item with two filters, as measured (docs/performance.md)."""
+"""Bytes of the keyword, numeric and id structures of one item with two filters, as measured (docs/performance.md)."""
 SOURCE_BYTES = 8.44
-"""Of a dimension in the source that servers before 9.2 keep of each entry until a later merge, as measured."""
+"""Bytes of a dimension in the source that servers before 9.2 keep of each entry until a later merge, as measured."""
 TEXT_BYTES = 5.2
-"""Of each character of an item's texts, as measured: stored, and indexed as words, by beginnings and by ends."""
+"""Bytes of each character of an item's texts, as measured: stored, and indexed as words, by beginnings and by ends."""
 LOCAL_ENTRY_BYTES = 400
-"""Of the row of an entry in the local index and its keys, beside its vectors and texts, as measured: two filters and
-one image."""
+"""Bytes of the row of an entry in the local index and its keys, besides its vectors and texts, as measured: two filters
+and one image."""
 LOCAL_IMAGE_BYTES = 110
-"""Of the digest and the name of another image there."""
+"""Bytes of the digest and the name of another image there."""
 MAX_HEAP = 31 * GIB
-"""Up to this much, a Java heap has compressed pointers."""
+"""Up to this many bytes, a Java heap has compressed pointers."""
 LOCAL_LIMIT = 100_000
-"""Images beyond which the exact scan takes more than some tens of milliseconds."""
+"""The number of images beyond which the exact scan takes more than a few tens of milliseconds."""
 SHARD_BYTES = 40 * GIB
 SHARD_DOCUMENTS = 200_000_000
 QUANTISED: dict[Quantisation, Callable[[int], float]] = {
@@ -62,9 +62,9 @@ class Sample:
     """Seconds that ``entries`` took to be written and their graph to be built, and milliseconds of a query, of which
     ``overhead`` do not depend on the index. ``exact``: it has no graph, and a query scans all.
 
-    Those of a large index follow. An exact scan takes time in proportion to the number of vectors. A graph takes each
-    vector by a search among those before it, which takes time in proportion to the logarithm of their number; so does a
-    query, but for its overhead.
+    Those of a large index are derived from them. An exact scan takes time in proportion to the number of vectors. A
+    graph takes each vector by a search among those before it, which takes time in proportion to the logarithm of their
+    number; so does a query, apart from its overhead.
     """
 
     entries: int
@@ -97,7 +97,7 @@ class Plan:
     disk_bytes: int
     """After merges."""
     rebuild_disk_bytes: int
-    """While a rebuild fills another index beside it."""
+    """While a rebuild fills another index alongside it."""
     database_bytes: int
     parts: dict[str, int]
     """Bytes of an entry by part, where they are known."""
@@ -175,7 +175,7 @@ def plan(
     regions: float | None = None,
     **measured: Any,
 ) -> Plan:
-    """Plan for ``images`` vectors of ``items`` items, by default on the index for so many.
+    """Plan for ``images`` vectors of ``items`` items, by default on the index for that number.
 
     ``server`` is the version of Elasticsearch. ``node_memory_bytes`` is a node's whole memory: half of it (up to 31 GB)
     goes to the Java heap and the rest to the page cache, which holds the vectors. ``characters`` is the mean length of
@@ -257,7 +257,7 @@ def _in_elasticsearch(
 
 
 def _in_the_database(of: _Catalogue) -> dict[str, Any]:
-    """The local index, whose entries hold their vectors beside the stored embeddings."""
+    """Plan for the local index, whose entries hold their vectors in addition to the stored embeddings."""
     vectors, entry = 4 * of.dims, LOCAL_ENTRY_BYTES + of.characters
     disk = of.images * vectors + of.items * entry + (of.images - of.items) * LOCAL_IMAGE_BYTES
     return {
@@ -277,27 +277,27 @@ WIDTHS = {"vector": 4, "halfvec": 2}
 MAX_DIMS = {"vector": 2_000, "halfvec": 4_000}
 """Dimensions that a graph takes; as in ``indexes.pgvector.tables``, which cannot be imported without psycopg."""
 MAX_PLAIN_DIMS = 1_900
-"""As there: longer vectors are stored outside of the row, in pieces."""
+"""As in that module: longer vectors are stored outside the row, in pieces."""
 TOAST_CHUNK = 1_996
 BTREE_FILL = 0.9
 BTREE_PAGE = PAGE - PAGE_HEADER - 16
 
 ENTRY = 400
-"""Of an entry's row and its two keys, beside its filters and texts, with one image, as measured: key, group, category
-and name of about 20 characters each, and a digest."""
+"""Bytes of an entry's row and its two keys, besides its filters and texts, with one image, as measured: key, group,
+category and name of about 20 characters each, and a digest."""
 FURTHER_IMAGE = 110
-"""Of the digest and the name of another image."""
+"""Bytes of the digest and the name of another image."""
 FILTER = 70
-"""Of a value of a filter and its index."""
+"""Bytes of a value of a filter and its index."""
 FILTERS = 2
-"""Values of filters of an entry."""
+"""The number of filter values of an entry."""
 TEXT = 4.4
-"""Of each character of an entry's texts, as measured: as they are, as words for the full text, and in its inverted
-index. The table of words, of a catalogue's vocabulary, is small beside it."""
+"""Bytes of each character of an entry's texts, as measured: as they are, as words for the full-text search, and in its
+inverted index. The table of words, with the catalogue's vocabulary, is small in comparison."""
 BUILD_NODE = 203
 BUILD_LINK = 16
-"""Of a node of the graph while it is built in memory, beside its vector, and of each of its 2·m links: as measured, by
-when pgvector says that the graph no longer fits."""
+"""Bytes of a node of the graph while it is built in memory, besides its vector, and of each of its 2·m links, as
+measured by when pgvector says that the graph no longer fits."""
 
 
 def _aligned(size: float) -> int:
@@ -305,12 +305,12 @@ def _aligned(size: float) -> int:
 
 
 def _each(size: float, room: int = PAGE - PAGE_HEADER) -> float:
-    """Bytes of the page that one of so many takes, where only whole ones go on a page."""
+    """Return the bytes of a page that a thing of ``size`` bytes takes, if only whole things go on a page."""
     return PAGE / max(1, int(room // (size + POINTER)))
 
 
 def graph_bytes(dims: int, element: str, m: int) -> float:
-    """Bytes of a node of the graph, in ``"vector"`` or ``"halfvec"``."""
+    """Return the bytes of a node of the graph, in ``"vector"`` or ``"halfvec"``."""
     room = PAGE - PAGE_HEADER - 8
     node = _aligned(72 + VECTOR_HEADER + WIDTHS[element] * dims)
     links = _aligned(4 + 2 * m * 6) + 6 * m / (m - 1)
@@ -320,7 +320,7 @@ def graph_bytes(dims: int, element: str, m: int) -> float:
 
 
 def image_bytes(dims: int) -> float:
-    """Bytes of an image's row with its vector, and of its key."""
+    """Return the bytes of an image's row with its vector, and of its key."""
     vector = VECTOR_HEADER + 4 * dims
     if dims <= MAX_PLAIN_DIMS:
         row = _each(_aligned(ROW_HEADER + 12 + vector))
@@ -332,7 +332,7 @@ def image_bytes(dims: int) -> float:
 
 
 def _key_bytes(size: int) -> float:
-    """Bytes in a B-tree that is filled in the order of its keys."""
+    """Return the bytes of a key in a B-tree that is filled in the order of its keys."""
     return PAGE / int(BTREE_PAGE * BTREE_FILL // (_aligned(8 + size) + POINTER))
 
 

@@ -1,4 +1,5 @@
-"""Run a whole study: the default variants, the index's own approximate search; the result as data, a table and charts.
+"""Run a whole study of the default variants and the index's own approximate search, with the result as data, a table
+and charts.
 
 Charts need the extra ``django-imagesim[plot]``.
 """
@@ -31,9 +32,9 @@ Report = dict[str, Any]
 BATCH = 50
 
 ROWS = 8
-"""Of the best queries on a contact sheet, and of the worst."""
+"""The number of the best queries on a contact sheet, and of the worst."""
 ANSWERS = 6
-"""Of each of them."""
+"""The number of answers to each of them."""
 TILE = 160
 EDGE = 6
 RELEVANT = (30, 130, 60)
@@ -137,10 +138,10 @@ def _sample(loaded: Catalogue, items: Items[Any]) -> Sample:
 def compare_approximate(
     catalogue: Catalogue, label: str, fingerprint: str, queries: Sequence[Case], *, k: int
 ) -> Report:
-    """Run every query against the index in both ways: the recall of approximate search at k, and the engine's median
-    time of each in milliseconds. Empty if the index only searches exactly.
+    """Run every query against the index in both ways; return the recall of approximate search at k, and the engine's
+    median time of each in milliseconds. Empty if the index only searches exactly.
 
-    :raises ModelMismatch: if the index holds another model's vectors than ``fingerprint``.
+    :raises ModelMismatch: if the index holds the vectors of a model other than ``fingerprint``.
     """
     index = get_index()
     if not index.supports_approximate:
@@ -197,8 +198,8 @@ def _as_report(
 
 
 def as_table(report: Report) -> str:
-    """Format the report as text: one line per variant, metrics with their 95 % intervals. The change is that of the
-    same queries under the first variant."""
+    """Format the report as text: one line per variant, metrics with their 95 % intervals. The change is from the same
+    queries under the first variant."""
     k = report["k"]
     width = max(len(variant["name"]) for variant in report["variants"])
     heads = {"precision": f"precision@{k}", "recall": f"recall@{k}", "ndcg": f"nDCG@{k}", "mrr": "MRR"}
@@ -246,9 +247,9 @@ def _change(interval: Sequence[float]) -> str:
 
 
 def _check_folder(folder: Path) -> None:
-    """Make the folder that charts are written to.
+    """Create the folder that charts are written to.
 
-    :raises BadQuery: if it cannot be made.
+    :raises BadQuery: if it cannot be created.
     :raises ConfigurationError: if matplotlib is not installed.
     """
     _pyplot()
@@ -275,8 +276,8 @@ def _bars(outcomes: Sequence[Outcome], title: str, path: str) -> None:
 
 
 def _reliability_curve(found: Sequence[Reliability], title: str, path: str) -> None:
-    """Draw the share of relevant hits by their predicted relevance: the diagonal, if calibrated. Areas are numbers of
-    hits."""
+    """Draw the share of relevant hits by their predicted relevance: the diagonal, if calibrated. The areas of the
+    points show the numbers of hits."""
     pyplot = _pyplot()
     figure, axes = pyplot.subplots(figsize=(5, 5), layout="constrained")
     axes.plot([0, 1], [0, 1], color="#999999", linestyle="--")

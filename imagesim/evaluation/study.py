@@ -134,8 +134,8 @@ SIMILARITIES: dict[str, Callable[[Vector, Vector], Vector]] = {
 
 def _scalar(bits: int) -> Callable[[Vector], Vector]:
     def quantise(vectors: Vector) -> Vector:
-        # Lucene's scalar quantisation: one interval for all values, clipped at quantiles; the index asks for all with
-        # int8.
+        # Lucene's scalar quantisation: one interval for all values, clipped at quantiles; with int8, the index asks for
+        # the whole range.
         low, high = (vectors.min(), vectors.max()) if bits == 8 else np.quantile(vectors, (0.01, 0.99))
         levels = 2 ** (bits - 1 if bits == 8 else bits) - 1
         span = high - low or 1.0  # all values are equal
@@ -147,7 +147,7 @@ def _scalar(bits: int) -> Callable[[Vector], Vector]:
 
 
 def _binary(vectors: Vector) -> Vector:
-    # As RaBitQ (Gao & Long, 2024): signs around the centroid, scaled to keep each vector's projection.
+    # Like RaBitQ (Gao & Long, 2024): signs around the centroid, scaled to keep each vector's projection.
     centroid = vectors.mean(axis=0)
     centred = vectors - centroid
     scale = np.abs(centred).mean(axis=1, keepdims=True)
@@ -272,5 +272,5 @@ def _rescored(catalogue: Catalogue, vectors: Vector, case: Case, items: Ranking,
 
 
 def overlap(ours: Sequence[Ranking], theirs: Sequence[Ranking], k: int) -> npt.NDArray[np.float64]:
-    """Return the share of the first ``k`` items that two variants have in common, per query."""
+    """Return the share of the first ``k`` items that two variants have in common, per query: (queries,)."""
     return np.array([len(set(a[:k]) & set(b[:k])) / max(1, min(k, len(b))) for a, b in zip(ours, theirs, strict=True)])

@@ -22,7 +22,7 @@ IDENTITY_WEIGHTS = (0.9, 0.7, 0.5, 0.3, 0.1)
 PAIRS = 50_000
 HELD_OUT = 0.3
 K = 10
-"""The answers of a query that its nDCG is measured on."""
+"""The number of answers of a query on which its nDCG is measured."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def _pairs(catalogue: Catalogue, queries: Sequence[Case], allowed: set[int], see
             if int(catalogue.owner[case.row]) in allowed:
                 yield from ((case.row, int(first[item])) for item in case.relevant if item in allowed)
 
-    # Twice, because each query may name a category of thousands.
+    # Done twice, because each query may name a category of thousands.
     total = sum(1 for _ in related())
     keep = set(np.random.default_rng(seed).choice(total, min(PAIRS, total), replace=False).tolist())
     found = [pair for place, pair in enumerate(related()) if place in keep]
