@@ -1,4 +1,5 @@
-"""The migrations can be reversed while the tables hold rows, to uninstall or to go back to a former version."""
+"""The migrations can be reversed while the tables hold rows, to uninstall or to go back to a former version, and
+processes of the former version go on writing after them."""
 
 from __future__ import annotations
 
@@ -10,6 +11,8 @@ import pytest
 from django.apps import apps
 from django.core.management import call_command
 from django.db import connection, models
+from django.db.migrations import AddField
+from django.db.migrations.loader import MigrationLoader
 
 import imagesim
 from demo_shop.shop.models import Product
@@ -88,3 +91,18 @@ def test_going_back_and_forward_again_loses_no_embedding(catalogue: Product) -> 
     report = sync()
     assert (report.indexed, report.embedded) == (2, 0)
     assert [hit.item.name for hit in imagesim.similar_to(catalogue)] == ["similar"]
+
+
+def test_the_former_version_writes_rows_without_the_new_columns() -> None:
+    """While a new version is deployed, processes of the former one still run, and give a new column no value."""
+    needed = []
+    for (label, name), migration in MigrationLoader(None).disk_migrations.items():
+        if label not in APPS or (label, name) == ("imagesim", "0003_local_entry_checksum"):  # before any release
+            continue
+        added = (each for each in migration.operations if isinstance(each, AddField))
+        needed += [
+            f"{label}.{name}: {each.model_name}.{each.name}"
+            for each in added
+            if not each.field.null and each.field.db_default is models.NOT_PROVIDED
+        ]
+    assert needed == []

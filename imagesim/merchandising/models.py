@@ -67,6 +67,8 @@ class Rule(Placed):
         _("experiment"),
         max_length=24,
         blank=True,
+        default="",
+        db_default="",
         help_text=_("Only for the visitors in this variant of an experiment, or for all others."),
     )
     action = models.CharField(_("what"), max_length=10, choices=Action.choices)

@@ -13,6 +13,6 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='rule',
             name='variant',
-            field=models.CharField(blank=True, help_text='Only for the visitors in this variant of an experiment, or for all others.', max_length=24, verbose_name='experiment'),
+            field=models.CharField(blank=True, db_default='', default='', help_text='Only for the visitors in this variant of an experiment, or for all others.', max_length=24, verbose_name='experiment'),
         ),
     ]
