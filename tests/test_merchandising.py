@@ -552,6 +552,12 @@ class TestAdmin:
         assert f'data-tone="off" title="{reason}' in page
         assert ">invalid<" in page
 
+    def test_a_rule_for_a_kind_of_query_of_a_later_version(self, boss):
+        """After going back to a former version, the list of all rules failed with 500."""
+        Rule.objects.create(name="later", action="message", message="x", where=["words", "sound"])
+        page = boss.get(reverse("admin:imagesim_merchandising_rule_changelist")).content.decode()
+        assert "Search by words, sound" in page
+
     def test_rules_are_filtered_by_their_state(self, boss):
         """A rule whose time was over was found as "on"."""
         day, now = timedelta(days=1), timezone.now()

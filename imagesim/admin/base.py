@@ -88,7 +88,8 @@ class ShowsWhere:
 
     @admin.display(description=gettext_lazy("Where"))
     def where_shown(self, row: Placed) -> str:
-        return ", ".join(str(row.Where(each).label) for each in row.where) or _("everywhere")
+        labels = dict(row.Where.choices)  # of a later version there may be others, which are shown as they are stored
+        return ", ".join(str(labels.get(each, each)) for each in row.where) or _("everywhere")
 
 
 def _failed(state: ItemState) -> bool:
