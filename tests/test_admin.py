@@ -572,7 +572,19 @@ class TestVisualIndexPage:
         items = registry.for_model(Product)
         monkeypatch.setattr(items, "kinds", {**items.kinds, "season": "keyword"})
         told = admin_client.get(STATUS).json()
-        assert told["fields"]["advice"] == "Filters or texts have changed since the index was made: rebuild it."
+        advice = "Filters, texts or their analysis have changed since the index was made: rebuild it."
+        assert told["fields"]["advice"] == advice
+
+    def test_an_index_of_before_an_upgrade_with_other_weights(self, admin_client, settings, shop):
+        """The page showed the name of the model and said nothing, while photos were refused."""
+        other = {**EMBEDDER, "OPTIONS": {"name": "another"}}
+        settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": other}
+        told = admin_client.get(STATUS).json()
+        assert told["shown"]["index_error"] is False
+        assert told["fields"]["advice"].startswith("The index was made with another model than that of the settings:")
+
+        settings.IMAGESIM = {**settings.IMAGESIM, "PREVIOUS_EMBEDDERS": [EMBEDDER]}
+        assert admin_client.get(STATUS).json()["shown"]["advice"] is False
 
     def test_before_the_first_sync(self, admin_client):
         told = admin_client.get(STATUS).json()

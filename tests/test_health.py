@@ -28,6 +28,7 @@ from imagesim.exceptions import BadQuery, EmbedderError, IndexUnavailable, Query
 from imagesim.indexes import get_index
 from imagesim.indexing.sync import sync
 from imagesim.items.registry import get_items
+from imagesim.language.analysis import ANALYSIS
 from imagesim.models import ItemState
 from imagesim.monitoring import health, status
 from tests.shop import EMBEDDER, drop_index, forget, index_setting, picture, product
@@ -82,6 +83,13 @@ class TestHealth:
             assert "The index was made with other text: run `manage.py imagesim_rebuild`." in synced.getvalue()
         finally:
             items.__dict__.pop("text_specs", None)
+
+    def test_texts_analysed_by_another_version(self, shop, monkeypatch):
+        """After an upgrade, "other text" was said to shops that had changed none."""
+        monkeypatch.setattr("imagesim.indexing.write_targets.ANALYSIS", ANALYSIS + 1)
+        assert status.get_status().index.outdated == "analysis of texts"
+        call_command("imagesim_status", stdout=(out := io.StringIO()))
+        assert "the index was made with other analysis of texts; run `manage.py imagesim_rebuild`" in out.getvalue()
 
     @pytest.mark.parametrize("error", [QueryTimeout("too slow"), SearchIndexError("the key was refused")])
     def test_an_index_that_refuses_or_is_too_slow(self, client, shop, monkeypatch, error):

@@ -25,6 +25,8 @@ from imagesim.admin.buttons import BUTTONS, how_tasks_run, start
 from imagesim.admin.items import attach_items, item_of, picture_of
 from imagesim.admin.jobs import PERMISSION, applicable, controls
 from imagesim.database import primary
+from imagesim.embedders import get_embedder_of
+from imagesim.exceptions import ImagesimError, ModelMismatch
 from imagesim.indexes.statistics import RecallReport
 from imagesim.indexing import dispatch
 from imagesim.models import ItemState, Job, VisualIndex
@@ -168,8 +170,18 @@ def snapshot() -> dict[str, Any]:
 
 def _advice(status: Status) -> str:
     """What to do about the index, if it works but is not what it should be."""
+    try:
+        if status.index.model:
+            get_embedder_of(status.index.model)
+    except ModelMismatch:
+        return _(
+            "The index was made with another model than that of the settings: rebuild it. Until then, photos are "
+            "refused, and words are answered by texts alone."
+        )
+    except ImagesimError:
+        pass  # the model cannot be used in this process: its health says why
     if status.index.outdated:
-        return _("Filters or texts have changed since the index was made: rebuild it.")
+        return _("Filters, texts or their analysis have changed since the index was made: rebuild it.")
     if not status.mismatch:
         return ""
     text = _("The index has %(entries)s entries, but %(indexed)s items were written to it: compare and repair.")

@@ -198,9 +198,9 @@ def rebuild_hint(fingerprint: str, known: Iterable[str]) -> str:
     name = _name_of(fingerprint)
     if name and name in map(_name_of, known):
         return (
-            f"The weights of {name!r} have changed, as they do with some upgrades: run `manage.py imagesim_rebuild`, "
-            "which embeds all pictures again. Until it is done, photos are refused, and words are "
-            "answered by texts alone."
+            f"The weights of {name!r} have changed, as they do with some upgrades: run `manage.py imagesim_rebuild` "
+            "with the newer version, which embeds all pictures again. Until it is done, photos are refused, and words "
+            "are answered by texts alone."
         )
     return (
         "Run `manage.py imagesim_rebuild`, and name the former embedder in IMAGESIM['PREVIOUS_EMBEDDERS'] to let it "

@@ -112,9 +112,14 @@ def new_meta() -> IndexMeta:
 
 
 def outdated(meta: IndexMeta) -> str:
-    """Return the declaration that has changed since the index was made: ``filters``, ``text``, or empty."""
+    """Return what has changed since the index was made: the declared ``filters`` or ``text``, or, as after an upgrade,
+    the ``analysis of texts``; empty if nothing."""
     kinds, texts = _registered()
-    differing = {"filters": kinds != dict(meta.filters), "text": (texts, ANALYSIS) != (dict(meta.texts), meta.analysis)}
+    differing = {
+        "filters": kinds != dict(meta.filters),
+        "text": texts != dict(meta.texts),
+        "analysis of texts": meta.analysis != ANALYSIS,
+    }
     return ", ".join(name for name, differs in differing.items() if differs)
 
 
