@@ -102,6 +102,20 @@ def test_the_vectors_equal_those_of_the_served_embedder(served: str) -> None:
     assert (theirs.fingerprint, theirs.dims) == ("pixels", ours.dims)
 
 
+def test_a_service_with_other_weights_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an upgrade of the service alone, a product's own picture was found with half a point less of cosine, new
+    vectors were stored as if they were of the former weights, and nothing said so."""
+    named = [f"pixels-{digit * 16}" for digit in "ab"]
+    monkeypatch.setattr(PixelEmbedder, "fingerprint", named[1])
+    with wsgi(PixelEmbedder(), api_key=KEY) as url:
+        for fingerprint in (named[0], "pixels-1"):
+            with pytest.raises(
+                EmbedderError, match=f"'{named[1]}'; the settings name '{fingerprint}'.*imagesim_rebuild"
+            ):
+                client(url, fingerprint=fingerprint).embed_texts(["red"])
+        assert client(url, fingerprint=named[1]).embed_texts(["red"]).shape == (1, 64)
+
+
 def test_concurrent_requests(served: str) -> None:
     embedder = client(served)
     with ThreadPoolExecutor(16) as pool:

@@ -14,7 +14,7 @@ from django.core.checks import CheckMessage
 from django.utils.translation import gettext as _
 
 from imagesim.conf import Backend, get_instance, get_settings
-from imagesim.exceptions import BadQuery, ModelMismatch, format_choices, local_choices
+from imagesim.exceptions import BadQuery, EmbedderError, ModelMismatch, format_choices, local_choices
 from imagesim.images import MIN_DECODE_SIDE
 
 if TYPE_CHECKING:
@@ -206,6 +206,18 @@ def rebuild_hint(fingerprint: str, known: Iterable[str]) -> str:
         "Run `manage.py imagesim_rebuild`, and name the former embedder in IMAGESIM['PREVIOUS_EMBEDDERS'] to let it "
         "answer until then."
     )
+
+
+def check_weights(served: str, fingerprint: str, url: str) -> None:
+    """Check that a service embeds with the weights that ``fingerprint`` names, if it names its own by their digest.
+
+    :raises EmbedderError: if they are others, as after an upgrade of the service.
+    """
+    if _name_of(served) and served != fingerprint:
+        raise EmbedderError(
+            f"{url} embeds with the model {served!r}; the settings name {fingerprint!r}. Set 'fingerprint' to the "
+            "model of the service, and run `manage.py imagesim_rebuild`."
+        )
 
 
 def _name_of(fingerprint: str) -> str:

@@ -21,7 +21,7 @@ from django.core.checks import CheckMessage, Error
 
 from imagesim.circuit_breaker import Breaker
 from imagesim.conf import parse_backend
-from imagesim.embedders import BaseEmbedder, get_embedder
+from imagesim.embedders import BaseEmbedder, check_weights, get_embedder
 from imagesim.exceptions import CircuitOpen, ConfigurationError, EmbedderError, mask_credentials
 from imagesim.runtime import runtime
 
@@ -49,7 +49,8 @@ class HttpEmbedder(BaseEmbedder):
     :param model: the name of the model in the service.
     :param dims: the length of its vectors.
     :param fingerprint: identifies the weights of the service; change it when they change (default: the model's name).
-        If it is longer than 64 characters, a hash replaces its end.
+        If it is longer than 64 characters, a hash replaces its end. For imagesim's own service it is the ``model`` that
+        its ``/health`` names, and vectors of another model are refused.
     :param api_key_env: the name of the environment variable, or else of the Django setting, that holds the key to
         send as a bearer token. The key itself is not an option, so that it appears in no log and no settings dump.
     :param texts: whether the service embeds texts.
@@ -215,7 +216,9 @@ class HttpEmbedder(BaseEmbedder):
             detail = (text.replace(key, "***") if key else text)[:300]
             raise EmbedderError(f"{self._url} answered {response.status_code}: {detail}")
         try:
-            rows = self._rows(json.loads(content))
+            answer = json.loads(content)
+            check_weights(_shortened(str(answer.get("model"))), self._fingerprint, self._url)
+            rows = self._rows(answer)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise EmbedderError(f"{self._url} did not answer as the {self.protocol} does: {error!r}") from error
         if len(rows) != len(inputs):
