@@ -162,6 +162,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.long
 @pytest.mark.timeout(200)
 @pytest.mark.parametrize("question", [STATES, SELLERS, LISTING, ALERTS], ids=["states", "sellers", "listing", "alerts"])
 def test_the_page(project: Path, question: str) -> None:

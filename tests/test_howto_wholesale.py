@@ -159,6 +159,7 @@ assert shown(anna, q="screw M8")[0] == ["Hex screw M8x20"]
 """
 
 
+@pytest.mark.long
 @pytest.mark.timeout(200)
 def test_the_page(tmp_path: Path) -> None:
     start_shop(tmp_path, MODELS, 'ROOT_URLCONF = "shop.urls"\n')

@@ -39,12 +39,8 @@ SQLITE = {"IMAGESIM_TEST_DATABASE_URL": "sqlite://", **ONE_THREAD}
 MANY = {"IMAGESIM_TEST_EXAMPLES": "3"}
 MARIADB = {"IMAGESIM_TEST_DATABASE_URL": os.environ.get("IMAGESIM_TEST_MYSQL_URL", ""), **ONE_THREAD}
 WRITE_SIDE = ["collation", "database", "leases", "outbox", "reconcile", "sync"]
-# Where the code locks rows, asks which database it has, or has tables and SQL of its own.
-OF_DATABASES = [
-    *WRITE_SIDE,
-    *("autocommit", "events", "index_local", "insight", "insight_reports", "job_control", "photo_store", "rebuild"),
-    *("migrations", "relations", "sync_properties", "tasks"),
-]
+# Where the code locks rows, or has tables and SQL of its own.
+OF_DATABASES = [*WRITE_SIDE, "autocommit", "events", "index_local", "migrations", "tasks"]
 
 
 def files(names: list[str]) -> list[str]:
