@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# Loaded on first use: importing the package must not need the app registry to be ready.
+# Loaded on first use, so that the package can be imported before the app registry is ready.
 _HOMES = {
     "Items": "imagesim.items",
     "register": "imagesim.items.registry",

@@ -1,4 +1,4 @@
-"""The network address by which a visitor is told from others."""
+"""The network address that tells one visitor from another."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def number_of_proxies() -> int | None:
 
 
 def forwarded_for(request: Any) -> list[str]:
-    """Return the addresses in ``X-Forwarded-For``, the one that the last proxy added last."""
+    """Return the addresses in ``X-Forwarded-For``, in order: the last proxy's entry comes last."""
     header = request.META.get("HTTP_X_FORWARDED_FOR", "")
     return [part.strip() for part in header.split(",") if part.strip()]
 
 
 @lru_cache(1024)
 def is_global(address: str) -> bool:
-    """Whether it is an address of the internet: no private one, as of a proxy, and no UNIX socket."""
+    """Return whether it is a public internet address: not a private one, such as a proxy's, and not a UNIX socket."""
     try:
         return ip_address(address).is_global
     except ValueError:
@@ -34,11 +34,11 @@ def is_global(address: str) -> bool:
 
 
 def address_of(request: Any) -> str:
-    """Return the visitor's address, or what the server calls it if it is none; of IPv6 the network.
+    """Return the visitor's address, for IPv6 that of its network; what the server reports if that is not an address.
 
     With ``REST_FRAMEWORK["NUM_PROXIES"]`` set to n it is the n-th from the right in ``X-Forwarded-For``: each proxy
-    adds the address that it was asked from, and what stands further left may be the visitor's invention. Without the
-    setting, or with fewer addresses than proxies, the header is ignored.
+    appends the address that its request came from, and a visitor can invent anything further left. Without the setting,
+    or with fewer addresses than proxies, the header is ignored.
     """
     address: str = request.META.get("REMOTE_ADDR") or ""
     proxies = number_of_proxies() or 0

@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 
 class ImagesimConfig(AppConfig):
-    """Finds every app's ``similarity.py``, as the admin finds ``admin.py``. No database, no network, no torch."""
+    """Finds every app's ``similarity.py``, as the admin finds ``admin.py``; uses no database, network or torch."""
 
     name = "imagesim"
     verbose_name = _("Visual search")

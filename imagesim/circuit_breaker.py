@@ -1,4 +1,4 @@
-"""A circuit breaker: a service that failed repeatedly is not called for a while, nor logged each time."""
+"""A circuit breaker: a service that fails repeatedly is not called for a while, and its failures are not all logged."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ REPEAT_SECONDS = 60.0
 """How often a persistent failure is logged."""
 
 TRACEBACK_SECONDS = 3600.0
-"""How often it is logged with its traceback."""
+"""How often a persistent failure is logged with its traceback."""
 
 
 def left_out(kind: Hashable, seconds: float | None = None) -> int | None:
     """Return None if a failure of this ``kind`` was logged in this process less than ``seconds`` ago, by default
-    :data:`REPEAT_SECONDS`, else the number not logged."""
+    :data:`REPEAT_SECONDS`, else how many since then were not logged."""
     logged: dict[Hashable, tuple[float, int]] = runtime.get("repeated failures", dict)
     now, seconds = time.monotonic(), REPEAT_SECONDS if seconds is None else seconds
     since, count = logged.get(kind, (-math.inf, 0))
@@ -39,8 +39,8 @@ def left_out(kind: Hashable, seconds: float | None = None) -> int | None:
 
 
 def log_repeated(logger: logging.Logger, level: int, kind: str, message: str, *args: object, **kwargs: Any) -> None:
-    """Log the first of many failures of a ``kind``, then one each minute with how many there were; others at DEBUG.
-    The traceback is logged once per hour, and otherwise the error alone."""
+    """Log the first failure of a ``kind``, then one per minute with the number since the last; log the others at DEBUG.
+    The traceback is logged once per hour; otherwise only the error is."""
     if (count := left_out((logger.name, kind))) is None:
         level, kwargs = logging.DEBUG, {}
     elif kwargs.get("exc_info") and left_out((logger.name, kind, "traceback"), TRACEBACK_SECONDS) is None:
@@ -54,15 +54,15 @@ def log_repeated(logger: logging.Logger, level: int, kind: str, message: str, *a
 
 
 def logged(response: Response) -> Response:
-    """Mark an answer of 503 whose cause was logged: Django would log each one as an error, without the cause."""
+    """Mark a 503 response whose cause was logged: Django would log each one as an error, without the cause."""
     response._has_been_logged = True  # type: ignore[attr-defined]
     return response
 
 
 class Breaker:
-    """Closed while calls succeed. After ``threshold`` failures in a row it opens: every call is refused at once with
-    :class:`CircuitOpen`, so that a page does not wait for a time-out. After ``reset_seconds`` one call is let through;
-    if it succeeds, the breaker closes; otherwise it stays open for the same time again.
+    """Closed while calls succeed. After ``threshold`` failures in a row it opens: every call is refused immediately
+    with :class:`CircuitOpen`, so that a page does not wait for a time-out. After ``reset_seconds`` one call is let
+    through; if it succeeds, the breaker closes; otherwise it stays open for the same time again.
 
     One per process and service; safe with threads.
     """
@@ -100,7 +100,7 @@ class Breaker:
             return True
 
     def require(self) -> None:
-        """As ``allow``, but without using up the call that tests the service.
+        """Raise if calls are refused; unlike ``allow``, this does not use up the call that tests the service.
 
         :raises CircuitOpen: while calls are refused.
         """
@@ -133,11 +133,11 @@ class Breaker:
 
     @contextmanager
     def guard(self, *errors: type[BaseException]) -> Iterator[None]:
-        """Refuse at once while open; count ``errors`` (IndexUnavailable unless given) as failures.
+        """Refuse immediately while open; count ``errors`` (IndexUnavailable unless given) as failures.
 
         Any other exception means that the service answered, and closes the breaker.
 
-        :raises CircuitOpen: at once while open, with the reason that opened it.
+        :raises CircuitOpen: immediately while open, with the reason that opened it.
         """
         if not self.allow():
             raise self._refusal()

@@ -20,7 +20,7 @@ from imagesim.exceptions import ConfigurationError, format_choices
 from imagesim.runtime import runtime
 
 RATE = re.compile(r"\d+/[smhd]\w*")
-"""A rate as Django REST framework reads it: a number and a second, minute, hour or day."""
+"""A rate as Django REST framework reads it: a number per second, minute, hour or day."""
 
 SYNC_MODES = ("auto", "celery", "django_tasks", "thread", "manual")
 
@@ -50,7 +50,7 @@ class Settings:
     # Whether the sync finds the regions of the items' own images, for product_regions.
     ITEM_REGIONS: bool = False
 
-    # Whether the first request of a process has the models loaded, in a thread of their own.
+    # Whether the first request of a process loads the models, in a separate thread.
     WARM_UP: bool = False
 
     # How changes reach the index: "auto" uses Celery if a broker is configured, otherwise a thread.
@@ -59,28 +59,29 @@ class Settings:
     SYNC_LEASE_SECONDS: int = 300
     SYNC_MAX_ATTEMPTS: int = 8
 
-    # A change that waits longer than this makes the health "degraded".
+    # A change that waits longer than this makes the health status "degraded".
     HEALTH_QUEUE_SECONDS: int = 300
 
-    # Limits of images, of the catalogue and of visitors.
+    # Limits on images, from the catalogue and from visitors.
     MAX_IMAGE_BYTES: int = 20 * 1024 * 1024
     MAX_IMAGE_PIXELS: int = 50_000_000
     IMAGE_FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "HEIF")
-    # Hosts of pictures that items have by address only, as in ALLOWED_HOSTS; with a port where it is not the usual one.
+    # Hosts of pictures that items have only by URL, as in ALLOWED_HOSTS; with the port if it is not the default.
     REMOTE_IMAGE_HOSTS: tuple[str, ...] = field(default=(), metadata={"hosts": True})
     # Decode visitors' pictures in confined processes.
     SANDBOX: bool = False
 
-    # Limits of queries. An index answers up to its 5,000th candidate, and a page needs some more than it shows.
-    # No limit that a query has by default is above the least MAX_LIMIT.
+    # Limits on queries. An index answers up to its 5,000th candidate, and a page needs a few more than it shows. No
+    # default limit of a query exceeds the lowest allowed MAX_LIMIT.
     MAX_TEXT_LENGTH: int = 500
     MAX_LIMIT: int = field(default=100, metadata={"min": 24, "max": 500})
     MAX_OFFSET: int = field(default=1_000, metadata={"min": 0, "max": 4_000})
 
-    # The minimum relevance of hits on pages and in the REST API; 0 shows all.
+    # The minimum relevance of hits on pages and in the REST API; 0 shows every hit.
     MIN_RELEVANCE: float = field(default=0.4, metadata={"min": 0, "max": 1})
 
-    # How long the template tags and the REST API keep an answer of similar products; 0 asks the index each time.
+    # How long the template tags and the REST API keep an answer of similar products; with 0, each request asks the
+    # index.
     SIMILAR_SECONDS: int = field(default=0, metadata={"min": 0})
 
     # Visitors' photos are held in this cache, so that a moved box needs no upload; 0 seconds disables it.
@@ -91,18 +92,18 @@ class Settings:
 
     # Record views, clicks and cart additions of results.
     EVENTS: bool = False
-    EVENTS_DAYS: int = 400  # a year and a month, so that a month can be compared with the same one a year ago
+    EVENTS_DAYS: int = 400  # a year and a month, so that a month can be compared with the same month a year ago
 
     # Who a visitor is, for experiments: the dotted path of a function (request) -> str or None. Empty: the session.
     VISITOR_KEY: str = ""
 
-    # Seconds after which a visitor's request is aborted, at its next step.
+    # Seconds after which a visitor's request is aborted at its next step.
     REQUEST_SECONDS: int = 10
 
     # The REST views: dotted paths as in DRF's settings. Empty: DRF's own settings.
     REST_AUTHENTICATION: tuple[str, ...] = ("rest_framework.authentication.SessionAuthentication",)
     REST_PERMISSIONS: tuple[str, ...] = ("rest_framework.permissions.AllowAny",)
-    # Dotted paths of functions (request, arguments) -> arguments, for what a visitor may ask.
+    # Dotted paths of functions (request, arguments) -> arguments, which limit what a visitor may ask for.
     REST_ARGUMENTS: tuple[str, ...] = ()
     # Who may ask for exact search, and how far visitors may page; staff may go to MAX_OFFSET.
     REST_EXACT: str = field(default="staff", metadata={"choices": ("staff", "all")})
@@ -147,7 +148,7 @@ def read_settings() -> tuple[Settings, list[ConfigurationError]]:
 
 @cache
 def get_settings() -> Settings:
-    """The settings in force.
+    """Return the settings in force.
 
     :raises ConfigurationError: naming the unknown or wrong setting and the valid ones.
     """
@@ -185,9 +186,9 @@ def _parse_one(name: str, value: Any, default: Any, rules: Mapping[str, Any]) ->
 
 
 def parse_backend(where: str, value: Any) -> Backend:
-    """Return the backend of a dict with a path and options; ``where`` it stands is for the messages.
+    """Return the backend that a dict with a path and options names; ``where`` it is set is for the messages.
 
-    :raises ConfigurationError: if it is no such dict.
+    :raises ConfigurationError: if it is not such a dict.
     """
     # The values stay out of the messages: options may hold passwords.
     if not isinstance(value, Mapping):
@@ -206,7 +207,7 @@ def parse_backend(where: str, value: Any) -> Backend:
         options = {}
     if not isinstance(options, Mapping) or not all(isinstance(key, str) for key in options):
         raise ConfigurationError(
-            f"{where}['OPTIONS'] must be a dict with text keys, not of type {type(options).__name__}."
+            f"{where}['OPTIONS'] must be a dict with string keys, not of type {type(options).__name__}."
         )
     backend = Backend(value["BACKEND"], dict(options))
     try:
@@ -218,7 +219,7 @@ def parse_backend(where: str, value: Any) -> Backend:
 
 def _parse_strings(name: str, value: Any, rules: Mapping[str, Any]) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or not all(isinstance(element, str) for element in value):
-        raise ConfigurationError(f"IMAGESIM[{name!r}] must be a list or tuple of texts, not {value!r}.")
+        raise ConfigurationError(f"IMAGESIM[{name!r}] must be a list or tuple of strings, not {value!r}.")
     if name == "IMAGE_FORMATS" and not value:
         raise ConfigurationError(f"IMAGESIM[{name!r}] names no format, so no picture would be accepted.")
     if rules.get("hosts") and (address := next((each for each in value if "/" in each), None)):
@@ -237,7 +238,7 @@ def _parse_rates(name: str, value: Any, default: Mapping[str, str | None]) -> di
                 f"IMAGESIM[{name!r}] has the unknown key {key!r}; it takes {format_choices(default)}."
             )
         if rate is not None and not (isinstance(rate, str) and RATE.fullmatch(rate)):
-            raise ConfigurationError(f"IMAGESIM[{name!r}][{key!r}] must be a text such as '30/min', not {rate!r}.")
+            raise ConfigurationError(f"IMAGESIM[{name!r}][{key!r}] must be a string such as '30/min', not {rate!r}.")
     return {**default, **value}
 
 
@@ -282,7 +283,7 @@ def install_hint(error: ImportError) -> str:
 
 
 def load_class(backend: Backend, base: type[T]) -> type[T]:
-    """Import the class a setting names.
+    """Import the class that a setting names.
 
     :raises ConfigurationError: if it does not exist, is not a ``base``, or lacks a method or a property.
     """
@@ -319,9 +320,9 @@ def get_instance(backend: Backend, base: type[T]) -> T:
 
 
 def _require_numbers(cls: type[Any], options: Mapping[str, Any]) -> None:
-    """Check options that are numbers: a text, as the environment has them, would only fail when it is used.
+    """Check options that are numbers: a string, such as from the environment, would only fail when used.
 
-    :raises TypeError: naming the first that is of another type.
+    :raises TypeError: naming the first option of another type.
     """
     for name, annotation in inspect.get_annotations(cls.__init__).items():
         kinds = set(str(annotation).split(" | "))

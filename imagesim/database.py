@@ -1,5 +1,4 @@
-"""Database helpers beyond Django's ORM: atomic saves, another try after a deadlock, schemas of tenants, and rows in the
-order of code points."""
+"""Database helpers beyond Django's ORM: atomic saves, retries, tenants' schemas, and rows in code point order."""
 
 from __future__ import annotations
 
@@ -24,14 +23,14 @@ R = TypeVar("R")
 Model = TypeVar("Model", bound=models.Model)
 
 CONNECTION_ERRORS = (OperationalError, InterfaceError)
-"""What Django raises where a database cannot be reached, or has ended the connection."""
+"""What Django raises if a database cannot be reached, or has ended the connection."""
 DELETE_BATCH = 10_000
 """Rows deleted per statement."""
 CONFLICT_RETRIES = 5
 _CONFLICT_NUMBERS = (1205, 1213)
-"""MySQL and MariaDB: a lock waited for too long, a deadlock. They also lock the gaps into which others insert."""
+"""MySQL and MariaDB: a lock wait that timed out, a deadlock. They also lock the gaps that others insert into."""
 _CONFLICT_STATES = ("40001", "40P01")
-"""PostgreSQL: a serialization failure, where the transactions of the project are isolated more strictly; a deadlock."""
+"""PostgreSQL: a serialization failure, if the project isolates transactions more strictly; a deadlock."""
 
 
 class AtomicSave:
@@ -39,8 +38,8 @@ class AtomicSave:
 
     ``class Product(AtomicSave, models.Model)``.
 
-    Without it, and outside of a transaction, Django commits the row first and then sends ``post_save``. Within a
-    transaction it changes nothing and adds no savepoint.
+    Without it, and outside a transaction, Django commits the row first and then sends ``post_save``. Within a
+    transaction the mixin changes nothing and adds no savepoint.
     """
 
     def save_base(self, *args: Any, using: str | None = None, **kwargs: Any) -> None:
@@ -50,7 +49,7 @@ class AtomicSave:
 
 
 def atomic(model: type[models.Model]) -> transaction.Atomic:
-    """Return a transaction in the database that rows of a model are written to: a router may name another one."""
+    """Return a transaction in the database that rows of a model are written to, which a router may choose."""
     return transaction.atomic(using=router.db_for_write(model))
 
 
@@ -62,21 +61,21 @@ def without_transaction(view: Callable[P, R]) -> Callable[P, R]:
 
 
 def primary(model: type[Model]) -> models.QuerySet[Model]:
-    """Return the rows of a model as the database has them that they are written to: a replica may lag behind."""
+    """Return the rows of a model from the database that they are written to: a replica may lag behind."""
     return model._default_manager.using(router.db_for_write(model))
 
 
 def after_commit(using: str | None, call: Callable[..., object], /, *arguments: Any, **options: Any) -> None:
-    """Call a function once the open transaction is committed; now if none is open, or if the project commits by hand
-    (without autocommit), of which nobody learns.
+    """Call a function once the open transaction is committed; immediately if none is open, or if the project commits by
+    hand (without autocommit), which no hook reports.
 
-    Its failure is logged, and has no effect on what was committed.
+    A failure of the function is logged, and has no effect on what was committed.
     """
 
     def run() -> None:
         call(*arguments, **options)
 
-    run.__qualname__ = call.__qualname__  # by which Django logs a failure; a partial has none, and would raise then
+    run.__qualname__ = call.__qualname__  # the name Django logs a failure by, which a partial lacks
     connection = transaction.get_connection(using)
     if connection.in_atomic_block or connection.get_autocommit():
         transaction.on_commit(run, using=using, robust=True)
@@ -85,8 +84,8 @@ def after_commit(using: str | None, call: Callable[..., object], /, *arguments: 
 
 
 def retry_conflicts(function: Callable[P, R]) -> Callable[P, R]:
-    """Decorator: call again, up to ``CONFLICT_RETRIES`` times, if the database ended the writes of this call because of
-    another's: a deadlock, a serialization failure, or on MySQL a lock waited for too long.
+    """Decorator: call again, up to ``CONFLICT_RETRIES`` times, if the database rolled back the writes of this call
+    because of another transaction: a deadlock, a serialization failure, or on MySQL a lock wait that timed out.
 
     The function must be safe to repeat. Within a transaction of the caller it is called once, because all that the
     caller wrote was rolled back too.
@@ -118,7 +117,7 @@ def delete_in_batches(rows: models.QuerySet[Any], size: int | None = None) -> in
 
 @retry_conflicts
 def insert_new(rows: Collection[models.Model]) -> None:
-    """Insert rows of one model, without those that another process has stored already."""
+    """Insert rows of one model, except those that another process has already stored."""
     if rows:
         primary(type(next(iter(rows)))).bulk_create(rows, ignore_conflicts=True)
 
@@ -128,7 +127,7 @@ def put(model: type[Model], values: Mapping[str, Any], **key: Any) -> Model:
     """Create the row with this unique ``key``, or change its ``values``; return it.
 
     ``update_or_create()`` reads and then writes in one transaction, which SQLite refuses while another process writes,
-    unless transactions begin with the lock for writing.
+    unless transactions begin with the write lock.
     """
     row, created = model._default_manager.get_or_create(defaults=values, **key)
     if not created:
@@ -139,20 +138,20 @@ def put(model: type[Model], values: Mapping[str, Any], **key: Any) -> Model:
 
 
 def stored_array(column: bytes | memoryview) -> Vector:
-    """Return the vector, or the vectors one after the other, that a binary column holds as little-endian float32."""
+    """Return the vector, or several concatenated, that a binary column holds as little-endian float32."""
     import numpy as np
 
     return np.frombuffer(bytes(column), dtype="<f4")
 
 
 def sqlstate(error: BaseException | None) -> str | None:
-    """Return the SQLSTATE of an error of Django that PostgreSQL reported, or None."""
+    """Return the SQLSTATE of a Django error that PostgreSQL reported, or None."""
     cause = getattr(error, "__cause__", None)
     return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)  # of psycopg 3; of psycopg2
 
 
 def is_conflict(error: OperationalError) -> bool:
-    """Whether the writes of another transaction are the cause, so that another try can succeed."""
+    """Return whether another transaction's writes caused the error, so a retry can succeed."""
     number, state = next(iter(error.args), None), sqlstate(error)
     return number in _CONFLICT_NUMBERS or state in _CONFLICT_STATES
 
@@ -160,8 +159,8 @@ def is_conflict(error: OperationalError) -> bool:
 def close_lost_connections() -> None:
     """Close connections that the server has ended, so that the next statement opens new ones.
 
-    Django does so between requests and between Celery's tasks only; a script or a service that runs on would fail until
-    it is restarted. Connections that work are left open, also those of CONN_MAX_AGE = 0: somebody may be reading rows.
+    Django does so only between requests and between Celery tasks; a long-running script or service would fail until it
+    is restarted. Working connections are left open, even with CONN_MAX_AGE = 0: somebody may be reading rows.
     """
     for connection in connections.all(initialized_only=True):
         lost = connection.connection is not None and connection.errors_occurred and not connection.in_atomic_block
@@ -180,13 +179,13 @@ def closing_lost_connections() -> Iterator[None]:
 
 
 def current_schema(using: str) -> str:
-    """Return the schema that a connection works in, where there is one per tenant (django-tenants); else empty."""
+    """Return the schema that a connection works in if there is one per tenant (django-tenants); otherwise empty."""
     return str(getattr(connections[using], "schema_name", None) or "")
 
 
 @contextmanager
 def in_schema(schema: str, using: str) -> Iterator[None]:
-    """Have a connection work in a schema that :func:`current_schema` returned, for instance in another thread."""
+    """Make a connection work in a schema that :func:`current_schema` returned, for instance in another thread."""
     connection: Any = connections[using]
     if not schema:
         yield
@@ -200,8 +199,8 @@ def in_schema(schema: str, using: str) -> Iterator[None]:
 
 
 def for_thread() -> Callable[[], None]:
-    """Return what a new thread has to call first, so that its connections work for the tenants of this thread's, as
-    storages with a folder per tenant need it, too."""
+    """Return a function that a new thread must call first, so that its connections work for this thread's tenants.
+    Storages with a folder per tenant need this too."""
     tenants = {
         connection.alias: tenant
         for connection in connections.all(initialized_only=True)
@@ -220,15 +219,14 @@ Row = TypeVar("Row")
 
 
 def batched(values: Iterable[Row], size: int) -> Iterator[list[Row]]:
-    """Yield lists of up to ``size`` of the values, in their order: as many as one statement is to have."""
+    """Yield the values in order, in lists of up to ``size``, for one statement each."""
     iterator = iter(values)
     while batch := list(islice(iterator, size)):
         yield batch
 
 
 def pages(rows: models.QuerySet[Any, Row], size: int) -> Iterator[list[Row]]:
-    """Yield pages of ``rows`` in the order of the primary key, each by a query of its own: rows may be deleted
-    meanwhile."""
+    """Yield pages of ``rows`` in the order of the primary key, each by its own query: rows may be deleted meanwhile."""
     rows = rows.order_by("pk")
     page = list(rows[:size])
     while page:
@@ -237,11 +235,11 @@ def pages(rows: models.QuerySet[Any, Row], size: int) -> Iterator[list[Row]]:
 
 
 def keeps_session(connection: BaseDatabaseWrapper) -> bool:
-    """Return whether what is set or opened outside of a transaction is there in the next statement.
+    """Return whether a setting or cursor made outside a transaction still exists in the next statement.
 
-    Behind a pool by transaction, such as PgBouncer's, the next statement may reach another session: a server-side
-    cursor is not found there, or is another client's of the same name, and a setting stays with whoever comes next. A
-    pool is known by giving its clients numbers of its own instead of those of the server's processes. (One by session
+    Behind a transaction pool, such as PgBouncer's, the next statement may reach another session: a server-side cursor
+    is not found there, or belongs to another client with the same name, and a setting stays for whoever comes next. A
+    pool is recognised because it gives its clients process numbers of its own instead of the server's. (A session pool
     does the same, and cannot be told apart.)
     """
     if connection.vendor != "postgresql":
@@ -253,11 +251,11 @@ def keeps_session(connection: BaseDatabaseWrapper) -> bool:
 
 
 def stream(rows: models.QuerySet[Any, Row], *, chunk_size: int) -> Iterator[Row]:
-    """Yield ``rows`` in their order, and hold ``chunk_size`` of them at a time.
+    """Yield ``rows`` in their order, holding ``chunk_size`` of them at a time.
 
-    Without a server-side cursor a driver reads a whole result at once: there only the primary keys are read first, then
-    page by page. MySQL has none that Django uses, behind a pool by transaction they do not last, and a setting switches
-    them off.
+    Without a server-side cursor, a driver reads a whole result at once, so only the primary keys are read first, and
+    then the rows page by page. Django uses no such cursors on MySQL, they do not last behind a transaction pool, and a
+    setting switches them off.
     """
     connection = connections[rows.db]
     switched_off = connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS", False)
@@ -275,12 +273,12 @@ _COLLATIONS = {"postgresql": "C", "sqlite": "BINARY"}
 def in_code_point_order(
     rows: models.QuerySet[Any, Row], text: str, value: Callable[[Row], str], *, chunk_size: int
 ) -> Iterator[Row]:
-    """Stream ``rows`` in the order of the column or annotation ``text``; ``value`` returns it for one row.
+    """Stream ``rows`` in code point order of the column or annotation ``text``; ``value`` returns it for one row.
 
-    As :func:`stream` reads; on SQLite page by page, because a running SELECT blocks writers there.
+    Reads as :func:`stream` does, but page by page on SQLite, where a running SELECT blocks writers.
     """
     connection = connections[rows.db]
-    if connection.vendor == "mysql":  # its collations depend on the character set of the column, but bytes are bytes
+    if connection.vendor == "mysql":  # its collations depend on the column's character set; bytes do not
         code_points: Any = models.Func(
             text, template="CAST(%(expressions)s AS BINARY)", output_field=models.BinaryField()
         )

@@ -1,10 +1,10 @@
 """Events: views, clicks and cart additions of results, by request and position.
 
 Every answer carries a signed token that names the query and the items in the answer. The page sends it back with what
-was seen and clicked; only items of the answer are accepted, one row per token, item and kind. Off unless
+was seen and clicked. Only items of the answer are accepted, in one row per token, item and kind. Off unless
 ``IMAGESIM["EVENTS"]`` is set.
 
-Other apps, such as ``imagesim.insight``, learn of each answer as :data:`observers`.
+Other apps, such as ``imagesim.insight``, add to :data:`observers` to be told of each answer.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ SOURCES = ("similar", "search", "look")
 MAX_AGE = timedelta(days=1)
 MAX_BATCH = 100
 MAX_CATEGORY = 200  # characters
-HASH_BYTES = 6  # per item of an answer; as text a third more
+HASH_BYTES = 6  # per item of an answer; a third more as text
 HASH_LENGTH = HASH_BYTES * 4 // 3
 CART_WEIGHT = 3.0  # a purchase is a stronger signal than a click
 SMOOTHING = 5.0  # prior weight in views
@@ -56,7 +56,7 @@ class Answer:
 
     ``where`` is the kind of query: "similar", "words", "photo", "look", or "region" for a region of a look. ``keys``
     are the items of the answer, in order. ``found`` counts the hits, for a look those of all its regions, and ``best``
-    is the best of their relevances, None without hits.
+    is the highest of their relevances, None without hits.
     """
 
     request: str
@@ -72,9 +72,9 @@ class Answer:
 
 
 class Observer(Protocol):
-    """Learns of every answer while events are on. ``answered`` is called during the request: it must not wait. What it
-    raises is logged: no search fails because it cannot be recorded. ``purge`` deletes what is older than a time and
-    returns how many rows."""
+    """Is told of every answer while events are on. ``answered`` is called during the request and must not wait. Its
+    errors are logged: no search fails because it cannot be recorded. ``purge`` deletes the rows from before a time and
+    returns how many."""
 
     def answered(self, answer: Answer, /) -> None: ...
 
@@ -82,7 +82,7 @@ class Observer(Protocol):
 
 
 observers: list[Observer] = []
-"""Added to in the ``ready()`` of an app."""
+"""Apps add theirs in ``ready()``."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def enabled() -> bool:
 
 @contextmanager
 def uncounted() -> Iterator[None]:
-    """Give no answer a token within this context, and announce none: nothing of it is recorded."""
+    """Give answers within this context no token and do not announce them, so nothing is recorded."""
     token = _uncounted.set(True)
     try:
         yield
@@ -128,11 +128,11 @@ def make_token(
     limit: int = 0,
     others: Iterable[Hit] = (),
 ) -> str:
-    """Return the token of one answer with these hits, and announce the answer; empty while events are disabled, or
-    within :func:`uncounted`.
+    """Announce one answer with these hits and return its token; empty while events are disabled, or within
+    :func:`uncounted`.
 
-    ``categories`` are those that were searched, of which events name the first; ``others`` are the hits of the regions
-    of a look.
+    ``categories`` are those that were searched, of which events name the first; ``others`` are the hits of a look's
+    regions.
     """
     if not enabled() or _uncounted.get():
         return ""
@@ -154,8 +154,8 @@ def make_token(
 
 
 def request_of(token: str, item_key: str, *, max_age: timedelta = MAX_AGE) -> str:
-    """Return the id of the answer that a token was made for; empty if it is no valid token, or the item was not in the
-    answer."""
+    """Return the id of the answer that a token was made for; empty if the token is not valid, or the item was not in
+    the answer."""
     try:
         content = signing.loads(token, salt=SALT, max_age=max_age)
     except signing.BadSignature:
@@ -166,8 +166,8 @@ def request_of(token: str, item_key: str, *, max_age: timedelta = MAX_AGE) -> st
 def store(batch: Iterable[Mapping[str, Any]]) -> int:
     """Store a batch of ``{"token", "kind", "item", "position"}``; return how many were new.
 
-    ``item`` is the key of a result of the token's answer, such as ``"shop.product:7"``. All are checked first: one bad
-    event and none is kept. An event sent twice is stored once; events of items that are no longer in the shop are
+    ``item`` is the key of a result of the token's answer, such as ``"shop.product:7"``. All are checked first: with one
+    bad event, none is stored. An event sent twice is stored once; events of items that are no longer in the shop are
     ignored.
 
     :raises BadQuery: naming the bad value.
@@ -231,8 +231,8 @@ def _is_shown(key: str, hashes: str) -> bool:
 
 
 def rates(field: str, *, since: datetime | None = None, latest: int | None = None) -> list[EventCounts]:
-    """Views, clicks and carts by ``position``, ``category`` or ``source``, for 30 days or ``since``; of no more than
-    the ``latest`` so many events."""
+    """Return the views, clicks and carts by ``position``, ``category`` or ``source``, of the last 30 days or ``since``;
+    ``latest`` limits the count to that many of the newest events."""
     if field not in ("position", "category", "source"):
         raise BadQuery(f"Rates are known by {format_choices(('position', 'category', 'source'))}, not by {field!r}.")
     counted = Event.objects.filter(created_at__gte=since or timezone.now() - timedelta(days=30))
@@ -257,8 +257,8 @@ def judged_pairs(label: str) -> dict[tuple[str, str], float]:
     A grade is the share of views that led to a click (a cart counts three times), pulled towards zero while there are
     few views, and divided by the usual share at its position, because the first hits are clicked more often.
     """
-    ever = timezone.now() - timedelta(days=36_500)  # the first day of the calendar has no moment in some time zones
-    usual: dict[str, float] = defaultdict(lambda: MIN_RATE)  # of positions whose first events arrive meanwhile
+    ever = timezone.now() - timedelta(days=36_500)  # not datetime.min, which some time zones cannot express
+    usual: dict[str, float] = defaultdict(lambda: MIN_RATE)  # for positions whose first events arrive in the meantime
     usual |= {rate.name: max(rate.click_through, MIN_RATE) for rate in rates("position", since=ever)}
     views: dict[tuple[str, str], float] = defaultdict(float)
     gains: dict[tuple[str, str], float] = defaultdict(float)

@@ -10,18 +10,18 @@ from django.utils.translation import gettext as _
 
 
 def format_choices(values: Iterable[object], both: str = "%(some)s or %(last)s", nothing: str = "nothing") -> str:
-    """The accepted values as ``'a', 'b' or 'c'``, for an error message."""
+    """Return the accepted values as ``'a', 'b' or 'c'``, for an error message."""
     *some, last = [repr(value) for value in sorted(values, key=str)] or [nothing]
     return both % {"some": ", ".join(some), "last": last} if some else last
 
 
 def local_choices(values: Iterable[object]) -> str:
-    """:func:`format_choices` in the language of the message that it is a part of."""
+    """Return :func:`format_choices` in the active language, for a translated message."""
     return format_choices(values, _("%(some)s or %(last)s"), _("nothing"))
 
 
 def mask_credentials(text: object) -> str:
-    """``text`` with the user and password of every URL in it replaced: ``https://***@host``."""
+    """Return ``text`` with the user and password of every URL in it replaced: ``https://***@host``."""
     return re.sub(r"://[^/\s]*@", "://***@", str(text))
 
 
@@ -72,7 +72,7 @@ class ImageTooLarge(BadImage):
 
 
 class UnsupportedFormat(BadImage):
-    """The picture is of a format that is not accepted."""
+    """The picture's format is not accepted."""
 
     code = "unsupported_format"
 
@@ -90,7 +90,7 @@ class Busy(ImagesimError):
 
 
 def busy() -> Busy:
-    """The error for a photo that cannot be worked on now."""
+    """Return the error for a photo that cannot be processed now."""
     return Busy(_("The server is busy with other photos; try again in a moment."))
 
 
@@ -103,7 +103,7 @@ class DeadlineExceeded(ImagesimError):
 class BadQuery(ImagesimError):
     """The query cannot be answered: an unknown filter, a wrong type, an empty text.
 
-    ``field`` names the argument at fault, where one is.
+    ``field`` names the argument at fault, if there is one.
     """
 
     code = "bad_query"
@@ -150,7 +150,7 @@ class IndexUnavailable(SearchIndexError):
 
 
 class AccessRefused(SearchIndexError):
-    """The index refuses the credentials. With others, the same request can succeed."""
+    """The index refuses the credentials. With other credentials, the same request can succeed."""
 
     code = "access_refused"
 
@@ -168,17 +168,17 @@ class IndexMissing(SearchIndexError):
 
 
 def index_missing(name: str, backing_index: str | None) -> IndexMissing:
-    """The error for the active index of ``name``, or for a backing index, that does not exist."""
+    """Return the error for a missing active index of ``name``, or for a missing backing index."""
     if backing_index is None:
         return IndexMissing(f"No index {name!r} is in service yet; build it with imagesim_rebuild or imagesim_sync.")
     return IndexMissing(f"There is no index {backing_index!r} (any more); build one with imagesim_rebuild.")
 
 
 class ModelMismatch(SearchIndexError):
-    """The index holds the vectors of another model, so that results would be wrong."""
+    """The index holds another model's vectors, so results would be wrong."""
 
     code = "model_mismatch"
 
 
 class FilterNotIndexed(BadQuery, SearchIndexError):
-    """The filter was declared after the index was made. The query is right, and can be answered after a rebuild."""
+    """The filter was declared after the index was made. The query is valid, and can be answered after a rebuild."""

@@ -1,8 +1,8 @@
-"""The types of filters: keyword, number, boolean and date, each with all that depends on the type.
+"""The types of filters (keyword, number, boolean and date), each with everything that depends on the type.
 
-A value takes three forms. A *scalar* is a Python value, of an item's field or of a query. The *canonical* form is
-stored and compared by the indexes: text, float, bool, or milliseconds since 1970 in UTC. Facets and answers restore it
-to a scalar.
+A value takes three forms. A *scalar* is a Python value, from an item's field or from a query. The *canonical* form is
+stored and compared by the indexes: text, float, bool, or milliseconds since 1970 in UTC. Facets and answers convert it
+back to a scalar.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Canonical = str | float | bool | int
 
 MAX_KEYWORD_BYTES = 8_000
 MAX_NUMBER_LENGTH = 40
-"""Characters of a number in a query string."""
+"""The maximum length, in characters, of a number in a query string."""
 
 TRUE, FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 
@@ -39,7 +39,7 @@ _FIRST, _LAST = ((end.replace(tzinfo=tz.utc) - _EPOCH) // _MILLISECOND for end i
 
 
 class FilterType(ABC):
-    """What depends on a filter's type. Every method raises ValueError for a value that is not of the type."""
+    """Everything that depends on a filter's type. Every method raises ValueError for a value of another type."""
 
     kind: ClassVar[FilterKind]
     model_fields: ClassVar[tuple[type[models.Field[Any, Any]], ...]]
@@ -56,7 +56,7 @@ class FilterType(ABC):
     is_text: ClassVar[bool] = False
     """Whether the local index stores it as codes of a dictionary (text) instead of numbers."""
     is_range: ClassVar[bool] = False
-    """Facets give the minimum and the maximum, in place of a count for each value."""
+    """Whether facets give the minimum and the maximum instead of a count for each value."""
 
     @property
     @abstractmethod
@@ -65,31 +65,31 @@ class FilterType(ABC):
 
     @property
     def expected_text(self) -> str:
-        """The same, of a query string."""
+        """The same for a query string."""
         return self.expected
 
     @abstractmethod
     def parse(self, text: str) -> Scalar:
-        """The scalar in the text of a query string."""
+        """Return the scalar in the text of a query string."""
 
     @abstractmethod
     def check(self, value: object) -> Scalar:
-        """A value that a query compares with, if it is of the right Python type."""
+        """Return a value that a query compares with, if it is of the right Python type."""
 
     @abstractmethod
     def convert(self, value: Scalar) -> Scalar:
-        """The value of an item's field as a scalar of this type, converted where nothing is lost."""
+        """Return the value of an item's field as a scalar of this type, converted where nothing is lost."""
 
     @abstractmethod
     def canonical(self, value: Scalar) -> Canonical:
         """Convert ``value`` to its canonical form; the error message is one sentence."""
 
     def restore(self, value: Any) -> Any:
-        """The value of a canonical form."""
+        """Return the scalar of a canonical value."""
         return value
 
     def to_elasticsearch(self, value: Canonical) -> Any:
-        """A canonical value as a query to Elasticsearch holds it."""
+        """Return a canonical value as an Elasticsearch query holds it."""
         return value
 
     def to_elasticsearch_values(self, values: Iterable[Canonical]) -> list[Any]:
@@ -179,12 +179,12 @@ class Number(FilterType):
 
 
 def several(value: Any) -> Sequence[Any]:
-    """The values of one filter of an item, of which there can be one or several."""
+    """Return the values of one filter of an item as a sequence; there can be one or several."""
     return value if isinstance(value, tuple | list) else (value,)
 
 
 def amount_of(value: Any) -> Any:
-    """The number of an amount of money, such as django-money's; any other value itself."""
+    """Return the number of an amount of money, such as django-money's; any other value unchanged."""
     return getattr(value, "amount", value)
 
 
@@ -276,16 +276,16 @@ class Date(FilterType):
         if not isinstance(moment, datetime):
             moment = datetime.combine(moment, time())
         if timezone.is_naive(moment):
-            # A bare date is midnight where the shop is, so that it compares with moments as people mean it.
+            # A bare date is midnight in the shop's time zone, so that it compares with moments as people expect.
             moment = moment.replace(tzinfo=timezone.get_default_timezone())
         return (moment - _EPOCH) // _MILLISECOND
 
     def restore(self, value: Any) -> datetime:
-        # In another time zone than UTC, the first and the last day of the calendar have hours beyond it.
+        # In time zones other than UTC, parts of the calendar's first and last day lie outside the range of datetime.
         return _EPOCH + min(max(int(value), _FIRST), _LAST) * _MILLISECOND
 
     def to_elasticsearch(self, value: Canonical) -> str:
-        # Text is read for moments before 1970 too, which numbers are not in a ``terms`` query.
+        # As text: a ``terms`` query does not accept numbers for moments before 1970.
         return self.restore(value).isoformat(timespec="milliseconds")
 
 
@@ -297,11 +297,11 @@ COMPARE: Mapping[str, Callable[[Any, Any], Any]] = {
     "lt": operator.lt,
     "lte": operator.le,
 }
-"""How the operators that order values compare two of them, or an array with one."""
+"""How the ordering operators compare two values, or an array with a value."""
 
 
 def kind_of_field(field: Any) -> FilterKind | None:
-    """The kind of a filter that ends in this model field; None where the field does not say."""
+    """Return the kind of a filter that ends in this model field; None if the field does not determine it."""
     field = getattr(field, "output_field", field)  # a generated field
     field = getattr(field, "base_field", field)  # an array
     return next((each.kind for each in FILTER_TYPES.values() if isinstance(field, each.model_fields)), None)
@@ -315,7 +315,7 @@ def is_finite(value: float | Decimal | str) -> bool:
 
 
 def check_text(text: str) -> str:
-    """``text``, if an index can hold it.
+    """Return ``text`` if an index can hold it.
 
     :raises ValueError: in one sentence, if it is not valid Unicode, holds a NUL character, or is too long.
     """

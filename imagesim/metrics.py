@@ -1,6 +1,6 @@
 """Timing of calls, for the log and for observers such as the Prometheus metrics.
 
-Where ``prometheus_client`` is installed (``pip install "django-imagesim[metrics]"``), histograms are kept in its own
+If ``prometheus_client`` is installed (``pip install "django-imagesim[metrics]"``), histograms are kept in its default
 registry, where the shop's exporter finds them; with several processes, set ``PROMETHEUS_MULTIPROC_DIR``. Gauges are
 read from the database at each scrape: see :mod:`imagesim.monitoring.health`.
 """
@@ -25,12 +25,12 @@ Observer = Callable[[str, float, str], None]
 logger = logging.getLogger("imagesim.timing")
 observers: list[Observer] = []
 """Called with the event, its duration in seconds and its outcome: ``"ok"``, the ``code`` of an error, or
-``"error"``. One that fails is logged: nobody's search depends on its being counted."""
+``"error"``. The failure of an observer is logged; it does not fail the search."""
 
 
 @contextmanager
 def timed(event: str) -> Iterator[None]:
-    """Report the duration and the outcome of a block as ``event``; as a decorator, of every call of a function."""
+    """Report the duration and outcome of a block, or as a decorator of every call of a function, as ``event``."""
     started = time.perf_counter()
     outcome = "error"
     try:
@@ -44,7 +44,7 @@ def timed(event: str) -> Iterator[None]:
         for observer in observers:
             try:
                 observer(event, seconds, outcome)
-            except Exception:  # such as of prometheus_client, whose folder is full or gone
+            except Exception:  # such as prometheus_client's, if its folder is full or gone
                 log_repeated(logger, logging.ERROR, "observer", "A time could not be recorded", exc_info=True)
         extra = {"event": event, "seconds": seconds, "outcome": outcome}
         logger.debug("%s took %.1f ms: %s", event, seconds * 1000, outcome, extra=extra)
@@ -56,7 +56,7 @@ EMBED_BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
 
 @cache
 def histograms() -> dict[str, Histogram]:
-    """Return the histograms of this process by the family of their events."""
+    """Return the histograms of this process, by the family of their events."""
     from prometheus_client import Histogram
 
     labels = ["kind", "outcome"]

@@ -1,4 +1,4 @@
-"""Mark pages without their similar products with a header, for monitoring and for caches in front of a shop."""
+"""Add a header to pages whose similar products are missing, for monitoring and for caches in front of a shop."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _codes: ContextVar[list[str] | None] = ContextVar("imagesim_degraded", default=N
 
 
 def degraded(code: str) -> None:
-    """Record that a query of the current request could not be answered, by the code of the error."""
+    """Record, by the code of the error, that a query of the current request could not be answered."""
     codes = _codes.get()
     if codes is not None and code not in codes:
         codes.append(code)
 
 
 class RequestMiddleware(ABC):
-    """Middleware that holds something while a request is answered, on synchronous and on asynchronous servers."""
+    """Middleware that holds a context open while a request is answered, on synchronous and asynchronous servers."""
 
     sync_capable = True
     async_capable = True
@@ -49,12 +49,12 @@ class RequestMiddleware(ABC):
             return await sync_to_async(finish)(response) if self.reads_database(request) else finish(response)
 
     def reads_database(self, request: HttpRequest) -> bool:
-        """Whether finishing the response may read the database, which an asynchronous server does in a thread."""
+        """Return whether finishing the response may read the database; an asynchronous server then uses a thread."""
         return False
 
     @abstractmethod
     def during(self, request: HttpRequest) -> AbstractContextManager[Callable[[HttpResponseBase], HttpResponseBase]]:
-        """Hold it, and give what finishes the response."""
+        """Return the context; it yields the function that finishes the response."""
 
 
 class DegradedHeader(RequestMiddleware):

@@ -29,9 +29,9 @@ class ItemState(models.Model):
     """The state of one item: a change waits while ``pending`` is true.
 
     One row per item, kept as long as the item (and for a day after it is deleted, as a tombstone). ``version`` rises
-    with every change, in the transaction of the change itself, and is the external version of the entry;
+    with every change, in the transaction of the change itself, and is the external version of the index entry;
     ``synced_version`` is the last version that the index is known to hold. A version is the time of the change in
-    milliseconds, or one more than the last version if that is greater: so it also rises past a restored backup or a
+    milliseconds, or one more than the last version if that is greater, so it also rises past a restored backup or a
     purged tombstone.
 
     ``checksum`` is that of the entry last written or refused, empty if unknown. ``not_before`` of a failed item is the
@@ -61,7 +61,7 @@ class ItemState(models.Model):
     synced_at = models.DateTimeField(_("synced"), null=True, blank=True)
     checksum = models.CharField(_("checksum"), max_length=64, blank=True, default="")
     stored_images: list[ItemImage]
-    """Its images as of the last sync, where they were loaded together with it."""
+    """Its images as of the last sync, if they were loaded together with it."""
 
     class Meta:
         verbose_name = _("item")
@@ -105,7 +105,7 @@ class ItemImage(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["state", "position"], name="imagesim_one_image_a_position")
         ]
-        # To find the former owner of an image. Not db_index, for which PostgreSQL makes two indexes.
+        # To find the former owner of an image. Not db_index, for which PostgreSQL creates two indexes.
         indexes: ClassVar = [models.Index(fields=["name"], name="imagesim_image_name")]
 
     def __str__(self) -> str:
@@ -135,7 +135,7 @@ class ImageRegions(models.Model):
     """What the region finder with this fingerprint found in the image with this digest.
 
     ``regions`` is a list of objects with x, y, width and height (0..1 of the upright image), label, score and
-    alternatives. It is empty where nothing was found, or one thing that is all of the image.
+    alternatives. It is empty if nothing was found, or only one thing that fills the image.
     """
 
     digest = models.CharField(_("digest"), max_length=64)
@@ -156,7 +156,7 @@ class ImageRegions(models.Model):
 
     @property
     def boxes(self) -> list[Region]:
-        """The regions as values."""
+        """The regions as :class:`~imagesim.types.Region` objects."""
         return [Region(**{**each, "alternatives": tuple(each["alternatives"])}) for each in self.regions]
 
 
@@ -197,7 +197,7 @@ class ImageColours(models.Model):
 
 
 class EmbeddingLease(models.Model):
-    """A worker's lease to embed this image; others that need the vector wait for it."""
+    """A worker's lease to embed this image; other workers that need the vector wait for it."""
 
     digest = models.CharField(_("digest"), max_length=64)
     fingerprint = models.CharField(_("model fingerprint"), max_length=64)
@@ -245,24 +245,24 @@ class Job(models.Model):
     cursor = models.CharField(_("cursor"), max_length=400, blank=True, default="")
     report = models.JSONField(_("report"), default=dict, blank=True)
     error = models.TextField(_("error"), blank=True, default="")
-    """Why it failed; of one that is not finished, what it waits for or why its process gave up."""
+    """Why the job failed; if it is not finished, what it waits for or why its process gave up."""
     slot = models.CharField(_("slot"), max_length=20, unique=True, null=True, blank=True)
-    """Its kind while it runs, is paused or stands by, else None. The unique constraint lets at most one job of a kind
-    run."""
+    """The job's kind while it runs, is paused or stands by, else None. The unique constraint lets at most one job of a
+    kind run."""
     requested = models.CharField(
         _("requested"), max_length=10, choices=Request.choices, blank=True, default="", db_default=""
     )
-    """What its process is to do at its next batch; ``swap``: a rebuild that stood by is to become active."""
+    """What the job's process is to do at its next batch; with ``swap``, an index that stands by is to become active."""
     hold = models.BooleanField(_("hold"), default=False, db_default=False)
     """Whether a rebuild stops before the swap, so that its index stands by."""
     message = models.CharField(max_length=64, blank=True, default="", db_default="", editable=False)
-    """The id of the Celery message that started it, so that the same message, delivered again, starts no other."""
+    """The id of the Celery message that started it, so that a redelivery of this message starts no other."""
     owner = models.CharField(_("owner"), max_length=255, blank=True, default="")
     started_at = models.DateTimeField(_("started"), default=timezone.now)
     heartbeat_at = models.DateTimeField(_("last heartbeat"), default=timezone.now)
     finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
     process_died = False
-    """Whether this process took it over from one that died. Not stored."""
+    """Whether this process took the job over from one that died. Not stored."""
 
     class Meta:
         verbose_name = _("job")
@@ -274,7 +274,7 @@ class Job(models.Model):
 
 
 class VisualIndex(Job):
-    """A proxy that provides the admin entry and the permissions of the page of that name."""
+    """A proxy that provides the admin entry and the permissions of the "visual index" page."""
 
     class Meta:
         proxy = True
@@ -314,7 +314,7 @@ class Event(models.Model):
 
 
 class Placed(models.Model):
-    """The base of what applies to some kinds of queries, or to all: rules, and experiments."""
+    """The base of models that apply to some or all kinds of queries: rules and experiments."""
 
     class Where(models.TextChoices):
         SIMILAR = "similar", _("Similar products")
@@ -329,11 +329,11 @@ class Placed(models.Model):
 
     @property
     def places(self) -> list[str]:
-        """Where it applies; everywhere if none was chosen."""
+        """Where it applies; everywhere if nothing was chosen."""
         return list(self.where) or list(self.Where.values)
 
     def check_where(self) -> None:
-        """:raises ValidationError: if it names what is no place."""
+        """:raises ValidationError: if it names an unknown place."""
         if not isinstance(self.where, list) or not set(self.where) <= set(self.Where.values):
             raise ValidationError({"where": _("It can be %(good)s.") % {"good": local_choices(self.Where.values)}})
 
@@ -341,7 +341,7 @@ class Placed(models.Model):
 class StoredCalibration(models.Model):
     """The calibration fitted to this shop's catalogue for one model and one projection.
 
-    ``items`` are the entries of its index; 0 if that was still being filled.
+    ``items`` is the number of entries in its index; 0 if the index was still being filled.
     """
 
     fingerprint = models.CharField(_("model fingerprint"), max_length=64)

@@ -1,7 +1,7 @@
 """The process: its processors and memory, and its state between calls (backends, breakers, caches, connections).
 
-A module-level cache cannot be cleared by one that does not know it, and a child process inherits it with its
-parent's sockets and locks. What is kept on :data:`runtime` instead is made anew in a child, and dropped by
+A module-level cache cannot be cleared by code that does not know it, and a child process inherits it with its parent's
+sockets and locks. Values kept on :data:`runtime` are created again in a child, and dropped by
 :meth:`Runtime.reset` when settings change and between tests.
 """
 
@@ -29,8 +29,8 @@ _MEMORY = ("memory", "memory.max", "memory.limit_in_bytes")
 
 def threads() -> int:
     """Return the number of useful threads for processor-bound work: the processors that this process can use, by its
-    affinity and by the quota of its container or systemd unit. With more, all of them pause when the quota is used
-    up."""
+    affinity and by the quota of its container or systemd unit. With more threads, all of them pause when the quota is
+    used up."""
     try:
         usable = len(os.sched_getaffinity(0))
     except AttributeError:  # not on every platform
@@ -39,18 +39,18 @@ def threads() -> int:
 
 
 def _quotas() -> Iterator[int]:
-    """Yield the numbers of processors whose time this process's control group, and those around it, may use."""
+    """Yield how many processors' time this process's control group, and each group around it, may use."""
     for path in _group_files("cpu", "cpu.max", "cpu.cfs_quota_us"):
         words = _read(path).split()
-        if path.name == "cpu.cfs_quota_us":  # the period is in a file of its own
+        if path.name == "cpu.cfs_quota_us":  # the period is in a separate file
             words.append(_read(path.with_name("cpu.cfs_period_us")))
         if len(words) == 2 and all(word.isdecimal() for word in words):  # "max" or "-1": no quota
             yield max(1, math.ceil(int(words[0]) / int(words[1])))
 
 
 def memory_bytes() -> int:
-    """Return the memory limit of this process: the minimum of the machine's, its container's or systemd unit's, and its
-    own limit."""
+    """Return the memory limit of this process in bytes: the minimum of the machine's memory, the limit of its container
+    or systemd unit, and its own limit."""
     found = [int(text) for path in _group_files(*_MEMORY) if (text := _read(path)).isdecimal()]  # "max": no limit
     for name in ("RLIMIT_AS", "RLIMIT_DATA"):
         with contextlib.suppress(AttributeError):  # as above
@@ -65,10 +65,10 @@ def memory_bytes() -> int:
 
 
 def _group_files(controller: str, newer: str, older: str) -> Iterator[Path]:
-    """Yield the files with a limit of this process's control group, and of those around it: ``newer`` is the name of
-    the file in version 2 of control groups, ``older`` that in version 1.
+    """Yield the files that hold a limit of this process's control group and of the groups around it: ``newer`` is the
+    name of the file in version 2 of control groups, ``older`` that in version 1.
 
-    In a container these may not be there, except the last: its own group is then the outermost that it sees.
+    In a container only the last may exist: its own group is then the outermost that it sees.
     """
     for line in _read(_OWN_GROUPS).splitlines():
         _number, controllers, group = line.split(":", 2)
@@ -127,8 +127,8 @@ class Runtime:
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
         """Return the value of ``key`` in this process, created by ``make`` if there is none.
 
-        Other threads that ask for any key wait meanwhile, so that no model is loaded twice. Whatever ``make``
-        raises is raised here, and the next call tries again.
+        In the meantime, other threads that ask for any key wait, so that no model is loaded twice. An exception of
+        ``make`` is raised here, and the next call tries again.
         """
         with self._lock:
             if self._pid != os.getpid():
@@ -141,7 +141,7 @@ class Runtime:
         return value
 
     def reset(self, keep: Callable[[Any], bool] = lambda value: False) -> None:
-        """Drop every value except those for which ``keep`` is true; close values with a method ``close``."""
+        """Drop every value except those for which ``keep`` is true, calling ``close`` on those that have it."""
         with self._lock:
             dropped = {key: value for key, value in self._values.items() if not keep(value)}
             for key in dropped:
@@ -160,7 +160,7 @@ V = TypeVar("V")
 
 
 class RecentlyUsed(Generic[K, V]):
-    """The last ``size`` values that were used, by key; thread-safe."""
+    """The ``size`` values that were used most recently, by key; thread-safe."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -176,7 +176,7 @@ class RecentlyUsed(Generic[K, V]):
         return found
 
     def complete(self, keys: Collection[K], make: Callable[[list[K]], Mapping[K, V]]) -> dict[K, V]:
-        """Return the values of these keys; ``make`` gives those that are not known, as far as there are any."""
+        """Return the values of these keys; ``make`` is given the unknown keys, if there are any, and may omit some."""
         found = self.get(keys)
         if new := [key for key in dict.fromkeys(keys) if key not in found]:
             made = make(new)

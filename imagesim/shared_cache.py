@@ -1,8 +1,8 @@
-"""Django's default cache, a failure of which costs time, and no page; and rows that every search needs, kept by each
-process and loaded again when their version in that cache changes.
+"""Django's default cache, used so that its failure costs time but no page; and rows that every search needs, kept by
+each process and reloaded when their version in that cache changes.
 
-The version is asked for at most every :data:`CHECK_SECONDS`, so that a search costs no query more; the rows are read
-again after :data:`RELOAD_SECONDS` anyway, for changes that send no signal and caches that forget.
+The version is read at most every :data:`CHECK_SECONDS`, so that a search costs no extra query. The rows are read again
+after :data:`RELOAD_SECONDS` in any case, for changes that send no signal and caches that forget.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ logger = logging.getLogger(__name__)
 
 
 def is_of_one_process(name: str = "default") -> bool:
-    """Return whether each process has a cache of its own under this name."""
+    """Return whether each process has its own cache under this name."""
     return str(caches.settings.get(name, {}).get("BACKEND", "")).endswith(("LocMemCache", "DummyCache"))
 
 
 def read(key: str) -> Any:
-    """Return what was kept under ``key``; None if there is nothing, or if the cache cannot be reached."""
+    """Return the value kept under ``key``; None if there is none, or if the cache cannot be reached."""
     try:
         return cache.get(key)
     except Exception:  # the errors of a cache are those of its client
@@ -47,7 +47,7 @@ def read(key: str) -> Any:
 
 
 def keep(key: str, value: Any, seconds: int | None) -> None:
-    """Keep ``value`` for so many seconds, or for ever, if the cache can be reached."""
+    """Keep ``value`` for ``seconds``, or for ever if None. A failure of the cache is logged."""
     try:
         cache.set(key, value, seconds)
     except Exception:
@@ -61,7 +61,7 @@ T = TypeVar("T")
 
 
 def check_cache(what: str, id: str) -> list[CheckMessage]:
-    """Check that the cache with the version is shared between processes; ``what`` changes is for the message."""
+    """Check that the cache with the version is shared between processes; the message names ``what`` is changed."""
     if not is_of_one_process():
         return []
     return [
@@ -80,12 +80,12 @@ class _Kept(Generic[T]):
     checked: float = -CHECK_SECONDS
     loaded: float = -RELOAD_SECONDS
     tried: Event = field(default_factory=Event)
-    """Set once they were to be loaded for the first time."""
+    """Set after the first attempt to load the value."""
 
 
 class Versioned(Generic[T]):
-    """What ``load`` returns for a version, of this shop (and tenant) and at most a few seconds old; where they cannot
-    be loaded, what was loaded before, or ``empty``. ``model``: that of the rows."""
+    """The value that ``load`` returns for a version, of this shop (and tenant) and at most a few seconds old. If it
+    cannot be loaded, the value loaded before, or ``empty``. ``model`` is the model of its rows."""
 
     def __init__(self, name: str, model: type[Model], load: Callable[[str], T], empty: Callable[[], T]) -> None:
         self.name = name
@@ -98,7 +98,7 @@ class Versioned(Generic[T]):
         kept = self._kept(shop)
         now = monotonic()
         if now - kept.checked < CHECK_SECONDS:
-            kept.tried.wait(CHECK_SECONDS)  # for the thread that loads them for the first time
+            kept.tried.wait(CHECK_SECONDS)  # for the thread that loads it for the first time
             return kept.value
         kept.checked = now
         try:
@@ -106,7 +106,7 @@ class Versioned(Generic[T]):
             if version != kept.version or now - kept.loaded >= RELOAD_SECONDS:
                 kept.value, kept.version = self._load(version), version
                 kept.loaded = now
-        except DatabaseError as error:  # such as before a new table or column is migrated: a page can do without them
+        except DatabaseError as error:  # such as before a new table or column is migrated: a page can do without
             reason = with_migrate_hint(error)
             log_repeated(logger, logging.ERROR, self.name, "The %s cannot be loaded: %s", self.name, reason)
         finally:
@@ -114,7 +114,7 @@ class Versioned(Generic[T]):
         return kept.value
 
     def connect(self, *models: type[Model]) -> None:
-        """Have every process load them again after a row of these models is saved or deleted."""
+        """Make every process reload the value after a row of these models is saved or deleted."""
         for model in models:
             for signal in (post_save, post_delete):
                 signal.connect(self._changed, sender=model, dispatch_uid=f"imagesim.{self.name}.{model.__name__}")
@@ -128,7 +128,7 @@ class Versioned(Generic[T]):
         return self._key(self._shop())
 
     def _shop(self) -> tuple[str, ...]:
-        """Return what tells the rows of one shop, and of one tenant's schema, from those of another."""
+        """Return what distinguishes the rows of one shop, and of one tenant's schema, from those of another."""
         return (self.name, current_schema(router.db_for_write(self._model)), get_index().name)
 
     def _key(self, shop: tuple[str, ...]) -> str:

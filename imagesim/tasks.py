@@ -1,6 +1,6 @@
 """The Celery tasks. Without Celery they are plain functions, which the other dispatchers call.
 
-Every task can be lost, repeated, late or out of order without harm, because the work to do is recorded in the database.
+Any task can be lost, repeated, late or out of order without harm, because the work to do is recorded in the database.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _LASTING = {
     "time_limit": 600,
 }
 _LONG = {**_LASTING, "soft_time_limit": 3300, "time_limit": 3500}
-"""One call can take long: a comparison, or the graph of an index of millions of vectors."""
+"""For tasks with a call that can take long: a comparison, or building the graph of an index of millions of vectors."""
 
 
 @shared_task(name="imagesim.tasks.sync", **_LASTING)
@@ -65,12 +65,12 @@ def sync() -> None:
 
 @shared_task(name="imagesim.tasks.rebuild", **_LONG)
 def rebuild(job: int | None = None, hold: bool = False, done: int | None = None) -> None:
-    """Rebuild the index, ``SLICE_SECONDS`` per task; with ``job``, the primary key of one, continue that one only.
+    """Rebuild the index, ``SLICE_SECONDS`` per task; with ``job``, the primary key of a job, continue only that one.
 
-    With ``hold`` the new index stands by. A message that has started a rebuild starts no other when it is delivered
-    again, such as after that rebuild was cancelled. With ``done``, how many items it had when the message was sent,
-    nothing happens if it was continued since: every sync between two slices sends a message, and if each of them did
-    a slice and sent another, the changes of the shop would wait for more slices in every round.
+    With ``hold`` the new index stands by. A message that has started a rebuild does not start another when it is
+    delivered again, such as after that rebuild was cancelled. ``done`` is how many items the job had when the message
+    was sent; if it was continued since, nothing happens. Every sync between two slices sends a message, and if each of
+    them did a slice and sent another, the shop's changes would wait for more slices in every round.
     """
     from imagesim.indexing.rebuild import rebuild as rebuild_now
     from imagesim.models import Job
@@ -96,9 +96,9 @@ def _continue(job: Job) -> None:
 
 @shared_task(name="imagesim.tasks.reconcile", **_LONG)
 def reconcile(job: int | None = None) -> None:
-    """Compare the database with the index and repair the differences; with ``job``, continue that one only.
+    """Compare the database with the index and repair the differences; with ``job``, continue only that one.
 
-    The items are compared for ``SLICE_SECONDS`` per task, so that a sync need not wait for a large catalogue.
+    The items are compared for ``SLICE_SECONDS`` per task, so that a sync does not wait for a large catalogue.
     """
     from imagesim.indexing.reconcile import reconcile as reconcile_now
     from imagesim.models import Job
@@ -109,7 +109,7 @@ def reconcile(job: int | None = None) -> None:
             start("sync")
             if made.status != Job.Status.RUNNING or start("reconcile", job=made.pk):
                 return
-            job = made.pk  # nobody else goes on
+            job = made.pk  # no other task continues it
     except AlreadyRunning as error:
         logger.info("%s", error)
     except (IndexUnavailable, IndexMissing, NotRegistered) as error:
@@ -118,7 +118,7 @@ def reconcile(job: int | None = None) -> None:
 
 
 def _message() -> str:
-    """Return the id of the Celery message that is being handled, the same whenever it is delivered; empty without
+    """Return the id of the Celery message that is being handled, which stays the same on redelivery; empty without
     one."""
     request = getattr(current_task, "request", None)
     return str(getattr(request, "id", None) or "")[:64]
@@ -135,8 +135,8 @@ def reindex(label: str, pks: Sequence[str], using: str = "default") -> None:
 
 @shared_task(name="imagesim.tasks.purge", **_LASTING)
 def purge(days: int | None = None) -> int:
-    """Delete events older than ``days`` (``EVENTS_DAYS``), and what observers keep of them; return how many rows. For a
-    beat schedule, once per day."""
+    """Delete events older than ``days`` (``EVENTS_DAYS``), and what observers keep of them; return the number of rows.
+    For a beat schedule, once per day."""
     from imagesim import events
     from imagesim.models import Event
 
@@ -147,7 +147,7 @@ def purge(days: int | None = None) -> int:
 
 
 def run_task(name: str, arguments: dict[str, Any]) -> None:
-    """Run the function ``name`` of this module: the only task registered with Django's own framework."""
+    """Run the function ``name`` of this module: the only task registered with Django's task framework."""
     globals()[name](**arguments)
 
 

@@ -23,7 +23,7 @@ Similarity = Literal["cosine", "dot_product", "l2", "l1"]
 
 LOOKUPS: tuple[Operator, ...] = get_args(Operator)
 OPERATORS = tuple(operator for operator in LOOKUPS if operator != "not_in")
-"""The comparisons of an index, and above those of a query: ``not_in`` is a filter in ``Filters.none_of``."""
+"""The comparisons of an index; ``LOOKUPS`` are those of a query. ``not_in`` becomes a filter in ``Filters.none_of``."""
 SIMILARITIES: tuple[Similarity, ...] = get_args(Similarity)
 
 
@@ -38,7 +38,7 @@ class EntryImage:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What the index holds of one item. ``version`` only rises; the index refuses an older one."""
+    """What the index holds of one item. ``version`` only rises; the index refuses an older version."""
 
     key: str
     model: str
@@ -48,7 +48,7 @@ class Entry:
     categories: tuple[str, ...] = ()
     in_stock: bool = True
     group: str = ""
-    """Variants of one product share it. Empty means that the item has no variants."""
+    """Shared by the variants of one product. Empty means that the item has no variants."""
     filters: Mapping[str, FilterValue] = field(default_factory=dict)
     texts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The texts that words are searched in, by the name of the field."""
@@ -87,7 +87,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """The conditions that an entry must satisfy. Empty tuples and None are no condition."""
+    """The conditions that an entry must satisfy. Empty tuples and None mean no condition."""
 
     models: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
@@ -107,12 +107,12 @@ class Query:
 
     ``vector`` has shape (dims,) and unit length. ``exact`` forces exact (True) or approximate (False) search where the
     index offers both; None lets the index choose. ``fingerprint`` names the model that made the vector: an index of
-    another raises :class:`~imagesim.exceptions.ModelMismatch` instead of a wrong answer; empty disables this check.
+    another raises :class:`~imagesim.exceptions.ModelMismatch` instead of a wrong answer; empty disables this.
 
-    ``similarity`` orders the answer; None means the index's own. Of unit vectors, "cosine", "dot_product" and
-    "l2" give one and the same order (the square of the Euclidean distance is 2 - 2 cos); "l1", the sum of the
-    absolute differences, gives another. The score reported is the cosine of the image that matched, whatever
-    the order, and ``min_score`` leaves out the images below it.
+    ``similarity`` orders the answer; None means the index's own. For unit vectors, "cosine", "dot_product" and "l2"
+    give the same order (the square of the Euclidean distance is 2 - 2 cos); "l1", the sum of the absolute differences,
+    gives another. The score reported is the cosine of the image that matched, whatever the order, and ``min_score``
+    leaves out the images below it.
     """
 
     vector: Vector
@@ -125,21 +125,21 @@ class Query:
     fingerprint: str = ""
     similarity: Similarity | None = None
     text: str = ""
-    """Words to find in the texts of entries instead of the vector; candidates then have a match, and no score."""
+    """Words to find in the texts of entries instead of the vector; candidates then have a text match, and no score."""
     typing: bool = False
     """Whether the last word of ``text`` is still being typed."""
     fields: tuple[str, ...] = ()
     """The filters, or ``in_stock``, whose values the candidates include (``Candidate.values``)."""
     heads: tuple[int, ...] = ()
-    """The numbers of the analysed words of ``text`` of which an entry must contain one."""
+    """The numbers of those analysed words of ``text`` of which an entry must contain at least one."""
     spelled: frozenset[str] = frozenset()
-    """The analysed words of ``text`` that are known to be spelled correctly: "watch" is no misspelled "match"."""
+    """The analysed words of ``text`` that are known to be spelled correctly: "watch" is not a misspelled "match"."""
     colours: tuple[int, ...] = ()
     """The numbers of the analysed words of ``text`` that name a colour."""
     foreign: frozenset[tuple[str, str]] = frozenset()
-    """Analysed words of ``text``, each with a language that it is not of: its stem there is that of another word."""
+    """Analysed words of ``text``, each with a language that it does not belong to: its stem there is another word's."""
     in_compounds: frozenset[str] = frozenset()
-    """Analysed words of ``text`` that no category is called by: a compound of one ("Feinzucker") is called so, too."""
+    """Analysed words of ``text`` that name no category: a compound of one ("Feinzucker") counts as that word too."""
 
 
 _NO_VALUES: Mapping[str, tuple[Any, ...]] = {}  # not a mapping proxy, which a cache could not pickle
@@ -148,7 +148,7 @@ _NO_VALUES: Mapping[str, tuple[Any, ...]] = {}  # not a mapping proxy, which a c
 class Candidate(NamedTuple):
     """A match in the index: the entry's key, its cosine similarity and the image that matched.
 
-    A tuple, because a search makes and changes up to a hundred, and a frozen dataclass takes three times as long.
+    A tuple, because a search creates and changes up to a hundred, and a frozen dataclass takes three times as long.
     """
 
     key: str
@@ -162,7 +162,7 @@ class Candidate(NamedTuple):
     text: float = 0.0
     """How well the entry's words match those of the query, 0..1."""
     head: float = 0.0
-    """The same for the heads of the query alone, which count nearly in full if the name of the entry ends with one."""
+    """The same for only the heads of the query, which count nearly in full if the entry's name ends with one."""
     relevance: float = 1.0
     """The calibrated probability, 0..1, that it is relevant; an index leaves it at 1."""
     values: Mapping[str, tuple[Any, ...]] = _NO_VALUES
@@ -171,7 +171,7 @@ class Candidate(NamedTuple):
     """The names of the rules that moved it; an index leaves it empty."""
 
     def identity(self, by_group: bool) -> str:
-        """Return what only one candidate of an answer has: its group, if these are collapsed, or its key."""
+        """Return what is unique to a candidate within an answer: its group, if groups are collapsed, or its key."""
         return self.group if by_group else self.key
 
     def moved_by(self, *rules: str) -> Candidate:
@@ -183,8 +183,8 @@ class Candidate(NamedTuple):
 class Facet:
     """The values of one field among the entries that satisfy the filters.
 
-    ``count`` entries have a value at all. A keyword, boolean or category has ``values``, each with its entries, the
-    commonest first, and ``more`` if there are others; a number or date has ``minimum`` and ``maximum``.
+    ``count`` entries have a value at all. A keyword, boolean or category has ``values``, each with its entry count, the
+    commonest first, and ``more`` if others follow; a number or date has ``minimum`` and ``maximum``.
     """
 
     kind: FilterKind
@@ -217,8 +217,8 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True)
 class TextSpec:
-    """A field of text: its weight relative to the others, the code of its language, and whether it holds the name of a
-    category, or those of colours."""
+    """A text field: its weight relative to the others, its language code, and whether it holds category or colour
+    names."""
 
     weight: float = 1.0
     language: str = "en"
@@ -248,7 +248,7 @@ class IndexMeta:
     def from_stored(cls, stored: Mapping[str, Any]) -> IndexMeta:
         """Parse stored metadata. Unknown keys, such as those of another version, are ignored.
 
-        :raises ValueError: in one sentence, if it is not the meta of an index.
+        :raises ValueError: in one sentence, if it is not the metadata of an index.
         """
         try:
             return cls(
@@ -304,17 +304,17 @@ class Message:
 
 
 class Hits(Sequence[Hit]):
-    """A sequence of hits with facts about the answer; a slice keeps them.
+    """A sequence of hits with facts about the answer, which a slice keeps.
 
     ``more``: further hits follow this page. ``took_ms``: the engine's time. ``exact``: every entry
     that passed the filters was scored. ``degraded``: why there are no hits, or too few, though the
     query was valid (for example "the index is not reachable"), else empty. ``next_offset``: where
-    the next page starts, which is past ``offset + limit`` where items that are gone were skipped.
-    ``facets``: the counts of each field asked for, over the items that pass the filters. ``token``: is sent back
-    with what the visitor does with the hits (see ``imagesim.events``); empty while events are off.
-    ``cut``: how many of the nearest were not relevant enough (``min_relevance``). ``closest``: where
-    nothing was, a few of those that come closest, to be shown apart and as such. ``region``: the part of the picture
-    that was searched with, if not all of it. ``messages``: what the shop says to it.
+    the next page starts, which is past ``offset + limit`` if deleted items were skipped. ``facets``: the counts of each
+    field asked for, over the items that pass the filters. ``token``: to be sent back with what the visitor does with
+    the hits (see ``imagesim.events``); empty while events are off. ``cut``: how many of the nearest were not relevant
+    enough (``min_relevance``). ``closest``: if nothing was relevant enough, a few that come closest, to be shown
+    separately and labelled so. ``region``: the part of the picture that was searched with, if not all of it.
+    ``messages``: the shop's messages about the answer.
     """
 
     def __init__(
@@ -377,9 +377,9 @@ class Hits(Sequence[Hit]):
 class Region:
     """A box in a photo with a label; x, y, width and height in 0..1 of the upright photo.
 
-    ``label`` is what to say and to map to categories. Where two labels are close it is a neutral one
-    (``upper_body``, ``lower_body``, ``full_body``) and ``alternatives`` holds the labels it stands for,
-    the likelier first. The label of a box without one, such as a box drawn by a visitor, is empty.
+    ``label`` is for display and for mapping to categories. If two labels score closely it is a neutral one
+    (``upper_body``, ``lower_body``, ``full_body``) and ``alternatives`` holds the labels that it stands for, the
+    likelier first. The label of a box without one, such as a box drawn by a visitor, is empty.
     """
 
     x: float
@@ -391,7 +391,7 @@ class Region:
     alternatives: tuple[str, ...] = ()
 
     def pixels(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
-        """(left, top, right, bottom) in a photo of ``size`` (width, height), at least one pixel each way."""
+        """Return (left, top, right, bottom) in a photo of ``size`` (width, height), at least one pixel each way."""
         width, height = size
         left = min(max(0, math.floor(self.x * width)), width - 1)
         top = min(max(0, math.floor(self.y * height)), height - 1)

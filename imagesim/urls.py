@@ -1,4 +1,4 @@
-"""For monitors: ``path("visual/", include("imagesim.urls"))``. ``metrics/`` is there where prometheus_client is."""
+"""For monitors: ``path("visual/", include("imagesim.urls"))``. ``metrics/`` needs prometheus_client."""
 
 from importlib.util import find_spec
 

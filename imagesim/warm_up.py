@@ -1,4 +1,4 @@
-"""Load the models and the local index before a visitor waits for them: the first search takes seconds otherwise.
+"""Load the models and the local index before a visitor waits for them: otherwise the first search takes seconds.
 
 ``gunicorn shop.wsgi --config python:imagesim.warm_up`` does so in each worker as it starts. Elsewhere call
 :func:`warm_up`, or set ``IMAGESIM["WARM_UP"]``: the first request of a process then starts it in a thread.
@@ -13,21 +13,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-# Nothing of Django here: gunicorn reads this module before gevent replaces threads, whose connections to databases
-# would then be shared.
+# No Django imports here: gunicorn reads this module before gevent replaces threads, and the threads would then share
+# database connections.
 
 logger = logging.getLogger("imagesim")
 
 DISPATCH_UID = "imagesim.warm_up"
 STOP_SECONDS = 10.0
-"""How long a process that ends waits for the models that it is loading."""
+"""How long a process that exits waits for the models that it is loading."""
 
 
 def warm_up() -> None:
     """Load the configured embedder, region finder, index and dictionaries into this process; errors are logged.
 
-    Call it in the processes that answer: one that is forked later has none of it. The connections to databases that it
-    opens are closed again, so that no process inherits one that others use.
+    Call it in the processes that answer requests: one that is forked later has to load them again. The database
+    connections that it opens are closed, so that no process inherits one that others use.
     """
     from imagesim.embedders import get_embedder
     from imagesim.exceptions import ImagesimError
@@ -85,8 +85,8 @@ def _in_thread() -> None:
     except RuntimeError as error:  # no more threads can be started
         logger.warning("The models are only loaded by the first search: %s", error)
         return
-    # A thread that the interpreter ends within the code of a model aborts the process, as of a script or a test run
-    # that is done before it.
+    # If the interpreter ends the thread inside a model's code, the process aborts: wait for it, as in a script or test
+    # run that finishes first.
     atexit.register(thread.join, STOP_SECONDS)
 
 
@@ -100,5 +100,5 @@ def _load_apart() -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """The gunicorn hook of that name: the worker handles other requests meanwhile."""
+    """The gunicorn hook of this name. The worker handles requests while the models load."""
     _in_thread()

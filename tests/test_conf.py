@@ -73,11 +73,11 @@ def test_changed_settings_are_reloaded():
         ({"INDEX": {}}, "IMAGESIM['INDEX'] must have a 'BACKEND', the dotted path of a class."),
         ({"INDEX": {"BACKEND": 3}}, "IMAGESIM['INDEX'] must have a 'BACKEND'"),
         ({"INDEX": {"BACKEND": "a.B", "NAME": 1}}, "IMAGESIM['INDEX'] has the unknown key 'NAME'; it takes 'BACKEND'"),
-        ({"INDEX": {"BACKEND": "a.B", "OPTIONS": "x"}}, "IMAGESIM['INDEX']['OPTIONS'] must be a dict with text keys"),
-        ({"INDEX": {"BACKEND": "a.B", "OPTIONS": {1: 2}}}, "IMAGESIM['INDEX']['OPTIONS'] must be a dict with text"),
-        ({"IMAGE_FORMATS": "PNG"}, "IMAGESIM['IMAGE_FORMATS'] must be a list or tuple of texts, not 'PNG'."),
+        ({"INDEX": {"BACKEND": "a.B", "OPTIONS": "x"}}, "IMAGESIM['INDEX']['OPTIONS'] must be a dict with string keys"),
+        ({"INDEX": {"BACKEND": "a.B", "OPTIONS": {1: 2}}}, "IMAGESIM['INDEX']['OPTIONS'] must be a dict with string"),
+        ({"IMAGE_FORMATS": "PNG"}, "IMAGESIM['IMAGE_FORMATS'] must be a list or tuple of strings, not 'PNG'."),
         ({"IMAGE_FORMATS": []}, "IMAGESIM['IMAGE_FORMATS'] names no format, so no picture would be accepted."),
-        ({"IMAGE_FORMATS": [1]}, "IMAGESIM['IMAGE_FORMATS'] must be a list or tuple of texts, not [1]."),
+        ({"IMAGE_FORMATS": [1]}, "IMAGESIM['IMAGE_FORMATS'] must be a list or tuple of strings, not [1]."),
         ({"REST_THROTTLES": "1/s"}, "IMAGESIM['REST_THROTTLES'] must be a dict, not str ('1/s')."),
         ({"REST_THROTTLES": {"x": "1/s"}}, "IMAGESIM['REST_THROTTLES'] has the unknown key 'x'; it takes 'events', "),
         (
@@ -86,9 +86,12 @@ def test_changed_settings_are_reloaded():
         ),
         (
             {"REST_THROTTLES": {"look": "30 per minute"}},
-            "IMAGESIM['REST_THROTTLES']['look'] must be a text such as '30/min', not '30 per minute'.",
+            "IMAGESIM['REST_THROTTLES']['look'] must be a string such as '30/min', not '30 per minute'.",
         ),
-        ({"REST_THROTTLES": {"look": 1}}, "IMAGESIM['REST_THROTTLES']['look'] must be a text such as '30/min', not 1."),
+        (
+            {"REST_THROTTLES": {"look": 1}},
+            "IMAGESIM['REST_THROTTLES']['look'] must be a string such as '30/min', not 1.",
+        ),
     ],
 )
 def test_a_wrong_setting_is_named_with_the_valid_ones(settings, given, message):

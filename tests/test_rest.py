@@ -783,7 +783,7 @@ class TestAccess:
 
     def test_an_invalid_rate(self, shelf, api, settings):
         settings.IMAGESIM = {**settings.IMAGESIM, "REST_THROTTLES": {"search": "often"}}
-        with pytest.raises(ConfigurationError, match="must be a text such as '30/min', not 'often'"):
+        with pytest.raises(ConfigurationError, match="must be a string such as '30/min', not 'often'"):
             api.get(SEARCH, {"q": "red"})
 
     def test_permissions(self, shelf, api, settings):
