@@ -415,15 +415,15 @@ def test_an_unsaved_item():
         ({"in_stock": True}, "LampItems.in_stock must be a path such as 'photos__file', not True."),
         (
             {"filters": ["brand"]},
-            "LampItems.filters must be a dict of texts such as {'brand': 'brand__name'}, not ['brand'].",
+            "LampItems.filters must be a dict of strings such as {'brand': 'brand__name'}, not ['brand'].",
         ),
         (
             {"filters": {"brand": None}},
-            "LampItems.filters must be a dict of texts such as {'brand': 'brand__name'}, not {'brand': None}.",
+            "LampItems.filters must be a dict of strings such as {'brand': 'brand__name'}, not {'brand': None}.",
         ),
         ({"depends_on": "active"}, "LampItems.depends_on must be a list of paths, not 'active'."),
         ({"depends_on": 5}, "LampItems.depends_on must be a list of paths, not 5."),
-        ({"related": "x"}, "LampItems.related must be a dict of texts such as {'stock.Record': 'product'}, not 'x'."),
+        ({"related": "x"}, "LampItems.related must be a dict of strings such as {'stock.Record': 'product'}, not 'x'."),
     ],
 )
 def test_invalid_paths_are_rejected_on_registration(attributes, message):

@@ -214,7 +214,7 @@ def test_categories_that_are_no_list_of_texts(monkeypatch, given):
     monkeypatch.setattr(type(registry.for_model(Product)), "get_categories", lambda self, item: given)
     shoe = product("shoe", picture("red"))
     assert sync().retried == 1
-    expected = f"TypeError: ProductItems.get_categories() gives {given!r}; it must give a list of texts."
+    expected = f"TypeError: ProductItems.get_categories() returns {given!r}; it must return a list of strings."
     assert state(shoe).error == expected
 
 
@@ -233,7 +233,7 @@ def test_filters_and_texts_that_are_no_dict(monkeypatch, method, given):
     monkeypatch.setattr(type(registry.for_model(Product)), method, lambda self, item: given)
     shoe = product("shoe", picture("red"))
     assert sync().retried == 1
-    assert state(shoe).error == f"TypeError: ProductItems.{method}() gives {given!r}; it must give a dict."
+    assert state(shoe).error == f"TypeError: ProductItems.{method}() returns {given!r}; it must return a dict."
 
 
 @pytest.mark.parametrize("given", ["red shoe", None, [None]], ids=repr)
@@ -242,7 +242,7 @@ def test_texts_that_are_no_list(monkeypatch, given):
     monkeypatch.setattr(type(registry.for_model(Product)), "get_texts", lambda self, item: {"name": given})
     shoe = product("shoe", picture("red"))
     assert sync().retried == 1
-    expected = f"TypeError: ProductItems.get_texts() gives {given!r}; it must give a list of texts."
+    expected = f"TypeError: ProductItems.get_texts() returns {given!r}; it must return a list of strings."
     assert state(shoe).error == expected
 
 
@@ -261,13 +261,13 @@ def test_categories_of_any_collection(monkeypatch, given):
 @pytest.mark.parametrize(
     ("given", "error"),
     [
-        (None, "ProductItems.get_images() gives None; it must give a list of files."),
-        ("shoe.png", "ProductItems.get_images() gives 'shoe.png'; it must give a list of files."),
+        (None, "ProductItems.get_images() returns None; it must return a list of files."),
+        ("shoe.png", "ProductItems.get_images() returns 'shoe.png'; it must return a list of files."),
         (
             ["shoe.png"],
-            "ProductItems.get_images() gives 'shoe.png', which is no file; it must give the files of a field",
+            "ProductItems.get_images() returns 'shoe.png', which is not a file; it must return the files of a field",
         ),
-        ([None], "ProductItems.get_images() gives None, which is no file;"),
+        ([None], "ProductItems.get_images() returns None, which is not a file;"),
     ],
 )
 def test_what_get_images_gives_by_mistake_is_named(monkeypatch, given, error):
@@ -286,7 +286,7 @@ def test_what_a_path_of_images_gives_by_mistake_is_named(monkeypatch):
     assert error.startswith(
         "TypeError: LampItems.images = 'facts__media' gives {'url': 'https://cdn.example.com/a.png'},"
     )
-    assert error.endswith("let the path go on to the key of the address.")
+    assert error.endswith("extend the path to the key that holds the address.")
 
 
 def test_renaming_a_category_updates_its_products():

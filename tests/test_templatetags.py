@@ -499,7 +499,7 @@ def test_a_mistake_in_a_template_is_named(tag, message):
 
 @pytest.mark.parametrize("tag", ["similar_products", "find_similar", "product_regions", "thumbnail"])
 def test_a_misspelled_variable_is_named(tag):
-    with pytest.raises(NotRegistered, match=r"not '' of type str\. In a template, an empty text is often a misspelled"):
+    with pytest.raises(NotRegistered, match=r"not '' of type str\. In a template, an empty string is often a"):
         Template("{% load imagesim %}{% " + tag + " prodcut %}").render(Context({"product": product("shoe")}))
 
 

@@ -51,11 +51,11 @@ MAX_NAMES = 200
 """The maximum number of categories whose names are used as queries by words."""
 
 MOSTLY = 0.5
-"""The share of items whose nearest item has the same head word, beyond those that have it by chance, above which these
-words are taken for kinds (Cohen's kappa)."""
+"""The share of items whose nearest item has the same head word, corrected for chance (Cohen's kappa), above which head
+words are taken for kinds of things."""
 
 Written = dict[str, set[Token]]
-"""The words of texts, by their language."""
+"""The words of texts, by language."""
 
 CHUNK = 500
 """The number of items that are read at a time."""
@@ -68,7 +68,7 @@ def is_outgrown(growth: float, *, known: int = 0) -> bool:
     """Return whether the active index has ``growth`` times the entries that it had when it was calibrated, or at least
     :data:`MIN_ITEMS` if it was never calibrated when it had entries.
 
-    ``known``: the least number of entries to compare with, for example before a sync.
+    ``known``: a minimum for the number of entries to compare with, for example that before a sync.
     """
     index = get_index()
     index.refresh()
@@ -86,7 +86,7 @@ def calibrate_quietly(backing_index: str | None = None, *, filled: bool = True) 
         logger.warning("The calibration could not be fitted: %s", error, extra={"event": "calibration.failed"})
     except INFRASTRUCTURE_ERRORS:
         raise
-    except Exception:  # the shop's own code, such as its tree of categories
+    except Exception:  # the shop's own code, such as its category tree
         logger.exception("The calibration could not be fitted", extra={"event": "calibration.failed"})
 
 
@@ -94,8 +94,8 @@ def calibrate(backing_index: str | None = None, *, filled: bool = True) -> Store
     """Fit the calibration of an index, the active one by default, on the stored embeddings, and store it. Return None
     if there are no embeddings.
 
-    ``filled``: whether the index has its entries already. If not, none are counted, so that the calibration is fitted
-    again at the end of the sync that fills the index.
+    ``filled``: whether the index has its entries already. If not, none are counted, so the calibration is fitted again
+    at the end of the sync that fills the index.
 
     :raises IndexMissing: if there is no such index.
     """
@@ -114,7 +114,7 @@ def calibrate(backing_index: str | None = None, *, filled: bool = True) -> Store
 
 class _Catalogue(NamedTuple):
     """What a calibration is fitted on: a ``sample`` of items with their vectors, the texts of entries (``described``),
-    and all words of these (``written``)."""
+    and all their words (``written``)."""
 
     sample: Sample
     described: list[Described]
@@ -125,8 +125,8 @@ def _catalogue(meta: IndexMeta) -> _Catalogue | None:
     """Read some items of every registered model, with their first images and their texts. Return None if no image has a
     vector.
 
-    Of the variants in a group, one is described for each set of languages, with the numbers and sizes in the texts of
-    all. An item has the categories of its whole group: if a product has a row for each language, both "watches" and
+    For each set of languages, only one variant of a group is described, with the numbers and sizes in the texts of all
+    of them. An item has the categories of its whole group: if a product has a row for each language, both "watches" and
     "Uhren".
     """
     import numpy as np
@@ -178,10 +178,11 @@ def _of_groups(groups: Sequence[str], found: Iterable[tuple[str, frozenset[str]]
 
 
 def by_heads(sample: Sample, heads: Sequence[frozenset[str]]) -> Sample:
-    """Return a sample without categories with the ``heads`` of the items' names in their place.
+    """Return ``sample``, which has no categories, with the ``heads`` of the items' names as its categories.
 
-    Only heads that the names of several groups have count, and items without one are left out. The sample is returned
-    unchanged if the heads do not seem to name kinds of things (see :data:`MOSTLY`), but for example collections.
+    Only heads shared by the names of several groups count, and items without such a head are left out. The sample is
+    returned unchanged if the heads seem to name something other than kinds of things (see :data:`MOSTLY`), for example
+    collections.
     """
     import numpy as np
 
@@ -229,7 +230,7 @@ def _described(
             heads.update(head for value in values for head in [w for w in kind_of(value, language) if w.isalpha()][-1:])
         for stem in stems:
             weights[stem] = max(weights.get(stem, 0.0), weight)
-    if not any(spec.category for spec in specs.values()):  # the key is all that tells what the category is called
+    if not any(spec.category for spec in specs.values()):  # only the key says what the category is called
         called = {
             kind_of(words_of(each), base_language(spec.language)) for each in categories for spec in specs.values()
         }
@@ -244,14 +245,14 @@ def _described(
 
 
 def _with_numbers(entry: Described, variant: Described) -> Described:
-    """Return the entry with the words of a variant of it that have a digit: "M8" of a screw in hundreds of sizes."""
+    """Return the entry with those words of one of its variants that contain a digit, such as "M8" for a screw."""
     further = {stem: weight for stem, weight in variant.words.items() if stem not in entry.words and has_digit(stem)}
     return replace(entry, words={**entry.words, **further}) if further else entry
 
 
 def _with_compounds(entries: Sequence[Described], written: Written) -> list[Described]:
-    """Return the entries, of which those in a category such as "Couchtische" are called tables, too, if the texts have
-    that word alone."""
+    """Return the entries; those in a category such as "Couchtische" are also called tables if the texts contain that
+    word by itself."""
     stems = {language: {token.stem for token in tokens} for language, tokens in written.items()}
     found: dict[str, tuple[str, ...]] = {}
     for head in {name[-1] for entry in entries for name in entry.called if name}:
@@ -302,8 +303,8 @@ def departments_of(parents: Mapping[str, Any]) -> dict[str, frozenset[str]]:
 def embed_words(
     meta: IndexMeta, categories: Sequence[str], parents: Mapping[str, Collection[str]] = MappingProxyType({})
 ) -> tuple[Vector, Sequence[str]] | None:
-    """Return the projected vectors of the first categories' names, and these categories, without names that are no
-    words. None if there are no names, or the model embeds no texts."""
+    """Return the projected vectors (n, dims) of the first categories' names, and these categories, without names that
+    are not words. None if there are no names, or the model embeds no texts."""
     words = {each: words_of(each, parents.get(each, ())) for each in categories}
     named = list(filter(words.__getitem__, categories))[:MAX_NAMES]
     try:

@@ -1,8 +1,8 @@
-"""Find the differences between the database and the index: the shop's items beside their states, and the states beside
-the entries.
+"""Find the differences between the database and the index: compare the shop's items with their states, and the states
+with the entries.
 
-Items are read by primary key, states and entries side by side in the order of their keys: memory does not grow with the
-tables.
+Items are read by primary key, states and entries side by side in the order of their keys, so memory does not grow with
+the tables.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ class Difference:
     kind: str
     """One of ``DIFFERENCES``; empty if the entry is right and only the state has to be synced again."""
     scope: Scope = Scope.METADATA
-    """``ALL`` where its images have to be opened."""
+    """``ALL`` if its images have to be opened."""
     indexed_version: int = 0
     """The version in the index, if it is ahead of the database, as after a restored backup."""
 
 
 def compare(targets: Sequence[Target], since: datetime, after: str) -> Iterator[tuple[int, list[Difference], str]]:
-    """Compare all items behind the position ``after``, and the entries of each of the ``targets``; yield the number of
+    """Compare all items beyond the position ``after``, and the entries of each of the ``targets``; yield the number of
     items just checked, their differences and the position of the last one."""
     fingerprints = {target.meta.fingerprint for target in targets}
     for items, queryset in items_behind(after):
@@ -67,8 +67,8 @@ def compare(targets: Sequence[Target], since: datetime, after: str) -> Iterator[
 
 
 def _confirmed(differences: Sequence[Difference], since: datetime) -> list[Difference]:
-    """Return the differences without those of items that were synced, or whose change was recorded, since one side of
-    the comparison was read and before the other was."""
+    """Return the differences, except those of items that were synced, or whose change was recorded, between reading one
+    side of the comparison and reading the other."""
     confirmed = []
     for label, group in grouped(differences, lambda difference: difference.label).items():
         states = {state.object_pk: state for state in _states(label, [difference.pk for difference in group])}
@@ -127,7 +127,7 @@ def _compare_item(
     colours: Mapping[str, tuple[str, ...]],
     since: datetime,
 ) -> str:
-    """One of ``DIFFERENCES``, or empty."""
+    """Return one of ``DIFFERENCES``, or empty."""
     if state is not None and _is_in_progress(state, since):
         return ""
     try:
@@ -155,17 +155,18 @@ def _compare_item(
 
 
 def _workers_died(state: ItemState, known: Sequence[ItemImage]) -> bool:
-    """Whether the item was given up, and removed from the index, because workers died while they synced it. What killed
-    them may be over. An error of the shop's code would be retried, and one of the index leaves the checksum."""
+    """Return whether the item was given up, and removed from the index, because workers died while syncing it. The
+    cause may have passed. An error in the shop's code would be retried, and an error of the index leaves the
+    checksum."""
     gave_up = state.outcome == Outcome.FAILED and state.not_before is None and not state.checksum
     return gave_up and not any(image.error for image in known)
 
 
 def _lacks_colours(items: Items[Any], item: Any, known: Sequence[ItemImage], unmeasured: set[str]) -> bool:
-    """Whether an image of the item has to be measured."""
+    """Return whether an image of the item has to be measured."""
     try:
         return any(image.digest in unmeasured for image in known) and measured_colours.has_to_measure(items, item)
-    except Exception:  # the shop's code fails on this item; the comparison has said so
+    except Exception:  # the shop's code fails on this item; the comparison has logged it
         return False
 
 
@@ -204,7 +205,7 @@ def _compare_entries(entries: Iterator[tuple[str, int]]) -> Iterator[list[Differ
 
 
 def _compare_entry(version: int | None, duplicate: bool, state: ItemState | None) -> tuple[str, int]:
-    """One of ``DIFFERENCES`` or empty, and the entry's version where it is ahead of the state."""
+    """Return one of ``DIFFERENCES`` or empty, and the entry's version if it is ahead of the state, otherwise 0."""
     if duplicate:
         return "duplicate", version or 0
     if state is None:
@@ -219,7 +220,7 @@ def _compare_entry(version: int | None, duplicate: bool, state: ItemState | None
             return "missing", 0
         return ("stale", 0) if version < state.synced_version else ("", 0)
     if version is None or (state.outcome == Outcome.FAILED and state.not_before is not None):
-        return "", 0  # correctly absent; or it will be retried, and the former entry stays meanwhile
+        return "", 0  # correctly absent; or it will be retried, and the former entry stays until then
     return "orphaned", version
 
 
@@ -245,7 +246,7 @@ def _existing(states: Iterable[ItemState]) -> set[tuple[str, str]]:
 
 
 def _states_by_key() -> Iterator[tuple[str, ItemState]]:
-    """Every state with its key, in the order of the keys' code points, which is also that of the index's scan."""
+    """Yield every state with its key, in the order of the keys' code points, which is also that of the index's scan."""
     key: Any = Concat("model", models.Value(":"), "object_pk", output_field=models.CharField(max_length=400))
     states = primary(ItemState).annotate(key=key)
     for state in in_code_point_order(states, "key", attrgetter("key"), chunk_size=CHUNK):
@@ -255,7 +256,7 @@ def _states_by_key() -> Iterator[tuple[str, ItemState]]:
 def _side_by_side(
     entries: Iterator[tuple[str, int]], states: Iterator[tuple[str, ItemState]]
 ) -> Iterator[tuple[str, int | None, bool, ItemState | None]]:
-    """(key, version in the index, whether the index holds it twice, state), in the order of the keys."""
+    """Yield (key, version in the index, whether the index holds it twice, state), in the order of the keys."""
     groups = ((key, [version for _, version in group]) for key, group in groupby(entries, key=itemgetter(0)))
     entry, state = next(groups, None), next(states, None)
     while entry is not None or state is not None:

@@ -1,4 +1,4 @@
-"""Run tasks outside of the request that starts them: with Celery, Django's tasks, a thread, or not at all.
+"""Run tasks outside the request that starts them: with Celery, Django's tasks, a thread, or not at all.
 
 The ``SYNC`` setting chooses the dispatcher. Tasks can be lost, repeated, late or out of order without harm, because the
 work to do is recorded in the database.
@@ -37,7 +37,7 @@ TASKS = ("sync", "rebuild", "reconcile", "reindex")
 """The functions of :mod:`imagesim.tasks` that can be started."""
 
 _tasks_module = ""
-"""That module, which :func:`connect` names: it imports what it runs, so that nothing below imports it."""
+"""That module, as named by :func:`connect`: it imports what it runs, so nothing below may import it."""
 
 
 class Dispatcher(ABC):
@@ -49,7 +49,7 @@ class Dispatcher(ABC):
 
     @abstractmethod
     def wake(self) -> None:
-        """Start a sync of the changes that wait. Called after every commit of changes."""
+        """Start a sync of the waiting changes. Called after every commit of changes."""
 
 
 class ManualDispatcher(Dispatcher):
@@ -67,7 +67,7 @@ class _Wakeup(NamedTuple):
 
     sent_at: float = float("-inf")
     delayed: bool = False
-    """Whether workers are to act on it ``WAKE_INTERVAL`` after ``sent_at`` instead of at once."""
+    """Whether workers are to act on it ``WAKE_INTERVAL`` after ``sent_at`` instead of immediately."""
 
 
 class MessageDispatcher(Dispatcher):
@@ -93,8 +93,8 @@ class MessageDispatcher(Dispatcher):
     def wake(self) -> None:
         """Send a sync, unless a message already sent covers the commits until now.
 
-        The first change is announced at once. Those that follow within ``WAKE_INTERVAL`` share one message, on which
-        workers act when the interval is over, and so on for each interval: a thousand saves per second cost five
+        The first change is announced immediately. Those that follow within ``WAKE_INTERVAL`` share one message, which
+        workers act on when the interval is over, and so on for each interval: a thousand saves per second cost five
         messages. If a message is lost, its changes wait until a worker next polls.
         """
         now = time.monotonic()
@@ -138,7 +138,7 @@ class CeleryDispatcher(MessageDispatcher):
 
     @staticmethod
     def is_eager() -> bool:
-        """Whether tasks run at once, in this process."""
+        """Whether tasks run immediately, in this process."""
         from celery import current_app
 
         return bool(current_app.conf.task_always_eager)
@@ -169,8 +169,8 @@ class CeleryDispatcher(MessageDispatcher):
         return True
 
     def poll(self, sender: Any, **kwargs: Any) -> None:
-        """Have a worker that is ready start a sync every ``POLL_INTERVAL``, so that no change depends on beat or
-        on a message that was lost."""
+        """Make a ready worker start a sync every ``POLL_INTERVAL``, so that no change depends on beat or on a lost
+        message."""
 
         def poll() -> None:
             # Expires before the next one, so that they do not pile up while all workers are busy.
@@ -180,7 +180,8 @@ class CeleryDispatcher(MessageDispatcher):
         poll()
 
     def _pool(self, app: Any) -> Any:
-        """A pool of producers with short timeouts, separate from the application's own, which may retry for ever."""
+        """Return a pool of producers with short timeouts, separate from the application's own, which may retry for
+        ever."""
         key = str(app.conf.broker_write_url or app.conf.broker_url)
         if key not in self._producers:
             pools: Any = import_module("kombu.pools")
@@ -201,7 +202,7 @@ class CeleryDispatcher(MessageDispatcher):
 class DjangoTasksDispatcher(MessageDispatcher):
     """Enqueues Django's own tasks (Django 6.0 or later), on the backend ``TASKS["default"]``.
 
-    Where that backend supports no delay, every commit with changes enqueues a task.
+    If that backend does not support delays, every commit with changes enqueues a task.
     """
 
     @staticmethod
@@ -210,7 +211,7 @@ class DjangoTasksDispatcher(MessageDispatcher):
 
     @classmethod
     def is_configured(cls) -> bool:
-        """Whether the project runs tasks in processes of their own; Django's default runs them in the request."""
+        """Whether the project runs tasks in separate processes; Django's default runs them in the request."""
         if not cls.is_installed():
             return False
         tasks: Any = import_module("django.tasks")
@@ -311,7 +312,7 @@ class ThreadDispatcher(Dispatcher):
                 connections.close_all()
                 self._wake.wait(self.POLL_INTERVAL)
                 self._wake.clear()
-        connections.close_all()  # stopped with tasks in its queue, it has not come to rest
+        connections.close_all()  # if stopped with tasks still queued, they were not closed above
 
 
 _DISPATCHERS: dict[str, type[Dispatcher]] = {
@@ -323,8 +324,8 @@ _DISPATCHERS: dict[str, type[Dispatcher]] = {
 
 
 def mode() -> str:
-    """The name of the dispatcher in use: the ``SYNC`` setting, where ``auto`` means the first that is configured of
-    Celery, Django's tasks and the thread."""
+    """Return the name of the dispatcher in use: the ``SYNC`` setting, where ``auto`` means Celery if it is configured,
+    else Django's tasks if they are, else the thread."""
     setting = get_settings().SYNC
     if setting != "auto":
         return setting
@@ -351,12 +352,12 @@ def start(task: str, **arguments: Any) -> bool:
 
 
 def wake() -> None:
-    """Have the changes that wait synced soon. Called after a commit that recorded some."""
+    """Start a sync of the waiting changes soon. Called after a commit that recorded some."""
     get_dispatcher().wake()
 
 
 def connect(tasks: str) -> None:
-    """Start the functions of the module ``tasks``; connect to requests, and to Celery workers that become ready."""
+    """Use the functions of the module ``tasks``; connect to requests, and to Celery workers that become ready."""
     global _tasks_module
     _tasks_module = tasks
     request_started.connect(_start_thread, dispatch_uid="imagesim.thread")
@@ -364,12 +365,12 @@ def connect(tasks: str) -> None:
         from celery.signals import worker_ready
     except ImportError:
         return
-    import_module(tasks)  # registers the tasks, also if the project's application does not discover them
+    import_module(tasks)  # registers the tasks, even if the project's application does not discover them
     worker_ready.connect(_poll, weak=False, dispatch_uid="imagesim.poll")
 
 
 def _start_thread(sender: Any, **kwargs: Any) -> None:
-    """Start the thread at a request of a real server, if the thread is what syncs.
+    """Start the thread at a request to a real server, if changes are synced by the thread.
 
     Not under Django's test client, whose handler is another class, nor anywhere in a test run: there a thread would
     lock a database that tests share, and load a model. ``mail.outbox`` exists once Django, pytest-django or another
@@ -380,7 +381,7 @@ def _start_thread(sender: Any, **kwargs: Any) -> None:
 
 
 def start_thread() -> None:
-    """Start the thread of this process, if the thread is what syncs, without waiting for a request."""
+    """Start the thread of this process without waiting for a request, if changes are synced by the thread."""
     dispatcher = get_dispatcher()
     if isinstance(dispatcher, ThreadDispatcher) and not dispatcher.is_running:
         dispatcher.start_thread()

@@ -1,4 +1,4 @@
-"""Turn leased changes into entries of the index: read the items, build a document of each, write the documents.
+"""Turn leased changes into entries of the index: read the items, build a document for each, write the documents.
 
 Each stage returns new documents; the last becomes the ``SyncResult`` of its change (:mod:`imagesim.indexing.leases`).
 """
@@ -66,13 +66,13 @@ class Document:
     def as_sync_result(self) -> SyncResult:
         """Return the result to store for the change.
 
-        Without a checksum where an index holds this version or a later one, as after a restored backup: it is unknown
-        what that entry holds, since nobody writes a later change while this one is leased.
+        It has no checksum if an index holds this version or a later one, as after a restored backup: nobody writes a
+        later change while this one is leased, so it is unknown what that entry holds.
         """
         failed = [result for result in self.results if result.status == "failed"]
         rejected = any(result.status == "newer" for result in self.results)
         retried = all(result.retryable for result in failed) if failed else self.retry
-        # That of a refused entry is kept: once the item differs from it, another attempt can succeed.
+        # The checksum of a refused entry is kept: once the item differs from it, another attempt can succeed.
         is_known = not rejected and not (failed and retried)
         return SyncResult(
             self.state,
@@ -88,7 +88,8 @@ class Document:
 
 
 def prepare(states: Sequence[ItemState], targets: Sequence[Target], vectors: Vectors) -> list[Document]:
-    """Read the items again and build their documents for all targets. ``states`` come with their ``stored_images``.
+    """Read the items again and build their documents for all targets. ``states`` must have their ``stored_images``
+    loaded.
 
     :raises IndexMissing: if a target's projection no longer exists.
     """
@@ -134,8 +135,8 @@ def write(documents: Sequence[Document], targets: Sequence[Target]) -> list[Docu
 
 
 def queryset_of(items: Items[Any], *, behind: str | None = None) -> models.QuerySet[Any]:
-    """Return the items that can be indexed, or those ``behind`` a primary key, from the database for writes: a replica
-    can lag behind the change."""
+    """Return the items that can be indexed, or those beyond the primary key ``behind``, from the database for writes: a
+    replica can lag behind the change."""
     queryset = items.get_queryset().using(str(router.db_for_write(items.model)))
     return queryset if behind is None else queryset.filter(pk__gt=items.model._meta.pk.to_python(behind))
 
@@ -146,10 +147,10 @@ def count_items() -> int:
 
 
 def items_behind(position: str) -> Iterator[tuple[Items[Any], models.QuerySet[Any]]]:
-    """Yield the registered models from that of a position on, each with its items that are behind it.
+    """Yield the registered models, starting with that of a position, each with its items beyond the position.
 
     A position is the label of a model and the primary key of an item, ``shop.product|7``, as a job stores it; empty
-    before all of them.
+    means before the first.
     """
     label, _, pk = position.partition("|")
     labels = [items.label for items in registry]
@@ -160,7 +161,7 @@ def items_behind(position: str) -> Iterator[tuple[Items[Any], models.QuerySet[An
 def metadata_of(
     items: Items[Any], item: models.Model, digests: Iterable[str], colours: Mapping[str, tuple[str, ...]]
 ) -> dict[str, Any]:
-    """The fields of an entry other than its images. ``colours`` are the measured ones, by digest of an image."""
+    """Return the fields of an entry other than its images. ``colours`` are the measured ones, by image digest."""
     given = require_dict(items, "get_filters", items.get_filters(item))
     filters = measured_colours.with_measured(items, given, [colours.get(digest, ()) for digest in digests])
     texts = require_dict(items, "get_texts", items.get_texts(item))
@@ -175,7 +176,7 @@ def metadata_of(
 
 
 def checksum(metadata: dict[str, Any], images: Sequence[tuple[str, str]]) -> str:
-    """64 characters that are equal if and only if the metadata and the images' (digest, name) are."""
+    """Return 64 characters that are equal if and only if the metadata and the images' (digest, name) are."""
     return hashlib.sha256(json.dumps([metadata, images], default=str, sort_keys=True).encode()).hexdigest()
 
 
@@ -185,8 +186,8 @@ def _has_no_attempts_left(state: ItemState) -> bool:
 
 
 def _read_items(states: Iterable[ItemState]) -> dict[tuple[str, str], models.Model | Exception]:
-    """The items by (label, primary key), or the exception that the shop's own code raised. None of a model that is no
-    longer registered: its entries are removed."""
+    """Return the items by (label, primary key), or the exception that the shop's own code raised. Items of a model that
+    is no longer registered are left out, so their entries are removed."""
     found: dict[tuple[str, str], models.Model | Exception] = {}
     for items, pks in registry.grouped((state.model, state.object_pk) for state in states):
         try:
@@ -225,30 +226,30 @@ def _outline(state: ItemState, item: models.Model | Exception | None) -> Documen
 
 
 def _files(items: Items[Any], item: models.Model) -> list[Any]:
-    """The item's image files, each with a name.
+    """Return the item's image files, each with a name.
 
-    :raises TypeError: if a method of the shop gives anything else.
+    :raises TypeError: if a method of the shop returns anything else.
     """
     files = items.get_images(item)
     if isinstance(files, str) or not isinstance(files, Iterable):
-        raise TypeError(f"{type(items).__name__}.get_images() gives {files!r:.100}; it must give a list of files.")
+        raise TypeError(f"{type(items).__name__}.get_images() returns {files!r:.100}; it must return a list of files.")
     found = list(files)
     wrong = [file for file in found if not hasattr(file, "name")]
     if wrong and type(items).get_images is Items.get_images:
         raise TypeError(
             f"{type(items).__name__}.images = {items.images!r} gives {wrong[0]!r:.100}, which is neither a file nor an "
-            "address. In a JSON field, let the path go on to the key of the address."
+            "address. In a JSON field, extend the path to the key that holds the address."
         )
     if wrong:
         raise TypeError(
-            f"{type(items).__name__}.get_images() gives {wrong[0]!r:.100}, which is no file; it must give the files "
-            "of a field (photo.file, not photo.file.name or .url), or a RemoteImage for an address."
+            f"{type(items).__name__}.get_images() returns {wrong[0]!r:.100}, which is not a file; it must return "
+            "the files of a field (photo.file, not photo.file.name or .url), or a RemoteImage for an address."
         )
     return found
 
 
 def _with_known(picture: Picture, state: ItemState, known: ItemImage | None) -> Picture:
-    """The picture with what is stored of it; it needs no opening where the change does not concern images."""
+    """Return the picture with what is stored about it; it is not opened if the change does not concern images."""
     if known is None:
         return replace(picture, new=True)
     picture = replace(picture, known_digest=known.digest)
@@ -258,7 +259,7 @@ def _with_known(picture: Picture, state: ItemState, known: ItemImage | None) -> 
 
 
 def _complete(document: Document, item: Any, targets: Sequence[Target], vectors: Vectors) -> Document:
-    """The document with its operation for each target."""
+    """Return the document with its operation for each target."""
     state = document.state
     if document.outcome == Outcome.INDEXED:
         try:
@@ -314,7 +315,7 @@ def _failure(state: ItemState, error: Exception) -> Document:
         "%s cannot be prepared: %s",
         state,
         error,
-        exc_info=None if isinstance(error, ImagesimError) else error,  # those say what to do
+        exc_info=None if isinstance(error, ImagesimError) else error,  # its message says what to do
         extra={"event": "sync.item_failed", "item": str(state)},
     )
     return Document(state, Outcome.FAILED, f"{type(error).__name__}: {error}", retry=True)
@@ -334,7 +335,7 @@ def _is_unchanged(document: Document, targets: Sequence[Target]) -> bool:
 
 
 def _new_images(document: Document) -> list[ItemImage] | None:
-    """The images of the item in place of those that are stored; None if they are the same, or could not be listed.
+    """Return the item's images to replace those that are stored; None if they are the same, or could not be listed.
 
     Only the worker that has the lease stores images, so those that it has read are still the stored ones.
     """

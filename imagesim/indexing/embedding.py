@@ -49,7 +49,7 @@ COLOURS = "colours"
 
 @dataclass(frozen=True)
 class Content:
-    """The bytes of an image, and what has to be made of it: the fingerprints of models, and ``COLOURS``."""
+    """The bytes of an image, and what is to be computed from it: the fingerprints of models, and ``COLOURS``."""
 
     digest: str
     data: bytes
@@ -75,14 +75,14 @@ class Vectors:
 
     def __init__(self, targets: Sequence[Target], renew: Callable[[], object] = lambda: None) -> None:
         """``renew`` is called every few images, so that the lease on the items does not expire meanwhile."""
-        # Two indexes of one model share its vectors. The model itself is loaded only if one is missing.
+        # Two indexes of one model share its vectors. The model itself is loaded only if a vector is missing.
         self._targets = {target.meta.fingerprint: target for target in targets}
         self._renew = renew
         self._known: dict[EmbeddingKey, Vector] = {}
         self.colours: dict[str, tuple[str, ...]] = {}
         """The main colours of the images of those items that have them measured, by digest."""
         self._errors: dict[str, dict[str, Any]] = {}
-        """By digest, what is to be said of the pictures of an image that cannot be embedded."""
+        """By digest, the error fields for the pictures of an image that cannot be embedded."""
         self._leases = EmbeddingLeases()
         self._resolved: dict[Picture, Picture] = {}
         self.embedded = 0
@@ -111,7 +111,7 @@ class Vectors:
                 ):
                     left = to_open
                     while left:
-                        with closing(self._contents(left, readers)) as contents:  # at a stop, no more files are read
+                        with closing(self._contents(left, readers)) as contents:  # when stopped, no more files are read
                             self._make(contents, workers)
                         left = self._wait(to_open)
             finally:
@@ -123,14 +123,14 @@ class Vectors:
         return list(self._resolved.values())
 
     def _missing(self, picture: Picture) -> list[str]:
-        """The models that have not embedded the picture, and ``COLOURS`` if these are wanted, and not known."""
+        """Return the models that have not embedded the picture, and ``COLOURS`` if these are wanted but not known."""
         digest = picture.last_digest
         missing = [fingerprint for fingerprint in self._targets if (digest, fingerprint) not in self._known]
         return [*missing, COLOURS] if picture.measured and digest not in self.colours else missing
 
     def _load(self, pictures: Iterable[Picture]) -> None:
-        """Load what is stored of pictures that were read, now or before: their vectors, and their colours where these
-        are wanted."""
+        """Load the stored vectors of pictures that were read, now or before, and their stored colours if these are
+        wanted."""
         missing = {(each.last_digest, name) for each in pictures if each.last_digest for name in self._missing(each)}
         for page in batched(sorted({digest for digest, name in missing if name != COLOURS}), 500):
             rows = Embedding.objects.filter(digest__in=page, fingerprint__in=list(self._targets))
@@ -163,7 +163,7 @@ class Vectors:
             missing = {
                 (each.digest, name) for each in seen if each.digest in data for name in self._missing(each)
             } - begun
-            to_measure = {key for key in missing if key[1] == COLOURS}  # no work that would be worth a lease
+            to_measure = {key for key in missing if key[1] == COLOURS}  # too little work to be worth a lease
             ours = to_measure | self._leases.lease(missing - to_measure)
             begun |= ours
             for digest in sorted({digest for digest, _name in ours}):
@@ -223,7 +223,7 @@ class Vectors:
 
     @timed("embed.batch")
     def _embed(self, batch: Sequence[ModelInputs]) -> None:
-        """Embed a batch by each model and store the vectors; keep the errors of images on which a model fails."""
+        """Embed a batch with each model and store the vectors; keep the errors of images on which a model fails."""
         used = dict.fromkeys(fingerprint for each in batch for fingerprint in each.inputs)
         for fingerprint, embedder in self._embedders(used).items():
             together = [each for each in batch if fingerprint in each.inputs]
@@ -249,8 +249,8 @@ class Vectors:
         self._renew()
 
     def _wait(self, pictures: Sequence[Picture]) -> list[Picture]:
-        """Wait for the embeddings that other workers have leased; return the pictures, none or some, whose leases
-        expired meanwhile and are now this worker's."""
+        """Wait for the embeddings that other workers have leased; return the pictures, if any, whose leases expired in
+        the meantime and are now this worker's."""
         while True:
             read = {picture: self._resolved[picture] for picture in pictures}
             read = {p: each for p, each in read.items() if not each.error and each.digest not in self._errors}
@@ -264,7 +264,8 @@ class Vectors:
             self._renew()
 
     def _keep_error(self, digest: str, error: Exception) -> None:
-        """An embedder that answers now and then, as a service with a limit on requests does, fails on any image."""
+        """Keep the error of an image. An embedder that answers only now and then, such as a rate-limited service, fails
+        on any."""
         again = isinstance(error, EmbedderError | MemoryError)
         reason = str(error) if isinstance(error, EmbedderError) else f"{type(error).__name__}: {error}"
         message = f"The model cannot embed it: {reason}"
@@ -282,9 +283,10 @@ def store_vectors(vectors: Mapping[EmbeddingKey, Vector]) -> None:
 
 
 def checked(rows: Any, count: int, embedder: BaseEmbedder) -> Vector:
-    """What an embedder has made of ``count`` images, float32 (count, dims). It is stored and then never made again.
+    """Return the vectors that an embedder made of ``count`` images as float32 (count, dims). They are stored and then
+    never computed again, so they are checked.
 
-    :raises EmbedderError: if one of them is none that an index takes.
+    :raises EmbedderError: if their shape is wrong, or an index could not take one of them.
     """
     import numpy as np
 
@@ -327,7 +329,7 @@ def ahead(
 
 
 def _was_short_of_memory(error: BadImage) -> bool:
-    """Whether it says nothing about the image: there may be more memory again."""
+    """Return whether memory ran out, which says nothing about the image: there may be enough later."""
     return isinstance(error.__cause__, MemoryError)
 
 

@@ -30,15 +30,15 @@ DEPARTMENTS = 2.0
 covers categories too, but in many departments."""
 
 SPREAD = 2.5
-"""The effective number of categories, by the weight of the field, from which on a word is a modifier."""
+"""The minimum effective number of categories, by the weight of the field, for a word to be a modifier."""
 
 FEWEST = 3
-"""The minimum number of categories, those of each entry counted, for a word to be such a modifier."""
+"""The minimum number of categories, counted for each entry, for a word to be such a modifier."""
 
 MOST_KINDS = 2_000
 MOST_MODIFIERS = 4_000
 MOST_THINGS = 4_000
-"""The maximum number of words stored, the most frequent first; others are unknown."""
+"""The maximum number of words stored, the most frequent first; other words are treated as unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +47,9 @@ class Described:
 
     - ``words``: those of all texts, each with the weight of its field, 0 to 1 relative to that of the name. Words of
       the names of its categories have the weight 1, whatever that of their field.
-    - ``name``: those of its name; ``heads``: those of them that say what it is.
-    - ``listed``: those that the names of its categories list, as "Sofas & tables" does; they are not in ``words`` for
-      that.
+    - ``name``: those of its name; ``heads``: those of the name that say what it is.
+    - ``listed``: those that the names of its categories list, as "Sofas & tables" does; this alone does not put them in
+      ``words``.
     - ``called``: the other names of its categories, as :func:`kind_of` returns them.
     """
 
@@ -122,8 +122,8 @@ def fit_roles(
 def _listed(
     entries: Iterable[Described], headed: Mapping[str, Collection[str]], departments: Mapping[str, frozenset[str]]
 ) -> dict[str, set[str]]:
-    """Return by word the categories that list it in their names, or in that of their department if none of its
-    categories is called so."""
+    """Return, by word, the categories that list it in their names, or in their department's name if no category of the
+    department is called by the word."""
     listed: dict[str, set[str]] = defaultdict(set)
     for entry in entries:
         for stem in entry.listed:
@@ -149,7 +149,7 @@ def _of_department(
     category: str, listed: Collection[str], headed: Collection[str], departments: Mapping[str, frozenset[str]]
 ) -> bool:
     """Return whether a category lists a word only because its department does, and another category of the department
-    is called by the word: in "Clothes & shoes", the "Running shoes" are shoes, and the dresses are none."""
+    is called by the word: in "Clothes & shoes", the "Running shoes" are shoes, and the dresses are not."""
     siblings = departments.get(category, frozenset())
     return category not in headed and siblings.issubset(listed) and not siblings.isdisjoint(headed)
 
@@ -165,10 +165,11 @@ def _brands(entries: Iterable[Described]) -> frozenset[str]:
 
 
 def _names(entries: Iterable[Described], sizes: Mapping[str, int]) -> dict[tuple[str, ...], frozenset[str]]:
-    """Return by name the categories of which enough entries are called so. An entry in several counts for each.
+    """Return, by name, the categories of which enough entries have that name. An entry in several categories counts for
+    each.
 
-    The name of a department stands for the categories of the same name, if there are any: "TV" for the "TVs". It stands
-    for none that it only specifies: "Watches" for "Men's watches", but not for "Watch straps".
+    The name of a department stands for the categories of the same name, if there are any: "TV" for the "TVs". It does
+    not stand for categories that it only specifies: "Watches" for "Men's watches", but not for "Watch straps".
     """
     counts: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
     alone: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
@@ -192,8 +193,8 @@ def _names(entries: Iterable[Described], sizes: Mapping[str, int]) -> dict[tuple
 def _parts(
     names: Mapping[tuple[str, ...], frozenset[str]],
 ) -> tuple[Mapping[str, set[str]], Mapping[str, set[str]]]:
-    """Return by word the categories in whose names it is the last one, which says what their things are, and those in
-    whose names it specifies this."""
+    """Return, by word, the categories in whose names it comes last, and so says what their things are, and those in
+    whose names it only specifies this."""
     headed: dict[str, set[str]] = defaultdict(set)
     specifying: dict[str, set[str]] = defaultdict(set)
     for (*others, head), categories in names.items():
@@ -226,15 +227,15 @@ def _named(
 ) -> tuple[str, ...]:
     """Return the categories that a word names; empty if it is as common elsewhere.
 
-    ``weights``: of the entries with the word, by category; ``headed``: whether the name of a category says by it what
-    its things are; ``listed``: whether the name of a category lists it.
+    ``weights``: of the entries with the word, by category; ``headed``: whether the name of a category uses it to say
+    what its things are; ``listed``: whether the name of a category lists it.
     """
     covered = tuple(sorted(name for name, weight in weights.items() if weight >= COVERAGE * (sizes[name] + 1)))
     total = sum(weights.values())
     purity = PURITY_OF_LISTED if listed and not headed else PURITY
     if not covered or sum(weights[name] for name in covered) < purity * total:
         return ()
-    if headed or listed:  # no brand, whatever the departments
+    if headed or listed:  # not a brand, whatever the departments
         return covered
     shares: dict[frozenset[str], float] = defaultdict(float)
     for name, weight in weights.items():
@@ -249,7 +250,7 @@ def effective_number(shares: Iterable[float]) -> float:
 
 
 def kind_of(name: str, language: str) -> tuple[str, ...]:
-    """Return the stems of the words of a category's name, the word that says what its things are last: ("garden",
+    """Return the stems of the words of a category's name, with the word that says what its things are last: ("garden",
     "table") for "Garden tables", ("drawer", "chest") for "Chests of drawers".
 
     The tuple is empty for a name that lists several things (:func:`listed_stems`).
@@ -264,8 +265,9 @@ def kind_of(name: str, language: str) -> tuple[str, ...]:
 
 
 def parts_of(compound: str, stems: Collection[str], language: str) -> tuple[str, ...]:
-    """Return the parts of the stem of a compound, of which the longest last one is among ``stems``: ("couch", "tisch")
-    of "couchtisch". The tuple is empty if there is none, or the language does not write compounds as one word."""
+    """Return the two parts of the stem of a compound, of which the last is the longest possible one among ``stems``:
+    ("couch", "tisch") of "couchtisch". The tuple is empty if there is none, or the language does not write compounds as
+    one word."""
     starts: Iterable[int]
     if language not in INFLECTIONS:
         return ()

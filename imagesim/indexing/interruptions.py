@@ -1,5 +1,5 @@
 """What interrupts the work on items without saying anything about them: a lost database, or the soft time limit of a
-Celery task, the shop's own included. Leases are then released as after a signal to stop."""
+Celery task, including the shop's own tasks. Leases are then released as after a signal to stop."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def _raise_time_limit(signum: int, frame: object) -> None:
 
 @contextmanager
 def stopped_at_time_limit() -> Iterator[None]:
-    """Have the soft time limit of a task stop it as a signal to stop stops a command.
+    """Make the soft time limit of a task stop it in the same way as a signal stops a command.
 
-    A worker of Celery raises :exc:`SoftTimeLimitExceeded` from a signal, at any point. It is an ordinary ``Exception``,
-    which embedders, clients and the shop's own code take for a failure of what they are doing.
+    A Celery worker raises :exc:`SoftTimeLimitExceeded` from a signal, at any point. It is an ordinary ``Exception``,
+    which embedders, clients and the shop's own code take for a failure of their own work.
 
     :raises SoftTimeLimitExceeded: when the block has been stopped.
     """

@@ -1,7 +1,7 @@
 """The regions of items' own images: found once for each image, and embedded once for each model, by the sync.
 
-So a page that shows them reads two tables and loads no model. Regions are no part of an entry: an image whose regions
-cannot be found is indexed all the same.
+A page that shows them therefore reads two tables and loads no model. Regions are not part of an entry: an image whose
+regions cannot be found is still indexed.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ if TYPE_CHECKING:
 logger = logging.getLogger("imagesim.indexing.sync")
 
 PLACES = 4
-"""Decimals of a box as it is stored: a tenth of a pixel of a large photo."""
+"""Decimal places of a stored box: a tenth of a pixel of a large photo."""
 
 
 def find_regions(
     documents: Iterable[Document], targets: Sequence[Target], renew: Callable[[], object] = lambda: None
 ) -> int:
-    """Find and store the regions of the images of ``documents`` that have none yet; returns of how many images.
+    """Find and store the regions of the images of ``documents`` that have none yet; return how many were opened.
 
-    Only those images are opened, one at a time; ``renew`` is called after each. Where the finder or a model does not
-    work, or a model fails on the regions of an image, that is logged, and the next reconcile tries again.
+    Only those images are opened, one at a time; ``renew`` is called after each. If the finder or a model does not work,
+    or a model fails on the regions of an image, this is logged, and the next reconcile tries again.
     """
     if not is_on():
         return 0
@@ -65,7 +65,7 @@ def find_regions(
 
 
 def is_on() -> bool:
-    """Whether the settings ask for regions of items, and name a finder that is installed."""
+    """Return whether the settings ask for regions of items, and name a finder that is installed."""
     if not get_settings().ITEM_REGIONS:
         return False
     finder = get_region_finder()
@@ -89,14 +89,14 @@ def without_regions(digests: Collection[str], fingerprints: Iterable[str]) -> li
 
 @timed("regions.item")
 def _find(picture: Picture, embedders: Mapping[str, BaseEmbedder]) -> bool:
-    """Find and embed the regions of one image, as far as that is not done; whether it was opened.
+    """Find and embed the regions of one image, as far as they are missing; return whether it was opened.
 
     :raises EmbedderError: if the finder or a model does not work.
     """
     try:
         data = images.read(picture.file)
         if images.digest(data) != picture.digest:
-            return False  # replaced meanwhile: a change of its own says so
+            return False  # replaced in the meantime, which is a separate change
         image = images.decode(data)
     except INFRASTRUCTURE_ERRORS:
         raise

@@ -1,8 +1,8 @@
-"""Long jobs: one per kind at a time, with a heartbeat, so that another process can continue the job of a dead one.
+"""Long jobs: one per kind at a time, with a heartbeat, so that another process can continue the job of a dead process.
 
-Others pause, resume and cancel a job, and swap in or discard the index on standby. What they ask for is stored with the
-job: its process notices at its next batch, and a job without a process, because it is paused or its process died, is
-changed at once.
+Other processes pause, resume and cancel a job, and swap in or discard the index on standby. Their requests are stored
+with the job: its process notices at its next batch, and a job without a process, because it is paused or its process
+died, is changed immediately.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ STALE_AFTER = timedelta(seconds=60)
 """A process whose last heartbeat is older is considered dead."""
 
 BEAT_SECONDS = 15.0
-"""Between two heartbeats during a long call."""
+"""Seconds between two heartbeats during a long call."""
 
 MAX_ENDED_JOBS = 1_000
-"""Jobs of a kind that are kept after their end: hourly reconciles of 40 days."""
+"""The number of ended jobs of a kind that are kept: hourly reconciles of 40 days."""
 
 COMMANDS = {"rebuild": "imagesim_rebuild", "reconcile": "imagesim_sync --reconcile"}
 """The command that runs a job, by its kind."""
@@ -66,8 +66,9 @@ class JobCancelled(JobStopped):
 def start(kind: Job.Kind, *, unfinished: int | None = None, hold: bool = False, message: str = "") -> Job:
     """Start a job of this kind, or take over one that a dead process left unfinished.
 
-    With ``unfinished``, its primary key, take only that one over; with ``message``, the id of a Celery message that has
-    started one before, only that one. ``hold``: a rebuild is to stop before the swap, also one that is taken over.
+    With ``unfinished``, its primary key, only that one is taken over; with ``message``, the id of a Celery message that
+    has already started one, only the one that it started. ``hold``: a rebuild is to stop before the swap, even one that
+    is taken over.
 
     :raises AlreadyRunning: while another process is running one, and while one is paused or stands by.
     """
@@ -83,7 +84,7 @@ def start(kind: Job.Kind, *, unfinished: int | None = None, hold: bool = False, 
         with suppress(IntegrityError), atomic(Job):
             return rows.create(kind=kind, slot=kind, started_at=now, hold=hold, message=message, **ours)
     former = rows.filter(slot=kind).first()
-    if former is None and unfinished is None:  # it has ended in the same moment
+    if former is None and unfinished is None:  # it ended at this very moment
         return start(kind, hold=hold, message=message)
     if former is None or unfinished not in (None, former.pk) or not abandoned(former) or not take_over(former):
         raise AlreadyRunning(why_none(kind))
@@ -96,7 +97,7 @@ def start(kind: Job.Kind, *, unfinished: int | None = None, hold: bool = False, 
 def take_over(job: Job) -> bool:
     """Make this process the owner of a job that has none; return False if another one was faster."""
     ours = {"status": Job.Status.RUNNING, "owner": _owner(), "heartbeat_at": timezone.now(), "error": ""}
-    died = bool(job.owner)  # without giving it up
+    died = bool(job.owner)  # which did not give it up
     if not _ours(job).filter(heartbeat_at=job.heartbeat_at).update(**ours):
         return False
     job.refresh_from_db(using=primary(Job).db)
@@ -137,8 +138,7 @@ def why_none(kind: Job.Kind) -> str:
 
 
 def abandoned(job: Job) -> bool:
-    """Whether the job's process has ended or sends no heartbeat. A job that is paused or stands by has no process to
-    miss."""
+    """Whether the job's process has ended or sends no heartbeat. A job that is paused or stands by needs no process."""
     if job.status in (Job.Status.PAUSED, Job.Status.STANDBY):
         return False
     age = timezone.now() - job.heartbeat_at
@@ -172,8 +172,8 @@ def heartbeat(job: Job, **values: Any) -> None:
 def kept_alive(job: Job) -> Iterator[None]:
     """Store heartbeats from a thread, during calls that can take longer than :data:`STALE_AFTER`.
 
-    Whether the job was taken over, or is to stop, shows at its next checkpoint. Within a transaction of the caller no
-    process would see a heartbeat, and it could wait for that transaction: there none is stored.
+    If the job was taken over, or is to stop, its next checkpoint raises. Within a transaction of the caller no
+    heartbeat is stored: no process would see it, and it could wait for that transaction.
     """
     ended, ours = Event(), _ours(job)
     if connections[ours.db].in_atomic_block:
@@ -203,7 +203,7 @@ def kept_alive(job: Job) -> Iterator[None]:
 
 
 def checkpoint(job: Job, **values: Any) -> None:
-    """Store a heartbeat and ``values``, and do as was requested meanwhile.
+    """Store a heartbeat and ``values``, and obey a request made in the meantime.
 
     :raises JobLost: if another process has taken the job over.
     :raises JobStopped: if the job is to pause or to end.
@@ -232,14 +232,14 @@ def leave_paused(job: Job, **values: Any) -> None:
     if still.update(status=Job.Status.PAUSED, requested="", owner="", error="", **values):
         job.status = Job.Status.PAUSED
     else:
-        suspend(job)  # resumed in the same moment
+        suspend(job)  # resumed at this very moment
 
 
 @retry_conflicts
 def stand_by(job: Job) -> None:
     """Leave a rebuild whose index is complete to whoever swaps or discards it.
 
-    It keeps its slot and its target, so that every sync writes there, too; no process is needed meanwhile.
+    It keeps its slot and its target, so every sync writes there too; no process is needed meanwhile.
 
     :raises JobStopped: if the job is to pause or to end.
     :raises JobLost: if another process has taken the job over.
@@ -254,13 +254,13 @@ def stand_by(job: Job) -> None:
 
 @retry_conflicts
 def suspend(job: Job, *, error: str = "") -> None:
-    """Leave the job unfinished, so that the next process can take it over at once. ``error``: why."""
+    """Leave the job unfinished, so that the next process can take it over immediately. ``error``: why."""
     _ours(job).update(owner="", heartbeat_at=job.started_at - STALE_AFTER, error=error)
 
 
 def discard(job: Job) -> None:
-    """Drop the index that a rebuild of this process was filling, and finish the job as cancelled. While no index can be
-    reached, the job is left to the next process: what it filled can take many gigabytes."""
+    """Drop the index that a rebuild of this process was filling, and finish the job as cancelled. If the index cannot
+    be reached, the job is left to the next process: the unfinished index can take many gigabytes."""
     error = drop_leftovers()
     if isinstance(error, IndexUnavailable):
         suspend(job, error=mask_credentials(error))
@@ -271,7 +271,7 @@ def discard(job: Job) -> None:
 
 
 def drop_leftovers() -> Exception | None:
-    """Drop every index but the active one: it was not filled to its end. Only for a process that has the slot of a
+    """Drop every index but the active one, because it was not completed. Only for a process that has the slot of a
     rebuild; a failure is logged and returned."""
     try:
         index = get_index()
@@ -283,7 +283,7 @@ def drop_leftovers() -> Exception | None:
     return None
 
 
-# What others ask for, from another process than the one that runs the job.
+# Requests from processes other than the one that runs the job.
 
 
 def actions(job: Job) -> list[str]:
@@ -301,7 +301,7 @@ def actions(job: Job) -> list[str]:
 
 @retry_conflicts
 def pause(job: Job) -> bool:
-    """Have the job stop after its current batch and wait, with what it has done; return False if it has ended.
+    """Make the job stop after its current batch and wait, keeping what it has done; return False if it has ended.
 
     Its slot stays taken: no other job of its kind starts until it is resumed or cancelled.
     """
@@ -318,7 +318,7 @@ def pause(job: Job) -> bool:
 
 @retry_conflicts
 def resume(job: Job) -> bool:
-    """Let the job continue; return False if it is not paused. A process has to be started that does so."""
+    """Let the job continue; return False if it is not paused. A process must then be started to continue it."""
     rows = _same(job)
     resumed = rows.filter(status=Job.Status.PAUSED).update(requested="", **_waiting()) or rows.filter(
         status=Job.Status.RUNNING, requested=Job.Request.PAUSE
@@ -331,7 +331,7 @@ def resume(job: Job) -> bool:
 def swap(job: Job) -> bool:
     """Let the index on standby become the active one; return False if the job does not stand by.
 
-    A process has to be started that does so: ``rebuild(unfinished=job.pk)``. If it dies, another one continues.
+    A process must then be started to do so: ``rebuild(unfinished=job.pk)``. If it dies, another one continues.
     """
     ready = _same(job).filter(status=Job.Status.STANDBY, requested="")
     swapped = ready.update(requested=Job.Request.SWAP, finished_at=None, **_waiting())
@@ -342,16 +342,16 @@ def swap(job: Job) -> bool:
 
 
 def start_process(job: Job) -> str:
-    """Have a process started for a job that was left without one; return the command to run if none can be started, and
-    otherwise an empty text."""
+    """Start a process for a job that was left without one; return the command to run if none can be started, otherwise
+    an empty string."""
     return COMMANDS[job.kind] if abandoned(job) and not dispatch.start(job.kind, job=job.pk) else ""
 
 
 def cancel(job: Job) -> bool:
-    """Have the job end after its current batch, without its result; return False if it has ended.
+    """Make the job end after its current batch, without its result; return False if it has ended.
 
-    The active index stays as it is. The one that a rebuild was filling, or that stands by, is deleted; what a reconcile
-    found so far stays queued.
+    The active index stays as it is. The index that a rebuild was filling, or that stands by, is deleted; what a
+    reconcile found so far stays queued.
     """
     if not _same(job).update(requested=Job.Request.CANCEL):
         return False
@@ -369,7 +369,7 @@ def cancel(job: Job) -> bool:
 
 
 def _waiting() -> dict[str, Any]:
-    """The values of a job that the next process takes over at once."""
+    """Return the values of a job that the next process takes over immediately."""
     return {"status": Job.Status.RUNNING, "owner": "", "heartbeat_at": timezone.now() - 2 * STALE_AFTER}
 
 

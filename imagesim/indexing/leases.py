@@ -1,8 +1,8 @@
 """Assign changes to workers with leases that expire, and store results only if the item has not changed meanwhile.
 
-A lease is a random token in the row. Every new change empties it, so "the row still has my token" means both that the
-lease still holds and that the item has not changed since. No lock outlives one short transaction, so that a shop's
-save never waits for an embedding. Embeddings have leases of their own, so that several workers never compute the same.
+A lease is a random token in the row. Every new change clears it, so "the row still has my token" means both that the
+lease still holds and that the item has not changed since. No lock outlives one short transaction, so a shop's save
+never waits for an embedding. Embeddings have leases of their own, so that no two workers compute the same one.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ FAILED_RETRY_DELAY = 900.0
 EMBEDDING_LEASE_SECONDS = 120
 """The time after which a worker that leased an embedding and did not store it is considered dead."""
 CLOCK_WAS_WRONG = timedelta(hours=1)
-"""A time that is further ahead, beyond what is set, is of a clock that was wrong, as that of a machine that has just
-started: it counts as over."""
+"""A time that lies further ahead than this, beyond what is ever set, comes from a wrong clock, such as that of a
+machine that has just started. It counts as over."""
 
 CHUNK = 500
 """Rows that are locked together."""
@@ -67,17 +67,17 @@ class SyncResult:
     written: bool = True
     """Whether the index now holds this version (a skipped or failed write does not count)."""
     partly: bool = False
-    """Whether an index may hold it all the same, because only another one refused it, or the error came later."""
+    """Whether an index may hold it nevertheless, because only another one refused it, or the error came later."""
     retry: bool = False
     """Whether to retry later, because the error can be temporary."""
     retry_forever: bool = False
     """Whether to retry without a limit, because the index was overloaded."""
     images: Sequence[ItemImage] | None = None
-    """The images to store of the item, in place of those that are; None keeps these."""
+    """The images of the item, to replace the stored ones; None keeps those."""
 
 
 def stored_images() -> Prefetch[str, QuerySet[ItemImage], str]:
-    """Return what loads the ``stored_images`` of states."""
+    """Return the prefetch that loads the ``stored_images`` of states."""
     return Prefetch("images", primary(ItemImage), to_attr="stored_images")
 
 
@@ -99,8 +99,8 @@ def _is_over(time: str, seconds: float = 0) -> Q:
 def lease(scope: Scope, limit: int) -> Lease:
     """Lease up to ``limit`` due changes of this scope.
 
-    A change whose lease expired, because its worker died, is leased alone and its attempts are counted: if it was
-    the one that killed the worker, it takes no other along, and fails in the end. It gets a new version, as in
+    A change whose lease expired, because its worker died, is leased alone and its attempts are counted: if it was the
+    one that killed the worker, it takes no others down with it, and finally fails. It gets a new version, as in
     :func:`release`.
     """
     token = secrets.token_hex(16)
@@ -121,7 +121,7 @@ def lease(scope: Scope, limit: int) -> Lease:
         if not former:  # the most frequent case
             return Lease(token, [], until)
         pks = [pk for pk, *_ in former]
-        # Rows that are locked stay due. By key alone, MariaDB locks no other rows, which a save may hold.
+        # Locked rows stay due. If filtered by key alone, MariaDB locks no other rows, which a save may hold.
         taken = primary(ItemState) if skips_locked else due()
         taken.filter(pk__in=pks).update(**changes)
     # Without those that another worker has leased in between, or that a save has changed again.
@@ -140,18 +140,18 @@ def _skips_locked() -> bool:
 def lock(rows: QuerySet[ItemState]) -> list[int]:
     """Lock rows until the end of the open transaction; return their keys, without those that are being saved.
 
-    To wait for these with others locked would be a deadlock where the transaction of the shop goes on to save others:
-    PostgreSQL ends the one that waits last.
+    Waiting for these while others are locked would deadlock with a transaction of the shop that goes on to save the
+    others: PostgreSQL ends the one that waits last.
     """
     if _skips_locked():
         return list(rows.select_for_update(skip_locked=True).values_list("pk", flat=True))
-    rows.order_by().update(lease=F("lease"))  # takes the lock for writing before reading
+    rows.order_by().update(lease=F("lease"))  # takes the write lock before reading
     return list(rows.values_list("pk", flat=True))
 
 
 def _update(rows: QuerySet[ItemState], *, wait: bool = False, **values: Any) -> int:
     """Update rows; return how many. Those that are being saved are left out or, with ``wait``, come last, one at a
-    time, so that no other one is locked while this waits."""
+    time, so that no other row is locked while this waits."""
     count, locked = 0, []
     for chunk in batched(list(rows.values_list("pk", flat=True)), CHUNK):
         with atomic(ItemState):
@@ -162,7 +162,8 @@ def _update(rows: QuerySet[ItemState], *, wait: bool = False, **values: Any) -> 
 
 
 def _together(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Return the changes to lease in one update: one whose lease expired alone, otherwise all that are not leased."""
+    """Return the changes to lease in one update: a change whose lease expired, alone, otherwise all that are not
+    leased."""
     return rows[:1] if rows and rows[0][-1] else [row for row in rows if not row[-1]]
 
 
@@ -186,9 +187,9 @@ def renew(lease: Lease) -> bool:
 def release(lease: Lease, *, delay: float = 0.0, reason: str = "") -> None:
     """Release the changes without a result: these items did not fail, and ``reason`` is why they wait.
 
-    They may have been written, though. The next write can differ, after a change without a signal, and the index takes
-    a version once: so it gets a new one. The save of an item that is being saved releases its change, or the lease
-    expires.
+    They may have been written, though. The next write can differ, after a change without a signal, and the index
+    accepts a version only once, so they get new versions. The change of an item that is being saved is released by its
+    save, or its lease expires.
     """
     not_before = timezone.now() + timedelta(seconds=delay)
     said: dict[str, Any] = {"error": reason} if reason else {}
@@ -216,7 +217,7 @@ def renew_versions(lease: Lease) -> None:
 def mark(lease: Lease, results: Sequence[SyncResult]) -> int:
     """Store the results of leased changes; return the number of leases that were still valid.
 
-    A row that is locked (its item is being saved at this moment) is skipped: the save will empty the lease, or the
+    A row that is locked (its item is being saved at this moment) is skipped: the save will clear the lease, or the
     lease will expire. A row that changed since it was leased keeps what the change wrote; see :func:`repair_late`.
     """
     by_pk = {each.state.pk: each for each in results}
@@ -248,7 +249,7 @@ def mark(lease: Lease, results: Sequence[SyncResult]) -> int:
 
 
 def _values_after(result: SyncResult, now: datetime) -> dict[str, Any]:
-    """Return what to store of a result, beside its checksum."""
+    """Return the values to store for a result, other than its checksum."""
     values: dict[str, Any] = {"lease": "", "leased_until": None, "error": result.error, "synced_at": now}
     if result.written:
         values["synced_version"] = F("version")
@@ -288,9 +289,10 @@ def repair_late(written: Iterable[ItemState]) -> int:
 def account_for(filled: Sequence[tuple[ItemState, str]]) -> None:
     """Account for entries, each with its checksum, that a rebuild wrote to the new index under the items' versions.
 
-    A change that waits gets a new version: the new index would reject the entry of the sync, although the item may have
-    changed without a signal in between. Where an item had changed so before, the two indexes differ, and no checksum
-    describes both: it is forgotten, so that the next change is written, and the next reconcile writes the item.
+    A waiting change gets a new version: the new index would otherwise reject the sync's entry, although the item may
+    have changed without a signal in between. If an item had changed without a signal before, the two indexes differ,
+    and no checksum describes both. It is cleared, so that the next change is written, and the next reconcile writes the
+    item.
     """
     waiting = [state.pk for state, _ in filled if state.pending]
     changes = {"version": F("version") + 1, "lease": "", "leased_until": None}
@@ -311,19 +313,19 @@ def requeue_failed() -> int:
 
 @retry_conflicts
 def requeue_refused(since: datetime) -> int:
-    """Queue the items that an index refused since then, because it is dropped; return how many."""
+    """Queue the items that an index refused since a time, because that index is dropped; return how many."""
     refused = primary(ItemState).filter(outcome=ItemState.Outcome.FAILED, pending=False, synced_at__gte=since)
     queued = {"pending": True, "version": F("version") + 1, "not_before": timezone.now(), "checksum": ""}
     return _update(refused.exclude(checksum=""), wait=True, **queued)
 
 
 def delay(attempts: int) -> float:
-    """Return the seconds until the next attempt: doubling, with jitter so that not all are retried at once."""
+    """Return the seconds until the next attempt: doubling, with jitter so that not all are retried at the same time."""
     return float(min(FIRST_DELAY * 2 ** min(attempts - 1, 20), LONGEST_DELAY)) * random.uniform(0.5, 1.0)
 
 
 class EmbeddingLeases:
-    """The leases on embeddings of this worker: if several need the same embedding, only the first computes it."""
+    """This worker's leases on embeddings: if several workers need the same embedding, only the first computes it."""
 
     def __init__(self) -> None:
         self._worker = secrets.token_hex(16)

@@ -1,5 +1,5 @@
-"""Which saves concern which items: derived once from the declarations of the shop, as :class:`Link` and
-:class:`Through`, for the receivers of :mod:`imagesim.indexing.signals`."""
+"""Which saves concern which items: derived once from the shop's declarations, as :class:`Link` and :class:`Through`,
+for the receivers of :mod:`imagesim.indexing.signals`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ HOOKS = (
 )
 
 FORMER_OWNERS = "_imagesim_former_owners"
-"""Of a row: by the ``owner`` of a link, the values there when it was loaded or, once they differ, in the database."""
+"""The attribute of a row with its former owners: by the ``owner`` of a link, the values when the row was loaded or,
+once they differ, in the database."""
 
 
 @dataclass
@@ -47,7 +48,7 @@ class Link:
     back: str = ""
     owner: tuple[str, ...] = ()
     """The attributes of the row's foreign key to its owner, which is the item or leads to it; of a generic relation,
-    the key and the content type. Empty if the row refers to none. One that moves concerns the former owner, too."""
+    the key and the content type. Empty if the row refers to none. A row that moves concerns the former owner too."""
     owner_path: str = ""
     """The query path from the item to the key in ``owner`` or, with ``back``, from the owner to the item's primary key.
     Empty if ``owner`` holds the item's primary key itself, so that no query is needed."""
@@ -70,7 +71,7 @@ class Link:
         return bool(self.owner) and not self.owner_path
 
     def scope_of(self, update_fields: Collection[str] | None, created: bool = False) -> Scope | None:
-        """The scope of a save of ``update_fields`` (None: all); None if it concerns no item."""
+        """Return the scope of a save of ``update_fields`` (None: all); None if it concerns no item."""
         if created:
             return (Scope.ALL if self.is_item else self.whole) if self.created_matters else None
         if update_fields is None:
@@ -82,7 +83,7 @@ class Link:
         return max(scopes, default=None)
 
     def items_of(self, instance: models.Model, using: str, raw: bool = False) -> set[Any] | models.QuerySet[Any]:
-        """The items that a row concerns, and those of its former owner: their primary keys, or a queryset."""
+        """Return the items that a row concerns, and those of its former owner: their primary keys, or a queryset."""
         if not self.owner:
             return self._items_of_row(instance, using, raw)
         values = tuple(map(instance.serializable_value, self.owner))
@@ -98,8 +99,8 @@ class Link:
         return every.filter(pk__in=rows.values(self.owner_path))
 
     def _items_of_row(self, instance: models.Model, using: str, raw: bool = False) -> set[Any] | models.QuerySet[Any]:
-        """The items that a row concerns as it is in the database: a queryset, or the primary key if it is the item. The
-        ``raw`` row of a child in a fixture refers to its parent's row, and lacks the parent's key."""
+        """Return the items that a row concerns as it is in the database: a queryset, or the primary key if it is the
+        item. The ``raw`` row of a child in a fixture refers to its parent's row, and lacks the parent's key."""
         own, sender = concrete_model(self.model), concrete_model(type(instance))
         if self.is_item and (sender is own or (not raw and issubclass(sender, own))):
             return {self.items.pk_of(instance)}
@@ -107,7 +108,7 @@ class Link:
         if self.is_item and issubclass(sender, own):
             children = sender._base_manager.using(using).filter(pk=instance.pk)
             return every.filter(pk__in=children.values(own._meta.pk.name))
-        if self.is_item:  # the parent's row, of which there need be no child
+        if self.is_item:  # the parent's row, which need not have a child
             parent: Any = own._meta.get_ancestor_link(sender)
             return every.filter(**{f"{parent.name}__pk": instance.pk})
         if self.back:
@@ -136,7 +137,7 @@ class Through:
 
 
 def links(items: Items[Any]) -> list[Link]:
-    """One link per path from the items to a model; the first is to the items themselves."""
+    """Return one link per path from the items to a model; the first is to the items themselves."""
     found: dict[tuple[type[models.Model], str], Link] = {(items.model, ""): Link(items, items.model)}
     own = found[items.model, ""]
     overrides = any(getattr(type(items), hook) is not getattr(Items, hook) for hook in HOOKS)
@@ -169,7 +170,7 @@ def links(items: Items[Any]) -> list[Link]:
 
 
 def throughs(items: Items[Any]) -> Iterator[Through]:
-    """One for each many-to-many relation on a path of the items."""
+    """Yield one for each many-to-many relation on a path of the items."""
     for resolved in items.resolved_paths():
         scope = _scope_of_path(items, resolved)
         by_lookup = dict(resolved.relations)
@@ -184,7 +185,7 @@ def throughs(items: Items[Any]) -> Iterator[Through]:
 
 
 def with_subclasses(model: type[models.Model], every: Iterable[type[models.Model]]) -> list[type[models.Model]]:
-    """Return the model, its proxies and its children, each a separate sender; of a proxy, those of its model."""
+    """Return the model, its proxies and its children, each a separate sender; for a proxy, those of its model."""
     return [candidate for candidate in every if issubclass(candidate, concrete_model(model))] or [model]
 
 
@@ -210,14 +211,14 @@ def _leaves_out(model: type[models.Model]) -> bool:
 
 
 def _is_to_many(link: Link) -> bool:
-    """Whether an item reads these rows by their default manager. By a foreign key it reads the base manager's."""
+    """Whether an item reads these rows with their default manager. Through a foreign key it uses the base manager."""
     field = _last_relation(link.items.model, link.lookup) if link.lookup else None
     return bool(field is not None and (field.one_to_many or field.many_to_many))
 
 
 def _scope_of_path(items: Items[Any], resolved: paths.ResolvedPath) -> Scope:
     given = type(items).get_images is not Items.get_images
-    kinds = (models.FileField, models.URLField) if given else models.FileField  # a method can give images by address
+    kinds = (models.FileField, models.URLField) if given else models.FileField  # a method can return images by address
     read = resolved.path in (items.depends_on or ()) and isinstance(resolved.field, kinds)
     image = resolved.path in image_paths(items) or read
     return Scope.ALL if image else Scope.METADATA
@@ -231,7 +232,8 @@ def _find(model: type[models.Model], name: str) -> Any:
 
 
 def _written(found: Any) -> Iterator[str]:
-    """The fields that a save names when it writes this one: itself, and what a ``GeneratedField`` is computed from."""
+    """Yield the fields that a save names when it writes this one: itself, and those a ``GeneratedField`` is computed
+    from."""
     yield found.name
     if isinstance(found, models.GeneratedField):
         generated: Any = found
@@ -251,7 +253,7 @@ def _canonical(model: type[models.Model], name: str) -> str:
 
 
 def _by_kind(model: type[models.Model], names: Collection[str]) -> Scope:
-    """The scope where unknown code reads these fields: a file may be an image, anything else is metadata."""
+    """Return the scope if unknown code reads these fields: a file may be an image, anything else is metadata."""
     files = any(isinstance(_find(model, name), models.FileField) for name in names)
     return Scope.ALL if files else Scope.METADATA
 
@@ -293,20 +295,20 @@ def _add_back_reference(link: Link, scope: Scope) -> None:
 
 
 def _key_at_end(resolved: paths.ResolvedPath) -> Any:
-    """The foreign key that a path ends in, whose row is not read; None if it ends in anything else."""
+    """Return the foreign key that a path ends in, whose row is not read; None if it ends in anything else."""
     field = resolved.field
     return field if field is not None and field.is_relation and resolved.steps[-1].kind == "value" else None
 
 
 def _relation_at_end(resolved: paths.ResolvedPath) -> str:
-    """The query path of the last relation of a path, which a foreign key at its end is."""
+    """Return the query path of the last relation of a path, which includes a foreign key at its end."""
     end = _key_at_end(resolved)
     return paths.SEPARATOR.join([name for name, _ in resolved.relations[-1:]] + ([end.name] if end is not None else []))
 
 
 def _unlinks(link: Link) -> bool:
-    """Whether a delete of the row ends its relation without a signal: of a many-to-many relation that Django made, or
-    of a foreign key that it empties."""
+    """Whether deleting the row ends its relation without a signal: a many-to-many relation that Django created, or a
+    foreign key that Django clears."""
     field = _last_relation(link.items.model, link.lookup)
     on_delete = getattr(field.remote_field, "on_delete", models.CASCADE) if field.concrete else models.CASCADE
     return bool(field.many_to_many) or on_delete is not models.CASCADE
@@ -321,7 +323,8 @@ def _last_relation(model: type[models.Model], lookup: str) -> Any:
 
 
 def _links_of_related(items: Items[Any], model: type[models.Model], path: str) -> list[Link]:
-    """One to the rows of a model in ``related``, and one to each row on their path to the item that can move."""
+    """Return one link to the rows of a model in ``related``, and one to each row on their path to the item that can
+    move."""
     whole = _by_kind(model, {f.name for f in model._meta.concrete_fields})
     made: list[Link] = []
     names = _relation_at_end(paths.resolve(model, path)).split(paths.SEPARATOR)

@@ -25,7 +25,7 @@ from imagesim.runtime import runtime
 
 CHUNK = 500
 CLOCK_DIFFERENCE = timedelta(minutes=1)
-"""How far behind a worker's clock may be: changes are due at once for it, too."""
+"""How far behind a worker's clock may be: changes are due immediately for it too."""
 VENDORS = ("postgresql", "sqlite", "mysql")  # the last includes MariaDB
 _TO_ANNOUNCE = "_imagesim_changes_to_announce"
 # Keys that the database casts to the same text as Python. (SQLite stores a UUID without its dashes.)
@@ -33,7 +33,7 @@ _CASTABLE = (models.IntegerField, models.CharField, models.TextField)
 
 
 def now_version() -> int:
-    """The version of a change, unless the item already has a higher one: milliseconds since 1970."""
+    """Return the version of a change, unless the item already has a higher one: milliseconds since 1970."""
     return time.time_ns() // 1_000_000
 
 
@@ -43,7 +43,8 @@ def touch(
     scope: Scope = Scope.ALL,
     using: str | None = None,
 ) -> int:
-    """Mark items, or one, as changed, after writes that send no signal (``update()``, ``bulk_create()``, raw SQL).
+    """Mark one or several items as changed, after writes that send no signal (``update()``, ``bulk_create()``, raw
+    SQL).
 
     ``scope=Scope.METADATA`` means that no image changed. One query for a queryset of any size, in the open
     transaction. Returns how many items were marked.
@@ -78,9 +79,9 @@ def record(
 
     ``using`` is the database of the items, by default that of this app's tables. Keys are recorded by one statement per
     ``CHUNK``, in the open transaction. If the app's tables are on another database than the items, they are recorded
-    again after the commit, because a worker may have synced the first record before it. With ``announce=False`` nobody
-    is told that changes wait, because this process goes on to sync them. With ``late`` all is recorded after the
-    commit, because the transaction has not written yet what leads to the items, as while it loads a fixture.
+    again after the commit, because a worker may have synced the first record before it. With ``announce=False`` no
+    worker is woken, because this process goes on to sync the changes. With ``late`` everything is recorded after the
+    commit, because the transaction has not yet written the rows that lead to the items, as while it loads a fixture.
     """
     alias = state_alias()
     using = using or alias
@@ -92,7 +93,7 @@ def record(
         count = _record_queryset(label, which.using(using), scope, upsert)
     else:
         # In one order everywhere, so that two writers of the same items wait for each other instead of deadlocking:
-        # that of numbers, in which shops save them one by one.
+        # numerical order, in which shops save items one by one.
         keys = sorted({str(pk) for pk in which}, key=lambda key: (len(key), key))
         count = len(keys)
         if keys and alias != using and connections[using].in_atomic_block:
@@ -109,8 +110,8 @@ def record(
 def record_each(label: str, pks: Iterable[object], *, scope: Scope = Scope.ALL, using: str = "") -> None:
     """Record, in a worker that goes on to sync, that items with these primary keys changed: one at a time.
 
-    One statement for all would wait for those that are being saved, with others locked, which would be a deadlock with
-    a transaction of the shop that goes on to save these.
+    One statement for all would wait for those that are being saved while it has others locked, and deadlock with a
+    transaction of the shop that goes on to save those.
     """
     for pk in pks:
         record(label, [pk], scope=scope, using=using, announce=False)
@@ -151,14 +152,14 @@ def state_alias() -> str:
 
 
 def _announce(connection: BaseDatabaseWrapper) -> None:
-    """Wake the dispatcher, once for all that a transaction on the database of the items recorded."""
+    """Wake the dispatcher, once for everything that a transaction on the items' database recorded."""
     if getattr(connection, _TO_ANNOUNCE, False):
         setattr(connection, _TO_ANNOUNCE, False)
         dispatch.wake()
 
 
 def unsupported(using: str) -> str:
-    """Why the database cannot be used; empty if it can."""
+    """Return why the database cannot be used; empty if it can."""
     vendor = connections[using].vendor
     if vendor in VENDORS:
         return ""
@@ -207,7 +208,7 @@ class _Upsert:
         return connections[self.using]  # each thread has its own
 
     def can_select(self, queryset: models.QuerySet[Any]) -> bool:
-        """Whether :meth:`select` can record the items of a queryset: the database must take its SQL as a part of the
+        """Whether :meth:`select` can record the items of a queryset: the database must accept its SQL as part of the
         statement."""
         query = queryset.query
         is_plain = not (query.is_sliced or query.combinator or query.distinct_fields or query.select_for_update)
@@ -247,7 +248,7 @@ class _Upsert:
         return sql, [label, *self._values(scope), *params]
 
     def _values(self, scope: Scope) -> list[Any]:
-        """The parameters of a new row after its primary key, as the database wants them."""
+        """Return the parameters of a new row after its primary key, in the database's types."""
         now, field = timezone.now(), ItemState._meta.get_field("changed_at")
         times = [field.get_db_prep_save(each, self.connection) for each in (now - CLOCK_DIFFERENCE, now)]
         return [now_version(), int(scope), *times]

@@ -17,7 +17,7 @@ from imagesim.models import stored_name
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """An image of an item to be indexed. Empty ``digest`` and ``error``: not read yet."""
+    """An image of an item to be indexed. While ``digest`` and ``error`` are empty, it has not been read."""
 
     name: str
     file: Any = None
@@ -32,11 +32,11 @@ class Picture:
     new: bool = False
     """Whether the item has not been synced with it before."""
     measured: bool = False
-    """Whether its main colours are wanted, too."""
+    """Whether its main colours are wanted too."""
 
     @property
     def last_digest(self) -> str:
-        """Return the digest, or while the file is not read, the one of the last time; empty if there is none."""
+        """Return the digest or, until the file is read, that of the last time; empty if there is none."""
         return self.digest or self.known_digest
 
     @property
@@ -46,8 +46,8 @@ class Picture:
 
 
 def by_file(pictures: Iterable[Picture]) -> dict[Picture, list[Picture]]:
-    """The pictures by the first of those that have the same file: that of a product is also one of its variants, and
-    one of a library can be in many products."""
+    """Return the pictures grouped by file, under the first picture of each file: a product's picture is also that of
+    its variants, and a picture from a library can be in many products."""
     first: dict[Hashable, Picture] = {}
     found: dict[Picture, list[Picture]] = {}
     for picture in pictures:
@@ -63,13 +63,13 @@ def _place(picture: Picture) -> Hashable:
 
 
 def like_read(picture: Picture, read: Picture) -> Picture:
-    """The picture with what was read of another one with the same file."""
+    """Return the picture with what was read for another one with the same file."""
     digest = picture.known_digest if read.unreachable else read.digest
     return replace(picture, digest=digest, error=read.error, permanent=read.permanent, unreachable=read.unreachable)
 
 
 def read_file(picture: Picture) -> tuple[Picture, bytes | None]:
-    """The picture with the digest of its file and the bytes, or with an error and None. Runs in a thread."""
+    """Return the picture with the digest of its file, and the bytes; or with an error, and None. Runs in a thread."""
     try:
         data = images.read(picture.file)
         return replace(picture, digest=images.digest(data)), data

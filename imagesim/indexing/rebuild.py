@@ -1,4 +1,4 @@
-"""Build a new index beside the active one, then swap them; or keep the new one on standby until someone does."""
+"""Build a new index beside the active one, then swap them; or keep the new one on standby until someone swaps them."""
 
 from __future__ import annotations
 
@@ -43,13 +43,14 @@ logger = logging.getLogger("imagesim.indexing.sync")
 
 OUTAGE_SECONDS = 600.0
 """How long a rebuild waits for an unavailable index before it stops; the next rebuild continues it. It waits as long
-for an embedder that has worked before, and then fails: while it is unfinished, other changes wait for that one, too."""
+for an embedder that worked before and now fails: while the rebuild is unfinished, other changes wait for that embedder
+too."""
 
 WAIT_SECONDS = 2.0
-"""Between two heartbeats while it waits."""
+"""Seconds between two heartbeats while it waits."""
 
 MAX_LOST = 0.5
-"""Share of the active index that may be missing from the new one because the items failed."""
+"""The share of the active index that may be missing from the new one because the items failed."""
 
 
 class _TimeOver(Exception):
@@ -67,16 +68,16 @@ def rebuild(
 ) -> Job:
     """Build a new index of all items with the embedder in the settings, and make it active when it is complete.
 
-    Searches and saves continue meanwhile. After a kill, or after ``seconds``, the next call continues the rebuild;
-    with ``unfinished``, the primary key of one, a call continues that one only. A job that was paused or cancelled
-    is returned as such; the active index is then what it was. With ``hold`` the complete index stands by instead:
-    every sync goes on writing to it, until :func:`swap` or :func:`imagesim.indexing.jobs.cancel`. ``message`` is
-    the id of the Celery message that is being handled: one that is delivered again starts no other rebuild.
+    Searches and saves continue in the meantime. After a kill, or after ``seconds``, the next call continues the
+    rebuild; with ``unfinished``, the primary key of one, a call continues only that one. A job that was paused or
+    cancelled is returned as such, and the active index is unchanged. With ``hold`` the complete index stands by
+    instead: every sync goes on writing to it, until :func:`swap` or :func:`imagesim.indexing.jobs.cancel`. ``message``
+    is the id of the Celery message that is being handled: if it is delivered again, it does not start another rebuild.
 
     :raises AlreadyRunning: if another process is rebuilding, a rebuild is paused, or an index stands by.
-    :raises IndexMissing: with ``hold``, if no index is active, beside which another one could stand by.
-    :raises ModelMismatch: with ``hold``, if the settings do not name the model of the active index, which it needs to
-        be written to for as long as the other one stands by.
+    :raises IndexMissing: with ``hold``, if no index is active: only then can another one stand by.
+    :raises ModelMismatch: with ``hold``, if the settings do not name the model of the active index, which is needed to
+        write to it for as long as the other one stands by.
     :raises NotRegistered: in a process that registers no model.
     """
     registry.require_models()
@@ -111,7 +112,7 @@ def rebuild(
         logger.error(
             "The rebuild failed; the active index is unchanged: %s",
             error,
-            exc_info=not isinstance(error, ImagesimError),  # whose message says all
+            exc_info=not isinstance(error, ImagesimError),  # whose message says everything
         )
         jobs.heartbeat(job)  # what another process has taken over is not dropped
         if job.requested == Job.Request.SWAP:
@@ -191,8 +192,8 @@ def _build(job: Job, progress: Progress | None, until: float | None) -> None:
     for items, queryset in items_behind(job.cursor):
         _fill(job, target, items, queryset, progress, until)
     if _retry_while_unavailable(index.active, job) is not None:
-        sync(progress=lambda done, total: jobs.checkpoint(job))  # what was left to it, and what changed meanwhile
-    # Also where it is promoted next: the recall is that of the graph, which not every index has before.
+        sync(progress=lambda done, total: jobs.checkpoint(job))  # the items left to it, and what changed meanwhile
+    # Even if it is promoted next: the measured recall is that of the graph, which not every index has before this.
     _retry_while_unavailable(lambda: index.make_searchable(target.backing_index), job)
     _retry_while_unavailable(lambda: index.refresh(target.backing_index), job)
     if job.failed:
@@ -204,7 +205,8 @@ def _check_losses(target: Target) -> None:
     """Check that most of what can be found now will be found in the new index, too.
 
     :raises SearchIndexError: if more than :data:`MAX_LOST` of the active index would be lost because the items failed,
-        as where its server has no space left. What the shop itself excludes meanwhile is no loss.
+        for example because its server has no space left. Items that the shop itself excludes in the meantime are not a
+        loss.
     """
     index = target.index
     active = index.count() if index.active() is not None else 0
@@ -218,14 +220,15 @@ def _check_losses(target: Target) -> None:
 
 
 def _target(job: Job) -> Target:
-    """Return the index to fill: that of an unfinished job if it still exists and has the right meta, else a new one."""
+    """Return the index to fill: that of an unfinished job if it still exists and has the right metadata, else a new
+    one."""
     index = get_index()
     meta = new_meta()
     unfinished = bool(job.target) and job.target in _retry_while_unavailable(index.backing_indexes, job)
     if unfinished and index.meta(job.target) == meta:
         return Target(index, job.target, meta, active=False)
     jobs.drop_leftovers()
-    total = count_items()  # of the shop's own code, which may fail: before there is an index
+    total = count_items()  # runs the shop's own code, which may fail: before there is an index
     backing_index = _retry_while_unavailable(lambda: index.create(meta), job)
     # From now on, every sync writes to this index too.
     jobs.heartbeat(job, target=backing_index, cursor="", done=0, failed=0, total=total)
@@ -243,7 +246,7 @@ def _fill(
     """Write those items of a model that are in ``rest`` to the new index, page by page."""
     size = get_settings().SYNC_BATCH_SIZE
     while pks := [str(pk) for pk in rest.order_by("pk").values_list("pk", flat=True)[:size]]:
-        if job.process_died:  # perhaps of one of these items: the sync finds it, and goes on without it
+        if job.process_died:  # perhaps because of one of these items: the sync finds it, and goes on without it
             outbox.record_each(items.label, pks)
             failed, job.process_died = 0, False
         else:
@@ -258,8 +261,8 @@ def _fill(
 
 
 def _fill_page(target: Target, label: str, pks: list[str]) -> int:
-    """Write one page of items to the new index; return how many failed. They are left to the sync, as are those without
-    a state."""
+    """Write one page of items to the new index; return how many failed. Those are left to the sync, as are items
+    without a state."""
     rows = primary(ItemState).filter(model=label, object_pk__in=pks)
     known = {state.object_pk: state for state in rows.prefetch_related(leases.stored_images())}
     states = [known[pk] for pk in pks if pk in known]
@@ -288,15 +291,15 @@ def _drop_others(job: Job) -> None:
     # With plain heartbeats: after the swap it is too late to stop.
     for backing_index in _retry_while_unavailable(index.backing_indexes, job, jobs.heartbeat):
         if backing_index != job.target:
-            jobs.heartbeat(job)  # nothing after another process took it over: there may be a later rebuild
+            jobs.heartbeat(job)  # drop nothing after another process took it over: there may be a later rebuild
             _retry_while_unavailable(lambda name=backing_index: index.drop(name), job, jobs.heartbeat)
 
 
 def _retry_while_unavailable(call: Callable[..., Any], job: Job, beat: Callable[[Job], None] = jobs.checkpoint) -> Any:
-    """Call again while the index cannot be reached, or while an embedder that has worked before fails, as a service
-    does that is restarted; with a heartbeat of the job every few seconds.
+    """Call again while the index cannot be reached, or while an embedder that worked before fails, such as a service
+    that is being restarted; the job gets a heartbeat every few seconds.
 
-    Meanwhile the job has the reason as its error, also if its process gives up or dies.
+    In the meantime the job has the reason as its error, and keeps it if its process gives up or dies.
     """
     until = time.monotonic() + OUTAGE_SECONDS
     attempts = 0

@@ -47,7 +47,7 @@ UNUSED = ("embeddings", "regions", "thumbnails")
 HEARTBEAT_SECONDS = 2.0
 
 UNUSED_AGE = timedelta(days=1)
-"""What is younger is kept, because its item can be in the middle of a sync."""
+"""Anything younger is kept, because its item may be in the middle of a sync."""
 CHUNK = 500
 TOMBSTONE_AGE = timedelta(days=1)
 """How long the state of a deleted item is kept; longer than any write can be delayed."""
@@ -75,13 +75,13 @@ def reconcile(
     ``dry_run`` nothing is changed; ``job.report`` has the differences in either case. ``repair_now=False`` leaves the
     repairs to the next sync. After ``seconds`` it stops between two pages of items, and the next call continues it.
     With ``unfinished``, the primary key of one, only that one is continued; with ``message``, the id of a Celery
-    message that has started one, only that one. A job that was paused or cancelled is returned as such; what it found
-    so far is queued.
+    message that has started one, only the one that it started. A job that was paused or cancelled is returned as such;
+    the differences found so far are queued.
 
     :raises AlreadyRunning: if another process is reconciling, or a reconcile is paused.
     :raises IndexUnavailable: if the index cannot be reached.
     :raises IndexMissing: if no index is active.
-    :raises NotRegistered: in a process that registers no model, which would take every entry for orphaned.
+    :raises NotRegistered: in a process that registers no model, to which every entry would seem orphaned.
     """
     registry.require_models()
     if dry_run:
@@ -138,7 +138,7 @@ def _reconcile(job: Job, report: dict[str, int], dry_run: bool, progress: Progre
     job.total = count_items()
     after = job.cursor
     if not dry_run:
-        # Without the cursor: if this process dies, the next one begins anew.
+        # Without the cursor: if this process dies, the next one starts from the beginning.
         jobs.checkpoint(job, total=job.total, done=job.done if after else 0, cursor="")
     job.cursor = after
     last_heartbeat = time.monotonic()
@@ -168,8 +168,8 @@ def _reconcile(job: Job, report: dict[str, int], dry_run: bool, progress: Progre
 
 @retry_conflicts
 def _queue(differences: Sequence[Difference]) -> None:
-    """Queue the items for reindexing, with a version above any in the index. An item that is being saved is left to
-    its save, or to the next reconcile."""
+    """Queue the items for reindexing, with a version above any in the index. An item that is being saved is left to the
+    save, or to the next reconcile."""
     for (label, scope), group in grouped(differences, lambda d: (d.label, d.scope)).items():
         with atomic(ItemState):  # a worker must not lease them before they have their versions
             states = primary(ItemState).filter(model=label)
@@ -179,7 +179,7 @@ def _queue(differences: Sequence[Difference]) -> None:
             gave_up = states.filter(object_pk__in=pks, outcome=Outcome.FAILED, not_before=None, checksum="")
             tried_once = list(gave_up.values_list("pk", flat=True))
             outbox.record(label, pks, scope=scope)
-            # One of them may be what kills workers, and takes no more than one along.
+            # One of them may be what kills workers, and can then kill only one more.
             states.filter(pk__in=tried_once).update(attempts=get_settings().SYNC_MAX_ATTEMPTS)
             # Without a checksum the entry is written even if it equals the last one.
             states.filter(object_pk__in=pks).update(checksum="")
@@ -189,7 +189,7 @@ def _queue(differences: Sequence[Difference]) -> None:
                     behind.update(version=difference.indexed_version + 1)
 
 
-# What no item uses. A rebuild deletes what former models have made.
+# Data that no item uses. A rebuild deletes the data of former models.
 
 
 def purge_tombstones(since: datetime) -> int:
@@ -203,7 +203,8 @@ def purge_tombstones(since: datetime) -> int:
 
 @retry_conflicts
 def _delete_still(old: QuerySet[ItemState], pks: list[int]) -> int:
-    """Delete those that are still old; return how many. Who creates such an item again waits, and makes a new row."""
+    """Delete those that are still old; return how many. A process that creates such an item again waits, and adds a new
+    row."""
     token = secrets.token_hex(16)
     with atomic(ItemState):
         old.filter(pk__in=pks).update(lease=token)  # takes the locks
@@ -211,7 +212,7 @@ def _delete_still(old: QuerySet[ItemState], pks: list[int]) -> int:
 
 
 def purge_unused(fingerprints: set[str], since: datetime, dry_run: bool, report: dict[str, int]) -> None:
-    """Delete what is stored of images that no item has, and of models and region finders that neither an index nor the
+    """Delete the stored data of images that no item has, and of models and region finders that neither an index nor the
     settings use. With ``dry_run`` it is only counted.
     """
     before = since - UNUSED_AGE
@@ -256,7 +257,7 @@ def purge_thumbnails(dry_run: bool) -> int:
 def _purge_thumbnails(storage: Storage, dry_run: bool) -> int:
     try:
         unused = set(thumbnail_files.stored(storage))
-        if not unused:  # of most storages
+        if not unused:  # true of most storages
             return 0
         for page in pages(primary(ItemImage).only("name"), CHUNK):
             names = (thumbnail_files.file_name(image.name, width) for image in page for width in thumbnail_files.WIDTHS)

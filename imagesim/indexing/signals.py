@@ -19,22 +19,22 @@ from imagesim.items.registry import concrete_model, referred_pk, registry
 from imagesim.models import Scope
 
 _UID = "imagesim.changes"
-"""Of the receivers, one for each sender and signal."""
+"""The ``dispatch_uid`` of the receivers, one for each sender and signal."""
 _FROM_FIXTURE = "_imagesim_from_fixture"
-"""Of a row that a fixture may load before the rows that it refers to, and before our own."""
+"""Set on a row that a fixture may load before the rows that it refers to, and before this app's own."""
 
 _DELETED = "_imagesim_deleted"
-"""Of the instance or the queryset whose ``delete()`` was called: the items that it takes along, as pairs of label and
-primary key."""
+"""Set on the instance or the queryset whose ``delete()`` was called: the items that are deleted with it, as pairs of
+label and primary key."""
 
 _links: dict[type[models.Model], list[Link]] = {}
 _throughs: dict[type[models.Model], list[Through]] = {}
 _owners: dict[type[models.Model], set[tuple[str, ...]]] = {}
-"""By sender, what the links to its rows have as ``owner``."""
+"""By sender, the ``owner`` of each link to its rows."""
 
 
 def connect() -> None:
-    """Connect the receivers of all registered models, none twice. Call it again after a later registration."""
+    """Connect the receivers of all registered models, each only once. Call it again after a later registration."""
     disconnect()
     known = apps.get_models(include_auto_created=True)
     _links.update(by_sender([link for items in registry for link in links(items)], known))
@@ -64,7 +64,7 @@ def disconnect() -> None:
 
 
 def _loaded(sender: type[models.Model], instance: models.Model, **kwargs: Any) -> None:
-    """Remember the owner of the row, so that a save that moves it is known. No query."""
+    """Remember the owner of the row, so that a save that moves it is recognised. Makes no query."""
     instance.__dict__[FORMER_OWNERS] = {owner: _values(instance, owner) for owner in _owners.get(sender, ())}
 
 
@@ -110,8 +110,8 @@ def _saved(
 def _to_be_deleted(
     sender: type[models.Model], instance: models.Model, using: str, origin: Any = None, **kwargs: Any
 ) -> None:
-    """Record the change of a row whose items cannot be found afterwards; note what :func:`_deleted` has to know of the
-    others."""
+    """Record the change of a row whose items cannot be found afterwards; note what :func:`_deleted` has to know about
+    the others."""
     for link in _links[sender]:
         if not (link.is_item or link.owner):
             outbox.record(link.items.label, link.items_of(instance, using), scope=link.whole, using=using)
@@ -127,9 +127,9 @@ def _to_be_deleted(
 
 
 def _deleted(sender: type[models.Model], instance: models.Model, using: str, origin: Any = None, **kwargs: Any) -> None:
-    """Record the change of an item, and of a row with an owner, unless the same ``delete()`` takes its item along.
+    """Record the change of an item, and of a row with an owner, unless the same ``delete()`` also deletes its item.
 
-    To lock the state of an item before its row would be a deadlock with a save, which locks them the other way round.
+    Locking the state of an item before its row could deadlock with a save, which locks them the other way round.
     """
     deleted = getattr(origin, _DELETED, ())
     for link in _links[sender]:
@@ -168,7 +168,7 @@ def _m2m_changed(
             outbox.record(through.items.label, every.filter(**far), scope=through.scope, using=using)
         found: set[Any] | models.QuerySet[Any] = {referred_pk(through.items, using, pk) for pk in near}
         if near and (through.lookup or not issubclass(own, base)):
-            # Those that are items, where any instance of their parent can have the relation.
+            # Only those that are items: any instance of their parent can have the relation.
             found = every.filter(**{f"{through.lookup or 'pk'}__in": near})
         if near:
             late = _FROM_FIXTURE in instance.__dict__

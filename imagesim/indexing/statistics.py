@@ -33,13 +33,13 @@ logger = logging.getLogger("imagesim.indexing")
 CHECK_SECONDS = 60.0
 """How often a process that syncs looks whether the index has grown."""
 COUNT_SECONDS = 3600.0
-"""How often it counts the entries anew in any case."""
+"""How often it counts the entries again in any case."""
 GROWTH = 1.5
 """An index that has grown by this factor is calibrated, counted and measured again after a sync."""
 FILLING_GROWTH = 3
 """The same for a calibration between the batches of a sync."""
 MEASURE_AGE = timedelta(hours=6)
-"""A reconcile measures again after so long, or where the number of entries has changed by a fifth."""
+"""A reconcile measures again after this time, or if the number of entries has changed by a fifth."""
 IMAGES = 200
 WORDS = 40
 HEARTBEAT_SECONDS = 5.0
@@ -90,7 +90,7 @@ def update_if_grown() -> None:
 
 
 def update_when_reconciled(backing_index: str) -> None:
-    """Calibrate and count an index; measure it where the last measurement is old or of other entries."""
+    """Calibrate and count an index; measure it if the last measurement is old or its number of entries has changed."""
     calibrate_quietly(backing_index)
     index = get_index()
     try:
@@ -108,15 +108,15 @@ def update_when_reconciled(backing_index: str) -> None:
 def update_quietly(
     backing_index: str | None = None, *, measure: bool = True, heartbeat: Callable[[], None] = lambda: None
 ) -> None:
-    """Count and measure; a failure is logged, and what was known before goes on.
+    """Count the entries and measure the recall; a failure is logged, and the previous values stay in use.
 
-    ``heartbeat`` is called every few seconds; what it raises is raised.
+    ``heartbeat`` is called every few seconds; its exceptions propagate.
     """
     index = get_index()
     if not index.supports_approximate:
         return
     try:
-        backing_index = backing_index or index.active()  # the same one until the end, also across a swap
+        backing_index = backing_index or index.active()  # the same one until the end, even across a swap
         index.update_statistics(backing_index)
         if measure and (index.statistics(backing_index) or IndexStatistics()).entries:
             probes = _probes(index.meta(backing_index), backing_index)
@@ -138,7 +138,7 @@ def _every(seconds: float, call: Callable[[], None]) -> Callable[[], None]:
 
 
 def _probes(meta: IndexMeta, backing_index: str | None) -> list[Probe]:
-    """Stored vectors chosen by chance, and the names of categories as words where the model knows words."""
+    """Return randomly chosen stored vectors, and the names of categories as words if the model embeds texts."""
     import numpy as np
 
     found = _stored(meta.fingerprint)
@@ -153,7 +153,7 @@ def _probes(meta: IndexMeta, backing_index: str | None) -> list[Probe]:
 
 
 def _stored(fingerprint: str) -> Mapping[str, Vector]:
-    """Vectors by digest. A digest is a hash: those that follow a random one are a random sample."""
+    """Return vectors by digest. A digest is a hash: those that follow a random one are a random sample."""
     rows = Embedding.objects.filter(fingerprint=fingerprint).order_by("digest").values_list("digest", "vector")
     start = secrets.token_hex(32)
     found = {digest: stored_array(vector) for digest, vector in rows.filter(digest__gte=start)[:IMAGES]}

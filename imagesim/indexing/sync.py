@@ -52,14 +52,14 @@ NOT_THE_ITEMS = (
     *(EmbedderError, ConfigurationError, NotRegistered),
     *INFRASTRUCTURE_ERRORS,
 )
-"""Errors in the work on a batch that say nothing about its items; other errors of the index may be of one entry."""
+"""Errors in the work on a batch that say nothing about its items; other errors of the index may concern one entry."""
 
 METADATA_BATCH = 512
 """Metadata changes open no image and call no model, so a batch can be large."""
 
 MAX_OWNERS = 10
-"""Items up to which an image may have been moved from one to another. One of more items is shared by them, as a
-placeholder is: queueing them all again with each new one would take time in proportion to their square."""
+"""The number of items up to which an image may have been moved from one to another. An image of more items is shared by
+them, like a placeholder: queueing them all again with each new one would take quadratic time."""
 
 
 @dataclass
@@ -67,7 +67,7 @@ class SyncReport:
     """How many items a sync handled, by result. ``interrupted`` is the reason if it stopped early, otherwise empty.
 
     An item that is synced several times counts once, and in ``again`` for each further time with the same result: its
-    picture turned up at another item too (see :func:`_queue_former_owners`), or it was changed meanwhile.
+    picture turned up on another item too (see :func:`_queue_former_owners`), or it was changed meanwhile.
     """
 
     indexed: int = 0
@@ -88,7 +88,7 @@ class SyncReport:
         return self.indexed + self.removed + self.skipped + self.failed + self.retried
 
     def add(self, results: Iterable[SyncResult], vectors: Vectors, began: datetime) -> None:
-        """Add those of a batch of the sync that began then."""
+        """Add the results of one batch of the sync that began at ``began``."""
         self.embedded += vectors.embedded
         self.opened += vectors.opened
         for result in results:
@@ -110,8 +110,9 @@ def sync(
 
     Creates the first index if none is active, and fills it with all items. Stops when nothing is due, or after
     ``limit`` items or ``seconds``. If the index cannot be reached, no item fails: ``interrupted`` gives the reason,
-    and the changes stay queued. So does a process that registers no model, such as one of the code before the models
-    were registered: it would make an index without filters, and take the items of the others for deleted.
+    and the changes stay queued. The same happens in a process that registers no model, such as one that runs older code
+    from before the models were registered: it would create an index without filters, and take the other processes'
+    items for deleted.
     """
     started, began = time.monotonic(), timezone.now()
     report = SyncReport()
@@ -170,8 +171,8 @@ def bootstrap_index() -> None:
 
 
 def _record_all(fingerprint: str) -> None:
-    """Queue every item. Of those that a lost index had, no image is opened again whose embedding is stored: the storage
-    may be lost as well, or take hours."""
+    """Queue every item. For items that a lost index had, no image whose embedding is stored is opened again: the
+    storage may be lost as well, or take hours."""
     stored = primary(Embedding).filter(fingerprint=fingerprint).exists()
     for items in registry:
         queryset = queryset_of(items)
@@ -216,7 +217,8 @@ def _drain(
 
 
 def _sync_batch(lease: Lease, states: Sequence[ItemState], report: SyncReport, began: datetime) -> None:
-    """Sync leased changes. If they fail unexpectedly, sync each alone, and have only those retried that fail again."""
+    """Sync leased changes. If they fail unexpectedly, sync each alone, so that only those that fail again are
+    retried."""
     started = time.monotonic()
     targets = live_targets()  # what is wrong with an index as such is not the items' fault
     try:
@@ -224,7 +226,7 @@ def _sync_batch(lease: Lease, states: Sequence[ItemState], report: SyncReport, b
         vectors = Vectors(targets, renew)
         documents = write(prepare(states, targets, vectors), targets)
         results = [document.as_sync_result() for document in documents]
-        # After the items can be found, and before the changes are done with. A change of metadata opens no image.
+        # After the items can be found, and before their changes are marked as done. A metadata change opens no image.
         read = [document for document in documents if document.state.scope == Scope.ALL]
         find_regions(read, targets, renew)
         _queue_former_owners(documents)
@@ -251,8 +253,8 @@ def _sync_batch(lease: Lease, states: Sequence[ItemState], report: SyncReport, b
 
 
 def _store_again(documents: Sequence[Document], targets: Sequence[Target], vectors: Vectors) -> None:
-    """Store embeddings again that a reconcile deleted while they were used here, because no item had their images yet,
-    such as those of an item that was not to be indexed for some days."""
+    """Store again the embeddings that a reconcile deleted while they were used here, because no item had their images
+    yet: for example, those of an item that was excluded from the index for some days."""
     pictures = (picture for document in documents for picture in document.pictures or () if not picture.error)
     new = {picture.digest for picture in pictures if picture.digest != picture.known_digest}
     if not new:
@@ -265,7 +267,8 @@ def _store_again(documents: Sequence[Document], targets: Sequence[Target], vecto
 def _queue_former_owners(documents: Sequence[Document]) -> None:
     """Queue the items that last had an image that is new here: it was moved, and no signal named that item.
 
-    Before the results are stored, with which it is no longer new: a worker that dies has told the next one.
+    Called before the results are stored, after which the image is no longer new: if a worker dies in between, the items
+    are already queued.
     """
     new = {picture.stored_name for document in documents for picture in document.pictures or () if picture.new}
     if not new:
@@ -284,7 +287,7 @@ def _queue_former_owners(documents: Sequence[Document]) -> None:
 
 def _release(lease: Lease, error: BaseException) -> None:
     try:
-        failed = isinstance(error, Exception)  # and did not only end, as by a signal
+        failed = isinstance(error, Exception)  # and was not only stopped, as by a signal
         leases.release(lease, delay=1.0 if failed else 0.0, reason=mask_credentials(error) if failed else "")
     except DatabaseError:
         logger.warning("The database is unavailable too; the lease of %d items will expire", len(lease.states))

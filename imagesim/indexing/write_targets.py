@@ -45,10 +45,10 @@ class Target:
 
 
 def embedders_of(targets: Collection[Target], wanted: Collection[str] | None = None) -> dict[str, BaseEmbedder]:
-    """Return the embedders of the targets by their fingerprints, all or the ``wanted``; without that of a model that is
-    no longer configured while a rebuild is replacing the index.
+    """Return the embedders of the targets by their fingerprints, all or only the ``wanted``. That of a model that is no
+    longer configured is left out while a rebuild is replacing its index.
 
-    :raises ConfigurationError: if the settings do not name one otherwise.
+    :raises ConfigurationError: if, in any other case, the settings do not name one.
     """
     found: dict[str, BaseEmbedder] = {}
     for target in targets:
@@ -64,7 +64,7 @@ def embedders_of(targets: Collection[Target], wanted: Collection[str] | None = N
 
 
 def live_targets() -> list[Target]:
-    """Every index that a change must be written to, the active one first.
+    """Return every index that a change must be written to, the active one first.
 
     Call it after leasing the changes: a rebuild that starts later also reads the items later, with their changes.
 
@@ -94,7 +94,7 @@ def live_targets() -> list[Target]:
 
 
 def new_meta() -> IndexMeta:
-    """The meta of an index created with the current settings and registrations.
+    """Return the metadata of an index created with the current settings and registrations.
 
     :raises ConfigurationError: if two models give one filter different kinds.
     """
@@ -124,7 +124,7 @@ def outdated(meta: IndexMeta) -> str:
 
 
 def _registered() -> tuple[dict[str, FilterKind], dict[str, TextSpec]]:
-    """The filters and the texts of all registered models.
+    """Return the filters and the texts of all registered models.
 
     :raises ConfigurationError: if two models give one filter different kinds.
     """

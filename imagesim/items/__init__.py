@@ -27,12 +27,12 @@ SIMILAR_ID = "imagesim-similar"
 
 
 def make_key(label: str, pk: object) -> str:
-    """The key of an item in the index, such as ``'shop.product:7'``."""
+    """Return the key of an item in the index, such as ``'shop.product:7'``."""
     return f"{label}:{pk}"
 
 
 def split_key(key: str) -> tuple[str, str]:
-    """``'shop.product:7'`` -> ``('shop.product', '7')``."""
+    """Return the label and the primary key of a key: ``'shop.product:7'`` -> ``('shop.product', '7')``."""
     label, _, pk = key.partition(":")
     return label, pk
 
@@ -57,7 +57,8 @@ class Items(Generic[M]):
     """The name of a filter that holds the main colours measured in the item's images (``"colour"``). It may be one of
     ``filters``: items without a value of their own then have the measured ones."""
     price_filter: str = "price"
-    """The filter that a price in words limits ("dress under 50"), if it is a number. Empty: they limit nothing."""
+    """The filter that a price in words limits ("dress under 50"), if it is a number. Empty: such prices limit
+    nothing."""
     text: Mapping[str, float] | None = None
     """The texts that words are searched in, with weights (``{"name": 3, "brand__name": 2, "description": 1}``).
     None: the model's ``name`` or ``title``, with its translations (``name_de``). Empty: words find images only.
@@ -72,7 +73,8 @@ class Items(Generic[M]):
     paths above need not be listed."""
     depends_on: Sequence[str] | None = None
     """The paths that overridden methods read besides those above (``("active", "gallery__photos__file")``); changes of
-    other fields are then not queued. None, if a method is overridden: a change of any field of the item is queued."""
+    other fields are then not queued. With None, if a method is overridden, a change of any field of the item is
+    queued."""
 
     def __init__(self, model: type[M]) -> None:
         self._model = model
@@ -101,17 +103,17 @@ class Items(Generic[M]):
     # The values of an entry.
 
     def get_images(self, item: M, /) -> Iterable[Any]:
-        """The item's pictures, the main one first: a ``FieldFile``, any named ``File``, or a
-        :class:`~imagesim.images.remote.RemoteImage`, which the text of an address becomes."""
+        """Return the item's pictures, the main one first: each a ``FieldFile``, any named ``File``, or a
+        :class:`~imagesim.images.remote.RemoteImage`, which a URL as text becomes."""
         files = as_files(value for path in image_paths(self) for value in self._read(item, path))
         return files if isinstance(self.images, str) else each_once(files)
 
     def get_categories(self, item: M, /) -> Sequence[str]:
-        """The item's category or categories; a model instance becomes its primary key."""
+        """Return the item's category or categories; a model instance becomes its primary key."""
         return [str(_scalar(value)) for value in self._read(item, self.category) if value != ""]
 
     def get_category_parents(self) -> Mapping[str, Collection[str]]:
-        """The parents of every category, for ``fallback``; override it for a tree that a path cannot follow."""
+        """Return the parents of every category, for ``fallback``; override it for a tree that a path cannot follow."""
         ends = [paths.resolve(self._model, path) for path in (self.category, self.category_parent) if path]
         if len(ends) < 2 or any(end.field is None for end in ends):
             return {}
@@ -123,49 +125,50 @@ class Items(Generic[M]):
         return parents
 
     def get_in_stock(self, item: M, /) -> bool:
-        """Whether the item is in stock: any value is true or above 0. True if ``in_stock`` is not declared."""
+        """Return whether the item is in stock: any value is true or above 0. True if ``in_stock`` is not declared."""
         if not self.in_stock:
             return True
         found = self._read(item, self.in_stock)
         return any(value > 0 if isinstance(value, int | float | Decimal) else bool(value) for value in found)
 
     def get_group(self, item: M, /) -> str | M | None:
-        """The group that an item shares with its variants; empty if it has none.
+        """Return the group that an item shares with its variants; empty if it has none.
 
-        If you override it, return the group's main item or its primary key, or a text that is no item's primary key.
+        If you override it, return the group's main item or its primary key, or a string that is not the primary key of
+        an item.
         """
         return next((str(_scalar(value)) for value in self._read(item, self.group)), "")
 
     def get_filters(self, item: M, /) -> dict[str, FilterValue]:
-        """The item's filter values by name: one value, a tuple of several, or None.
+        """Return the item's filter values by name: one value, a tuple of several, or None.
 
         :raises ConfigurationError: if a value is not of its filter's kind.
         """
         return {name: self._filter_value(item, name) for name in self.filters}
 
     def get_texts(self, item: M, /) -> dict[str, tuple[str, ...]]:
-        """The item's texts by path, without mark-up."""
+        """Return the item's texts by path, without mark-up."""
         found = {path: tuple(paths.plain_text(value) for value in self._read(item, path)) for path in self.text_specs}
         return {path: values for path, given in found.items() if (values := tuple(filter(None, given)))}
 
     def is_of_category(self, path: str) -> bool:
-        """Whether a path of text is read from the item's category, or from what is above it."""
+        """Return whether a path of ``text`` is read from the item's category, or from a category above it."""
         relation = self.category.rpartition("__")[0]
         return bool(self.category) and (path == self.category or (relation != "" and path.startswith(f"{relation}__")))
 
     # What a page shows.
 
     def get_image_url(self, item: M, /, name: str) -> str:
-        """The URL of the item's image stored under ``name``, or of its first image; empty if there is none."""
+        """Return the URL of the item's image stored under ``name``, or of its first image; empty if there is none."""
         return str(getattr(self.find_image(item, name), "url", ""))
 
     def get_thumbnail_url(self, item: M, /, name: str, width: int) -> str:
-        """The URL of that image, about ``width`` pixels wide, if the shop makes its own thumbnails (Wagtail renditions,
-        django-imagekit, an image CDN). Empty: :mod:`imagesim.pages.thumbnails` makes it."""
+        """Return the URL of that image, about ``width`` pixels wide, if the shop makes its own thumbnails (Wagtail
+        renditions, django-imagekit, an image CDN). If empty, :mod:`imagesim.pages.thumbnails` makes one."""
         return ""
 
     def find_image(self, item: M, /, name: str) -> Any:
-        """The item's image file stored under ``name``, or its first one; None if it has none."""
+        """Return the item's image file stored under ``name``, or its first one; None if it has none."""
         files = list(self.get_images(item))
         return next((file for file in files if file.name == name), files[0] if files else None)
 
@@ -175,8 +178,8 @@ class Items(Generic[M]):
         return f"{page}#{SIMILAR_ID}" if page else ""
 
     def get_region_url(self, item: M, /, region_id: str) -> str:
-        """Where the dot of a region in the item's own images leads: by default :meth:`get_similar_url` with
-        ``region_id`` in its query."""
+        """Return the URL that the dot of a region in the item's own images links to: by default :meth:`get_similar_url`
+        with ``region_id`` in its query."""
         page = urlsplit(self.get_similar_url(item))
         query = urlencode([*parse_qsl(page.query), ("region_id", region_id)])
         return urlunsplit(page._replace(query=query)) if page.path else ""
@@ -188,7 +191,7 @@ class Items(Generic[M]):
     # Derived from the declaration.
 
     def pk_of(self, item: models.Model) -> str:
-        """The item's primary key as text, the same for an instance of a subclass.
+        """Return the item's primary key as text, the same for an instance of a subclass.
 
         :raises NotIndexed: if the item was never saved.
         """
@@ -199,7 +202,7 @@ class Items(Generic[M]):
         return str(pk)
 
     def key_of(self, item: M) -> str:
-        """The key of the item in the index."""
+        """Return the key of the item in the index."""
         return make_key(self.label, self.pk_of(item))
 
     @property
@@ -208,7 +211,8 @@ class Items(Generic[M]):
         return bool(self.group) or type(self).get_group is not Items.get_group
 
     def group_key_of(self, item: M) -> str:
-        """The key by which the index collapses variants: the key of a parent is also that of its variants' group."""
+        """Return the key by which the index collapses variants: the key of a parent is also that of its variants'
+        group."""
         given = self.get_group(item)
         group = self.pk_of(given) if isinstance(given, self._model) else given
         return make_key(self._group_label, group) if group else self.key_of(item)
@@ -236,7 +240,7 @@ class Items(Generic[M]):
         }
 
     def default_text(self) -> dict[str, float]:
-        """The default of ``text``: the model's name or title, in every language."""
+        """Return the default of ``text``: the model's name or title, in every language."""
         found = paths.in_languages(self._model, "name") or paths.in_languages(self._model, "title")
         return dict.fromkeys(found, 3.0)
 
@@ -244,9 +248,9 @@ class Items(Generic[M]):
         return self.text_languages.get(path) or paths.language_of(path) or settings.LANGUAGE_CODE
 
     def kind_of(self, name: str) -> FilterKind:
-        """The kind of the filter ``name``.
+        """Return the kind of the filter ``name``.
 
-        :raises ConfigurationError: if the field at its end does not decide it.
+        :raises ConfigurationError: if the field at its end does not determine it.
         """
         if name == self.measured_colours and name not in self.filters:
             return "keyword"
@@ -263,12 +267,12 @@ class Items(Generic[M]):
         return kind
 
     def declared_paths(self) -> list[str]:
-        """Every path this class names."""
+        """Return every path that this class names."""
         declared = (*image_paths(self), self.category, self.in_stock, self.group, *self.filters.values())
         return [path for path in (*declared, *self.text_specs, *(self.depends_on or ())) if path]
 
     def resolved_paths(self) -> list[paths.ResolvedPath]:
-        """Every declared path that resolves; the system checks report the others."""
+        """Return every declared path that resolves; the system checks report the others."""
         resolved = []
         for path in dict.fromkeys(self.declared_paths()):
             try:
@@ -278,7 +282,7 @@ class Items(Generic[M]):
         return resolved
 
     def related_models(self) -> list[tuple[type[models.Model], str]]:
-        """``related`` with names of models looked up; the system checks report errors in it."""
+        """Return ``related`` with names of models looked up; the system checks report errors in it."""
         found = []
         for model, path in self.related.items():
             try:
@@ -305,14 +309,14 @@ class Items(Generic[M]):
         return found
 
     def for_reading(self, queryset: models.QuerySet[M]) -> models.QuerySet[M]:
-        """``queryset`` with the relations on the declared paths loaded."""
+        """Return ``queryset`` with the relations on the declared paths loaded."""
         one, many = self.relations_read
         queryset = queryset.select_related(*one) if one else queryset
         return queryset.prefetch_related(*many)
 
     def for_asking(self, queryset: models.QuerySet[M], *, category: bool = True) -> models.QuerySet[M]:
-        """``queryset`` with what a query for similar items reads of its own item: the to-one relations of its
-        category, unless only its group is asked for, and of its group."""
+        """Return ``queryset`` with what a query for similar items reads from its own item: the to-one relations of its
+        category, unless only its group is needed, and of its group."""
         wanted = (self.category, self.group) if category else (self.group,)
         resolved = [paths.resolve(self._model, path) for path in wanted if path]
         one = [each.load_one for each in resolved if each.load_one]
@@ -360,7 +364,7 @@ class Items(Generic[M]):
 
 
 def _scalar(value: Any) -> Scalar | None:
-    """A value as an index can hold it; None for an empty file."""
+    """Return a value in a form that an index can hold; None for an empty file."""
     if isinstance(value, models.Model):
         return str(value.pk)
     if isinstance(value, File):

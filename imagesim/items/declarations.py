@@ -1,5 +1,5 @@
-"""The types of the attributes of ``Items``, and of what its methods give: what Python would not find out, or only when
-an item is read."""
+"""Type checks of the attributes of ``Items`` and of the values of its methods: errors that Python would not find, or
+only when an item is read."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ _TYPES: Mapping[str, tuple[Callable[[object], bool], str]] = {
         lambda value: value is None or _are_weights(value),
         "a dict of paths with weights above 0 and up to 100, such as {'name': 3, 'brand__name': 2}",
     ),
-    "filters": (_is_dict_of_texts, "a dict of texts such as {'brand': 'brand__name'}"),
-    "filter_kinds": (_is_dict_of_texts, "a dict of texts such as {'size': 'keyword'}"),
-    "related": (_is_dict_of_texts, "a dict of texts such as {'stock.Record': 'product'}"),
-    "text_languages": (_is_dict_of_texts, "a dict of texts such as {'description': 'de'}"),
+    "filters": (_is_dict_of_texts, "a dict of strings such as {'brand': 'brand__name'}"),
+    "filter_kinds": (_is_dict_of_texts, "a dict of strings such as {'size': 'keyword'}"),
+    "related": (_is_dict_of_texts, "a dict of strings such as {'stock.Record': 'product'}"),
+    "text_languages": (_is_dict_of_texts, "a dict of strings such as {'description': 'de'}"),
 }
 """The attributes of a declaration: what each has to be, as a test and in words."""
 
@@ -74,17 +74,17 @@ def require_types(items: Any, base: type) -> None:
 
 
 def image_paths(items: Any) -> tuple[str, ...]:
-    """The paths of ``images``, one or several."""
+    """Return the paths of ``images``, one or several."""
     return (items.images,) if isinstance(items.images, str) else tuple(items.images)
 
 
 def as_files(values: Iterable[Any]) -> list[Any]:
-    """What a path of ``images`` gives, without empty files; the text of an address becomes a file to be fetched."""
+    """Return the files that a path of ``images`` gives, without empty ones; a URL becomes a file to be fetched."""
     return [_remote(value) if isinstance(value, str) else value for value in values if value]
 
 
 def each_once(files: Iterable[Any]) -> list[Any]:
-    """The files without those whose name another one has: the main picture is often one of the others, too."""
+    """Return the files, each name only once: the main picture is often one of the others too."""
     found: dict[object, Any] = {}
     for file in files:
         found.setdefault(getattr(file, "name", id(file)), file)
@@ -98,22 +98,22 @@ def _remote(url: str) -> Any:
 
 
 def require_dict(items: Any, method: str, given: Any) -> Any:
-    """The dict that a method gives.
+    """Return the dict that a method returned.
 
-    :raises TypeError: if it gives anything else.
+    :raises TypeError: if it returned anything else.
     """
     if isinstance(given, Mapping):
         return given
-    raise TypeError(f"{type(items).__name__}.{method}() gives {given!r:.100}; it must give a dict.")
+    raise TypeError(f"{type(items).__name__}.{method}() returns {given!r:.100}; it must return a dict.")
 
 
 def require_texts(items: Any, method: str, given: object) -> list[str]:
-    """The texts that a method gives.
+    """Return the texts that a method returned.
 
-    :raises TypeError: if it gives anything else, such as one text, whose letters would be taken for them.
+    :raises TypeError: if it returned anything else, such as one string, whose letters would be taken for texts.
     """
     if isinstance(given, Iterable) and not isinstance(given, str):
         found = list(given)
         if all(isinstance(each, str | Promise | int | UUID) for each in found):
             return list(map(str, found))
-    raise TypeError(f"{type(items).__name__}.{method}() gives {given!r:.100}; it must give a list of texts.")
+    raise TypeError(f"{type(items).__name__}.{method}() returns {given!r:.100}; it must return a list of strings.")

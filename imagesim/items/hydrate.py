@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 CHUNK = 1_000
-"""Items of which the groups are read together."""
+"""The number of items whose groups are read together."""
 
 
 def load(*answers: Sequence[Candidate], in_stock: bool | None = None) -> list[list[Hit]]:
@@ -43,11 +43,11 @@ def hits_of(candidates: Iterable[Candidate], items: Mapping[str, models.Model]) 
 
 
 def load_items(keys: Iterable[str], in_stock: bool | None = None, *, to_many: bool = True) -> dict[str, models.Model]:
-    """The items with these keys that the shop shows now, by key: one query per model and one per prefetch.
+    """Return the items with these keys that the shop shows now, by key: one query per model and one per prefetch.
 
-    With ``in_stock`` without those whose stock is another: what was sold by ``update()`` is in stock in the index until
-    the next reconcile. ``to_many``: as pages show hits, with their photos; without, as a query reads the item that it
-    asks about.
+    With ``in_stock``, items known to differ from it are left out: an item whose stock changed by ``update()`` stays in
+    the index as it was until the next reconcile. ``to_many``: load what pages show of hits, with their photos;
+    otherwise only what a query reads of its own item.
     """
     found = {}
     for items, pks in registry.grouped(map(split_key, keys)):
@@ -59,8 +59,8 @@ def load_items(keys: Iterable[str], in_stock: bool | None = None, *, to_many: bo
 
 
 def _known_stock(items: Items[Any], item: models.Model) -> bool | None:
-    """Whether the item is in stock, if that takes no query; else None, and where there are variants: another one of the
-    group, for which this one stands, may be in stock."""
+    """Return whether the item is in stock, if that takes no query, otherwise None. Also None if items have variants:
+    another one of the group, which this one stands for, may be in stock."""
     if type(items).get_in_stock is not Items.get_in_stock or not items.in_stock or items.has_groups:
         return None
     with without_failing(items, item, "get_in_stock"):
@@ -69,13 +69,13 @@ def _known_stock(items: Items[Any], item: models.Model) -> bool | None:
 
 
 def with_pks(queryset: models.QuerySet[M], pks: Iterable[str]) -> models.QuerySet[M]:
-    """The rows of ``queryset`` with these primary keys, as far as they are valid."""
+    """Return the rows of ``queryset`` with these primary keys, ignoring invalid ones."""
     return queryset.filter(pk__in=valid_pks(queryset.model, pks))
 
 
 def with_groups(keys: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Yield each key with that of the item's group, in the same order; its own for an item that has none, that the shop
-    no longer has or on which the shop's code fails."""
+    """Yield each key with that of the item's group, in the same order; with the key itself if the item has no group, if
+    the shop no longer has it, or if the shop's code fails on it."""
     if not any(items.has_groups for items in registry):
         yield from ((key, key) for key in keys)
         return
@@ -92,15 +92,15 @@ def with_groups(keys: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 
 def _is_shown(items: Items[Any], item: models.Model) -> bool:
-    """Whether the shop shows the item now. False if the shop's code fails on it: the error would fail every page that
-    the item is similar to. The sync stores that error with the item."""
+    """Return whether the shop shows the item now. False if the shop's code fails on it: the error would break every
+    page that has it among its hits. The sync stores that error with the item."""
     with without_failing(items, item, "should_index", ", which is not shown"):
         return items.should_index(item)
     return False
 
 
 def fact_of(item: models.Model, method: str, otherwise: T) -> T:
-    """What the shop's ``method`` gives for a hit; ``otherwise`` if it fails, which would fail the page of others."""
+    """Return what the shop's ``method`` returns for a hit; ``otherwise`` if it fails, so that the page does not."""
     items = registry.for_item(item)
     with without_failing(items, item, method):
         found: T = getattr(items, method)(item)
@@ -109,9 +109,9 @@ def fact_of(item: models.Model, method: str, otherwise: T) -> T:
 
 
 class without_failing:
-    """Context that logs an error of the shop's ``method``, for an item or for all, instead of failing the page; not an
-    outage of the database. A class, because every hit of a page enters several, and a generator takes twice the
-    time."""
+    """A context manager that logs an error of the shop's ``method``, for one item or for all, instead of failing the
+    page; a database outage is still raised. A class, because every hit of a page enters several, and a generator takes
+    twice as long."""
 
     def __init__(self, items: Items[Any], item: models.Model | None, method: str, consequence: str = "") -> None:
         self._items, self._item, self._method, self._consequence = items, item, method, consequence

@@ -1,4 +1,4 @@
-"""Primary keys of items as texts: read from them, and in one form for each row."""
+"""Primary keys of items as texts: parsing them, and giving each row's key a single form."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ MAX_NUMBER = models.BigIntegerField.MAX_BIGINT
 
 
 def valid_pks(model: type[models.Model], pks: Iterable[str]) -> list[Any]:
-    """The primary keys in the model's own type, each once.
+    """Return the primary keys in the model's own type, each once.
 
     Skips those that no row can have: a number too large for any column, or the key of an entry that was written when
-    the model had a primary key of another type. The field's validators are not asked, as saving does not ask them.
+    the model had a primary key of another type. The field's validators are not run, just as saving does not run them.
     """
     valid = []
     for pk in pks:
@@ -32,8 +32,8 @@ def valid_pks(model: type[models.Model], pks: Iterable[str]) -> list[Any]:
 
 
 def canonical_pk(model: type[models.Model], pk: object) -> Any:
-    """A primary key in the form in which the database gives it, so that it is one text: ``1.0`` of an instance that was
-    just created can be ``1.00`` there.
+    """Return a primary key in the form in which the database returns it, so that its text is unique: ``1.0`` of an
+    instance that was just created can be ``1.00`` there.
 
     :raises ValidationError: if no row can have it.
     """

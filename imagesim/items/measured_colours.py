@@ -1,7 +1,8 @@
 """The main colours measured in items' images: stored by digest, and read as values of a filter.
 
-``Items.measured_colours`` names the filter. A value of the shop's own comes before what was measured. The names of both
-are texts of the entry, too, so that "white sneakers" finds white ones first that no text calls so.
+``Items.measured_colours`` names the filter. A value of the shop's own takes precedence over what was measured. The
+names of both are also texts of the entry, so that "white sneakers" finds white ones first even if no text calls them
+white.
 """
 
 from __future__ import annotations
@@ -34,11 +35,11 @@ TEXT_WEIGHT = 2 / 3
 """The weight of a colour's name, relative to the largest of the texts: less than that of an item's name."""
 
 EMPTY: tuple[FilterValue, ...] = (None, "", ())
-"""Values of a filter that are none."""
+"""Values of a filter that count as none."""
 
 
 def stored(digests: Collection[str]) -> dict[str, tuple[str, ...]]:
-    """Return the main colours of the images that the present rule has measured, by digest."""
+    """Return the main colours of the images that the current rule has measured, by digest."""
     found: dict[str, tuple[str, ...]] = {}
     for page in batched(sorted(set(digests)), PAGE):
         rows = ImageColours.objects.filter(rule=colours.RULE, digest__in=page)
@@ -55,7 +56,7 @@ def store(measured: Mapping[str, Sequence[str]]) -> None:
 
 
 def has_to_measure(items: Items[Any], item: models.Model) -> bool:
-    """Return whether an item's images are to be measured: the shop says that, and no value of its own."""
+    """Return whether an item's images are to be measured: the shop asks for it, and gives no value of its own."""
     name = items.measured_colours
     return bool(name) and require_dict(items, "get_filters", items.get_filters(item)).get(name) in EMPTY
 
@@ -72,7 +73,8 @@ def with_measured(
 
 
 def filter_values(items: Items[Any], objects: Sequence[models.Model]) -> list[dict[str, FilterValue]]:
-    """Return the filter values of items of one model, as the index has them, in their order: at most two queries."""
+    """Return the filter values of items of one model, in their order, as the index has them; takes at most two
+    queries."""
     values: list[dict[str, FilterValue]] = [fact_of(item, "get_filters", {}) for item in objects]
     name = items.measured_colours
     if not name or all(own.get(name) not in EMPTY for own in values):
@@ -111,7 +113,7 @@ def texts(items: Items[Any], values: Mapping[str, FilterValue]) -> dict[str, tup
 
 @lru_cache(maxsize=64)
 def colours_by_stem(languages: tuple[str, ...]) -> Mapping[str, str]:
-    """Return the colours by the stems of what they are called in these languages, and in English."""
+    """Return the colours by the stems of their names in these languages, and in English."""
     from imagesim.language.analysis import analyse, stem_of  # pages without words need not load it
     from imagesim.language.word_forms import irregular_forms
 
@@ -129,7 +131,7 @@ def colours_by_stem(languages: tuple[str, ...]) -> Mapping[str, str]:
 
 
 def filters_for(searched: Sequence[Items[Any]], stems: Collection[str], meta: IndexMeta) -> tuple[Filters, ...]:
-    """Return the filters of items in one of the colours that have these stems in the languages of an index."""
+    """Return filters for items in one of the colours whose names have these stems in the languages of an index."""
     if not stems:
         return ()
     from imagesim.language.analysis import languages_of  # as above

@@ -21,10 +21,10 @@ from imagesim.exceptions import ConfigurationError, format_choices
 SEPARATOR = "__"
 
 MAX_TEXT = 10_000
-"""Characters of a text that are read."""
+"""The maximum number of characters of a text that are read."""
 
 LANGUAGE = re.compile(r"^(language|lang|locale)(_?(code|id))?$", re.IGNORECASE)
-"""The column of a table of translations that says the language of a row, or the foreign key that leads to it."""
+"""The column of a table of translations that holds the language of a row, or the foreign key that leads to it."""
 
 _BLOCK = re.compile(r"<(?!/?(?:b|em|i|mark|s|small|span|strong|sub|sup|u|wbr)\b)", re.IGNORECASE)
 
@@ -36,7 +36,7 @@ class Step:
     name: str
     kind: Literal["one", "many", "value", "key"]
     language: tuple[str, str] = ("", "")
-    """Of a value in a table of translations: the path to the language, and the code of the rows that are read."""
+    """For a value in a table of translations: the path to the language, and the code of the rows that are read."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class ResolvedPath:
 
     @property
     def conditions(self) -> dict[str, str]:
-        """Which rows of a table of translations a query has to ask for."""
+        """The conditions by which a query selects the rows of a table of translations."""
         column, code = self.steps[-1].language
         names = [*(name for name, _ in self.relations[-1:]), column, "iexact"]
         return {SEPARATOR.join(names): code} if code else {}
@@ -113,7 +113,7 @@ def _resolve(model: type[models.Model], path: str) -> ResolvedPath:
             raise ConfigurationError(f"{path!r} continues after {part!r}, a generic relation that leads to any model.")
         if field.many_to_many:
             _note_through(current, field, query, relations, through)
-        # The row of a child is loaded like rows: a queryset that gives the child itself cannot join it.
+        # The row of a multi-table child is loaded like a list: a queryset that yields the child itself cannot join it.
         many = many or to_many or bool(_is_reverse(field) and field.parent_link)
         query.append(field.name)
         if rows := _rows_of_tags(current, field):
@@ -139,7 +139,7 @@ resolve: Callable[[type[models.Model], str], ResolvedPath] = cache(_resolve)
 
 
 def read(item: models.Model, path: str) -> Iterator[Any]:
-    """Every value of the path on ``item``, with lists flattened and without None.
+    """Yield every value of the path on ``item``, with lists flattened and without None.
 
     :raises ConfigurationError: if the path does not resolve on the item's model.
     """
@@ -151,8 +151,8 @@ def read(item: models.Model, path: str) -> Iterator[Any]:
 
 
 def is_loaded(item: models.Model, path: str) -> bool:
-    """Whether :func:`read` gives the values of a path of fields without a query. False for one that ends in a property
-    or a method, which can make queries.
+    """Return whether :func:`read` yields the values of a path of fields without a query. False for a path that ends in
+    a property or a method, which can make queries.
 
     :raises ConfigurationError: if the path does not resolve on the item's model.
     """
@@ -186,7 +186,7 @@ def plain_text(value: Any) -> str:
 
 
 def target(model: type[models.Model], path: str) -> type[models.Model] | None:
-    """The model whose instances or keys the path gives; None if it gives other values.
+    """Return the model whose instances or keys the path gives; None if it gives other values.
 
     :raises ConfigurationError: if the path does not resolve.
     """
@@ -197,19 +197,19 @@ def target(model: type[models.Model], path: str) -> type[models.Model] | None:
 
 
 def _find(model: type[models.Model], name: str) -> Any:
-    """The field or relation with this query name, column name or accessor name."""
+    """Return the field or relation with this query name, column name or accessor name."""
     if name == "pk":
         return model._meta.pk
     try:
         return model._meta.get_field(name)
     except FieldDoesNotExist:
-        known = (model, *model._meta.get_parent_list())  # an instance of a child can be asked what its parent can
+        known = (model, *model._meta.get_parent_list())  # a child's instance has its parent's accessors
         fields = (field for each in known for field in each._meta.get_fields() if _is_reverse(field))
         return next((field for field in fields if name in (field.name, _accessor(field))), None)
 
 
 def _translated(model: type[models.Model], name: str) -> tuple[Any, tuple[str, str]]:
-    """The field ``name`` of a table of translations, for ``name_de``, with its column of the language and the code."""
+    """Return the field ``name`` of a table of translations, for ``name_de``, with its language column and the code."""
     code = language_of(name)
     column = _language_column(model)
     field = _find(model, name[: -len(code) - 1]) if code and column else None
@@ -217,7 +217,7 @@ def _translated(model: type[models.Model], name: str) -> tuple[Any, tuple[str, s
 
 
 def _language_column(model: type[models.Model]) -> str:
-    """The path to the language of a row: its own column, or that of the row that it refers to, as in Wagtail
+    """Return the path to the language of a row: its own column, or that of the row that it refers to, as in Wagtail
     (``locale__language_code``). Empty if there is none."""
     named: list[Any] = [field for field in model._meta.concrete_fields if LANGUAGE.match(field.name)]
     own = [field.name for field in named if not field.is_relation]
@@ -232,7 +232,7 @@ def _language_column(model: type[models.Model]) -> str:
 
 
 def _holds_value(field: Any, name: str) -> bool:
-    """Whether the column holds the value: it does not for a foreign key to a field other than the primary key."""
+    """Return whether the column holds the value: not for a foreign key to a field other than the primary key."""
     return bool(field.concrete) and (
         not field.is_relation or field.target_field.primary_key or name == field.attname != field.name
     )
@@ -288,8 +288,9 @@ def _note_through(
 
 
 def _rows_of_tags(near: type[models.Model], field: Any) -> Any:
-    """The relation to the rows of the through model of tags, as of django-taggit, whose relation is no field of
-    Django's: for items of several types, taggit loads the tags of one. None for other relations, and if it is hidden.
+    """Return the relation to the rows of the through model of tags, such as django-taggit's, whose own relation is not
+    a Django field: for items of several types, taggit loads the tags of only one. None for other relations, and if it
+    is hidden.
     """
     if not field.many_to_many or _is_reverse(field) or hasattr(field, "m2m_field_name"):
         return None
@@ -322,10 +323,10 @@ def _attribute(value: Any, name: str) -> Any:
 
 
 def _in_order(rows: models.QuerySet[Any]) -> Iterable[Any]:
-    """Return related rows by their primary key if the shop gives them no order: PostgreSQL then gives them as they lie,
-    so that the values would change with each update of one, and the first picture with them."""
-    # ``ordered`` comes last: of prefetched rows it first builds the filter that they no longer need, in the time of a
-    # query.
+    """Return related rows, by primary key if the shop gives them no order: PostgreSQL would then return them as they
+    are stored, and the values, such as the first picture, would change with each update of a row."""
+    # ``ordered`` comes last: for prefetched rows it first builds the filter that they no longer need, which takes as
+    # long as a query.
     is_ordered = rows.model._meta.ordering or len(rows) < 2 or rows.ordered
     return rows if is_ordered else sorted(rows, key=attrgetter("pk"))
 
@@ -344,8 +345,8 @@ def _flat(value: Any) -> Iterator[Any]:
     if isinstance(value, BaseManager):
         value = value.all()
     if isinstance(value, set | frozenset):
-        value = sorted(value, key=str)  # texts are in another order in each process
-    is_generated = isinstance(value, Iterator) and not hasattr(value, "read")  # an open file gives its lines
+        value = sorted(value, key=str)  # strings have a different order in each process
+    is_generated = isinstance(value, Iterator) and not hasattr(value, "read")  # an open file yields its lines
     if isinstance(value, list | tuple | models.QuerySet) or is_generated:
         for element in value:
             yield from _flat(element)
@@ -362,8 +363,9 @@ def language_of(path: str) -> str:
 
 
 def in_languages(model: type[models.Model], path: str) -> list[str]:
-    """The paths to a text in every language: to its column and those beside it, as with django-modeltranslation, or to
-    a table of translations, as with django-parler. Empty if the model has no such text."""
+    """Return the paths to a text in every language: to its column and those next to it, as with
+    django-modeltranslation, or to a table of translations, as with django-parler. Empty if the model has no such
+    text."""
     relation, _, name = path.rpartition(SEPARATOR)
     if relation:
         try:

@@ -60,9 +60,9 @@ class Registry:
     def for_model(self, model: type[models.Model]) -> Items[Any]:
         """:raises NotRegistered: naming the model and the registered ones."""
         items = self._find(model) if isinstance(model, type) else None
-        if items is None and getattr(model, "__module__", "") == "__fake__":  # Django's name for that of such models
+        if items is None and getattr(model, "__module__", "") == "__fake__":  # the module of such models
             raise NotRegistered(
-                f"This {model._meta.label} is a model of a migration, not the one of your models.py: what changes "
+                f"This {model._meta.label} is a model of a migration, not the one in your models.py: what changes "
                 "through it is found by `manage.py imagesim_sync --reconcile`, which you run after the migration."
             )
         if items is None:
@@ -78,7 +78,7 @@ class Registry:
         if not isinstance(item, models.Model):
             raise NotRegistered(
                 f"An item of a registered model is needed ({self._labels()}), not {str(item)[:50]!r} of type "
-                f"{type(item).__name__}. In a template, an empty text is often a misspelled variable."
+                f"{type(item).__name__}. In a template, an empty string is often a misspelled variable."
             )
         return self.for_model(type(item))
 
@@ -97,7 +97,7 @@ class Registry:
     def grouped(self, keys: Iterable[tuple[str, str]]) -> list[tuple[Items[Any], list[str]]]:
         """Return each registered model with its primary keys among these pairs of label and primary key, each once.
 
-        Those of other labels, such as of a model that was registered once, are left out.
+        Keys of other labels, such as that of a model that is no longer registered, are left out.
         """
         pks: dict[str, list[str]] = defaultdict(list)
         for label, pk in dict.fromkeys(keys):
@@ -105,7 +105,7 @@ class Registry:
         return [(items, pks[items.label]) for items in self if items.label in pks]
 
     def _find(self, model: type) -> Items[Any] | None:
-        # A proxy is no key, but its concrete model is among its bases.
+        # A proxy is not a key, but its concrete model is among its bases.
         return next((self._items[each] for each in model.__mro__ if each in self._items), None)
 
     def _labels(self) -> str:
@@ -133,7 +133,7 @@ def register(model: type[models.Model]) -> Callable[[C], C]:
 
 
 def key_of(item: models.Model) -> str:
-    """The key of an item in the index, such as ``'shop.product:7'``.
+    """Return the key of an item in the index, such as ``'shop.product:7'``.
 
     :raises NotRegistered: if its model is not registered.
     :raises NotIndexed: if it was never saved.
@@ -147,10 +147,10 @@ def concrete_model(model: type[models.Model]) -> type[models.Model]:
 
 
 def referred_pk(items: Items[Any], using: str, key: Any, *content_type: Any) -> Any:
-    """The primary key of the item that a row refers to by ``key``, in the form that the item has it; None if it refers
-    to none.
+    """Return the primary key of the item that a row refers to by ``key``, in the item's own form; None if it refers to
+    no item.
 
-    ``content_type`` is the key of that of a generic relation: an instance of a child names its own model there.
+    ``content_type`` is the key of a generic relation's content type: an instance of a child names its own model there.
     """
     if not content_type or key is None:
         return next(iter(valid_pks(items.model, [key])), key)
@@ -166,7 +166,7 @@ def referred_pk(items: Items[Any], using: str, key: Any, *content_type: Any) -> 
 
 
 def get_items(label: str | None = None) -> Items[Any]:
-    """The ``Items`` of this label; without a label, those of the only registered model.
+    """Return the ``Items`` of this label; without a label, those of the only registered model.
 
     :raises NotRegistered: if the label is unknown, or if none or several models are registered and no label is given.
     """

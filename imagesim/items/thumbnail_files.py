@@ -1,4 +1,4 @@
-"""The files of thumbnails: beside the pictures, under names that follow from theirs."""
+"""The files of thumbnails: in the same storage as the pictures, under names derived from theirs."""
 
 from __future__ import annotations
 
@@ -19,24 +19,25 @@ FOLDER = "imagesim-thumbnails"
 
 
 def folder() -> str:
-    """The folder in each storage; one per tenant, because a tenant deletes its own thumbnails only."""
+    """Return the folder in each storage; one per tenant, because a tenant deletes only its own thumbnails."""
     schema = current_schema(router.db_for_write(ItemImage))
     return f"{FOLDER}/{schema}" if schema else FOLDER
 
 
 def file_name(picture: str, width: int) -> str:
-    """The name in the folder of the thumbnail of the picture stored under this name."""
+    """Return the name, within the folder, of the thumbnail of the picture stored under this name."""
     return f"{hashlib.sha256(f'{picture}:{width}'.encode()).hexdigest()[:40]}.webp"
 
 
 def storages() -> list[Storage]:
-    """The storages of all files of the project, whose products may no longer be registered."""
+    """Return the storages of all files of the project, even of products that are no longer registered."""
     fields = [field for model in apps.get_models() for field in model._meta.concrete_fields]
     return list(dict.fromkeys([default_storage, *(field.storage for field in fields if isinstance(field, FileField))]))
 
 
 def stored(storage: Storage) -> list[str]:
-    """The names of the thumbnails in a storage. Raises what the storage's own client does if it cannot be listed."""
+    """Return the names of the thumbnails in a storage. If it cannot be listed, the error of its own client is
+    raised."""
     try:
         return list(storage.listdir(folder())[1])
     except FileNotFoundError:
