@@ -209,7 +209,7 @@ def test_a_storage_that_takes_no_thumbnails(shoe, client, monkeypatch, caplog, e
     assert (response.status_code, response["Content-Type"]) == (200, "image/webp")
     assert Image.open(io.BytesIO(response.content)).size == (320, 213)
     assert [record.getMessage() for record in caplog.records] == [
-        f"Thumbnails cannot be stored, and are made anew: {error}"
+        f"Thumbnails cannot be stored, and are made again: {error}"
     ]
 
 
@@ -285,7 +285,7 @@ def test_a_file_of_which_the_thumbnail_app_makes_nothing_is_shown_itself(shoe, m
     assert pictures.srcset == ""
     [message] = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert message == (
-        f"easy_thumbnails cannot make a thumbnail of {name!r} of shop.product:{shoe.pk}, which is shown itself: "
+        f"easy_thumbnails cannot make a thumbnail of {name!r} of shop.product:{shoe.pk}, so the original is shown: "
         "The source file does not appear to be an image"
     )
 

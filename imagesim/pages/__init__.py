@@ -1,1 +1,1 @@
-"""What pages are made of: similar products and regions for the template tags, the refinement of results, thumbnails."""
+"""The parts of pages: similar products and regions for the template tags, the refinement of results, thumbnails."""

@@ -29,7 +29,7 @@ from imagesim.types import FilterValue, Hit, Hits
 _NUMBER = re.compile(r"(\d+(?:\.\d+)?)")
 
 MAX_CHOICES = 20
-"""Values of one facet."""
+"""The maximum number of values of one facet."""
 
 ENOUGH = 4
 """The minimum number of results for the step "cheaper", except for results of an item."""
@@ -51,7 +51,8 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """A field for the least or the largest number of a filter: its name, its value, and that of the results."""
+    """A form field for the minimum or the maximum of a filter: its name, its value, and that of the results as a
+    hint."""
 
     name: str
     value: str
@@ -68,9 +69,9 @@ class Group:
     is_palette: bool = False
     """Whether the choices are colours, which are shown as swatches."""
     bounds: Sequence[Bound] = ()
-    """The fields for the least and the largest number, if the filter is a number."""
+    """The fields for the minimum and the maximum, if the filter is a number."""
     others: Sequence[tuple[str, str]] = ()
-    """What else is in the URL, for the form of these fields."""
+    """The other parameters in the URL, for the form of these fields."""
 
     @property
     def chosen(self) -> Choice | None:
@@ -80,14 +81,14 @@ class Group:
 class Refinement:
     """The choices of a visitor in the URL of a page of results, and the further choices.
 
-    ``facets`` and ``sort`` are filters of ``Items``, by the words for them (``{"brand": "Brand"}``); those of ``sort``
-    are numbers. ``name_of(facet, value)`` is what a page shows for a value, by default the value itself, or the
-    translated name of a measured colour. A facet of numbers has fields for the least and the largest, too. ``query`` is
-    ``request.GET``, and ``like`` the item whose similar items the page shows, if it does. The facet of
+    ``facets`` and ``sort`` are filters of ``Items`` with their labels (``{"brand": "Brand"}``); those of ``sort`` are
+    numbers. ``name_of(facet, value)`` returns what a page shows for a value, by default the value itself, or the
+    translated name of a measured colour. A facet of numbers also has fields for the minimum and the maximum. ``query``
+    is ``request.GET``, and ``like`` the item whose similar items the page shows, if it does. The facet of
     ``Items.measured_colours`` is shown as a palette.
 
     Pass :meth:`arguments` to the search and its hits to :meth:`apply`, which counts and orders at most ``MAX_LIMIT`` of
-    them, the most relevant. So counts are those of the answer, not of the catalogue.
+    them, the most relevant. The counts are therefore those of the answer, not of the catalogue.
 
     :raises ConfigurationError: if there is no such filter.
     """
@@ -119,15 +120,16 @@ class Refinement:
         orders = {order for name in sort for order in (name, f"-{name}")}
         self.order = query.get("sort", "") if query.get("sort", "") in orders else ""
         self.total, self.more, self.next_url, self.previous_url = 0, False, "", ""
-        """How many results there are, whether there are others that are less relevant, and where the next page is, and
-        the previous one: after a page beyond the last one, that is the last one."""
+        """The number of results, whether there are further, less relevant ones, and the URLs of the next page and the
+        previous one, which is the last page if this one is beyond it."""
         self.groups: list[Group] = []
         self.steps: list[Choice] = []
 
     def arguments(self, filters: Mapping[str, Any] | None = None, **others: Any) -> dict[str, Any]:
-        """Arguments for ``search`` or ``similar_to``: ``others``, and ``filters`` with those that were chosen.
+        """Return the arguments for ``search`` or ``similar_to``: ``others``, and ``filters`` with those that were
+        chosen.
 
-        :raises BadQuery: if the address names a value that a filter cannot have.
+        :raises BadQuery: if the URL names a value that a filter cannot have.
         """
         chosen = {name: value for name in self._parameters() if (value := self._query.get(name))}
         parsed = parse("search", chosen, (self._items,)).get("filters", {})
@@ -223,7 +225,7 @@ class Refinement:
         return [*self._facets, *self._bounds(), *ranges]
 
     def _chosen_ranges(self) -> list[Choice]:
-        """Return the bounds that were typed, to be removed."""
+        """Return the bounds that were typed, as choices that remove them."""
         labels = {"gte": _("%(field)s from %(number)s"), "lte": _("%(field)s up to %(number)s")}
         names = {**self._sort, **self._facets}
         return [
@@ -306,19 +308,19 @@ def _middle(numbers: Sequence[float]) -> float | None:
 
 
 def _lowest(value: FilterValue) -> float | None:
-    """Return a filter's value as a number: of several, the minimum."""
+    """Return a filter's value as a number; the minimum if there are several."""
     numbers = [float(each) for each in several(value) if each is not None]
     return min(numbers, default=None)
 
 
 def _plain(number: object) -> str:
-    """Return a number as it is in the URL, without zeros at its end: "16" for 16.00; as it is, if it is none."""
+    """Return a number as the URL has it, without trailing zeros ("16" for 16.00); anything else unchanged, as text."""
     value = _parsed(str(number))
     return str(number) if value is None else f"{value:.12g}"
 
 
 def _natural(text: str) -> list[tuple[float, str]]:
-    """Return the key by which texts are in the order of their numbers: "M8" before "M10"."""
+    """Return a sort key that orders texts by the numbers in them: "M8" before "M10"."""
     parts = _NUMBER.split(text)
     return [(float(part), "") if at % 2 else (0.0, part) for at, part in enumerate(parts)]
 

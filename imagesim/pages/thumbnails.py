@@ -1,6 +1,6 @@
 """Thumbnails for cards: made by the shop's thumbnail app, or on first request and stored.
 
-The addresses of those made here are signed, so that only files that pages show can be requested, in a few sizes.
+The URLs of those made here are signed, so that only files that pages show can be requested, in a few sizes.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ WAIT_SECONDS = 2.0
 """The time to wait for the lock to make a thumbnail; after it, the original picture is shown."""
 
 DAY = 24 * 3600
-"""How long a browser shows a thumbnail without asking, as a picture can be replaced under its name."""
+"""How long, in seconds, a browser shows a thumbnail without asking again: a picture can be replaced under its name."""
 
 _signer = signing.Signer(salt="imagesim.thumbnails")  # without a time, so that an address stays the same
 
@@ -59,14 +59,14 @@ class Pictures:
 
     @cached_property
     def original(self) -> str:
-        with without_failing(self._items, self._item, "get_image_url"):  # also in a storage without URLs
+        with without_failing(self._items, self._item, "get_image_url"):  # such as in a storage without URLs
             if self._own_url:
                 return self._complete(self._items.get_image_url(self._item, self._name))
             return self._complete(str(getattr(self._image, "url", "")))
         return ""
 
     def url(self, width: int) -> str:
-        """Return the URL of the picture about ``width`` pixels wide; of the original where making a smaller one fails.
+        """Return the URL of the picture about ``width`` pixels wide; of the original if making a smaller one fails.
 
         ``Items.get_thumbnail_url`` has precedence; then easy-thumbnails and sorl-thumbnail are used if they are
         installed.
@@ -83,15 +83,15 @@ class Pictures:
             return self._complete(_made_by_app(app, self._image, _known(width)))
         except CONNECTION_ERRORS:
             raise
-        except Exception as error:  # the file is gone, or no picture; each app raises errors of its own
-            message = "%s cannot make a thumbnail of %r of %s, which is shown itself: %s"
+        except Exception as error:  # the file is gone, or not a picture; each app raises its own errors
+            message = "%s cannot make a thumbnail of %r of %s, so the original is shown: %s"
             name, key = self._image.name, self._items.key_of(self._item)
             log_repeated(logger, logging.ERROR, "thumbnail app", message, app, name, key, error)
             return self.original
 
     @cached_property
     def srcset(self) -> str:
-        """The value of ``srcset`` of an ``<img>``; empty if there is only the original picture."""
+        """The value for the ``srcset`` of an ``<img>``; empty if there is only the original picture."""
         urls = {width: self.url(width) for width in WIDTHS}
         return ", ".join(f"{url} {width}w" for width, url in urls.items()) if len(set(urls.values())) > 1 else ""
 
@@ -102,12 +102,13 @@ class Pictures:
 
     @property
     def _is_stored(self) -> bool:
-        """Whether there is a file of which a thumbnail can be made."""
+        """Whether there is a file from which a thumbnail can be made."""
         return not self._own_url and isinstance(getattr(self._image, "storage", None), Storage)
 
     @cached_property
     def _image(self) -> Any:
-        """None if there is none, or if the shop's code fails on the item, which is no reason to fail a whole page."""
+        """The picture; None if there is none, or if the shop's code fails on the item, which must not fail a whole
+        page."""
         with without_failing(self._items, self._item, "get_images"):
             return self._items.find_image(self._item, self._name)
         return None
@@ -133,7 +134,7 @@ def _thumbnail_app() -> str:
 
 
 def _made_by_app(app: str, image: Any, width: int) -> str:
-    """The URL of the thumbnail that the shop's thumbnail app makes. Raises what the app does."""
+    """Return the URL of the thumbnail that the shop's thumbnail app makes. The app's errors are raised."""
     if app == "easy_thumbnails":
         from easy_thumbnails.files import get_thumbnailer
 
@@ -152,7 +153,8 @@ def _known(width: int) -> int:
 
 @lru_cache(maxsize=256)
 def _address(urlconf: str, script_prefix: str, language: str | None) -> str:
-    """The address of :func:`thumbnail` for any picture. It depends on the arguments, which Django keeps per thread."""
+    """Return the URL of :func:`thumbnail` for any picture. It depends on the arguments, which Django keeps per
+    thread."""
     return reverse("imagesim:thumbnail", args=[_PLACEHOLDER])
 
 
@@ -164,7 +166,7 @@ def _sign(key: str, name: str) -> str:
 @without_transaction
 @require_safe
 def thumbnail(request: HttpRequest, signed: str) -> HttpResponse:
-    """The thumbnail at the URL from :class:`Pictures`."""
+    """Return the thumbnail at a URL from :class:`Pictures`."""
     try:
         key, name = _signer.unsign_object(signed)
         width = {str(each): each for each in WIDTHS}[request.GET.get("width", "")]
@@ -187,7 +189,7 @@ def thumbnail(request: HttpRequest, signed: str) -> HttpResponse:
         address = registry.for_item(item).get_image_url(item, name)
         return HttpResponseRedirect(address, headers={"Cache-Control": "no-store"})
     etag = f'"{hashlib.sha256(data).hexdigest()[:32]}"'
-    # Where somebody has looked who asks, such as LoginRequiredMiddleware, a shared cache would answer others too.
+    # If something, such as LoginRequiredMiddleware, has checked who asks, a shared cache must not answer others.
     personal = getattr(getattr(request, "session", None), "accessed", False) or "Authorization" in request.headers
     scope = "private" if personal else "public"
     fresh = f"{scope}, max-age={DAY}, stale-while-revalidate={7 * DAY}"
@@ -217,18 +219,18 @@ def _stored(file: Any, width: int) -> bytes | None:
             _store(storage, name, file.name, data)
         except FileNotFoundError:
             pass  # another process has replaced it
-        except Exception as error:  # read-only, or full: it can be shown all the same
-            log_repeated(logger, logging.ERROR, "store", "Thumbnails cannot be stored, and are made anew: %s", error)
+        except Exception as error:  # read-only, or full: it can still be shown
+            log_repeated(logger, logging.ERROR, "store", "Thumbnails cannot be stored, and are made again: %s", error)
         return data
     finally:
         turn.release()
 
 
 def _read(storage: Storage, name: str, original: str) -> bytes | None:
-    """Return the stored thumbnail; None if there is none that is whole and as new as the picture.
+    """Return the stored thumbnail; None if there is none that is complete and as new as the picture.
 
-    Another process may be writing or deleting it at this moment; one that is killed, or has no space left, leaves a
-    part of it.
+    Another process may be writing or deleting it at this moment; one that is killed, or has no space left, leaves an
+    incomplete file.
     """
     if not (storage.exists(name) and _is_newer(storage, name, original)):
         return None
@@ -241,7 +243,7 @@ def _read(storage: Storage, name: str, original: str) -> bytes | None:
 
 
 def _store(storage: Storage, name: str, original: str, data: bytes) -> None:
-    """Store a thumbnail in the place of an older one, or of a part of one, unless another process has done so."""
+    """Store a thumbnail in place of an older or incomplete one, unless another process has done so."""
     if _read(storage, name, original) is not None:
         return
     if storage.exists(name):
@@ -251,10 +253,10 @@ def _store(storage: Storage, name: str, original: str, data: bytes) -> None:
 
 
 def _is_newer(storage: Storage, name: str, original: str) -> bool:
-    """Whether the file was stored after ``original``, which can be replaced under its name; True if nobody knows."""
+    """Whether the file was stored after ``original``, which can be replaced under its name; True if this is unknown."""
     try:
         return storage.get_modified_time(name) > storage.get_modified_time(original)
-    except Exception:  # not every storage knows, and each raises errors of its own client
+    except Exception:  # not every storage knows, and each raises its own client's errors
         return True
 
 

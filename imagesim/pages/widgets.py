@@ -44,7 +44,8 @@ THUMBNAIL_WIDTH = 320
 
 @dataclass(frozen=True)
 class Card:
-    """A hit with its title, details and URLs for a page. A URL may be empty, and is made when a template asks for it.
+    """A hit with its title, details and URLs for a page. A URL may be empty, and is computed when a template asks for
+    it.
 
     ``complete`` is called with each URL, to add the site to it.
     """
@@ -83,7 +84,7 @@ class Card:
     @cached_property
     def similar_url(self) -> str:
         items = registry.for_item(self.item)
-        if type(items).get_similar_url is Items.get_similar_url:  # a part of the page, whose URL takes time
+        if type(items).get_similar_url is Items.get_similar_url:  # an anchor on the page: its URL takes time
             return f"{self.url}#{SIMILAR_ID}" if self.url else ""
         return self.complete(page_url(lambda: items.get_similar_url(self.item)))
 
@@ -108,8 +109,8 @@ class Section:
 
 
 def page_url(address: Callable[[], str | None]) -> str:
-    """The URL of an item's page; empty if there is none, as of an item without a slug, which must not fail the page of
-    others."""
+    """Return the URL of an item's page; empty if there is none, such as for an item without a slug, which must not fail
+    the pages of other items."""
     try:
         return address() or ""
     except (AttributeError, NoReverseMatch):
@@ -117,14 +118,15 @@ def page_url(address: Callable[[], str | None]) -> str:
 
 
 def cards(hits: Iterable[Hit]) -> list[Card]:
-    """The hits as cards."""
+    """Return the hits as cards."""
     return [Card(hit) for hit in hits]
 
 
 def similar_hits(
     item: models.Model, *, filters: dict[str, Any] | None = None, timeout: int | None = None, **arguments: Any
 ) -> Hits:
-    """:func:`imagesim.similar_to` for a page: if the index cannot answer, no hits, and the reason in ``degraded``.
+    """Call :func:`imagesim.similar_to` for a page: if the index cannot answer, there are no hits, and ``degraded`` has
+    the reason.
 
     Other keyword arguments are filters, so that a template can say ``price__lte=50``. The answer is cached in the
     default cache for ``timeout`` seconds, by default ``SIMILAR_SECONDS``; the items are still read from the database.
@@ -138,7 +140,7 @@ def similar_hits(
         filters[name] = arguments.pop(name)
     arguments["filters"] = filters or None
     seconds = get_settings().SIMILAR_SECONDS if timeout is None else whole_number("timeout", timeout)
-    key = make_key(registry.for_item(item).label, item.pk)  # also of one that is not saved, as a CMS previews it
+    key = make_key(registry.for_item(item).label, item.pk)  # also of an unsaved item, such as in the preview of a CMS
     try:
         return similar_to(item, timeout=seconds, **arguments)
     except NotIndexed as reason:
@@ -151,9 +153,9 @@ def similar_hits(
 
 
 def whole_number(name: str, value: Any) -> int:
-    """Return the value of an argument of a tag, which may come from anywhere in a template.
+    """Return the value of a tag's argument, which may be of any type in a template.
 
-    :raises BadQuery: if it is no whole number.
+    :raises BadQuery: if it is not a whole number.
     """
     if isinstance(value, int) and not isinstance(value, bool):
         return value
@@ -162,7 +164,7 @@ def whole_number(name: str, value: Any) -> int:
 
 @dataclass(frozen=True)
 class Dot:
-    """A thing in an item's own image, for a page; ``url`` leads to what is similar to it."""
+    """A thing in an item's own image, for a page; ``url`` links to items that are similar to it."""
 
     found: ItemRegion
     name: str
@@ -171,7 +173,7 @@ class Dot:
 
     @property
     def x(self) -> float:
-        """Percent of the width of the image, of its centre."""
+        """The position of its centre, in percent of the image's width; ``y`` of its height."""
         return round(100 * (self.found.region.x + self.found.region.width / 2), 2)
 
     @property
@@ -187,7 +189,7 @@ class Dot:
 
 
 def dots(item: models.Model, name: str = "", chosen: str = "") -> list[Dot]:
-    """The dots of the item's image that is stored under ``name``, by default its first one."""
+    """Return the dots of the item's image that is stored under ``name``, by default its first one."""
     from imagesim.retrieval.regions import item_regions  # pages without dots need not load it
 
     items = registry.for_item(item)
@@ -204,7 +206,7 @@ def dots(item: models.Model, name: str = "", chosen: str = "") -> list[Dot]:
 
 
 def chosen_region(request: HttpRequest | None, item: models.Model) -> ItemRegion | None:
-    """The region of the item that the address of the page names, if it has that one."""
+    """Return the region of the item that the page's URL names; None if the item has no such region."""
     wanted = request.GET.get("region_id", "") if request else ""
     if not wanted:
         return None
@@ -224,9 +226,9 @@ def of_its_kind(item: models.Model, arguments: dict[str, Any]) -> dict[str, Any]
 
 
 def sections(look: Look) -> list[Section]:
-    """The sections of a look for a page without JavaScript: its regions, and the whole photo if none was found or has
-    results, or if the best is a thing without a label, which may be a part of what is meant, and the whole has more
-    relevant results.
+    """Return the sections of a look for a page without JavaScript: its regions and, in two cases, the whole photo.
+    First, if no region was found, or none has results. Second, if the best region is a thing without a label, which may
+    be only a part of what is meant, and the whole photo has more relevant results.
 
     The sections with the most relevant results come first. The nearest items are shown only if no section has results.
     """
@@ -253,13 +255,13 @@ def sections(look: Look) -> list[Section]:
 
 
 def _best(hits: Hits) -> float:
-    """The relevance of the best hit of a region's own category."""
+    """Return the relevance of the best hit in a region's own category."""
     return max((hit.relevance for hit in hits if not hit.stage), default=0.0)
 
 
 def results_text() -> str:
-    """ "6 results" in each plural form of the language, as JSON for a script, which has no gettext: pairs of a number
-    that takes the form and the form, to be compared by ``Intl.PluralRules``."""
+    """Return "6 results" in each plural form of the language, as JSON for a script, which has no gettext: pairs of a
+    number that takes the form, and the form. The script compares numbers by ``Intl.PluralRules``."""
     forms: dict[str, int] = {}
     for number in (*range(1, 12), 100):  # in Arabic, only 100 takes the last form
         forms.setdefault(ngettext("%(shown)s result", "%(shown)s results", number) % {"shown": "{count}"}, number)
@@ -274,9 +276,9 @@ def drop_weak_fallback(hits: Hits) -> Hits:
 
 
 def api_url(name: str, request: HttpRequest | None = None, **arguments: str) -> str:
-    """The URL of a view of the REST API; empty if the project does not include it.
+    """Return the URL of a view of the REST API; empty if the project does not include it.
 
-    Arguments of the prefix that the project includes it under, such as a tenant's, are those of the page's own address.
+    Arguments in the prefix that the project includes it under, such as a tenant's, are taken from the page's own URL.
     """
     prefix = str(get_resolver(get_urlconf()).namespace_dict.get("imagesim", ("",))[0])
     match = getattr(request, "resolver_match", None)
@@ -289,7 +291,8 @@ def api_url(name: str, request: HttpRequest | None = None, **arguments: str) -> 
 
 
 def answers_url(tag: str, name: str, request: HttpRequest | None, *, has_page: bool) -> str:
-    """:func:`api_url` for the form of a tag, which otherwise needs a page of the shop that answers it."""
+    """Return :func:`api_url` for the form of a tag; without the REST API, the form needs a page of the shop that
+    answers."""
     url = api_url(name, request)
     if not (url or has_page):
         message = (

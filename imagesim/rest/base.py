@@ -1,4 +1,4 @@
-"""The base of the views: who may ask, and for what, by the classes and functions that ``IMAGESIM`` names; and errors.
+"""The base of the views: who may ask for what, by the classes and functions that ``IMAGESIM`` names; and errors.
 
 Errors have one form: ``{"code": …, "detail": …}``, with ``"field"`` if one parameter is at fault.
 """
@@ -29,10 +29,10 @@ from imagesim.middleware import HEADER
 logger = logging.getLogger(__name__)
 
 RETRY_AFTER = 30
-"""Seconds a client is asked to wait while search is not available."""
+"""How many seconds a client is asked to wait while search is not available."""
 
 RETRY_AFTER_BUSY = 2
-"""The same while other photos are in work, of which each takes less than a second."""
+"""The same while other photos are being processed, each of which takes less than a second."""
 
 _UNAVAILABLE = (exceptions.CircuitOpen, exceptions.SearchIndexError, exceptions.EmbedderError)
 _STATUS: dict[type[exceptions.ImagesimError], int] = {
@@ -45,7 +45,7 @@ _STATUS: dict[type[exceptions.ImagesimError], int] = {
     exceptions.NotIndexed: status.HTTP_404_NOT_FOUND,
     **dict.fromkeys((exceptions.Busy, exceptions.DeadlineExceeded, *_UNAVAILABLE), status.HTTP_503_SERVICE_UNAVAILABLE),
 }
-"""The status of each error; of several kinds that one is of, the first counts."""
+"""The status of each error; the first class that matches counts."""
 
 
 class RequestTooLarge(APIException):
@@ -57,7 +57,7 @@ class RequestTooLarge(APIException):
 
 
 class LengthRequired(APIException):
-    """The body comes in chunks. Django and DRF take it for an empty one, as its length is nowhere given."""
+    """The body is sent in chunks. Django and DRF take it for an empty one, because its length is not given."""
 
     status_code = status.HTTP_411_LENGTH_REQUIRED
     default_code = "length_required"
@@ -65,7 +65,8 @@ class LengthRequired(APIException):
 
 
 def handle(error: Exception, context: dict[str, Any]) -> Response | None:
-    """DRF's exception handler for the views here; None, and so a reported 500, for unexpected errors."""
+    """Handle errors for the views here, in place of DRF's handler; return None, and so a reported 500, for unexpected
+    ones."""
     if isinstance(error, exceptions.ImagesimError):
         return _answer_own(error)
     if isinstance(error, RequestDataTooBig):
@@ -120,8 +121,8 @@ class RestrictedView(APIView):
     shared cache keeps and no search engine lists."""
 
     may_be_stored = True
-    """Whether a browser may store what it gets, to ask whether it has changed."""
-    versioning_class = None  # the shop's own versions are not of these addresses
+    """Whether a browser may store the answer, and ask later whether it has changed."""
+    versioning_class = None  # the versions of the shop's own API do not apply to these URLs
 
     def get_authenticators(self) -> list[BaseAuthentication]:
         return [made() for made in _named("REST_AUTHENTICATION")] or super().get_authenticators()
@@ -137,12 +138,12 @@ class RestrictedView(APIView):
         fresh = self.may_be_stored and request.method in ("GET", "HEAD") and response.status_code == 200
         # Stock and prices change at any time. The cache middleware of Django 5.2 keeps whatever is not private.
         patch_cache_control(response, private=True, **{"no_cache" if fresh else "no_store": True})
-        response.headers.setdefault("X-Robots-Tag", "noindex")  # the pages of the shop have the results
+        response.headers.setdefault("X-Robots-Tag", "noindex")  # the shop's own pages show the results
         return response
 
 
 def permitted(request: Request, arguments: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of a call as the shop's functions in ``REST_ARGUMENTS`` let this visitor give them.
+    """Return the arguments of a call as the shop's functions in ``REST_ARGUMENTS`` allow them to this visitor.
 
     :raises ConfigurationError: if one of them returns no arguments.
     """
@@ -154,7 +155,7 @@ def permitted(request: Request, arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def _named(setting: str) -> list[Any]:
-    """What the dotted paths in ``IMAGESIM[setting]`` name."""
+    """Return what the dotted paths in ``IMAGESIM[setting]`` name."""
     try:
         return [import_string(path) for path in getattr(get_settings(), setting)]
     except ImportError as error:

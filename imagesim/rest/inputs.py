@@ -1,4 +1,4 @@
-"""What the views read: the arguments of a call, as :class:`SearchRequest` declares them, and a few fields more."""
+"""What the views read: the arguments of a call, as :class:`SearchRequest` declares them, and a few other fields."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from imagesim.retrieval.regions import as_region
 from imagesim.retrieval.variants import page_floor
 
 MAX_LABEL = 100
-"""Characters of a region's label."""
+"""The maximum length of a region's label in characters."""
 
 MAX_VALUES = 1000
-"""Values of one ``in``, or categories, that a visitor can name."""
+"""The maximum number of values of one ``in``, or of categories, that a visitor can name."""
 
 _IMAGE: JSONSchema = {"type": "string", "format": "binary", "description": "The picture; used and dropped, never kept."}
 _IMAGES: JSONSchema = {"type": "array", "items": _IMAGE}
 _JSON_LISTS: JSONSchema = {"type": "string", "pattern": r"^\s*(\[.*\]\s*)?$"}
 _REGIONS = _JSON_LISTS | {
-    "description": "Boxes in place of those that are found, as JSON: x, y, width, height from 0 to 1 of the upright "
+    "description": "Boxes instead of those that are found, as JSON: x, y, width, height from 0 to 1 of the upright "
     "photo.",
     "example": "[[0.1, 0.2, 0.3, 0.4]]",
 }
@@ -57,14 +57,14 @@ _REGION_TEXT: JSONSchema = {
     "description": "The box, as JSON: x, y, width, height from 0 to 1 of the upright photo.",
     "example": "[0.1, 0.2, 0.3, 0.4]",
 }
-_LABEL = {"type": "string", "maxLength": MAX_LABEL, "description": "What it seems to hold.", "example": "shoes"}
+_LABEL = {"type": "string", "maxLength": MAX_LABEL, "description": "What the box seems to hold.", "example": "shoes"}
 
 
 class Form:
-    """The arguments of a call and the shop's filters, as a query string, a form or a JSON object has them.
+    """The arguments of a call and the shop's filters, as given in a query string, a form or a JSON object.
 
-    No serializer: its errors are those of the call, one sentence about one field, and to make its fields for each
-    request would take longer than to read the values.
+    Not a serializer: the errors are those of the call, one sentence about one field, and creating a serializer's fields
+    for each request would take longer than reading the values.
     """
 
     call: params.Call = "look"
@@ -73,14 +73,14 @@ class Form:
     others: Mapping[str, JSONSchema] = {}
     """Fields besides the arguments of the call."""
     others_in_forms: Mapping[str, JSONSchema] = {}
-    """Those that a form has as text, since clients send an array as several fields of its name."""
+    """Those that a form sends as text, because clients send an array as several fields of the same name."""
     requires: tuple[str, ...] = ()
     requires_in_json: tuple[str, ...] | None = None
-    """None where JSON cannot say it."""
+    """None if JSON cannot express the request."""
 
     @classmethod
     def describe(cls, *, as_json: bool = False) -> dict[str, JSONSchema]:
-        """The JSON schema of every field, within the limits of visitors."""
+        """Return the JSON schema of every field, within the limits for visitors."""
         conf = get_settings()
         described = describe(cls.call)
         if "offset" in described:
@@ -89,7 +89,7 @@ class Form:
             described["exact"]["description"] += " Exact search is for staff."
         if cls.call == "look":
             described["category"]["description"] = (
-                "Only these categories, in place of those that belong to a region's label."
+                "Only these categories, instead of those that belong to a region's label."
             )
         described = {cls.renamed.get(name, name): schema for name, schema in described.items()}
         described |= {n: schema for n, schema in cls.others.items() if not as_json or schema.get("items") != _IMAGE}
@@ -112,7 +112,7 @@ class Form:
             if isinstance(value, list):
                 check_count(name, value, MAX_VALUES)
         offset, most = arguments.get("offset"), max_offset(request)
-        # A larger one than MAX_OFFSET is rejected for everyone.
+        # An offset above MAX_OFFSET is rejected for everyone.
         if isinstance(offset, int) and most < offset <= get_settings().MAX_OFFSET:
             raise BadQuery(
                 _("'offset' is %(offset)d; it must be a whole number from 0 to %(most)d.")
@@ -151,7 +151,7 @@ class SearchForm(Form):
     call = "search"
     others = {
         "image": _IMAGES,
-        "unlike": _IMAGES | {"description": "Pictures of what it should not be like, or words."},
+        "unlike": _IMAGES | {"description": "Pictures of what the results should not look like, or words."},
     }
     requires_in_json = ("text",)
 
@@ -191,7 +191,7 @@ class LookRegionForm(Form):
 
 
 def describe(call: params.Call) -> dict[str, JSONSchema]:
-    """The JSON schema of every argument of a call as REST reads it, and of every filter of the shop."""
+    """Return the JSON schema of every argument of a call as REST reads it, and of every filter of the shop."""
     described: dict[str, JSONSchema] = {}
     defaults = params.argument_defaults(call)
     for name, each in params.declared(call).items():
@@ -199,7 +199,8 @@ def describe(call: params.Call) -> dict[str, JSONSchema]:
         schema = kind.schema()
         if kind.description:
             schema["description"] = kind.description
-        # Not that of the diversity: clients send defaults, and what is given outweighs the variant of an experiment.
+        # Not the default of the diversity: clients send defaults, and a given value outweighs the variant of an
+        # experiment.
         if defaults[name] not in (None, False, 0.0) or name in ("offset", "same_category"):
             schema["default"] = defaults[name]
         described[name] = schema
@@ -213,14 +214,14 @@ def max_offset(request: Request) -> int:
 
 
 def is_staff(request: Request) -> bool:
-    """Whether the visitor is of the shop's staff. A model of users of the shop's own need not say so."""
+    """Return whether the visitor belongs to the shop's staff. A custom user model need not have this attribute."""
     user = request.user
     return bool(getattr(user, "is_active", False) and getattr(user, "is_staff", False))
 
 
 def _read_json(name: str, given: Any) -> Any:
     """Parse a form's text as JSON, such as ``[[0.1, 0.2, 0.3, 0.4]]``; return other values unchanged, and None for an
-    empty text."""
+    empty string."""
     text = given[-1] if isinstance(given, list) and given else given
     if not isinstance(text, str):
         return given

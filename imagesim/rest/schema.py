@@ -1,4 +1,5 @@
-"""The description of each view in OpenAPI: its texts, its examples, and the serializers that it reads and answers."""
+"""The description of each view in OpenAPI: its texts, its examples, and the serializers that it reads and answers
+with."""
 
 from __future__ import annotations
 
@@ -91,7 +92,7 @@ ITEM_REGIONS = Description(
     "item_regions",
     "The things in an item's own images",
     "What the region finder saw in the images of an item, as the sync stored it. The `id` of a region is the "
-    "`region_id` of `similar/`. Empty where the shop does not store regions, and for an image that one thing fills.",
+    "`region_id` of `similar/`. Empty if the shop does not store regions, and for an image that one thing fills.",
     errors=(404, 429, 503),
     answer=ItemRegionsSerializer,
 )
@@ -105,7 +106,7 @@ SEARCH_BY_TEXT = Description(
 SUGGEST = Description(
     "suggest",
     "Suggest while words are typed",
-    "Categories, brands and items whose names have the words of `q`, the last of which may be incomplete.",
+    "Categories, brands and items whose names contain the words of `q`, the last of which may be incomplete.",
     errors=(400, 404, 429, 503),
     reads=inputs.SuggestQuery,
     answer=SuggestionsSerializer,
@@ -259,7 +260,7 @@ class VisualSearchSchema(AutoSchema):
 
 
 class OwnEndpoints(EndpointEnumerator):
-    """The endpoints without the project's hooks, which may know its own addresses only."""
+    """The endpoints without the project's hooks, which may know only its own URLs."""
 
     def get_api_endpoints(self, patterns: Any = None, prefix: str = "") -> Any:
         found = self._get_api_endpoints(patterns, prefix)  # type: ignore[no-untyped-call]
@@ -270,7 +271,7 @@ class OwnSchemaGenerator(SchemaGenerator):
     """Describes these views as they answer.
 
     drf-spectacular's own generator applies what the project sets for its schema: hooks, such as one that renames fields
-    to camelCase as the project's renderer does, further paths and components, and its ways to sign in.
+    to camelCase as the project's renderer does, additional paths and components, and its authentication schemes.
     """
 
     endpoint_inspector_cls = OwnEndpoints

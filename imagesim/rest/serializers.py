@@ -31,11 +31,11 @@ except ImportError:  # pragma: no cover
     orjson = None  # type: ignore[assignment]
 
 _OF_THIS_SITE = re.compile(r"/(?![/.])(?!.*/\.)[\w\-.~/#%\[\]=:;$&()+,!?*@']*", re.ASCII)
-"""The path of a URL of this site, without a dot at the beginning of a part, or a character that has to be quoted."""
+"""The path of a URL of this site, without a dot at the beginning of a segment, or a character that has to be quoted."""
 
 
 class AnswerSerializer(serializers.Serializer[Any]):
-    """The base of what is read and answered here.
+    """The base of the serializers for requests and answers.
 
     Its components have a prefix, because a shop's own schema is likely to have an ``Item``, ``Event`` or ``Error``, and
     of two components of one name drf-spectacular keeps the last.
@@ -51,7 +51,7 @@ class ErrorSerializer(AnswerSerializer):
 
     code = serializers.CharField(help_text="Stable, for machines.")
     detail = serializers.CharField(help_text="One sentence, for people.")
-    field = serializers.CharField(required=False, help_text="The parameter at fault, where one is.")
+    field = serializers.CharField(required=False, help_text="The parameter at fault, if there is one.")
 
 
 class ItemSerializer(AnswerSerializer):
@@ -62,7 +62,7 @@ class ItemSerializer(AnswerSerializer):
     name = serializers.CharField(read_only=True)
     url = serializers.CharField(read_only=True, allow_null=True, help_text="The URL of its page; null if it has none.")
     similar = serializers.CharField(
-        read_only=True, allow_null=True, help_text="The address of what looks like it; null if there is none."
+        read_only=True, allow_null=True, help_text="The URL of items that look like it; null if there is none."
     )
     category = serializers.CharField(
         read_only=True, allow_null=True, help_text="Its (first) category; null if it has none."
@@ -70,7 +70,7 @@ class ItemSerializer(AnswerSerializer):
     details = serializers.DictField(
         child=serializers.CharField(),
         read_only=True,
-        help_text="More to show of it, by name, as the shop declares it.",
+        help_text="Further details to show, by name, as the shop declares them.",
     )
 
 
@@ -93,7 +93,7 @@ class HitImageSerializer(RegionImageSerializer):
 
 
 def _page_of(address: Callable[[], str | None], absolute: Callable[[str], str]) -> str | None:
-    """The absolute URL of a page; None if there is none."""
+    """Return the absolute URL of a page; None if there is none."""
     url = page_url(address)
     return absolute(url) if url else None
 
@@ -139,13 +139,13 @@ class HitSerializer(AnswerSerializer):
 
     @cached_property
     def _for_staff(self) -> bool:
-        """Whether the answer is for staff; without a reranker no session is read to know it."""
+        """Whether the answer is for staff; without a reranker no session is read to find out."""
         return rerank.active() is not rerank.NO_RERANKER and bool(self._request) and is_staff(self._request)
 
     def _absolute(self, url: str) -> str:
         if not url or not self._request:
             return url
-        if _OF_THIS_SITE.fullmatch(url):  # most are: build_absolute_uri gives the same, in several times the time
+        if _OF_THIS_SITE.fullmatch(url):  # most are: build_absolute_uri takes several times as long
             return self._site + url
         return str(self._request.build_absolute_uri(url))
 
@@ -162,7 +162,7 @@ class HitSerializer(AnswerSerializer):
 class FacetValueSerializer(AnswerSerializer):
     """A value, and how many items have it."""
 
-    value = serializers.JSONField(help_text="A text, or true or false.")
+    value = serializers.JSONField(help_text="A string, or true or false.")
     count = serializers.IntegerField()
 
 
@@ -191,7 +191,7 @@ class BoxSerializer(AnswerSerializer):
 
 
 class MessageSerializer(AnswerSerializer):
-    """What the shop says to an answer."""
+    """A message of the shop about an answer."""
 
     text = serializers.CharField()
     url = serializers.CharField(help_text="A link, or empty.")
@@ -215,10 +215,10 @@ class HitsSerializer(AnswerSerializer):
     cut = serializers.IntegerField(help_text="How many of the nearest items were below the relevance asked for.")
     closest = HitSerializer(many=True, help_text=CLOSEST)
     region = BoxSerializer(allow_null=True, help_text="What was searched with, if not all of the picture.")
-    messages = MessageSerializer(many=True, help_text="What the shop says to the answer.")
+    messages = MessageSerializer(many=True, help_text="The shop's messages about the answer.")
 
     def to_representation(self, hits: Hits) -> dict[str, Any]:
-        """All fields at once, as in a hit."""
+        """Serialize all fields at once, as for a hit."""
         shown = HitSerializer(context=self.context).to_representation
         request: Request = self.context["request"]
         more = hits.more and hits.next_offset <= max_offset(request)
@@ -246,7 +246,7 @@ def _with_offset(request: Request, offset: int) -> str:
 
 
 SUGGESTION_WIDTH = 96
-"""Pixels of the picture of a suggestion."""
+"""The width of the picture of a suggestion, in pixels."""
 
 
 class SuggestedImageSerializer(AnswerSerializer):
@@ -284,7 +284,7 @@ class SuggestionsSerializer(AnswerSerializer):
 class EventSerializer(AnswerSerializer):
     """What a visitor did with a result."""
 
-    token = serializers.RegexField(r"^[\w.:-]+$", help_text="Of the answer that the result was in.")
+    token = serializers.RegexField(r"^[\w.:-]+$", help_text="The token of the answer that the result was in.")
     kind = serializers.ChoiceField(choices=Event.Kind.values)
     item = serializers.RegexField(
         r"^[\w.]+:", max_length=400, help_text="The result: model and primary key, such as `shop.product:7`."
@@ -334,7 +334,7 @@ class ItemRegionSerializer(AnswerSerializer):
         child=serializers.CharField(), help_text="The categories that are searched for it; empty for all."
     )
     similar = serializers.CharField(
-        allow_null=True, help_text="The address of the page of what is similar to it; null if there is none."
+        allow_null=True, help_text="The URL of a page of items that are similar to it; null if there is none."
     )
 
     def to_representation(self, found: tuple[Any, ItemRegion]) -> dict[str, Any]:
@@ -360,7 +360,7 @@ class ItemRegionsSerializer(AnswerSerializer):
 
 
 class SizeSerializer(AnswerSerializer):
-    """Of the upright photo as it was sent, in pixels."""
+    """The size of the upright photo as it was sent, in pixels."""
 
     width = serializers.IntegerField()
     height = serializers.IntegerField()
@@ -378,11 +378,11 @@ class LookSerializer(AnswerSerializer):
     photo = serializers.CharField(
         allow_null=True, help_text="The token of the photo in `look/{photo}/region/`; null if it is not held."
     )
-    messages = MessageSerializer(many=True, help_text="What the shop says to the answer.")
+    messages = MessageSerializer(many=True, help_text="The shop's messages about the answer.")
 
 
 class AnswerRenderer(JSONRenderer):
-    """JSON as REST framework writes it, in a fraction of the time where orjson is installed."""
+    """Renders JSON as REST framework does, in a fraction of the time if orjson is installed."""
 
     def render(
         self, data: Any, accepted_media_type: str | None = None, renderer_context: Mapping[str, Any] | None = None

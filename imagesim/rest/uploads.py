@@ -1,9 +1,9 @@
 """What a request may cost.
 
-How often a visitor may search is limited, bytes are known before they are read, pictures are counted before they are
-decoded, and time is bounded.
+The number of searches per visitor is limited, the size of a body is known before it is read, pictures are counted
+before they are decoded, and time is bounded.
 
-The REST views keep to it; :func:`limit_uploads` gives the same limits to an HTML view.
+The REST views keep to these limits; :func:`limit_uploads` gives the same limits to an HTML view.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ logger = logging.getLogger(__name__)
 
 
 class Counts:
-    """Django's default cache; while it cannot be reached, nothing is counted, and the slots for photos and the time of
-    a request are the limits that remain."""
+    """Django's default cache. While it cannot be reached, nothing is counted, and only the slots for photos and the
+    time limit of a request remain."""
 
     @staticmethod
     def get(key: str, default: list[float]) -> list[float]:
@@ -71,7 +71,8 @@ class VisitorThrottle(ScopedRateThrottle):
         return self.cache_format % {"scope": self.scope, "ident": visitor(request)}
 
     def throttle_failure(self) -> bool:
-        """Allow it all the same if the count is one of a clock that was ahead: a visitor would wait for its time."""
+        """Allow the request after all if the count is from a clock that was ahead: a visitor would wait until that
+        time."""
         limits: Any = self  # untyped there
         self.history = [time for time in self.history if time <= self.now + limits.duration]
         return len(self.history) < limits.num_requests and self.throttle_success()
@@ -122,7 +123,7 @@ def _warn_of_proxy() -> None:
 
 
 FORM_BYTES = 64 * 1024
-"""What everything but the picture may take together."""
+"""The size, in bytes, that everything but the picture may take together."""
 
 
 def first_picture(files: Collection[Any], throttles: Iterable[VisitorThrottle]) -> QueryImage | None:
@@ -191,14 +192,14 @@ def check_length(request: HttpRequest) -> None:
 
 
 def check_charset(request: HttpRequest) -> None:
-    """Reject a codec that is no character set, such as ``hex``: neither the body nor the query string could be read.
+    """Reject a codec that is not a character set, such as ``hex``: neither the body nor the query string could be read.
 
-    :raises UnsupportedMediaType: if it is none by which any bytes can be read.
+    :raises UnsupportedMediaType: if arbitrary bytes cannot be decoded with it.
     """
     try:
         b"\xff\xfe".decode(request.encoding or "utf-8", errors="replace")
     except (LookupError, ValueError) as error:
-        request.encoding = settings.DEFAULT_CHARSET  # for what makes the answer
+        request.encoding = settings.DEFAULT_CHARSET  # for the code that makes the answer
         raise UnsupportedMediaType(request.META.get("CONTENT_TYPE", "")) from error
 
 
@@ -224,9 +225,9 @@ def limit_uploads(
     A body that is too long is refused before it is read, even by the CSRF check; what passes is kept in memory. POSTs,
     and GETs that search, are counted in the throttle ``scope`` and must end within ``REQUEST_SECONDS``; POSTs, and all
     that counts as ``look``, take one of the slots for photos. A GET searches if it has a value for one of ``params``,
-    or, unless these are named, any query string. ``refused(request, message, status)`` makes the page where something
-    is refused (411, 413, 415, 429, 503); by default it is plain text. The view must not take a slot itself. An async
-    view becomes a synchronous one, since waiting for a slot would stop the event loop.
+    or, unless these are named, any query string. ``refused(request, message, status)`` returns the page if something is
+    refused (411, 413, 415, 429, 503); by default it is plain text. The view must not take a slot itself. An async view
+    becomes a synchronous one, since waiting for a slot would stop the event loop.
 
     :raises ConfigurationError: if there is no throttle of that name, which would count nothing.
     """
@@ -260,7 +261,7 @@ def limit_uploads(
                 request.POST  # noqa: B018  # read before a slot is taken: a slow sender must not keep one
                 request._imagesim_throttles = throttles  # type: ignore[attr-defined]
             except (RequestTooLarge, RequestDataTooBig):
-                request._mark_post_parse_error()  # type: ignore[attr-defined]  # so that the page which refuses it does not read the rest
+                request._mark_post_parse_error()  # type: ignore[attr-defined]  # so that the page that refuses it does not read the rest
                 return refuse(request, str(RequestTooLarge.default_detail), 413)
             except (UnsupportedMediaType, LengthRequired) as error:
                 request._mark_post_parse_error()  # type: ignore[attr-defined]
@@ -277,7 +278,7 @@ def _synchronous(view: Any) -> View:
         synchronous: View = view
         return synchronous
 
-    @wraps(view, updated=())  # without what marks it as a coroutine function
+    @wraps(view, updated=())  # without the mark of a coroutine function
     def call(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         response: HttpResponseBase = async_to_sync(view)(request, *args, **kwargs)
         return response

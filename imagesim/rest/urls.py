@@ -16,7 +16,7 @@ app_name = "imagesim"
 
 
 class PrimaryKey(PathConverter):
-    """Any text, also with slashes and line breaks."""
+    """Any text, including slashes and line breaks."""
 
     regex = "(?s:.+)"
 
@@ -25,7 +25,7 @@ register_converter(PrimaryKey, "imagesim_pk")
 
 
 def endpoint(route: str, view: Callable[..., HttpResponse], name: str) -> URLPattern:
-    """Return a path whose view only gets the arguments of ``route``: the project's prefix can have others."""
+    """Return a path whose view gets only the arguments of ``route``: the project's prefix can have others."""
     names = re.findall(r"<\w+:(\w+)>", route)
 
     @wraps(view)

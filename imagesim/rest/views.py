@@ -65,8 +65,8 @@ class VisualSearchView(RestrictedView):
 
     @classmethod
     def as_view(cls, **initkwargs: Any) -> Any:
-        """Never in a transaction of ``ATOMIC_REQUESTS``, which would stay open during an embedding, and which on SQLite
-        can hold the lock for writing."""
+        """Return the view without the transaction of ``ATOMIC_REQUESTS``, which would stay open during an embedding,
+        and which on SQLite can hold the write lock."""
         return without_transaction(super().as_view(**initkwargs))
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
@@ -74,7 +74,7 @@ class VisualSearchView(RestrictedView):
         super().initial(request, *args, **kwargs)
 
     def read(self, form: type[inputs.Form], given: dict[str, Any], searched: Searched | None = None) -> dict[str, Any]:
-        """The keyword arguments for the call, as the shop lets this visitor give them."""
+        """Return the keyword arguments for the call, as the shop allows them to this visitor."""
         return permitted(self.request, form.read(self.request, given, searched))
 
     def get_throttles(self) -> list[Any]:
@@ -92,7 +92,7 @@ class VisualSearchView(RestrictedView):
             self.check_throttles(request)
 
     def get_item(self, items: Items[Any], pk: str) -> Any:
-        """The item, if the shop shows it now, and this visitor may see it."""
+        """Return the item if the shop shows it now, and this visitor may see it."""
         found = {} if "\0" in pk else load_items([make_key(items.label, pk)], to_many=False)
         if not found:
             raise Http404
@@ -237,7 +237,7 @@ class HeldPhotoView(VisualSearchView):
     schema = described.VisualSearchSchema(get=described.HELD_PHOTO)
 
     def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
-        """Accept every header ``Accept``: those of the renderers are for errors, and this is a JPEG."""
+        """Accept every ``Accept`` header: the renderers are only for errors, and this is a JPEG."""
         return super().perform_content_negotiation(request, force=True)
 
     def get(self, request: Request, token: str) -> HttpResponse:
@@ -266,7 +266,7 @@ class EventsView(VisualSearchView):
 
 
 class SchemaView(RestrictedView):
-    """The OpenAPI description of the views at ``patterns``, under the URL that the shop includes them at."""
+    """The OpenAPI description of the views at ``patterns``, at the URL under which the shop includes them."""
 
     patterns: Sequence[URLPattern] = ()
     renderer_classes = (OpenApiYamlRenderer, OpenApiYamlRenderer2, OpenApiJsonRenderer, OpenApiJsonRenderer2)
@@ -301,13 +301,13 @@ def _look_response(request: Request, seen: look.Look, token: str, size: tuple[in
 
 
 def _query(request: Request) -> dict[str, Any]:
-    """The query string without the parameter that chooses the renderer, such as ``format=json``."""
+    """Return the query string without the parameter that chooses the renderer, such as ``format=json``."""
     return {name: texts for name, texts in request.query_params.lists() if name != api_settings.URL_FORMAT_OVERRIDE}
 
 
 def _posted(request: Request, *, pictures: Collection[str] = ()) -> tuple[dict[str, Any], UploadedFile[bytes] | None]:
-    """The values in the body and the query string of a POST, and its image (the first one, if there may be several
-    under the names in ``pictures``)."""
+    """Return the values in the body and the query string of a POST, and its image (the first one, if there may be
+    several under the names in ``pictures``)."""
     if not isinstance(request.data, Mapping):
         raise BadQuery(_("The body must be a form or a JSON object."))
     image = _image(request, pictures)
@@ -316,7 +316,7 @@ def _posted(request: Request, *, pictures: Collection[str] = ()) -> tuple[dict[s
         if name not in request.FILES:
             values = request.data
             given[name] = values.getlist(name) if hasattr(values, "getlist") else values[name]
-        elif name in pictures and name != "image":  # words beside pictures
+        elif name in pictures and name != "image":  # words along with pictures
             given[name] = request.POST.getlist(name)
     return given, image
 
@@ -331,6 +331,6 @@ def _image(request: Request, several: Collection[str]) -> UploadedFile[bytes] | 
     image: UploadedFile[bytes] | None = next(iter(request.FILES.getlist("image")), None)
     if (
         image is None and isinstance(request.data, Mapping) and request.data.get("image")
-    ):  # a form with no file chosen sends an empty text
+    ):  # a form with no file chosen sends an empty string
         raise BadQuery(_("'image' is text; send the picture as a file, in multipart/form-data."), field="image")
     return image
