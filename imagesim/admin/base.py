@@ -1,5 +1,5 @@
-"""What the admin pages share: read-only pages, states as coloured badges and in words, small pictures, addresses, and
-the queueing of items."""
+"""What the admin pages share: read-only pages, states as coloured badges and in words, small pictures, URLs, and
+queueing items."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Outcome = ItemState.Outcome
 TONES: dict[str, str] = {Outcome.INDEXED: "good", Outcome.FAILED: "bad", Outcome.NEW: "waiting"}
 ERROR_LENGTH = 200
 THUMBNAIL_WIDTH = 160
-"""In pixels; the style sheet shows it smaller."""
+"""In pixels; the style sheet displays it smaller."""
 
 
 class ReadOnly:
@@ -65,13 +65,13 @@ class ReadOnlyAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
 
 
 class Checkboxes(forms.CheckboxSelectMultiple):
-    """Checkboxes whose labels are as wide as their texts: Django's admin wraps them at the width of a field's label."""
+    """Checkboxes whose labels are as wide as their texts; Django's admin wraps them at the width of a field's label."""
 
     Media = Styled
 
 
 class WhereField(forms.MultipleChoiceField):
-    """The field of a form for the places of what is :class:`~imagesim.models.Placed`."""
+    """A form field for the places of a :class:`~imagesim.models.Placed` model."""
 
     def __init__(self, help_text: Any) -> None:
         super().__init__(
@@ -84,7 +84,7 @@ class WhereField(forms.MultipleChoiceField):
 
 
 class ShowsWhere:
-    """A mixin for the ModelAdmin of what is :class:`~imagesim.models.Placed`."""
+    """A mixin for the ModelAdmin of a :class:`~imagesim.models.Placed` model."""
 
     @admin.display(description=gettext_lazy("Where"))
     def where_shown(self, row: Placed) -> str:
@@ -93,13 +93,13 @@ class ShowsWhere:
 
 
 def _failed(state: ItemState) -> bool:
-    """Whether the item failed, and was not changed or queued since: that forgets the error."""
+    """Whether the item failed, and has not been changed or queued since, which clears the error."""
     return state.outcome == Outcome.FAILED and bool(state.error or not state.pending)
 
 
 def badge(state: ItemState | None, url: str = "") -> SafeString:
-    """Render the state as a coloured badge with the error as its tooltip, and ``url`` as what it leads to; "unknown"
-    for an item without a state."""
+    """Render the state as a coloured badge with the error as its tooltip, linked to ``url``; "unknown" for an item
+    without a state."""
     if state is None:
         return format_html('<span class="imagesim-badge" data-tone="none">{}</span>', _("unknown"))
     waiting = state.pending and not _failed(state)
@@ -122,7 +122,7 @@ def shorten(text: str) -> str:
 
 
 def queue(states: models.QuerySet[ItemState]) -> int:
-    """Queue the items of these states for reindexing, with their pictures; return how many. Those of a model that is no
+    """Queue the items of these states for reindexing, with their pictures; return how many. Items of a model that is no
     longer registered are left out."""
     known = registry.grouped(states.values_list("model", "object_pk"))
     return sum(record(items.label, pks, using=str(router.db_for_write(items.model))) for items, pks in known)
@@ -153,8 +153,8 @@ def reason(state: ItemState | None, item: models.Model) -> str:
 
 
 def _is_shown(item: models.Model) -> bool:
-    """Whether the shop's querysets and ``should_index()`` have the item now, whatever the index was told; true where
-    the shop's code fails, which is another reason."""
+    """Whether the shop's querysets and ``should_index()`` include the item now, whatever the index was told; true if
+    the shop's code fails, which is a separate reason."""
     items = registry.for_item(item)
     with without_failing(items, item, "get_hit_queryset"):
         return items.key_of(item) in load_items([items.key_of(item)])
@@ -166,8 +166,8 @@ def thumbnail(
 ) -> SafeString | str:
     """Return an ``<img>`` of the item's picture stored under ``name``, or of its first one; empty if it has none.
 
-    With ``links`` it leads to the picture as it was stored, and unless it is to be ``reduced`` it shows that. A storage
-    that fails leaves the place empty.
+    With ``links`` it is linked to the picture as it was stored, and without ``reduced`` it shows that. If the storage
+    fails, it is empty.
     """
     try:
         pictures = Pictures(registry.for_item(item), item, name)
@@ -183,15 +183,15 @@ def thumbnail(
 
 
 def admins_of(site: AdminSite, model: type[models.Model]) -> list[Any]:
-    """Return what the site has registered for the model and for its proxies, its own first."""
+    """Return the admins that the site has registered for the model and for its proxies, the model's own first."""
     concrete = concrete_model(model)
     found = [own for registered, own in site._registry.items() if concrete_model(registered) is concrete]
     return sorted(found, key=lambda own: own.model is not model)
 
 
 def change_url(site: AdminSite, item: models.Model, request: HttpRequest | None = None) -> str:
-    """Return the address of the item's page in this admin; empty if it has none, or none that the user of the request
-    may view."""
+    """Return the URL of the item's page in this admin; empty if it has none, or none that the user of the request may
+    view."""
     for own in admins_of(site, type(item)):
         if request is not None and not own.has_view_permission(request):
             continue
@@ -201,12 +201,12 @@ def change_url(site: AdminSite, item: models.Model, request: HttpRequest | None 
 
 
 def admin_url(site: AdminSite, name: str, *arguments: Any) -> str:
-    """Return the address of a page of this admin, by the name of its pattern."""
+    """Return the URL of a page of this admin, by the name of its pattern."""
     return reverse(f"admin:{name}", args=arguments, current_app=site.name)
 
 
 def page(own: Any, request: HttpRequest, template: str, context: Mapping[str, Any]) -> TemplateResponse:
-    """Return a page of a ModelAdmin with what every page of the admin shows, and this ``context``."""
+    """Return a page of a ModelAdmin, with the context of every admin page and this ``context``."""
     site: AdminSite = own.admin_site
     request.current_app = site.name
     shared = {**site.each_context(request), "opts": own.opts}
@@ -214,9 +214,9 @@ def page(own: Any, request: HttpRequest, template: str, context: Mapping[str, An
 
 
 def posted(view: Callable[..., HttpResponse], page: Callable[..., str]) -> Callable[..., HttpResponse]:
-    """Return a view that answers what is posted, and sends others to the address of the page with its button.
+    """Return a view that answers POST requests, and redirects others to the page with its button.
 
-    The login that an expired session asks for ends with a GET of the address that was posted to.
+    After an expired session, the login ends with a GET of the URL that was posted to.
     """
 
     @wraps(view)

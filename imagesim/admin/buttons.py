@@ -23,9 +23,9 @@ class Button:
     explanation: str | Promise
     command: str
     question: str | Promise = ""
-    """What to ask before it is started; empty for what is quickly done or repeated."""
+    """What to ask before it is started; empty for a task that is quickly done or repeated."""
     option: str | Promise = ""
-    """The label of a box to tick beside the question."""
+    """The label of a checkbox next to the question."""
 
 
 BUTTONS = {
@@ -78,8 +78,8 @@ def how_tasks_run() -> str:
 
 
 def start(name: str, *, hold: bool = False) -> tuple[int, str]:
-    """Start the task of a button; return the level and the text of the message to show. ``hold``: the option of a
-    rebuild is chosen."""
+    """Start the task of a button; return the level and the text of the message to show. ``hold``: whether the option of
+    a rebuild was chosen."""
     button = BUTTONS[name]
     if name == "retry":
         count = queue(ItemState.objects.filter(outcome=ItemState.Outcome.FAILED, pending=False))

@@ -1,6 +1,6 @@
 """The page "Visual index": the state of the index, the running job, buttons for maintenance, and click-through rates.
 
-A script keeps it current with the JSON view. :mod:`imagesim.admin.jobs` has the list of jobs.
+A script keeps it up to date with the JSON view. :mod:`imagesim.admin.jobs` has the list of jobs.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from imagesim.monitoring.status import IndexStatus, JobStatus, Status, get_statu
 
 DAYS = 30
 LATEST_EVENTS = 500_000
-"""The maximum number of events that a view of the page counts: each table of a million takes about half a second on
-PostgreSQL."""
+"""The maximum number of events that one view of the page counts: each table takes about half a second per million
+events on PostgreSQL."""
 ROWS = 20
 """The maximum number of rows per table."""
 LAST_FAILURES = 5
@@ -54,7 +54,7 @@ _FOUND = {
     "duplicate": gettext_lazy("duplicate"),
     "repaired": gettext_lazy("repaired"),
 }
-"""What the report of a reconcile counts of the items, in words; what it deletes besides is on the job's own page."""
+"""The labels of what a reconcile's report counts of the items; what else it deletes is on the job's own page."""
 
 
 @admin.register(VisualIndex)
@@ -169,7 +169,7 @@ def snapshot() -> dict[str, Any]:
 
 
 def _advice(status: Status) -> str:
-    """What to do about the index, if it works but is not what it should be."""
+    """Return what to do about the index, if it works but is not as it should be; otherwise empty."""
     try:
         if status.index.model:
             get_embedder_of(status.index.model)
@@ -235,7 +235,7 @@ def _number(count: int) -> str:
 
 
 def _percent(part: float, whole: float = 1.0) -> str:
-    """Format a percentage, rounded down, so that 100 % means all; a dash where the whole is not known, or nothing."""
+    """Format a percentage, rounded down, so that 100 % means all; a dash if the whole is unknown or zero."""
     if not whole:
         return "–"
     share = min(part, whole) / whole
@@ -303,7 +303,7 @@ def _latest(job: JobStatus | None) -> str:
 
 
 def _local(moment: datetime, form: str = "DATETIME_FORMAT") -> str:
-    """Format a moment in the current time zone; without ``USE_TZ`` it is in that of the server already."""
+    """Format a moment in the current time zone; without ``USE_TZ`` it is already in that of the server."""
     return date_format(timezone.localtime(moment) if timezone.is_aware(moment) else moment, form)
 
 
@@ -342,7 +342,7 @@ def _row(name: str, counts: events.EventCounts) -> dict[str, str]:
 
 
 def last_failures(site: admin.AdminSite) -> list[dict[str, str]]:
-    """Return the items that failed last, latest first: the picture of each, its name, the address of the page with its
+    """Return the items that failed last, latest first: the picture of each, its name, the URL of the page with its
     errors, and the first of them."""
     failed = primary(ItemState).filter(outcome=ItemState.Outcome.FAILED, pending=False)
     states = list(failed.order_by("-changed_at", "-pk")[:LAST_FAILURES])

@@ -117,7 +117,7 @@ class ItemStateAdmin(ReadOnlyAdmin):
         return state
 
     def get_formset_kwargs(self, request: HttpRequest, obj: Any, inline: Any, prefix: str) -> dict[str, Any]:
-        """Every picture has the same state, whose item is loaded once."""
+        """Give every picture the same state, so that its item is loaded once."""
         return {**super().get_formset_kwargs(request, obj, inline, prefix), "queryset": obj.images.all()}
 
     def get_search_results(
@@ -167,7 +167,7 @@ class ItemStateAdmin(ReadOnlyAdmin):
         self.message_user(request, queued_message(queue(queryset)), messages.SUCCESS)
 
     def _attach_urls(self, request: HttpRequest, states: Iterable[ItemState]) -> None:
-        """Keep the address of each item's page with its state, if the user may view it."""
+        """Keep the URL of each item's page with its state, if the user may view it."""
         for state in states:
             if (item := item_of(state)) is not None:
                 state._imagesim_url = change_url(self.admin_site, item, request)  # type: ignore[attr-defined]
@@ -194,15 +194,16 @@ def item_of(state: ItemState) -> models.Model | None:
 
 
 def attach_items(states: Iterable[ItemState]) -> None:
-    """Load the items of a page of states, and which of them pages show now: two queries per model."""
+    """Load the items of a page of states, and find out which of them the shop's pages show now: two queries per
+    model."""
     states = list(states)
     found: dict[tuple[str, str], models.Model] = {}
     shown: set[tuple[str, str]] = set()
     for items, pks in registry.grouped((state.model, state.object_pk) for state in states):
         rows = items.for_reading(with_pks(items.model._base_manager.all(), pks))
         found |= {(items.label, items.pk_of(item)): item for item in rows}
-        # The clock may decide what is shown, so that no state says so. Where the shop's code fails, the sync has stored
-        # that with the items, and this page shows it.
+        # What is shown may depend on the time, so it is not in the states. If the shop's code fails, the sync has
+        # stored that with the items, and this page shows it.
         with without_failing(items, None, "get_hit_queryset"):
             hits = with_pks(items.get_hit_queryset(), pks).order_by()
             shown |= {(items.label, str(pk)) for pk in hits.values_list("pk", flat=True)}
@@ -215,7 +216,7 @@ def attach_items(states: Iterable[ItemState]) -> None:
 def picture_of(state: ItemState, name: str = "", *, alt: str = "", links: bool = False) -> SafeString | str:
     """Return an ``<img>`` of the item's picture, as :func:`thumbnail` does; empty if there is no item.
 
-    Of an item that the shop does not show it is the picture as it was stored: the view of thumbnails answers 404.
+    For an item that the shop does not show, it is the picture as it was stored: the thumbnail view answers 404.
     """
     if (item := item_of(state)) is None:
         return ""

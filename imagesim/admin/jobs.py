@@ -1,6 +1,6 @@
 """Jobs in the admin: the list of rebuilds and reconciles with their results, and what can be done with one.
 
-They are paused, resumed and cancelled, and the index on standby is swapped in or discarded, after a question.
+A confirmation page comes before pausing, resuming or cancelling one, or swapping in or discarding the index on standby.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ from imagesim.indexing import jobs
 from imagesim.models import Job
 
 PERMISSION = "imagesim.rebuild_visualindex"
-"""Who may start jobs may end them."""
+"""Users who may start jobs may also end them."""
 
 
 @dataclass(frozen=True)
 class Action:
-    """What can be done with a job: its title, what to ask before it, by the kind of job, and how it is done."""
+    """Something that can be done with a job: its title, what to ask before, by the kind of job, and the function that
+    does it."""
 
     title: str | Promise
     questions: dict[str, str | Promise]
@@ -92,8 +93,8 @@ ACTIONS = {
 
 
 def controls(site: admin.AdminSite, shown: dict[str, bool]) -> dict[str, list[dict[str, Any]]]:
-    """Return links of the page "Visual index", one for each kind and action: those of what is ``running``, and those
-    of the index on ``standby``.
+    """Return the links of the page "Visual index", one for each kind and action: those for ``running`` jobs, and those
+    for the index on ``standby``.
 
     Those that apply now are not hidden.
     """
@@ -124,7 +125,7 @@ def applicable() -> dict[str, bool]:
 
 
 def _title(name: str, kind: str | Promise) -> str:
-    """The title of an action; of those that apply to either kind of job, with the kind."""
+    """Return the title of an action, with the kind of job if the action applies to either kind."""
     action = ACTIONS[name]
     both = {"name": action.title, "choice": kind}
     return _("%(name)s: %(choice)s") % both if len(action.questions) > 1 else str(action.title)
@@ -159,7 +160,7 @@ class JobAdmin(ReadOnlyAdmin):
         return [path("control/<slug:kind>/<slug:action>/", view, name="imagesim_job_control"), *super().get_urls()]
 
     def control_view(self, request: HttpRequest, kind: str, action: str) -> HttpResponse:
-        """Ask, and do it when that was confirmed for the same job."""
+        """Ask for confirmation, then do it if the job is still the same."""
         if not request.user.has_perm(PERMISSION):
             raise PermissionDenied
         if action not in ACTIONS or kind not in ACTIONS[action].questions:
@@ -190,7 +191,7 @@ class JobAdmin(ReadOnlyAdmin):
         return self._for(request, super().get_fields(request, obj))
 
     def _for(self, request: HttpRequest, names: Any) -> list[Any]:
-        """Link failures for those who may see items, and add what can be done for those who may do it."""
+        """Link failures for users who may see items, and add the actions for users who may take them."""
         may_see = request.user.has_perm("imagesim.view_itemstate")
         shown = ["failures" if may_see and name == "failed" else name for name in names]
         return [*shown, "control"] if request.user.has_perm(PERMISSION) else shown

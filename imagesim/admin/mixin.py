@@ -45,10 +45,10 @@ LIMIT = 24
 
 PICTURES = 10
 SECONDS = 2.0
-"""A save is kept no longer by pictures to open: further ones are left to the sync."""
+"""How long a save may open pictures to check them: further ones are left to the sync."""
 
 PIXELS = 25_000_000
-"""Of a larger picture only the header is read."""
+"""Of a picture with more pixels, only the header is read."""
 
 
 class ItemStateMixin:
@@ -56,7 +56,7 @@ class ItemStateMixin:
 
     ``class ProductAdmin(ItemStateMixin, admin.ModelAdmin)``. The column takes one query per page and comes after the
     first one, unless ``list_display`` places it elsewhere. To show it in the form as well, name ``visual_search`` in
-    ``readonly_fields``. The page of an item leads to one of similar items, and a save says which pictures are bad.
+    ``readonly_fields``. The page of an item links to one of similar items, and a save reports bad pictures.
     """
 
     model: type[Any]  # that of ModelAdmin
@@ -107,7 +107,7 @@ class ItemStateMixin:
             own.message_user(request, str(error), messages.ERROR)
 
     def get_actions(self, request: HttpRequest, action_location: Any = None) -> dict[str, Any]:
-        """Add the action to the ``actions`` of the shop's class, on lists only, unless it disabled actions.
+        """Add the action to the ``actions`` of the shop's class, only on lists, and unless the class disabled actions.
 
         ``action_location`` is an enumeration of Django 6.1 and later.
         """
@@ -119,7 +119,7 @@ class ItemStateMixin:
             found["reindex_selected"] = self.get_action("reindex_selected")  # type: ignore[attr-defined]
         return found
 
-    # The page of an item: its badge, the link to similar items, and what is said after a save.
+    # The page of an item: its badge, the link to similar items, and the messages after a save.
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         item = super().get_object(request, object_id, from_field)  # type: ignore[misc]
@@ -141,7 +141,7 @@ class ItemStateMixin:
     def render_change_form(
         self, request: HttpRequest, context: Any, *args: Any, obj: Any = None, **kwargs: Any
     ) -> HttpResponse:
-        """Add a link to similar items to whichever template the page has."""
+        """Add a link to similar items, whatever template the page has."""
         form: HttpResponse = super().render_change_form(request, context, *args, obj=obj, **kwargs)  # type: ignore[misc]
         if obj is None or not isinstance(form, TemplateResponse) or self.model not in registry:
             return form
@@ -186,7 +186,7 @@ class ItemStateMixin:
 
 
 def attach_states(items: Iterable[Any], *, links: bool = False) -> None:
-    """Load the states of a page of items of one model in one query; with ``links``, their badges lead to them."""
+    """Load the states of a page of items of one model in one query; with ``links``, the badges are linked to them."""
     items = list(items)
     if not items or type(items[0]) not in registry:
         return
@@ -205,9 +205,9 @@ def _may_see_states(request: HttpRequest) -> bool:
 def similar_items(
     site: AdminSite, request: HttpRequest, item: models.Model, state: ItemState | None
 ) -> tuple[list[dict[str, str]], str]:
-    """Return what visitors see as similar and the user may view, best first, and why there is nothing if so.
+    """Return the items that visitors see as similar and the user may view, best first, and if there are none, why.
 
-    Never raises an error of the index, nor of the shop's code for the item: its page is where staff look for the cause.
+    Never raises an error of the index or of the shop's code for the item: this page is where staff look for the cause.
     """
     try:
         hits = search.similar_to(item, limit=LIMIT, **of_its_kind(item, {}))
@@ -244,7 +244,7 @@ def _visible(site: AdminSite, request: HttpRequest, hits: Iterable[Hit]) -> list
 
 
 def _shown(site: AdminSite, hit: Hit) -> dict[str, str]:
-    """Return a hit as the page shows it. ``url`` is empty where the admin has no page of the item."""
+    """Return a hit as the page shows it. ``url`` is empty if the admin has no page of the item."""
     return {
         "name": str(hit.item),
         "url": change_url(site, hit.item),
@@ -254,7 +254,7 @@ def _shown(site: AdminSite, hit: Hit) -> dict[str, str]:
     }
 
 
-# What is said after a save: which pictures of the item are missing, broken, tiny or blurred.
+# The messages after a save: which pictures of the item are missing, broken, tiny or blurred.
 
 
 def warn_of_pictures(request: HttpRequest, item: models.Model) -> None:
@@ -262,7 +262,7 @@ def warn_of_pictures(request: HttpRequest, item: models.Model) -> None:
     try:
         items = registry.for_item(item)
         stored = queryset_of(items)
-        with transaction.atomic(using=stored.db):  # a query that fails does not break the request's transaction
+        with transaction.atomic(using=stored.db):  # a failing query must not break the request's transaction
             saved = items.for_reading(stored.filter(pk=item.pk)).first()
             found = list(problems(saved)) if saved is not None else []
     except Exception:  # of the shop's code, or of its storage's client
@@ -275,7 +275,7 @@ def warn_of_pictures(request: HttpRequest, item: models.Model) -> None:
 def problems(item: models.Model) -> Iterator[str]:
     """Yield a sentence for each bad picture of an item, or one if it has none and should be found.
 
-    Pictures on other servers are not fetched; a storage that cannot be reached is no problem of a picture.
+    Pictures on other servers are not fetched; a storage that cannot be reached is not a problem of a picture.
     """
     items = registry.for_item(item)
     every = list(items.get_images(item))
