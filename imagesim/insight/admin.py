@@ -40,12 +40,12 @@ ROWS = 100
 CSV_ROWS = 10_000
 DAYS = 30
 MAX_DAYS = 3700
-"""Of a report: ten years, and some days to spare."""
+"""The longest period of a report: ten years and a few days."""
 UPDATE_SECONDS = 1.0
 """How long a page may compute figures that are due; the task or the command computes the rest."""
 
 SCAN_SECONDS = 5.0
-"""How long a press of the button looks at items."""
+"""How long one press of the button looks at items."""
 
 
 class SelectionForm(forms.Form):
@@ -72,14 +72,14 @@ class SelectionForm(forms.Form):
         return cleaned | {"since": since, "until": until}
 
     def selection(self) -> Selection:
-        """The selection; the default one if the form is not valid."""
+        """Return the selection; the default one if the form is not valid."""
         given = self.cleaned_data if self.is_valid() else {}
         return Selection(*_period(given), given.get("where", ""), given.get("text", "").strip())
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A value as the page shows it; a rate has whole percents for its picture."""
+    """A value as the page shows it; a rate also has whole percentages for its bar."""
 
     text: str
     kind: str
@@ -152,7 +152,7 @@ class SearchReportAdmin(ReadOnlyAdmin):
 
 
 def _period(given: Mapping[str, date | None]) -> tuple[date, date]:
-    """Return the first and the last day; by default the last days."""
+    """Return the first and the last day; by default the most recent days."""
     until = given.get("until") or local_date(timezone.now())
     first = date.fromordinal(max(1, until.toordinal() - DAYS + 1))  # there is no day before the year 1
     return given.get("since") or first, until
@@ -188,8 +188,8 @@ def _percent(share: float) -> str:
 
 
 def linked_items(site: AdminSite, request: HttpRequest, keys: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Return the name of each item that exists and the address of its page in the admin, empty if the user may not see
-    it. One query per model."""
+    """Return the name of each existing item, and the URL of its page in the admin, empty if the user may not see it.
+    One query per model."""
     found: dict[str, tuple[str, str]] = {}
     for items, pks in registry.grouped(map(split_key, keys)):
         for item in with_pks(items.model._base_manager.all(), pks):
@@ -219,7 +219,7 @@ class FindingAdmin(ReadOnlyAdmin):
         return [path("scan/", view, name="imagesim_insight_finding_scan"), *super().get_urls()]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Finding]:
-        """Leave out those of products that the shop has deleted since."""
+        """Leave out the findings of products that the shop has deleted since."""
         return super().get_queryset(request).exclude(state__outcome=ItemState.Outcome.REMOVED)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:

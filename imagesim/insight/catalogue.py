@@ -1,7 +1,7 @@
-"""The work list of the catalogue: look at the items, some at a time, and note what their shop may want to change.
+"""The work list of the catalogue: look at the items, a few at a time, and note what the shop may want to change.
 
-A scan goes through all items in the order of their states, for as long as it may, and continues there the next time.
-What it costs is bounded by that time, and a picture is opened once: what was measured of it is kept by digest.
+A scan goes through all items in the order of their states, for as long as it may, and the next one continues there. Its
+cost is bounded by that time, and a picture is opened once: its measurements are kept by digest.
 """
 
 from __future__ import annotations
@@ -35,31 +35,31 @@ Kind = Finding.Kind
 Outcome = ItemState.Outcome
 
 BATCH = 20
-"""Items per step."""
+"""The number of items per step."""
 
 QUERIES = 50
-"""Queries in one request to the index: an item may have a thousand images."""
+"""The maximum number of queries in one request to the index: an item may have a thousand images."""
 
 OF_NEIGHBOURS = (Kind.DUPLICATE, Kind.OUTLIER)
-"""What only the index can tell."""
+"""The kinds that need an answer of the index."""
 
 MAX_OWNERS = 50
-"""Items of a shared picture that an item is compared with: a placeholder may be that of all."""
+"""The maximum number of items with a shared picture that an item is compared with: all items may share a
+placeholder."""
 
 DUPLICATE = 0.96
 """Calibrated by ``python -m benchmarks.duplicates``: docs/howto-insight.md has the figures."""
 
 MARGIN = 0.15
-"""By how much nearer, in cosine, an item has to be to another category than to its own. Calibrated by
-``python -m benchmarks.outliers``: docs/howto-insight.md has the figures."""
+"""How much nearer, in cosine, an item has to be to another category than to its own. Calibrated by ``python -m
+benchmarks.outliers``: docs/howto-insight.md has the figures."""
 
 NEIGHBOURS = 10
 WITNESSES = 3
-"""Of the nearest neighbours of an item, how many have to be of the other category; the mean of the nearest of them
-counts."""
+"""How many of an item's nearest neighbours have to be of the other category; the mean of the nearest of them counts."""
 
 ENOUGH = 5
-"""A category needs more items for one to be unlike it."""
+"""A category needs more items than this for one to be unlike it."""
 
 
 @dataclass
@@ -89,8 +89,8 @@ class Item:
         return self._asked("should_index", lambda items, item: not items.should_index(item), False)
 
     def _asked(self, method: str, ask: Callable[[Items[Any], models.Model], T], otherwise: T) -> T:
-        """Return what the shop's code says of the item. Where it fails, the other items are looked at all the same; the
-        sync stores that error."""
+        """Return what the shop's code says about the item. If it fails, return ``otherwise``, so that the other items
+        are still looked at; the sync stores that error."""
         if self.declared is not None and self.instance is not None:
             with without_failing(self.declared, self.instance, method):
                 return ask(self.declared, self.instance)
@@ -104,8 +104,8 @@ class Item:
 def scan(seconds: float, *, restart: bool = False) -> CatalogueScan:
     """Look at items for about this many seconds; return the progress.
 
-    It goes on where the last scan stopped; it begins with the first item if that one has looked at all, or with
-    ``restart``. The list stays until its items are looked at again.
+    It continues where the last scan stopped; it starts with the first item if that one was complete, or with
+    ``restart``. The list stays as it is until its items are looked at again.
     """
     started = time.monotonic()
     if restart or progress().finished_at:
@@ -117,7 +117,7 @@ def scan(seconds: float, *, restart: bool = False) -> CatalogueScan:
 
 
 def begin() -> None:
-    """Have the next scan begin with the first item."""
+    """Make the next scan start with the first item."""
     put(CatalogueScan, {"cursor": 0, "done": 0, "started_at": timezone.now(), "finished_at": None}, pk=1)
 
 
@@ -144,12 +144,12 @@ def _step() -> CatalogueScan:
         former = former.exclude(kind__in=OF_NEIGHBOURS)
     changes = {"cursor": states[-1].pk, "done": at.done + len(states)} if states else {"finished_at": timezone.now()}
     with atomic(Finding):
-        # Another scan that looked at the same items meanwhile has moved the cursor: this one then stores nothing.
+        # If another scan has looked at the same items meanwhile, it has moved the cursor, and this one stores nothing.
         if CatalogueScan.objects.filter(pk=at.pk, cursor=at.cursor).update(**changes):
             former.delete()
             Finding.objects.bulk_create([finding for item in items for finding in item.findings])
     if not states:
-        delete_in_batches(Finding.objects.filter(state__outcome=Outcome.REMOVED))  # these are looked at no more
+        delete_in_batches(Finding.objects.filter(state__outcome=Outcome.REMOVED))  # these are not looked at again
         used = ItemImage.objects.filter(digest=models.OuterRef("digest"))
         delete_in_batches(PictureFacts.objects.exclude(models.Exists(used)))
     at.refresh_from_db()
@@ -214,7 +214,7 @@ def _measured(item: Item, image: ItemImage) -> PictureFacts | None:
         if images.digest(data) != image.digest:
             return None
         quality = measure(data)
-    except Exception:  # of the picture, of a storage's own client, or of the shop's code; the next sync names it
+    except Exception:  # of the picture, of a storage's own client, or of the shop's code; the next sync reports it
         return None
     return put(PictureFacts, asdict(quality), digest=image.digest)
 
@@ -241,7 +241,7 @@ def _look_for_shared(items: Sequence[Item]) -> None:
 @dataclass
 class Neighbours:
     """What the index finds near a picture, best first, and the nearest in its item's own categories: None if there is
-    none, or if the picture is not compared with these."""
+    none, or if the picture is not compared with those."""
 
     item: Item
     image: ItemImage
@@ -270,7 +270,7 @@ def _look_at_neighbours(items: Sequence[Item]) -> bool:
 
 
 def _neighbours(items: Sequence[Item]) -> list[Neighbours]:
-    """Return the neighbours of every picture that has a vector, by few requests to the index.
+    """Return the neighbours of every picture that has a vector, in few requests to the index.
 
     Only the first picture of an item is compared with its own categories.
 
@@ -301,7 +301,7 @@ def _neighbours(items: Sequence[Item]) -> list[Neighbours]:
 
 
 def _is_comparable(item: Item, sizes: Mapping[str, int]) -> bool:
-    """Whether the item has a category, and one with enough items to compare it with."""
+    """Return whether the item has a category with enough items to compare it with."""
     return max((sizes[category] for category in item.categories), default=0) > ENOUGH
 
 

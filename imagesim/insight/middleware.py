@@ -1,4 +1,4 @@
-"""Remember the request that is being answered, and tell those of visitors, so that only what these ask is recorded."""
+"""Remember the request that is being answered, and recognise those of visitors, so that only theirs are recorded."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class RememberRequest(RequestMiddleware):
 
 
 MAX_AGENT = 500
-"""Characters of a User-Agent that are looked at."""
+"""The number of characters of a User-Agent that are looked at."""
 
 _PROGRAM = re.compile(
     r"(?<!cu)bots?(\b|_)|crawl|spider|slurp|scrap|headless|monitor|uptime|pingdom|lighthouse|preview|externalhit"
@@ -44,10 +44,10 @@ _PROGRAM = re.compile(
 
 
 def is_visitor(request: HttpRequest) -> bool:
-    """Whether an answer to this request is recorded.
+    """Return whether an answer to this request is recorded.
 
-    Not to a request without a User-Agent, or with that of a program; to HEAD; to one that a browser sends in advance
-    (``Sec-Purpose: prefetch``); or to a page of the admin.
+    Not recorded are answers to a request without a User-Agent, or with that of a program; to HEAD; to a request that a
+    browser sends in advance (``Sec-Purpose: prefetch``); and to a page of the admin.
     """
     headers = request.META
     if request.method == "HEAD" or "prefetch" in headers.get("HTTP_SEC_PURPOSE", "") + headers.get("HTTP_PURPOSE", ""):
@@ -56,12 +56,12 @@ def is_visitor(request: HttpRequest) -> bool:
 
 
 def is_of_admin(request: HttpRequest) -> bool:
-    """Whether a page of the admin is asked for."""
+    """Return whether a page of the admin is requested."""
     match = request.resolver_match
     return match is not None and "admin" in match.app_names
 
 
 @lru_cache(1024)
 def is_program(agent: str) -> bool:
-    """Whether a User-Agent is empty, or names a program instead of a browser or a shop's app."""
+    """Return whether a User-Agent is empty, or names a program instead of a browser or a shop's app."""
     return not agent.strip() or _PROGRAM.search(agent) is not None

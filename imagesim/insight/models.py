@@ -18,8 +18,8 @@ MAX_TEXT = 200
 class Search(models.Model):
     """An answer that a visitor got. Nothing identifies the visitor.
 
-    ``request`` is the id that the events of its hits carry (:class:`imagesim.models.Event`). ``best`` is the best of
-    the hits' relevances. A region of a look is a row of its own.
+    ``request`` is the id that the events of its hits carry (:class:`imagesim.models.Event`). ``best`` is the highest of
+    the hits' relevances. Each region of a look is a separate row.
     """
 
     class Where(models.TextChoices):
@@ -51,7 +51,7 @@ class Search(models.Model):
 
 class Purchase(models.Model):
     """An item of an order. ``order`` is a keyed hash of the order's id; ``request`` is the answer that it came from, if
-    the shop knows."""
+    the shop knows it."""
 
     order = models.CharField(max_length=64)
     item_key = models.CharField(max_length=400)
@@ -72,13 +72,14 @@ class Purchase(models.Model):
 
 
 class DailyCount(models.Model):
-    """The figures of one day and one name: of all answers, of words, an item, a position, a page or a category.
+    """The figures of one day and one name: of all answers, or of words, an item, a position, a page or a category.
 
-    ``answers``: answers given (of an item: that contained it); ``empty``: without hits; ``weak``: with none that is
-    probably relevant; ``clicked_answers``: with a click. ``seen``, ``clicks`` and ``carts`` count hits.
+    ``answers``: answers given (for an item: those that contained it); ``empty``: those without hits; ``weak``: those
+    with no hit that is probably relevant; ``clicked_answers``: those with a click. ``seen``, ``clicks`` and ``carts``
+    count hits.
 
-    There is one row of each, but no constraint says so: many collations of MySQL take “cafe” for “café”, or “a ” for
-    “a”, and refuse the second name that a visitor typed.
+    There is one row of each, but no constraint ensures it: many collations of MySQL treat “cafe” as equal to “café”, or
+    “a ” to “a”, and would refuse the second name that a visitor typed.
     """
 
     class Kind(models.TextChoices):
@@ -136,7 +137,7 @@ class SearchReport(DailyCount):
 
 
 class PictureFacts(models.Model):
-    """What was measured of the image with this digest. ``blur``: 0 (sharp) to 1."""
+    """The measurements of the image with this digest: width and height in pixels, and ``blur`` from 0 (sharp) to 1."""
 
     digest = models.CharField(max_length=64, primary_key=True)
     width = models.PositiveIntegerField()
@@ -154,7 +155,7 @@ class Finding(models.Model):
     """An entry of the work list: something about an item that its shop may want to change.
 
     ``detail`` is the same in all languages: the size of a tiny picture (``120×90``), the category that an outlier looks
-    like, the cosine of a duplicate; otherwise a reason, in English if it is ours.
+    like, the cosine of a duplicate; otherwise a reason, in English if it is this app's.
     """
 
     class Kind(models.TextChoices):
@@ -187,7 +188,7 @@ class Finding(models.Model):
 
     @property
     def explanation(self) -> str:
-        """The detail in the current language."""
+        """Return the detail in the current language."""
         if self.kind == self.Kind.TINY and (size := re.fullmatch(r"(\d+)×(\d+)", self.detail)):
             return gettext("%(width)d × %(height)d pixels") % {"width": int(size[1]), "height": int(size[2])}
         if self.kind == self.Kind.OUTLIER:

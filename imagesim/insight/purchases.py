@@ -1,4 +1,4 @@
-"""Record what was bought. Only the shop's own code can: no address of the REST API accepts purchases."""
+"""Record purchases. Only the shop's own code can do so: the REST API does not accept purchases."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from imagesim.insight.models import Purchase
 from imagesim.items.registry import key_of
 
 TOKEN_AGE = timedelta(days=30)
-"""How long after an answer a purchase counts as one of its hits."""
+"""How long after an answer a purchase is attributed to it."""
 
 MAX_QUANTITY = 1_000_000
 MAX_VALUE = Decimal(10**11)
@@ -26,9 +26,9 @@ MAX_VALUE = Decimal(10**11)
 
 @dataclass(frozen=True)
 class Line:
-    """An item of an order, how many, and what they cost together.
+    """An item of an order, its quantity, and the total price.
 
-    ``token``: that of the answer in which the visitor found it, if the shop kept it with the line of the cart.
+    ``token``: that of the answer in which the visitor found the item, if the shop kept it with the line of the cart.
     """
 
     item: models.Model
@@ -40,8 +40,8 @@ class Line:
 def purchased(order: Any, lines: Iterable[Line]) -> int:
     """Record the lines of an order; return how many were new: an order that is recorded twice counts once.
 
-    Call it in the transaction that completes the order. ``order`` is its id, of which only a keyed hash is stored.
-    Lines of the same item are added up. Nothing is stored while events are off.
+    Call it in the transaction that completes the order. ``order`` is the order's id, of which only a keyed hash is
+    stored. Lines of the same item are added up. Nothing is stored while events are off.
 
     :raises NotRegistered: if the model of an item is not registered.
     :raises BadQuery: if a quantity or a value is impossible.
@@ -67,7 +67,7 @@ def purchased(order: Any, lines: Iterable[Line]) -> int:
 
 
 def _decimal(value: Any) -> Decimal:
-    """Return a value as a decimal, which is not finite if it is no number."""
+    """Return a value as a decimal, which is not finite if the value is not a number."""
     try:
         return Decimal(str(value))
     except InvalidOperation:

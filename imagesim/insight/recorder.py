@@ -1,7 +1,7 @@
-"""Record answers off the request's path: a bounded buffer, written by a thread; what does not fit is dropped.
+"""Record answers outside the request: in a bounded buffer, written by a thread; what does not fit is dropped.
 
-What one visitor adds is bounded, too. A program that calls itself a browser may load pages by the hundred thousand,
-each of which would be a row that is kept for ``EVENTS_DAYS`` and outweighs what people ask.
+The number of rows per visitor is bounded too. A program that calls itself a browser may load hundreds of thousands of
+pages, each of which would be a row that is kept for ``EVENTS_DAYS`` and distorts the reports of what people ask.
 """
 
 from __future__ import annotations
@@ -31,25 +31,26 @@ from imagesim.runtime import runtime
 logger = logging.getLogger(__name__)
 
 CAPACITY = 2_000
-"""Rows that wait for the writer, one per answer or, during an experiment, two; further ones are dropped."""
+"""The number of rows that may wait for the writer (one per answer or, during an experiment, two); others are
+dropped."""
 
 BATCH = 500
-"""Rows that are written together."""
+"""The number of rows that are written together."""
 
 INTERVAL = 2.0
-"""Seconds in which answers are collected before they are written."""
+"""How many seconds answers are collected before they are written."""
 
 STOP_SECONDS = 5.0
 
 MAX_ANSWERS = 1_000
-"""Of one visitor, per day and process."""
+"""The maximum number of answers to one visitor that are recorded, per day and process."""
 
 MAX_ANSWERS_OF_ADDRESS = 10_000
-"""The same of all visitors with one address. They may be many, but a program can call itself another browser each
+"""The same for all visitors with one address. They may be many, but a program can claim to be a new browser each
 time."""
 
 MAX_COUNTED = 20_000
-"""Visitors and addresses whose answers are counted; those who asked last."""
+"""How many visitors and addresses are counted: those that asked last."""
 
 DAY = 24 * 60 * 60
 
@@ -82,8 +83,8 @@ class Recorder:
             self._full.set()
 
     def flush(self) -> int:
-        """Write what waits, each row to the schema in which it was queued; return how many. What the database refuses
-        is dropped."""
+        """Write the waiting rows, each to the schema in which it was queued; return how many. Rows that the database
+        refuses are dropped."""
         written = 0
         while batch := self._take():
             for (schema, model), rows in batch.items():
@@ -91,13 +92,13 @@ class Recorder:
                     with in_schema(schema, router.db_for_write(model)):
                         insert_new(rows)
                     written += len(rows)
-                except Exception:  # of the database, or of what a visitor sent: the thread must go on
+                except Exception:  # of the database, or caused by what a visitor sent: the thread must go on
                     self.dropped += len(rows)
                     log_repeated(logger, logging.ERROR, "refused", "Answers could not be recorded", exc_info=True)
         return written
 
     def close(self) -> None:
-        """End the thread after it has written what waits."""
+        """End the thread after it has written the waiting rows."""
         atexit.unregister(self.close)
         self._stop.set()
         self._wake.set()
@@ -138,8 +139,8 @@ def recorder() -> Recorder:
 
 
 class VisitorCounts:
-    """How many answers each visitor, and each address, got today, in the memory of this process. Both are hashes, which
-    are neither stored nor the same in another process."""
+    """The number of answers that each visitor, and each address, got today, in the memory of this process. Both are
+    kept as hashes, which are neither stored nor the same in another process."""
 
     def __init__(self) -> None:
         self._day = 0
@@ -173,11 +174,11 @@ def visitor_counts() -> VisitorCounts:
 
 
 def _bounds(request: HttpRequest) -> dict[int, int]:
-    """Return what tells a visitor from others, and the address, each with the answers that are recorded.
+    """Return the keys of a visitor and of the address, each with the maximum number of answers that are recorded.
 
-    Empty if the address may be that of a proxy, and so of all visitors. Without ``NUM_PROXIES`` nobody knows whether
-    ``X-Forwarded-For`` is that of a proxy or the visitor's invention: it tells visitors apart, and no address is
-    counted.
+    Empty if the address may be that of a proxy, and so of all visitors. Without ``NUM_PROXIES`` it is unknown whether
+    ``X-Forwarded-For`` was set by a proxy or invented by the visitor: it is used to tell visitors apart, and no address
+    is counted.
     """
     address, forwarded = address_of(request), request.META.get("HTTP_X_FORWARDED_FOR", "")
     agent = request.META.get("HTTP_USER_AGENT", "")[:MAX_AGENT]
@@ -195,7 +196,7 @@ class InsightObserver:
             recorder().add(to_row(answer))
 
     def purge(self, before: datetime) -> int:
-        """Delete answers, purchases and daily figures of the days before."""
+        """Delete answers, purchases and daily figures from before this time."""
         rows = (
             Search.objects.filter(created_at__lt=before),
             Purchase.objects.filter(created_at__lt=before),
@@ -209,7 +210,7 @@ observer = InsightObserver()
 
 
 def to_row(answer: Answer) -> Search:
-    """Return the record of an answer. What looks like an e-mail address is not kept."""
+    """Return the record of an answer. Anything that looks like an e-mail address is not kept."""
     text = _ADDRESS.sub("…@…", _storable(answer.text)) if answer.text else ""
     return Search(
         request=answer.request,
@@ -226,5 +227,5 @@ def to_row(answer: Answer) -> Search:
 
 
 def _storable(text: str) -> str:
-    """Return a text of a visitor without what a database refuses: NUL and halves of surrogate pairs."""
+    """Return a visitor's text without characters that a database refuses: NUL and halves of surrogate pairs."""
     return text.replace("\0", "").encode(errors="ignore").decode()

@@ -1,4 +1,4 @@
-"""The reports: tables over the daily figures, for a page and as CSV; rates with intervals; a chart of the days."""
+"""The reports: tables of the daily figures, for a page and as CSV; rates with intervals; a chart by day."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from imagesim.items.registry import make_key
 from imagesim.models import ItemState
 
 Z = 1.959964
-"""For 95 %."""
+"""The standard deviations of a 95 % interval."""
 
 CHART_WIDTH, CHART_HEIGHT = 1000, 160
 MAX_BARS = 100
@@ -35,7 +35,7 @@ MAX_BARS = 100
 
 @dataclass(frozen=True)
 class Rate:
-    """``part`` of ``whole``, with Wilson's score interval at 95 % (E. B. Wilson, 1927), which is sound for few
+    """``part`` of ``whole``, with Wilson's score interval at 95 % (E. B. Wilson, 1927), which is valid even for few
     observations and for rates near 0 and 1."""
 
     part: int
@@ -54,7 +54,7 @@ class Rate:
         return self.interval()[1]
 
     def interval(self, z: float = Z) -> tuple[float, float]:
-        """Return the interval of so many standard deviations."""
+        """Return the lower and the upper bound, at ``z`` standard deviations."""
         low = self._bound(-z) if self.part else 0.0
         return low, self._bound(z) if self.part < self.whole else 1.0
 
@@ -87,7 +87,7 @@ Query = Callable[[Selection, int], Rows]
 
 @dataclass(frozen=True)
 class Column:
-    """A column; ``of`` returns its value of a row."""
+    """A column; ``of`` returns its value for a row."""
 
     title: str | Promise
     of: Callable[[Row], Any]
@@ -110,7 +110,7 @@ class Report:
 
     @property
     def csv_titles(self) -> list[str]:
-        """The titles for CSV, where a rate takes four columns: the count, its share and its bounds."""
+        """The titles for CSV, where a rate takes four columns: the count, its share, and the bounds of its interval."""
         titles: list[str] = []
         for column in self.columns:
             title = str(column.title)
@@ -119,16 +119,16 @@ class Report:
 
 
 def _figures(kind: Kind, chosen: Selection, *by: str) -> QuerySet[Any, Any]:
-    """The sums of the figures, grouped."""
+    """Return the sums of the figures, grouped."""
     rows = DailyCount.objects.filter(kind=kind, day__gte=chosen.since, day__lte=chosen.until)
     if chosen.where:
         rows = rows.filter(where=chosen.where)
     elif kind in (Kind.TOTAL, Kind.PAGE):
         rows = rows.exclude(where=Search.Where.REGION)  # a look counts once
     if chosen.text and kind == Kind.WORDS:
-        rows = rows.filter(name__contains=normal(chosen.text))  # as they are stored: databases fold ß, or Ä, otherwise
+        rows = rows.filter(name__contains=normal(chosen.text))  # as they are stored: databases fold ß or Ä differently
     elif chosen.text and kind in (Kind.ITEM, Kind.CATEGORY):
-        # Not icontains, which minds the case in a column with a binary collation of MySQL.
+        # Not icontains, which is case-sensitive in a column with a binary collation of MySQL.
         rows = rows.alias(lowered=Lower("name")).filter(lowered__contains=Lower(Value(chosen.text)))
     sums = {f"sum_{each.name}": Sum(each.name) for each in fields(Figures)}
     grouped: QuerySet[Any, Any] = rows.order_by().values(*by).annotate(**sums)
@@ -164,9 +164,10 @@ def _items(order: str) -> Query:
 
 
 def _never(chosen: Selection, limit: int) -> Rows:
-    """Compares two lists here, because a database compares a composed key with each row of the other table.
+    """Return the items that no answer contained. Compares two lists in Python, because a database would compare a
+    composed key with each row of the other table.
 
-    Of a product and its variants an answer shows one, so that the others are found with it.
+    An answer shows only one of a product and its variants, so the others count as found with it.
     """
     rows = DailyCount.objects.filter(kind=Kind.ITEM, day__gte=chosen.since, day__lte=chosen.until, answers__gt=0)
     if chosen.where:
@@ -306,7 +307,8 @@ REPORTS = {
 
 
 BEGIN_FORMULAS = tuple("=+-@\t\r\n|%＝＋－＠")
-"""A spreadsheet takes a cell that begins so for a formula (OWASP, "CSV Injection"); words are typed by anyone."""
+"""A spreadsheet takes a cell that begins with one of these for a formula (OWASP, "CSV Injection"); anyone can type
+words."""
 
 
 class _Line:
@@ -333,7 +335,7 @@ def csv_lines(titles: Iterable[str], rows: Iterable[list[Any]]) -> Iterator[str]
 def _cells(value: Any) -> list[Any]:
     if isinstance(value, Rate):
         return [value.part, *(round(100 * share, 2) for share in (value.share, value.low, value.high))]
-    if isinstance(value, Decimal):  # SQLite adds in binary, and has more places than there are
+    if isinstance(value, Decimal):  # SQLite adds in binary, which yields extra decimal places
         value = round(value, 2)
     return [value if isinstance(value, int | float | Decimal) else _safe(str(value))]
 

@@ -1,8 +1,8 @@
 """Compute the figures of each day from what was recorded, so that reports read few rows.
 
-A day is computed as a whole, again and again until no event of its answers can arrive any more (a token is valid for a
-day); what was computed before is replaced. Views, clicks and carts count on the day of their answer, purchases on their
-own. Only events of recorded answers count, so that those of bots do not.
+A day is computed as a whole, repeatedly, until no event of its answers can arrive any more (a token is valid for a
+day); each result replaces the previous one. Views, clicks and carts count on the day of their answer, purchases on
+their own. Only events of recorded answers count, so those of bots do not.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from imagesim.insight.models import DailyCount, Purchase, RolledDay, Search
 from imagesim.models import Event
 
 CHUNK = 500
-"""Answers that are read together with their events."""
+"""The number of answers that are read together with their events."""
 
 FRESH = timedelta(minutes=1)
 WORK_SHARE = 20
-"""A day that is not over is computed again at the earliest after a minute, and after this many times as long as it
-took."""
+"""A day that is not over is computed again after a minute at the earliest, and not before this many times the time that
+it took."""
 
 LONG = 10.0
-"""Seconds that a page may take: with a day that takes longer its server would end it, and it would begin again when it
-is reloaded."""
+"""Seconds that a page may spend on a day: for longer, the server might abort the page, and a reload would start
+again."""
 
 WEAK = 0.5
-"""If the best relevance is lower, no hit probably belongs to the answer."""
+"""If the best relevance is lower, probably no hit belongs to the answer."""
 
 Kind = DailyCount.Kind
 Key = tuple[str, str, str]
@@ -63,15 +63,15 @@ COLUMNS = {Event.Kind.VIEW.value: "seen", Event.Kind.CLICK.value: "clicks", Even
 
 
 def normal(text: str) -> str:
-    """Return words as reports compare them: without regard to capitals and spaces."""
+    """Return words as reports compare them: ignoring case and extra spaces."""
     return " ".join(text.casefold().split())[:400]
 
 
 def roll_up(seconds: float = 0.0) -> int:
     """Compute the days that are due, the latest first; return how many are left.
 
-    ``seconds``: stop before another day once that much time has passed, and leave out those that take longer than that
-    and :data:`LONG`, for whoever has more time; 0 computes all.
+    ``seconds``: stop before another day once that much time has passed, and leave out days that take longer than both
+    that and :data:`LONG`, for a caller with more time; 0 computes all.
     """
     started = time.monotonic()
     took = dict(RolledDay.objects.values_list("day", "seconds")) if seconds else {}
@@ -88,7 +88,7 @@ def roll_up(seconds: float = 0.0) -> int:
 
 
 def due_days() -> list[date]:
-    """Return the days whose figures are missing or can have changed, the latest first."""
+    """Return the days whose figures are missing or may have changed, the latest first."""
     now = timezone.now()
     firsts = [rows.aggregate(first=Min("created_at"))["first"] for rows in (Search.objects, Purchase.objects)]
     known = {rolled.day: rolled for rolled in RolledDay.objects.all()}
@@ -108,7 +108,7 @@ def _is_due(day: date, rolled: RolledDay | None, now: datetime) -> bool:
 
 
 def local(moment: datetime) -> datetime:
-    """Return the moment in the time zone of the shop (``TIME_ZONE``), in which it is without ``USE_TZ``."""
+    """Return the moment in the time zone of the shop (``TIME_ZONE``); without ``USE_TZ`` it already is."""
     return timezone.localtime(moment, timezone.get_default_timezone()) if timezone.is_aware(moment) else moment
 
 
@@ -120,8 +120,8 @@ def local_date(moment: datetime) -> date:
 def bounds(day: date) -> tuple[datetime, datetime]:
     """Return when a day begins and ends in the time zone of the shop.
 
-    They are in UTC: where clocks change at midnight, a local midnight equals no other ``datetime`` (PEP 495), so that
-    it could not be found among those that were read from the database.
+    They are in UTC: where clocks change at midnight, a local midnight equals no other ``datetime`` (PEP 495), so it
+    could not be found among those that were read from the database.
     """
     zone = timezone.get_default_timezone() if settings.USE_TZ else None
     start, end = (datetime.combine(each, datetime.min.time(), zone) for each in (day, day + timedelta(days=1)))
@@ -135,8 +135,8 @@ def roll_up_day(day: date) -> None:
     now = timezone.now()
     start, end = bounds(day)
     with atomic(RolledDay):
-        # The row of the day is the lock: of two processes, the second computes it after the first. Nothing is read
-        # before, since SQLite does not let a transaction that has read wait for another one's writes.
+        # The day's row is the lock: of two processes, the second computes the day after the first. Nothing is read
+        # before, because SQLite does not let a transaction that has read wait for another one's writes.
         insert_new([RolledDay(day=day, rolled_at=start)])
         rolled = RolledDay.objects.select_for_update().get(day=day)
         counts = _count(start, end)
@@ -187,7 +187,8 @@ def _count_answers(searches: list[Search], counts: dict[Key, Figures]) -> None:
 
 
 def place_of(search: Search, item_key: str, sent: int = 0) -> int:
-    """Return the position of an item in its answer, from 1. The position that a page sent is not relied on."""
+    """Return the position of an item in its answer, from 1. The position that a page sent is used only for an item that
+    is not in the recorded answer."""
     return search.offset + search.keys.index(item_key) + 1 if item_key in search.keys else sent + 1
 
 
@@ -204,7 +205,7 @@ def _count_purchases(purchases: list[Purchase], counts: dict[Key, Figures]) -> N
 
 
 def _keys(search: Search) -> Iterator[Key]:
-    """Yield the names under which an answer is counted. Further pages are counted as such only."""
+    """Yield the names under which an answer is counted. Further pages count only as such."""
     yield Kind.PAGE, search.where, str(search.page)
     if search.page == 1:
         yield from _keys_of_search(search)
@@ -220,8 +221,8 @@ def _keys_of_search(search: Search) -> Iterator[Key]:
 
 
 def _keys_of_click(search: Search) -> Iterator[Key]:
-    """Yield where it counts as an answer with a click: one in a part of a look, which is no search of its own, is one
-    of the look, too. A look with clicks in two parts has two."""
+    """Yield the names under which an answer with a click is counted. A click in a part of a look, which is not a
+    separate search, also counts for the look; a look with clicks in two parts has two."""
     yield from _keys(search)
     if search.where == Search.Where.REGION:
         yield Kind.PAGE, Search.Where.LOOK, "1"
@@ -229,7 +230,8 @@ def _keys_of_click(search: Search) -> Iterator[Key]:
 
 
 def _keys_of_events(search: Search) -> Iterator[Key]:
-    """Yield what views, clicks and purchases of its hits count for: on further pages, for what was searched, too."""
+    """Yield the names that views, clicks and purchases of its hits count for: those on further pages also count for
+    what was searched."""
     yield from _keys_of_click(search)
     if search.page > 1:
         yield from _keys_of_search(search)

@@ -16,6 +16,6 @@ def roll_up() -> int:
 
 @shared_task(name="imagesim.insight.tasks.scan", ignore_result=True, soft_time_limit=540, time_limit=600)
 def scan() -> bool:
-    """Continue to look at the catalogue for the work list, or begin again; return whether all was looked at. For a beat
+    """Continue the scan of the catalogue for the work list, or start again; return whether it is complete. For a beat
     schedule, every night, or more often in a shop whose pictures take longer."""
     return catalogue.scan(TASK_SECONDS).finished_at is not None

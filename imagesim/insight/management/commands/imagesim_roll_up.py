@@ -9,7 +9,7 @@ from imagesim.management import ImagesimCommand
 
 
 class Command(ImagesimCommand):
-    help = "Compute the daily figures of imagesim.insight that are missing or can have changed."
+    help = "Compute the daily figures of imagesim.insight that are missing or may have changed."
 
     def handle(self, *args: Any, format: str, **options: Any) -> None:
         days = len(due_days())

@@ -16,9 +16,9 @@ class Command(ImagesimCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("--restart", action="store_true", help="begin with the first item")
+        parser.add_argument("--restart", action="store_true", help="start with the first item")
         parser.add_argument(
-            "--seconds", type=at_least(0.0), default=math.inf, help="stop after so long (default: never)"
+            "--seconds", type=at_least(0.0), default=math.inf, help="stop after this many seconds (default: never)"
         )
 
     def handle(self, *args: Any, format: str, restart: bool, seconds: float, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""``manage.py imagesim_ubi``: export records in the schema User Behavior Insights 1.3."""
+"""``manage.py imagesim_ubi``: export records in the User Behavior Insights 1.3 schema."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Record = dict[str, Any]
 
 
 def queries(application: str, since: datetime, until: datetime) -> Iterator[Record]:
-    """Yield a query of each answer. Where no words were typed, ``user_query`` is empty."""
+    """Yield one query per answer. If no words were typed, ``user_query`` is empty."""
     for search in chain.from_iterable(_searches(since, until)):
         attributes = {
             "where": search.where,
@@ -51,9 +51,9 @@ def queries(application: str, since: datetime, until: datetime) -> Iterator[Reco
 
 
 def actions(application: str, since: datetime, until: datetime) -> Iterator[Record]:
-    """Yield the events of the answers given in that time: what was seen, clicked, put into the cart and bought.
+    """Yield the events of the answers given in that period: what was seen, clicked, put into the cart and bought.
 
-    A purchase whose answer is not known is not one, and an event of UBI has a position in its answer.
+    Purchases without a known answer are left out: an event of UBI has a position in its answer.
     """
     for chunk in _searches(since, until):
         by_request = {search.request: search for search in chunk}
@@ -103,15 +103,15 @@ def day(text: str) -> date:
         found = date.fromisoformat(text)
     except ValueError as error:
         raise ArgumentTypeError(f"{text!r} is not a day such as 2026-05-31") from error
-    if not date.min < found < date.max:  # whose bounds are no moments in every time zone
+    if not date.min < found < date.max:  # the bounds of those days do not exist in every time zone
         raise ArgumentTypeError(f"{text} is out of range")
     return found
 
 
 class Command(ImagesimCommand):
-    help = "Print what was recorded as JSON lines in the schema User Behavior Insights (UBI) 1.3."
+    help = "Print the recorded data as JSON lines in the User Behavior Insights (UBI) 1.3 schema."
 
-    def add_arguments(self, parser: ArgumentParser) -> None:  # no --format: it is JSON in any case
+    def add_arguments(self, parser: ArgumentParser) -> None:  # no --format: it is always JSON
         parser.add_argument("kind", choices=tuple(KINDS), help="which of the two schemas")
         parser.add_argument("--since", type=day, help="the first day (YYYY-MM-DD; default: 30 days ago)")
         parser.add_argument("--until", type=day, help="the last day (default: today)")
@@ -126,6 +126,6 @@ class Command(ImagesimCommand):
             for record in KINDS[kind](application, bounds(first)[0], bounds(last)[1]):
                 self.stdout.write(json.dumps(record, ensure_ascii=False))
             self.stdout.flush()
-        except BrokenPipeError:  # its reader has ended, such as `head`
+        except BrokenPipeError:  # its reader, such as `head`, has ended
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more at the end
             sys.exit(128 + signal.SIGPIPE)
