@@ -1,1 +1,1 @@
-"""Experiments: variants of settings for shares of the visitors, and which of them sells more."""
+"""Experiments: variants of the settings for shares of the visitors, and a report on which of them sells more."""

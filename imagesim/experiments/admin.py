@@ -1,4 +1,4 @@
-"""The admin of experiments, where ``imagesim.insight`` is installed (``imagesim.E103``)."""
+"""The admin of experiments, if ``imagesim.insight`` is installed (``imagesim.E103``)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compare each variant with the control by the daily figures, with bounds that allow a look every day."""
+"""Compare each variant with the control by the daily figures, with bounds that allow looking every day."""
 
 from __future__ import annotations
 
@@ -26,17 +26,19 @@ SKEWED = 0.001
 2019)."""
 
 SPENT = 0.04
-"""Of the error of 5 %, what the bounds spend: the rest is room for what the normal distribution gets wrong where values
-are skewed, and for goals that are reached days later."""
+"""The part of the error of 5 % that the bounds spend. The rest is a margin for skewed values, which a normal
+distribution describes badly, and for goals that are reached days later."""
 
 MIN_STEP = 0.001
-"""Of the information, relative to that of the last look; similar looks so share one computation."""
+"""The smallest step of the information, relative to that of the last look, so that similar looks share one
+computation."""
 
 MAX_LOOKS = 100
-"""More than an experiment has: after a first day of some minutes, its looks seem to be many."""
+"""More than any experiment has: after a first day of a few minutes, the estimated number of looks would be too
+large."""
 
 MIN_VISITORS = 100
-"""Of each variant; with fewer there is no verdict."""
+"""The minimum number of visitors of each variant for a verdict."""
 
 
 class Verdict(Enum):
@@ -63,7 +65,7 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A variant's difference to the control at one look, and the bound there, in standard errors."""
+    """A variant's difference from the control at one look, and the bound there, in standard errors."""
 
     apart: Difference
     bound: float
@@ -82,8 +84,9 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A variant beside the control at every look. ``called``: the look at which the bound was reached first, or None;
-    what is seen later does not change the verdict. ``needed``: visitors of both for the effect asked for."""
+    """A variant compared with the control at every look. ``called``: the look at which the bound was first reached, or
+    None; later looks do not change the verdict. ``needed``: how many visitors both need together to show the effect
+    asked for."""
 
     points: Sequence[Point]
     called: int | None
@@ -118,8 +121,8 @@ class Result:
 def analyse(looks: Sequence[Look], shares: Mapping[str, float], *, by_value: bool, effect: float) -> Result:
     """Compare every variant with the control, over all looks so far.
 
-    ``shares``: the planned shares of all variants. ``effect``: the relative change to be seen, for the visitors needed.
-    With several variants each has its part of the error (Bonferroni).
+    ``shares``: the planned shares of all variants. ``effect``: the relative change to detect, for the number of
+    visitors needed. With several variants, the error is divided among them (Bonferroni).
     """
     others = [name for name in shares if name != CONTROL]
     comparisons = {
@@ -150,15 +153,16 @@ def _compare(
 
 
 def _is_enough(control: Arm, other: Arm) -> bool:
-    """Whether there can be a verdict. What counts are the visitors who would reach the goal in the smaller variant if
-    both were alike: with one of 100, none at all is no surprise, however many there are in the other."""
+    """Return whether there can be a verdict. What counts is how many visitors would reach the goal in the smaller
+    variant if both were alike: if one of 100 does, none at all is not surprising, however many there are in the
+    other."""
     least, both = min(control.visitors, other.visitors), control.visitors + other.visitors
     return least >= MIN_VISITORS and (control.converted + other.converted) * least >= MIN_EXPECTED * both
 
 
 def _bounds(looks: Sequence[Look], name: str, alpha: float) -> list[float]:
-    """The bound at each look; none before there are visitors. A look without new visitors is taken for one with a few,
-    for which the bound is a little higher."""
+    """Return the bound at each look; infinite before there are visitors. A look without new visitors is treated as one
+    with a few, for which the bound is a little higher."""
     information = [_information(look, name) for look in looks]
     blank = sum(not each for each in information)
     most = information[-1] or 1.0
@@ -170,13 +174,13 @@ def _bounds(looks: Sequence[Look], name: str, alpha: float) -> list[float]:
 
 
 def _final_bound(looks: Sequence[Look], alpha: float) -> float:
-    """The bound at the planned end, if the looks and the visitors go on evenly."""
+    """Return the bound at the planned end, assuming that looks and visitors continue at the same rate."""
     count = max(1, min(MAX_LOOKS, round(len(looks) / max(looks[-1].time, 1e-3))))
     times = tuple(round((number + 1) / count, 4) for number in range(count))
     return bounds(times, times, alpha)[-1]
 
 
 def _information(look: Look, name: str) -> float:
-    """Proportional to the inverse variance of the difference."""
+    """Return a value proportional to the inverse variance of the difference."""
     control, other = look.arm(CONTROL).visitors, look.arm(name).visitors
     return control * other / (control + other) if control and other else 0.0

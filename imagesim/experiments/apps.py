@@ -32,7 +32,7 @@ class ExperimentsConfig(AppConfig):
 
         variants.register(running.VisitorVariants())
         if running.exposures not in events.observers:
-            events.observers.insert(0, running.exposures)  # before what its purge reads is deleted
+            events.observers.insert(0, running.exposures)  # before the rows that its purge reads are deleted
         standby_ended.connect(models.Experiment.standby_ended, dispatch_uid="imagesim_experiments.standby")
         user_logged_out.connect(middleware.end_preview, dispatch_uid="imagesim_experiments.logout")
         running.running.connect(models.Experiment)
@@ -40,7 +40,7 @@ class ExperimentsConfig(AppConfig):
 
 @register("imagesim")
 def check_experiments(**kwargs: Any) -> list[CheckMessage]:
-    """Check that visitors can be assigned to variants, and what they do recorded."""
+    """Check that visitors can be assigned to variants, and that what they do is recorded."""
     return list(_problems())
 
 
@@ -66,7 +66,7 @@ def _problems() -> Iterator[CheckMessage]:
         if not usable:
             yield Error(
                 f"IMAGESIM['VISITOR_KEY'] is {given.VISITOR_KEY!r}, which is not the dotted path of a function.",
-                hint="Name a function that takes a request and returns a text or None.",
+                hint="Name a function that takes a request and returns a string or None.",
                 id="imagesim.E104",
             )
     elif settings.SESSION_ENGINE == SIGNED_COOKIES:
@@ -78,7 +78,7 @@ def _problems() -> Iterator[CheckMessage]:
         )
     if MIDDLEWARE not in settings.MIDDLEWARE:
         yield Warning(
-            "imagesim.experiments assigns no visitor to a variant: its middleware is missing.",
+            "imagesim.experiments does not assign visitors to variants: its middleware is missing.",
             hint=f"Add {MIDDLEWARE!r} to MIDDLEWARE, after those that cache whole pages.",
             id="imagesim.W022",
         )
@@ -86,7 +86,7 @@ def _problems() -> Iterator[CheckMessage]:
 
 @register("imagesim", Tags.caches, deploy=True)
 def check_cache(**kwargs: Any) -> list[CheckMessage]:
-    """Check that the cache is shared: processes learn from it that an experiment was started or stopped."""
+    """Check that the cache is shared: it tells processes that an experiment was started or stopped."""
     from imagesim import shared_cache
 
     return shared_cache.check_cache("a started or stopped experiment", "imagesim.W023")

@@ -47,7 +47,8 @@ class ExperimentForm(forms.ModelForm):  # type: ignore[type-arg]
 
 class VariantForm(forms.ModelForm):  # type: ignore[type-arg]
     def has_changed(self) -> bool:
-        """A row with its initial values is a variant, too, and a row of a former one gets another letter."""
+        """Return True: a row with its initial values is a variant too, and a row of a former variant gets another
+        letter."""
         return True
 
 
@@ -62,7 +63,7 @@ class VariantFormSet(BaseInlineFormSet):  # type: ignore[type-arg]
     def clean(self) -> None:
         super().clean()
         if not _is_draft(self.instance):
-            return  # its rows are shown, not read
+            return  # its rows are displayed, not submitted
         kept = [form for form in self.forms if form.cleaned_data and form not in self.deleted_forms]
         _assign_letters([form.instance for form in kept], {form.instance.letter for form in self.initial_forms})
         if not any(self.errors):
@@ -70,8 +71,8 @@ class VariantFormSet(BaseInlineFormSet):  # type: ignore[type-arg]
 
 
 def _assign_letters(variants: list[Variant], former: Collection[str]) -> None:
-    """Name the first one A, and new ones by letters that no ``former`` one has while there are any. The others keep
-    theirs, by which rules are for them."""
+    """Name the first variant A, and new ones by letters that no ``former`` one has, as far as there are any. The others
+    keep theirs, because rules refer to variants by letter."""
     kept = [each.letter for number, each in enumerate(variants) if number and each.pk and each.letter != CONTROL]
     free = [each for each in LETTERS if each not in (CONTROL, *kept)]
     free.sort(key=lambda letter: letter in former)
@@ -138,11 +139,11 @@ class ExperimentAdmin(ShowsWhere, admin.ModelAdmin):  # type: ignore[type-arg]
         return super().has_delete_permission(request, obj) and (obj is None or obj.state != State.RUNNING)
 
     def save_model(self, request: HttpRequest, obj: Experiment, form: Any, change: bool) -> None:
-        """Save what was changed only: it may have been started, stopped or settled since the form was read."""
+        """Save only what was changed: it may have been started, stopped or settled since the form was read."""
         obj.save(update_fields=form.changed_data if change else None)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, ...]:
-        """Name the experiment and its variants. Its days, and the answers to its visitors, may be millions."""
+        """List the experiment and its variants only: there may be millions of answers to its visitors."""
         listed: list[Any] = []
         for experiment in objs:
             listed += [f"{capfirst(self.opts.verbose_name)}: {experiment}", list(map(str, experiment.variants.all()))]
@@ -153,7 +154,7 @@ class ExperimentAdmin(ShowsWhere, admin.ModelAdmin):  # type: ignore[type-arg]
 
     def get_actions(self, request: HttpRequest, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Remove the action that deletes several at once: a running experiment has to be stopped first."""
-        found = super().get_actions(request, *args, **kwargs)  # from Django 6.1 on, with a place
+        found = super().get_actions(request, *args, **kwargs)  # Django 6.1 and later pass the location too
         return {name: each for name, each in found.items() if name != "delete_selected"}
 
     @admin.display(description=gettext_lazy("State"))
@@ -228,7 +229,8 @@ class ExperimentAdmin(ShowsWhere, admin.ModelAdmin):  # type: ignore[type-arg]
         return self._run(request, pk, Experiment.stop, _("Stopped."))
 
     def preview_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Show the shop to this browser as visitors in a variant see it; without one, as it is again."""
+        """Show this browser the shop as visitors in a variant see it; without a variant, show the shop as it is
+        again."""
         experiment = self._found(request, pk)
         letter = request.POST.get("variant", "")
         variant = experiment.variants.filter(letter=letter).first() if letter else None

@@ -1,4 +1,4 @@
-"""Remember whose request is being answered: a visitor stays in a variant, and caches keep variants apart."""
+"""Remember whose request is being answered, so that a visitor stays in a variant, and caches keep variants apart."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class Chosen(NamedTuple):
 
 
 class Visit:
-    """The visitor of a request. ``asked``: whether the answer depends on who it is; ``variants``: those chosen so far,
-    by the kind of query, so that one request has one answer to each; ``preview``: the variant that staff look at, in
-    place of any."""
+    """The visitor of a request. ``asked``: whether the answer depends on the visitor; ``variants``: those chosen so
+    far, by the kind of query, so that one request gets one answer to each; ``preview``: the variant that staff preview
+    instead."""
 
     def __init__(self, request: HttpRequest, preview: Preview | None) -> None:
         self.asked = False
@@ -66,7 +66,7 @@ def current_visit() -> Visit | None:
 
 
 def end_preview(**kwargs: object) -> None:
-    """End what staff preview in the request being answered, which logs them out."""
+    """End the preview in the request being answered, because it logs its user out."""
     visit = current_visit()
     if visit and visit.preview:
         visit.preview.end()
@@ -75,7 +75,7 @@ def end_preview(**kwargs: object) -> None:
 class ChooseVariants(RequestMiddleware):
     """Middleware for :mod:`imagesim.experiments`.
 
-    A response that depends on the visitor's variant is kept by no shared cache (``Cache-Control: private``, ``Vary:
+    A response that depends on the visitor's variant is not kept by shared caches (``Cache-Control: private``, ``Vary:
     Cookie``); put it after those that cache whole pages. Staff who preview a variant (:mod:`.preview`) need the
     middleware of sessions and of authentication before it.
     """

@@ -37,9 +37,9 @@ def _salt() -> str:
 
 
 class Experiment(Placed):
-    """A comparison of variants of the settings of searches, with visitors assigned by chance.
+    """A comparison of variants of the search settings, with visitors assigned at random.
 
-    It is changed only before it starts; a changed one is a copy. In each place at most one runs.
+    It can be changed only before it starts; after that, copy it. At most one runs in each place.
     """
 
     class Goal(models.TextChoices):
@@ -78,11 +78,11 @@ class Experiment(Placed):
     started = models.DateTimeField(_("started"), null=True, editable=False)
     stopped = models.DateTimeField(_("stopped"), null=True, editable=False)
     standby = models.CharField(max_length=255, default="", db_default="", editable=False)
-    """The backing index that variants search, which stood by when the experiment started; empty if none does."""
+    """The backing index that variants search, which stood by when the experiment started; empty if no variant does."""
     standby_gone = models.BooleanField(default=False, db_default=False, editable=False)
     """Whether the experiment ended because that index was swapped in or discarded."""
     settled = models.BooleanField(default=False, editable=False)
-    """Whether the figures are final, and what was recorded of visitors deleted."""
+    """Whether the figures are final, and what was recorded of visitors is deleted."""
 
     FROZEN: ClassVar = ("where", "goal", "share", "days", "salt")
 
@@ -97,7 +97,7 @@ class Experiment(Placed):
 
     @property
     def ends(self) -> datetime | None:
-        """When it ended, or will."""
+        """When it ended, or will end; None if it was not started."""
         if self.started is None:
             return None
         planned = self.started + timedelta(days=self.days)
@@ -122,7 +122,7 @@ class Experiment(Placed):
         super().save(*args, **kwargs)
 
     def _check_unchanged(self) -> None:
-        """:raises ValidationError: if it was started, and more than its name or the effect was changed."""
+        """:raises ValidationError: if it was started, and anything but its name or the effect was changed."""
         former = primary(Experiment).filter(pk=self.pk, started__isnull=False).first() if self.pk else None
         if former is not None and any(getattr(former, name) != getattr(self, name) for name in self.FROZEN):
             raise ValidationError(UNCHANGEABLE, code="started")
@@ -135,7 +135,8 @@ class Experiment(Placed):
         """
         with atomic(Experiment):
             others = primary(Experiment).filter(settled=False)
-            # Takes the locks, on SQLite that for writing. Of drafts, too: two started at once wait for each other.
+            # Takes the locks, on SQLite the write lock; also of drafts, so that two started at the same time wait for
+            # each other.
             others.update(settled=False)
             self.refresh_from_db(using=primary(Experiment).db)
             if self.started is not None:
@@ -149,7 +150,7 @@ class Experiment(Placed):
                         _("No index is on standby, which a variant needs: build one with imagesim_rebuild --hold.")
                     )
             for each in variants:
-                each.arguments()  # the model may be another one since they were saved
+                each.arguments()  # the model may have changed since they were saved
             if not events.enabled():
                 raise ValidationError(_("EVENTS is off, so nothing would be recorded."))
             if self.days > get_settings().EVENTS_DAYS:
@@ -174,7 +175,7 @@ class Experiment(Placed):
         self.save(update_fields=["stopped"])
 
     def end_if_index_is_gone(self) -> None:
-        """End it if variants search an index that no longer stands by, or was deleted by somebody else."""
+        """End it if variants search an index that no longer stands by, or that was deleted from outside."""
         if not self.standby or self.state != self.State.RUNNING:
             return
         try:
@@ -188,8 +189,8 @@ class Experiment(Placed):
     def standby_ended(cls, target: str, **kwargs: Any) -> None:
         """End the experiments that try this index; a receiver of the signal of that name.
 
-        Once it is swapped in or discarded, all visitors see the same. Figures of the time after that would hide the
-        difference that there was.
+        Once it is swapped in or discarded, all visitors see the same, and later figures would hide the difference that
+        there was.
         """
         for experiment in cls.objects.filter(standby=target, stopped__isnull=True, settled=False):
             experiment._end_without_index()
@@ -202,7 +203,7 @@ class Experiment(Placed):
         logger.warning("the experiment %r ended: the index %s no longer stands by", self.name, self.standby)
 
     def copied(self) -> Experiment:
-        """Return a copy with the same variants, not started, whose visitors are assigned anew."""
+        """Return a copy with the same variants, not started, whose visitors are assigned again."""
         with atomic(Experiment):
             copy = Experiment.objects.create(
                 name=str(_("Copy of %(name)s") % {"name": self.name})[:100],
@@ -220,7 +221,8 @@ UNCHANGEABLE = _(
 
 
 class Variant(models.Model):
-    """What some of the visitors get. The first, A, is the control: the shop as it is, without changed settings."""
+    """The settings for some of the visitors. The first variant, A, is the control: the shop as it is, without
+    changes."""
 
     experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="variants", verbose_name=_("experiment"))
     letter = models.CharField(_("letter"), max_length=1, default="A", editable=False)
@@ -310,7 +312,7 @@ def read_components(text: str, *, standby: bool = False) -> dict[str, float]:
 
 
 def _embedder(standby: bool) -> BaseEmbedder:
-    """Return the embedder of the index; that of the settings where the index cannot be asked."""
+    """Return the embedder of the index; that of the settings if the index cannot be reached."""
     backing_index = jobs.standby_index() if standby else ""
     try:
         return get_embedder_of(get_index().meta(backing_index or None).fingerprint)
@@ -330,7 +332,7 @@ def check_variants(variants: list[Variant]) -> None:
 
 class Exposure(models.Model):
     """An answer to a visitor who takes part. ``request`` is its id, which events and purchases carry; ``visitor`` is a
-    keyed hash that says nothing outside of this experiment. Deleted when the experiment is over."""
+    keyed hash that has no meaning outside this experiment. Deleted when the experiment is over."""
 
     experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="+", db_constraint=False)
     variant = models.CharField(max_length=1)
@@ -351,8 +353,8 @@ class Exposure(models.Model):
 class DailyResult(models.Model):
     """The figures of a variant from the start until a time, which is the end of a day or of the experiment.
 
-    ``visitors``: how many had an answer; ``converted``: how many of them reached the goal; ``total`` and ``squares``:
-    the sum and the sum of squares of what each of them spent.
+    ``visitors``: how many got an answer; ``converted``: how many of them reached the goal; ``total`` and ``squares``:
+    the sum and the sum of the squares of what each of them spent.
     """
 
     experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="results")

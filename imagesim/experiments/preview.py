@@ -1,7 +1,8 @@
-"""Staff see the shop as visitors in a variant do, before it is started or while it runs, and are not counted.
+"""Show staff the shop as visitors in a variant see it, before the experiment starts or while it runs, without counting
+them.
 
 A signed cookie in the staff's own browser names the variant and the user. Searches and pages follow it only while that
-user is logged in and may see experiments. Visitors have no such cookie, and cost nothing more.
+user is logged in and may see experiments. Visitors have no such cookie, so nothing more is done for them.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ COOKIE = "imagesim_preview"
 SALT = "imagesim.experiments.preview"
 PERMISSION = "imagesim_experiments.view_experiment"
 MAX_AGE = 24 * 60 * 60
-"""Seconds after which a preview ends by itself, if the browser is not closed before."""
+"""Seconds after which a preview ends by itself, unless the browser is closed before."""
 
 _BODY_END = re.compile(rb"</body\s*>", re.IGNORECASE)
 
 
 def begin(response: HttpResponse, request: HttpRequest, variant: Variant) -> None:
-    """Have this browser show the shop as visitors in the variant see it."""
+    """Make this browser show the shop as visitors in the variant see it."""
     shown = {"variant": str(variant), "experiment": str(variant.experiment), "pk": variant.experiment_id}
     value = signing.dumps([variant.pk, str(request.user.pk), shown], salt=SALT)
     response.set_cookie(COOKIE, value, secure=request.is_secure(), httponly=True, samesite="Lax")
@@ -45,7 +46,7 @@ def end(response: HttpResponseBase) -> None:
 
 
 def search_of(variant: Variant) -> variants.Variant | None:
-    """Return what a search does otherwise for visitors in the variant; None if it cannot be done now."""
+    """Return how a search differs for visitors in the variant; None if the variant cannot be searched now."""
     backing_index = jobs.standby_index() if variant.standby else ""
     if variant.standby and not backing_index:
         return None
@@ -56,8 +57,7 @@ def search_of(variant: Variant) -> variants.Variant | None:
 
 
 class Preview:
-    """The preview that the browser of a request asks for. The database is read once, for a search or for the
-    bar of a page."""
+    """The preview that a request's cookie names. The database is read once, for a search or for the bar on a page."""
 
     def __init__(self, request: HttpRequest, pk: int, user_pk: str, shown: dict[str, str]) -> None:
         self._request = request
@@ -74,22 +74,22 @@ class Preview:
             return None
 
     def variant(self, where: str) -> variants.Variant | None:
-        """Return what a search in this place does otherwise."""
+        """Return how a search in this place differs; None if it does not."""
         if is_of_admin(self._request):
             return None
         return self._search if self._row and where in self._row.experiment.places else None
 
     def end(self) -> None:
-        """Search the shop as it is, and end the preview with this response: the user has logged out."""
+        """Search the shop as it is, and end the preview with this response, because the user has logged out."""
         self._row = self._search = None
 
     def lost(self) -> None:
-        """Search the shop as it is from now on: the index of the variant is gone."""
+        """Search the shop as it is from now on, because the index of the variant is gone."""
         self._search = None
 
     @cached_property
     def _row(self) -> Variant | None:
-        """The variant; None if the user is another one, or may not see it any more."""
+        """The variant; None if the user is a different one, or may no longer see it."""
         user = getattr(self._request, "user", None)
         if user is None or str(user.pk) != self._user_pk or not (user.is_staff and user.has_perm(PERMISSION)):
             return None
@@ -100,8 +100,8 @@ class Preview:
         return search_of(self._row) if self._row else None
 
     def mark(self, response: HttpResponseBase) -> HttpResponseBase:
-        """Say on a page of the shop that this is a preview, and keep the response out of all caches. End it if the user
-        may not see it any more, or is no longer logged in."""
+        """Add a bar to a page of the shop that says that this is a preview, and keep the response out of all caches.
+        End the preview if the user may no longer see it, or is no longer logged in."""
         add_never_cache_headers(response)
         is_page = response.get("Content-Type", "").startswith("text/html") and not is_of_admin(self._request)
         was_asked = "_row" in vars(self)
@@ -126,7 +126,7 @@ class Preview:
             text = _("Variant %(variant)s of “%(experiment)s” cannot be previewed now: you see the shop as it is.")
         try:
             url = reverse("admin:imagesim_experiments_report", args=[self._shown["pk"]])
-        except NoReverseMatch:  # the admin is not among the addresses
+        except NoReverseMatch:  # the admin is not among the URLs
             url = ""
         return format_html(
             '<link rel="stylesheet" href="{}"><div class="imagesim-preview" role="status">{} {}</div>',

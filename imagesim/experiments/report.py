@@ -1,4 +1,4 @@
-"""The report of an experiment: its rows, in words and numbers, for the page and for CSV, and charts of its days."""
+"""The report of an experiment: its rows, in words and numbers, for the page and for CSV, and charts by day."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MANY_DAYS = 3650
 
 @dataclass(frozen=True)
 class Row:
-    """A variant in the table; the texts of the control's comparison are empty."""
+    """A variant in the table; for the control, the texts of the comparison are empty."""
 
     variant: Variant
     arm: Arm
@@ -41,7 +41,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Report:
-    """``notes`` are what a reader must know before the numbers; ``outlook`` says how long it takes."""
+    """``notes`` is what a reader must know before the numbers; ``outlook`` says how long it will take."""
 
     looks: Sequence[Look]
     result: Result | None
@@ -93,8 +93,8 @@ def _row(experiment: Experiment, variant: Variant, look: Look, result: Result | 
 
 
 def _figure(value: float, experiment: Experiment, *, signed: bool = False) -> str:
-    """A value per visitor, or a rate in percent; a difference of rates is in percentage points."""
-    shown = round(value if experiment.by_value else 100 * value, 2)  # number_format() cuts digits off
+    """Format a value per visitor, or a rate in percent; a difference of rates is in percentage points."""
+    shown = round(value if experiment.by_value else 100 * value, 2)  # number_format() truncates
     sign = _sign(shown) if signed else ""
     if experiment.by_value:
         return sign + number_format(abs(shown), 2, force_grouping=True)
@@ -140,7 +140,7 @@ def _verdict(experiment: Experiment, compared: Comparison) -> str:
 
 
 def _outlook(experiment: Experiment, variants: Sequence[Variant], look: Look, result: Result) -> Iterator[str]:
-    """Yield how many days it takes to see the effect asked for, of each variant."""
+    """Yield, for each variant, how many days it takes to see the effect asked for."""
     elapsed = max(look.time * experiment.days, 0.01)
     for variant in variants[1:]:
         needed = result.comparisons[variant.letter].needed
@@ -224,12 +224,12 @@ def csv_rows(experiment: Experiment) -> list[dict[str, Any]]:
 
 WIDTH, HEIGHT = 1000, 200
 ROOM = 1.5
-"""The height of the chart, relative to the last interval: the wide ones of the first days are cut."""
+"""The height of the chart, relative to the last interval: the wide ones of the first days are clipped."""
 
 
 @dataclass(frozen=True)
 class Chart:
-    """Points in whole pixels, as SVG reads them; ``zero`` is the height of no difference."""
+    """Points in whole pixels, in the form that SVG reads; ``zero`` is the height of no difference."""
 
     bounded: str
     plain: str
@@ -240,7 +240,8 @@ class Chart:
 
 
 def chart_of(compared: Comparison, looks: Sequence[Look]) -> Chart | None:
-    """Return the chart of a variant's difference to the control by day; None before there are two days with figures."""
+    """Return the chart of a variant's difference from the control by day; None until there are two days with
+    figures."""
     shown = [
         (look.time, point)
         for look, point in zip(looks, compared.points, strict=True)

@@ -20,28 +20,28 @@ from imagesim.insight.rollup import bounds, local_date
 from imagesim.models import Event
 
 CHUNK = 500
-"""Purchases that are read together with the visitors who made them."""
+"""The number of purchases that are read together with the visitors who made them."""
 
 WAIT = timedelta(minutes=1)
-"""After the end of a day, until the buffers of all processes have been written."""
+"""How long after the end of a day the buffers of all processes have been written."""
 
 Goal = Experiment.Goal
 
 
 def update_all() -> int:
-    """Compute the figures that are due of every experiment; return how many days."""
+    """Compute the due figures of every experiment; return for how many days."""
     return sum(update(each) for each in Experiment.objects.filter(started__isnull=False, settled=False))
 
 
 def update(experiment: Experiment, seconds: float = 0.0) -> int:
-    """Compute the figures that are due, the earliest first; return how many days.
+    """Compute the due figures, the earliest first; return for how many days.
 
-    ``seconds``: stop before another day once that much time has passed; 0 computes all. When the last one is computed,
+    ``seconds``: stop before another day once that much time has passed; 0 computes all. When the last day is computed,
     what was recorded of the visitors is deleted.
     """
     experiment.end_if_index_is_gone()
     began, days = time.monotonic(), 0
-    now = timezone.now()  # once: what comes to an end while figures are computed is due the next time
+    now = timezone.now()  # once: a day that ends while figures are computed is due the next time
     while not seconds or not days or time.monotonic() - began < seconds:
         if not _update_day(experiment, now):
             _settle(experiment, now)
@@ -81,7 +81,7 @@ def _settle(experiment: Experiment, now: datetime) -> None:
 
 
 def _due(experiment: Experiment, now: datetime) -> Iterator[datetime]:
-    """The ends of the days that are over and have no figures yet, and the end of the experiment."""
+    """Yield the ends of the days that are over and have no figures yet, and the end of the experiment."""
     if experiment.started is None or experiment.ends is None:
         return
     known = set(primary(DailyResult).filter(experiment=experiment).values_list("until", flat=True))
@@ -100,7 +100,7 @@ def _due(experiment: Experiment, now: datetime) -> Iterator[datetime]:
 def figures(experiment: Experiment, until: datetime) -> dict[str, Arm]:
     """Return the figures of each variant until a time, from what was recorded.
 
-    A visitor counts from the first answer on; the goal is reached by an event of a hit of any of the answers.
+    A visitor counts from the first answer on; the goal is reached by an event of a hit in any of the visitor's answers.
     """
     exposed = Exposure.objects.filter(experiment=experiment, created_at__lt=until)
     visitors = _visitors(exposed)

@@ -1,5 +1,5 @@
-"""The experiments that run, kept by each process: the chooser of their variants, and who records the answers that
-visitors got."""
+"""The running experiments, kept by each process: the chooser of their variants, and the observer that records the
+answers that visitors got."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def running_in(where: str) -> Running | None:
     if not experiments:
         return None
     now = timezone.now()
-    # All of these were started; whether that is past is not asked, since the clocks of machines differ.
+    # All of these were started. Whether the start is past is not checked, because the clocks of machines differ.
     return next((each for each in experiments if where in each.places and now < each.ends), None)
 
 
@@ -94,8 +94,8 @@ def assign(salt: str, key: str, share: int, weights: Sequence[tuple[str, int]]) 
 
     Empty if the visitor does not take part.
 
-    ``share``: percent of the visitors who do; ``weights``: the percent of them for each variant. Whether a visitor
-    takes part and which variant the visitor gets are independent of each other and of any other experiment.
+    ``share``: percent of the visitors who do; ``weights``: the percent of them for each variant. Whether visitors take
+    part and which variant they get are independent of each other and of any other experiment.
     """
     if _position(salt, "part", key) >= share / 100:
         return ""
@@ -104,7 +104,7 @@ def assign(salt: str, key: str, share: int, weights: Sequence[tuple[str, int]]) 
         edge += weight / 100
         if place < edge:
             return name
-    return weights[-1][0]  # the shares add up to 1 but for rounding
+    return weights[-1][0]  # the shares add up to 1 except for rounding
 
 
 def _position(salt: str, what: str, key: str) -> float:
@@ -131,7 +131,7 @@ class VisitorVariants:
     """The chooser that the app registers."""
 
     def variant(self, where: Where) -> Variant | None:
-        """Return the variant of the visitor whose request is being answered; None for all who do not take part."""
+        """Return the variant of the visitor whose request is being answered; None for visitors who do not take part."""
         visit = current_visit()
         if visit is None:
             return None
@@ -143,7 +143,8 @@ class VisitorVariants:
         return chosen.variant if chosen else None
 
     def lost(self, backing_index: str) -> None:
-        """Leave the visitor out: the answer is that of the shop as it is, and is not counted."""
+        """Take the visitor out of the variants of an index that is gone: the answer is the shop's usual one, and is not
+        counted."""
         visit = current_visit()
         if visit is None:
             return
@@ -165,7 +166,7 @@ class VisitorVariants:
 
 
 class ExposureObserver:
-    """Records the answers that visitors got who take part."""
+    """Records the answers to visitors who take part."""
 
     def answered(self, answer: Answer) -> None:
         where = "look" if answer.where == "region" else answer.where
@@ -182,7 +183,7 @@ class ExposureObserver:
         recorder().add(row)
 
     def purge(self, before: datetime) -> int:
-        """Compute the figures that are due, then delete the answers recorded before a time; return how many."""
+        """Compute the due figures, then delete the answers recorded before a time; return how many."""
         results.update_all()
         return delete_in_batches(Exposure.objects.filter(created_at__lt=before))
 

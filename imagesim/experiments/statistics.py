@@ -1,4 +1,4 @@
-"""Compare two arms of an experiment; the bounds that allow a look every day. The unit is the visitor, as in the
+"""Compare two arms of an experiment, with bounds that allow looking every day. The unit is the visitor, as in the
 assignment."""
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ POWER = 0.8
 ALPHA = 0.05
 
 MIN_EXPECTED = 5.0
-"""Of a count, if both variants are alike; with fewer its distribution is not normal (W. G. Cochran, 1954)."""
+"""The minimum expected count if both variants are alike; below it, the distribution is not normal (W. G. Cochran,
+1954)."""
 
 EXACT_CONVERSIONS = 1_000_000
-"""Up to this many the probability of being better is summed exactly; above, the normal distribution differs by less
+"""Up to this many, the probability of being better is summed exactly; above, the normal distribution differs by less
 than what a page shows."""
 
 POINTS = 241
-"""Of the grid of a statistic between its bounds; odd, for Simpson's rule."""
+"""The number of points of the grid of a statistic between its bounds; odd, for Simpson's rule."""
 
 NEVER = 8.0
 """A bound that no statistic reaches by chance (1e-15)."""
@@ -54,8 +55,8 @@ class Arm:
 
 @dataclass(frozen=True, slots=True)
 class Mean:
-    """The mean of a figure of ``count`` visitors and the variance of the figure (not of the mean); ``rate`` if it is
-    one."""
+    """The mean of a figure over ``count`` visitors and the variance of the figure (not of the mean); ``rate`` if it is
+    a rate."""
 
     count: int
     value: float
@@ -69,7 +70,7 @@ class Mean:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95 % interval: a rate has one of its own, which is right for small numbers, too."""
+        """The 95 % interval; that of a rate is also valid for small numbers."""
         if self.rate is not None:
             return self.rate.interval()
         return max(0.0, self.value - Z * self.error), self.value + Z * self.error
@@ -88,7 +89,7 @@ def mean_of(arm: Arm, *, by_value: bool) -> Mean:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """The difference of two means, the second less the first."""
+    """The difference of two means: the second minus the first."""
 
     control: Mean
     other: Mean
@@ -99,8 +100,8 @@ class Difference:
 
     @property
     def error(self) -> float:
-        """The standard error. It is not less than with the variance of both together: that of few visitors, who
-        happened to spend little, says that this is certain."""
+        """The standard error, at least the one from the pooled variance: a few visitors who all happened to spend
+        little would otherwise make the difference look certain."""
         control, other = self.control, self.other
         if not control.count or not other.count:
             return math.hypot(control.error, other.error)
@@ -117,9 +118,9 @@ class Difference:
         return self.value / self.error if self.error else 0.0
 
     def interval(self, bound: float = Z) -> tuple[float, float]:
-        """Return the interval of so many standard errors; of rates, from the score intervals of both (R. G. Newcombe,
-        "Interval estimation for the difference between independent proportions", Statistics in Medicine 17, 1998),
-        which is sound where one of them has few visitors."""
+        """Return the interval of ``bound`` standard errors; for rates, from the score intervals of both (R. G.
+        Newcombe, "Interval estimation for the difference between independent proportions", Statistics in Medicine 17,
+        1998), which is valid even if one of them has few visitors."""
         first, second = self.control.rate, self.other.rate
         if first is None or second is None:
             return self.value - bound * self.error, self.value + bound * self.error
@@ -140,8 +141,9 @@ class Difference:
 def probability_better(control: Arm, other: Arm, *, by_value: bool) -> float:
     """Return the probability that the other variant is better than the control.
 
-    Of rates: of the posterior distributions with a uniform prior, Beta(1 + converted, 1 + not converted), by the sum in
-    E. Miller, "Formulas for Bayesian A/B Testing" (2014). Of values: of the normal distribution of their difference.
+    For rates: from the posterior distributions with a uniform prior, Beta(1 + converted, 1 + not converted), by the sum
+    in E. Miller, "Formulas for Bayesian A/B Testing" (2014). For values: from the normal distribution of their
+    difference.
     """
     if by_value or max(control.converted, other.converted) > EXACT_CONVERSIONS:
         apart = Difference(mean_of(control, by_value=by_value), mean_of(other, by_value=by_value))
@@ -152,8 +154,8 @@ def probability_better(control: Arm, other: Arm, *, by_value: bool) -> float:
 
 
 def _beta_exceeds(a: int, b: int, c: int, d: int) -> float:
-    """Return P(Y > X) of X ~ Beta(a, b) and Y ~ Beta(c, d): the sum over i < c of B(a + i, b + d) / ((d + i)
-    B(1 + i, d) B(a, b)), from the ratios of successive terms."""
+    """Return P(Y > X) for X ~ Beta(a, b) and Y ~ Beta(c, d): the sum over i < c of B(a + i, b + d) / ((d + i) B(1 + i,
+    d) B(a, b)), from the ratios of successive terms."""
     first = _log_beta(a, b + d) - math.log(d) - _log_beta(1, d) - _log_beta(a, b)
     i = np.arange(c - 1, dtype=float)
     steps = np.log(a + i) - np.log(a + b + d + i) + np.log(d + i) - np.log(1 + i)
@@ -166,9 +168,9 @@ def _log_beta(a: float, b: float) -> float:
 
 
 def skew(visitors: Sequence[int], shares: Sequence[float]) -> float:
-    """Return the p-value of the visitors of each variant if their shares were as planned: Pearson's chi-square test
-    (sample ratio mismatch). Below 0.001 the assignment, the recording or the page is at fault, and no comparison holds.
-    With fewer than :data:`MIN_EXPECTED` visitors in one of them it says nothing.
+    """Return the p-value of the numbers of visitors in the variants, if their shares were as planned: Pearson's
+    chi-square test (sample ratio mismatch). Below 0.001 the assignment, the recording or the page is at fault, and no
+    comparison holds. If fewer than :data:`MIN_EXPECTED` are expected in one of them, the result is 1.
     """
     total, whole = sum(visitors), sum(shares)
     if not total or len(visitors) < 2:
@@ -195,7 +197,7 @@ def chi_square_tail(statistic: float, degrees: int) -> float:
 
 def visitors_needed(control: Mean, effect: float, bound: float, shares: tuple[float, float]) -> float:
     """Return how many visitors the control and the other variant need together, so that a relative change of
-    ``effect`` is seen with the probability :data:`POWER`; infinite while nothing is known of the control.
+    ``effect`` is seen with the probability :data:`POWER`; infinite while nothing is known about the control.
 
     ``bound``: that of |Z| at the planned end. ``shares``: those of the two variants.
     """
@@ -208,7 +210,7 @@ def visitors_needed(control: Mean, effect: float, bound: float, shares: tuple[fl
 
 
 def spent(time: float, alpha: float) -> float:
-    """Return how much of a two-sided error may be spent until a share ``time`` (0 to 1) of the planned time."""
+    """Return how much of a two-sided error may be spent by a share ``time`` (0 to 1) of the planned time."""
     if time <= 0:
         return 0.0
     edge = NORMAL.inv_cdf(1 - alpha / 4) / math.sqrt(min(time, 1.0))
@@ -224,9 +226,9 @@ def upper_tail(z: float) -> float:
 def bounds(times: tuple[float, ...], information: tuple[float, ...], alpha: float) -> tuple[float, ...]:
     """Return the bound of |Z| at each look of a group sequential test, so that a result may be looked at every day.
 
-    The error of a test that looks several times is spent over its planned time by the function of Lan and DeMets that
+    The error of a test that looks several times is spent over its planned time by Lan and DeMets's function that
     resembles O'Brien and Fleming's bounds (K. K. G. Lan and D. L. DeMets, "Discrete sequential boundaries for clinical
-    trials", Biometrika 70, 1983; by time instead of information as in their "Group sequential procedures: calendar
+    trials", Biometrika 70, 1983; by time instead of information, as in their "Group sequential procedures: calendar
     versus information time", Statistics in Medicine 8, 1989). The bounds are computed by recursive numerical
     integration (P. Armitage, C. K. McPherson and B. C. Rowe, "Repeated significance tests on accumulating data", 1969;
     C. Jennison and B. W. Turnbull, "Group Sequential Methods", 2000, chapter 19).
@@ -253,7 +255,7 @@ def bounds(times: tuple[float, ...], information: tuple[float, ...], alpha: floa
 
 
 class _Step:
-    """From one look to the next: ``ratio`` is the information of the former relative to the latter."""
+    """The step from one look to the next: ``ratio`` is the information of the former relative to the latter."""
 
     def __init__(self, grid: Array, weighted: Array, ratio: float) -> None:
         self._centres = grid * math.sqrt(ratio)
@@ -261,20 +263,21 @@ class _Step:
         self._deviation = math.sqrt(max(1 - ratio, 1e-6))
 
     def density(self, z: Array) -> Array:
-        """The density of Z among the cases that no former look has ended."""
+        """Return the density of Z among the cases that no former look has ended."""
         distance = (z[:, None] - self._centres[None, :]) / self._deviation
         kernel = np.exp(-(distance**2) / 2) / (self._deviation * math.sqrt(2 * math.pi))
         result: Array = kernel @ self._weighted
         return result
 
     def tail(self, z: float) -> float:
-        """The probability that Z exceeds ``z`` at this look and no former look has ended the test."""
+        """Return the probability that Z exceeds ``z`` at this look and no former look has ended the test."""
         distances = (z - self._centres) / (self._deviation * math.sqrt(2))
         tails = np.array([math.erfc(distance) for distance in distances])
         return float(0.5 * tails @ self._weighted)
 
     def bound(self, target: float) -> float:
-        """The ``z`` whose tail is ``target``: Newton's steps within an interval that is halved where they leave it."""
+        """Return the ``z`` whose tail is ``target``, by Newton's steps within an interval that is halved if they leave
+        it."""
         if self.tail(NEVER) >= target:
             return NEVER
         low, high = 0.0, NEVER

@@ -1,4 +1,4 @@
-"""The rules in the admin: a list, a form with validation, and a preview before saving; the categories of labels."""
+"""The rules in the admin: a list, a form with validation, and a preview before saving; and the categories of labels."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ OWN_FIELDS = {
 def offer_choices(
     form: Any, name: str, choices: Iterable[tuple[str, Any]], kind: Any = forms.ChoiceField, **options: Any
 ) -> None:
-    """Have a field of a form offer choices, if the form has it, under the label of the model's field."""
+    """Make a field of a form offer choices, if the form has it, under the label of the model's field."""
     if name in form.fields:
         field = form.fields[name]
         options = {"label": field.label, "help_text": field.help_text, "required": field.required, **options}
@@ -66,7 +66,7 @@ class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
         self._offer_variants()
 
     def _offer_variants(self) -> None:
-        """The variants of experiments; the field is hidden where there are none."""
+        """Offer the variants of experiments; the field is hidden if there are none."""
         offered = [("", "—")]
         known = variants.active().choices()
         self._places = {each.key: set(each.places) for each in known}
@@ -97,7 +97,7 @@ class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 class MomentField(forms.SplitDateTimeField):
-    """A date and a time, which is ``time`` where only the date is given."""
+    """A date and a time, which is ``time`` if only the date is given."""
 
     def __init__(self, time: time, **kwargs: Any) -> None:
         self.time = time
@@ -119,9 +119,10 @@ STATES = {
 
 
 def _set_states(rules: Iterable[Any]) -> None:
-    """Set ``state`` of each, and ``reason`` of those that are invalid: the shop's declarations have changed since.
+    """Set the ``state`` of each rule, and the ``reason`` of those that have become invalid because the shop's
+    declarations changed.
 
-    A rule for a variant of an experiment that is over or has not started holds for nobody.
+    A rule for a variant of an experiment that is over or has not started applies to nobody.
     """
     now = timezone.now()
     limited = [rule for rule in rules if rule.variant and not rule.variant.startswith(OTHERS)]
@@ -142,7 +143,7 @@ def _set_states(rules: Iterable[Any]) -> None:
 
 
 class StateFilter(admin.SimpleListFilter):
-    """As the column says."""
+    """Filters by the state that the column shows."""
 
     title = gettext_lazy("state")
     parameter_name = "state"
@@ -182,14 +183,15 @@ class RuleAdmin(ShowsWhere, admin.ModelAdmin):  # type: ignore[type-arg]
 
     class Media:
         css: ClassVar = {"all": ["imagesim/admin/admin.css", "imagesim_merchandising/rule.css"]}
-        # The form is shown once the scripts have shaped it: what they hide or add would move the rest.
+        # The form is displayed only once the scripts have adapted it: what they hide or add would move the rest.
         js = tuple(
             Script(f"imagesim_merchandising/{name}.js", type="module", blocking="render")
             for name in ("rule", "products")
         )
 
     def get_fieldsets(self, request: HttpRequest, obj: Rule | None = None) -> Any:
-        """Whoever may only look reads the names of the places, not what is stored, and no fields of other actions."""
+        """Show users who may only view a rule the names of the places instead of the stored values, and no fields of
+        other actions."""
         found = super().get_fieldsets(request, obj)
         if obj is None or self.has_change_permission(request, obj):
             return found
@@ -281,7 +283,7 @@ class RuleAdmin(ShowsWhere, admin.ModelAdmin):  # type: ignore[type-arg]
         return admin_url(self.admin_site, "imagesim_merchandising_rule_add")
 
     def products(self, request: HttpRequest) -> HttpResponse:
-        """Return the products whose names have the words of ``q``, or those with the keys in ``key``, as JSON."""
+        """Return the products whose names contain the words of ``q``, or those with the keys in ``key``, as JSON."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         keys = request.GET.getlist("key")
@@ -351,7 +353,7 @@ class LabelCategoriesAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def get_fields(self, request: HttpRequest, obj: LabelCategories | None = None) -> Any:
         if obj is None or self.has_change_permission(request, obj):
             return super().get_fields(request, obj)
-        return ["__str__", "chosen"]  # names, not what is stored
+        return ["__str__", "chosen"]  # names instead of the stored values
 
     @admin.display(description=gettext_lazy("Categories"))
     def chosen(self, row: LabelCategories) -> str:
@@ -359,7 +361,7 @@ class LabelCategoriesAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     @admin.display(description=gettext_lazy("Without this entry"))
     def by_name(self, row: LabelCategories) -> str:
-        """The categories that ``Items`` or their names give the label."""
+        """Return the categories that ``Items`` declares for the label, or whose names suggest it."""
         found = [
             category
             for items in registry

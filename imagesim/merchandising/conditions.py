@@ -32,15 +32,16 @@ _PIN = re.compile(r"(\d{1,4})\s*:\s*(\S.*)")
 
 
 def words_of(text: str) -> str:
-    """Return the words of a text for comparison: in lower case, in one form of Unicode, and without punctuation but
-    within numbers ("4,5x50", "1/2"), which are searched where other words are replaced."""
+    """Return the words of a text for comparison: in lower case, in one form of Unicode, and without punctuation except
+    within numbers ("4,5x50", "1/2"), which are searched for as they are if other words are replaced."""
     text = plain_numbers(text).casefold()
     kept = {match.start() for match in _WITHIN_NUMBER.finditer(text)}
     return " ".join("".join(c if _is_of_word(c) or at in kept else " " for at, c in enumerate(text)).split())
 
 
 def _is_of_word(character: str) -> bool:
-    """Not by a regular expression: to Python's, the vowel signs of Hindi and Thai are none of their words."""
+    """Return whether a character is part of a word. A regular expression of Python would exclude the vowel signs of
+    Hindi and Thai."""
     return character.isalnum() or character == "_" or unicodedata.category(character).startswith("M")
 
 
@@ -66,7 +67,7 @@ def read_filters(text: str) -> Filters:
     """Parse filters from lines such as ``brand = Acme, Zeta``, ``price <= 50``, ``category = shoes`` or ``in_stock =
     no``.
 
-    All lines have to hold; of several values after ``=``, one.
+    All lines have to hold; of several values after ``=``, any one.
 
     :raises ValidationError: naming the bad line, and what would be right.
     """
@@ -132,7 +133,7 @@ def _yes_or_no(text: str) -> bool:
 
 
 def read_key(text: str) -> str:
-    """Return the key of an item, as the index has it; its primary key suffices if only one model is registered.
+    """Return the key of an item, as the index has it; the primary key alone suffices if only one model is registered.
 
     :raises ValidationError: if no such model is registered.
     """
@@ -157,7 +158,7 @@ def _no_key(text: str, every: list[str]) -> ValidationError:
 
 
 def read_pins(text: str) -> Iterator[tuple[int, str]]:
-    """(position from 1, key) of lines such as ``1: shop.product:7``.
+    """Yield (position from 1, key) for lines such as ``1: shop.product:7``.
 
     :raises ValidationError: naming the bad line.
     """

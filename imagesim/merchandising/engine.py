@@ -1,6 +1,6 @@
 """Combine the rules that apply to a query into a plan for its answer, and arrange the candidates by it.
 
-Rules are found by what triggers them, in dictionaries, so that hundreds of them cost a search next to nothing.
+Rules are looked up by their triggers in dictionaries, so hundreds of them cost a search next to nothing.
 """
 
 from __future__ import annotations
@@ -82,20 +82,20 @@ class RuleSet:
     rows: str = ""
     """The version of the rows."""
     lengths: frozenset[int] = frozenset()
-    """How many words the phrases have."""
+    """The numbers of words that the phrases have."""
     by_trigger: Mapping[tuple[str, str, str], list[Ready]] = field(default_factory=dict)
     """The rules by place, condition and trigger."""
     label_categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The categories that the shop chose for labels of regions."""
     dates: Sequence[datetime] = ()
-    """When a rule begins or ends, in order."""
+    """The times at which a rule begins or ends, in order."""
     variants: frozenset[str] = frozenset()
-    """The keys of those that rules are for, or for all but."""
+    """The keys of the variants that rules are for, or that rules exclude."""
 
     @classmethod
     def of(cls, rules: Iterable[Rule], version: str = "", labels: Iterable[LabelCategories] = ()) -> RuleSet:
         """Index the rules by their triggers; one that no longer matches the shop's declarations is skipped and
-        logged. One that is not saved yet comes after the others of its priority, as it will when it is."""
+        logged. One that is not saved yet comes after the others of its priority, as it will when it is saved."""
         found: dict[tuple[str, str, str], list[Ready]] = defaultdict(list)
         lengths = set[int]()
         dates = list[datetime]()
@@ -120,7 +120,7 @@ class RuleSet:
 
     @property
     def version(self) -> str:
-        """Return what changes with the rows, and when a rule begins or ends."""
+        """Return a version that changes with the rows, and whenever a rule begins or ends."""
         passed = bisect(self.dates, timezone.now()) if self.dates else 0
         return f"{self.rows}.{passed}" if passed else self.rows
 
@@ -172,7 +172,7 @@ class RuleSet:
 
 
 def _other_words(asked: str, replacing: Iterable[Ready]) -> list[str]:
-    """Return the words to search, then their synonyms, of which there are at most :data:`MAX_SAME`."""
+    """Return the words to search for, then at most :data:`MAX_SAME` synonyms of them."""
     first, others = asked, dict[str, None]()
     for ready in replacing:
         replacement = words_of(ready.rule.replacement)
@@ -188,15 +188,15 @@ def _other_words(asked: str, replacing: Iterable[Ready]) -> list[str]:
 
 
 def _replaced(text: str, phrases: Iterable[str], by: str) -> str:
-    """The text with other words in place of any of the phrases, no longer than a visitor may send. What was put there
-    is not replaced again."""
+    """Return the text with any of the phrases replaced, no longer than a visitor may send. Replacements are not
+    replaced again."""
     words = "|".join(re.escape(phrase) for phrase in sorted(phrases, key=len, reverse=True))
     return re.sub(rf"(?<!\S)(?:{words})(?!\S)", lambda _match: by, text)[: get_settings().MAX_TEXT_LENGTH]
 
 
 def _plan(found: Iterable[Ready], question: Question) -> Plan:
     none_of: list[Filters] = []
-    pins: list[Pin] = []  # by priority: the first that can be shown has the place
+    pins: list[Pin] = []  # by priority: the first that can be shown gets the place
     messages: list[Message] = []
     boosts: list[Boost] = []
     limits: list[Limit] = []
@@ -226,8 +226,8 @@ def _plan(found: Iterable[Ready], question: Question) -> Plan:
 
 
 def _selected(ready: Ready, question: Question) -> Filters | None:
-    """Return the filters that a rule selects; None if it selects nothing: the index does not have a filter yet, or the
-    query has no product with a value."""
+    """Return the filters that a rule selects; None if it selects nothing, because the index does not have a filter yet,
+    or the query has no product with a value."""
     filters, name = ready.filters, ready.rule.same_field
     if name:
         if question.item is None:
@@ -296,11 +296,11 @@ class Limit:
 
 @dataclass
 class Arrangement:
-    """Reorders the candidates of a window by the rules. ``kinds``: those of the index's filters.
+    """Reorders the candidates of a window by the rules. ``kinds``: the kinds of the index's filters.
 
-    What no rule concerns keeps its order. The relevance that a boost multiplies is that of the candidate's place: the
-    highest of its own and of all behind it. So a boosted candidate passes those before it that are less relevant than
-    it has become, and a factor means the same for all.
+    Candidates that no rule concerns keep their order. The relevance that a boost multiplies is that of the candidate's
+    place: the highest of its own and of all after it. A boosted candidate therefore passes those before it that are
+    less relevant than it has become, and a factor has the same effect for all.
     """
 
     boosts: Sequence[Boost]
@@ -368,7 +368,7 @@ def _forbidding(each: Candidate, limits: Sequence[Limit], counts: Mapping[tuple[
 
 
 def passes(candidate: Candidate, compiled: CompiledFilters) -> bool:
-    """Whether a candidate matches filters, by its values."""
+    """Return whether a candidate matches filters, by its values."""
     filters = compiled.filters
     if filters.categories and set(filters.categories).isdisjoint(candidate.categories):
         return False

@@ -15,7 +15,7 @@ from imagesim.models import Placed
 from imagesim.regions.labels import name_of
 
 OTHERS = "!"
-"""Before the key of a variant: all visitors but those in it."""
+"""The prefix of a variant's key that means all visitors except those in it."""
 
 FIELDS_OF_ACTION = {
     "pin": ("pins",),
@@ -113,11 +113,12 @@ class Rule(Placed):
         return self.name
 
     def is_active(self, now: datetime) -> bool:
-        """Whether it is active at this time."""
+        """Return whether it is active at this time."""
         return self.enabled and (self.starts is None or self.starts <= now) and (self.ends is None or now < self.ends)
 
     def concerns(self, variant: str) -> bool:
-        """Whether it holds for visitors in this variant; ``variant`` is its key, empty for all others."""
+        """Return whether it applies to visitors in this variant; ``variant`` is the variant's key, empty for all
+        others."""
         if self.variant.startswith(OTHERS):
             return variant != self.variant.removeprefix(OTHERS)
         return self.variant in ("", variant)
@@ -200,9 +201,9 @@ class Rule(Placed):
 
 
 class LabelCategories(models.Model):
-    """The categories that are searched for a region with a label; none: the nearest items decide.
+    """The categories that are searched for a region with a label; if there are none, the nearest items decide.
 
-    Replaces what :attr:`imagesim.Items.look_categories` and the names of the categories say of this label.
+    Takes the place of :attr:`imagesim.Items.look_categories` and of the categories' names for this label.
     """
 
     label = models.CharField(_("label"), max_length=100, unique=True)

@@ -1,5 +1,5 @@
-"""What the form of a rule shows beside its fields: the products that it can name, what it names that does not exist,
-and the answers to a query without the rule and with it."""
+"""What the form of a rule shows in addition to its fields: the products that it can name, warnings of names that do not
+exist, and the answers to a query without and with the rule."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ NEAREST = 5
 
 
 def suggested(text: str) -> list[Card]:
-    """Return the product with this key or primary key, else those whose names have the words, whatever the rules say.
+    """Return the product with this key or primary key, else those whose names contain the words, whatever the rules
+    say.
 
     :raises SearchIndexError: if the index is down or missing.
     """
@@ -49,7 +50,7 @@ def suggested(text: str) -> list[Card]:
 
 
 def by_key(keys: Iterable[str]) -> list[Card]:
-    """Return the products with these keys or primary keys, in their order, without those that do not exist."""
+    """Return the products with these keys or primary keys, in the same order, without those that do not exist."""
     known = []
     for text in list(keys)[:MAX_LINES]:
         try:
@@ -80,7 +81,8 @@ def _cards(items: Iterable[models.Model]) -> list[Card]:
 
 
 def warnings(rule: Rule) -> Iterator[str]:
-    """Yield a text for the products of a valid rule that do not exist, and one for its categories without products."""
+    """Yield a warning for the products of a valid rule that do not exist, and one for its categories without
+    products."""
     if missing := _missing_products(rule):
         yield _("There is no product %(names)s at present; the rule has no effect there.") % {"names": _join(missing)}
     known = known_categories()
@@ -141,7 +143,7 @@ class Preview:
     """The names of hits that are no longer on the first page."""
     error: str = ""
     is_same: bool = False
-    """Whether the rule changes nothing, whatever the others do."""
+    """Whether the rule changes nothing, whatever the other rules do."""
 
 
 def compare(rule: Rule, *, words: str = "", product: str = "", photo: Any = None) -> Preview:
@@ -176,7 +178,7 @@ def _compared(before: Hits, after: Hits) -> Preview:
 
 
 def _shown(hits: Hits) -> tuple[object, ...]:
-    """What the rules can change of an answer."""
+    """Return what the rules can change in an answer."""
     return ([(key_of(hit.item), hit.rules) for hit in hits], hits.messages)
 
 

@@ -9,7 +9,7 @@ from imagesim.management import ImagesimCommand
 
 
 class Command(ImagesimCommand):
-    help = "Compute the figures of experiments that are due, and delete what was recorded for those that are over."
+    help = "Compute the due figures of experiments, and delete what was recorded of visitors for those that are over."
 
     def handle(self, *args: Any, format: str, **options: Any) -> None:
         days = update_all()

@@ -3,10 +3,10 @@ import { Suggestions } from "../imagesim/suggestions.js";
 
 const PIN = /^\s*(\d+)\s*:\s*(\S.*?)\s*$/;
 const LAST = 48; // position
-const LEFT = 300; // milliseconds after a field was left: a button that was clicked for it is not to move below the pointer
+const LEFT = 300; // milliseconds after a field was left: a button that is being clicked must not move away from the pointer
 
-// How the lines of a field are read and written: as "position: key", or as the key alone. A line that is neither is kept
-// as it is, for the server to name it.
+// How the lines of a field are read and written: as "position: key", or as the key alone. A line that is neither is
+// kept as it is, for the server to report.
 const pins = {
   read: (text) => lines(text).map((line) => {
     const pin = PIN.exec(line);
@@ -48,7 +48,7 @@ class Products {
     new Suggestions(this.root, url, (found) => this.add(found));
     this.input.addEventListener("keydown", (event) => event.key === "Enter" && event.preventDefault());
     field.addEventListener("change", () => setTimeout(() => this.show(), LEFT));
-    this.render(); // without names: nothing moves when they come
+    this.render(); // without names, so that nothing moves when they arrive
     this.show();
   }
 
@@ -73,7 +73,7 @@ class Products {
     this.input.focus();
   }
 
-  // Moves a product by one position; one that is there changes places with it.
+  // Move a product by one position; it swaps places with a product that is there.
   move(key, step) {
     const rows = this.rows;
     const own = rows.find((row) => row.key === key);

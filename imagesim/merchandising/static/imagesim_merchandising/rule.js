@@ -22,7 +22,7 @@ function start() {
   const button = document.getElementById("rule-preview-button");
   const place = document.getElementById("rule-preview");
   if (!button || !place) return;
-  button.type = "button"; // the Enter key saves the rule, as elsewhere in the admin, but in the fields of the preview
+  button.type = "button"; // the Enter key saves the rule, as elsewhere in the admin, except in the fields of the preview
   button.closest("fieldset").addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || event.isComposing || !event.target.matches("[name=preview_words], [name=preview_product]")) return;
     event.preventDefault();
