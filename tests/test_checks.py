@@ -378,7 +378,7 @@ class TestItems:
         (found,) = check_items()
 
         assert found.id == "imagesim.E016"
-        assert found.msg == "LampItems: filter_kinds names 'lumens', which is no filter; the filters are 'lumen'."
+        assert found.msg == "LampItems: filter_kinds names 'lumens', not a filter; the filters are 'lumen'."
 
     def test_a_language_of_a_text_that_does_not_exist(self, register):
         """The text was read in LANGUAGE_CODE, without a word about it."""
@@ -387,7 +387,7 @@ class TestItems:
         (found,) = check_items()
 
         assert found.id == "imagesim.E016"
-        assert found.msg == "LampItems: text_languages names 'nam', which is no text; the texts are 'name'."
+        assert found.msg == "LampItems: text_languages names 'nam', not a text; the texts are 'name'."
 
     @pytest.mark.parametrize(
         ("related", "message"),
@@ -435,7 +435,7 @@ class TestItems:
         [found] = check_items()
         assert (found.id, found.msg) == (
             "imagesim.E018",
-            "SampleItems: Its primary key is binary, and the index names items by a text.",
+            "SampleItems: Its primary key is binary, but the index identifies items by text.",
         )
 
 
@@ -562,7 +562,7 @@ class TestRest:
         (found,) = checks.check_rest()
 
         assert found.id == "imagesim.E005"
-        assert f"{path!r} is no class with a method" in found.msg
+        assert f"{path!r} is not a class with a method" in found.msg
 
     @pytest.mark.parametrize("path", ["rest_framework.permissions", "rest_framework.permissions.AllowAny"])
     def test_what_is_no_function(self, rest, path):
@@ -571,7 +571,7 @@ class TestRest:
         (found,) = checks.check_rest()
 
         assert found.id == "imagesim.E005"
-        assert f"{path!r} is no function" in found.msg
+        assert f"{path!r} is not a function" in found.msg
 
     def test_a_site_that_requires_a_login(self, rest):
         """Its middleware leaves out views of REST framework, so that anyone could read the catalogue."""
@@ -711,7 +711,7 @@ class TestBeforeGoingLive:
         assert found.id == "imagesim.W028"
         output = io.StringIO()
         call_command("imagesim_status", stdout=output)
-        assert f"reconciled not since {timezone.now() - timedelta(days=9):%Y-%m-%d}: have" in output.getvalue()
+        assert f"reconciled not since {timezone.now() - timedelta(days=9):%Y-%m-%d}: run" in output.getvalue()
         Job.objects.create(kind="reconcile", status="failed", finished_at=timezone.now())
         assert ids(checks.check_maintenance()) == ["imagesim.W028"]
         reconcile()

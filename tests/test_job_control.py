@@ -325,7 +325,7 @@ class TestReconcile:
 class TestCommand:
     def test_it_shows_and_changes_jobs(self, shop, monkeypatch, capsys):
         call_command("imagesim_jobs")
-        assert capsys.readouterr().out == "No job runs or is paused.\n"
+        assert capsys.readouterr().out == "No job is running or paused.\n"
         during(monkeypatch, 2, lambda: call_command("imagesim_jobs", "pause", "rebuild"))
         with pytest.raises(CommandError, match=r"paused after 4 of 6 items; .* resume rebuild"):
             call_command("imagesim_rebuild")

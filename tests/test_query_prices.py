@@ -183,4 +183,4 @@ class TestSearch:
 def test_a_price_filter_that_is_no_number(monkeypatch):
     monkeypatch.setattr(type(registry.for_model(Product)), "price_filter", "brand")
     (found,) = [each for each in check_items() if each.id == "imagesim.E016"]
-    assert found.msg == "ProductItems: price_filter names 'brand', which is no filter of kind 'number'."
+    assert found.msg == "ProductItems: price_filter names 'brand', not a filter of kind 'number'."

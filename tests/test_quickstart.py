@@ -388,7 +388,7 @@ def test_drafts_are_left_out(tmp_path: Path) -> None:
     assert "        return piece.status in (1, 2)\n" in quickstart(tmp_path, "shop.Piece")
     unknown = quickstart(tmp_path, "shop.Work")
     for name in ("state", "visibility"):
-        assert f"    # Everything can be found, whatever {name!r} is: override should_index(), for a" in unknown
+        assert f"    # Everything can be found, whatever {name!r} is: override should_index(), or" in unknown
     assert "def should_index" not in unknown
 
 
@@ -420,7 +420,7 @@ def test_the_price_of_a_card(tmp_path: Path) -> None:
     assert 'filters = {"price": "price"}' in one
     assert 'return {"price": "" if one.price is None else number_format(one.price, 0)}  # add your currency\n' in one
     several = quickstart(tmp_path, "shop.Several")
-    assert "# Return the price that cards show from get_details(): it can be each of price, sale_price.\n" in several
+    assert "# Return the price that cards show from get_details(): it can be any of price, sale_price.\n" in several
     for printed in (several, quickstart(tmp_path, "shop.Cents")):
         assert "def get_details" not in printed
         assert "number_format" not in printed
@@ -456,7 +456,7 @@ def test_settings_that_are_not_in_their_module_are_printed(tmp_path: Path) -> No
     )
     said = quickstart(tmp_path, "--write")
     place = os.path.join("project", "settings.py")
-    assert f"# {place} (add them yourself: it cannot be told where they are set)\nINSTALLED_APPS = [*INST" in said
+    assert f"# {place} (add them yourself: it is not clear where they are set)\nINSTALLED_APPS = [*INST" in said
     assert "INSTALLED_APPS" not in settings.read_text()
     settings.write_text("from project.base import *\n")
     assert f"wrote {place}\n" in quickstart(tmp_path, "--write")
@@ -553,7 +553,7 @@ def test_pictures_that_belong_to_any_model(tmp_path: Path) -> None:
 
 
 def test_no_suitable_model_is_reported(tmp_path: Path) -> None:
-    assert "beside the manage.py" in quickstart(tmp_path, good=False)
+    assert "in the folder of your project's manage.py" in quickstart(tmp_path, good=False)
     make(tmp_path, "")
     assert "No model with pictures was found" in quickstart(tmp_path, good=False)
     (tmp_path / "shop" / "models.py").write_text(ALONE)
@@ -570,7 +570,7 @@ def test_nothing_is_written_into_an_installed_app(tmp_path: Path) -> None:
     (tmp_path / "shop").rename(tmp_path / "site-packages" / "shop")
     append(tmp_path / "project" / "settings.py", "import sys; sys.path.append(str(BASE_DIR / 'site-packages'))\n")
     said = quickstart(tmp_path, "--write")
-    assert "# similarity.py of an app of your own: shop.Lamp is of an installed one\nimport imagesim" in said
+    assert "# similarity.py for your own app: shop.Lamp is in an installed one\nimport imagesim" in said
     assert not (tmp_path / "site-packages" / "shop" / "similarity.py").exists()
 
 

@@ -1,7 +1,7 @@
-"""System checks of the settings: a wrong set-up is found before it runs. ``docs/checks.md`` explains every id.
+"""System checks of the settings, which find a wrong set-up before it runs. ``docs/checks.md`` explains every id.
 
-All but those of ``check --deploy`` stay offline: no model is loaded, no database or network touched. The app has them
-registered without this module being loaded: a web process never runs them.
+All except those of ``check --deploy`` stay offline: they load no model and use no database or network. The app
+registers them without loading this module, because a web process never runs them.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ BACKENDS: dict[str, type[Any]] = {"EMBEDDER": BaseEmbedder, "INDEX": BaseIndex, 
 
 
 def listed(check: Callable[[], Iterator[CheckMessage]]) -> Callable[[], list[CheckMessage]]:
-    """Have a check that yields its messages return them in a list."""
+    """Make a check that yields its messages return them in a list."""
     return wraps(check)(lambda: list(check()))
 
 
 @listed
 def check_settings() -> Iterator[CheckMessage]:
-    """The ``IMAGESIM`` setting, and the packages that it needs."""
+    """Check the ``IMAGESIM`` setting, and the packages that it needs."""
     settings, errors = conf.read_settings()
     for error in errors:
         yield Error(str(error), hint="docs/settings.md lists every setting.", id="imagesim.E001")
     for name, meant in formats.unknown_formats(settings.IMAGE_FORMATS).items():
         yield Error(
-            f"IMAGESIM['IMAGE_FORMATS'] has {name!r}, which is not a name of Pillow's: no picture has this format.",
+            f"IMAGESIM['IMAGE_FORMATS'] has {name!r}, not a format name of Pillow: no picture has this format.",
             hint=f"Write {meant!r}." if meant else "See the names in Pillow's list of image file formats.",
             id="imagesim.E001",
         )
@@ -68,11 +68,11 @@ def check_settings() -> Iterator[CheckMessage]:
             )
     if settings.SYNC == "django_tasks" and find_spec("django.tasks") is None:
         message = "IMAGESIM['SYNC'] is 'django_tasks', but this Django has no tasks framework."
-        yield Error(message, hint="Install Django 6.0 or later, or choose another.", id="imagesim.E003")
+        yield Error(message, hint="Install Django 6.0 or later, or choose another mode.", id="imagesim.E003")
 
 
 def check_backends() -> list[CheckMessage]:
-    """The embedders, the index and the region finder: that each can be created, and their own checks."""
+    """Check that the embedders, the index and the region finder can be created, and run their own checks."""
     from imagesim.indexes import get_index
 
     settings, _ = conf.read_settings()
@@ -90,7 +90,7 @@ def check_backends() -> list[CheckMessage]:
 
 @listed
 def check_rest() -> Iterator[CheckMessage]:
-    """The REST API, if the project's URLs include it."""
+    """Check the REST API, if the project's URLs include it."""
     including = _including_rest()
     if not including:
         return
@@ -105,15 +105,15 @@ def check_rest() -> Iterator[CheckMessage]:
     yield from _check_open_rest()
     if _has_languages_in_urls() and not any(isinstance(each.pattern, LocalePrefixPattern) for each in including):
         yield Warning(
-            "The URLs of pages begin with their language (i18n_patterns), that of the API does not: it answers a "
-            "page in another one.",
+            "The URLs of pages begin with their language (i18n_patterns), but that of the API does not: it answers a "
+            "page in another language.",
             hint="Include imagesim.rest.urls in i18n_patterns.",
             id="imagesim.W032",
         )
 
 
 def _check_named_in_rest() -> Iterator[CheckMessage]:
-    """What the settings of the REST API name: classes with a method, and functions."""
+    """Check what the settings of the REST API name: classes with a method, and functions."""
     settings = conf.read_settings()[0]
     methods = {"REST_AUTHENTICATION": "authenticate", "REST_PERMISSIONS": "has_permission", "REST_ARGUMENTS": ""}
     for name, method in methods.items():
@@ -123,27 +123,27 @@ def _check_named_in_rest() -> Iterator[CheckMessage]:
             except ImportError as error:
                 yield Error(f"IMAGESIM[{name!r}]: {error}", hint=_hint(error), id="imagesim.E005")
                 continue
-            # Permissions can also be joined, as in IsAdminUser | ReadOnly, which is no class.
+            # Permissions can also be joined, as in IsAdminUser | ReadOnly, which is not a class.
             if not callable(given) or (isinstance(given, type) and not (method and hasattr(given, method))):
                 needed = f"class with a method {method}()" if method else "function"
-                yield Error(f"IMAGESIM[{name!r}]: {path!r} is no {needed}.", id="imagesim.E005")
+                yield Error(f"IMAGESIM[{name!r}]: {path!r} is not a {needed}.", id="imagesim.E005")
 
 
 def _check_open_rest() -> Iterator[CheckMessage]:
-    """Whether the REST API is open although the rest of the site is not."""
+    """Check whether the REST API is open although the rest of the site is not."""
     requires_login = "django.contrib.auth.middleware.LoginRequiredMiddleware" in django_settings.MIDDLEWARE
     of_rest = {*map(str, getattr(django_settings, "REST_FRAMEWORK", {}).get("DEFAULT_PERMISSION_CLASSES", ()))}
     closed = of_rest & {f"rest_framework.permissions.{name}" for name in ("IsAuthenticated", "IsAdminUser")}
     is_closed = requires_login or (closed and "REST_PERMISSIONS" not in getattr(django_settings, "IMAGESIM", {}))
     if is_closed and "rest_framework.permissions.AllowAny" in conf.read_settings()[0].REST_PERMISSIONS:
         name = "LoginRequiredMiddleware" if requires_login else "REST_FRAMEWORK['DEFAULT_PERMISSION_CLASSES']"
-        message = f"{name} does not concern the views of imagesim.rest.urls: anyone can search the shop."
+        message = f"{name} does not apply to the views of imagesim.rest.urls: anyone can search the shop."
         hint = "Set IMAGESIM['REST_PERMISSIONS'], and REST_AUTHENTICATION if visitors sign in by token."
         yield Warning(message, hint=hint, id="imagesim.W031")
 
 
 def _has_languages_in_urls() -> bool:
-    """Whether the URLs of the shop's pages begin with a language; those of the admin are no pages of the shop."""
+    """Whether the URLs of the shop's pages begin with a language; those of the admin are not pages of the shop."""
     roots: list[Any] = get_resolver().url_patterns
     pages = [page for each in roots if isinstance(each.pattern, LocalePrefixPattern) for page in each.url_patterns]
     return len(django_settings.LANGUAGES) > 1 and any(getattr(page, "app_name", "") != "admin" for page in pages)
@@ -178,7 +178,7 @@ def check_visitors() -> Iterator[CheckMessage]:
     for name in dict.fromkeys(("default", conf.read_settings()[0].LOOK_CACHE)):
         if is_of_one_process(name):
             yield Warning(
-                f"The cache {name!r} is of one process: each process counts requests or holds photos for itself.",
+                f"The cache {name!r} belongs to one process: each process counts requests or holds photos for itself.",
                 hint=f"Use one that the processes share (Redis, Memcached) in CACHES[{name!r}].",
                 id="imagesim.W015",
             )
@@ -186,7 +186,7 @@ def check_visitors() -> Iterator[CheckMessage]:
 
 @listed
 def check_look() -> Iterator[CheckMessage]:
-    """The cache that holds visitors' photos for a few minutes: that it exists, and keeps them off the disk."""
+    """Check that the cache that holds visitors' photos for a few minutes exists, and keeps them off the disk."""
     settings, _ = conf.read_settings()
     name = settings.LOOK_CACHE
     if name not in caches.settings:
@@ -199,13 +199,13 @@ def check_look() -> Iterator[CheckMessage]:
         f"The cache {name!r} writes to a disk or a database, so visitors' photos are not held in it: a page sends "
         "the part that a moved box encloses each time.",
         hint="Set IMAGESIM['LOOK_CACHE'] to one in memory (Redis, Memcached, local memory), or IMAGESIM"
-        "['LOOK_SECONDS'] to 0 if that is as you want it.",
+        "['LOOK_SECONDS'] to 0 if this is intended.",
         id="imagesim.W004",
     )
 
 
 def check_item_regions() -> list[CheckMessage]:
-    """Whether there is something that finds the regions of items, if they are asked for."""
+    """Check that there is a region finder, if the regions of items are wanted."""
     settings, errors = conf.read_settings()
     if errors or not settings.ITEM_REGIONS or settings.REGIONS.path != "imagesim.regions.NoRegions":
         return []
@@ -214,7 +214,7 @@ def check_item_regions() -> list[CheckMessage]:
 
 
 def check_databases() -> list[CheckMessage]:
-    """Whether changes can be recorded in the databases of the registered models."""
+    """Check that changes can be recorded in the database of this app's tables."""
     from imagesim.indexing import outbox
 
     reason = outbox.unsupported(outbox.state_alias())
@@ -222,7 +222,7 @@ def check_databases() -> list[CheckMessage]:
 
 
 def check_tenants() -> list[CheckMessage]:
-    """Whether each tenant has its own tables, where django-tenants gives each a schema."""
+    """Check that each tenant has its own tables, if django-tenants gives each a schema."""
     shared, own = (tuple(getattr(django_settings, name, ())) for name in ("SHARED_APPS", "TENANT_APPS"))
     if not shared or not own:
         return []
@@ -244,7 +244,7 @@ def _is_listed(name: str, listed: tuple[str, ...]) -> bool:
 
 @listed
 def check_sync() -> Iterator[CheckMessage]:
-    """Whether the way to sync changes is suitable for production."""
+    """Check that the way to sync changes is suitable for production."""
     from imagesim.indexing import dispatch
 
     if conf.read_settings()[1] or dispatch.mode() != "thread":
@@ -258,7 +258,7 @@ def check_sync() -> Iterator[CheckMessage]:
 
 @listed
 def check_sqlite() -> Iterator[CheckMessage]:
-    """Whether a transaction on SQLite waits for another that writes, where it reads first."""
+    """Check that a transaction on SQLite that reads first waits for another that writes."""
     from imagesim.indexing import outbox
 
     alias = outbox.state_alias()
@@ -267,7 +267,7 @@ def check_sqlite() -> Iterator[CheckMessage]:
     if connection.vendor != "sqlite" or mode.upper() != "DEFERRED":
         return
     yield Warning(
-        f"The database {alias!r} is SQLite, and its transactions begin without the lock for writing: one that "
+        f"The database {alias!r} is SQLite, and its transactions begin without the write lock: one that "
         "reads first fails with 'database is locked', without waiting, if changes are synced meanwhile.",
         hint=f"Set DATABASES[{alias!r}]['OPTIONS'] = {{'timeout': 20, 'transaction_mode': 'IMMEDIATE'}}.",
         id="imagesim.W026",
@@ -276,7 +276,7 @@ def check_sqlite() -> Iterator[CheckMessage]:
 
 @listed
 def check_connections() -> Iterator[CheckMessage]:
-    """Whether the connections to the index and the embedder are encrypted."""
+    """Check that the connections to the index and the embedder are encrypted."""
     settings = conf.read_settings()[0]
     index, embedder = settings.INDEX.options, settings.EMBEDDER.options
     if index.get("verify_certs") is False:
@@ -321,7 +321,7 @@ def _unencrypted(setting: str, url: str) -> Warning:
 
 @listed
 def check_index() -> Iterator[CheckMessage]:
-    """Whether the index in service can be reached and was made by the embedder of the settings."""
+    """Check that the index in service can be reached and was made by the embedder of the settings."""
     from imagesim.embedders import get_embedder, rebuild_hint
     from imagesim.indexes import get_index
 
@@ -348,7 +348,7 @@ def check_index() -> Iterator[CheckMessage]:
 
 @listed
 def check_maintenance() -> Iterator[CheckMessage]:
-    """Whether something runs the reconcile and the purge, without which tables grow for ever."""
+    """Check that something runs the reconcile and the purge, without which tables grow for ever."""
     from imagesim.models import Event
     from imagesim.monitoring.status import RECONCILE_AGE, unreconciled_since
 
@@ -356,10 +356,10 @@ def check_maintenance() -> Iterator[CheckMessage]:
         since = unreconciled_since()
         oldest = Event.objects.order_by("created_at").values_list("created_at", flat=True).first()
     except DatabaseError:
-        return  # check_index says so
+        return  # check_index reports it
     if since is not None:
         yield Warning(
-            f"No reconcile was completed since {since:%Y-%m-%d}: changes without a signal are not found, and the "
+            f"No reconcile has completed since {since:%Y-%m-%d}: changes without a signal are not found, and the "
             "embeddings, thumbnails and states of deleted items are kept for ever.",
             hint="Run imagesim.tasks.reconcile or `manage.py imagesim_sync --reconcile` regularly.",
             id="imagesim.W028",
@@ -391,5 +391,5 @@ def _missing(package: str, message: str, id: str) -> Error:
 
 
 def _hint(error: Exception) -> str | None:
-    """The install command where a missing package is the cause; the message of load_class holds it already."""
+    """Return the install command if a missing package is the cause; the message of load_class already holds it."""
     return install_hint(error) or None if isinstance(error, ImportError) else None

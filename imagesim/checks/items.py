@@ -1,4 +1,4 @@
-"""System checks of what a shop registered: its paths, its filters, its texts. ``docs/checks.md`` explains every id."""
+"""System checks of a shop's registrations: their paths, filters and texts. ``docs/checks.md`` explains every id."""
 
 from __future__ import annotations
 
@@ -20,18 +20,16 @@ from imagesim.retrieval.params import reserved_names
 
 
 def check_items() -> list[CheckMessage]:
-    """Every registration: its paths, its filters, its related models."""
+    """Check every registration: its paths, its filters, its related models."""
     if not len(registry):
-        hint = (
-            "Write a similarity.py in the app of your products, with @imagesim.register(Product) above an Items class."
-        )
+        hint = "Write a similarity.py in your products' app, with @imagesim.register(Product) above an Items class."
         return [Warning("No model is registered, so nothing can be found.", hint=hint, id="imagesim.W001")]
     found = [message for items in registry for message in _check_one(items)]
     return found + list(_check_kinds_agree())
 
 
 def check_texts() -> list[CheckMessage]:
-    """Which texts are searched if the shop does not declare any."""
+    """Report which texts are searched if the shop does not declare any."""
     messages: list[CheckMessage] = []
     for items in registry:
         if items.text is None and type(items).get_texts is Items.get_texts:
@@ -48,8 +46,8 @@ def check_texts() -> list[CheckMessage]:
 
 
 def check_pages() -> list[CheckMessage]:
-    """Whether the items have pages, which cards and REST answers link to."""
-    hint = "Define get_absolute_url(), unless your own templates or pages link the items."
+    """Check that the items have pages, which cards and REST answers link to."""
+    hint = "Define get_absolute_url(), unless your own templates or pages link to the items."
     return [
         Info(
             f"{items.model.__name__} has no get_absolute_url(): its cards have no link.",
@@ -77,7 +75,7 @@ def _check_one(items: Items[Any]) -> Iterator[CheckMessage]:
 
 
 def _check_names(items: Items[Any]) -> Iterator[CheckMessage]:
-    """A misspelt attribute would be ignored silently."""
+    """Check for misspelt attributes, which would be ignored silently."""
     own = {name for ancestor in type(items).__mro__ if ancestor not in Items.__mro__ for name in vars(ancestor)}
     for name in sorted(own - set(dir(Items))):
         method = callable(getattr(type(items), name))  # of the class: a property is not read
@@ -111,13 +109,13 @@ def _check_path_of_images(items: Items[Any], resolved: paths.ResolvedPath) -> It
     if isinstance(field, models.URLField | models.JSONField) or is_list or kind == "key":
         own, errors = conf.read_settings()  # check_settings reports the errors
         if not errors and not own.REMOTE_IMAGE_HOSTS:
-            message = f"images = {resolved.path!r} gives addresses, and no host is allowed."
+            message = f"images = {resolved.path!r} gives addresses, but no host is allowed."
             hint = "List the hosts of the pictures in IMAGESIM['REMOTE_IMAGE_HOSTS'], as in ALLOWED_HOSTS."
             yield _error(items, message, "imagesim.E012", hint)
         return
-    hint = "Let the path end in a FileField, ImageField or URLField, or in a property or method that gives files."
+    hint = "End the path in a FileField, ImageField or URLField, or in a property or method that returns files."
     if isinstance(field, models.CharField | models.TextField):
-        hint = "Declare the column as an ImageField if it has names of files, as a URLField if it has addresses."
+        hint = "Declare the column as an ImageField if it holds file names, as a URLField if it holds addresses."
     yield _error(items, f"images = {resolved.path!r} does not end in a file.", "imagesim.E012", hint)
 
 
@@ -130,7 +128,7 @@ def _check_filters(items: Items[Any]) -> Iterator[CheckMessage]:
             continue
         if name in reserved:
             hint = "Choose another name: this one is taken in query strings, forms and template tags."
-            yield _error(items, f"The filter name {name!r} is that of an argument.", "imagesim.E019", hint)
+            yield _error(items, f"The filter name {name!r} is also that of an argument.", "imagesim.E019", hint)
         try:
             kind = items.kind_of(name)
         except ConfigurationError as error:
@@ -145,24 +143,26 @@ def _check_filters(items: Items[Any]) -> Iterator[CheckMessage]:
             message = f"measured_colours = {name!r} is also a filter of kind {kind!r}; measured colours are keywords."
             yield _error(items, message, "imagesim.E105", "Give the measured colours a name of their own.")
     for name in sorted(set(items.filter_kinds) - set(items.filters)):
-        message = f"filter_kinds names {name!r}, which is no filter; the filters are {format_choices(items.filters)}."
+        message = f"filter_kinds names {name!r}, not a filter; the filters are {format_choices(items.filters)}."
         yield _error(items, message, "imagesim.E016")
     if items.price_filter not in numbers:
-        message = f"price_filter names {items.price_filter!r}, which is no filter of kind 'number'."
+        message = f"price_filter names {items.price_filter!r}, not a filter of kind 'number'."
         yield _error(items, message, "imagesim.E016", "Name one, or '' to read no prices in words.")
     for path in sorted(set(items.text_languages) - set(items.text_specs)):
-        message = f"text_languages names {path!r}, which is no text; the texts are {format_choices(items.text_specs)}."
+        message = f"text_languages names {path!r}, not a text; the texts are {format_choices(items.text_specs)}."
         yield _error(items, message, "imagesim.E016")
 
 
 def _check_size(items: Items[Any], name: str) -> Iterator[CheckMessage]:
-    """Keys such as snowflake ids: an index compares numbers as floats, of which neighbours among these are one."""
+    """Check for keys such as snowflake ids: an index compares numbers as floats, which merge large neighbouring
+    ones."""
     field: Any = paths.resolve(items.model, items.filters[name]).field
     is_large = isinstance(field, models.BigIntegerField) and not isinstance(field, models.BigAutoField)
     if is_large and field.unique:
-        message = f"the filter {name!r} cannot tell neighbouring numbers beyond 2**53 apart."
+        message = f"the filter {name!r} cannot distinguish neighbouring numbers beyond 2**53."
         hint = (
-            f"If there are any, as among snowflake ids: filter_kinds = {{{name!r}: 'keyword'}}, and imagesim_rebuild."
+            f"If there are any, such as snowflake ids, set filter_kinds = {{{name!r}: 'keyword'}} "
+            "and run imagesim_rebuild."
         )
         yield _warning(items, message, "imagesim.W034", hint)
 
@@ -176,7 +176,8 @@ def _check_related(items: Items[Any]) -> Iterator[CheckMessage]:
 
 
 def _check_languages(items: Items[Any]) -> Iterator[CheckMessage]:
-    """The bare field of a text in several columns or rows: it is indexed in one language, and read in another."""
+    """Check for the bare field of a text in several columns or rows: it is indexed in one language, and read in
+    another."""
     named = (items.category, items.category_parent, items.group, *items.filters.values())
     for path in dict.fromkeys(filter(None, [*named, *items.text_specs])):
         found = paths.in_languages(items.model, path)
@@ -189,7 +190,7 @@ def _check_languages(items: Items[Any]) -> Iterator[CheckMessage]:
 
 
 def _check_lengths(items: Items[Any]) -> Iterator[CheckMessage]:
-    """Longer names would not fit the app's own tables."""
+    """Check that the names fit the app's own tables."""
     room = ItemState._meta.get_field("model").max_length
     if room is not None and len(items.label) > room:
         yield _error(items, f"The label {items.label!r} is longer than {room} characters.", "imagesim.E018")
@@ -197,13 +198,13 @@ def _check_lengths(items: Items[Any]) -> Iterator[CheckMessage]:
     key: Any = items.model._meta.pk
     length = key.max_length
     if room is not None and length is not None and length > room:
-        yield _error(items, f"Its primary key may have {length} characters; {room} is the most.", "imagesim.E018")
+        yield _error(items, f"Its primary key may have {length} characters; at most {room} fit.", "imagesim.E018")
     if isinstance(key, models.BinaryField):
-        yield _error(items, "Its primary key is binary, and the index names items by a text.", "imagesim.E018")
+        yield _error(items, "Its primary key is binary, but the index identifies items by text.", "imagesim.E018")
 
 
 def _check_kinds_agree() -> Iterator[CheckMessage]:
-    """One index holds all models, so one name has one kind."""
+    """Check that each filter name has one kind, because one index holds all models."""
     seen: dict[str, tuple[str, Items[Any]]] = {}
     for items in registry:
         for name in items.filter_names:

@@ -1,4 +1,4 @@
-"""The base of the commands: JSON output for programs, a progress bar on a terminal."""
+"""The base of the commands: JSON output for programs, and a progress bar on a terminal."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _terminate(signum: int, frame: object) -> None:
 
 @contextmanager
 def _terminating() -> Iterator[None]:
-    """Let SIGTERM raise :class:`Terminated`, which Python allows in the main thread only."""
+    """Let SIGTERM raise :class:`Terminated`, which Python allows only in the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -84,7 +84,7 @@ class ImagesimCommand(BaseCommand):
         self.stdout.write(json.dumps(values, cls=DjangoJSONEncoder) if format == "json" else text)
 
     def require_yes(self, question: str) -> None:
-        """Ask on stderr, because stdout can lead to a file.
+        """Ask on stderr, because stdout may go to a file.
 
         :raises CommandError: unless the answer is yes.
         """
@@ -92,24 +92,24 @@ class ImagesimCommand(BaseCommand):
         self.stderr.flush()
         try:
             answer = input()
-        except EOFError:  # nobody is there
+        except EOFError:  # nobody can answer
             answer = ""
         if answer != "yes":
             raise CommandError("Nothing was deleted.")
 
 
 def at_least(least: Number) -> Callable[[str], Number]:
-    """Return the type of an argument that is a finite number from ``least`` on."""
+    """Return the type of an argument that is a finite number of at least ``least``."""
 
     def parse(text: str) -> Number:
         value = type(least)(text)
-        if not value >= least:  # nor is it NaN
+        if not value >= least:  # nor may it be NaN
             raise ArgumentTypeError(f"{text} is too small; it must be {least} or more.")
         if value == math.inf:
             raise ArgumentTypeError(f"{text} is too large; it must be finite.")
         return value
 
-    parse.__name__ = type(least).__name__  # argparse names it where the text is no number
+    parse.__name__ = type(least).__name__  # argparse names it if the text is not a number
     return parse
 
 

@@ -186,7 +186,7 @@ def _model() -> tuple[State, str]:
 
 
 def _standby(index: BaseIndex) -> tuple[State, str]:
-    """Whether the index on standby, if there is one, is there and can be written to."""
+    """Whether the index on standby, if there is one, exists and can be written to."""
     job = jobs.standby()
     if job is None:
         return "ok", ""
@@ -201,7 +201,7 @@ def _standby(index: BaseIndex) -> tuple[State, str]:
 
 def _is_staff(request: HttpRequest) -> bool:
     user = getattr(request, "user", None)
-    try:  # a model of users of the shop's own need have neither
+    try:  # a custom user model need not have either
         return bool(getattr(user, "is_active", False) and getattr(user, "is_staff", False))
     except Exception:  # the session, wherever it is stored, cannot be read either
         return False

@@ -21,10 +21,10 @@ from imagesim.items.registry import registry
 from imagesim.models import Embedding, ItemState, Job
 
 RECONCILE_AGE = timedelta(days=8)
-"""A reconcile that runs once per week is enough for a very large catalogue."""
+"""When a reconcile is overdue: once per week is enough for a very large catalogue."""
 
 REFRESHED = timedelta(minutes=1)
-"""After this time what was written is counted in the index, which Elasticsearch refreshes now and then."""
+"""After this time, written entries are counted in the index, which Elasticsearch refreshes only now and then."""
 
 
 @dataclass
@@ -77,22 +77,23 @@ class Status:
     skipped: int = 0
     embeddings: int = 0
     mismatch: int = 0
-    """By how many entries the index has more than was written to it, as after a restored database; negative where it
-    has fewer, as after a restored index. 0 if that can be what waits or was synced just now, or is less than a
+    """How many more entries the index has than were written to it, as after a restored database; negative if it has
+    fewer, as after a restored index. 0 if waiting or just synced changes can explain it, or if it is less than a
     hundredth. A reconcile repairs it."""
     unrecorded: int = 0
-    """How many items no signal has reported, as of a model registered later or a bulk write. A reconcile finds them."""
+    """How many items no signal has reported, such as those of a model registered later or of a bulk write. A reconcile
+    finds them."""
     queue_age: float = 0.0
     """How long the oldest change that is due or retried has been waiting, in seconds."""
     queue_error: str = ""
-    """Why the oldest change of those that were tried waits: its own error, or why the last sync was interrupted."""
+    """Why the oldest change that was tried still waits: its own error, or why the last sync was interrupted."""
     index: IndexStatus = field(default_factory=IndexStatus)
     standby: IndexStatus | None = None
-    """A complete index beside the active one, which waits to be swapped in or discarded."""
+    """A complete index alongside the active one, which waits to be swapped in or discarded."""
     rebuild: JobStatus | None = None
     reconcile: JobStatus | None = None
     unreconciled_since: datetime | None = None
-    """Since when no reconcile was completed, if that was longer than :data:`RECONCILE_AGE` ago."""
+    """The time since which no reconcile has completed, if it was longer than :data:`RECONCILE_AGE` ago."""
 
 
 def get_status() -> Status:
@@ -105,7 +106,7 @@ def get_status() -> Status:
         failed_count=Count("pk", filter=Q(outcome=Outcome.FAILED, pending=False, model__in=labels)),
         skipped_count=Count("pk", filter=Q(outcome=Outcome.SKIPPED, model__in=labels)),
         entries=Count("pk", filter=Q(outcome=Outcome.INDEXED)),
-        kept=Count("pk", filter=Q(outcome=Outcome.FAILED)),  # with the entry of before, in part
+        kept=Count("pk", filter=Q(outcome=Outcome.FAILED)),  # some of them with their former entry
         moving=Count("pk", filter=Q(pending=True) | Q(synced_at__gte=now - REFRESHED)),
         known=Count("pk", filter=Q(model__in=labels) & (Q(pending=True) | ~Q(outcome=Outcome.REMOVED))),
         oldest=Min("changed_at", filter=waits(now)),
@@ -131,7 +132,8 @@ def get_status() -> Status:
 
 
 def unreconciled_since() -> datetime | None:
-    """Since when no reconcile was completed, which also deletes what is no longer used, if that was long ago."""
+    """Return the time since which no reconcile, which also deletes what is no longer used, has completed, if it was
+    long ago."""
     done = Q(kind=Job.Kind.RECONCILE, status=Job.Status.DONE)
     found = Job.objects.aggregate(first=Min("started_at"), last=Max("finished_at", filter=done))
     since: datetime | None = found["last"] or found["first"]
@@ -146,7 +148,8 @@ def _mismatch(found: int | None, entries: int, kept: int, moving: int) -> int:
 
 
 def waits(now: datetime) -> Q:
-    """A change that is due, or that has failed and is retried: it waits all the same between two attempts."""
+    """Return the condition for a change that is due, or that has failed and is retried: between two attempts it still
+    waits."""
     return Q(pending=True) & (Q(not_before__lte=now) | Q(attempts__gt=0))
 
 
@@ -156,7 +159,7 @@ def queue_error() -> str:
 
 
 def _index_status(standby: str = "") -> IndexStatus:
-    """The status of the active index, or of the backing index on standby."""
+    """Return the status of the active index, or of the backing index on standby."""
     status = IndexStatus(backend=get_settings().INDEX.path)
     try:
         index = get_index()

@@ -1,6 +1,7 @@
 """``python -m imagesim.quickstart [app.Model] [--write]``: generate the declarations for a project from its models.
 
-Run beside ``manage.py``. It prints the lines; with ``--write`` it makes ``similarity.py`` and adds to the settings.
+Run it in the folder of ``manage.py``. It prints the lines; with ``--write`` it creates ``similarity.py`` and adds to
+the settings.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ Then:
 
 
 def price_method(field: Any, name: str, item: str) -> list[str]:
-    """The method of an item called ``name`` that makes cards show its price, a field of ``item``."""
+    """Return the lines of a method for an item called ``name`` that makes cards show its price, a field of ``item``."""
     value = f"{item}.{field.name}"
     if type(field).__name__ == "MoneyField":  # of django-money, whose values have a currency
         shown, hint = f"str({value})", ""
@@ -70,7 +71,8 @@ def price_method(field: Any, name: str, item: str) -> list[str]:
 
 
 def declaration(model: Any, product: Any = None) -> list[str]:
-    """The lines of a class of ``Items`` for the model; with what ``product``, its relation to another one, leads to."""
+    """Return the lines of an ``Items`` class for the model, with what ``product``, its relation to another one, leads
+    to."""
     from django.db import models
 
     fields = fields_of(model)
@@ -109,13 +111,13 @@ def declaration(model: Any, product: Any = None) -> list[str]:
         lines.append(f"text = {json.dumps(texts)}")
     if len(prices) > 1:
         named = ", ".join(field.name for field in prices)
-        lines.append(f"# Return the price that cards show from get_details(): it can be each of {named}.")
+        lines.append(f"# Return the price that cards show from get_details(): it can be any of {named}.")
     missing = [name for name, found in (("category", category), ("filters", filters), ("text", texts)) if not found]
     if missing:
         named = ", ".join(field.name for field in fields)
         lines.append(f"# Not recognised: {', '.join(missing)}. Declare them if there are any; the fields are {named}.")
     for path in [path for path, condition in shown.items() if not condition]:
-        advice = "override should_index(), for a time get_hit_queryset(), if drafts must not be"
+        advice = "override should_index(), or get_hit_queryset() for a time, if drafts must not be"
         lines.append(f"# Everything can be found, whatever {path!r} is: {advice}.")
         del shown[path]
     if shown:
@@ -143,7 +145,7 @@ def choose(label: str) -> Any:
             raise SystemExit(f"There is no model {label!r}: {error}") from error
         if next(images_of(model), None) is None:
             raise SystemExit(
-                f"{label} has no pictures that can be told from its fields: write its similarity.py yourself."
+                f"{label} has no pictures that can be recognised by its fields: write its similarity.py yourself."
             )
         return model
     found: dict[Any, int] = {}
@@ -164,7 +166,7 @@ def choose(label: str) -> Any:
 
 
 def similarity(model: Any) -> str:
-    """The text of ``similarity.py``."""
+    """Return the text of ``similarity.py``."""
     body = "\n".join(f"    {line}" if line else "" for line in declaration(model, product_of(model)))
     name = model.__name__
     formats = "from django.utils.formats import number_format\n" if "number_format(" in body else ""
@@ -180,7 +182,7 @@ def settings_of(model: Any) -> dict[str, str]:
     from django.db import connections, router
 
     found = {}
-    # Without Django REST framework there is no API, and all else works.
+    # Without Django REST framework there is no API, but everything else works.
     needed = [name for name in ("imagesim", "rest_framework") if not apps.is_installed(name) and find_spec(name)]
     if needed:
         found["INSTALLED_APPS"] = f"INSTALLED_APPS = [*INSTALLED_APPS, {', '.join(map(json.dumps, needed))}]\n"
@@ -195,7 +197,7 @@ def settings_of(model: Any) -> dict[str, str]:
 
 
 def can_add(settings: Path, names: Iterable[str]) -> bool:
-    """Whether what is added at the end of the module of settings can change those that are called ``names``."""
+    """Return whether lines added at the end of the settings module can change the settings called ``names``."""
     if settings.suffix != ".py" or not os.access(settings, os.W_OK):
         return False
     text = settings.read_text()
@@ -203,13 +205,13 @@ def can_add(settings: Path, names: Iterable[str]) -> bool:
 
 
 def set_up() -> None:
-    """Django, with the settings that ``manage.py`` of this folder names unless the environment does."""
+    """Set up Django, with the settings that ``manage.py`` of this folder names unless the environment does."""
     sys.path.insert(0, os.getcwd())
     manage = Path("manage.py")
     if "DJANGO_SETTINGS_MODULE" not in os.environ:
         named = re.search(r"DJANGO_SETTINGS_MODULE\W+([\w.]+)", manage.read_text()) if manage.is_file() else None
         if named is None:
-            raise SystemExit("Run it beside the manage.py of your project, or set DJANGO_SETTINGS_MODULE.")
+            raise SystemExit("Run it in the folder of your project's manage.py, or set DJANGO_SETTINGS_MODULE.")
         os.environ["DJANGO_SETTINGS_MODULE"] = named[1]
     import django
 
@@ -217,7 +219,8 @@ def set_up() -> None:
 
 
 def put(file: Path, text: str, *, write: bool, unable: str) -> None:
-    """Add the text to the file, or print it if nothing is to be written or why it is ``unable`` to be."""
+    """Add the text to the file; or print it, if nothing is to be written, or if it is ``unable`` to be, for that
+    reason."""
     if not write or unable:
         print(f"# {os.path.relpath(file)}{f' ({unable})' if write else ''}\n{text.lstrip()}")
         return
@@ -229,7 +232,7 @@ def put(file: Path, text: str, *, write: bool, unable: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = ArgumentParser(prog="python -m imagesim.quickstart", description=__doc__)
     parser.add_argument("model", nargs="?", default="", help="app.Model (default: the likeliest one)")
-    parser.add_argument("--write", action="store_true", help="make similarity.py, and add to the settings")
+    parser.add_argument("--write", action="store_true", help="create similarity.py, and add to the settings")
     given = parser.parse_args(arguments)
     set_up()
     from django.apps import apps
@@ -241,11 +244,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     installed = bool({"site-packages", "dist-packages"} & set(app.parts))  # somebody else's, such as Oscar's
     similar = app / "similarity.py"
     added, file = settings_of(model), Path(str(module.__file__))
-    unable = "" if can_add(file, added) else "add them yourself: it cannot be told where they are set"
+    unable = "" if can_add(file, added) else "add them yourself: it is not clear where they are set"
     if added:
         put(file, "\n" + "\n".join(added.values()), write=given.write, unable=unable)
     if installed:
-        print(f"# similarity.py of an app of your own: {model._meta.label} is of an installed one\n{similarity(model)}")
+        print(f"# similarity.py for your own app: {model._meta.label} is in an installed one\n{similarity(model)}")
     else:
         unable = "it exists: left as it is" if similar.exists() else ""
         put(similar, similarity(model), write=given.write, unable=unable)

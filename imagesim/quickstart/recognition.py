@@ -1,4 +1,4 @@
-"""What the fields of a model are, told by their names and types, for ``imagesim.quickstart``."""
+"""Recognise what the fields of a model are by their names and types, for ``imagesim.quickstart``."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ SOLD = re.compile(
 VARIANT = re.compile(r"variant|variation|sku", re.I)
 IMAGE = re.compile(r"image|photo|picture|file|media|original", re.I)
 PICTURE = re.compile(r"image|img|photo|picture", re.I)
-"""Of an address, which is more often that of a page or of a film than a file is."""
+"""For a URL, which is more often that of a page or of a film than a file is."""
 CATEGORY = re.compile(r"categor|collection|dep(artmen)?ts?$|taxon", re.I)
 STOCK = re.compile(r"(^|_)(in_?stock|stock|quantity|qty|on_hand|inventory|available|availability)($|_)", re.I)
 OTHER = re.compile(r"successor|predecessor|replac|supersed|previous|next|related|alternative|instead", re.I)
-"""Of a relation to another item that is no variant of the same product."""
+"""For a relation to another item that is not a variant of the same product."""
 SHOWN = re.compile(
     r"^(is_)?(active|public|published|visible|live|enabled|listed|approved|online|(for|on)[ _]sale)$", re.I
 )
-"""Of a field, and of what a field of states can be."""
+"""For a field, and for the values of a field of states."""
 STATE = re.compile(r"(^|_)(status|state|visibility)$", re.I)
 HIDDEN = re.compile(r"^(is_)?(deleted|removed|archived|hidden|banned|draft)(_(at|on))?$", re.I)
 TIME = re.compile(
@@ -30,22 +30,22 @@ TIME = re.compile(
     r"(_?(at|on|from|to|until|till|since|after|before|date))?$",
     re.I,
 )
-"""Of a date before or after which an item may not be shown."""
+"""For a date before or after which an item may not be shown."""
 BRAND = re.compile(r"(^|_)(brand|maker|manufacturer|vendor|designer)($|_)", re.I)
 FILTERS = re.compile(rf"{BRAND.pattern}|(^|_)(price|colou?r|size|material|gender|season)($|_)", re.I)
 PRICE = re.compile(r"(^|_)price$", re.I)
 INTERNAL = re.compile(r"(^|_)(cost|purchase|wholesale|supplier|buying)($|_)", re.I)
-"""Of a price that visitors must neither see nor filter by."""
+"""For a price that visitors must neither see nor filter by."""
 NUMBERS = re.compile(
     r"^((article|item|part|product|model|manufacturer|maker|order|oem?)_?(number|no|code)|number|sku|mpn|ean|gtin|upc|isbn|barcode)s?$",
     re.I,
 )
-"""Of a text that is the number of an article, for which visitors search."""
+"""For a text that is an article number, which visitors search for."""
 TEXTS = {"name": 3, "title": 3, "description": 1}
 
 
 def images_of(model: Any) -> Iterator[str]:
-    """Return the paths from the model to its pictures: files before addresses, those of its own fields first."""
+    """Yield the paths from the model to its pictures: files before addresses, those of its own fields first."""
     from django.db import models
 
     def files(of: Any) -> list[str]:
@@ -61,7 +61,7 @@ def images_of(model: Any) -> Iterator[str]:
 
 
 def _paths(model: Any, own: Callable[[Any], list[str]]) -> Iterator[str]:
-    """Return the paths from the model to what ``own`` names of it and of the models around it."""
+    """Yield the paths from the model to the fields that ``own`` returns for it and for the models around it."""
     related = [each for each in model._meta.related_objects if each.one_to_many and not each.hidden]
     rows = [(each.get_accessor_name(), each.related_model) for each in related]
     rows += [(each.name, each.related_model) for each in model._meta.private_fields if each.one_to_many]  # generic
@@ -107,7 +107,7 @@ def texts_of(model: Any) -> dict[str, int]:
 
 
 def category_field(model: Any) -> Any:
-    """Return the field of the model that leads to its category, or is its name; None if there is none."""
+    """Return the field of the model that leads to its category, or holds its name; None if there is none."""
     for field in fields_of(model):
         if CATEGORY.search(field.name) or (field.is_relation and CATEGORY.search(field.related_model.__name__)):
             return field
@@ -121,7 +121,7 @@ def category_of(model: Any) -> str:
 
 
 def category_parent_of(model: Any) -> str:
-    """Return the path from the model to the parent of its category; empty if its categories are in no tree."""
+    """Return the path from the model to the parent of its category; empty if its categories are not a tree."""
     field, path = category_field(model), category_of(model)
     if field is None or not field.is_relation:
         return ""
@@ -139,7 +139,7 @@ def filters_of(model: Any) -> dict[str, str]:
 
 
 def prices_of(model: Any) -> list[Any]:
-    """Return the fields that can be the price of an item; a whole number may be of cents, and is none."""
+    """Return the fields that can be the price of an item. Whole numbers are left out: they may be cents."""
     from django.db import models
 
     decimals = (models.DecimalField, models.FloatField)
@@ -148,8 +148,8 @@ def prices_of(model: Any) -> list[Any]:
 
 
 def shown_of(model: Any) -> dict[str, str]:
-    """Return what has to hold for the shop to show an item, by the name of the field that says so, as a format of the
-    value; empty for a time, and for a field of states of which none is known."""
+    """Return the conditions for the shop to show an item, by the name of the field, as a format of its value; empty for
+    a time, and for a field of states if none of them is recognised."""
     from django.db import models
 
     found = {}
@@ -174,7 +174,7 @@ def fields_of(model: Any) -> list[Any]:
 
 
 def product_of(model: Any) -> Any:
-    """Return the relation of a variant to its product; None if the model is not one of variants."""
+    """Return the relation of a variant to its product; None if the model does not hold variants."""
     if not VARIANT.search(model.__name__):
         return None
     relations = [field for field in fields_of(model) if field.many_to_one and field.related_model is not model]

@@ -40,14 +40,13 @@ def similar_products(
 ) -> dict[str, Any]:
     """``{% similar_products product limit=8 same_category=True in_stock=True price__lte=50 %}``.
 
-    Takes what :func:`imagesim.similar_to` takes, filters by name, and ``timeout`` (seconds in the cache),
-    ``heading``, ``section_id`` (where "Find similar" leads) and ``empty``, a text to show where there is nothing to
-    show; without it, nothing is shown. Fewer than ``min_hits`` are not shown either. Unless asked otherwise, items of
-    the same category come first, then those of its parent, then others; all of them only as far as they are relevant
-    (``MIN_RELEVANCE``).
+    Takes the arguments of :func:`imagesim.similar_to`, filters by name, and ``timeout`` (seconds in the cache),
+    ``heading``, ``section_id`` (where "Find similar" leads) and ``empty``, a text to show if there are no hits; without
+    it, nothing is shown. Fewer than ``min_hits`` are not shown either. By default, items of the same category come
+    first, then those of its parent, then others, and only relevant ones are shown (``MIN_RELEVANCE``).
 
-    Where the address of the page names a thing in the item's own images (``region_id``, as the dots of
-    ``product_regions`` do), the items are those that are similar to it.
+    If the URL of the page names a thing in the item's own images (``region_id``, as the dots of ``product_regions``
+    do), the hits are those similar to that thing.
     """
     request = context.get("request")
     region = None if "region_id" in arguments else widgets.chosen_region(request, item)
@@ -80,13 +79,13 @@ def similar_products(
 
 @register.simple_tag
 def similar_hits(item: models.Model, **arguments: Any) -> list[widgets.Card]:
-    """``{% similar_hits product limit=3 as cards %}``: the same, for your own layout."""
+    """``{% similar_hits product limit=3 as cards %}``: similar products as cards, for your own layout."""
     return widgets.cards(widgets.similar_hits(item, **arguments))
 
 
 @register.inclusion_tag("imagesim/find_similar.html")
 def find_similar(item: models.Model) -> dict[str, str]:
-    """``{% find_similar product %}``: a button to similar products, for your own cards."""
+    """``{% find_similar product %}``: a button that leads to similar products, for your own cards."""
     return {"url": widgets.page_url(lambda: registry.for_item(item).get_similar_url(item)), "title": str(item)}
 
 
@@ -94,8 +93,8 @@ def find_similar(item: models.Model) -> dict[str, str]:
 def product_regions(context: Context, item: models.Model, name: str = "") -> dict[str, Any]:
     """``{% product_regions product photo.file.name %}``: dots on an image of an item, each on a thing in it.
 
-    A dot is a link to what is similar to that thing. The image is the item's first one without ``name``; it has to be
-    shown whole, in an element of its size of the class ``imagesim-photo``, and the tag beside it. Needs
+    Each dot links to what is similar to that thing. Without ``name``, it is the item's first image. The image has to be
+    shown whole, in an element of its size with the class ``imagesim-photo``, and the tag next to it. Needs
     ``ITEM_REGIONS``; it reads two tables and loads no model.
     """
     request = context.get("request")
@@ -104,13 +103,13 @@ def product_regions(context: Context, item: models.Model, name: str = "") -> dic
 
 @register.simple_tag
 def thumbnail(item: models.Model, name: str = "", width: int = widgets.THUMBNAIL_WIDTH) -> str:
-    """``{% thumbnail product photo.file.name 160 %}``: the address of a small picture of an item."""
+    """``{% thumbnail product photo.file.name 160 %}``: the URL of a small picture of an item."""
     return Pictures(registry.for_item(item), item, name).url(widgets.whole_number("width", width))
 
 
 @register.simple_tag
 def thumbnail_srcset(item: models.Model, name: str = "") -> str:
-    """``{% thumbnail_srcset product photo.file.name %}``: the same in several widths, for ``srcset``."""
+    """``{% thumbnail_srcset product photo.file.name %}``: a small picture in several widths, for ``srcset``."""
     return Pictures(registry.for_item(item), item, name).srcset
 
 
@@ -124,10 +123,11 @@ def search_bar(
     placeholder: str = "",
     bar_id: str = "imagesim-bar",
 ) -> dict[str, Any]:
-    """``{% search_bar action=url look=url %}``: words with suggestions, and one camera, for the head of every page.
+    """``{% search_bar action=url look=url %}``: a field for words with suggestions, and a camera, for the head of every
+    page.
 
-    ``action`` is the page that answers words (``q`` by GET). ``look`` is the page with ``{% shop_the_look %}``, to
-    which a photo goes that is chosen, taken, dropped or pasted anywhere; without it there is no camera.
+    ``action`` is the page that answers words (``q`` by GET). ``look`` is the page with ``{% shop_the_look %}`` that a
+    photo is sent to if one is chosen, taken, or dropped or pasted anywhere; without it there is no camera.
     """
     conf = get_settings()
     return {
@@ -160,12 +160,12 @@ def image_search(
 ) -> dict[str, Any]:
     """``{% image_search action=url %}``: search with words or a photo (chosen, dropped, pasted or taken).
 
-    ``action`` is a page of the shop that answers the form where there is no JavaScript: ``q`` and ``image``, by POST
-    (and ``q`` by GET). Fields elsewhere on the page belong to the form by ``form="imagesim-search"``, such as filters.
-    ``hits`` and ``text`` are what the page found, to be shown with the form, ``next_url`` and ``previous_url`` the
-    addresses of the pages beside it and ``total`` how many results there are, where the page knows; ``offset`` is how
-    many come before this page.
-    ``look`` is a page with ``{% shop_the_look %}`` that photos go to; without it their results appear here.
+    ``action`` is a page of the shop that answers the form without JavaScript: ``q`` and ``image``, by POST (and ``q``
+    by GET). Fields elsewhere on the page, such as filters, belong to the form by ``form="imagesim-search"``. ``hits``
+    and ``text`` are what the page found, to be shown with the form. ``next_url`` and ``previous_url`` are the URLs of
+    the next and the previous page, ``total`` is the number of results, if the page knows it, and ``offset`` is how many
+    come before this page. ``look`` is a page with ``{% shop_the_look %}`` that photos go to; without it their results
+    appear here.
     """
     has_page = bool(action) or hits is not None
     return _photo_form(context, action, form_id) | {
@@ -187,13 +187,13 @@ def image_search(
 
 
 def _csp_nonce(context: Context) -> Any:
-    """The nonce of a Content-Security-Policy, of Django 6.0 or of django-csp. Such an object is false in a page that
-    does not use it."""
+    """Return the nonce of a Content-Security-Policy, of Django 6.0 or of django-csp. It is false on a page that does
+    not use it."""
     return context.get("csp_nonce") or getattr(context.get("request"), "csp_nonce", "")
 
 
 def _photo_form(context: Context, action: str, form_id: str) -> dict[str, Any]:
-    """What a form that takes a photo needs, on a page that answers it or that has its answer."""
+    """Return what a form that takes a photo needs, on a page that answers it or that has its answer."""
     request = context.get("request")
     return {
         "request": request,
@@ -213,8 +213,8 @@ def _photo_form(context: Context, action: str, form_id: str) -> dict[str, Any]:
 def refine(context: Context, refinement: Refinement, *, form_id: str = "imagesim-search") -> dict[str, Any]:
     """``{% refine refinement %}``: facets with counts, the order, and steps such as "cheaper", as links.
 
-    ``refinement`` is a :class:`imagesim.pages.refinement.Refinement` that the view has applied to its hits. What is
-    chosen is sent with the form of ``form_id``, too.
+    ``refinement`` is a :class:`imagesim.pages.refinement.Refinement` that the view has applied to its hits. The choices
+    are also sent with the form ``form_id``.
     """
     return {"refinement": refinement, "form_id": form_id, "csp_nonce": _csp_nonce(context)}
 
@@ -232,11 +232,11 @@ def shop_the_look(
 ) -> dict[str, Any]:
     """``{% shop_the_look action=url samples=photos %}``: upload a photo, and see similar products for its regions.
 
-    ``action`` is a page of the shop that answers the form where there is no JavaScript: ``image`` and the filters, by
-    POST. ``look`` is what that page found, and ``photo`` the address of the photo, where it has one. ``samples`` are
-    photos to try it with: dicts of ``url`` (of the photo, of this site), ``name`` (what is on it) and ``page`` (an
-    address that answers with the look, for want of JavaScript). ``limit`` is how many results each region has. Fields
-    elsewhere on the page belong to the form by ``form="imagesim-look"``, such as filters.
+    ``action`` is a page of the shop that answers the form without JavaScript: ``image`` and the filters, by POST.
+    ``look`` is what that page found, and ``photo`` the URL of the photo, if it has one. ``samples`` are photos to try
+    it with: dicts of ``url`` (of the photo, on this site), ``name`` (what it shows) and ``page`` (a URL that answers
+    with the look without JavaScript). ``limit`` is how many results each region has. Fields elsewhere on the page, such
+    as filters, belong to the form by ``form="imagesim-look"``.
     """
     request, has_page = context.get("request"), bool(action) or look is not None
     return _photo_form(context, action, form_id) | {

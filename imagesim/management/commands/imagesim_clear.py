@@ -1,4 +1,4 @@
-"""``manage.py imagesim_clear``: delete everything that imagesim made, before uninstalling it or starting again."""
+"""``manage.py imagesim_clear``: delete everything that imagesim stores, before uninstalling it or starting again."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from imagesim.management import ImagesimCommand
 class Command(ImagesimCommand):
     help = (
         "Delete everything that imagesim and its apps store: indexes, the rows of their tables (embeddings, rules and "
-        "recorded searches included) and thumbnails. The shop's own data remain. Stop the workers first; imagesim_sync "
-        "indexes all items again."
+        "recorded searches included) and thumbnails. The shop's own data is kept. Stop the workers first; "
+        "imagesim_sync indexes all items again."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -56,12 +56,12 @@ class Command(ImagesimCommand):
 
 
 def _apps() -> list[AppConfig]:
-    """This app and those in it that are installed."""
+    """Return this app and the installed apps within it."""
     return [config for config in apps.get_app_configs() if f"{config.name}.".startswith("imagesim.")]
 
 
 def _tables() -> dict[str, set[str]]:
-    """The tables of the apps by database."""
+    """Return the tables of the apps by database."""
     found: dict[str, set[str]] = {}
     for config in _apps():
         for model in config.get_models():
@@ -70,7 +70,8 @@ def _tables() -> dict[str, set[str]]:
 
 
 def _flush(alias: str, named: set[str]) -> set[str]:
-    """Delete the rows of those tables that exist, and the rows of others that refer to these; return the tables."""
+    """Delete the rows of those tables that exist, and the rows in other tables that refer to them; return the
+    tables."""
     connection = connections[alias]
     tables = named & set(connection.introspection.table_names())
     if tables:

@@ -16,8 +16,8 @@ ACTIONS = {"pause": jobs.pause, "resume": jobs.resume, "cancel": jobs.cancel}
 
 class Command(ImagesimCommand):
     help = (
-        "Show the rebuild and the reconcile that run or are paused. With an action and a kind, pause, resume or cancel "
-        "one: its process notices at its next batch. A cancelled rebuild leaves the active index as it is."
+        "Show the rebuild and the reconcile that are running or paused. With an action and a kind, pause, resume or "
+        "cancel one: its process notices at its next batch. A cancelled rebuild leaves the active index as it is."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -28,7 +28,7 @@ class Command(ImagesimCommand):
     def handle(self, *args: Any, format: str, action: str | None, kind: str | None, **options: Any) -> None:
         if action is None:
             found = [job for each in Job.Kind.values if (job := jobs.unfinished(each))]
-            text = "\n".join(map(_line, found)) or "No job runs or is paused."
+            text = "\n".join(map(_line, found)) or "No job is running or paused."
             self.emit({"jobs": [_values(job) for job in found]}, format, text)
             return
         if kind is None:

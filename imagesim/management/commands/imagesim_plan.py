@@ -33,14 +33,15 @@ if TYPE_CHECKING:
 
 SAMPLE = 32
 REGIONS = 1.0
-"""Things in a picture, where nothing is stored: what the built-in finder saw in pictures of a fashion shop."""
+"""The mean number of things in a picture, if none is stored: what the built-in finder saw in a fashion shop's
+pictures."""
 STORED = 1000
-"""Rows that the stored mean is taken of."""
+"""The number of stored rows that the mean is taken over."""
 CATALOGUE_SIZE = (1000, 1300)
 PGVECTOR = "imagesim.indexes.pgvector.PgvectorIndex"
 
 ENTRIES = 20_000
-"""Of the index by which ``--measure-index`` measures the configured one."""
+"""The number of entries of the index by which ``--measure-index`` measures the configured one."""
 BATCH = 500
 QUERIES = 50
 NOTHING = Filters(keys=("sample:none",))
@@ -73,7 +74,7 @@ class Command(ImagesimCommand):
         parser.add_argument(
             "--measure-index",
             action="store_true",
-            help=f"measure the speed of the configured index: fill another with {ENTRIES:,} vectors beside it",
+            help=f"measure the speed of the configured index by filling another with {ENTRIES:,} vectors",
         )
         parser.add_argument(
             "--node-memory", type=at_least(0.5), default=64, help="memory of an Elasticsearch node in GiB (64)"
@@ -139,12 +140,12 @@ class Command(ImagesimCommand):
 def measure_index(index: BaseIndex, vectors: Sequence[Vector]) -> Sample:
     """Fill a backing index with these vectors beside the active one, search it, and drop it.
 
-    :param index: of a name that no other index has; its answers are those of this backing index.
+    :param index: has a name that no other index has; its answers are those of this backing index.
     :raises BadQuery: if there are too few vectors.
     :raises SearchIndexError: if the index cannot be reached.
     """
     if len(vectors) < QUERIES:
-        raise BadQuery(f"To measure the index takes at least {QUERIES} vectors, not {len(vectors)}.")
+        raise BadQuery(f"Measuring the index takes at least {QUERIES} vectors, not {len(vectors)}.")
     backing_index = index.create(IndexMeta("sample", len(vectors[0]), {}))
     try:
         middle = len(vectors) // 2
@@ -195,8 +196,8 @@ def _milliseconds(index: BaseIndex, vectors: Sequence[Vector], filters: Filters)
 
 
 def _vectors(dims: int) -> Any:
-    """Stored embeddings of so many dimensions, in the order of their hashes; beyond them vectors are drawn, which are
-    harder to find: unit rows of shape (n, dims)."""
+    """Return unit vectors of shape (ENTRIES, dims): stored embeddings of this length, in the order of their hashes,
+    then random vectors, which are harder to find."""
     import numpy as np
 
     stored = Embedding.objects.order_by("digest").values_list("vector", flat=True)[:ENTRIES]
@@ -224,7 +225,8 @@ def _sample() -> bytes:
 
 
 def _measured_speeds(embedder: BaseEmbedder, *, with_regions: bool) -> dict[str, float]:
-    """Return how many pictures per second this machine embeds, and of what else is done with them here."""
+    """Return how many pictures per second this machine embeds, and the speeds of whatever else is done with them
+    here."""
     data = _sample()
     image = images.decode(data)
     speeds = {
@@ -241,7 +243,8 @@ def _measured_speeds(embedder: BaseEmbedder, *, with_regions: bool) -> dict[str,
 
 
 def _per_second(work: Callable[[int], object], pictures: int) -> float:
-    """Return pictures per second on this machine, where ``work`` is given how many, after one to warm up."""
+    """Return how many pictures per second ``work``, called with their number, handles on this machine, after one to
+    warm up."""
     work(1)
     start = time.perf_counter()
     work(pictures)

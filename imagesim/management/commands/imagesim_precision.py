@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 class Command(ImagesimCommand):
     help = (
-        "Try the model in every precision that this machine supports, on pictures of the shop, and use the fastest one "
-        "that keeps the answers from now on. With the extra 'openvino', this includes int8. No rebuild is needed."
+        "Try the model in every precision that this machine supports, on the shop's pictures, and from now on use the "
+        "fastest one that keeps the answers. With the extra 'openvino', this includes int8. No rebuild is needed."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -32,7 +32,7 @@ class Command(ImagesimCommand):
         parser.add_argument(
             "--pictures", type=at_least(1), default=384, help="number of pictures, chosen at random (default 384)"
         )
-        parser.add_argument("--folder", type=Path, help="use pictures of this folder instead of the shop's")
+        parser.add_argument("--folder", type=Path, help="use pictures from this folder instead of the shop's")
 
     def handle(self, *args: Any, format: str, pictures: int, folder: Path | None, **options: Any) -> None:
         embedder = get_embedder()

@@ -1,4 +1,5 @@
-"""``manage.py imagesim_rebuild``: build a new index beside the active one, then swap them, at once or when told to."""
+"""``manage.py imagesim_rebuild``: build a new index beside the active one, then swap them, immediately or when told
+to."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ class Command(ImagesimCommand):
         group = parser.add_mutually_exclusive_group()
         group.add_argument("--hold", action="store_true", help="do not swap: keep the new index on standby")
         group.add_argument("--swap", action="store_true", help="make the index on standby the active one")
-        group.add_argument("--discard", action="store_true", help="delete the index on standby, after a question")
+        group.add_argument("--discard", action="store_true", help="delete the index on standby, after asking")
         parser.add_argument("--noinput", "--no-input", action="store_false", dest="interactive", help="do not ask")
 
     def handle(self, *args: Any, format: str, **options: Any) -> None:

@@ -66,8 +66,8 @@ def _configured_model() -> tuple[str, str]:
 
 
 def _notes(status: Status, precision: str, other_model: str) -> Iterator[str]:
-    """Yield lines on what is to be done, where something is; ``other_model``: that of the settings, if the index has
-    another."""
+    """Yield lines on what needs to be done; ``other_model``: the model of the settings, if the index has another
+    one."""
     if precision:
         yield f"precision  {precision}"
     if other_model:
@@ -84,7 +84,7 @@ def _notes(status: Status, precision: str, other_model: str) -> Iterator[str]:
         yield f"recorded   {status.unrecorded} items never were: run `manage.py imagesim_sync --reconcile`"
     if since := status.unreconciled_since:
         yield (
-            f"reconciled not since {since:%Y-%m-%d}: have `manage.py imagesim_sync --reconcile` run regularly; "
+            f"reconciled not since {since:%Y-%m-%d}: run `manage.py imagesim_sync --reconcile` regularly; "
             "it also deletes what is no longer used"
         )
     if status.index.outdated:
@@ -119,7 +119,7 @@ def _lines(status: Status) -> list[str]:
             + (standby.error or f"{standby.entries} entries, model {standby.model}, {standby.dims} dimensions")
         )
     for job in (status.rebuild, status.reconcile):
-        if job and (job.total or job.status != "done"):  # the first sync makes an index without filling it
+        if job and (job.total or job.status != "done"):  # the first sync creates an index without filling it
             left = f", about {job.seconds_left:.0f} s left" if job.seconds_left else ""
             error = f": {job.error}" if job.error else ""
             lines.append(f"{job.kind:<10} {job.status}, {job.done} of {job.total}{left}{error}")

@@ -62,7 +62,7 @@ class Command(ImagesimCommand):
             raise CommandError(f"The sync was interrupted; the remaining changes wait: {report.interrupted}")
 
     def _sync(self, limit: int | None, watch: bool) -> SyncReport:
-        """Sync once. A service waits for a database that does not answer, as it does for an index."""
+        """Sync once. With ``watch``, wait for a database that does not answer, as for an index."""
         try:
             with ProgressBar("syncing") as bar:
                 return sync(limit=limit, progress=bar)
@@ -97,7 +97,7 @@ def _text(report: SyncReport) -> str:
 
 
 def _outdated() -> str:
-    """What only a rebuild changes, as sentences; empty if nothing."""
+    """Return sentences on what only a rebuild can change; empty if nothing."""
     try:
         meta = get_index().meta()
         changed, other_model = outdated(meta), get_embedder().fingerprint != meta.fingerprint
@@ -110,7 +110,8 @@ def _outdated() -> str:
 
 
 def _unrecorded() -> str:
-    """What a sync alone cannot index, as a sentence; empty if nothing. It counts all items: for people only."""
+    """Return a sentence on what a sync alone cannot index; empty if nothing. It counts all items, so it is for people
+    only."""
     from imagesim.monitoring.status import get_status
 
     count = get_status().unrecorded
