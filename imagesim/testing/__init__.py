@@ -1,4 +1,4 @@
-"""Helpers for the tests of shops, and of custom indexes and embedders. Nothing else in the package imports it.
+"""Helpers for the tests of shops, and of custom indexes and embedders. Nothing else in the package imports them.
 
 ``imagesim.testing.fixtures`` offers the same to pytest; the contracts are in ``index_contract`` and
 ``embedder_contract``.
@@ -44,8 +44,8 @@ SETTINGS: dict[str, Any] = {
     "REGIONS": {"BACKEND": "imagesim.regions.NoRegions"},
     "SYNC": "manual",
     "WARM_UP": False,
-    "MIN_RELEVANCE": 0.0,  # a few pictures of one colour are not enough for a calibration
-    # No test rolls the cache back: neither answers nor counts of requests pass from one test to the next.
+    "MIN_RELEVANCE": 0.0,  # a few single-coloured pictures are not enough for a calibration
+    # Tests do not roll back the cache, so neither answers nor counts of requests may pass from one test to the next.
     "SIMILAR_SECONDS": 0,
     "REST_THROTTLES": dict.fromkeys(Settings().REST_THROTTLES),
 }
@@ -54,12 +54,13 @@ throttled."""
 
 
 def override_imagesim(**changes: Any) -> override_settings:
-    """``django.test.override_settings`` with :data:`SETTINGS` and these changes over the project's own ``IMAGESIM``."""
+    """Return ``django.test.override_settings`` with :data:`SETTINGS` and these changes over the project's own
+    ``IMAGESIM``."""
     return override_settings(IMAGESIM={**getattr(settings, "IMAGESIM", {}), **SETTINGS, **changes})
 
 
 def make_picture(colour: object = "red", *, mark: int = 0, size: tuple[int, int] = (64, 64)) -> Image.Image:
-    """Return an image of one colour with a black stripe; its position ``mark`` (0..7) distinguishes images of one
+    """Return an image of one colour with a black stripe, whose position ``mark`` (0..7) distinguishes images of that
     colour.
 
     ``size`` is (width, height) in pixels. To the embedder of :data:`SETTINGS`, images of similar colours are similar.
@@ -73,7 +74,7 @@ def make_picture(colour: object = "red", *, mark: int = 0, size: tuple[int, int]
 def picture_file(
     colour: object = "red", *, name: str = "picture.png", mark: int = 0, size: tuple[int, int] = (64, 64)
 ) -> ContentFile[bytes]:
-    """:func:`make_picture` as a PNG file, for an ``ImageField`` or an upload."""
+    """Return :func:`make_picture` as a PNG file, for an ``ImageField`` or an upload."""
     buffer = BytesIO()
     make_picture(colour, mark=mark, size=size).save(buffer, "PNG")
     return ContentFile(buffer.getvalue(), name)
@@ -83,8 +84,8 @@ def picture_file(
 def sync_inline() -> Iterator[SyncReport]:
     """Bring the index up to date at the end of the block, in this thread and in the transaction that is open.
 
-    Yields the report, which is filled in at the end. Queries after the block read what it wrote, and cost the same
-    number of database queries each time: what the first one would load is loaded.
+    Yields the report, which is filled in at the end. Searches after the block read what it wrote, and each costs the
+    same number of database queries, because everything that the first one would load is already loaded.
 
     :raises RuntimeError: if the sync was interrupted, with the reason.
     """
@@ -102,7 +103,7 @@ def sync_inline() -> Iterator[SyncReport]:
 
     report = SyncReport()
     yield report
-    # A transaction that an earlier test rolled back can have left its entries in the memory of the local index.
+    # A transaction that an earlier test rolled back may have left its entries in the local index's memory.
     runtime.reset(keep=lambda value: isinstance(value, BaseEmbedder))
     vars(report).update(vars(sync()))
     if report.interrupted:

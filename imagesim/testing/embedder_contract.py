@@ -11,11 +11,11 @@ from PIL import Image, ImageDraw
 from imagesim.embedders import BaseEmbedder
 from imagesim.exceptions import BadQuery
 
-TOLERANCE = 5e-3  # bf16 sums differ by the size of the batch
+TOLERANCE = 5e-3  # bf16 sums differ with the size of the batch
 
 
 def pictures() -> list[Image.Image]:
-    """Upright RGB images of several shapes."""
+    """Return upright RGB images of several shapes."""
     made = []
     for size, ground, ink in (
         ((64, 64), "white", "red"),
@@ -105,7 +105,7 @@ class EmbedderContract:
         for thread in threads:
             thread.join(60)
         assert len(results) == 4
-        expected = embedder.embed_images(images)  # after them, so that it is they that load it
+        expected = embedder.embed_images(images)  # after the threads, so that they load the model
         for vectors in results.values():
             np.testing.assert_allclose(vectors, expected, atol=TOLERANCE)
 

@@ -1,4 +1,4 @@
-"""A small embedder for tests: deterministic, instant, and similar pictures get similar vectors."""
+"""A small embedder for tests: deterministic and instant; similar pictures get similar vectors."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ SIDE = 8
 
 
 class PixelEmbedder(BaseEmbedder):
-    """Projects a few pixels by a fixed random matrix. The name of a colour is embedded as a picture of that colour,
-    any other word as noise.
+    """Projects a few pixels with a fixed random matrix. A colour's name is embedded as a picture of that colour, any
+    other word as noise.
 
     ``name`` and ``dims`` make the fingerprint, so that a test can change the model.
     """

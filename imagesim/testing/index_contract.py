@@ -1,4 +1,4 @@
-"""The contract of ``imagesim/indexes/__init__.py`` as a test suite, also for your own index."""
+"""The contract of ``imagesim/indexes/__init__.py`` as a test suite, for your own index too."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class IndexContract(
 
     approximate: bool
 
-    # More than one process, and more than one thread.
+    # Several processes and threads.
 
     @concurrent
     def test_writes_of_one_process_are_found_by_another(
@@ -129,7 +129,7 @@ class IndexContract(
 
     @concurrent
     def test_searches_continue_during_swaps(self, make_index: Callable[[], BaseIndex], index: BaseIndex) -> None:
-        """During a swap no search fails, and each sees a complete index."""
+        """No search fails during a swap, and each sees a complete index."""
         index.promote(self._generation(index, 0))
         failures: list[Any] = []
         done = threading.Event()
@@ -218,7 +218,7 @@ class IndexContract(
 
     @staticmethod
     def close() -> None:
-        """Close the connections at the end of a thread, because an index can have used the database."""
+        """Close the connections at the end of a thread, because an index may have used the database."""
         connections.close_all()
 
     def test_an_unknown_similarity_is_a_configuration_error(self, index: BaseIndex) -> None:

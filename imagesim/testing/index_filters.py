@@ -53,7 +53,7 @@ class FilterContract(IndexFixtures):
             assert index.count(asked) == len(found), condition
 
     def test_moments_at_the_ends_of_the_calendar(self, filled: Callable[..., BaseIndex]) -> None:
-        """In UTC they are in the year 0 or 10000, which no index and no date can hold."""
+        """In UTC they fall in the year 0 or 10000, which neither an index nor a date can hold."""
         first = datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))
         last = datetime(9999, 12, 31, 23, 59, tzinfo=timezone(timedelta(hours=-12)))
         index = filled(entry("a", axis(0), filters={"added": date(2026, 1, 31)}))
@@ -80,7 +80,7 @@ class FilterContract(IndexFixtures):
         assert keys(index, Query(axis(0), Filters(conditions=conditions))) == ["3", "5"]
 
     def test_one_value_satisfies_all_bounds_of_a_filter(self, filled: Callable[..., BaseIndex]) -> None:
-        """What has the prices 10 and 100 does not cost between 20 and 30."""
+        """An entry with the prices 10 and 100 does not cost between 20 and 30."""
         days = {n: date(2026, 1, n) for n in (1, 10, 20)}
         index = filled(
             entry("a", axis(0), filters={"price": (10, 100), "brand": ("b", "y"), "added": (days[1], days[20])}),
@@ -103,7 +103,7 @@ class FilterContract(IndexFixtures):
             (bounds("price", 20, 200, Condition("price", "lte", 30), Condition("price", "gt", 25)), "d"),
             (bounds("price", 25, 200, Condition("price", "gt", 25), Condition("price", "lte", 200)), "abd"),
             (bounds("price", 30, 20), ""),
-            (bounds("price", 20, 30, Condition("price", "eq", 100)), "b"),  # another value may be that
+            (bounds("price", 20, 30, Condition("price", "eq", 100)), "b"),  # a different value may satisfy it
             (Filters(none_of=(bounds("price", 20, 30),)), "ade"),
         ]
         for filters, found in cases:

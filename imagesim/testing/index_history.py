@@ -1,5 +1,5 @@
-"""The part of the contract of an index that concerns its whole life: random writes, swaps and queries, compared with a
-reference in plain Python."""
+"""The part of the contract of an index that concerns its whole life: random writes, swaps and queries, whose results
+are compared with a reference in plain Python."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from imagesim.indexes.text import TextIndex
 from imagesim.testing.index_samples import DIMS, META, IndexFixtures, passes
 from imagesim.types import Candidates, Condition, Entry, EntryImage, Facet, Filters, Query, Removal, TextSpec
 
-# One language: which words have the same stem is known of the words of each field only.
+# Only one language: which words have the same stem is known only per field.
 HISTORY_META = replace(META, texts={"name": TextSpec(3.0), "description": TextSpec(1.0)})
 KINDS = HISTORY_META.filters
 KEYS = [f"shop.product:{number}" for number in range(32)]
@@ -64,7 +64,7 @@ class History:
     def __init__(self, index: BaseIndex, other: BaseIndex, random: Random) -> None:
         self.indexes, self.random = (index, other), random
         self.stored: dict[str, tuple[int, Entry | None]] = {}
-        # Few, so that many images are equal.
+        # Only a few, so that many images are equal.
         self.vectors = np.random.default_rng(random.randrange(2**32)).standard_normal((14, DIMS)).astype(np.float32)
         index.promote(index.create(HISTORY_META))
 
@@ -189,7 +189,7 @@ def _facet(entries: Sequence[Entry], filters: Filters, name: str) -> Facet:
 
 
 def _ranked(entries: Sequence[Entry], query: Query) -> list[tuple[float, Entry, float, str]]:
-    """(distance, entry, score or match, digest of the image) of all that match, best first."""
+    """Return (distance, entry, score or match, digest of the image) of all entries that match, best first."""
     passing = [entry for entry in entries if passes(entry, query.filters)]
     found = _by_words(entries, passing, query) if query.text else [_nearest(entry, query) for entry in passing]
     best: dict[str, tuple[float, Entry, float, str]] = {}

@@ -1,4 +1,4 @@
-"""The part of the contract of an index that concerns words of Japanese, which has three scripts and no spaces."""
+"""The part of the contract of an index that concerns Japanese words: the language has three scripts and no spaces."""
 
 from __future__ import annotations
 
@@ -70,16 +70,16 @@ ANSWERS: dict[str, list[str]] = {
     "サングラス": ["スポーツサングラス"],
     "ラック": [],
 }
-"""Queries with all entries of their answers, in order."""
+"""Queries, each with all entries of its answer, in order."""
 
 
 def named(pk: int, name: str) -> Entry:
-    """An entry with a name."""
+    """Return an entry with this name."""
     return entry(pk, axis(pk % 16), texts={"name": (name,)})
 
 
 def names(index: BaseIndex, text: str) -> list[str]:
-    """The names of the entries that are found by words."""
+    """Return the names of the entries that words find."""
     [found] = index.search([Query(axis(0), text=text, limit=50)])
     return [NAMES[int(each.key.partition(":")[2])] for each in found.candidates]
 
@@ -113,7 +113,7 @@ class JapaneseContract(IndexFixtures):
         assert (result.status, result.error) == ("done", "")
 
     def test_an_accent_behind_a_character_of_a_script_without_spaces(self, japanese: BaseIndex) -> None:
-        """It was taken for a word without letters, with which no words were found any more in the whole index."""
+        """It was taken for a word without letters, after which words found nothing in the whole index."""
         [result] = japanese.write([replace(named(0, "ソファ\u0301 漢\u0301 カ\u0301"), version=2)])
         japanese.refresh()
         assert (result.status, result.error) == ("done", "")

@@ -1,4 +1,5 @@
-"""The part of the contract of an index that concerns what a text calls an entry, and what it only mentions."""
+"""The part of the contract of an index that concerns the difference between what a text calls an entry and what it only
+mentions."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ class MentionContract(IndexFixtures):
         assert mirror.text < 0.3
 
     def test_a_name_that_ends_with_the_word_calls_the_entry_so(self, index: BaseIndex) -> None:
-        """The length of the name counts for the rank all the same."""
+        """The length of the name still counts for the rank."""
         index.promote(index.create(TEXT_META))
         index.write([described(20, "Allstar Zoom Sneakers 42"), described(21, "Sneakers Cleaning Kit")])
         index.refresh()

@@ -1,4 +1,4 @@
-"""The part of the contract of an index that concerns the numbers of articles and parts."""
+"""The part of the contract of an index that concerns article and part numbers."""
 
 from __future__ import annotations
 
@@ -56,17 +56,17 @@ NUMBERS = [
     ("spa1250", ["12"]),
     ("belt SPB 1250", ["13"]),
 ]
-"""Queries for numbers of articles and parts with all entries of their answers, in order."""
+"""Queries for numbers of articles and parts, each with all entries of its answer, in order."""
 
 
-# Of a list of the articles that something fits: more words than a field of text mostly has.
+# From a list of the articles that something fits: more words than a text field usually has.
 MANY = [f"{first}{second}{n}" for first in "abcdefghij" for second in "abcdefghij" for n in range(100, 1_000)]
 LISTS = tuple(" ".join(MANY[start : start + 1_600]) for start in range(0, 80_000, 1_600))
 
 
 class NumberContract(IndexFixtures):
     def test_a_name_of_very_many_numbers(self, index: BaseIndex) -> None:
-        """It could not be written, or no words were found any more in the whole index."""
+        """Such an entry could not be written, or words found nothing in the whole index after it."""
         index.promote(index.create(TEXT_META))
         results = index.write([entry(1, axis(1), texts={"name": LISTS}), described(2, "Brake pads")])
         assert [result.status for result in results] == ["done", "done"]
@@ -75,7 +75,7 @@ class NumberContract(IndexFixtures):
         assert [each.key for each in answer(index, MANY[0])] == ["shop.product:1"]
 
     def test_numbers_of_parts(self, index: BaseIndex) -> None:
-        """They are found in whichever parts they are written, and no other number for one that there is not."""
+        """They are found however their parts are separated, and a number that does not exist finds no other."""
         index.promote(index.create(TEXT_META))
         index.write(PARTS)
         index.refresh()
@@ -83,5 +83,5 @@ class NumberContract(IndexFixtures):
             assert [each.key.partition(":")[2] for each in answer(index, text)] == keys, text
         [begun] = index.search([Query(axis(0), text="dhp1", typing=True)])
         assert [each.key for each in begun.candidates] == ["shop.product:7"]
-        # Beside other words it leaves out what has another one.
+        # Together with other words, a number leaves out entries with a different number.
         assert [each.key for each in answer(index, "brake pads 0986 714 727")] == ["shop.product:1"]

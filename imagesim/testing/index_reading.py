@@ -50,7 +50,7 @@ class ReadingContract(FilterContract):
         assert keys(index, Query(axis(0), Filters(in_stock=True))) == ["red", "hat", "cap"]
 
     def test_items_without_a_group_are_not_collapsed(self, filled: Callable[..., BaseIndex]) -> None:
-        """A parent product and its variants, whose group is the parent, are collapsed."""
+        """But a parent product and its variants, whose group is the parent, are collapsed."""
         index = filled(
             entry("parent", axis(0)), entry("small", axis(0, towards=1, share=0.1), group="shop.product:parent")
         )

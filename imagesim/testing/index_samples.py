@@ -38,18 +38,18 @@ def axis(number: int, *, towards: int | None = None, share: float = 0.0) -> Any:
 def entry(
     pk: object, *vectors: Any, version: int = 1, model: str = "shop.product", group: str = "", **kwargs: Any
 ) -> Entry:
-    """An entry with one image per vector."""
+    """Return an entry with one image per vector."""
     images = tuple(EntryImage(f"digest-{pk}-{n}", f"photos/{pk}-{n}.jpg", v) for n, v in enumerate(vectors))
     return Entry(f"{model}:{pk}", model, str(pk), version, images, group=group, **kwargs)
 
 
 def keys(index: BaseIndex, query: Query, backing_index: str | None = None) -> list[str]:
-    """The primary keys of the answer, best first; of the active index by default."""
+    """Return the primary keys of the answer, best first; the active index is searched by default."""
     [answer] = index.search([query], backing_index=backing_index)
     return [match.key.partition(":")[2] for match in answer.candidates]
 
 
-# An index in the database needs really committed transactions for its threads and processes.
+# For other threads and processes, an index in the database needs transactions that are really committed.
 concurrent = pytest.mark.django_db(transaction=True)
 
 
@@ -60,7 +60,7 @@ class IndexFixtures:
 
     @pytest.fixture
     def make_index(self) -> Callable[[], BaseIndex]:
-        """Return a factory of index objects with the same name, as in different processes."""
+        """Return a factory of index objects with the same name, as different processes have them."""
         raise NotImplementedError
 
     @pytest.fixture
@@ -88,7 +88,7 @@ class IndexFixtures:
         return {}
 
 
-# Each test uses one index for its whole table, because creating an index takes a server a while.
+# Each test uses one index for its whole table of cases, because creating an index takes a server a while.
 
 NEEDS_AN_INDEX: list[Callable[[BaseIndex], Any]] = [
     lambda index: index.search([Query(axis(0))]),
@@ -210,7 +210,7 @@ DAYS = tuple(date(2026, 1, 1) + timedelta(days=n * 7) for n in range(12))
 
 
 def catalogue() -> list[Entry]:
-    """Clusters, duplicates, groups, several images, values that are missing or many."""
+    """Return entries with clusters, duplicates, groups, several images, and missing or multiple values."""
     rng = np.random.default_rng(11)
     centres = rng.standard_normal((12, DIMS))
     entries: list[Entry] = []
@@ -287,7 +287,7 @@ COMPARE = {"eq": operator.eq, **filter_types.COMPARE}
 
 
 def expected(entries: Iterable[Entry], query: Query) -> list[tuple[str, float, str]]:
-    """(key, score, digest of the image that matched) of every match, best first, for all pages."""
+    """Return (key, score, digest of the image that matched) of every match, best first, for all pages."""
     found = []
     for entry in entries:
         if passes(entry, query.filters):
@@ -318,7 +318,7 @@ def _values(entry: Entry, field: str) -> Iterable[Any]:
 
 
 def satisfies(entry: Entry, conditions: Sequence[Condition]) -> bool:
-    """Whether one value of the entry satisfies all bounds of a filter, and some value each other condition."""
+    """Return whether one value of the entry satisfies all bounds of a filter, and some value each other condition."""
     groups: dict[object, list[Condition]] = {}
     for number, condition in enumerate(conditions):
         groups.setdefault(number if condition.operator in ("eq", "in") else condition.field, []).append(condition)
@@ -347,7 +347,7 @@ def _unit(vector: Any) -> Any:
 
 
 def assert_answers(candidates: Candidates, entries: Iterable[Entry], query: Query) -> None:
-    """Assert that the page is the expected one; scores that only differ by rounding can be in either order."""
+    """Assert that the page is the expected one; scores that differ only by rounding can be in either order."""
     everything = expected(entries, query)
     page = everything[query.offset : query.offset + query.limit]
     assert len(candidates) == len(page), (query, candidates, page)

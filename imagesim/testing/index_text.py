@@ -29,7 +29,7 @@ TEXT_META = replace(
 def described(
     pk: int, name: str, german: str = "", brand: str = "", description: str = "", category: str = "", **kwargs: Any
 ) -> Entry:
-    """An entry with texts."""
+    """Return an entry with these texts."""
     texts = {"name": name, "name_de": german, "brand__name": brand, "category__name": category}
     texts["description"] = description
     return entry(pk, axis(pk % 16), texts={field: (text,) for field, text in texts.items() if text}, **kwargs)
@@ -63,7 +63,7 @@ ANSWERS = [
     ("chairs", ["8"]),
     ("squeeze lemon", ["1"]),
 ]
-"""Queries with the first entries of their answers, in order."""
+"""Queries, each with the first entries of its answer, in order."""
 
 LOOKS = ("Light", "Featherweight", "Classic", "Waterproof", "Soft", "Washed", "Organic")
 KINDS = (("Running Shoe", "Laufschuh"), ("Garden Chair", "Gartenstuhl"), ("Rain Jacket", "Regenjacke"))
@@ -130,7 +130,7 @@ LANGUAGES = {
     "vi": (("Áo sơ mi trắng", "Đèn bàn"), ("áo", "đèn", "đè")),
     "zh": (("白色运动鞋", "面包刀"), ("鞋", "刀", "运动鞋", "白")),
 }
-"""Names and queries in some languages."""
+"""Names and queries in several languages."""
 
 
 class TextContract(IndexFixtures):
@@ -164,7 +164,7 @@ class TextContract(IndexFixtures):
         assert found.candidates[0].key == "shop.product:8"
 
     def test_required_words(self, shelf: BaseIndex) -> None:
-        """At least one of the heads; the other words add to the match."""
+        """An entry must have at least one of the heads; the other words add to the match."""
         assert len(answer(shelf, "red washed juice")) > 3
         assert {each.key for each in answer(shelf, "red washed juice", heads=(2,))} == {
             f"shop.product:{number}" for number in (1, 2, 3)
@@ -181,7 +181,7 @@ class TextContract(IndexFixtures):
         assert answer(shelf, "juice", heads=(1,)) == ()
 
     def test_words_that_are_spelled_correctly(self, shelf: BaseIndex) -> None:
-        """They match other words less than a misspelling of them does: "chain" is no "chair", a "run" no "running"."""
+        """They match other words less than a misspelling does: "chain" is not "chair", nor is "run" "running"."""
         for text in ("chain", "runn"):
             misspelled, correct = answer(shelf, text)[0], answer(shelf, text, spelled=frozenset({text}))[0]
             assert misspelled.key == correct.key
@@ -194,7 +194,7 @@ class TextContract(IndexFixtures):
             assert answer(shelf, text) == ()
 
     def test_another_number_of_a_misspelled_word(self, index: BaseIndex) -> None:
-        """ "Lipstik" found no lipsticks, and "Matraze" no "Matratzen": with the plural they differ by two letters."""
+        """ "Lipstik" found no lipsticks, and "Matraze" no "Matratzen": from the plural they differ by two letters."""
         index.promote(index.create(TEXT_META))
         index.write([described(1, "Lipsticks"), described(2, "Mattresses", "Matratzen"), described(3, "Slips")])
         index.refresh()
@@ -261,7 +261,7 @@ class TextContract(IndexFixtures):
     def test_every_index_gives_one_ranking(self, index: BaseIndex) -> None:
         """The ranking equals that of a :class:`TextIndex` of all entries, with the same scores."""
         index.promote(index.create(TEXT_META))
-        without = [entry(n, axis(0)) for n in range(1000, 1200)]  # do not make a word rarer
+        without = [entry(n, axis(0)) for n in range(1000, 1200)]  # must not make a word rarer
         assert {result.status for result in index.write([*SHOWROOM, *without])} == {"done"}
         index.refresh()
         reference = TextIndex(TEXT_META.texts)
@@ -314,7 +314,7 @@ class TextContract(IndexFixtures):
         assert found["shop.product:51"] < 0.5
 
     def test_a_compound_with_a_word_that_names_no_category(self, index: BaseIndex) -> None:
-        """The German "Räucherlachs" is what "Lachs" (salmon) asks for, though cat food has the word itself."""
+        """ "Lachs" (salmon) asks for "Räucherlachs", although cat food has the word itself."""
         index.promote(index.create(TEXT_META))
         names = [("Cat food", "Nassfutter Lachs"), ("Smoked salmon", "Räucherlachs")]
         index.write([described(n, *each) for n, each in enumerate(names, 50)])
@@ -379,7 +379,7 @@ class TextContract(IndexFixtures):
     def test_a_word_that_no_text_has_counts_among_many_matches_of_the_others(
         self, index: BaseIndex, text: str, typing: bool
     ) -> None:
-        """A misspelled word, or one that is still being typed, is the rarest of the query."""
+        """A misspelled word, or one still being typed, is the rarest of the query."""
         index.promote(index.create(TEXT_META))
         long = "Classic book shelf of solid oak for a hall or a living room"
         index.write([described(n, "Book shelf" if n % 4 == 0 else "Desk lamp") for n in range(1_000)])

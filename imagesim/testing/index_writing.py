@@ -1,4 +1,4 @@
-"""The part of the contract of an index that concerns its life cycle and its writes."""
+"""The part of the contract of an index that concerns its life cycle and writes to it."""
 
 from __future__ import annotations
 
