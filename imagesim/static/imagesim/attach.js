@@ -1,7 +1,7 @@
-// The life of the widgets in a page whose parts are replaced, as by htmx or Turbo.
+// The life cycle of the widgets in a page whose parts are replaced, for example by htmx or Turbo.
 
 const STARTED = "data-imagesim-started";
-const AS_IT_IS = "[data-imagesim-bar], [data-imagesim-search] *"; // a morph takes little from a bar; a search has its parts
+const AS_IT_IS = "[data-imagesim-bar], [data-imagesim-search] *"; // a morph takes little from a bar; a search restarts with its parts
 const WITH_PHOTO =
   "[data-imagesim-look]:has(> [data-imagesim-view]:not([hidden])), [data-imagesim-search]:has([data-imagesim-preview]:not([hidden]))";
 
@@ -9,8 +9,8 @@ const selectors = []; // of the widgets
 const listeners = new WeakMap(); // of each widget: a map from the type of an event to its listeners
 const heard = new Set(); // types
 
-// Give every widget of the page its behaviour, also those that are inserted later: the script of a module runs once only,
-// however often its element is inserted.
+// Give every widget of the page its behaviour, including those that are inserted later: a module's script runs only
+// once, however often its element is inserted.
 export function attach(selector, start) {
   const started = new WeakSet();
   const startNew = () => {
@@ -26,7 +26,7 @@ export function attach(selector, start) {
   new MutationObserver(startNew).observe(document, { childList: true, subtree: true });
 }
 
-// Begin anew when the page is morphed: that keeps the elements of the widget, but takes away what its script has added or
+// Start again when the page is morphed: that keeps the elements of the widget, but removes what its script has added or
 // shown, and with it the attribute.
 function restartWhenMorphed(root) {
   root.setAttribute(STARTED, "");
@@ -43,8 +43,8 @@ function restartWhenMorphed(root) {
 // Turbo asks first: the results of a photo, which the server does not render, stay as they are.
 addEventListener("turbo:before-morph-element", (event) => event.target.matches(WITH_PHOTO) && event.preventDefault());
 
-// Call a listener for the events of the window while the widget is in the page. The window itself would keep the widget
-// for ever, and with it the whole page that was replaced.
+// Call a listener for the events of the window while the widget is in the page. Otherwise the window would keep the
+// widget for ever, and with it the whole page that was replaced.
 export function listen(root, type, listener) {
   if (!listeners.has(root)) listeners.set(root, new Map());
   const own = listeners.get(root);

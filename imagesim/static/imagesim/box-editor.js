@@ -30,7 +30,7 @@ export function boxAround({ x, y }, { naturalWidth: wide, naturalHeight: high })
 
 export class BoxEditor extends EventTarget {
   // Events, with the box or the point as ``detail``: "change" during a movement, "commit" at its end, "draw" for a new
-  // box, "cancel", and "tap" for a click beside the box. In drawing mode two taps on its corners make a new box.
+  // box, "cancel", and "tap" for a click outside the box. In drawing mode, two taps on its corners make a new box.
   constructor(stage, element) {
     super();
     this.stage = stage;
@@ -50,7 +50,7 @@ export class BoxEditor extends EventTarget {
     if (box) this.place();
   }
 
-  // ``name`` is shown beside the box, ``label`` read to visitors who do not see it.
+  // ``name`` is shown next to the box, ``label`` is read to visitors who do not see it.
   label(name, label) {
     this.element.dataset.name = name;
     this.element.setAttribute("aria-label", label);
@@ -101,7 +101,7 @@ export class BoxEditor extends EventTarget {
     this.dragged = false;
     if (event.button || !event.isPrimary || event.target.closest("button")) return;
     const handle = event.target.closest("[data-handle]")?.dataset.handle;
-    const inside = this.element.contains(event.target) && (handle || !this.drawing); // otherwise it draws, also over the box
+    const inside = this.element.contains(event.target) && (handle || !this.drawing); // otherwise it draws, even over the box
     // A finger on the photo scrolls the page, unless it is on the box or in drawing mode.
     if (!inside && event.pointerType === "touch" && !this.drawing) return;
     event.preventDefault();

@@ -7,7 +7,7 @@ const SEND_DELAY = 2000; // milliseconds until collected events are sent
 const MAX_BATCH = 100; // in one batch
 const VISIBLE_SHARE = 0.5; // share of a hit that must be in view
 
-const unsent = new Set(); // ResultEvents that have collected some, also those of a part of the page that was replaced
+const unsent = new Set(); // ResultEvents that have collected some, including those of a replaced part of the page
 const sendAll = () => unsent.forEach((events) => events.send());
 addEventListener("visibilitychange", () => document.visibilityState === "hidden" && sendAll());
 addEventListener("pagehide", sendAll);

@@ -3,8 +3,8 @@
 const KEY = "imagesim.photo";
 const LOST = "#imagesim-lost";
 
-// Store the photo and open the other page; return false if the photo cannot be stored. With ``always`` the other page is
-// opened even so, and asks for the photo again.
+// Store the photo and open the other page; return false if the photo cannot be stored. With ``always`` the other page
+// is opened anyway, and asks for the photo again.
 export async function handOver(photo, url, { always = false } = {}) {
   let target = url;
   try {
@@ -19,7 +19,7 @@ export async function handOver(photo, url, { always = false } = {}) {
   return true;
 }
 
-// Whether a photo was lost: its storing failed, or this page had one before a reload or "back". Says it once only.
+// Return whether a photo was lost: storing it failed, or this page had one before a reload or "back". True only once.
 export function isPhotoLost() {
   const lost = location.hash === LOST || Boolean(history.state?.imagesimPhoto);
   if (location.hash === LOST) history.replaceState(history.state, "", location.href.replace(LOST, ""));
@@ -27,14 +27,14 @@ export function isPhotoLost() {
   return lost;
 }
 
-// When the browser has filled in the fields of a page that "back" opens anew: Chromium does it after the event "load".
+// Resolves when the browser has filled in the fields of a page that "back" loads again: Chromium does so after "load".
 // A widget that is inserted later has nothing to wait for.
 export const fieldsRestored =
   document.readyState === "complete"
     ? Promise.resolve()
     : new Promise((resolve) => addEventListener("pageshow", resolve, { once: true }));
 
-// Note with this entry of the history whether its page has a photo, which itself does not outlive the page.
+// Note in this history entry whether its page has a photo; the photo itself does not outlive the page.
 export function rememberPhoto(has) {
   if (has || history.state?.imagesimPhoto) history.replaceState({ ...history.state, imagesimPhoto: has }, "");
 }
@@ -59,7 +59,7 @@ function dataUrl(photo) {
   });
 }
 
-// Not with fetch(): a content security policy usually forbids it data: URLs.
+// Not with fetch(): a content security policy usually forbids data: URLs there.
 function parseDataUrl(url) {
   const [head, body] = url.split(",", 2);
   const bytes = Uint8Array.from(atob(body), (character) => character.charCodeAt(0));

@@ -24,7 +24,7 @@ export function renderHit(template, hit) {
   return cell;
 }
 
-// Show what the shop says to an answer. A page whose template is older has no place for it.
+// Show the shop's messages about an answer. A page with an older template has no place for them.
 export function renderMessages(place, messages) {
   place?.replaceChildren(
     ...(messages ?? []).map(({ text, url }) => {
@@ -49,11 +49,11 @@ export function countHits({ textResults }, count, more = false) {
   return form.replace("{count}", `${count}${more ? "+" : ""}`);
 }
 
-// Return the cells of a further page whose items are not in the list: when items or rules change between two pages,
-// those that were shown can move to the later one.
+// Return the cells of a further page whose items are not in the list yet: if items or rules change between two pages,
+// items that were shown can move to the later one.
 export function withoutShown(cells, list) {
   const shown = new Set([...list.children].map((cell) => cell.dataset.imagesimItem));
-  return cells.filter(({ dataset: { imagesimItem: item } }) => !item || !shown.has(item)); // an older template names none
+  return cells.filter(({ dataset: { imagesimItem: item } }) => !item || !shown.has(item)); // an older template names no items
 }
 
 export const hitKey = (hit) => `${hit.item.model}:${hit.item.pk}`;

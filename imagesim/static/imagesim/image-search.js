@@ -14,7 +14,7 @@ const PAGE = 12;
 const MAX_RESTORED = 5; // pages: each is a search
 const SCROLLED = 200; // milliseconds without scrolling
 
-// Add to what the browser keeps with this entry of its history.
+// Add to the state that the browser keeps with this history entry.
 const remember = (state) => history.replaceState({ ...history.state, ...state }, "");
 
 export class ImageSearch {
@@ -64,7 +64,7 @@ export class ImageSearch {
       onPicture: (url) => this.usePicture(url),
       onError: (name) => this.setStatus(name, { error: true }),
     });
-    // The copy of a used page that htmx or Turbo shows after "back" has its results, but not its photo and words.
+    // The copy of the page that htmx or Turbo shows after "back" has its results, but not its photo and words.
     for (const element of [this.preview, this.clear, this.more]) if (element) element.hidden = true;
     this.restorePhoto();
   }
@@ -83,14 +83,14 @@ export class ImageSearch {
     const link = event.target.closest("a");
     if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
     event.preventDefault();
-    const cells = await this.appendPage(link, () => location.assign(link.href)); // the page says why it is refused
+    const cells = await this.appendPage(link, () => location.assign(link.href)); // the page explains the refusal
     if (!cells.length) return;
     this.pages += 1;
     remember({ imagesimPages: this.pages });
     cells[0].querySelector("a")?.focus();
   }
 
-  // The number of pages that were appended. It stands in the page, so that the copy of a used page knows what it has.
+  // The number of pages that were appended. It is stored in the page, so that a copy of the page knows what it has.
   get pages() {
     return Number(this.list.dataset.imagesimPages ?? 0);
   }
@@ -99,7 +99,7 @@ export class ImageSearch {
     this.list.dataset.imagesimPages = count;
   }
 
-  // Append the pages again that were shown when the visitor reloaded the page, or left it and came back.
+  // Append again the pages that were shown when the visitor reloaded the page, or left it and came back.
   async restorePages() {
     const { imagesimPages: pages = 0, imagesimScroll: scroll } = history.state ?? {};
     while (this.pages < Math.min(pages, MAX_RESTORED)) {
@@ -117,7 +117,7 @@ export class ImageSearch {
     });
   }
 
-  // Append a page as the server renders it, since its order and filters are the server's; return the new cells.
+  // Append a page as rendered by the server, which applies the order and the filters; return the new cells.
   async appendPage(link, onRefused) {
     if (this.results.hasAttribute("aria-busy")) return []; // a second click, or the answer would be appended twice
     this.results.setAttribute("aria-busy", "true");
@@ -148,12 +148,12 @@ export class ImageSearch {
     return more && textTotal ? textTotal.replace("{count}", length) : countHits(this.root.dataset, length, more);
   }
 
-  // Return the page of a link; null if there is none to append: without a connection the visitor keeps the results.
+  // Return the page of a link; null if there is none to append. Without a connection, the visitor keeps the results.
   async fetchPage(link, onRefused) {
     try {
       const page = await getPage(link.href);
       if (page?.querySelector("[data-imagesim-results]")) return page;
-      onRefused(); // also if it is another page, such as one to log in
+      onRefused(); // also if it is a different page, such as a login page
     } catch {
       this.setStatus("failed", { error: true, place: this.next });
     }
@@ -174,7 +174,7 @@ export class ImageSearch {
     }
   }
 
-  // Open the page of results for words, so that they have an address.
+  // Open the page of results for words, so that they have a URL.
   openSearchPage(page) {
     const url = new URL(page, location.href);
     for (const [name, value] of this.fields("q")) url.searchParams.append(name, value);
@@ -240,14 +240,14 @@ export class ImageSearch {
   }
 
   async search() {
-    // The REST API does not sort: the order is that of the page.
+    // The REST API does not sort; the order belongs to the page.
     const ofPage = new Set([...this.form.elements].filter((field) => "imagesimPage" in field.dataset).map(({ name }) => name));
     const query = this.fields("text").filter(([name]) => !ofPage.has(name));
     if (this.photo) query.push(["image", this.photo, "photo"]);
     await this.load(0, query);
   }
 
-  // Load a page of the results; a further one is of the same search, whatever was typed, chosen or failed since.
+  // Load a page of the results; a further page belongs to the same search, whatever was typed, chosen or failed since.
   async load(offset, query = this.query) {
     this.request?.abort();
     const request = new AbortController();
@@ -291,7 +291,7 @@ export class ImageSearch {
     this.results.hidden = !count;
     this.offset = answer.next_offset ?? 0;
     if (this.more) this.more.hidden = !answer.more;
-    for (const link of [this.next, this.previous]) link?.remove(); // to other results of the search that the page came with
+    for (const link of [this.next, this.previous]) link?.remove(); // to other results of the search that the page was loaded with
     renderMessages(this.messages, answer.messages);
     const closest = count ? [] : answer.closest;
     this.closest.hidden = !closest.length;
@@ -303,7 +303,7 @@ export class ImageSearch {
     return cells.length > 0;
   }
 
-  // An error is also shown after a ``place``, if one is given: below the button that was clicked.
+  // An error is also shown after ``place``, if given: below the button that was clicked.
   setStatus(name, { text = "", error = false, place = null } = {}) {
     const key = `text${name[0].toUpperCase()}${name.slice(1)}`;
     this.status.toggleAttribute("data-error", error);

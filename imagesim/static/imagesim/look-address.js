@@ -1,4 +1,4 @@
-// The photo and the region in the address of the page: results survive a reload and "back", and can be shared while the
+// The photo and the region in the URL of the page: results survive a reload and "back", and can be shared while the
 // server holds the photo.
 
 export function readAddress() {

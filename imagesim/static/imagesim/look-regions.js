@@ -5,7 +5,7 @@ import { overlap } from "./box-editor.js";
 import { drawCropped } from "./pictures.js";
 
 export const WHOLE = { x: 0, y: 0, width: 1, height: 1 };
-const LABEL_OVERLAP = 0.4; // a box has the label of a found one while they overlap by at least this
+const LABEL_OVERLAP = 0.4; // a box has the label of a found box if they overlap by at least this
 const SAME_OVERLAP = 0.9; // a box with at least this overlap is the found one
 const THUMBNAIL_SIDE = 96; // pixels
 const UNLABELLED = ["", "item"];
@@ -26,12 +26,12 @@ export function regionsOf(answer, texts) {
   return regions;
 }
 
-// Give a region the answer of the REST API for it.
+// Update a region with the REST API's answer for it.
 export function update(region, { results, closest, more, token }) {
   Object.assign(region, { results: dropWeakFallback(results), closest, more, token, stale: false });
 }
 
-// Move a region, which keeps its label and name near the place where it was found.
+// Move a region; it keeps its label and name near the place where it was found.
 export function move(region, box, regions, texts) {
   const stays = !region.isDrawn && overlap(box, region.foundBox) >= LABEL_OVERLAP;
   Object.assign(region, {
@@ -42,7 +42,7 @@ export function move(region, box, regions, texts) {
   });
 }
 
-// Return the region of a box that a visitor draws, which is the only one of its kind.
+// Return the region of a box that a visitor draws; there is only one such region.
 export function drawnRegion(box, regions, texts) {
   let region = regions.find((one) => one.isDrawn);
   if (!region) {
@@ -56,8 +56,9 @@ export function regionAt(box, regions) {
   return regions.find((region) => !region.whole && overlap(region.box, box) > SAME_OVERLAP);
 }
 
-// The region whose best hit of its own category is the most relevant one. The whole photo if no other has such hits, or
-// only a thing without a label, of which it has more relevant ones: that thing may be a part of what is meant.
+// Return the region whose best hit in its own category is the most relevant. Return the whole photo if no other region
+// has such hits, or if the best is a thing without a label and the whole has more relevant hits: that thing may be a
+// part of what is meant.
 export function surest(regions) {
   const relevance = (region) => Math.max(...region.results.map((hit) => (hit.stage ? 0 : hit.relevance)));
   const own = regions.filter((region) => region.results.some((hit) => !hit.stage));
@@ -68,7 +69,7 @@ export function surest(regions) {
   return best ?? own[0] ?? regions[0];
 }
 
-// The label of what was found where the box is; where there is nothing, the server infers it from hits.
+// Return the label of what was found where the box is; if there is nothing, the server infers one from hits.
 function labelAt(box, regions) {
   const shares = regions.map((one) => (one.foundLabel ? overlap(box, one.foundBox) : 0));
   const most = Math.max(...shares);
@@ -92,7 +93,7 @@ function dropWeakFallback(results) {
   return results.filter((hit) => !hit.stage || !(hit.score < mean));
 }
 
-// A dot in the photo and a chip beside it for each region.
+// A dot in the photo and a chip next to it for each region.
 export class RegionMarks {
   constructor(dots, chips, onSelect) {
     this.dots = dots;

@@ -1,4 +1,4 @@
-// The requests of {% shop_the_look %} to the REST API. Each ends the one before it.
+// The requests of {% shop_the_look %} to the REST API. Each cancels the one before it.
 
 import { csrfTokenOf, fieldsOf, post, withLimit } from "./requests.js";
 
@@ -16,7 +16,7 @@ export class LookRequests {
     return this.post(this.data.api, { image: photo });
   }
 
-  // The same of the photo that the server holds as ``token``.
+  // Search the photo that the server holds as ``token``.
   findHeldRegions(token) {
     return this.post(`${this.data.api}${encodeURIComponent(token)}/`);
   }
@@ -34,7 +34,7 @@ export class LookRequests {
     return fetch(`${this.data.api}${encodeURIComponent(token)}/photo/`, { signal: withLimit() });
   }
 
-  // End the running request, whose answer is dropped.
+  // Cancel the running request and drop its answer.
   cancel() {
     this.running?.abort();
     this.onBusy(false);

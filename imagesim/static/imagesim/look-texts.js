@@ -27,17 +27,17 @@ export class LookTexts {
       .replace("{height}", percent(box.height));
   }
 
-  // A box of the visitor's own is known by its place, not by what is in it.
+  // A box that the visitor drew is described by its place, not by what is in it.
   aboutBox(region) {
     const isOwn = region.name === this.get("box");
     return isOwn ? this.about(region, this.place(region.box)) : `${this.get("around")} ${region.name}`;
   }
 
-  // What was found in a photo, and for the selected region.
+  // Describe what was found in a photo, and for the selected region.
   found(regions, selected) {
     const names = regions.filter((region) => !region.whole).map((region) => region.name);
     if (!names.length) return this.summary(selected);
-    const results = names.length > 1 ? this.summary(selected) : this.count(selected); // the only name is said already
+    const results = names.length > 1 ? this.summary(selected) : this.count(selected); // the only name was already mentioned
     return `${this.get("seen")} ${names.join(", ")}. ${results}`;
   }
 
@@ -49,7 +49,7 @@ export class LookTexts {
     return this.about(region, this.count(region));
   }
 
-  // Why a region has no hits, which its results say; of the whole photo there is no box to move.
+  // Return why a region has no hits, for its results; the whole photo has no box to move.
   reasonForNone(region) {
     return this.get(region.closest?.length ? "closest" : region.whole ? "nothingWhole" : "nothing");
   }

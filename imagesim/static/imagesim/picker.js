@@ -2,13 +2,13 @@
 import { listen } from "./attach.js";
 import { isCanvasReadable, picturesIn } from "./pictures.js";
 
-// What is dragged within this page: null, or an object with the address of its picture, if it has one. A link such as a
-// card arrives without its picture.
+// What is dragged within this page: null, or an object with the URL of its picture, if it has one. A dropped link, such
+// as a card, arrives without its picture.
 let dragged = null;
 addEventListener(
   "dragstart",
   ({ target }) => {
-    const picture = target.matches?.("img") ? target : target.querySelector?.("img"); // words are a text node
+    const picture = target.matches?.("img") ? target : target.querySelector?.("img"); // dragged words are a text node
     dragged = { picture: picture?.currentSrc || picture?.src };
   },
   true,
@@ -17,10 +17,11 @@ addEventListener("dragend", () => (dragged = null), true);
 export const isOwn = () => Boolean(dragged);
 export const ownPicture = () => dragged?.picture;
 
-// Whether a picture was dragged from another site: it arrives as an address that this page cannot read.
+// Whether a picture was dragged from another site: it arrives as a URL that this page cannot read.
 export const isFromOtherSite = (transfer) => ["text/uri-list", "text/html"].some((type) => transfer?.types.includes(type));
 
-// Return the picture that is pasted, if any. Office programs copy a text together with a picture of it: a field takes the text.
+// Return the picture that is pasted, if any. Office programs copy text together with a picture of it: in a field, the
+// text is pasted.
 export function pastedPicture({ clipboardData, target }) {
   const isText = ["text/plain", "text/html"].every((type) => clipboardData?.types.includes(type));
   if (isText && target.closest?.("input, textarea, [contenteditable]")) return undefined;
@@ -72,7 +73,7 @@ export class PhotoPicker {
     });
   }
 
-  // A phone takes the photo with its camera app (capture), another device in a dialog.
+  // A phone takes the photo with its camera app (capture), other devices in a dialog.
   setUpCamera() {
     if (!this.camera) return;
     if (this.capture && matchMedia("(pointer: coarse) and (hover: none)").matches) {
@@ -87,7 +88,7 @@ export class PhotoPicker {
       for (const track of video.srcObject?.getTracks() ?? []) track.stop();
       video.srcObject = null;
     };
-    let asking = false; // two clicks would open two streams, one of which nothing would stop
+    let asking = false; // two clicks would open two streams, one of which would never be stopped
     this.camera.hidden = false;
     this.camera.addEventListener("click", async () => {
       if (asking) return;

@@ -1,4 +1,4 @@
-// Shrink pictures before they are sent, which also drops their EXIF data, crop them, and fetch those of the page.
+// Shrink pictures before they are sent, which also drops their EXIF data; crop them, and fetch those of the page.
 
 import { withLimit } from "./requests.js";
 
@@ -6,14 +6,14 @@ const LONGEST_SIDE = 1280; // pixels: more than the models use, and quick to sen
 
 const COMMON_TYPES = ["image/jpeg", "image/png", "image/webp"]; // formats that every server accepts
 
-// A system that does not know HEIC gives such a file no type.
+// A system that does not know HEIC gives such files no type.
 const isPicture = (file) => file.type.startsWith("image/") || (!file.type && /\.hei[cf]$/i.test(file.name));
 
 export function picturesIn(transfer) {
   return [...(transfer?.files ?? [])].filter(isPicture);
 }
 
-// Fetch a picture of the page; fails for one that its server keeps from scripts, as many image servers do.
+// Fetch a picture of the page; fails if its server denies access to scripts, as many image servers do.
 export async function fetchPicture(url) {
   const response = await fetch(url, { signal: withLimit() });
   if (!response.ok) throw new Error(response.statusText);
@@ -31,7 +31,7 @@ export function isCanvasReadable() {
   return data.every((value, place) => Math.abs(value - [200, 130, 70, 255][place % 4]) < 16);
 }
 
-// Return a photo as it is sent, or the name of the text that says why it cannot be.
+// Return a photo in the form in which it is sent, or the name of the text that says why it cannot be sent.
 export async function prepare(photo, maxBytes) {
   if (photo.type && !photo.type.startsWith("image/")) return "type";
   const small = await shrink(photo);
@@ -39,7 +39,7 @@ export async function prepare(photo, maxBytes) {
 }
 
 // Convert a large photo, or one in a format such as HEIC or GIF, to a smaller upright JPEG. Return it unchanged if the
-// browser cannot read it: the server may.
+// browser cannot read it: the server may be able to.
 async function shrink(photo) {
   try {
     if (!isCanvasReadable()) return photo;
@@ -84,7 +84,8 @@ export function drawCropped(canvas, bitmap, { x, y, width, height }) {
     .drawImage(bitmap, left + (wide - w) / 2, top + (high - h) / 2, w, h, 0, 0, canvas.width, canvas.height);
 }
 
-// The bitmap is closed: that of a phone's photo takes up to some hundred megabytes, which a browser may free much later.
+// Closes the bitmap: that of a phone's photo takes up to several hundred megabytes, which a browser might free much
+// later.
 async function toJpeg(bitmap, { scale = 1, box = { x: 0, y: 0, width: 1, height: 1 } }) {
   const [wide, high] = [box.width * bitmap.width, box.height * bitmap.height];
   const canvas = document.createElement("canvas");

@@ -1,4 +1,4 @@
-// Close the menus of {% refine %}, which are over the results: with Escape, when a click or the keyboard leaves them, and
+// Close the menus of {% refine %}, which cover the results: on Escape, when a click or the focus leaves them, and
 // before "back" shows the page again. Without this script, their headings close them.
 
 const closeMenus = (kept) => {
@@ -8,7 +8,7 @@ const closeMenus = (kept) => {
 for (const type of ["pointerdown", "focusin"]) {
   addEventListener(type, ({ target }) => closeMenus(target.closest?.("[data-imagesim-menu]")));
 }
-addEventListener("toggle", ({ target }) => {  // a menu that would leave the page ends where its heading does
+addEventListener("toggle", ({ target }) => {  // a menu that would extend past the page is aligned with the end of its heading
   if (!target.matches?.("[data-imagesim-menu][open]")) return;
   const menu = target.querySelector("ul");
   menu.removeAttribute("data-end");

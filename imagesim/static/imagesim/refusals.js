@@ -1,4 +1,4 @@
-// Say why a request was refused: in the words of the server or, where a proxy before it answered, of the template.
+// Return why a request was refused: in the server's words or, if a proxy in front of it answered, in the template's.
 export function explainRefusal(text, { status, detail, wait }) {
   if (status === 429) return text.textThrottled.replace("{seconds}", wait || "60");
   return detail || (status === 413 ? text.textSize : text.textFailed);

@@ -1,21 +1,21 @@
-// Requests, with a time limit: a server that never answers is one that does not answer.
+// Requests with a time limit: a server that takes too long counts as one that does not answer.
 
 import { retryAfter } from "./refusals.js";
 
 const TIME_LIMIT = 60_000; // milliseconds, the answer's body included
 const TRIES = 3; // of a request that finds the server busy
 
-// Return the signal of a request that ends it after the time limit, and earlier if ``controller`` is aborted.
+// Return a signal that aborts a request after the time limit, or earlier if ``controller`` is aborted.
 export function withLimit(controller = new AbortController(), limit = TIME_LIMIT) {
   setTimeout(() => controller.abort(new DOMException("The server did not answer.", "TimeoutError")), limit);
   return controller.signal;
 }
 
-// Whether a request was ended by another one, or by the visitor, and not by the time limit.
+// Whether a request was cancelled by another one or by the visitor, not by the time limit.
 export const isCancelled = ({ signal }) => signal.reason?.name === "AbortError";
 
-// Return the page at a URL as a document; null if the server refuses it. Not by DOMParser: a Content-Security-Policy that
-// requires trusted types forbids it, and this parses the page without them.
+// Return the page at a URL as a document; null if the server refuses it. Does not use DOMParser, which a
+// Content-Security-Policy that requires trusted types forbids.
 export function getPage(url) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
@@ -40,8 +40,8 @@ export function fieldsOf(form) {
 }
 
 // Post a form to the REST API, again if the server is busy with other photos. Return the answer with ``ok``, ``status`` (0
-// without an answer) and ``wait``, the seconds to wait; null if ``request``, its AbortController, was cancelled. What a
-// proxy refuses in HTML has no other fields.
+// without an answer) and ``wait``, the seconds to wait; null if ``request``, its AbortController, was cancelled. A
+// refusal by a proxy in HTML has no other fields.
 export async function post(url, body, csrfToken, request) {
   const headers = { Accept: "application/json", ...(csrfToken && { "X-CSRFToken": csrfToken }) };
   const options = { method: "POST", body, headers, signal: withLimit(request) };

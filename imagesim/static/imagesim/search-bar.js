@@ -51,7 +51,7 @@ export class SearchBar {
 
   listenForDrops() {
     let depth = 0; // dragenter and dragleave also bubble from child elements
-    // Words, links and pictures of this page are dragged for other reasons, unless a picture comes to the search bar.
+    // Words, links and pictures of this page are dragged for other reasons, unless a picture is over the search bar.
     const hasPicture = ({ dataTransfer, target }) =>
       isOwn()
         ? ownPicture() && this.root.contains(target)
@@ -72,8 +72,8 @@ export class SearchBar {
     });
   }
 
-  // What the status says ends with the visitor's next action: it covers a part of the page. A page that "back" restores
-  // from memory is as it was left.
+  // The status disappears with the visitor's next action, because it covers part of the page. A page that "back"
+  // restores from memory is as it was left.
   listenForDismissal() {
     const hide = () => (this.status.textContent = "");
     listen(this.root, "pointerdown", (event) => this.status.contains(event.target) || hide());

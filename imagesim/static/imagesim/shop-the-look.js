@@ -116,9 +116,9 @@ export class ShopTheLook {
 
   // The photo.
 
-  // Use the photo that another page handed over, that the address names, or that the browser restored after "back".
+  // Use the photo that another page handed over, that the URL names, or that the browser restored after "back".
   async restore() {
-    if (!this.view.hidden) this.showStart(); // the copy of a used page that htmx or Turbo shows after "back"
+    if (!this.view.hidden) this.showStart(); // the copy of the page that htmx or Turbo shows after "back"
     const received = await receivePhoto();
     const { token } = readAddress();
     const lost = isPhotoLost();
@@ -130,7 +130,7 @@ export class ShopTheLook {
     else if (lost) this.setStatus(this.texts.get("again"), true);
   }
 
-  // Fetch the photo that the address names, if the server still holds it, and select the region of the address.
+  // Fetch the photo that the URL names, if the server still holds it, and select the URL's region.
   async restorePhoto(token) {
     const choice = ++this.choice;
     this.setStatus(this.texts.get("looking"));
@@ -145,7 +145,7 @@ export class ShopTheLook {
     if (choice !== this.choice) return;
     if (!photo) {
       const gone = GONE.includes(response?.status);
-      if (gone) writeAddress(null); // else it is there after a reload
+      if (gone) writeAddress(null); // otherwise it would still be there after a reload
       const refusal = { status: response?.status, wait: retryAfter(response) };
       this.setStatus(gone ? this.texts.get("gone") : explainRefusal(this.texts.data, refusal), true);
       return;
@@ -160,7 +160,7 @@ export class ShopTheLook {
     else this.draw(box);
   }
 
-  // Use a picture of this page; the name of the text says what else if it cannot be fetched.
+  // Use a picture of this page; ``failure`` names the text to show if it cannot be fetched.
   async usePicture(url, failure) {
     const choice = ++this.choice;
     this.setStatus(this.texts.get("looking"));
@@ -191,7 +191,7 @@ export class ShopTheLook {
     this.photo = photo;
     rememberPhoto(true);
     const bitmap = await createImageBitmap(photo, { imageOrientation: "from-image" }).catch(() => null);
-    if (photo !== this.photo) return; // another one was chosen meanwhile
+    if (photo !== this.photo) return; // another photo was chosen meanwhile
     this.bitmap = bitmap;
     if (this.bitmap) this.image.src = URL.createObjectURL(photo);
   }
@@ -252,10 +252,11 @@ export class ShopTheLook {
     this.setStatus(this.texts.found(this.regions, this.active));
     this.root.dispatchEvent(new CustomEvent("imagesim:results", { bubbles: true, detail: answer }));
     this.marks.scrollToSelected({ focus: this.lostFocus });
-    if (filters !== String(fieldsOf(this.form))) this.refresh(); // one was changed meanwhile
+    if (filters !== String(fieldsOf(this.form))) this.refresh(); // filters were changed meanwhile
   }
 
-  // Only the server can read the photo, such as HEIC: show the JPEG that it holds. Return whether it is still wanted.
+  // Only the server can read the photo, such as HEIC: show the JPEG that it holds. Return whether the photo is still
+  // wanted.
   async drawHeldPhoto() {
     const { choice } = this;
     const held = await this.requests.fetchHeld(this.photoToken).catch(() => null);
@@ -316,7 +317,7 @@ export class ShopTheLook {
     if (focus && !region.whole) this.editor.element.focus({ preventScroll: true });
     if (region.stale || !region.results) this.search(region);
     else {
-      this.requests.cancel(); // of a region that was selected before, whose answer would end these results
+      this.requests.cancel(); // of a region that was selected before: its answer would replace these results
       this.results.show(region);
       if (changed) this.setStatus(this.texts.summary(region));
     }
@@ -335,7 +336,7 @@ export class ShopTheLook {
     this.select(region, { focus: true });
   }
 
-  // Start or stop drawing. A box appears at once, so that visitors who cannot drag move it with the arrow keys.
+  // Start or stop drawing. A box appears immediately, so that visitors who cannot drag can move it with the arrow keys.
   toggleDrawing() {
     if (this.editor.drawing) this.setDrawing(false);
     else {
@@ -351,10 +352,10 @@ export class ShopTheLook {
     this.drawButton.setAttribute("aria-pressed", String(on));
   }
 
-  // What visitors are told.
+  // Messages to visitors.
 
   setBusy(on) {
-    // A tap or a box would end the search for regions before its answer.
+    // A tap or a box would cancel the search for regions before its answer.
     const looking = on && !this.regions.length;
     this.stage.toggleAttribute("data-busy", looking);
     this.stage.inert = looking;
@@ -372,7 +373,7 @@ export class ShopTheLook {
     }
     const isFinal = REJECTED.includes(status) || (GONE.includes(status) && this.regions.length > 0);
     this.results.showError(text, { canRetry: !isFinal });
-    // Until a retry has found the regions, a box would be the only one, and hide the button of the retry.
+    // Until a retry has found the regions, a box would be the only region, and would hide the retry button.
     if (!this.regions.length) this.stage.inert = this.drawButton.disabled = true;
     this.setStatus("");
   }
@@ -383,7 +384,8 @@ export class ShopTheLook {
     if (error) this.status.scrollIntoView({ block: "nearest" }); // on a phone it is below the form
   }
 
-  // Whether what was focused is hidden or removed. A visitor who is elsewhere by now, as in a search field, stays there.
+  // Whether the focused element was hidden or removed. A visitor who is elsewhere by now, such as in a search field,
+  // stays there.
   get lostFocus() {
     const place = document.activeElement;
     const parts = [this.start, this.results.section];

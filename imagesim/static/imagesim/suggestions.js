@@ -6,7 +6,7 @@ const DELAY = 150; // milliseconds after the last key
 const MIN_LENGTH = 2; // characters
 
 export class Suggestions {
-  // `choose` is called with the suggestion that was chosen, instead of searching for it.
+  // `choose` is called with the chosen suggestion, instead of searching for it.
   constructor(root, url, choose) {
     this.url = url;
     if (choose) this.choose = choose;
@@ -25,12 +25,12 @@ export class Suggestions {
     });
     this.input.form?.addEventListener("submit", () => {
       this.cancel();
-      this.show([]); // also in the page that "back" restores from memory
+      this.show([]); // even in the page that "back" restores from memory
     });
     this.show([]);
   }
 
-  // Forget the words that are not answered yet: late suggestions would open over what the visitor does next.
+  // Drop words that are not answered yet: late suggestions would cover what the visitor does next.
   cancel() {
     clearTimeout(this.timer);
     this.request?.abort();
@@ -38,7 +38,7 @@ export class Suggestions {
 
   onInput() {
     this.cancel();
-    this.activate(-1); // Enter searches what was typed, also before its suggestions come
+    this.activate(-1); // Enter searches for what was typed, even before its suggestions arrive
     const words = this.input.value.trim();
     if (words.length < MIN_LENGTH) this.show([]);
     else this.timer = setTimeout(() => this.load(words), DELAY);
@@ -53,7 +53,7 @@ export class Suggestions {
       const response = await fetch(url, { headers: { Accept: "application/json" }, signal: withLimit(request) });
       this.show(response.ok ? (await response.json()).suggestions : []);
     } catch {
-      // Suggestions are optional, but those of other words are none of these.
+      // Suggestions are optional, but must not be those of other words.
       if (!isCancelled(request)) this.show([]);
     }
   }
@@ -63,7 +63,7 @@ export class Suggestions {
     this.options = suggestions.map((suggestion, number) => this.option(suggestion, number));
     this.list.replaceChildren(...this.options);
     this.list.hidden = !this.options.length;
-    // Each time: a page that is morphed loses them.
+    // Set each time, because a morphed page loses them.
     const roles = { role: "combobox", "aria-autocomplete": "list", "aria-controls": this.list.id };
     for (const entry of Object.entries(roles)) this.input.setAttribute(...entry);
     this.input.setAttribute("aria-expanded", String(Boolean(this.options.length)));
@@ -100,7 +100,8 @@ export class Suggestions {
   }
 
   onKeyDown(event) {
-    // The keys choose among the candidates of an input method. The one that ends it comes after its end in Safari, with 229.
+    // During input with an input method, the keys choose its candidates. In Safari, the key that ends it comes after
+    // its end, with 229.
     if (!this.options.length || event.isComposing || event.keyCode === 229) return;
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (step) {

@@ -1,4 +1,5 @@
-// Keep the page "Visual index" current: fetch its state from the server and update its texts. Intervals in milliseconds.
+// Keep the page "Visual index" up to date: fetch its state from the server and update its texts. Intervals in
+// milliseconds.
 
 import { withLimit } from "../requests.js";
 
