@@ -12,7 +12,7 @@
                                         processes; unset: the memory of each process
 ``NUM_PROXIES``                         how many proxies of your own stand in front and write X-Forwarded-For; unset: 0
 ``PRODUCTION``                          ``1``: refuses to start without a key and host names, and with ``DEBUG``
-``SECRET_KEY`` ``DEBUG``                as Django has them; ``DEBUG=1`` turns it on
+``SECRET_KEY`` ``DEBUG``                as in Django; ``DEBUG=1`` turns debugging on
 ``ALLOWED_HOSTS`` ``CSRF_TRUSTED_ORIGINS``  separated by commas
 ``MEDIA_ROOT``                          the folder of the pictures, shared by all processes
 ``CATALOGUE_LANGUAGE``                  the language of the texts of your own catalogue, as ``de``; unset: ``en``
@@ -37,14 +37,14 @@ Environment = Mapping[str, str]
 
 
 def words(environ: Environment, name: str, default: str = "") -> list[str]:
-    """Split a value at commas."""
+    """Return the values of a variable, split at commas."""
     return [word.strip() for word in environ.get(name, default).split(",") if word.strip()]
 
 
 def security(environ: Environment) -> dict[str, Any]:
     """``SECRET_KEY``, ``DEBUG`` and ``ALLOWED_HOSTS``; only the demo itself has a key and hosts by default.
 
-    :raises ImproperlyConfigured: in production, naming the variable that is missing or cannot be.
+    :raises ImproperlyConfigured: in production, naming the variable that is missing or not acceptable.
     """
     key, hosts, debug = environ.get("SECRET_KEY", ""), words(environ, "ALLOWED_HOSTS"), environ.get("DEBUG", "") == "1"
     if environ.get("PRODUCTION", "") == "1":
@@ -58,7 +58,7 @@ def security(environ: Environment) -> dict[str, Any]:
 
 
 def language(environ: Environment) -> tuple[str, str]:
-    """The code of ``CATALOGUE_LANGUAGE``, and its own name for itself.
+    """Return the code of ``CATALOGUE_LANGUAGE``, and the language's own name.
 
     :raises ImproperlyConfigured: if there is no such language.
     """
@@ -74,17 +74,18 @@ def number_of_proxies(environ: Environment) -> int:
     """:raises ImproperlyConfigured: if ``NUM_PROXIES`` is not a number of at least 0."""
     value = environ.get("NUM_PROXIES") or "0"
     if not value.isascii() or not value.isdigit():
-        raise ImproperlyConfigured(f"NUM_PROXIES is {value!r}; it must be a number from 0 on.")
+        raise ImproperlyConfigured(f"NUM_PROXIES is {value!r}; it must be a number of at least 0.")
     return int(value)
 
 
 def postgres(url: str) -> dict[str, Any]:
-    """An entry of ``DATABASES``."""
+    """Return an entry of ``DATABASES`` for PostgreSQL."""
     return _database("postgresql", url) | {"CONN_HEALTH_CHECKS": True}
 
 
 def mysql(url: str) -> dict[str, Any]:
-    """An entry of ``DATABASES`` for MySQL or MariaDB, through PyMySQL; ``?unix_socket=PATH`` instead of a host."""
+    """Return an entry of ``DATABASES`` for MySQL or MariaDB, through PyMySQL; ``?unix_socket=PATH`` instead of a
+    host."""
     import pymysql
 
     pymysql.install_as_MySQLdb()
@@ -136,7 +137,7 @@ def index(environ: Environment) -> dict[str, Any] | None:
 
 
 def databases(environ: Environment) -> dict[str, Any]:
-    """The entries of ``DATABASES`` that the environment names."""
+    """Return the entries of ``DATABASES`` that the environment names."""
     urls = {"default": environ.get("DATABASE_URL"), VECTORS: environ.get("PGVECTOR_URL")}
     if urls[VECTORS] == urls["default"]:
         del urls[VECTORS]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 
-# ``blob:`` is for the preview of the visitor's photo, ``data:`` for icons of Django's admin.
+# ``blob:`` is for the preview of the visitor's photo, ``data:`` for the icons of Django's admin.
 POLICY = "; ".join(
     [
         "default-src 'none'",
@@ -21,7 +21,7 @@ POLICY = "; ".join(
     ]
 )
 TRUSTED_TYPES = "require-trusted-types-for 'script'"
-ADMIN = "/admin/"  # whose jQuery works without trusted types only
+ADMIN = "/admin/"  # whose jQuery does not work with trusted types
 
 
 def content_security_policy(

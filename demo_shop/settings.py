@@ -1,4 +1,4 @@
-"""The demo shop: SQLite, no broker, the local index. The environment can name real services (environment.py)."""
+"""The demo shop: SQLite, no broker, the local index. Environment variables can name real services (environment.py)."""
 
 import hashlib
 import os
@@ -19,7 +19,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "rest_framework",
     "drf_spectacular",
-    "demo_shop.shop",  # before imagesim, so that its templates override those of imagesim
+    "demo_shop.shop",  # before imagesim, so that its templates override imagesim's
     "imagesim",
     "imagesim.merchandising",
     "imagesim.insight",
@@ -89,12 +89,12 @@ if not DEBUG:  # Django itself sends errors by mail only
         "disable_existing_loggers": False,
         "handlers": {"console": {"class": "logging.StreamHandler"}},
         "root": {"handlers": ["console"], "level": "WARNING"},
-        "loggers": {"django.request": {"level": "ERROR"}},  # no line for each page that does not exist
+        "loggers": {"django.request": {"level": "ERROR"}},  # no log entry for each page that does not exist
     }
 
 USE_TZ = True
 TIME_ZONE = "UTC"
-LANGUAGE_CODE, _language = environment.language(os.environ)  # of the texts of an own catalogue
+LANGUAGE_CODE, _language = environment.language(os.environ)  # of the texts of your own catalogue
 LANGUAGES = [*{"en": "English", "de": "Deutsch", LANGUAGE_CODE: _language}.items()]  # the demo's texts are in both
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 IMAGESIM = {

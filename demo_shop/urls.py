@@ -11,6 +11,6 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("favicon.ico", RedirectView.as_view(url=static("shop/magpie.svg"))),  # for pages without an icon link
     path("api/visual/", include("imagesim.rest.urls")),
-    # For the demo only; use a web server or a CDN for a real shop.
+    # For the demo only; a real shop uses a web server or a CDN.
     re_path(r"^media/(?P<path>.*)$", serve, {"document_root": settings.MEDIA_ROOT}),
 ]

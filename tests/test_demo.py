@@ -226,7 +226,7 @@ class TestDemoCommand:
 
     @pytest.mark.parametrize("port", [0, -1, 70000])
     def test_an_invalid_port_is_reported(self, port):
-        with pytest.raises(CommandError, match=rf"{port} is no port"):
+        with pytest.raises(CommandError, match=rf"{port} is not a port"):
             call_command("demo", port=port)
 
     def test_the_rest_of_a_catalogue_is_indexed_without_a_request(self, monkeypatch, settings):
@@ -253,7 +253,7 @@ class TestDemoCommand:
             items.__dict__.pop("text_specs", None)
             out = io.StringIO()
             demo.Command(stdout=out)._index()
-            assert "The model, the filters or the texts changed: the index is made anew." in out.getvalue()
+            assert "The model, the filters or the texts changed: the index is rebuilt." in out.getvalue()
             assert get_index().active() != old
             assert get_status().index.outdated == ""
             out = io.StringIO()
@@ -355,7 +355,7 @@ class TestOwnCatalogue:
     @pytest.mark.parametrize(
         ("name", "text", "words"),
         [
-            ("none", b"", "no folder and no CSV"),
+            ("none", b"", "neither a folder nor a CSV"),
             ("x.csv", b"a,b\n1,2", "no column 'image'"),
             ("y.csv", b"image\nz.png", "no picture"),
             ("latin-1.csv", "image,name\nz.png,Schöne Schuhe\n".encode("latin-1"), "in UTF-8: .* decode byte 0xf6"),

@@ -22,7 +22,7 @@ class PhotoInline(admin.TabularInline):
     extra = 1
     fields = ("preview", "file", "alt", "focus", "position")
     readonly_fields = ("preview",)
-    # The row fits beside the menu of the admin.
+    # So that the row fits next to the admin's menu.
     formfield_overrides: ClassVar = {CharField: {"widget": TextInput(attrs={"size": 24})}}
 
     @admin.display(description=_("preview"))

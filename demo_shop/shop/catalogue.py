@@ -1,7 +1,7 @@
 """The catalogue: ``demo_shop/catalogue.json``, read into plain objects.
 
-The pictures are named by their file names in two public packages (see ``packages.py``); the names,
-prices and descriptions are the demo's own and say what is on the pictures.
+The pictures are named by their file names in two public packages (see ``packages.py``); the names, prices and
+descriptions are the demo's own and say what the pictures show.
 """
 
 from __future__ import annotations
@@ -65,13 +65,13 @@ class CatalogueSample:
 
     @property
     def local_name(self) -> str:
-        """What is on it, in the visitor's language."""
+        """What the photo shows, in the visitor's language."""
         is_german = (get_language() or "").partition("-")[0] == "de"
         return str(german()["samples"].get(self.slug, self.name)) if is_german else self.name
 
     @property
     def path(self) -> str:
-        """In the media folder."""
+        """Its path in the media folder."""
         return f"samples/{self.slug}.jpg"
 
 
@@ -92,7 +92,7 @@ class Catalogue:
 
 @cache
 def german() -> dict[str, Any]:
-    """The German texts: ``products`` by English name, ``categories`` and ``samples`` by slug."""
+    """Return the German texts: ``products`` by English name, ``categories`` and ``samples`` by slug."""
     texts: dict[str, Any] = json.loads(GERMAN.read_text(encoding="utf-8"))
     return texts
 

@@ -13,7 +13,7 @@ COLOURS = (
     gettext_noop("orange"), gettext_noop("pink"), gettext_noop("purple"), gettext_noop("red"), gettext_noop("silver"),
     gettext_noop("turquoise"), gettext_noop("white"), gettext_noop("yellow"),
 )  # fmt: skip
-"""Colours of the catalogue, which pages translate."""
+"""The colours of the catalogue, which pages translate."""
 
 
 def _local(instance: models.Model, field: str) -> str:

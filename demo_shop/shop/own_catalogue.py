@@ -1,9 +1,9 @@
-"""An own catalogue: a folder of pictures, or a CSV file that names them. Pictures are linked, not copied.
+"""A catalogue of your own: a folder of pictures, or a CSV file that names them. Pictures are linked, not copied.
 
-In a folder each picture is a product; the folders that it is in are its department and category. A CSV file has a
-column ``image``, with paths relative to the file, and as many of ``name``, ``department``, ``category``, ``price``,
-``stock``, ``brand``, ``colour`` and ``description`` as there are; results can be narrowed by the colour of the pictures
-where there is none. Nothing is fetched from the network.
+In a folder each picture is a product, and the folders that contain it are its department and category. A CSV file has a
+column ``image``, with paths relative to the file, and any of ``name``, ``department``, ``category``, ``price``,
+``stock``, ``brand``, ``colour`` and ``description``; without a colour, results can be narrowed by the colour of the
+pictures. Nothing is fetched from the network.
 """
 
 from __future__ import annotations
@@ -44,16 +44,16 @@ def read(source: Path) -> list[tuple[Path, dict[str, str]]]:
     elif source.is_file():
         found = list(_of_csv(source))
     else:
-        raise NoCatalogue(f"{source} is no folder and no CSV file.")
+        raise NoCatalogue(f"{source} is neither a folder nor a CSV file.")
     if not found:
-        raise NoCatalogue(f"{source} names no picture that is there ({', '.join(sorted(SUFFIXES))}).")
+        raise NoCatalogue(f"{source} names no picture that exists ({', '.join(sorted(SUFFIXES))}).")
     return found
 
 
 def load(source: Path, progress: Callable[[int, int], None]) -> int:
     """Create a product for each new picture; return the total number of products."""
     rows = read(source)
-    random.Random(0).shuffle(rows)  # so that the first indexed items are of all kinds
+    random.Random(0).shuffle(rows)  # so that the first items to be indexed are of all kinds
     known = set(Photo.objects.values_list("file", flat=True))
     categories = {category.slug: category for category in Category.objects.all()}
     every: dict[str, tuple[dict[str, str], str]] = {}
@@ -93,7 +93,7 @@ def _of_csv(source: Path) -> Iterator[tuple[Path, dict[str, str]]]:
                 path = source.parent / (row["image"] or "")
                 if _is_picture(path):
                     yield path, {name: (value or "").strip() for name, value in row.items() if isinstance(name, str)}
-    except (OSError, UnicodeError, csv.Error) as error:  # another encoding, a quotation mark that is never closed
+    except (OSError, UnicodeError, csv.Error) as error:  # another encoding, or a quotation mark that is never closed
         raise NoCatalogue(f"{source} cannot be read as a CSV file in UTF-8: {str(error)[:200]}.") from error
 
 
@@ -140,8 +140,8 @@ def _category(row: dict[str, str], categories: dict[str, Category]) -> Category:
 
 
 def _slug(text: str) -> str:
-    """Return a slug of at most 50 characters; with a part of a hash where ``slugify`` leaves out letters, because in
-    Arabic or Japanese all categories would share one without any."""
+    """Return a slug of at most 50 characters. It has part of a hash if ``slugify`` leaves out letters: in Arabic or
+    Japanese, all categories would otherwise share an empty slug."""
     slug = slugify(text)
     if len(slug) == len(slugify(text, allow_unicode=True)):
         return slug[:50]

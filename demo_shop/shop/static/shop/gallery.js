@@ -1,4 +1,4 @@
-// Navigate the gallery without page loads: the chosen picture moves to the centre, its neighbours appear around it.
+// Navigate the gallery without page loads: the chosen picture moves to the centre, and its neighbours appear around it.
 // Without this script, every picture is an ordinary link to the same page.
 import { getPage } from "../imagesim/requests.js";
 
