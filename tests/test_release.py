@@ -32,8 +32,8 @@ def test_the_notes_are_the_section_of_the_version():
 @pytest.mark.parametrize(
     ("tag", "version", "problem"),
     [
-        ("v1.2.1", "1.2.0", "not that of imagesim.__version__"),
-        ("1.2.0", "1.2.0", "not that of imagesim.__version__"),
+        ("v1.2.1", "1.2.0", "does not match imagesim.__version__"),
+        ("1.2.0", "1.2.0", "does not match imagesim.__version__"),
         ("v1.3.0", "1.3.0", "no line of the form"),
         ("v1.0.0", "1.0.0", "no line of the form"),
         ("v1.1.0", "1.1.0", "says nothing"),

@@ -1,16 +1,16 @@
 """``python -m tools.checks``: run every check and every test; fail if one fails.
 
 --lint   the checks that run no code of the project
---quick  beside these, the fast of the tests that need no service, on SQLite
---all    more than daily: the tests that are marked long, too, with their coverage and three times as many examples;
-         all tests on SQLite; longer runs under attack and under faults, one with each protection off, and one that
-         kills a node of a cluster; installing the distribution on each Python; the recipes with other packages; all
-         tests, and a run under faults, on MariaDB
+--quick  in addition, the fast ones of the tests that need no service, on SQLite
+--all    more than the daily run: also the tests marked long, with coverage and three times as many examples; all tests
+         on SQLite; longer runs under attack and under faults, one with each protection off, and one that kills a node
+         of a cluster; installing the distribution on each Python; the recipes with other packages; all tests, and a run
+         under faults, on MariaDB
 
-The tests run on PostgreSQL, in as many processes as there are processors. What a kind of database can change (locks
-and transactions, the order of text, the app's own tables and SQL) runs again on SQLite, and the write side on MariaDB;
-the other tests do so with --all. The other steps run in lanes, so that two processors are busy; the output of all lanes
-but the first is shown at the end of each step.
+The tests run on PostgreSQL, in as many processes as there are processors. Tests of what differs between databases
+(locks and transactions, the order of text, the app's own tables and SQL) run again on SQLite, and those of the write
+side on MariaDB; with --all, the other tests do too. The other steps run in lanes, so that two processors are busy; the
+output of all lanes but the first is shown at the end of each step.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from tools.system import Failure, find_program, say
 
 PROCESSES = str(max(2, min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)))
 APART = [f"--ignore=tests/{folder}" for folder in ("browser", "chaos", "hostile")]
-# Tests run beside each other, where more threads of torch are only in each other's way: with two in each of two
-# processes, tests of models take two to four times the processor time. Under faults and attacks, the shop runs as it
-# comes.
+# Tests run in parallel, so several torch threads per process only get in each other's way: with two in each of two
+# processes, tests of models take two to four times the processor time. Under faults and attacks, the shop runs with its
+# defaults.
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 SQLITE = {"IMAGESIM_TEST_DATABASE_URL": "sqlite://", **ONE_THREAD}
 MANY = {"IMAGESIM_TEST_EXAMPLES": "3"}
 MARIADB = {"IMAGESIM_TEST_DATABASE_URL": os.environ.get("IMAGESIM_TEST_MYSQL_URL", ""), **ONE_THREAD}
 WRITE_SIDE = ["collation", "database", "leases", "outbox", "reconcile", "sync"]
-# Where the code locks rows, or has tables and SQL of its own.
+# Tests of code that locks rows, or has its own tables and SQL.
 OF_DATABASES = [*WRITE_SIDE, "autocommit", "events", "index_local", "migrations", "tasks"]
 
 
@@ -71,7 +71,7 @@ CLUSTER = Step("tests under faults, of a cluster", ["pytest", "tests/chaos/check
 PROTECTIONS = Step("tests with each protection off", ["pytest", "tests/chaos/check_protections.py"])
 # "worksteal" leaves most of a module, and what its fixtures start, in one process.
 POSTGRESQL = Step("tests on PostgreSQL", ["pytest", "-n", PROCESSES, "--dist", "worksteal", *APART], ONE_THREAD)
-# Measuring coverage takes half as much time again, so that it is not done daily.
+# Measuring coverage takes half as much time again, so it is not done daily.
 COVERAGE = Step(
     "tests on PostgreSQL, with coverage",
     [*POSTGRESQL.command, "--long", "--cov", "--cov-report", "term:skip-covered", "--no-cov-on-fail"],
@@ -89,10 +89,10 @@ BROWSER_ALL = Step("tests in a browser", ["pytest", "--long", "tests/browser"], 
 QUICK = Step("quick tests on SQLite", ["pytest", "-n", PROCESSES, "--quick", "-q", *APART], SQLITE)
 
 Phase = tuple[list[Step], ...]
-"""Lanes beside each other; the steps of a lane run one after the other."""
+"""Lanes that run in parallel; the steps of a lane run one after the other."""
 
 # The browser takes one processor all the time. Tests under faults mostly wait; the tests under attack measure times, so
-# that they come before those that take both processors.
+# they come before those that take both processors.
 TEST: list[Phase] = [
     ([FAULTS, ATTACKS, POSTGRESQL], [BROWSER], [SQLITE_DATABASE, MARIADB_WRITES, *LINT, DOCS]),
 ]
@@ -117,7 +117,7 @@ Result = tuple[str, bool, float]
 
 
 def command_of(arguments: list[str]) -> list[str]:
-    """Return the command: a script or module for this environment's Python, or a program installed beside it."""
+    """Return the command: a script or module for this environment's Python, or a program installed next to it."""
     name = arguments[0]
     if name.endswith(".py"):
         return [sys.executable, *arguments]

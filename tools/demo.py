@@ -1,4 +1,4 @@
-"""A demo shop of its own, and the browser that looks at it: for the browser tests and the pictures of pages."""
+"""A separate demo shop, and the browser that visits it: for the browser tests and the pictures of pages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tools.system import Failure, free_port
 ROOT = Path(__file__).parent.parent
 START_SECONDS = 400
 HEADLESS = "chromium-headless-shell"
-"""A Chromium that has no windows: the tests take it three quarters of the time. It has no back/forward cache."""
+"""A Chromium without windows, with which the tests take three quarters of the time. It has no back/forward cache."""
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS = [
     "--headless",
@@ -30,7 +30,7 @@ ARGUMENTS = [
     "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
 ]
-"""Of Chromium."""
+"""The arguments of Chromium."""
 NAMED_SERVICES = ("DATABASE_URL", "CELERY_BROKER_URL", "ELASTICSEARCH_URL", "PGVECTOR_URL", "MEDIA_ROOT")
 
 
@@ -42,7 +42,7 @@ def find_chromium(*, whole: bool = False) -> str | None:
 
 @contextmanager
 def running_demo(folder: Path, **environment: str) -> Iterator[str]:
-    """The address of a demo shop with its real catalogue and model; its data and ``log.txt`` are in ``folder``.
+    """Yield the URL of a demo shop with its real catalogue and model; its data and ``log.txt`` are in ``folder``.
 
     :raises Failure: if it does not start.
     """

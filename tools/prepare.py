@@ -1,6 +1,6 @@
 """``python -m tools.prepare``: download and install what the services need, in the background.
 
-Nothing depends on it: starting a service installs whatever is still missing, and reports why it cannot.
+Nothing depends on it: starting a service installs whatever is still missing, or reports why it cannot.
 """
 
 from __future__ import annotations

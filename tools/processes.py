@@ -19,7 +19,7 @@ PATIENCE = 300.0
 class Process:
     """A process in its own process group, so that its children are killed and paused with it.
 
-    It receives a signal to stop when the *thread* that started it ends: start it in a thread that lives long enough.
+    It receives a stop signal when the *thread* that started it ends: start it in a thread that lives long enough.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Process:
         return self
 
     def wait_until_it_answers(self) -> Process:
-        """Wait until it responds.
+        """Wait until the process responds.
 
         :raises Failure: with the end of its log, if it ends or does not respond in time.
         """

@@ -1,6 +1,7 @@
-"""``python -m tools.recipes``: run what docs/howto-pictures.md tells shops to write, with the packages it is about.
+"""``python -m tools.recipes``: run the code that docs/howto-pictures.md gives shops, with the packages that it is
+about.
 
-They are installed into a temporary folder: some need other versions of packages than the tests.
+They are installed into a temporary folder, because some need other versions of packages than the tests do.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``python -m tools.release v1.2.3``: print the notes of a release; fail where tag, version and changelog differ."""
+"""``python -m tools.release v1.2.3``: print the notes of a release; fail if tag, version and changelog differ."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def notes(tag: str, version: str, changelog: str) -> str:
-    """The section of a version in the changelog, without its heading.
+    """Return the section of a version in the changelog, without its heading.
 
-    :raises Failure: if the tag names another version, or the changelog has no dated section of it, or an empty one.
+    :raises Failure: if the tag names another version, or the changelog has no dated section for it, or an empty one.
     """
     if tag != f"v{version}":
-        raise Failure(f"the tag {tag} is not that of imagesim.__version__, which is {version}.")
+        raise Failure(f"the tag {tag} does not match imagesim.__version__, which is {version}.")
     heading = re.search(rf"^## \[{re.escape(version)}\] - \d{{4}}-\d\d-\d\d$", changelog, re.MULTILINE)
     if heading is None:
         raise Failure(f"CHANGELOG.md has no line of the form: ## [{version}] - YYYY-MM-DD")

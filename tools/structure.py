@@ -1,10 +1,11 @@
-"""``python -m tools.structure``: the size of the package, and how many files and functions three calls pass through.
+"""``python -m tools.structure``: print the size of the package, and how many files and functions three calls pass
+through.
 
-The calls are real: SQLite, the local index and a tiny embedder. Each is made once to fill caches, then again while
+The calls are real, with SQLite, the local index and a tiny embedder. Each is made once to fill caches, then again while
 every Python function of ``imagesim/`` that is entered is recorded, in every thread. A function is on the path if it
 does the work or leads to it: if it is on the stack while a query runs, a picture is decoded or embedded, or vectors are
-compared. The others are its helpers. Generated methods (dataclasses), comprehensions and lambdas are not counted, nor
-is ``imagesim/testing/``, which no server imports.
+compared. The others are helpers. Generated methods (dataclasses), comprehensions and lambdas are not counted, nor is
+``imagesim/testing/``, which no server imports.
 
 The column "before" holds the figures of commit 3454d2d. ``--list`` names the functions, those on the path with a star.
 """
@@ -29,7 +30,7 @@ BEFORE = ("154", "98", "2", "45", "18,532", "29", "17", "43", "142", "32", "15",
 LONG, SHORT = 400, 60
 PREFIX = f"{PACKAGE}{os.sep}"
 WORK = ("embed_images", "embed_texts", "embed_prepared", "score", "load_prepare")
-"""Functions (of an embedder, of Pillow, of the local index) that do the work that a path leads to."""
+"""Functions (of an embedder, of Pillow, of the local index) that do the work to which a path leads."""
 
 
 class Row(NamedTuple):
@@ -51,7 +52,7 @@ class Passed(NamedTuple):
 
 
 def modules() -> dict[Path, int]:
-    """Return the number of lines of each module of the package that holds more than a docstring."""
+    """Return the number of lines of each module of the package that contains more than a docstring."""
     paths = (path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).parts[0] not in NOT_COUNTED)
     texts = {path: path.read_text() for path in sorted(paths)}
     return {path: len(text.splitlines()) for path, text in texts.items() if not _is_docstring(text)}
@@ -87,7 +88,7 @@ def function_of(frame: FrameType) -> Function | None:
 
 @contextmanager
 def recording() -> Iterator[Passed]:
-    """Record each function of the package that is entered, in this thread and those started meanwhile."""
+    """Record each function of the package that is entered, in this thread and in threads started meanwhile."""
     from django.db import connection
 
     passed = Passed(set(), set())
@@ -138,7 +139,7 @@ def prepare() -> None:
 
 
 def calls() -> dict[str, tuple[Callable[[], None], int, int | None]]:
-    """Return by name the call to record, and the maximum files and functions that it should enter."""
+    """Return, by name, each call to record, and the maximum numbers of files and functions that it should enter."""
     from django.template import Context, Template
     from django.test import Client
 

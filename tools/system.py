@@ -31,8 +31,8 @@ _GIGABYTE = 1 << 30
 
 
 def find_program(name: str, *, package: str, folders: str = "") -> Path:
-    """Find the program ``name`` on PATH or in the ``folders`` (a glob, last match first); root installs the Debian
-    package.
+    """Find the program ``name`` on PATH or in the ``folders`` (a glob, last match first). If it is missing, root
+    installs the Debian package.
 
     :raises Failure: if it is missing and cannot be installed.
     """
@@ -72,7 +72,7 @@ def service_account() -> pwd.struct_passwd | None:
 
 
 def cache_folder() -> Path:
-    """Return the folder for downloads: outside the clone, and readable for the account of the services."""
+    """Return the folder for downloads: outside the clone, and readable by the account of the services."""
     given = os.environ.get("XDG_CACHE_HOME")
     folder = Path(given) if given else Path.home() / ".cache"
     if service_account() and not _anyone_may_enter(folder):
@@ -86,9 +86,10 @@ _SHARED_MEMORY = Path("/dev/shm")
 
 
 def scratch_folders() -> list[Path]:
-    """Return the folders that may hold data of services for a run, the best first.
+    """Return the folders that may hold the data of services for a run, the best first.
 
-    The memory is one where it has room: servers sync their files to the disk at every index or table that a test makes.
+    Memory is the best if it has room: servers sync their files to the disk for every index or table that a test
+    creates.
     """
     folders = [Path(tempfile.gettempdir())]
     with contextlib.suppress(OSError):
@@ -106,7 +107,7 @@ def _anyone_may_enter(folder: Path) -> bool:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold a lock file: one process at a time, the others wait."""
+    """Hold a lock file: one process at a time has it, and the others wait."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -120,11 +121,11 @@ def free_port() -> int:
 
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
-_libc = ctypes.CDLL(None)  # loaded here: between fork and exec it is too late for that
+_libc = ctypes.CDLL(None)  # loaded here, because between fork and exec it would be too late
 
 
 def die_with_parent() -> None:
-    """Have this process receive a signal to stop when its parent dies. Call it in a child before exec."""
+    """Make this process receive a stop signal when its parent dies. Call it in a child before exec."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 

@@ -24,11 +24,11 @@ def main(folder: Path) -> int:
             return 1
     say("installing into .venv (the first time takes some minutes) …")
     install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    quiet = {**os.environ, "PYTHONWARNINGS": "ignore"}  # hides setuptools' long warning about editable installs
+    quiet = {**os.environ, "PYTHONWARNINGS": "ignore"}  # hides setuptools's long warning about editable installs
     # The pip of a new environment may be too old for dependency groups.
     status = subprocess.run([*install, "--upgrade", "pip>=25.1"], env=quiet).returncode
     if not status:
-        # pip would compile every module, and on one processor only; Python compiles the few that are imported.
+        # pip would compile every module, on one processor only; Python compiles the few that are imported.
         project = ["--no-compile", "--editable", ".[demo,plot]", "--group", "dev"]
         status = subprocess.run([*install, "--constraint", "constraints.txt", *project], env=quiet).returncode
     if not status:
