@@ -89,7 +89,7 @@ class Breaker:
         return self._failures >= self.threshold
 
     def allow(self) -> bool:
-        """Whether to call now. While open, true once per ``reset_seconds``: that call tests the service."""
+        """Return whether to call now. While open, true once per ``reset_seconds``: that call tests the service."""
         with self._lock:
             if self._failures < self.threshold:
                 return True

@@ -100,5 +100,5 @@ def _load_apart() -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """The gunicorn hook of this name. The worker handles requests while the models load."""
+    """Load the models in a thread while the worker handles requests; the gunicorn hook of this name."""
     _in_thread()

@@ -93,7 +93,7 @@ class ShowsWhere:
 
 
 def _failed(state: ItemState) -> bool:
-    """Whether the item failed, and has not been changed or queued since, which clears the error."""
+    """Return whether the item failed, and has not been changed or queued since, which clears the error."""
     return state.outcome == Outcome.FAILED and bool(state.error or not state.pending)
 
 
@@ -153,8 +153,8 @@ def reason(state: ItemState | None, item: models.Model) -> str:
 
 
 def _is_shown(item: models.Model) -> bool:
-    """Whether the shop's querysets and ``should_index()`` include the item now, whatever the index was told; true if
-    the shop's code fails, which is a separate reason."""
+    """Return whether the shop's querysets and ``should_index()`` include the item now, whatever the index was told;
+    true if the shop's code fails, which is a separate reason."""
     items = registry.for_item(item)
     with without_failing(items, item, "get_hit_queryset"):
         return items.key_of(item) in load_items([items.key_of(item)])

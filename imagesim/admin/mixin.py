@@ -55,7 +55,7 @@ class ItemStateMixin:
     """Add the column "visual search" and the action "reindex selected" to the ModelAdmin of a registered model.
 
     ``class ProductAdmin(ItemStateMixin, admin.ModelAdmin)``. The column takes one query per page and comes after the
-    first one, unless ``list_display`` places it elsewhere. To show it in the form as well, name ``visual_search`` in
+    first column, unless ``list_display`` places it elsewhere. To show it in the form as well, name ``visual_search`` in
     ``readonly_fields``. The page of an item links to one of similar items, and a save reports bad pictures.
     """
 

@@ -143,14 +143,15 @@ def _check_open_rest() -> Iterator[CheckMessage]:
 
 
 def _has_languages_in_urls() -> bool:
-    """Whether the URLs of the shop's pages begin with a language; those of the admin are not pages of the shop."""
+    """Return whether the URLs of the shop's pages begin with a language; those of the admin are not pages of the
+    shop."""
     roots: list[Any] = get_resolver().url_patterns
     pages = [page for each in roots if isinstance(each.pattern, LocalePrefixPattern) for page in each.url_patterns]
     return len(django_settings.LANGUAGES) > 1 and any(getattr(page, "app_name", "") != "admin" for page in pages)
 
 
 def _including_rest() -> list[Any]:
-    """The patterns of the project's root URLconf that include the REST API."""
+    """Return the patterns of the project's root URLconf that include the REST API."""
     if not getattr(django_settings, "ROOT_URLCONF", None):
         return []
     return [pattern for pattern in get_resolver().url_patterns if _is_rest(pattern)]
@@ -375,7 +376,7 @@ def check_maintenance() -> Iterator[CheckMessage]:
 
 
 def _stands_by(fingerprint: str) -> bool:
-    """Whether an index of this model is on standby."""
+    """Return whether an index of this model is on standby."""
     from imagesim.indexes import get_index
     from imagesim.indexing import jobs
 

@@ -51,7 +51,7 @@ def update(experiment: Experiment, seconds: float = 0.0) -> int:
 
 
 def is_due(experiment: Experiment) -> bool:
-    """Whether there are days without figures."""
+    """Return whether there are days without figures."""
     return not experiment.settled and next(_due(experiment, timezone.now()), None) is not None
 
 

@@ -183,7 +183,7 @@ def _compare_vanished(since: datetime) -> Iterator[list[Difference]]:
 
 
 def _is_in_progress(state: ItemState, since: datetime) -> bool:
-    """Whether a change waits, or the item was synced since the comparison began."""
+    """Return whether a change waits, or the item was synced since the comparison began."""
     latest = timezone.now() + leases.CLOCK_WAS_WRONG
     return state.pending or (state.synced_at is not None and since <= state.synced_at <= latest)
 

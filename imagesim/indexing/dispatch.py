@@ -129,7 +129,7 @@ class CeleryDispatcher(MessageDispatcher):
 
     @staticmethod
     def is_configured() -> bool:
-        """Whether Celery is installed and the project's application has a broker."""
+        """Return whether Celery is installed and the project's application has a broker."""
         try:
             from celery import current_app
         except ImportError:
@@ -138,7 +138,7 @@ class CeleryDispatcher(MessageDispatcher):
 
     @staticmethod
     def is_eager() -> bool:
-        """Whether tasks run immediately, in this process."""
+        """Return whether tasks run immediately, in this process."""
         from celery import current_app
 
         return bool(current_app.conf.task_always_eager)
@@ -211,7 +211,7 @@ class DjangoTasksDispatcher(MessageDispatcher):
 
     @classmethod
     def is_configured(cls) -> bool:
-        """Whether the project runs tasks in separate processes; Django's default runs them in the request."""
+        """Return whether the project runs tasks in separate processes; by default, Django runs them in the request."""
         if not cls.is_installed():
             return False
         tasks: Any = import_module("django.tasks")

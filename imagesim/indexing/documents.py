@@ -181,7 +181,7 @@ def checksum(metadata: dict[str, Any], images: Sequence[tuple[str, str]]) -> str
 
 
 def _has_no_attempts_left(state: ItemState) -> bool:
-    """Whether more workers than ``SYNC_MAX_ATTEMPTS`` have died while syncing the item."""
+    """Return whether more workers than ``SYNC_MAX_ATTEMPTS`` have died while syncing the item."""
     return state.attempts > get_settings().SYNC_MAX_ATTEMPTS
 
 
@@ -322,7 +322,7 @@ def _failure(state: ItemState, error: Exception) -> Document:
 
 
 def _is_unchanged(document: Document, targets: Sequence[Target]) -> bool:
-    """Whether the only target already has this entry, as after a save that changed no indexed field."""
+    """Return whether the only target already has this entry, as after a save that changed no indexed field."""
     state = document.state
     return (
         len(targets) == 1

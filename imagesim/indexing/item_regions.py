@@ -100,7 +100,7 @@ def _find(picture: Picture, embedders: Mapping[str, BaseEmbedder]) -> bool:
         image = images.decode(data)
     except INFRASTRUCTURE_ERRORS:
         raise
-    except Exception as error:  # the storage's own errors, too
+    except Exception as error:  # the storage's own errors too
         level = logging.DEBUG if isinstance(error, BadImage) else logging.WARNING
         logger.log(level, "%s cannot be opened for its regions: %s", picture.name, error)
         return False

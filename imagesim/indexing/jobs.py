@@ -138,7 +138,8 @@ def why_none(kind: Job.Kind) -> str:
 
 
 def abandoned(job: Job) -> bool:
-    """Whether the job's process has ended or sends no heartbeat. A job that is paused or stands by needs no process."""
+    """Return whether the job's process has ended or sends no heartbeat. A job that is paused or stands by needs no
+    process."""
     if job.status in (Job.Status.PAUSED, Job.Status.STANDBY):
         return False
     age = timezone.now() - job.heartbeat_at

@@ -90,7 +90,7 @@ def due(scope: Scope | None = None) -> QuerySet[ItemState]:
 
 
 def _is_over(time: str, seconds: float = 0) -> Q:
-    """Whether a time, which was set up to ``seconds`` ahead, is over."""
+    """Return the condition that a time, which was set up to ``seconds`` ahead, is over."""
     now = timezone.now()
     return Q(**{f"{time}__lte": now}) | Q(**{f"{time}__gt": now + timedelta(seconds=seconds) + CLOCK_WAS_WRONG})
 
@@ -262,7 +262,7 @@ def _values_after(result: SyncResult, now: datetime) -> dict[str, Any]:
     pending = not was_last or result.retry_forever
     seconds = delay(attempts) if pending else FAILED_RETRY_DELAY * random.uniform(0.75, 1.25)
     values |= {"pending": pending, "attempts": attempts, "not_before": now + timedelta(seconds=seconds)}
-    # The next write will differ from this one, of which a part may be in an index. (MySQL evaluates left to right.)
+    # The next write will differ from this one, part of which may be in an index. (MySQL evaluates left to right.)
     values |= {"scope": Scope.ALL, "version": F("version") + 1}
     if result.written or not pending or result.outcome != ItemState.Outcome.FAILED:
         values["outcome"] = result.outcome  # otherwise it may still succeed, and the former entry is still there

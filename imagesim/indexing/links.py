@@ -206,12 +206,12 @@ def _depth(lookup: str) -> int:
 
 
 def _leaves_out(model: type[models.Model]) -> bool:
-    """Whether the default manager may leave rows out, as with soft deletion."""
+    """Return whether the default manager may leave rows out, as with soft deletion."""
     return type(model._default_manager).get_queryset is not models.Manager.get_queryset
 
 
 def _is_to_many(link: Link) -> bool:
-    """Whether an item reads these rows with their default manager. Through a foreign key it uses the base manager."""
+    """Return whether an item reads these rows with their default manager; by a foreign key it uses the base manager."""
     field = _last_relation(link.items.model, link.lookup) if link.lookup else None
     return bool(field is not None and (field.one_to_many or field.many_to_many))
 
@@ -307,8 +307,8 @@ def _relation_at_end(resolved: paths.ResolvedPath) -> str:
 
 
 def _unlinks(link: Link) -> bool:
-    """Whether deleting the row ends its relation without a signal: a many-to-many relation that Django created, or a
-    foreign key that Django clears."""
+    """Return whether deleting the row ends its relation without a signal: a many-to-many relation that Django created,
+    or a foreign key that Django clears."""
     field = _last_relation(link.items.model, link.lookup)
     on_delete = getattr(field.remote_field, "on_delete", models.CASCADE) if field.concrete else models.CASCADE
     return bool(field.many_to_many) or on_delete is not models.CASCADE

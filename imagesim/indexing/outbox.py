@@ -208,8 +208,8 @@ class _Upsert:
         return connections[self.using]  # each thread has its own
 
     def can_select(self, queryset: models.QuerySet[Any]) -> bool:
-        """Whether :meth:`select` can record the items of a queryset: the database must accept its SQL as part of the
-        statement."""
+        """Return whether :meth:`select` can record the items of a queryset: the database must accept its SQL as part of
+        the statement."""
         query = queryset.query
         is_plain = not (query.is_sliced or query.combinator or query.distinct_fields or query.select_for_update)
         key: Any = queryset.model._meta.pk
@@ -218,7 +218,7 @@ class _Upsert:
         return is_plain and self.connection.vendor in ("postgresql", "sqlite") and self.casts(key)
 
     def casts(self, field: models.Field[Any, Any]) -> bool:
-        """Whether the database casts a key of this field to the same text as Python."""
+        """Return whether the database casts a key of this field to the same text as Python."""
         if field.get_db_converters(self.connection):  # such as a key that is shown as a hash of its number
             return False
         native_uuid = self.connection.features.has_native_uuid_field

@@ -202,7 +202,7 @@ def _build(job: Job, progress: Progress | None, until: float | None) -> None:
 
 
 def _check_losses(target: Target) -> None:
-    """Check that most of what can be found now will be found in the new index, too.
+    """Check that most of what can be found now will also be found in the new index.
 
     :raises SearchIndexError: if more than :data:`MAX_LOST` of the active index would be lost because the items failed,
         for example because its server has no space left. Items that the shop itself excludes in the meantime are not a

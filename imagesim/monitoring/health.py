@@ -179,14 +179,14 @@ def _index() -> tuple[State, str]:
 
 
 def _model() -> tuple[State, str]:
-    """Whether this process could use its models when it last needed them."""
+    """Return whether this process could use its models when it last needed them."""
     settings = get_settings()
     failures = [get_embedder(each).last_failure() for each in (settings.EMBEDDER, *settings.PREVIOUS_EMBEDDERS)]
     return next((("failing", failure) for failure in failures if failure), ("ok", ""))
 
 
 def _standby(index: BaseIndex) -> tuple[State, str]:
-    """Whether the index on standby, if there is one, exists and can be written to."""
+    """Return whether the index on standby, if there is one, exists and can be written to."""
     job = jobs.standby()
     if job is None:
         return "ok", ""

@@ -128,7 +128,7 @@ class Pictures:
 
 
 def _thumbnail_app() -> str:
-    """The thumbnail app of the shop; empty if it has none."""
+    """Return the thumbnail app of the shop; empty if it has none."""
     names = ("easy_thumbnails", "sorl.thumbnail")
     return runtime.get(_thumbnail_app, lambda: next((name for name in names if apps.is_installed(name)), ""))
 
@@ -253,7 +253,7 @@ def _store(storage: Storage, name: str, original: str, data: bytes) -> None:
 
 
 def _is_newer(storage: Storage, name: str, original: str) -> bool:
-    """Whether the file was stored after ``original``, which can be replaced under its name; True if this is unknown."""
+    """Return whether the file is newer than ``original``, which can be replaced under its name; True if unknown."""
     try:
         return storage.get_modified_time(name) > storage.get_modified_time(original)
     except Exception:  # not every storage knows, and each raises its own client's errors

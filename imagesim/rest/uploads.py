@@ -78,7 +78,7 @@ class VisitorThrottle(ScopedRateThrottle):
         return len(self.history) < limits.num_requests and self.throttle_success()
 
     def refuse(self) -> None:
-        """The file of this request was not a picture: the request does not count as a search."""
+        """Take this request out of the count of searches, because its file was not a picture."""
         if self.rate is not None:
             history = self.cache.get(self.key, [])
             if self.now in history:
@@ -87,7 +87,7 @@ class VisitorThrottle(ScopedRateThrottle):
 
 
 class RefusalThrottle(VisitorThrottle):
-    """Counts only requests whose files are not pictures. Above the rate, no picture is read."""
+    """Counts only requests whose files are not pictures. Above the rate, no more pictures are read."""
 
     def allow_request(self, request: Any, view: Any) -> bool:
         scope: Any = SimpleNamespace(throttle_scope="refused")
