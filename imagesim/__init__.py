@@ -59,7 +59,7 @@ _HOMES = {
 __all__ = list(_HOMES)
 
 
-if not TYPE_CHECKING:  # to type checkers every name would exist
+if not TYPE_CHECKING:  # otherwise every name would exist for type checkers
 
     def __getattr__(name: str) -> Any:
         if name in _HOMES:

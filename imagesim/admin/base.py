@@ -88,7 +88,7 @@ class ShowsWhere:
 
     @admin.display(description=gettext_lazy("Where"))
     def where_shown(self, row: Placed) -> str:
-        labels = dict(row.Where.choices)  # of a later version there may be others, which are shown as they are stored
+        labels = dict(row.Where.choices)  # a later version may have stored others, which are shown as stored
         return ", ".join(str(labels.get(each, each)) for each in row.where) or _("everywhere")
 
 

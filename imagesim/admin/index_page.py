@@ -179,7 +179,7 @@ def _advice(status: Status) -> str:
             "refused, and words are answered by texts alone."
         )
     except ImagesimError:
-        pass  # the model cannot be used in this process: its health says why
+        pass  # the model cannot be used in this process: the health check says why
     if status.index.outdated:
         return _("Filters, texts or their analysis have changed since the index was made: rebuild it.")
     if not status.mismatch:

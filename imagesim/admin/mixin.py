@@ -59,7 +59,7 @@ class ItemStateMixin:
     ``readonly_fields``. The page of an item links to one of similar items, and a save reports bad pictures.
     """
 
-    model: type[Any]  # that of ModelAdmin
+    model: type[Any]  # as in ModelAdmin
     admin_site: admin.AdminSite
 
     def check(self, **kwargs: Any) -> list[CheckMessage]:

@@ -62,8 +62,8 @@ _TYPES: Mapping[str, tuple[Callable[[object], bool], str]] = {
 
 
 def require_types(items: Any, base: type) -> None:
-    """:raises ConfigurationError: naming the first attribute of a declaration that is not of its type, or that is no
-    method although it is one of ``base``."""
+    """:raises ConfigurationError: naming the first attribute of a declaration that is not of its type, or that is not a
+    method although ``base`` has it as one."""
     for name, (fits, wanted) in _TYPES.items():
         if not fits(value := getattr(items, name)):
             raise ConfigurationError(f"{type(items).__name__}.{name} must be {wanted}, not {value!r}.")
