@@ -1,8 +1,8 @@
-"""What the parts of an answer of Elasticsearch cost where few entries match: ``python -m benchmarks.answer_parts``.
+"""What the parts of an Elasticsearch answer cost where few entries match: ``python -m benchmarks.answer_parts``.
 
-20,000 drawn vectors, ``--share`` of them match. The body of ``ElasticsearchIndex`` is asked in turns with bodies that
-leave out, add or replace one part each, with the whole search of the index, and with ``script_score`` by hand. Printed
-is the 10th percentile of the time at the caller, and its ratio to ``script_score``.
+The index holds 20,000 random vectors, of which ``--share`` match. The request body of ``ElasticsearchIndex`` takes
+turns with bodies that leave out, add or replace one part each, with the index's whole search, and with a hand-written
+``script_score``. Prints the 10th percentile of the time that the caller measures, and its ratio to ``script_score``.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ def named_from_source(body: Body) -> None:
 
 
 WITHOUT: dict[str, Callable[[Body], Any]] = {
-    "the body of ours": lambda body: None,
+    "our body": lambda body: None,
     "… with the image named, as where entries have several": lambda body: nested(body).update(inner_hits=NAMED),
     "… fields from _source": from_source,
     "… fields from _source, with the image named": named_from_source,
     "… without fields": lambda body: body.update(docvalue_fields=["group"]),
     "… without one hit per group": lambda body: body.pop("collapse"),
-    "… without order by key": lambda body: body.pop("sort"),
+    "… without sorting by key": lambda body: body.pop("sort"),
     "… without the count": lambda body: body.update(track_total_hits=False),
 }
 
@@ -61,7 +61,7 @@ WITHOUT: dict[str, Callable[[Body], Any]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--elasticsearch", metavar="URL", default=os.environ.get("IMAGESIM_TEST_ELASTICSEARCH_URL"))
-    parser.add_argument("--share", type=float, default=0.01, help="of the entries that match")
+    parser.add_argument("--share", type=float, default=0.01, help="the share of the entries that match")
     given = parser.parse_args()
     url = given.elasticsearch
     if not url:

@@ -17,7 +17,7 @@ from pathlib import Path
 def main(folder: str, model: str, weights: str) -> None:
     from imagesim.embedders.process import import_torchvision
 
-    import_torchvision()  # otherwise it fails to import beside a CPU-only torch
+    import_torchvision()  # otherwise it fails to import with a CPU-only torch
     from clip_retrieval.clip_inference.mapper import ClipMapper
     from clip_retrieval.clip_inference.reader import FilesReader
     from clip_retrieval.clip_inference.writer import NumpyWriter

@@ -1,11 +1,11 @@
-"""A cluster of three nodes beside one with the same entries: throughput, recall by shard, a node that is killed.
+"""Compare a cluster of three nodes with a single node that has the same entries, and kill a node.
 
     python benchmarks/picture_vectors.py PICTURES 101000 vectors.npy
     python -m benchmarks.cluster vectors.npy --count 300000
 
-It starts all four nodes on this machine: they share its processors, so that three cannot be faster than one here.
-What the ratio shows is what a search costs more for being spread; on machines of their own the shards are searched side
-by side.
+Measures throughput, and recall by shard. All four nodes run on this machine and share its processors, so three cannot
+be faster than one here. The ratio shows the additional cost of a distributed search; on separate machines the shards
+are searched in parallel.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def main() -> None:
     parser.add_argument(
         "--count", type=int, default=300_000, help="entries; beyond the given vectors they repeat, jittered"
     )
-    parser.add_argument("--heap", default="512m", help="of each node")
-    parser.add_argument("--seconds", type=float, default=10.0, help="before a node is killed; half of what follows")
+    parser.add_argument("--heap", default="512m", help="heap of each node")
+    parser.add_argument("--seconds", type=float, default=10.0, help="before a node is killed; twice as many after it")
     given = parser.parse_args()
     vectors = np.load(given.vectors)
     rows, queries = sized(vectors[:-1000], given.count), vectors[-1000:][:QUERIES]
@@ -60,7 +60,7 @@ def main() -> None:
             throughput(single, spread, queries, given.seconds)
             for label, index in (("one node", single), ("three nodes", spread)):
                 print(f"recall@10 on {label}, by shard:", ", ".join(f"{each:.3f}" for each in recalls(index, queries)))
-            one[0][0].kill()  # its memory is free for what follows
+            one[0][0].kill()  # frees its memory for what follows
             kill_one(spread, three, queries, given.seconds)
 
 
@@ -117,7 +117,7 @@ def throughput(single: Any, spread: Any, queries: np.ndarray, seconds: float) ->
 
 
 def load(index: Any, queries: np.ndarray, meanwhile: Callable[[], Any]) -> tuple[list[tuple[float, int]], list[str]]:
-    """(seconds, candidates) of each search and the errors of those that failed, while ``meanwhile`` runs."""
+    """Return (seconds, candidates) of each search, and the errors of those that failed, while ``meanwhile`` runs."""
     from imagesim.exceptions import SearchIndexError
     from imagesim.types import Query
 
@@ -149,7 +149,7 @@ def load(index: Any, queries: np.ndarray, meanwhile: Callable[[], Any]) -> tuple
 
 
 def recalls(index: Any, queries: np.ndarray) -> list[float]:
-    """recall@10 of each shard: the same request, exactly and by the graph, of this shard alone."""
+    """Return the recall@10 of each shard: the same request to this shard alone, exact and by the graph."""
     from imagesim.indexes.elasticsearch.transport import encode
     from imagesim.types import Query
 
@@ -168,7 +168,7 @@ def recalls(index: Any, queries: np.ndarray) -> list[float]:
 
 
 def kill_one(index: Any, nodes: list[tuple[Process, str]], queries: np.ndarray, seconds: float) -> None:
-    """Print what searches meet while a node is killed."""
+    """Print how searches fare while a node is killed."""
 
     def meanwhile() -> None:
         time.sleep(seconds)
@@ -179,7 +179,7 @@ def kill_one(index: Any, nodes: list[tuple[Process, str]], queries: np.ndarray, 
     slowest, fewest = max(taken for taken, _ in answers), min(found for _, found in answers)
     print(
         f"a node killed under load: {len(answers)} searches, {len(failures)} failed, slowest {slowest:.2f} s, "
-        f"least hits {fewest} of 10"
+        f"fewest hits {fewest} of 10"
     )
     for failure in failures[:3]:
         print(failure)

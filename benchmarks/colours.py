@@ -1,9 +1,9 @@
 """Measure how well the main colours of products are named: ``python -m benchmarks.colours --data FOLDER [--demo]``.
 
 Compares :mod:`imagesim.images.colours` with the labels of the fashion data set, on the pictures with an even id: those
-with an odd one trained its network. ``--demo``: with the colours in the demo shop's catalogue, on which only the two
-thresholds were chosen.
-A label names one colour of a product, so a second one that is measured rightly counts as wrong here.
+with an odd one trained its network. ``--demo`` compares it with the colours in the demo shop's catalogue, on which only
+the two thresholds were chosen. A label names one colour of a product, so a correctly measured second one counts as
+wrong here.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def right_names(label: str) -> list[str]:
 
 
 def fashion(folder: Path) -> Iterator[tuple[Any, list[str]]]:
-    """Yield the pictures of the half that nothing was trained on, with the names that are right."""
+    """Yield the pictures of the half that was not used for training, with the names that are right."""
     for line in rows(folder / "fashion" / "labels.csv"):
         right = right_names(line["baseColour"])
         if int(line["id"]) % 2 == 0 and right:

@@ -1,11 +1,11 @@
-"""Calibrate what the work list of ``imagesim.insight`` calls the same picture, or blurred.
+"""Calibrate when the work list of ``imagesim.insight`` calls pictures the same, or a picture blurred.
 
     python -m benchmarks.duplicates --data FOLDER [--pictures 1200] [--changed 400]
 
 Takes pictures of different products (``FOLDER/*/images/*.jpg``, with ``labels.csv``), and adds changed copies of some:
-cropped, turned a little, brighter, compressed, on a border. Prints precision and recall of pairs above each threshold
-of the built-in model's cosine, where a pair is right if one is a copy of the other, and the shares that are called
-blurred at each threshold before and after blurring.
+cropped, rotated slightly, brightened, compressed, with a border. Prints precision and recall of the pairs above each
+threshold of the built-in model's cosine, where a pair is right if one is a copy of the other, and the shares of
+pictures that are called blurred at each threshold, before and after blurring.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def different(folder: Path) -> list[Path]:
-    """One picture of each product: of those with the same name, the first."""
+    """Return one picture of each product: the first of those with the same name."""
     found: dict[str, Path] = {}
     with (folder / "labels.csv").open() as lines:
         for line in csv.DictReader(lines):
@@ -61,7 +61,7 @@ def different(folder: Path) -> list[Path]:
 
 
 def changed(picture: Image.Image, chance: random.Random) -> Image.Image:
-    """Return the picture as a shop would have it a second time: two of five changes, and a new compression."""
+    """Return the picture as a shop might have it a second time: with two of five changes, and compressed again."""
     width, height = picture.size
 
     def cropped(image: Image.Image) -> Image.Image:

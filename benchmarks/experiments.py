@@ -2,9 +2,9 @@
 
 Simulates experiments without any difference (A/A) and with a true one, each looked at every day, and prints the share
 that calls a winner: by the bounds of ``imagesim.experiments``, by a plain 95 % interval that is looked at as often, and
-by a plain interval that is looked at once, at the end. Visitors come by chance, and reach the goal up to
-three days later. With ``--value`` the goal is the value of purchases, which is skewed (log-normal). ``--cost`` prints
-instead what a request pays for the choice of a variant.
+by a plain interval that is looked at once, at the end. Visitors arrive at random, and reach the goal up to three days
+later. With ``--value`` the goal is the value of purchases, which is skewed (log-normal). ``--cost`` prints what the
+choice of a variant costs a request instead.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LAGS = (0.6, 0.25, 0.1, 0.05)
 
 @dataclass
 class Tally:
-    """How many experiments called a winner, and the mean day on which the bounds did."""
+    """How many experiments had a winner by each method, and the mean day on which the bounds called one."""
 
     tests: int = 0
     bounds: int = 0

@@ -9,7 +9,7 @@ Everything runs as in a shop, on this one machine: writers with ``SYNC: celery``
 and Elasticsearch. Every flip changes the entry of its product. A flip counts when it is in the index: the rate is the
 number of flips divided by the time from the first one until no change waits. Meanwhile another process saves a
 product and queries the index until it finds the new state: ``found_after_seconds`` is that time from the commit on,
-refresh interval included.
+including the refresh interval.
 
 Use an empty database: the benchmark fills the demo shop's tables. It measures the sync, not a model: all vectors are
 stored already, and no picture's file exists, so none can have been opened.
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def configure(given: argparse.Namespace, folder: str) -> None:
-    """Configure this process and the ones that it starts."""
+    """Configure this process and those that it starts."""
     names = ("IMAGESIM_TEST_ELASTICSEARCH_URL", "IMAGESIM_TEST_DATABASE_URL", "IMAGESIM_TEST_REDIS_URL")
     if missing := [name for name in names if not os.environ.get(name)]:
         sys.exit(f"Set {', '.join(missing)}: `make services` prints them.")

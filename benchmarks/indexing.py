@@ -6,7 +6,7 @@
 Creates that many JPEGs of catalogue size (1,000 x 1,300; from the pictures in DIR, or synthetic), and measures each
 part of the work alone on all processors (read, decode, prepare, forward pass). Then it measures in the same run: the
 way from a change in the database to an entry in Elasticsearch, in this process and by a Celery worker; one image at a
-time as a signal handler would do it; and clip-retrieval's inference with the same model, if PYTHON has it (see
+time, as a signal handler would do it; and clip-retrieval's inference with the same model, if PYTHON has it (see
 ``benchmarks/clip_retrieval.py``). The environment names the services (``make services`` prints the variables); without
 Elasticsearch the local index is used, without Redis and PostgreSQL no worker. Use an empty database: the benchmark
 fills the demo shop's tables.
@@ -145,8 +145,8 @@ def parts(files: Sequence[Path]) -> dict[str, float]:
 
 
 def one_at_a_time(files: Sequence[Path]) -> float:
-    """Return the milliseconds per picture if each is opened in full, embedded alone and written to the index at
-    once."""
+    """Return the milliseconds per picture if each is opened in full, embedded alone and written to the index
+    immediately."""
     from PIL import Image
 
     from imagesim.embedders import get_embedder
@@ -200,7 +200,7 @@ def catalogue(files: Sequence[Path]) -> Iterator[int]:
 
 
 def end_to_end(files: Sequence[Path], work: Callable[[], None]) -> float:
-    """Return the milliseconds per picture from waiting change to indexed entry."""
+    """Return the milliseconds per picture from a waiting change to an indexed entry."""
     from imagesim.models import ItemState
 
     with catalogue(files) as count:

@@ -1,4 +1,4 @@
-"""What recording answers and their reports cost: ``python -m benchmarks.insight [--days N --searches N]``.
+"""What recording answers and reporting on them costs: ``python -m benchmarks.insight [--days N --searches N]``.
 
 Records answers to a visitor's request and prints the time that the request waits and the time that the writer takes.
 Then fills the database with searches and events (four for each search), computes the daily figures and times every
@@ -35,8 +35,8 @@ def main() -> int:
     parser.add_argument("--searches", type=int, default=100_000, help="searches to fill the database with")
     parser.add_argument("--items", type=int, default=5_000)
     parser.add_argument("--record-only", action="store_true")
-    parser.add_argument("--reuse", action="store_true", help="only time the reports, of the database as it is")
-    parser.add_argument("--json", type=Path, help="write the figures there")
+    parser.add_argument("--reuse", action="store_true", help="only time the reports, with the database as it is")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="imagesim-benchmark-") as folder:
         configure(Path(folder), {"SYNC": "manual", "EVENTS": True})
@@ -74,7 +74,7 @@ def use_postgres(url: str, *, empty: bool) -> None:
 
 
 def record(count: int) -> dict[str, Any]:
-    """Microseconds that a request waits for an answer to be recorded, and that the writer takes for it."""
+    """Return the microseconds that a request waits for an answer to be recorded, and those that the writer takes."""
     from django.http import HttpResponse
     from django.test import RequestFactory
 
@@ -155,7 +155,7 @@ def fill(searches: int, days: int, items: int) -> dict[str, Any]:
 
 
 def report(days: int) -> dict[str, Any]:
-    """The best of three times of each report, in milliseconds, over the last 30 days and over all."""
+    """Return the best of three times of each report, in milliseconds, over the last 30 days and over all."""
     from django.utils import timezone
 
     from imagesim.insight.reports import REPORTS, Selection

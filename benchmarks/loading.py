@@ -1,7 +1,7 @@
-"""Processor time of loading twelve hits: ``python -m benchmarks.loading``, on the database of the tests' settings.
+"""Measure the processor time of loading twelve hits: ``python -m benchmarks.loading``, on the tests' database.
 
-The demo shop's products with a category and one photo each, with descriptions of 2,000 characters, as
-:meth:`Items.get_hit_queryset` can give them.
+Loads products of the demo shop, each with a category, a photo and a description of 2,000 characters, by querysets that
+:meth:`Items.get_hit_queryset` could return.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 Starts the demo shop with its own server, enlarges the photo to 12 megapixels with camera noise, and posts it to
 ``look/``. Reports the median milliseconds of an answer, those of embedding the same regions in this process
 (alternating, so that a busy machine slows both), and those of the other parts. Then it posts fifty photos at the same
-time and reports the answers, the increase of the server's memory, and the response time of a page of the shop
-meanwhile. Linux only.
+time and reports the answers, the increase of the server's memory, and the response time of a page of the shop in the
+meantime. Linux only.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--photo", type=Path, required=True, help="an upright photo of a person")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--at-once", type=int, default=50, help="photos posted at the same time; 0 skips this part")
-    parser.add_argument("--json", type=Path, help="write the figures there")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
     options = parser.parse_args()
     camera, drawn = taken(options.photo)
     with served() as (post, page, memory):

@@ -1,9 +1,9 @@
 """Measure the memory and disk of a sync, a rebuild and a comparison: ``python -m benchmarks.memory --items 1000
 100000``.
 
-On SQLite and the local index, with vectors already stored. Reports the maximum resident size of a process that does
+Uses SQLite and the local index, with vectors already stored. Reports the maximum resident size of a process that does
 nothing else, for a catalogue of each size: it must not grow with the catalogue. Also reports the size of the database
-afterwards, index included: it must not grow from one rebuild to the next.
+afterwards, including the index: it must not grow from one rebuild to the next.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 Compares torch and ONNX Runtime, each in separate processes that do nothing else: memory after each step, seconds from
 the start of Python to the first answer to a photo and words, then milliseconds per picture. ``own`` excludes
 file-backed pages (libraries, mapped weights), which the machine holds once for all processes and can reclaim. The model
-is loaded once before, so that nothing is assembled, tried or exported during a measurement; the times are the best of
-``--rounds`` in which the runtimes alternate.
+is loaded once beforehand, so that nothing is assembled, tried or exported during a measurement; the times are the best
+of ``--rounds``, in which the runtimes alternate.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--model", default="imagesim-lite")
     parser.add_argument("--pretrained")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", type=Path, help="write the figures there")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:

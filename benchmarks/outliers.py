@@ -1,12 +1,12 @@
-"""Calibrate what the work list of ``imagesim.insight`` calls unlike its category.
+"""Calibrate when the work list of ``imagesim.insight`` calls an item unlike its category.
 
     DJANGO_SETTINGS_MODULE=demo_shop.settings python -m benchmarks.outliers --data FOLDER [--cache FOLDER]
 
-Puts some items of a catalogue, chosen by chance, into a category chosen by chance, and prints precision and recall of
-those that are called outliers, for each margin, as means over many such choices. Items that were in a wrong category
-before count as errors. The margin is the least one with a precision of at least 0.9 on the training photos of the
-grocery data set with either share of items; the demo catalogue and the groceries' test photos are only reported. Recall
-is of all items moved, also of those in categories with too few items to tell.
+Moves randomly chosen items of a catalogue into random other categories, and prints the precision and recall of the
+items that are called outliers, for each margin, as means over many such choices. Items that were in a wrong category
+before count as errors. The margin to use is the smallest with a precision of at least 0.9 on the training photos of
+the grocery data set with either share of items; the demo catalogue and the groceries' test photos are only reported.
+Recall refers to all moved items, including those in categories with too few items to tell.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from benchmarks.relevance.data import cached, demo, embed_files, rows
 MARGINS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
 SHARES = (0.02, 0.05)
 PHOTOS = 6
-"""Of each product of the groceries."""
+"""The number of photos of each product of the groceries."""
 WANTED = 0.9
 
 
@@ -34,7 +34,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--cache", type=Path, default=Path("/tmp/imagesim-outliers"))
-    parser.add_argument("--trials", type=int, default=10, help="of the groceries; four times as many of the demo")
+    parser.add_argument("--trials", type=int, default=10, help="with the groceries; four times as many with the demo")
     options = parser.parse_args()
     django.setup()
     found = report("groceries (training photos)", *grocery(options, "train"), options.trials)
@@ -83,7 +83,7 @@ def report(
 
 
 def misplaced(categories: Sequence[str], share: float, chance: random.Random) -> tuple[set[int], list[str]]:
-    """Return which items were moved, and the categories of all afterwards."""
+    """Return which items were moved, and the categories of all items afterwards."""
     now, names = list(categories), sorted(set(categories))
     moved = set(chance.sample(range(len(now)), max(1, round(share * len(now)))))
     for number in moved:
@@ -92,7 +92,7 @@ def misplaced(categories: Sequence[str], share: float, chance: random.Random) ->
 
 
 def outliers(scores: Any, categories: Sequence[str], margin: float) -> Iterator[int]:
-    """Yield the items that the work list would name; ``scores``: (n, n) cosines, below -1 within a group."""
+    """Yield the items that the work list would name; ``scores`` are (n, n) cosines, below -1 within a group."""
     from imagesim.insight import catalogue as rule
 
     sizes, of = Counter(categories), np.array(categories)

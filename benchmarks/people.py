@@ -2,10 +2,10 @@
 
     python benchmarks/people.py --photos DIR --masks DIR --labels FILE --validation 5
 
-Uses the photos of ``benchmarks/regions.py``, of one person each. The person of the next photo is cut out, scaled to the
-same height and placed beside each person, once apart and once overlapping by an eighth. Recall: a region of the right
-label overlaps a garment's box by half or more. Of the labels that both wear, the share with a region for each. Finally,
-the street beside each person, without people: regions per picture.
+Uses the photos of ``benchmarks/regions.py``, which show one person each. The person of the next photo is cut out,
+scaled to the same height and placed beside the first, once apart and once overlapping by an eighth. Reports recall (a
+region of the right label overlaps a garment's box by half or more) and, of the labels that both people wear, the share
+with a region for each. Finally, reports the regions per picture on the street beside each person, without people.
 """
 
 from __future__ import annotations

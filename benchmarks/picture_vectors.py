@@ -1,4 +1,4 @@
-"""Create embeddings of many pictures from few: features of random windows of each, reduced to a given length.
+"""Create many embeddings from few pictures: features of random windows of each, reduced to a given length.
 
     python benchmarks/picture_vectors.py PICTURES 101000 vectors.npy
 
@@ -25,7 +25,7 @@ BATCH = 64
 
 
 def windows(side: int, count: int, chance: random.Random) -> list[tuple[int, int, int, int]]:
-    """Return (top, left, bottom, right) of different windows of a square map, the whole map first."""
+    """Return (top, left, bottom, right) of different windows of a square map, beginning with the whole map."""
     found = {(0, 0, side, side): None}
     while len(found) < count:
         height, width = (chance.randint(-(-side * 2 // 5), side) for _ in range(2))

@@ -4,8 +4,8 @@
     python -m benchmarks.plan vectors.npy --elasticsearch http://127.0.0.1:9200 --count 5000 20000 100000
     python -m benchmarks.plan vectors.npy --pgvector postgres://imagesim@127.0.0.1:5432/imagesim --count 50000 --texts
 
-Bytes are those after a merge to one segment and after the files of deleted segments are gone. Times are processor times
-of the server, which other work on the machine affects least. The planner extrapolates them from the first count.
+Bytes are counted after a merge to one segment, when the files of deleted segments are gone. Times are the server's
+processor times, which other work on the machine affects least. The planner extrapolates them from the first count.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ from benchmarks.search import set_up, sized
 QUERIES = 400
 VOCABULARY = 20_000
 CHARACTERS = 164
-"""Of the drawn texts of an entry, on average."""
+"""The mean length of the random texts of an entry."""
 
 
 @dataclass
 class Measured:
-    """What an index of ``count`` entries took: bytes of each by part, and processor times of the server."""
+    """What an index of ``count`` entries took: the bytes per entry by part, and processor times of the server."""
 
     backend: str
     count: int
     parts: dict[str, float]
     seconds: float
-    """For filling, and for merging or building the graph."""
+    """To fill the index, and to merge it or build the graph."""
     query: float
     overhead: float
-    """Of a query for which nothing passes its filter."""
+    """The time of a query whose filter nothing passes."""
     version: tuple[int, int] = (0, 0)
     filled: float = 0.0
-    """Bytes of an entry before the merge."""
+    """Bytes per entry before the merge."""
     heap: float = 0.0
 
 
@@ -65,7 +65,7 @@ def main() -> None:
         queries = vectors[-1000:][:QUERIES]
         for measure in (in_elasticsearch, in_postgresql):
             first: Measured | None = None
-            # The first one is not reported: a server compiles its code meanwhile.
+            # The first is not reported, because a server compiles its code during it.
             for number, count in enumerate([given.count[0], *given.count]):
                 measured = measure(given, sized(vectors[:-1000], count), queries)
                 if measured is not None and number:
@@ -122,7 +122,7 @@ def entries(vectors: np.ndarray, texts: bool) -> Iterator[Any]:
 
 
 def digest_of(name: str) -> str:
-    """Return a digest as pictures have it: one that does not compress."""
+    """Return a digest like those of pictures, which does not compress."""
     return hashlib.sha256(name.encode()).hexdigest()
 
 
@@ -154,7 +154,7 @@ def spent(clock: Callable[[], float], work: Callable[[], Any]) -> tuple[float, A
 
 
 def query_times(index: Any, queries: np.ndarray, clock: Callable[[], float]) -> tuple[float, float]:
-    """Processor milliseconds of the server for a search of the graph, and for one for which nothing passes."""
+    """Return the server's processor milliseconds for a search of the graph, and for one whose filter nothing passes."""
     from imagesim.management.commands.imagesim_plan import NOTHING, settled
     from imagesim.types import Filters, Query
 
@@ -191,7 +191,7 @@ def in_elasticsearch(given: argparse.Namespace, vectors: np.ndarray, queries: np
         return float(node["process"]["cpu"]["total_in_millis"]) / 1000
 
     def wait_until_idle() -> None:
-        """Merges and collections of garbage go on after the filling."""
+        """Wait for merges and garbage collection, which continue after the index is filled."""
         for _ in range(60):
             seconds, _ = spent(clock, lambda: time.sleep(3))
             if seconds < 0.15:
@@ -203,7 +203,7 @@ def in_elasticsearch(given: argparse.Namespace, vectors: np.ndarray, queries: np
         return clock()
 
     def heap() -> float:
-        """The least that was in use within some seconds, so about what a collection leaves."""
+        """Return the minimum in use within some seconds: about what a garbage collection leaves."""
         used = []
         for _ in range(10):
             [node] = client.nodes.stats(metric="jvm")["nodes"].values()
@@ -212,7 +212,7 @@ def in_elasticsearch(given: argparse.Namespace, vectors: np.ndarray, queries: np
         return min(used)
 
     def flush() -> None:
-        """Commit, so that there are two segments at least to merge."""
+        """Commit, so that there are at least two segments to merge."""
         client.indices.flush(index="imagesim-plan-*", force=True)
 
     filled, backing_index = spent(settled_clock, lambda: fill(index, vectors, given.texts, flush))
@@ -275,7 +275,7 @@ def _stat(path: Path) -> list[str]:
 
 
 def _processor(postmaster: int) -> float:
-    """Processor seconds of a PostgreSQL server so far, with those of its processes that ended."""
+    """Return the processor seconds of a PostgreSQL server so far, including those of its terminated processes."""
     ticks = 0
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:

@@ -1,9 +1,9 @@
 """Measure a photo query, alone and with concurrent queries: ``python -m benchmarks.queries --json FILE``.
 
 Photos of phone size (1,512 x 2,016 JPEGs; from the pictures in DIR, or synthetic) are decoded, prepared and embedded as
-in a search by photo. One at a time, compared with direct calls of decoding, preprocessing and the forward pass; and 32
-threads at the same time, compared with the model's rate in batches of 16 with all photos decoded and prepared by a pool
-of threads. The two sides alternate, so that a busy machine slows both.
+in a search by photo. They are searched one at a time, compared with direct calls of decoding, preprocessing and the
+forward pass; and by 32 threads at the same time, compared with the model's rate in batches of 16, where a pool of
+threads decodes and prepares all photos. The two sides alternate, so that a busy machine slows both.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""A few ratios to limits, measured in one run of some minutes and compared with the run before: ``make bench-quick``.
+"""Measure some ratios to limits in a few minutes, and compare them with the previous run: ``make bench-quick``.
 
     python -m benchmarks.quick --elasticsearch http://127.0.0.1:9200 [--json FILE] [--worse 0.25]
 
-Times of a shared machine say little; the ratio of two that were measured in turns says more. Nothing fails: what got
-worse by more than ``--worse`` is printed, and the file holds the latest run. Compare runs of one machine only.
+Times on a shared machine say little; the ratio of two that were measured in turns says more. Nothing fails: ratios that
+got worse by more than ``--worse`` are printed, and the file holds the latest run. Compare only runs on one machine.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from benchmarks.search import set_up
 COUNT, DIMS, QUERIES = 20_000, 512, 100
 DEFAULT_FILE = Path(".bench-quick.json")
 HIGHER = ("recall", "share")
-"""Parts of the names of figures that are better if they are higher."""
+"""Parts of the names of those figures for which higher is better."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--elasticsearch", metavar="URL", default=os.environ.get("IMAGESIM_TEST_ELASTICSEARCH_URL"))
-    parser.add_argument("--json", type=Path, default=DEFAULT_FILE, help="compare with what is there, and replace it")
+    parser.add_argument("--json", type=Path, default=DEFAULT_FILE, help="compare with this file, and replace it")
     parser.add_argument("--worse", type=float, default=0.25, help="the share by which a ratio has to be worse")
     given = parser.parse_args()
     if not given.elasticsearch:
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def worse(before: Mapping[str, float], now: Mapping[str, float], share: float) -> Iterator[str]:
-    """Yield a line for each ratio that got worse by more than ``share`` of what it was."""
+    """Yield a line for each ratio that got worse by more than this share of its previous value."""
     for name, value in now.items():
         known = before.get(name)
         if not known:
@@ -91,12 +91,12 @@ def measure(url: str) -> Iterator[tuple[str, float]]:
 
 
 def ratio(row: Any) -> float:
-    """A figure to the one that was measured in turns with it."""
+    """Return the ratio of a figure to the one that was measured in turns with it."""
     return float(row.value / max(row.peer_value, 1e-9))
 
 
 def drawn() -> np.ndarray:
-    """Unit rows around 300 centres, the same in every run."""
+    """Return unit rows around 300 centres, the same in every run."""
     chance = np.random.default_rng(11)
     centres = chance.standard_normal((300, DIMS), dtype=np.float32)
     noise = chance.standard_normal((COUNT + QUERIES, DIMS), dtype=np.float32)

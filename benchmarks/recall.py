@@ -2,9 +2,9 @@
 
     python -m benchmarks.recall --elasticsearch http://127.0.0.1:9200 pictures.npy one-category.npy
 
-Each file holds unit rows in no order; its last 200 are the queries. Two kinds of vectors are drawn as well: clusters of
-near-duplicates and uniform ones.
-``benchmarks/picture_vectors.py`` makes files of pictures. The index ``imagesim-recall`` is the script's own.
+Each file holds unit rows in random order; its last 200 are the queries. Two kinds of random vectors are measured as
+well: clusters of near-duplicates and uniform ones. ``benchmarks/picture_vectors.py`` creates files from pictures. The
+index ``imagesim-recall`` is the script's own.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("vectors", type=Path, nargs="*", help=".npy files of shape (n, dims), float32, of unit rows")
     parser.add_argument("--elasticsearch", metavar="URL", required=True)
     parser.add_argument("--count", type=int, default=20_000, help="entries of each kind, at most")
-    parser.add_argument("--dims", type=int, default=512, help="of the vectors that are drawn")
+    parser.add_argument("--dims", type=int, default=512, help="dimensions of the random vectors")
     parser.add_argument("--recall", type=float, default=0.99)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="imagesim-recall-") as folder:
@@ -58,7 +58,7 @@ def unit(rows: np.ndarray) -> np.ndarray:
 
 
 def compare(name: str, vectors: np.ndarray, given: argparse.Namespace) -> None:
-    """Print a line per selectivity, both ways asked in turn; milliseconds are medians of the server's ``took``."""
+    """Print a line per selectivity, measured both ways in turn; milliseconds are medians of the server's ``took``."""
     from benchmarks.searching.common import SELECTIVITIES, K, nearest, recall, selecting
     from benchmarks.searching.elasticsearch import fill
     from imagesim.indexes.elasticsearch import ElasticsearchIndex

@@ -2,10 +2,10 @@
 
     python benchmarks/regions.py --photos DIR --masks DIR --labels FILE --json FILE
 
-``--photos`` holds the photos, ``--masks`` for each a PNG of the same stem and size with one label index per pixel,
-``--labels`` the names of the indices as a JSON list. Names are merged into the labels of ``imagesim.regions.labels`` by
-their words; anything that is not a garment there (skin, hair, jewellery) is ignored. A garment is the box around all
-pixels of one label in one photo.
+``--photos`` holds the photos, ``--masks`` a PNG for each, with the same stem and size and one label index per pixel,
+and ``--labels`` the names of the indices as a JSON list. Names are merged into the labels of
+``imagesim.regions.labels`` by their words; anything that is not a garment there (skin, hair, jewellery) is ignored. A
+garment is the box around all pixels of one label in one photo.
 
 ``--validation 5`` uses only the photos whose number is a multiple of 5; the others provide the mean boxes that the
 finder is compared with (without this option the measured photos provide them, which overestimates the baseline).
@@ -126,7 +126,7 @@ def average_precision(hits: Sequence[bool], total: int) -> float:
 def score(
     truths: Sequence[Truth], found: Sequence[Iterable[Region]], *, every: Sequence[Iterable[Region]] | None = None
 ) -> dict[str, Any]:
-    """Score the regions ``found`` in each photo; ``every`` adds the ones below the limit, for mAP.
+    """Score the regions ``found`` in each photo; ``every`` adds those below the limit, for mAP.
 
     recall: the best box of the right label overlaps a garment's by half or more. recall_considered: the same with the
     best box of every label, above the limit or not. map: the mean over labels with FEWEST or more garments. label_f1:
@@ -204,7 +204,7 @@ def prior(truths: Sequence[Truth], whole: bool) -> list[Region]:
     """Return a baseline that does not look at the photo: the most common labels, with the whole photo or their mean
     box.
 
-    The ones above the limit have a score of 0.5 or more: the set of the most common labels with the best F1.
+    Those above the limit have a score of 0.5 or more: the set of the most common labels with the best F1.
     """
     share = {label: sum(label in t.boxes for t in truths) / len(truths) for label in GARMENTS}
     order = sorted((label for label in GARMENTS if share[label]), key=lambda label: -share[label])

@@ -1,8 +1,9 @@
-"""What rules add to a search: ``python -m benchmarks.rules [--elasticsearch URL] [--json FILE]``.
+"""What rules add to the time of a search: ``python -m benchmarks.rules [--elasticsearch URL] [--json FILE]``.
 
-The same questions without a reranker, with 200 rules of which none holds, and with 200 of which an exclusion, a pin,
-a boost, or these and a limit do, in turn, so that a busy machine slows all. Entries are made of clustered random
-vectors; the words are those of the sandbox's embedder. Prints medians and their ratio to a search without rules.
+Asks the same questions without a reranker, with 200 rules of which none applies, and with 200 of which an exclusion, a
+pin, a boost, or all of these and a limit apply. These take turns, so that a busy machine slows them all. Entries have
+clustered random vectors; the words are those of the sandbox's embedder. Prints medians and their ratio to a search
+without rules.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def main() -> int:
     parser.add_argument("--entries", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--elasticsearch", metavar="URL", help="measure this server instead of the local index")
-    parser.add_argument("--json", type=Path, help="write the figures there")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="imagesim-benchmark-") as folder:
         set_up(Path(folder))
@@ -58,7 +59,7 @@ def main() -> int:
 
 
 def fill(count: int) -> list[Any]:
-    """Products with vectors and words in an index in service; those that are asked about."""
+    """Create products with vectors and words in an active index; return those that are asked about."""
     from demo_shop.shop.models import Category, Photo, Product
     from imagesim.embedders import get_embedder
     from imagesim.indexes import get_index
@@ -121,7 +122,7 @@ def fill(count: int) -> list[Any]:
 
 
 def rules(concerning: str) -> Any:
-    """200 rules; the questions are about hats. ``concerning``: the names of the rules that hold for them."""
+    """Return 200 rules. The questions are about hats; ``concerning`` names the rules that apply to them."""
     from imagesim.merchandising.engine import RuleSet
     from imagesim.merchandising.models import Rule
 
@@ -156,7 +157,7 @@ def measure(asked: list[Any], rounds: int) -> dict[str, dict[str, float]]:
     import imagesim
     from imagesim.retrieval import feedback, rerank
 
-    feedback.SECONDS = 0.0  # no setting is to profit from what another one has asked
+    feedback.SECONDS = 0.0  # no setting must profit from what another has asked
     questions: dict[str, Callable[[int], Any]] = {
         "similar": lambda n: imagesim.similar_to(asked[n % len(asked)], limit=12),
         "words": lambda n: imagesim.search(text=f"hat {n % len(asked)}", limit=12),

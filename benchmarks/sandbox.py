@@ -18,7 +18,7 @@ PAIRS = 100
 
 
 def photo(side: int) -> bytes:
-    """Return a JPEG like a phone's, without areas of one colour."""
+    """Return a JPEG like a phone's, without areas of a single colour."""
     noise = Image.effect_noise((side // 8, side // 8), 80).resize((side, side))
     buffer = BytesIO()
     Image.merge("RGB", [noise, noise.transpose(Image.Transpose.ROTATE_90), noise]).save(buffer, "JPEG", quality=85)

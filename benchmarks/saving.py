@@ -1,7 +1,7 @@
 """Measure what the app adds to saving a product: ``python -m benchmarks.saving --json FILE``.
 
-Makes the same saves with the app's receivers connected and without, alternating, so that a busy machine slows both.
-Reports milliseconds and queries per save, and that no picture is opened. Uses the database of the test settings
+Makes the same saves with and without the app's receivers connected, alternating, so that a busy machine slows both.
+Reports milliseconds and queries per save, and checks that no picture is opened. Uses the database of the test settings
 (``IMAGESIM_TEST_DATABASE_URL``; SQLite by default). Every save is a separate transaction, as in a request.
 """
 
@@ -23,7 +23,7 @@ SAVES = 25
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", type=Path, help="write the figures there")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
     options = parser.parse_args()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
     import django

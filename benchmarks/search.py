@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--segments", type=int, default=1, help="merge down to this many; 0 does not merge")
     parser.add_argument("--reuse", action="store_true", help="use the active index as it is")
     parser.add_argument("--keep", action="store_true", help="leave the index active, for --reuse")
-    parser.add_argument("--curves", type=Path, metavar="FILE", help="draw recall over time to this file, as SVG or PNG")
+    parser.add_argument("--curves", type=Path, metavar="FILE", help="plot recall against time in this file, SVG or PNG")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rows to this file")
     given = parser.parse_args()
     rows = []
@@ -76,7 +76,7 @@ def measure(given: argparse.Namespace) -> Iterator[Row]:
             yield from pgvector.measure(given, catalogue, queries)
         if given.elasticsearch:
             for quantisation in given.quantisation:
-                first = quantisation == given.quantisation[0]  # the shop is measured with the first one only
+                first = quantisation == given.quantisation[0]  # the shop is measured with the first only
                 parts = given.only if first else [part for part in given.only if part in ("elasticsearch", "sweep")]
                 yield from elasticsearch.measure(given, catalogue, queries, quantisation, parts, Path(folder))
 
@@ -97,7 +97,7 @@ def sized(vectors: np.ndarray, count: int) -> np.ndarray:
 
 
 def set_up(folder: Path) -> None:
-    """Set up the demo shop on an empty separate database."""
+    """Set up the demo shop on a separate, empty database."""
     configure(folder)
     from django.core.management import call_command
 
@@ -113,7 +113,7 @@ def configure(folder: Path, imagesim: dict[str, Any] | None = None) -> None:
     # Persistent connections, as in a shop with many requests.
     database = {"ENGINE": "django.db.backends.sqlite3", "NAME": folder / "db.sqlite3", "CONN_MAX_AGE": None}
     settings.DATABASES = {"default": database}
-    # As many answers as are asked for; by default it holds 300.
+    # As many answers as are requested; by default it holds 300.
     cache = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 10_000}}
     settings.CACHES = {"default": cache}
     if imagesim is not None:

@@ -1,4 +1,4 @@
-"""A shop whose products are already embedded, for benchmarks of the sync in which no picture must be opened."""
+"""A shop whose products are already embedded, for benchmarks of the sync that must not open pictures."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def fill(items: int) -> None:
 
 
 def first_index() -> None:
-    """Activate an empty index, without queueing every item again as the first sync would."""
+    """Activate an empty index, without queueing every item again, as the first sync would."""
     from imagesim.indexes import get_index
     from imagesim.indexing.write_targets import new_meta
 
@@ -74,7 +74,7 @@ def processor_seconds(pid: int) -> float:
             continue
         each = int(folder.name)
         parents[each] = int(fields[1])
-        seconds[each] = sum(map(int, fields[11:15])) / 100  # its own and its children's, in hundredths
+        seconds[each] = sum(map(int, fields[11:15])) / 100  # its own and its children's, in hundredths of a second
     total, todo = 0.0, [pid]
     while todo:
         each = todo.pop()

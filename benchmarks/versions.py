@@ -3,11 +3,11 @@
 
 Each version runs in a separate process, on a PostgreSQL database (``IMAGESIM_TEST_DATABASE_URL`` with ``_old`` and
 ``_new`` appended; both are emptied) and on the local index or, with ``--index elasticsearch``, on the server of
-``IMAGESIM_TEST_ELASTICSEARCH_URL``. 2,000 products with one picture each, an embedder that costs almost nothing; no
-relevance floor and no text search, so that both versions find the same; ``endpoint`` and ``tag`` are the REST view and
-the template tag for 12 similar products, called in the process, and ``kept`` is the tag with an answer that is kept.
-Per measure: wall time (the first quartile of the calls of a round, the median of the rounds) and processor time of the
-process, and the ratios per round.
+``IMAGESIM_TEST_ELASTICSEARCH_URL``. There are 2,000 products with one picture each, and an embedder that costs almost
+nothing; without a relevance floor and text search, both versions find the same. ``endpoint`` and ``tag`` are the REST
+view and the template tag for 12 similar products, called in the process, and ``kept`` is the tag with a cached answer.
+Prints for each measure the wall time (the first quartile of the calls of a round, the median of the rounds), the
+processor time of the process, and the ratios per round.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CALLS = 40
 MEASURES = ("similar", "filtered", "endpoint", "tag", "kept", "search", "sync_new", "sync_changed")
 TAGS = {"tag": "", "kept": "timeout=600 "}
 KEPT = 10
-"""Products whose answers are kept."""
+"""The number of products whose answers are cached."""
 THROTTLES = ("similar", "search", "look", "region", "events")
 WORDS = ("red", "blue", "green", "shoe", "hat", "coat", "bag", "scarf", "linen", "wool", "silk", "cotton", "city")
 
@@ -94,7 +94,7 @@ def ask(process: subprocess.Popen[str], what: str) -> str:
 
 
 def first_of(*modules: str) -> Any:
-    """Import the first of these modules that this version has; an editable install would find another checkout's."""
+    """Import the first of these modules whose file this version has; an editable install would find another's."""
     has = (module for module in modules if Path(*module.split(".")).with_suffix(".py").exists())
     return importlib.import_module(next(has, modules[-1]))
 

@@ -1,9 +1,10 @@
 """Measure a web process that answers photos and words: ``python -m benchmarks.web_process``.
 
 A small shop on SQLite with a local index is searched in processes that do nothing else, with torch and with ONNX
-Runtime, alternating: seconds from the start of Python to the first answers to words, a photo and a look; memory after
-them, and after 32 photos at once; the rate of these 32 queries beside that of one batch of the same 32 photos, which as
-many threads decode. ``own`` excludes file-backed pages. The models are assembled and exported before.
+Runtime, alternating. Reports the seconds from the start of Python to the first answers to words, a photo and a look;
+the memory after them, and after 32 photos at once; and the rate of these 32 queries compared with that of one batch of
+the same 32 photos, decoded by as many threads. ``own`` excludes file-backed pages. The models are assembled and
+exported beforehand.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def main() -> None:
         for turn in range(options.rounds + 1):
             for runtime in RUNTIMES:
                 each = in_process(runtime, shop)
-                if turn:  # the first one makes the shop, assembles and exports
+                if turn:  # the first creates the shop, assembles and exports
                     known = figures.setdefault(runtime, each)
                     figures[runtime] = {of: (max if "rate" in of else min)(known[of], each[of]) for of in known}
     names = list(figures["torch"])

@@ -1,11 +1,11 @@
-"""Time queries of words, which grow with the catalogue, beside the plain query of a search engine.
+"""Time searches by words, which grow with the catalogue, compared with a search engine's plain query.
 
     python -m benchmarks.words --elasticsearch http://127.0.0.1:9200 --count 100000
 
-The entries have a name and a description of drawn words, of which a few are in a large part of them, and small random
-vectors. The plain query is a ``multi_match`` over both fields for a page: no typing errors, beginnings, compounds,
-counts of words, nor texts that are sent back. Milliseconds that the caller sees, asked in turns: first with the request
-cache of the server emptied, as for words that nobody asked for since the index changed, and then once more.
+The entries have small random vectors, and a name and a description of random words, a few of which are in many entries.
+The plain query is a ``multi_match`` over both fields for a page: no typing errors, beginnings, compounds, counts of
+words, nor texts that are sent back. Prints the milliseconds that the caller sees, asked in turns: first with an empty
+request cache of the server, as for words that nobody has searched for since the index changed, and then once more.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ DIMS = 32
 QUERIES = 40
 ROUNDS = 4
 LONG = 16
-"""Words of the longest query: all that a query may have."""
+"""The number of words of the longest query, which is the most that a query may have."""
 
 FIELDS = ["texts.name^3", "texts.description"]
 
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def asked(vectors: np.ndarray) -> dict[str, list[str]]:
-    """Two words of a name, with a typing error in one of them, and the words that most entries have."""
+    """Return two words of a name, the same with a typing error, and the commonest words."""
     names = [entry.texts["name"][0].split() for entry in entries(vectors[:5000], texts=True)]
     rng = np.random.default_rng(1)
     pairs = [list(rng.choice(names[n], 2)) for n in rng.choice(len(names), QUERIES, replace=False)]

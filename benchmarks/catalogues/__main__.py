@@ -1,12 +1,12 @@
-"""Queries as shoppers type them, asked of shops of other trades: ``python -m benchmarks.catalogues sports``.
+"""Run queries as shoppers type them on shops of other trades: ``python -m benchmarks.catalogues sports``.
 
-The catalogues and the queries beside this module were written for it; there are no pictures. The vector of an item is
-made of that of the words for its category and colour, by the text tower of the built-in model, with noise, so that the
-figures tell how queries are read and how texts are matched, not how well the model sees. Where the model does not know
-the language of a catalogue, it has the English words for what its categories look like. A query has a pattern for the
-name and category of what it asks for, or none if the shop does not sell it. Prints the queries whose first hit is
-something else or nothing that is sold, those of which only most of the first eight hits are ("behind"), and those that
-show nothing of what is sold, some of them at least as the closest.
+The catalogues and queries in this folder were written for this benchmark; there are no pictures. The vector of an item
+is the vector of the words for its category and colour, from the text tower of the built-in model, with added noise. So
+the figures show how queries are read and texts are matched, not how well the model sees. Where the model does not know
+the language of a catalogue, the catalogue has English words for what its categories look like. A query has a pattern
+for the name and category of what it asks for, or none if the shop does not sell it. Prints the queries whose first hit
+is wrong, those whose first hit is right but most of whose first eight hits are wrong ("behind"), and those that show
+nothing although the shop sells it; of the latter, also how many have a right item among the closest.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ SHOPS = (
 )
 
 Queries = Sequence[tuple[str, str | None]]
-"""Each with the pattern of what it asks for, or None if the shop does not sell it."""
+"""Each text with the pattern of what it asks for, or None if the shop does not sell it."""
 
 CACHE = Path("/tmp/imagesim-catalogues")
 
 SHARES = {"shape": 0.65, "colour": 0.15, "words": 0.2}
-"""Those of pictures unlike the training of the model."""
+"""The shares that the model uses for pictures unlike its training pictures."""
 
 ALIKE = {"shape": 0.6, "colour": 0.7, "words": 0.45}
 """The cosine of a part of an item's vector to that of its category, or of the words for it."""
@@ -54,14 +54,14 @@ ALIKE = {"shape": 0.6, "colour": 0.7, "words": 0.45}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("shop", help=f"{', '.join(SHOPS)}, or a file like theirs")
+    parser.add_argument("shop", help=f"{', '.join(SHOPS)}, or a file in the same format")
     parser.add_argument("--cache", type=Path, default=CACHE)
     options = parser.parse_args()
     ask(opened(options.shop, options.cache))
 
 
 def opened(shop: str, cache: Path) -> Queries:
-    """Make a shop of a catalogue, once per process, and return its queries."""
+    """Create a shop from a catalogue, once per process, and return its queries."""
     file = HERE / f"{shop}.json" if shop in SHOPS else Path(shop)
     catalogue = json.loads(file.read_text("utf-8"))
     from demo_shop import settings
@@ -99,7 +99,7 @@ def make(catalogue: Any, media: Path) -> Shop:
                     colours.append(colour)
     files = [media / f"{number}.bin" for number in range(len(names))]
     for file in files:
-        file.write_bytes(file.name.encode())  # of which nothing but the digest is used
+        file.write_bytes(file.name.encode())  # only their digests are used
     return Shop(
         name=media.name,
         keys=[file.stem for file in files],
@@ -139,19 +139,19 @@ def vectors_of(categories: list[str], colours: list[str], looks: Mapping[str, st
 
 
 class Answer(NamedTuple):
-    """The names and categories of the ``found`` things and of the ``closest``, and which of them are right."""
+    """The names and categories of the ``found`` items and of the ``closest`` ones, and which of each are right."""
 
     found: Sequence[str]
     right: Sequence[bool]
     closest: Sequence[str]
     nearly: Sequence[bool]
     fault: str
-    """What the query shows: "wrong" if the first hit is, "behind" if most of the others are, "nothing" although what it
-    asks for is sold; otherwise empty."""
+    """What is wrong with the answer: "wrong" if the first hit is, "behind" if it is right but most hits are wrong,
+    "nothing" if there are no hits although what it asks for is sold; otherwise empty."""
 
 
 def answer(text: str, pattern: str | None) -> Answer:
-    """Ask the shop for a text; ``pattern``: that of the names and categories that are right."""
+    """Search the shop for a text; ``pattern`` matches the names and categories that are right."""
     import imagesim
     from imagesim.conf import get_settings
 

@@ -1,10 +1,10 @@
 """What each rule for reading words is worth: ``python -m benchmarks.catalogues.ablation sports dutch``.
 
-Asks the queries of the catalogues with all rules, and again without each of them, or without each of those that
-``--without`` names and without all of these together. A rule acts on a query if its result differs from what stands in
-its place when it is left out; only these queries are asked again. Prints on how many queries each rule acts; how many
-answers change without it, are spoiled (right with the rule, wrong without it), and mended; and how many more right
-hits, and other ones, are then shown. ``--queries`` prints which queries are spoiled and mended.
+Runs the queries of the catalogues with all rules, and again without each of them, or without each of those that
+``--without`` names and without all of these together. A rule acts on a query if its result differs from what stands
+in its place when it is left out; only these queries are run again. Prints on how many queries each rule acts; how many
+answers change without it, are spoiled (right with the rule, wrong without it), and mended (the reverse); and how many
+more right hits, and other hits, are then shown. ``--queries`` prints which queries are spoiled and mended.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ TOGETHER = "all of these"
 
 
 def _gives(value: Any) -> Callable[[Rule], Rule]:
-    """Put a function in place of a rule that returns always the same."""
+    """Replace a rule by a function that always returns this value."""
     return lambda _rule: lambda *_arguments, **_options: value
 
 
 def _as_given(_rule: Rule) -> Rule:
-    """Put a function in place of a rule that returns its first argument."""
+    """Replace a rule by a function that returns its first argument."""
     return lambda first, *_arguments, **_options: first
 
 
 def _except(option: str) -> Callable[[Rule], Rule]:
-    """Put a function in place of a rule that returns nothing if this option is set."""
+    """Replace a rule by a function that returns an empty list if this option is set."""
     return lambda rule: lambda *arguments, **options: [] if options.get(option) else rule(*arguments, **options)
 
 
 def _names_or_calls(_rule: Rule) -> Rule:
-    """Put in place of ``Phrase.is_sought`` what it says of a word alone."""
+    """Replace ``Phrase.is_sought`` by its answer for a word on its own."""
 
     def is_sought(phrase: Any, number: int, head: int, _named: Collection[int]) -> bool:
         return bool(phrase.kinds[number]) or (number == head and phrase.roles.calls(phrase.stems[number]))
@@ -91,11 +91,11 @@ RULES: Mapping[str, tuple[str, Callable[[Rule], Rule]]] = {
         lambda _rule: lambda _names, _vector, looks, _calibration: looks,
     ),
 }
-"""By name, the function or method, where it is called, and what makes that which is put in its place."""
+"""By name, the function or method, as its caller sees it, and what makes its replacement."""
 
 
 class Change(NamedTuple):
-    """How the answer to a query is with a rule (``kept``) and without it."""
+    """The answers to a query with a rule (``kept``) and without it."""
 
     text: str
     kept: Answer
@@ -126,7 +126,7 @@ class Worth(NamedTuple):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("shops", nargs="+", help=f"{', '.join(SHOPS)}, or files like theirs", metavar="SHOP")
+    parser.add_argument("shops", nargs="+", help=f"{', '.join(SHOPS)}, or files in the same format", metavar="SHOP")
     parser.add_argument("--without", action="append", choices=RULES, metavar="RULE", help=f"all by default: {[*RULES]}")
     parser.add_argument("--queries", action="store_true", help="print which queries are spoiled and mended")
     parser.add_argument("--cache", type=Path, default=CACHE)
@@ -154,7 +154,7 @@ def main() -> None:
 
 
 def measured(shop: str, sets: Mapping[str, Sequence[str]], cache: Path) -> tuple[int, dict[str, Worth]]:
-    """Return the number of queries of a shop, and what each of the sets of rules is worth for them."""
+    """Return the number of queries of a shop, and what each set of rules is worth for them."""
     patterns = dict(opened(shop, cache))
     rules = dict.fromkeys(name for names in sets.values() for name in names)
     acts: dict[str, set[str]] = {name: set() for name in rules}
@@ -178,7 +178,7 @@ def measured(shop: str, sets: Mapping[str, Sequence[str]], cache: Path) -> tuple
 
 
 def _replaced(name: str, by: Callable[[Rule, Rule], Rule]) -> AbstractContextManager[Any]:
-    """Put ``by(rule, without)`` in place of a rule, where ``without`` is what stands there if it is left out."""
+    """Replace a rule by ``by(rule, without)``, where ``without`` is what stands there if the rule is left out."""
     path, made = RULES[name]
     target, _dot, attribute = path.rpartition(".")
     owner = resolve_name(target)
@@ -187,7 +187,7 @@ def _replaced(name: str, by: Callable[[Rule, Rule], Rule]) -> AbstractContextMan
 
 
 def _noting(note: Callable[[], None], rule: Rule, without: Rule) -> Rule:
-    """Return a rule that calls ``note`` if its result differs from that without it."""
+    """Return a rule that calls ``note`` if its result differs from that of ``without``."""
 
     def noting(*arguments: Any, **options: Any) -> Any:
         found, other = rule(*arguments, **options), without(*arguments, **options)
@@ -200,7 +200,7 @@ def _noting(note: Callable[[], None], rule: Rule, without: Rule) -> Rule:
 
 
 def _forget() -> None:
-    """Forget all that the process has kept of earlier answers, but not the model."""
+    """Forget everything that the process has kept from earlier answers, except the model."""
     from imagesim.embedders import get_embedder
     from imagesim.runtime import runtime
 

@@ -1,6 +1,6 @@
 """Measure the relevance of answers: ``python -m benchmarks.relevance demo|grocery|fashion|… --data FOLDER``.
 
-Prints the rows of the tables in docs/relevance-measured.md for one data set as a shop, in a separate database below
+Prints the rows of the tables in docs/relevance-measured.md for one data set as a shop, in a separate database in
 ``--cache``. The pictures of the data sets stay where they are; their vectors are stored in the cache.
 """
 
@@ -85,7 +85,7 @@ class Report:
             rows.append(self.synonyms)
         for row in (*rows, self.times):
             if row.__name__ in (self.options.row or [row.__name__]):
-                self.rng = random.Random(0)  # a row asked for alone asks the same
+                self.rng = random.Random(0)  # a row that is requested alone asks the same
                 row()
         if "constants" in (self.options.row or ()):
             self.constants()
@@ -166,7 +166,7 @@ class Report:
         say("nothing there, all", float(np.mean([value for values in shown.values() for value in values])), 0.05)
 
     def two_words(self) -> None:
-        """A kind and what it should be like, such as "yellow shoes"; spelled so, and with an error in each word."""
+        """Ask for a kind and what it should be like ("yellow shoes"), without and with an error in each word."""
         for spelled in ("", ", misspelled"):
             self._two_words(two_words.misspelled(self.questions()) if spelled else self.questions(), spelled)
 
@@ -175,7 +175,7 @@ class Report:
         self._of_kinds(questions, sold=both.format("some"), unsold=both.format("no"))
 
     def _of_kinds(self, questions: Sequence[two_words.Question], *, sold: str, unsold: str) -> None:
-        """Report what is shown of a kind, under one name or the other for what is sold and what is not."""
+        """Report what is shown of a kind, under the name ``sold`` or ``unsold``."""
         for is_sold, (row, junk) in two_words.measure(
             questions, lambda text: self.words(text, limit=two_words.FIRST), lambda hit: hit.item.category.slug
         ).items():
@@ -184,8 +184,8 @@ class Report:
             say(f"{what}: shows any, any of the kind; of the kind, mean", row.answered, None, row[2:])
 
     def qualified(self) -> None:
-        """A kind with what says for whom, where, or like what it is ("mens shoes"), or what for ("gym shoes"), and
-        things that are not sold."""
+        """Ask for a kind with words for whom, where or what it is like ("mens shoes"), or for what ("gym shoes"), and
+        for things that are not sold."""
         kinds: dict[str, frozenset[str]] = {}
         for question in self.questions():
             kind = question.text.split()[-1]
@@ -204,7 +204,7 @@ class Report:
         return written.get(self.options.shop) or two_words.fashion(self.shop.labels, random.Random(0))
 
     def constants(self) -> None:
-        """The figures of every value of some constants, for ``left-out``."""
+        """Store the figures of every value of some constants, for ``left-out``."""
 
         def search(text: str) -> Any:
             return self.words(text, limit=two_words.FIRST)
@@ -219,7 +219,7 @@ class Report:
             left_out.store(self.options.cache, self.options.shop, {"EVIDENCE": evidence})
 
     def scenes(self, count: int) -> list[Any]:
-        """Photos of scenes, each with what tells whether a hit is of something in it."""
+        """Return photos of scenes, each with the categories (slugs) of what it shows."""
         if self.options.shop == "fashion":
             slugs = sorted({product.category.slug for product in self.products.values()})
             return photo_entry.worn(self.options.data / "outfits", slugs, count)
@@ -248,7 +248,7 @@ class Report:
         self.judge("words with texts", [(self.words, name.lower(), slug) for name, slug in sorted(names.items())])
 
     def phrased(self) -> None:
-        """Words of asking and buying around the names of categories, and of things that are not sold."""
+        """Put words for asking and buying around the names of categories, and of things that are not sold."""
         slugs = {product.category.name.lower(): product.category.slug for product in self.products.values()}
 
         def of_category(name: str, text: str) -> int:
@@ -263,7 +263,7 @@ class Report:
         say("phrased, nothing there", float(np.mean(unsold)), 0.05)
 
     def synonyms(self) -> None:
-        """Other words for what is sold."""
+        """Ask for what is sold by other words."""
         first, any_of_kind, right, shown = [], [], 0, 0
         for text, slugs in queries.SYNONYMS[self.options.shop].items():
             found = [hit.item.category.slug in slugs.split() for hit in self.words(text)]
@@ -291,7 +291,7 @@ class Report:
         say("coloured: of the first five, those of the colour and the category", float(np.mean(shares)), None)
 
     def judge(self, kind: str, asked: Sequence[tuple[Any, Any, str]]) -> None:
-        """Report the precision of the hits shown, that of the first ten without a floor, and the relevant ones kept."""
+        """Report the precision of the hits shown, that of the first ten without a floor, and the relevant hits kept."""
         shown = right = kept = relevant = plain = places = 0
         for ask, value, slug in asked:
             floor, self.floor = self.floor, 0.0
@@ -354,7 +354,7 @@ class Report:
             with_texts(hidden, True)
 
     def photo_entry(self) -> None:
-        """Scenes through the one camera."""
+        """Search scenes through the one camera."""
         import imagesim
 
         def search(**arguments: Any) -> Any:

@@ -18,7 +18,7 @@ BATCH = 32
 
 @dataclass
 class Shop:
-    """A catalogue: the key, name, texts, category with its parent of each item, and the vectors of its images.
+    """A catalogue: each item's key, name, texts, and category with its parent, and the vectors of its images.
 
     ``vectors`` has shape (n, dims); row ``i`` is an image of item ``owner[i]``.
     """
@@ -47,7 +47,7 @@ def embedder() -> Any:
 
 
 def cached(cache: Path, name: str, make: Callable[[], Vector]) -> Vector:
-    """Return the array stored under ``name``, computed at the first call."""
+    """Return the array stored under ``name``; the first call computes it."""
     file = cache / f"{name}.npy"
     if not file.exists():
         cache.mkdir(parents=True, exist_ok=True)
@@ -86,7 +86,7 @@ def rows(file: Path) -> list[dict[str, str]]:
 
 
 def demo(cache: Path) -> Shop:
-    """Return the demo shop's catalogue, variants as items of one group."""
+    """Return the demo shop's catalogue, with variants as items of one group."""
     from demo_shop.shop import catalogue, packages
 
     shop = catalogue.load()
@@ -177,7 +177,7 @@ def fashion(folder: Path, cache: Path) -> tuple[Shop, Shop]:
 
 
 def mixed(*shops: Shop) -> Shop:
-    """Return a department store that sells what all of ``shops`` sell."""
+    """Return a department store that sells what all ``shops`` sell."""
     sizes = [len(shop.keys) for shop in shops]
     starts = np.cumsum([0, *sizes[:-1]])
 
@@ -199,7 +199,7 @@ def mixed(*shops: Shop) -> Shop:
 
 
 def of_departments(shop: Shop, departments: Sequence[str]) -> Shop:
-    """Return the items of some departments, for their pictures and names."""
+    """Return the items of some departments, with an item for each picture."""
     chosen = [number for number, each in enumerate(shop.categories) if shop.parents[each] in departments]
     rows_of = [row for row, owner in enumerate(shop.owner.tolist()) if owner in set(chosen)]
     return Shop(
@@ -215,7 +215,7 @@ def of_departments(shop: Shop, departments: Sequence[str]) -> Shop:
 
 
 def part_of(shop: Shop, numbers: Sequence[int]) -> Shop:
-    """Return the items with these numbers, of a shop with one picture of each."""
+    """Return the items with these numbers, from a shop with one picture per item."""
     return replace(
         shop,
         keys=[shop.keys[number] for number in numbers],
@@ -232,7 +232,7 @@ def part_of(shop: Shop, numbers: Sequence[int]) -> Shop:
 
 
 def by_label(shop: Shop, level: str) -> Shop:
-    """Return the shop with the labels of this name as its categories; as it is if there is none."""
+    """Return the shop with the labels of this name as its categories, or unchanged if the name is empty."""
     if not level:
         return shop
     categories = [labels[level] for labels in shop.labels]
@@ -249,7 +249,7 @@ def _shop(
     texts_of: Callable[[dict[str, str]], dict[str, str]],
     levels: tuple[str, str],
 ) -> Shop:
-    """Return the lines of these numbers as items with one picture each; ``levels``: the columns of category and
+    """Return the lines with these numbers as items with one picture each; ``levels`` are the columns of category and
     parent."""
     category, parent = levels
     chosen = [lines[number] for number in numbers]

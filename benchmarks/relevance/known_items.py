@@ -1,4 +1,4 @@
-"""Queries for products by name, as visitors type them: exact, with a typing error, reordered, in part."""
+"""Queries for products by name, as visitors type them: exact, with a typing error, reordered, or in part."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def reordered(name: str, rng: random.Random) -> str:
     turned = words[:]
     while turned == words:
         rng.shuffle(turned)
-    if rng.random() < 0.5:  # and the other number of the last word
+    if rng.random() < 0.5:  # also change the number of the last word
         number = turned.index(words[-1])
         word = turned[number]
         turned[number] = word[:-1] if word.endswith("s") and not word.endswith("ss") else word + "s"
@@ -57,7 +57,7 @@ def reordered(name: str, rng: random.Random) -> str:
 
 
 def two_words(name: str, rng: random.Random) -> str:
-    """Return two distinctive words of ``name``, in their order; a shorter name as it is."""
+    """Return two distinctive words of ``name``, in their order, or a shorter name as it is."""
     words = [word for word in re.findall(r"[\w’']+", name) if word.lower() not in _SMALL and len(word) > 1]
     if len(words) < 3:
         return " ".join(words) or name
@@ -66,8 +66,8 @@ def two_words(name: str, rng: random.Random) -> str:
 
 
 def attainable(every: Sequence[str], asked: Sequence[str]) -> float:
-    """Return the share of names that any ranking can find on average by these queries of two words, among as many
-    places as count: nothing tells which of the names with both words (``every``, in the catalogue) is meant."""
+    """Return the share of names that any ranking can, on average, find by these queries of two words among the places
+    that count: nothing tells which of the names with both words (``every``: those of the catalogue) is meant."""
     words = [_stems(name) for name in every]
     having = [sum(_stems(query) <= each for each in words) for query in asked]
     return sum(min(1.0, WITHIN["two words"] / max(count, 1)) for count in having) / len(asked)
@@ -80,7 +80,7 @@ def _stems(text: str) -> set[str]:
 def measure(
     names: Sequence[str], search: Callable[[str], Sequence[int]], seed: int = 0
 ) -> dict[str, tuple[float, list[tuple[str, str, int]]]]:
-    """Return per kind the share of names found within the first places, and the misses (query, name, place or -1).
+    """Return, per kind, the share of names found within the first places, and the misses (query, name, place or -1).
 
     ``search`` returns the positions in ``names`` of the hits, best first; items with the same name count as one.
     """

@@ -1,15 +1,15 @@
-"""Constants of the relevance, each chosen on two shops and judged on the third, which had no part in the choice.
+"""Choose each constant of relevance on two shops, and judge it on the third, which had no part in the choice.
 
 ``python -m benchmarks.relevance SHOP --row constants`` measures every value on one shop and stores the figures in the
-cache; ``python -m benchmarks.relevance left-out`` chooses and prints. The figures, higher is better:
+cache; ``python -m benchmarks.relevance left-out`` chooses and prints. The figures, of which higher is better:
 
-* ``KIND_MATCH``: of the queries of a kind and a modifier (``two_words``), the harmonic mean of the share of hits that
-  are of the kind and the share of queries that show one;
-* ``CLOSEST_RELEVANCE``: pictures of items whose department, or only whose category, is taken out of the shop: the mean
-  of the share of the former without any closest hit, and of the share of the nearest hits from the department that the
-  latter keep;
-* ``EVIDENCE``: photos of scenes: P@5 of the main region's hits or of the whole photo's, whichever the constant takes;
-  of groceries and of outfits.
+* ``KIND_MATCH``: for queries of a kind and a modifier (``two_words``), the harmonic mean of the share of hits that are
+  of the kind and the share of queries that show one;
+* ``CLOSEST_RELEVANCE``: for pictures of items whose department, or only whose category, is removed from the shop, the
+  mean of the share of the former without any closest hit, and of the share of the nearest hits from the department
+  that the latter keep;
+* ``EVIDENCE``: for photos of scenes (groceries and outfits), P@5 of the main region's hits or of the whole photo's,
+  whichever the constant chooses.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ GRID: Mapping[str, tuple[float, ...]] = {
     "EVIDENCE": (1, 2, 3, 5, 8, 10),
 }
 Figures = dict[str, dict[str, float]]
-"""By constant and by value."""
+"""Figures by constant and by value."""
 
 
 def kind_match(questions: Sequence[two_words.Question], search: Callable[[str], Any]) -> dict[str, float]:
@@ -62,7 +62,7 @@ def closest_relevance(shop: Shop, floor: float, count: int = 150) -> dict[str, f
 
 
 def _relevances(shop: Shop, row: int, floor: float, *, whole_department: bool) -> list[tuple[float, bool]] | None:
-    """The relevances of the nearest items to the picture ``row`` in a shop without its category, or without its
+    """Return the relevances of the items nearest to the picture ``row`` in a shop without its category, or without its
     department, and whether each is of that department; None if one reaches the floor."""
     from imagesim.indexes import get_index
     from imagesim.retrieval.relevance import CLOSEST, Judge, calibration_of
@@ -92,7 +92,7 @@ def _relevances(shop: Shop, row: int, floor: float, *, whole_department: bool) -
 
 def evidence(photos: Sequence[tuple[bytes, frozenset[str]]]) -> dict[str, float]:
     """Return the figure of each value of ``EVIDENCE``, for photos with the categories (slugs) that are right. No label
-    is certain."""
+    counts as certain."""
     import imagesim
     from imagesim.retrieval import look
 
@@ -122,8 +122,8 @@ def store(cache: Path, shop: str, figures: Figures) -> None:
 
 
 def report(cache: Path) -> None:
-    """Print for each constant and shop the value that is best on the others, with its figure on this one, that of the
-    value in the code, and the best possible."""
+    """Print, for each constant and shop, the value that is best on the other shops, with its figure on this one, the
+    figure of the value in the code, and the best possible figure."""
     from imagesim.retrieval import fusion, look, relevance
 
     shipped = {
@@ -143,7 +143,7 @@ def report(cache: Path) -> None:
                 continue
             mean = {each: np.mean([figures[each] for figures in others]) for each in known[left][constant]}
             best = max(mean.values())
-            # Of equally good values, that in the middle.
+            # Of equally good values, take the middle one.
             equal = [each for each in mean if mean[each] >= best - 1e-9]
             chosen = equal[len(equal) // 2]
             own = known[left][constant]

@@ -1,6 +1,6 @@
 """Compare libraries for text search: ``python -m benchmarks.relevance.libraries --entries 100000``.
 
-imagesim's own inverted index, tantivy and bm25s with PyStemmer (the last two are not dependencies: install them for
+imagesim's own inverted index, tantivy, and bm25s with PyStemmer (the last two are not dependencies: install them for
 this) hold the same synthetic catalogue, answer the same queries and take the same changes. Each runs in a separate
 process, so that its memory can be measured.
 """

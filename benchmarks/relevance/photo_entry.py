@@ -1,7 +1,7 @@
-"""A photo through the one camera (``region="auto"``) beside the true box of what it chose, or beside the whole photo.
+"""Compare a photo through the one camera (``region="auto"``) with the true box of what it chose, and the whole photo.
 
-A hit belongs if its category is of the kind of the garment that the chosen region shows: the one whose true box it
-overlaps most. Where the photo was searched whole, or the region shows no garment, the largest garment is meant.
+A hit is right if its category is of the kind of the garment that the chosen region shows: the garment whose true box
+the region overlaps most. If the whole photo was searched, or the region shows no garment, the largest garment counts.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from imagesim.regions.labels import likely_categories
 
 FIRST = 5
 HELD = 5
-"""Photos whose number is a multiple of it are those for validation."""
+"""Photos whose number is a multiple of it are for validation."""
 
 
 class Entry(NamedTuple):
-    """The precision among the first five by each way of asking, and what was searched."""
+    """The precision among the first five for each way of searching, and what was searched."""
 
     auto: float
     true: float
     whole: float
     chosen: str
-    """The label of the region, "whole" if there was none."""
+    """The label of the region, or "whole" if there was none."""
     overlap: float
 
 
 def outfits(folder: Path, categories: Sequence[str], search: Callable[..., Any], count: int) -> list[Entry]:
-    """So many outfits against a shop with these ``categories`` (slugs)."""
+    """Search ``count`` outfits in a shop with these ``categories`` (slugs)."""
     truths = regions.load(folder / "photos", folder / "masks", folder / "labels.json", regions.part_of(HELD))
     truths = random.Random(0).sample(truths, min(count, len(truths)))
     found = []
@@ -56,7 +56,7 @@ def outfits(folder: Path, categories: Sequence[str], search: Callable[..., Any],
 
 
 def worn(folder: Path, categories: Sequence[str], count: int) -> list[tuple[bytes, frozenset[str]]]:
-    """So many outfits, each with the categories of a shop (slugs) that have any garment of it."""
+    """Return ``count`` outfits, each with those categories of a shop (slugs) that any of its garments belongs to."""
     truths = regions.load(folder / "photos", folder / "masks", folder / "labels.json", regions.part_of(HELD))
     found = []
     for truth in random.Random(0).sample(truths, min(count, len(truths))):
@@ -67,8 +67,8 @@ def worn(folder: Path, categories: Sequence[str], count: int) -> list[tuple[byte
 
 
 def groceries(photos: Sequence[tuple[Path, str]], search: Callable[..., Any]) -> list[Entry]:
-    """Photos (file, category slug) of one product each as it lies in a shop, which nobody drew boxes in: the whole
-    photo takes the place of the true box."""
+    """Search photos (file, category slug) of a single product in a shop. They have no annotated boxes: the whole photo
+    takes the place of the true box."""
     found = []
     for file, category in photos:
         data = file.read_bytes()

@@ -71,19 +71,19 @@ QUALIFIED: tuple[str, ...] = (
     "outdoor {}", "comfortable {}", "summer {}", "{} for grandpa", "elegant {}", "premium {}", "sophisticated {}",
     "{} eu 42", "{} xl", "hardwearing {}", "affordable designer {}", "practical {}",
 )  # fmt: skip
-"""What people say a kind of things should be like, or who or where it is for; some of it in no list of the app."""
+"""How people say what a thing should be like, or who or where it is for; some of these are in no list of the app."""
 
 OCCASIONS: tuple[str, ...] = (
     "gym {}", "hiking {}", "travel {}", "wedding {}", "party {}", "work {}", "beach {}", "school {}", "birthday {}",
     "athletic {}", "camping {}", "evening {}", "picnic {}", "graduation {}", "opera {}", "barbecue {}",
 )  # fmt: skip
-"""What people say a kind of things is for; some of it in no list of the app."""
+"""How people say what a thing is for; some of these are in no list of the app."""
 
 PHRASES: tuple[str, ...] = (
     "cheap {}", "buy {} online", "do you have {}?", "show me your best {}", "nice {} please", "{} size 42",
     "I am looking for {}", "a photo of {}",
 )  # fmt: skip
-"""What people say around the word for what they want."""
+"""What people write around the word for what they want."""
 
 SYNONYMS: Mapping[str, Mapping[str, str]] = {
     "demo": {
@@ -114,4 +114,4 @@ SYNONYMS: Mapping[str, Mapping[str, str]] = {
     },
 }  # fmt: skip
 """Other words for what a shop sells, with the categories that are meant: first those that WordNet 3.1 lists for the
-names of its categories, in the sense of the product, then others of daily language."""
+names of its categories, in the sense of the product, then words of everyday language."""

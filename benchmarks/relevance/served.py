@@ -28,7 +28,7 @@ def setup(name: str, cache: Path, media: Path | None = None, **options: Any) -> 
         "CELERY_BROKER_URL": "",
         "ALLOWED_HOSTS": ["*"],
     }
-    # No row asks for the things in the items' own pictures, which would take most of the time.
+    # No row needs the regions of the items' own pictures, which would take most of the time.
     values["IMAGESIM"] = dict(values["IMAGESIM"], SYNC="manual", ITEM_REGIONS=False, **options)
     settings.configure(**values)
     django.setup()
@@ -40,7 +40,7 @@ def setup(name: str, cache: Path, media: Path | None = None, **options: Any) -> 
 
 
 def fill(shop: Shop, media: Path) -> None:
-    """Create the products of a data set, whose files are below ``media``, with the known vectors."""
+    """Create the products of a data set, whose files are in ``media``, with the known vectors."""
     from demo_shop.shop.models import Category, Photo, Product
     from imagesim.embedders import get_embedder
     from imagesim.indexing.calibrate import calibrate
@@ -63,7 +63,7 @@ def fill(shop: Shop, media: Path) -> None:
             category=categories[category],
             description=texts.get("description", ""),
             brand=texts.get("brand", ""),
-            colour=texts.get("colour", "-"),  # none is measured in the pictures, which takes as long as the rest
+            colour=texts.get("colour", "-"),  # not measured in the pictures, which would take as long as the rest
             price=Decimal(10),
             stock=1,
         )
@@ -91,7 +91,7 @@ def fill(shop: Shop, media: Path) -> None:
 
 
 def without_tree(*, categories: bool) -> None:
-    """Let the index have no parents of the categories, or of each product no more than its name; before
+    """Keep the parents of categories out of the index, or everything but the products' names; call it before
     :func:`fill`."""
     from imagesim.items.registry import registry
 

@@ -1,5 +1,5 @@
-"""The shops of the benchmark and the pictures asked of them: the data sets, narrow shops that sell a part of one, a
-very small one, and one whose products have nothing but a name."""
+"""The shops of the benchmark and the pictures searched in them: the data sets, narrow shops that sell a part of one, a
+very small one, and shops whose products have nothing but a name."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def _all(labels: dict[str, str]) -> bool:
 
 
 class Part(NamedTuple):
-    """What a shop sells of a data set. ``tree``: whether it says what is above its categories; ``categories``: whether
-    its products are in any; ``level``: the labels that are its categories, if not those of the data set."""
+    """The part of a data set that a shop sells. ``tree``: whether its categories have parents; ``categories``: whether
+    its products have categories; ``level``: the labels that are its categories, if not those of the data set."""
 
     whole: str
     keep: Keep = _all
@@ -48,19 +48,20 @@ PARTS: Mapping[str, Part] = {
     "named-grocery": Part("grocery", tree=False, categories=False),
     "named-fashion": Part("fashion", tree=False, categories=False),
 }
-"""The boutique has about fifty of all the products. Some shops have other categories than the data set, or a name and
-no category for each product."""
+"""The boutique has about fifty of all products. Some shops have other categories than the data set, or products with a
+name and no category."""
 
 LONE = "lone"
-"""The groceries' own pictures, most of them alone in their category, among 600 clothes; asked photos of groceries."""
+"""The groceries' own pictures, most of them alone in their category, among 600 clothes; photos of groceries are
+searched in it."""
 
 REST = "rest"
-"""The held-out pictures of what a data set has besides the part that the shop sells."""
+"""The held-out pictures of that part of a data set which the shop does not sell."""
 
 
 def make(name: str, folder: Path, cache: Path) -> tuple[Shop, dict[str, Shop]]:
-    """Return the shop ``name``, and pictures by what they are of: under ``name`` held-out ones of what it sells, under
-    the other keys those of what it does not."""
+    """Return the shop ``name``, and held-out pictures by what they show: under ``name`` those of what it sells, under
+    the other keys those of what it does not sell."""
     grocery, grocery_photos = data.grocery(folder, cache)
     fashion, fashion_photos = data.fashion(folder, cache)
     demo = data.demo(cache)
@@ -87,8 +88,8 @@ def make(name: str, folder: Path, cache: Path) -> tuple[Shop, dict[str, Shop]]:
 
 
 def unsold_words(photos: Mapping[str, Shop], texts: Iterable[str]) -> dict[str, set[str]]:
-    """Return names of what a shop with these texts does not sell: those that share no word with it, and those of the
-    rest of its data set, which may share the words for a colour or a brand."""
+    """Return names of what a shop with these texts does not sell: those that share no word with them, and those from
+    the rest of its data set, which may share the words for a colour or a brand."""
     own = _stems(" ".join(texts))
     names = {*queries.ELSEWHERE, *(name for shop in photos.values() for name in shop.names)}
     found = {"words": {text for text in map(_typed, names) if not _stems(text) & own}}
@@ -101,7 +102,7 @@ def unsold_words(photos: Mapping[str, Shop], texts: Iterable[str]) -> dict[str, 
 
 
 def heads(names: Iterable[str]) -> set[str]:
-    """Return what things of these names are: the last word of each, as of "Banana Juice, large" juice."""
+    """Return what things with these names are: the last word of each, such as "juice" for "Banana Juice, large"."""
     return {_typed(name.partition(",")[0]).split()[-1].rstrip("s") for name in names if name.strip()}
 
 

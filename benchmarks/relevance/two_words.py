@@ -1,6 +1,6 @@
-"""Queries of a kind and what it should be like, half of which no entry has both words of: is what is shown of the kind?
+"""Queries for a kind and what it should be like. For half of them no entry has both words: are the hits of the kind?
 
-A hit is junk if it is of no category of the kind: paint for "yellow shoes". Shoes of another colour are not.
+A hit is junk if it is in no category of the kind, such as paint for "yellow shoes". Shoes of another colour are not.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from benchmarks.relevance.known_items import with_typo
 
 FIRST = 8
-"""Hits of a query that are judged: the first row of cards or two."""
+"""The number of hits of a query that are judged: the first one or two rows of cards."""
 
 
 class Question(NamedTuple):
@@ -120,7 +120,7 @@ GROCERY = _questions("""
 
 
 def fashion(labels: Sequence[dict[str, str]], rng: random.Random) -> tuple[Question, ...]:
-    """Forty of colour and type: types and colours that are sold together, and others of which no entry is both."""
+    """Return forty questions of colour and type: pairs that are sold together, and pairs that no entry has both of."""
     both = Counter((label["articleType"], label["baseColour"]) for label in labels)
     types = sorted({kind for kind, _colour in both if sum(both[kind, other] for _, other in both) >= 5})
     colours = sorted({colour for _, colour in both if sum(both[other, colour] for other in types) >= 50})
@@ -129,7 +129,7 @@ def fashion(labels: Sequence[dict[str, str]], rng: random.Random) -> tuple[Quest
     for sold in (True, False):
         fitting = [pair for pair in pairs if (both[pair] >= 3 if sold else not both[pair])]
         for kind, colour in rng.sample(fitting, 20):
-            # A colour within another, and kinds that another kind's name is a part of, are all the same kind.
+            # Types whose names contain the last word of this type are the same kind.
             same = {each.replace(" ", "-")[:50] for each in types if kind.split()[-1].lower() in each.lower()}
             found.append(Question(f"{colour} {kind}".lower(), frozenset({*same, kind.replace(" ", "-")[:50]}), sold))
     return tuple(found)
@@ -145,8 +145,8 @@ def misspelled(questions: Sequence[Question]) -> list[Question]:
 
 
 class Row(NamedTuple):
-    """Of some questions: the share of the hits shown that are junk, of the questions that show any hit, and that show
-    one of the kind among the first eight; and the mean number of hits of the kind."""
+    """For some questions, the share of the hits shown that are junk, the shares of the questions that show any hit and
+    that show one of the kind among the first eight, and the mean number of hits of the kind."""
 
     junk: float
     answered: float
@@ -157,7 +157,7 @@ class Row(NamedTuple):
 def measure(
     questions: Sequence[Question], search: Callable[[str], Sequence[Any]], category_of: Callable[[Any], str]
 ) -> dict[bool, tuple[Row, list[str]]]:
-    """By whether an entry has both words: the figures, and the questions whose first eight hits hold junk."""
+    """Return, by whether an entry has both words, the figures and the questions with junk among their hits."""
     found = {}
     for sold in (True, False):
         asked = [question for question in questions if question.sold == sold]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SELECTIVITIES = (1.0, 0.1, 0.01, 0.001, 0.0001)
 K = 10
 STEPS = 10_000
-"""The filter value ``part`` of entries is uniform in 0..9,999, so that ``part < n`` matches n per ten thousand."""
+"""The filter value ``part`` of entries is uniform in 0..9,999, so ``part < n`` matches n per ten thousand."""
 
 
 def bare_connection(url: str) -> HTTPConnection:
@@ -110,7 +110,7 @@ def in_turn(
     contenders: Mapping[str, Callable[[np.ndarray], Any]], queries: np.ndarray
 ) -> Iterator[tuple[str, int, Any, float]]:
     """Yield the name, the number of the query, the answer and its milliseconds. All answer each query, so that other
-    load affects them alike, in an order that is drawn: what follows another finds the caches as that left them."""
+    load affects them alike. The order is random, because each finds the caches as the one before it left them."""
     chance = np.random.default_rng(3)
     for number, query in enumerate(queries):
         for name in chance.permutation(list(contenders)).tolist():

@@ -29,8 +29,8 @@ from imagesim.indexes.elasticsearch import ElasticsearchIndex
 from imagesim.types import Query
 
 LEASE_SECONDS = 45
-"""Servers before 9.2 keep the source with the vectors for replicas; every 30 s they look whether that is needed, and a
-merge removes what is not."""
+"""Servers before 9.2 keep the source with the vectors for replicas; every 30 s they check whether it is still needed,
+and a merge removes what is not."""
 GRAPH_BYTES = 4 * 16  # HNSW with m = 16: Elasticsearch's own figure, m x 4 bytes per vector
 
 

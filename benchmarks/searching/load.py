@@ -1,8 +1,8 @@
 """Measure the search endpoint under load, compared with raw Elasticsearch with the same queries.
 
-32 clients on persistent connections, each with one request at a time; they use little time themselves (one thread,
+32 clients on persistent connections send one request at a time each; they use little time themselves (one thread,
 ``asyncio`` streams), and the same code queries both servers. The endpoint runs in one gunicorn worker process with
-threads and reads the embedding from the database, so that no model is involved; another one keeps its answers
+threads and reads the embedding from the database, so no model is involved; another process caches its answers
 (``SIMILAR_SECONDS``) and still reads their items. A similar worker process serves two hand-written views (``plain``):
 one that returns less, and one that returns the same. The latter shows how much of the endpoint's time could be saved
 within Django.
@@ -36,7 +36,7 @@ LIMIT = 12
 
 
 class Server(NamedTuple):
-    """A web server, with the process whose processor time is counted: it says more than the rate on a busy machine."""
+    """A web server, with the process whose processor time is counted: on a busy machine, it says more than the rate."""
 
     port: int
     pid: int
@@ -66,7 +66,7 @@ def measure(
         rates: dict[str, list[float]] = {name: [] for name in (*servers, "raw")}
         costs: dict[str, list[float]] = {name: [] for name in rates}
         for round_, name in itertools.product(range(ROUNDS + 1), rates):
-            seconds = SECONDS if round_ else 2.0  # the first one warms up
+            seconds = SECONDS if round_ else 2.0  # the first round warms up
             if name == "raw":
                 rate, cost = asyncio.run(_drive(str(elastic.hostname), int(elastic.port or 9200), raw, seconds)), 0.0
             else:

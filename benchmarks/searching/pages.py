@@ -1,4 +1,4 @@
-"""Measure what the template tag adds to a product page: the demo's own page with it and without, cold and cached."""
+"""Measure what the template tag adds to a product page: the demo's own page with and without it, cold and cached."""
 
 from __future__ import annotations
 

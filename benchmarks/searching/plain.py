@@ -2,8 +2,8 @@
 
 No REST framework, no middleware, no filters, no error handling: a view sends Elasticsearch a prepared body with the
 standard library's client and loads the items with Django's ORM. ``plain/`` returns a few of their fields. ``same/``
-returns what the endpoint does, and so reads what this takes: the item that is asked about, its embedding, and the same
-methods of the shop for each hit.
+returns what the endpoint does, so it needs the same: the item that is asked about, its embedding, and a call of the
+shop's methods for each hit.
 """
 
 from __future__ import annotations

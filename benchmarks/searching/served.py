@@ -1,6 +1,6 @@
 """The benchmark's demo shop as a web server runs it: ``gunicorn benchmarks.searching.served:application``.
 
-Its items say nothing of themselves by which relevance could be calibrated, so no answer is cut: each has twelve items.
+Its items have nothing by which relevance could be calibrated, so no answer is cut: each has twelve items.
 """
 
 from __future__ import annotations

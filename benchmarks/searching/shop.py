@@ -1,4 +1,4 @@
-"""Measure ``similar_to`` end to end in the demo shop: database, search, loading the items; compared with ``took``."""
+"""Measure ``similar_to`` end to end in the demo shop (database, search, loading the items), compared with ``took``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measure recall over time: what more candidates bring and cost, with and without rescoring."""
+"""Measure recall against time: what more candidates gain and cost, with and without rescoring."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Ask = Callable[[np.ndarray], tuple[list[int], float]]
 
 
 def measure(index: ElasticsearchIndex, label: str, vectors: np.ndarray, queries: np.ndarray) -> Iterator[Row]:
-    """Yield a point per number of candidates: mean recall@10 and the median milliseconds in the server and the
+    """Yield a point per number of candidates: mean recall@10, and the median milliseconds in the server and in the
     caller."""
     usual = index._num_candidates
     for selectivity in SELECTIVITIES:
