@@ -1,9 +1,9 @@
 """Train the colour names of :mod:`imagesim.images.colours`: ``python -m training.colours --data FOLDER``.
 
 FOLDER has ``fashion/``, whose pictures with an odd id are used; the others are kept for ``benchmarks/colours.py``. A
-picture's label is the only thing known of it: the probabilities of the names are averaged over pixels of the product,
-and the mean of the right names is to be high. The colours of the xkcd survey, whose names are known, are added, so that
-colours that few products have are named, too.
+picture's label is all that is known about it: the probabilities of the names are averaged over pixels of the product,
+and training raises the mean of the right names. The colours of the xkcd survey, whose names are known, are added, so
+that colours that few products have are named, too.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from benchmarks.relevance.data import rows
 from imagesim.images import colours
 
 PIXELS = 160
-"""Of each picture."""
+"""The number of pixels of each picture."""
 HIDDEN = 24
 EPOCHS = 20
 BATCH = 128
 SURVEY = 0.5
-"""Weight of the survey beside the pictures."""
+"""The weight of the survey relative to the pictures."""
 CENTRE, SCALE = np.array([50, 0, 0], np.float32), np.array([50, 40, 40], np.float32)
 OTHERS = {
     "navy": "blue", "maroon": "red", "beige": "brown", "tan": "brown", "khaki": "brown", "olive": "green",
@@ -38,11 +38,11 @@ OTHERS = {
     "magenta": "pink", "crimson": "red", "indigo": "blue", "rust": "brown", "taupe": "brown", "lilac": "purple",
     "salmon": "pink", "coral": "orange", "lime": "green", "cyan": "blue", "off white": "white", "ivory": "white",
 }  # fmt: skip
-"""Colours of the survey whose names do not end in a basic one."""
+"""Colours of the survey whose names do not end in a basic name."""
 
 
 def survey() -> tuple[Any, Any]:
-    """Return the colours of the survey, scaled Lab of shape (n, 3), and the numbers of their names, (n,)."""
+    """Return the colours of the survey as scaled Lab of shape (n, 3), and the numbers of their names, (n,)."""
     points, names = [], []
     for colour, value in XKCD_COLORS.items():
         name = colour.removeprefix("xkcd:").replace("gray", "grey")
@@ -55,8 +55,8 @@ def survey() -> tuple[Any, Any]:
 
 
 def pictures(folder: Path, rng: np.random.Generator) -> tuple[Any, Any, Any]:
-    """Return pixels of the products, scaled Lab of shape (n, PIXELS, 3), whether each name is right (n, names), and the
-    number of the label's own name (n,)."""
+    """Return pixels of the products as scaled Lab of shape (n, PIXELS, 3), whether each name is right, (n, names), and
+    the number of the label's own name, (n,)."""
     pixels, right, own = [], [], []
     for line in rows(folder / "fashion" / "labels.csv"):
         names = right_names(line["baseColour"])
@@ -84,7 +84,7 @@ def train(folder: Path) -> Any:
         torch.nn.Linear(3, HIDDEN), torch.nn.Tanh(), torch.nn.Linear(HIDDEN, HIDDEN), torch.nn.Tanh(),
         torch.nn.Linear(HIDDEN, len(colours.COLOURS)),
     )  # fmt: skip
-    # Rare colours are seen more often than they occur, by the square root.
+    # Rare colours are seen more often than they occur: the weight is the inverse square root of their number.
     share = np.bincount(own)[own] ** -0.5
     weight = torch.bincount(names)[names].float() ** -0.5
     optimiser = torch.optim.Adam(network.parameters(), 4e-3, weight_decay=1e-4)

@@ -1,6 +1,6 @@
-"""Train the weights that ship, from the towers and a data folder: ``python -m training.lite --data DIR --out DIR``.
+"""Train the shipped weights from the towers and a data folder: ``python -m training.lite --data DIR --out DIR``.
 
-``--size base`` trains those of the larger size. Their figures are printed by :mod:`training.lite.sizes`.
+``--size base`` trains those of the larger size. :mod:`training.lite.sizes` prints their figures.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def train(
     log: Any = None,
     start: Mapping[str, torch.Tensor] | None = None,
 ) -> heads.Trainer:
-    """Train heads for these rows, all of which are used; ``start`` are the weights to continue from."""
+    """Train heads on all these rows, continuing from the weights ``start`` if given."""
     owner = np.repeat(np.arange(len(rows)), PER_ROW)
     # The same picture has the same caption in every view, unless its colour was changed.
     drawn = [np.random.default_rng((int(rows.number[i]), k % PER_ROW)) for k, i in enumerate(owner)]
@@ -51,7 +51,7 @@ def train(
 
 
 def write(trainer: heads.Trainer, recipe: Recipe, texts: TextCache, out: Path) -> None:
-    """Write the files of these heads that ship in the app."""
+    """Write the files for these heads that ship with the app."""
     config, state = trainer.config, trainer.finish()
     if config.plain:
         state = unlike.adapt(trainer, state, texts)
@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--size", choices=sorted(RECIPES), default="lite", help="the size of the model")
     parser.add_argument("--without", choices=sorted(features.SOURCES), help="a source to train without")
     parser.add_argument(
-        "--start", type=Path, help="a file of weights of the stage before the last, to train the last only"
+        "--start", type=Path, help="a file of weights from the stage before the last, to train only the last"
     )
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument(

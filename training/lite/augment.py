@@ -1,8 +1,8 @@
 """Augment pictures so that they look as if other shops or phones had taken them.
 
-Every function takes and returns an RGB ``PIL.Image`` and uses the given random generator, so that a seed always gives
-the same pictures. Colours of the item change little, because they are what is learned; only :func:`recolour` changes
-them, and returns the name of the new colour.
+Every function takes and returns an RGB ``PIL.Image`` and uses the given random generator, so a seed always gives the
+same pictures. Colours of the item change little, because they are what is learned; only :func:`recolour` replaces them,
+and returns the name of the new colour.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def _stripes(rng: np.random.Generator) -> Image.Image:
 
 
 def background(rng: np.random.Generator, streets: Sequence[Image.Image]) -> Image.Image:
-    """Return a ground for an item: plain, mottled, striped, or a part of a street photo."""
+    """Return a ground for an item: plain, mottled, striped, or part of a street photo."""
     kind = rng.random()
     if kind < 0.2:
         grey = int(rng.integers(150, 256))

@@ -196,7 +196,7 @@ COLOURS: dict[str, tuple[str, ...]] = {
     "Multi": ("multicolour", "multicolored", "colourful"),
 }
 
-# Neither right nor wrong: a navy shirt is not a wrong answer to "blue shirt".
+# Neither right nor wrong, as a navy shirt is not a wrong answer to "blue shirt".
 NEAR_COLOURS: tuple[frozenset[str], ...] = tuple(
     map(
         frozenset,
@@ -379,7 +379,7 @@ CLAIMS = ("articleType", "baseColour", "gender", "usage", "product")
 
 
 class Judge:
-    """Decides which caption is true for which picture, for many at once."""
+    """Decides which captions are true for which pictures, many at a time."""
 
     def __init__(self, captions: Sequence[Caption], pictures: Sequence[dict[str, str]]) -> None:
         self.values = {claim: sorted({labels.get(claim, "") for labels in pictures}) for claim in CLAIMS}

@@ -45,7 +45,7 @@ SEEN = ("pooled", "stages", "salient", "thumb", "salience")
 
 
 def load(data: Path, folder: Path, views: list[str] | None = None) -> Rows:
-    """Load all rows of the views on disk (or of the named ones), in half precision as stored."""
+    """Load all rows of the views on disk (or of the named views), in half precision as stored."""
     sources = {name: find(data) for name, find in features.SOURCES.items()}
     labels: list[dict[str, str]] = []
     number, view, validation = [], [], []

@@ -75,7 +75,7 @@ KINDS = {
 
 
 def load(out: Path, size: Size) -> Part:
-    """Return them, with labels "type", "category" and "colour"; features are computed if ``out`` does not have them.
+    """Return these products, with labels "type", "category" and "colour"; features that ``out`` lacks are computed.
 
     :raises PackageUnavailable: if the pictures of the demo cannot be downloaded.
     """

@@ -1,4 +1,4 @@
-"""Compute the figures of the table from vectors and labels."""
+"""Compute the figures in the table from vectors and labels."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def zero_shot(texts: np.ndarray, vectors: np.ndarray, labels: np.ndarray) -> tup
 
 
 def r_precision(scores: np.ndarray, relevant: np.ndarray) -> float:
-    """Return the mean share of relevant pictures among as many of the first as there are; for a few pictures of each.
+    """Return the mean R-precision, for few relevant pictures: their share among as many first pictures as there are.
 
     :param scores: (queries, gallery), higher is nearer; -inf excludes a picture.
     :param relevant: bool, the same shape; queries without any are ignored.

@@ -1,7 +1,7 @@
 """Frozen features of every picture in every view, computed once and stored on disk.
 
-One ``.npz`` per view, with the rows of :class:`Rows`. The heads are trained on these alone, which takes seconds
-instead of the minutes of the trunk.
+Each view has an ``.npz`` with the rows of :class:`Rows`. The heads are trained on these alone, which takes seconds
+instead of the minutes that the trunk takes.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Picture:
 
     @property
     def validation(self) -> bool:
-        """Whether it belongs to the part for evaluation, which is never trained on."""
+        """Whether it belongs to the evaluation part, which is never trained on."""
         if self.source == "grocery":
             return self.labels["split"] != "train"
         return self.number % 5 == 0
@@ -162,7 +162,7 @@ ALL: Mapping[str, int | None] = {name: None for name, (source, _) in VIEWS.items
 
 
 def used(pictures: Sequence[Picture], view: str, most: int | None = None) -> list[int]:
-    """Return the places of the pictures that have this view: all, or ``most`` of those for training at random."""
+    """Return the positions of the pictures that have this view: all, or ``most`` random ones of the training part."""
     places = np.arange(len(pictures))
     if most is not None:
         places = np.random.default_rng(zlib.crc32(view.encode())).permutation(places)
@@ -194,13 +194,13 @@ def grounds(garments: list[Picture]) -> list[Image.Image]:
 
 
 def frozen_trunk(size: Size) -> Any:
-    """Return the trunk as features are computed with it: in bf16 where the processor computes in it."""
+    """Return the trunk for computing features: in bf16 where the processor supports it."""
     trunk = fold_batch_norms(load_trunk(size))
     return convert(trunk, torch.bfloat16) if torch.backends.mkldnn.is_available() else trunk
 
 
 def describe(trunk: Any, images: Sequence[Image.Image]) -> dict[str, torch.Tensor]:
-    """Return what the heads need of these pictures, float32."""
+    """Return what the heads need from these pictures, as float32."""
     x = torch.from_numpy(np.stack([np.asarray(image) for image in images])).permute(0, 3, 1, 2).float() / 127.5 - 1
     with torch.inference_mode():
         described = lite_model.describe(trunk, x.contiguous(memory_format=torch.channels_last))

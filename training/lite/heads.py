@@ -1,4 +1,4 @@
-"""Train the heads on frozen features: seconds to a minute or two on two cores.
+"""Train the heads on frozen features, which takes seconds to a minute or two on two cores.
 
 Images and captions are aligned by a contrastive loss (InfoNCE, https://arxiv.org/abs/1807.03748) in which every picture
 that a caption is true for counts as a positive (SupCon, https://arxiv.org/abs/2004.11362), and near misses, such as
@@ -34,12 +34,12 @@ class Config:
 
     :param centred: whether the training mean is subtracted from the ``shape`` component.
     :param members: the number of parts of the hidden layer, each trained to give the words component by itself; their
-        mean ships, which knows more of what was seen less (as in TabM, https://arxiv.org/abs/2410.24210).
+        mean ships, which is better for what was seen less often (as in TabM, https://arxiv.org/abs/2410.24210).
     :param plain: the dimensions of the plain part of ``words``, out of ``words`` (:mod:`training.lite.unlike`).
-    :param plain_limit, plain_share: the likeness from which on that part is empty, and its share without likeness.
-    :param text_shares: of the learned and the plain part in the vector of a text.
-    :param text_colour: the length from which on a text counts as naming a colour, and the factor of what is above it.
-    :param keep: the share of the weights that were continued from in their average with those trained: they forget less
+    :param plain_limit, plain_share: the likeness from which that part is empty, and its share without any likeness.
+    :param text_shares: the shares of the learned and the plain part in the vector of a text.
+    :param text_colour: the length from which a text counts as naming a colour, and the factor of what is above it.
+    :param keep: the share of the initial weights in their average with the trained ones, which then forget less
         (https://arxiv.org/abs/2109.01903).
     """
 
@@ -80,7 +80,7 @@ class Config:
 
 
 def thing_texts() -> tuple[list[str], np.ndarray]:
-    """Return (texts, class of each): every class with its names, in phrases, and its definition."""
+    """Return (texts, class of each): the names of every class, in phrases, and its definition."""
     texts, classes = [], []
     for number, (names, definition) in enumerate(zip(things.names(), things.definitions(), strict=True)):
         for name in names[:3]:
@@ -94,7 +94,7 @@ def thing_texts() -> tuple[list[str], np.ndarray]:
 
 
 def plain_projection(class_vectors: torch.Tensor, dims: int, without: torch.Tensor | None = None) -> torch.Tensor:
-    """Return the projection of the text tower's vectors on the principal directions of the class names: (dims, 384).
+    """Return the projection of the text tower's vectors onto the principal directions of the class names: (dims, 384).
 
     MiniLM's vectors share one strong direction without information; it is projected out.
 
@@ -148,7 +148,7 @@ def shorten(rows: Rows, config: Config) -> tuple[torch.Tensor, torch.Tensor]:
 
     Within-class covariance normalisation (Hatch et al., Interspeech 2006) with each picture as a class: the directions
     in which the views of one picture differ (ground, light, angle, blur) are shrunk, then the principal directions of
-    the rest are kept. If it is not ``centred``, these are those of every source with the same weight, and unlike
+    the rest are kept. If it is not ``centred``, every source has the same weight in these directions, and unlike
     pictures stay unlike: their cosines are nearer to those of the trunk.
     """
     pooled = rows.seen["pooled"].float()
@@ -178,8 +178,8 @@ def shorten(rows: Rows, config: Config) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def principal(rows: Rows, vectors: torch.Tensor, number: int) -> torch.Tensor:
-    """Return the principal directions (number, width) of these vectors, one for each row; each source has the same
-    weight, however many rows it has."""
+    """Return the principal directions (number, width) of these vectors, one per row; each source has the same weight,
+    however many rows it has."""
     sources = np.array([view.partition("-")[0] for view in rows.view])
     parts = [vectors[sources == source] for source in np.unique(sources)]
     moment = torch.stack([part.T @ part / part.square().sum() for part in parts]).sum(0)
@@ -263,7 +263,7 @@ class Trainer:
         self.before = [parameter.detach().clone() for parameter in self.learned()]
 
     def learned(self) -> list[nn.Parameter]:
-        """Return the parameters that are trained, but for the scale of the scores."""
+        """Return the parameters that are trained, except the scale of the scores."""
         return [*self.heads.mlp.parameters(), *self.heads.tint.parameters(), *self.text.parameters()]
 
     def histograms(self, rows: Rows) -> torch.Tensor:
@@ -281,7 +281,7 @@ class Trainer:
         return F.dropout((inputs - self.heads.mean) * self.heads.scale, self.config.dropout, self.heads.training)
 
     def words(self, inputs: torch.Tensor, logits: torch.Tensor) -> list[torch.Tensor]:
-        """Return the words component of pictures by each member, while training."""
+        """Return the words component of pictures from each member, while training."""
         classes, members = self.text(self.class_vectors), self.config.members
         guess = torch.softmax(logits / self.heads.temperature, 1) @ classes
         first, activation, last = self.heads.mlp
@@ -295,7 +295,7 @@ class Trainer:
         return [F.normalize(guess + correction, dim=1) for correction in corrections]
 
     def tint_loss(self, picked: np.ndarray) -> torch.Tensor:
-        """Return the loss of the learned half of the colour component, which groups pictures of one colour of any
+        """Return the loss of the learned half of the colour component, which groups pictures by colour, whatever the
         item."""
         tints = F.normalize(self.heads.tint(self.standard(self.inputs[picked])[:, WIDTH:]), dim=1)
         scores = TINT_SCALE * tints @ tints.T - torch.diag(torch.full((len(picked),), 1e4))
@@ -407,7 +407,7 @@ class Trainer:
         with torch.no_grad():
             self.heads.classes.copy_(self.text(self.class_vectors))
         state = {f"{PREFIX}{name}": value for name, value in self.heads.state_dict().items()}
-        # The rows of the words component; the app adds those of the others, which are zero.
+        # The rows of the words component; the app adds those of the other components, which are zero.
         state |= {f"text.proj.{name}": value for name, value in self.text.state_dict().items()}
         state["logit_scale"] = self.scale.detach()
         return state

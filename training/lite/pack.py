@@ -1,4 +1,4 @@
-"""Write trained heads to the files that ship in the app: the weights, and a description of them."""
+"""Write trained heads to the files that ship with the app: the weights and their description."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ SMALLEST = 64
 
 
 def in_8_bits(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the numbers of a tensor in 8 bits, and the scale of each of its rows."""
+    """Return the values of a tensor in 8 bits, and the scale of each of its rows."""
     scales = value.float().abs().amax(tuple(range(1, value.ndim)), keepdim=True).clamp_min(1e-6) / 127
     return (value / scales).round().to(torch.int8), scales
 
 
 def rounded(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return the tensors with matrices in 8 bits and a scale for each of their rows, as ``load_weights`` reads them."""
+    """Return the tensors with matrices in 8 bits and a scale for each row, as ``load_weights`` reads them."""
     out = dict(state)
     for name, value in state.items():
         if value.ndim == 2 and min(value.shape) >= SMALLEST:
@@ -36,7 +36,7 @@ def pack(
     out: Path,
     size: lite.Size = lite.LITE,
 ) -> None:
-    """Write the weights and their description into ``out``, as ``lite.safetensors`` and ``lite.json`` or as ``base``.
+    """Write the weights and their description to ``out``, as ``lite.safetensors`` and ``lite.json``, or as ``base.*``.
 
     :param state: the heads' tensors, under their names in the open_clip model.
     """

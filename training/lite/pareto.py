@@ -1,4 +1,4 @@
-"""Draw what each size of the built-in model costs and finds, beside its plain trunk.
+"""Plot the cost and quality of each size of the built-in model, compared with its plain trunk.
 
 ``python -m training.lite.pareto --figures OUT/sizes.json --times lite=A.json base=B.json --to PICTURE``
 

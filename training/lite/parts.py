@@ -31,7 +31,7 @@ Labelled = list[tuple[features.Picture, dict[str, str]]]
 
 
 def pictures(data: Path, most: int) -> dict[str, Labelled]:
-    """Return at most ``most`` pictures of each part, chosen at random, none of which is trained on."""
+    """Return at most ``most`` randomly chosen pictures of each part, none of which is trained on."""
     with (data / "grocery" / "labels.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     parts: dict[str, Labelled] = {}
@@ -69,7 +69,7 @@ def describe(name: str, part: Labelled, file: Path, trunk: Any, streets: list[Im
 
 
 def load(data: Path, out: Path, most: int, names: Sequence[str] = (), size: Size = LITE) -> dict[str, Part]:
-    """Return the parts of these names, or all; features are computed if ``out`` does not have them."""
+    """Return the parts with these names, or all; features that ``out`` lacks are computed."""
     out.mkdir(parents=True, exist_ok=True)
     trunk = features.frozen_trunk(size)
     asked, streets = pictures(data, most), features.grounds(features.outfits(data))

@@ -1,4 +1,4 @@
-"""How the weights of each size are trained: which pictures, which heads, which shares."""
+"""How the weights of each size are trained: pictures, heads and shares."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from training.lite.heads import Config
 
 @dataclass(frozen=True)
 class Stage:
-    """A training of heads, which continues from the stage before it.
+    """One training of the heads, which continues from the previous stage.
 
     :param most: see :func:`training.lite.features.extract`."""
 
@@ -21,7 +21,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Recipe:
-    """:param shares: of shape, colour and words in the similarity of two pictures.
+    """:param shares: the shares of shape, colour and words in the similarity of two pictures.
     :param unlike: the shares for pictures unlike the training pictures."""
 
     stages: Sequence[Stage]

@@ -2,7 +2,7 @@
 
 ``python -m training.lite.sizes --data DATA --out OUT``; the table is also written to ``OUT/sizes.json``.
 
-``--also NAME=FOLDER`` adds a column for other weights, such as some trained without a trade
+``--also NAME=FOLDER`` adds a column for other weights, such as weights trained without a trade
 (``python -m training.lite --size base --without grocery``).
 """
 

@@ -12,14 +12,14 @@ from training.lite.parts import Part
 BASIC = ("Black", "White", "Grey", "Blue", "Red", "Green", "Yellow", "Pink", "Purple", "Orange", "Brown", "Beige")
 
 Vectors = dict[str, tuple[np.ndarray, np.ndarray]]
-"""For each part: the vectors of its pictures, and what is compared with the vectors of words."""
+"""For each part, the vectors of its pictures, and what is compared with the vectors of words."""
 
 
 class Figures:
     """The figures of every trade for the vectors of all parts."""
 
     def __init__(self, parts: dict[str, Part], embed: Callable[[list[str]], np.ndarray]) -> None:
-        """:param embed: converts texts to what is compared with the words component of pictures."""
+        """:param embed: converts texts to vectors that are compared with the words component of pictures."""
         self.parts, self.embed = parts, embed
         self.known: dict[str, np.ndarray] = {}
 
@@ -30,7 +30,7 @@ class Figures:
         return _unit(np.stack([np.mean([self.known[text] for text in some], axis=0) for some in wordings]))
 
     def __call__(self, vectors: Vectors, groceries: str) -> dict[str, float]:
-        """:param groceries: the part of the groceries to report."""
+        """:param groceries: which part of the groceries to report."""
         out: dict[str, float] = {}
         for trade, part in (("clothes", "clothes"), ("street", "street"), ("groceries", groceries)):
             self._alone(out, trade, self.parts[part], *vectors[part])

@@ -1,9 +1,9 @@
-"""Let trained heads say what the towers know of things that the heads were not trained on.
+"""Add to trained heads what the towers know about things that the heads were not trained on.
 
-Training for clothes shapes the projection of texts, which then knows less of furniture. So a part of ``words`` becomes
-a *plain* one: the trunk's probabilities of the ImageNet classes in the text tower's own space. The dimensions for it
-come from the learned part, which is reduced to its principal directions. And texts get a ``colour`` component, that of
-pictures of the colour which a text names, for the plain part knows nothing of colours.
+Training for clothes shapes the projection of texts, which then knows less about furniture. So one part of ``words``
+becomes *plain*: the trunk's probabilities of the ImageNet classes in the text tower's own space. Its dimensions are
+taken from the learned part, which is reduced to its principal directions. Texts also get a ``colour`` component, that
+of pictures of the colour that the text names, because the plain part knows nothing about colours.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from training.lite import captions, things
 from training.lite.heads import PREFIX, Trainer, plain_projection
 
 DEFINITION = 0.5
-"""The weight of a class's definition beside its names in the plain part."""
+"""The weight of a class's definition relative to its names in the plain part."""
 LEAST = 15
-"""Pictures that a colour needs."""
+"""The minimum number of pictures of a colour."""
 RIDGE = 0.03
 WORDS = 3
-"""Words for a colour."""
+"""The number of words for a colour."""
 
 Embed = Callable[[list[str]], np.ndarray]
 
@@ -60,8 +60,8 @@ def adapt(trainer: Trainer, state: dict[str, torch.Tensor], embed: Embed) -> dic
 def text_colours(trainer: Trainer, embed: Embed) -> tuple[torch.Tensor, torch.Tensor]:
     """Return a linear map from texts to the ``colour`` component, (colour, 384), and the directions that it uses.
 
-    By ridge regression: a text with a colour has the mean of the pictures of that colour, less that of all colours; one
-    without has none. The directions are orthogonal rows, (colours, 384).
+    Fitted by ridge regression: a text with a colour has the mean of the pictures of that colour, minus that of all
+    colours; one without a colour has zero. The directions are orthogonal rows, (colours, 384).
     """
     histograms = trainer.inputs[:, -len(trainer.heads.palette) :]
     vectors = trainer.heads.colour_part(histograms, trainer.standard(trainer.inputs))

@@ -1,12 +1,12 @@
 """The photos, their masks, and the augmentations that make the training data look like other people's photos.
 
-Four sources. Street photos with a label per pixel (Clothing Co-Parsing) teach where garments are. Further street
-photos of the same collection, of which only the labels are known, have pixels that a teacher labelled (``pseudo.py``).
-Product pictures (Fashion Product Images) teach what single things look like: if nobody wears the thing, its pixels are
-those that are not white ground; if somebody may, only the label of the picture is used. Photos of groceries (Grocery
-Store Dataset) hold no garment at all.
+There are four sources. Street photos with a label per pixel (Clothing Co-Parsing) teach where garments are. Further
+street photos from the same collection, of which only the labels are known, have pixels that a teacher labelled
+(``pseudo.py``). Product pictures (Fashion Product Images) teach what single things look like: if nobody wears the
+thing, its pixels are those that are not white ground; if somebody may wear it, only the label of the picture is used.
+Photos of groceries (Grocery Store Dataset) show no garment at all.
 
-Whatever the scripts here need is found from this module on: the app, its settings, and the benchmarks.
+Importing this module makes everything that these scripts need importable: the app, its settings and the benchmarks.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ SHAPES = (
 LATE_SHAPES = (((512, 352), 16), ((480, 384), 4), ((416, 416), 2), ((352, 512), 4))
 PRODUCT_SHARE = 0.14
 NOTHING_SHARE = 0.06
-OF_PEOPLE = 2  # how often a pass shows a photo whose pixels were labelled by people; the others it shows once
+OF_PEOPLE = 2  # how often a pass shows a photo whose pixels people labelled; it shows other photos once
 NOT_WORN = {"shoes", "bag", "hat", "scarf", "glasses", "belt"}
 
 
@@ -72,7 +72,7 @@ class Sample:
     image: Image.Image
     target: np.ndarray  # uint8 (height / STRIDE, width / STRIDE)
     presence: np.ndarray  # float32 (labels,), -1 where unknown
-    weak: int = -1  # the class that some of the ignored pixels have
+    weak: int = -1  # the class that some of the ignored pixels have, or -1
     aside: bool = False  # from a held-out photo
 
 
@@ -157,7 +157,7 @@ class Maker:
         self.noise = np.random.default_rng(seed)
 
     def views(self, *, late: bool = False) -> Iterator[Sample]:
-        """Yield samples that together show every photo once; ``late`` ones have the size of the finder's input."""
+        """Yield samples that together show every photo once; if ``late``, in the size of the finder's input."""
         shapes = LATE_SHAPES if late else SHAPES
         further = any(photo.labels is not None for photo in self.photos)
         order = [p for p in self.photos for _ in range(OF_PEOPLE if further and p.labels is None else 1)]
@@ -184,7 +184,7 @@ class Maker:
         return self._finish(image, mask, photo)
 
     def of_two(self, left: Photo, right: Photo, shape: tuple[int, int]) -> Sample:
-        """Return two people beside each other."""
+        """Return two people side by side."""
         height, width = shape
         half = width // 2
         image, mask = Image.new("RGB", (width, height)), Image.new("L", (width // STRIDE, height // STRIDE))
@@ -195,7 +195,7 @@ class Maker:
         return self._finish(image, mask, left, right)
 
     def of_nothing(self, image: Image.Image, shape: tuple[int, int]) -> Sample:
-        """Return a part of a photo without garments."""
+        """Return part of a photo without garments."""
         rng = self.rng
         height, width = shape
         share = rng.uniform(0.55, 1)
@@ -257,7 +257,7 @@ class Maker:
             noise = self.noise.normal(0, rng.uniform(0, 6), (height, width, 1))
             pixels = np.clip(np.array(colour)[None, None] * slope + noise, 0, 255)
             return Image.fromarray(np.broadcast_to(pixels, (height, width, 3)).astype(np.uint8))
-        # a strip beside the person that contains only ground
+        # a strip beside the person that shows only ground
         photo = rng.choice(self.photos)
         columns = np.asarray(photo.mask).any(axis=0)
         left, right = int(columns.argmax()), len(columns) - int(columns[::-1].argmax())
@@ -349,7 +349,7 @@ class Maker:
         count = np.bincount(target.ravel(), minlength=256)[1 : 1 + len(GARMENTS)]
         presence = (count >= 6).astype(np.float32)
         presence[(count > 0) & (count < 6)] = -1
-        # What is worn may be in the view though the teacher did not find its pixels.
+        # What is worn may be in the view although the teacher did not find its pixels.
         worn = frozenset[str]().union(*(photo.labels or () for photo in photos))
         presence[[label in worn for label in GARMENTS] & (count < 6)] = -1
         return Sample(image, target, presence, aside=any(is_aside(photo.number) for photo in photos))

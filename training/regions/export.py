@@ -1,4 +1,4 @@
-"""Choose the limits of the scores on the held-out photos, and write the network as the app ships it."""
+"""Choose the score limits on the held-out photos, and write the network as the app ships it."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from imagesim.regions.segmenter import HEAD, TRUNK, to_tensor
 from imagesim.types import Region
 from training.lite.pack import in_8_bits
 
-# A label's own limit is mixed with the common one, weighted by this many garments: alone it would overfit 210 photos.
+# A label's own limit is mixed with the common one, weighted by this many garments: alone, it would overfit 210 photos.
 STEADY = 120
 BETA = 0.6
-"""The weight of found garments beside right names. Of the names for the held-out photos one in ten is wrong with it,
-and one in seven with 1."""
+"""The weight of found garments relative to right names. With it, one in ten names for the held-out photos is wrong;
+with 1, one in seven."""
 
 
 def limits(worn: Sequence[Collection[str]], found: Sequence[list[Region]]) -> dict[str, float]:
-    """Return for each label the score limit with the best F-beta of the names; the limits of rare labels are pulled to
-    the common one.
+    """Return, for each label, the score limit with the best F-beta of the names; the limits of rare labels are pulled
+    towards the common one.
 
     :param worn: the labels of each photo.
     """
@@ -69,7 +69,7 @@ def found_in(image: Image.Image, finder: networks.Finder) -> list[Region]:
 
 
 def tensors(finder: networks.Finder) -> dict[str, torch.Tensor]:
-    """Return the head in 16 bits, and how the tower differs from that of its package, filters in 8 bits."""
+    """Return the head in 16 bits, and the tower's difference from that of its package, with filters in 8 bits."""
     state = {HEAD + name: value for name, value in finder.head.state_dict().items() if value.dtype.is_floating_point}
     original = dict(load_trunk().named_parameters())
     for name, value in finder.trunk.named_parameters():
@@ -84,7 +84,7 @@ def tensors(finder: networks.Finder) -> dict[str, torch.Tensor]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--weights", type=Path, required=True, help="weights of train.py with all photos, which ship")
+    parser.add_argument("--weights", type=Path, required=True, help="weights of train.py with all photos, to ship")
     parser.add_argument("--without-aside", type=Path, required=True, help="weights of train.py --without-aside")
     args = parser.parse_args()
     outfits = args.data / "outfits"

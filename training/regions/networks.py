@@ -64,6 +64,6 @@ def teacher() -> Finder:
 
 
 def trained(finder: Finder, weights: Path, device: torch.device | str = "cpu") -> Finder:
-    """Return the network with the weights that ``train.py`` wrote, to be asked only."""
+    """Return the network with the weights that ``train.py`` wrote, for inference only."""
     finder.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
     return finder.to(device).eval().requires_grad_(False)

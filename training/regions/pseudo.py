@@ -3,7 +3,7 @@
     python training/regions/pseudo.py --data DATA --teacher FILE [--teacher FILE] --out MASKS
 
 What is known replaces what a teacher believes is present: labels that a photo lacks get no pixel. Probabilities are
-the mean over teachers, two sizes, and the mirrored photo; a pixel without a sure enough class is left unknown.
+means over the teachers, two sizes, and the mirrored photo; a pixel without a sufficiently certain class stays unknown.
 
 .. [1] Xie et al., Self-training with Noisy Student improves ImageNet classification, CVPR 2020.
 """

@@ -17,7 +17,7 @@ from recolour import recoloured
 from views import EARLY, LATE, Views
 
 HEAD_RATE, TEACHER_RATE, TRUNK_RATE = 2e-3, 1e-3, 3e-4
-LATE_FROM = 0.75  # share of the steps from which on photos have the size of the finder's input
+LATE_FROM = 0.75  # share of the steps after which photos have the size of the finder's input
 AVERAGE = 0.998  # decay of the running average per step
 
 
@@ -34,7 +34,7 @@ def rate_at(step: int, steps: int) -> float:
 
 @torch.no_grad()
 def follow(average: torch.nn.Module, finder: torch.nn.Module, step: int) -> None:
-    """Move the running average towards the weights; faster in the first steps."""
+    """Move the running average towards the weights, faster in the first steps."""
     keep = min(AVERAGE, (step + 1) / (step + 20))
     pairs = zip(average.state_dict().values(), finder.state_dict().values(), strict=True)
     mine, theirs = zip(*((a, b) for a, b in pairs if a.dtype.is_floating_point), strict=True)

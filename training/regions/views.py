@@ -1,4 +1,4 @@
-"""Views of the photos, written once by many processes and read at random by every training.
+"""Views of the photos, written once by many processes and read in random order by every training.
 
     python training/regions/views.py --data DATA --out VIEWS [--pseudo MASKS]
 
@@ -99,7 +99,7 @@ class Views:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="the folder with outfits/, fashion/ and grocery/")
-    parser.add_argument("--pseudo", type=Path, help="the masks that pseudo.py wrote of outfits-tags/")
+    parser.add_argument("--pseudo", type=Path, help="the masks that pseudo.py wrote for outfits-tags/")
     parser.add_argument("--out", type=Path, required=True, help="a folder for the views, 15 GB")
     parser.add_argument("--passes", type=int, default=64, help="passes through all photos, most of them smaller")
     parser.add_argument("--late", type=int, default=24, help="passes with the size of the finder's input")
