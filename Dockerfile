@@ -19,8 +19,8 @@ COPY manage.py ./
 COPY imagesim imagesim
 COPY demo_shop demo_shop
 
-# Nothing runs as root. Volumes inherit the owner of the folders they are mounted on. The models are not in the home of this
-# user: Kubernetes may run the image as another, who has none.
+# Nothing runs as root. Volumes inherit the owner of the folders they are mounted on. The models are not in this user's home,
+# because Kubernetes may run the image as another user, who has none.
 ENV XDG_CACHE_HOME=/opt/cache
 RUN useradd --create-home --uid 1000 shop && install --directory --owner shop /media /opt/cache
 # By its number, which Kubernetes needs for runAsNonRoot.

@@ -12,10 +12,10 @@ AGAIN := $(MAKE) --no-print-directory
 # Starts the services that the environment does not name, and stops them after the command.
 WITH_SERVICES := $(BIN)/python -m tools.services --
 WITH_TEST_SERVICES := $(BIN)/python -m tools.services --tests --
-# The environment is made while those services start that do not come with it.
+# Creates the environment while the services that do not come with it start.
 WHILE_SERVICES_START = $(PYTHON) -m tools.services --tests --meanwhile '$(AGAIN) prepared' --
 
-# Some containers forbid Python to keep what it compiled: each of some hundred processes would compile all anew.
+# Some containers forbid Python to store bytecode: each of about a hundred processes would compile everything again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help venv prepared demo services test test-all quick lint docs pictures bench-quick chaos protections hostile clean
@@ -36,13 +36,13 @@ prepared:
 demo: venv  ## the demo shop on http://127.0.0.1:PORT/ (PORT=8000), or with your own pictures (CATALOGUE=folder or file.csv)
 	@$(if $(CATALOGUE),export DEMO_CATALOGUE='$(CATALOGUE)' CATALOGUE_LANGUAGE='$(CATALOGUE_LANGUAGE)';) exec $(BIN)/python manage.py demo --port $(PORT)
 
-services: venv  ## Elasticsearch, Redis, PostgreSQL and MariaDB in the foreground, for running single tests beside them
+services: venv  ## Elasticsearch, Redis, PostgreSQL and MariaDB in the foreground, for running single tests against them
 	@exec $(BIN)/python -m tools.services
 
 test:  ## every check and the tests, against the real services
 	@exec $(WHILE_SERVICES_START) $(WITH_TEST_SERVICES) $(BIN)/python -m tools.checks
 
-test-all:  ## more than daily: long tests, coverage, every test on SQLite and on MariaDB too, longer runs under attack and under faults, and one with each protection off
+test-all:  ## more than the daily checks: long tests, coverage, every test on SQLite and MariaDB too, longer runs under attack and faults, and one with each protection off
 	@exec $(WHILE_SERVICES_START) $(WITH_TEST_SERVICES) $(BIN)/python -m tools.checks --all
 
 quick: venv  ## lint and fast tests on SQLite, without any service: for daily work
@@ -57,7 +57,7 @@ docs: venv  ## the documentation as a site in build/docs
 pictures: venv  ## the pictures of pages in docs/images, taken from the demo shop (needs Chromium)
 	@exec $(BIN)/python -m tools.pictures
 
-bench-quick: venv  ## ratios of search to its limits in some minutes, compared with the run before (docs/performance.md)
+bench-quick: venv  ## ratios of search to its limits in a few minutes, compared with the previous run (docs/performance.md)
 	@exec $(WITH_SERVICES) $(BIN)/python -m benchmarks.quick
 
 chaos: venv  ## writes, kills and outages for a while (SECONDS=120 SEED=1 DATABASE=postgres; SECURE=1: TLS, API key), then count what was lost
