@@ -16,7 +16,7 @@ from imagesim.types import Candidate, IndexMeta
 
 
 def catalogue(seed: int = 0, kinds: int = 8, each: int = 20, noise: float = 0.45) -> tuple[Sample, np.ndarray]:
-    """Items around the centres of their categories, two categories per department; and the centres."""
+    """Return items around the centres of their categories, two categories per department; and the centres."""
     rng = np.random.default_rng(seed)
     centres = unit(rng.normal(size=(kinds, 64)))
     vectors = unit(np.repeat(centres, each, axis=0) + noise * unit(rng.normal(size=(kinds * each, 64))) * 1.5)
@@ -115,7 +115,8 @@ def test_variants_of_one_thing_do_not_tell_what_is_alike() -> None:
 
 
 def test_a_shop_of_one_department_learns_from_queries_without_an_answer() -> None:
-    """Nothing was left of it without the department, so that fruit was an answer in a shop of juice and milk."""
+    """Otherwise, nothing would be left without the department, and fruit would be an answer in a shop of juice and
+    milk."""
     sample, _centres = catalogue()
     names = [f"c{n}" for n in range(8)]
     plain = fit(replace(sample, departments={}))
@@ -124,8 +125,8 @@ def test_a_shop_of_one_department_learns_from_queries_without_an_answer() -> Non
 
 
 def test_categories_that_are_alike_keep_their_items() -> None:
-    """Without its department or category, an item finds those that are like it. A seventh of the relevant ones was cut
-    for these, in a small shop without departments and in a larger one with them."""
+    """Without its department or category, an item finds those that are like it. Because of these, a seventh of the
+    relevant ones must not be cut, neither in a small shop without departments nor in a larger one with them."""
     for each, noise, departments in ((20, 0.8, False), (60, 0.9, True), (60, 1.0, False)):
         rng = np.random.default_rng(0)
         sample, _centres = catalogue(each=each)
@@ -164,7 +165,7 @@ def test_words_have_a_separate_curve() -> None:
 
 
 def test_words_of_a_single_category_are_measured_by_those_of_other_catalogues() -> None:
-    """Scores of words are lower than those of items, and every item is of the only category."""
+    """Scores of words are lower than those of items, and every item belongs to the only category."""
     sample, centres = catalogue(kinds=1, each=60)
     named = Sample(
         sample.vectors, sample.categories, sample.groups, words=(centres.astype(np.float32), [*sample.categories[0]])
@@ -195,7 +196,8 @@ def test_names_are_compared_if_the_model_knows_them() -> None:
 
 
 def test_each_of_many_categories_is_compared_with_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a shop of many, what was farther than twenty of them kept its relevance, and came before what is nearer."""
+    """In a shop with many categories, what is farther than twenty of them must not keep its relevance, and so come
+    before what is nearer."""
     monkeypatch.setattr(
         CategoryNames, "_vectors", lambda _self, names: [np.array([0.0, 1.0], np.float32) for _name in names]
     )

@@ -16,7 +16,7 @@ from tests.shop import picture, product, sync_and_calibrate
 
 @pytest.fixture
 def without_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The dictionaries that this process has read stay: each takes up to a second."""
+    """The dictionaries that this process has read are kept: each takes up to a second."""
     monkeypatch.setitem(sys.modules, "spellchecker", None)
     monkeypatch.setattr(dictionaries, "_hashes", dictionaries._hashes.__wrapped__)
 
@@ -49,7 +49,7 @@ def test_without_the_package_no_word_is_known() -> None:
         (["de"], "de", True),
         (["de"], "en", True),  # a shop without texts in the language of the page
         (["en", "de"], "de", True),
-        (["en", "de"], "en", False),  # someone who types English makes errors that are words of other languages
+        (["en", "de"], "en", False),  # a visitor who types English makes errors that are words of other languages
     ],
 )
 def test_the_language_of_the_page_tells_what_is_spelled_correctly(
@@ -61,7 +61,7 @@ def test_the_language_of_the_page_tells_what_is_spelled_correctly(
 
 @pytest.mark.django_db
 def test_a_correct_word_finds_nothing_spelled_alike() -> None:
-    """ "Fisch" showed tables ("Tisch")."""
+    """ "Fisch" must not show tables ("Tisch")."""
     import imagesim
 
     product("Oak", picture("brown"), category="furniture", name_de="Tisch aus Eiche")

@@ -23,7 +23,7 @@ SHELVES = {
     "ソファ": ["2人掛けソファ", "レザーソファ"],
     "ぬいぐるみ": ["くまのぬいぐるみ", "うさぎのぬいぐるみ"],
     "ジュース": ["リンゴジュース", "みかんジュース"],
-    "手・小物": ["手袋 毛糸", "手帳 方眼", "手鏡 丸", "手提げ 帆布"],  # its name has a character of what it contains
+    "手・小物": ["手袋 毛糸", "手帳 方眼", "手鏡 丸", "手提げ 帆布"],  # its name shares a character with its products
 }
 
 ASKED = {
@@ -48,7 +48,7 @@ ASKED = {
 @pytest.mark.django_db
 @pytest.mark.parametrize("index_kind", shop.TWO_DAILY)
 def test_a_shop_in_japanese(index_kind, request, settings, media_root, monkeypatch) -> None:
-    """Half of these showed nothing, or sneakers for speakers and suits for suitcases."""
+    """Each of these must find something, and not speakers for sneakers or suitcases for suits."""
     specs = {"name": TextSpec(3.0, "ja"), "category__name": TextSpec(2.0, "ja", category=True)}
     monkeypatch.setitem(vars(registry.for_model(Product)), "text_specs", specs)
     index = shop.index_for(request, index_kind)

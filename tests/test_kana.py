@@ -1,4 +1,4 @@
-"""Words of Japanese in its scripts."""
+"""Japanese words in their scripts."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ def test_other_words_are_others(one: str, other: str) -> None:
 
 
 def test_a_spelling_is_spelled_so() -> None:
-    """The words of a query are read again, as those of a text."""
+    """The words of a query are read again, like those of a text."""
     for word in ("ソファー", "コーヒーメーカー", "ヴィンテージ", "ボディーソープ", "ファー", "キー"):
         assert kana.spelled(kana.spelled(word)) == kana.spelled(word)
 
 
 def test_the_marks_of_voiced_letters_are_no_accents() -> None:
-    """A list of words with "が" had a "か"."""
+    """ "が" in a list of words must not become "か"."""
     assert fold("バッグ が") == "バッグ が"
     assert fold("Été バッグ") == "ete バッグ"
 
@@ -72,7 +72,7 @@ def test_words_in_hiragana_are_found_beside_chinese_characters() -> None:
 
 
 def test_a_word_in_hiragana_is_cut_off_as_others_are() -> None:
-    """PostgreSQL takes no word of more than 2,046 bytes, so that the entry was not written."""
+    """PostgreSQL does not accept a word of more than 2,046 bytes, so the entry would not be written."""
     assert max(len(token.word) for token in indexed(f"漢字{'あ' * 1000}", "ja")) == MAX_WORD
 
 
@@ -84,7 +84,7 @@ def test_the_server_is_told_the_spellings() -> None:
 
 
 def test_another_syllable_is_no_typing_error_of_a_short_word() -> None:
-    """ "スニーカー" (sneakers) showed speakers, and "スカート" (skirt) a skate."""
+    """ "スニーカー" (sneakers) must not show speakers, nor "スカート" (skirt) a skate."""
     index = TextIndex({"name": TextSpec(1, "ja")})
     for slot, name in enumerate(["スピーカー", "スケート", "ハンドバック"]):
         index.set(slot, {"name": (name,)})
@@ -130,7 +130,7 @@ def test_compounds_of_katakana() -> None:
     ],
 )
 def test_compounds_that_are_no_kind_of_what_they_end_with(typed: str, other: str, own: str) -> None:
-    """ "グラス" (glass) showed sunglasses, and "ラック" (rack) what is black."""
+    """ "グラス" (glass) must not show sunglasses, nor "ラック" (rack) black things."""
     index = TextIndex({"name": TextSpec(1, "ja")})
     for slot, name in enumerate([other, own]):
         index.set(slot, {"name": (name,)})
@@ -144,7 +144,7 @@ def test_other_things_are_spelled_as_words_are_compared() -> None:
 def test_what_is_typed_within_a_compound_begins_no_syllable_behind_the_first() -> None:
     assert kana.is_within("ランニング", "メンズランニングシューズ")
     assert not kana.is_within("ライト", "フライトジャケット")
-    assert not kana.is_within("シューズ", "ランニングシューズ")  # it ends so
+    assert not kana.is_within("シューズ", "ランニングシューズ")  # it ends with the word
 
 
 def test_the_name_of_a_category_is_divided_into_its_parts() -> None:
@@ -188,7 +188,7 @@ def test_a_compound_of_kana_calls_something() -> None:
 
 
 def test_what_is_no_compound_calls_nothing() -> None:
-    """ "コップ" (cups) showed the sunglasses of a shop without glasses, and "チェア" (chairs) its ice cream."""
+    """ "コップ" (cups) must not show the sunglasses of a shop without glasses, nor "チェア" (chairs) its ice cream."""
     roles = Roles(things=frozenset({"スポーツサングラス", "バニラアイス"}))
     assert replace_with_synonyms("コップ", roles, ["ja"]) == replace_with_synonyms("チェア", roles, ["ja"]) == []
     roles = Roles(things=frozenset({"スポーツサングラス", "ワイングラス", "パイプイス"}))
@@ -210,7 +210,7 @@ def test_what_is_no_compound_calls_nothing() -> None:
     ],
 )
 def test_the_end_of_a_query_without_spaces_is_replaced(typed: str, first: str) -> None:
-    """ "白い靴下" (white socks) showed nothing in a shop of "ソックス"."""
+    """ "白い靴下" (white socks) must find something in a shop of "ソックス"."""
     found = replace_with_synonyms(typed, ROLES, ["ja"])
     assert found[:1] == ([(first, "ja")] if first else [])
 
@@ -219,14 +219,14 @@ def test_the_end_of_a_query_without_spaces_is_replaced(typed: str, first: str) -
     ("typed", "written"), [("黒い", "ブラック"), ("ホワイト", "白"), ("黄色", "イエロー"), ("グレー", "灰色")]
 )
 def test_a_colour_has_a_word_in_each_script(typed: str, written: str) -> None:
-    """ "黒いスニーカー" showed a "スニーカー ブラック" no higher than a white one."""
+    """ "黒いスニーカー" must show a "スニーカー ブラック" before a white one."""
     index = TextIndex({"name": TextSpec(1, "ja")})
     index.set(0, {"name": (f"スニーカー {written}",)})
     assert scores_of(match(index, f"スニーカー {typed}"))[0] > 0.9
 
 
 def test_the_words_for_a_colour_in_each_script_are_colours() -> None:
-    """Socks that are "ホワイト" were no white ones, for "白い"."""
+    """Socks that are "ホワイト" must be white ones for "白い"."""
     known = colours_by_stem(("ja", "sv"))
     assert known["白"] == known["白い"] == known["ホワイト"] == "white"
     assert known["rott"] == "red"

@@ -42,7 +42,7 @@ def test_the_sizes_have_fingerprints_and_components_of_their_own() -> None:
 
 
 def test_words_of_the_vocabulary() -> None:
-    """Without loading the model; parts of words are none."""
+    """Without loading the model; parts of words do not count."""
     embedder = OpenClipEmbedder()
     assert all(map(embedder.has_word, ("watch", "jackets", "grey")))
     assert not any(map(embedder.has_word, ("wacth", "shos", "##ing", "[CLS]", "a", "")))

@@ -1,4 +1,4 @@
-"""What is shown behind entries that have all words of a query."""
+"""What is shown after entries that have all words of a query."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class TestAnswers:
 
     @pytest.fixture
     def everything(self) -> None:
-        """Products whose pictures are alike within their category."""
+        """Products whose pictures are similar within their category."""
         things = {
             "paintings": ("red", "Starry Night", "Water Lilies", "Mona Lisa", "The Scream", "The Kiss", "Sunflowers"),
             "sofas": ("blue", "Velvet Settee", "Oslo Modular", "Nina Corner", "Malmo Two Seats", "Bergen", "Aarhus"),
@@ -84,7 +84,7 @@ class TestAnswers:
         return [hit.item.name for hit in imagesim.search(text=text, min_relevance=floor)]
 
     def test_what_only_looks_like_what_is_called_so_is_no_answer(self, everything):
-        """A shop of posters showed eight other paintings behind the one that was asked for."""
+        """A shop of posters must not show eight other paintings after the requested one."""
         assert self.shown("starry night") == ["Starry Night"]
         assert self.shown("stary nigth")[0] == "Starry Night"
         assert self.shown("starry night", 0.0)[0] == "Starry Night"
@@ -97,7 +97,7 @@ class TestAnswers:
         assert "Starry Night" not in found
 
     def test_what_has_all_words_tells_which_category_of_the_kind_is_meant(self, everything):
-        """Behind the only balance bike, racing bikes were shown."""
+        """After the only balance bike, racing bikes must not be shown."""
         racing = {"Tarmac", "Ultimate", "Emonda", "Propel"}
         found = self.shown("balance bike", 0.4)
         assert found[0] == "Balance Bike"
@@ -108,7 +108,7 @@ class TestAnswers:
 
     @pytest.mark.parametrize("text", ["bikes", "gym bikes", "heavy-duty bikes"])
     def test_all_of_a_kind_are_an_answer_whatever_they_look_like(self, everything, text):
-        """ "Mens shoes" showed one of eight shoes, because no text said for whom they are."""
+        """ "Mens shoes" must not show only one of eight shoes because no text says who they are for."""
         assert {"Tarmac", "Ultimate", "Emonda", "Propel", "Puky", "Woom"} < set(self.shown(text, 0.6))
 
 
@@ -116,7 +116,7 @@ class TestAnswers:
     ("text", "only_kind"),
     [
         ("sofas", True),
-        ("do you have modern sofas", False),  # the catalogue has the word: what is called so is another answer
+        ("do you have modern sofas", False),  # the catalogue has the word: what is called so is a different answer
         ("mens sofa", True),
         ("washable sofa", True),
         ("blue sofa", False),
@@ -138,7 +138,7 @@ class TestOtherDepartments:
     EVERY = tuple(candidate(name, name) for name in ("sofas", "chairs", "shirts", "paints"))
 
     def test_what_is_in_others_than_the_kind_is_no_answer_by_its_looks(self):
-        """A tin of paint was shown for "clothing", between shirts."""
+        """A tin of paint must not be shown for "clothing", between shirts."""
         found = lower_other_departments(self.EVERY, read("sofa", self.ROLES), self.ROLES)
         assert [each.relevance for each in found] == pytest.approx([0.9, 0.9, *[LOOKALIKE * 0.9] * 2])
 

@@ -42,7 +42,7 @@ PLAIN = {
 
 
 def packshot(colour: str, *, ground: str = "#f2f2f2", spot: str = "") -> Image.Image:
-    """A thing of one colour on a plain ground, with a small spot of another."""
+    """A thing of one colour on a plain background, with a small spot of another colour."""
     image = Image.new("RGB", (200, 260), ground)
     draw = ImageDraw.Draw(image)
     draw.ellipse((30, 40, 170, 220), fill=PLAIN[colour])
@@ -52,7 +52,7 @@ def packshot(colour: str, *, ground: str = "#f2f2f2", spot: str = "") -> Image.I
 
 
 def scene(colour: str) -> Image.Image:
-    """The same before stripes."""
+    """The same in front of stripes."""
     image = packshot(colour)
     for left in range(0, 200, 20):
         image.paste("teal", (left, 0, left + 10, 60))
@@ -121,14 +121,14 @@ def items() -> type[Any]:
 
 @pytest.fixture
 def measuring(items: type[Any]) -> Iterator[None]:
-    """The products with a filter of measured colours of its own."""
+    """The products with a separate filter of measured colours."""
     with shop.registered(Product, type("Measured", (items,), {"measured_colours": "main_colour"})):
         yield
 
 
 @pytest.fixture
 def filling(items: type[Any]) -> Iterator[None]:
-    """The products with measured colours where the shop says none."""
+    """The products with measured colours where the shop states none."""
     with shop.registered(Product, type("Filled", (items,), {"measured_colours": "colour"})):
         yield
 
@@ -175,7 +175,7 @@ def test_a_value_of_the_shop_comes_first(shelf, filling):
     sync()
     assert with_colour(colour="rot") == ["rot"]
     assert with_colour(colour="red") == ["both", "red"]
-    assert ImageColours.objects.count() == 4  # not of what has a colour
+    assert ImageColours.objects.count() == 4  # not for products that have a colour
     shelf["rot"].colour = ""
     shelf["rot"].save()
     sync()
@@ -188,7 +188,7 @@ def test_what_colours_are_called():
     assert colours.words_for("turquoise") == ("turquoise",)
     with translation.override("de"):
         assert colours.words_for("grey") == ("grau",)
-    with translation.override("sv"):  # the pages are not translated to it
+    with translation.override("sv"):  # the pages are not translated into it
         assert colours.words_for("grey") == ("grå",)
         assert colours.words_for("Red") == ("röd",)
         assert colours.words_for("turquoise") == ("turquoise",)
@@ -200,7 +200,7 @@ def test_what_colours_are_called():
 
 
 def test_a_colour_modifies_in_any_language_that_has_names_of_it():
-    """ "Grön klänning" showed nothing, if no dress is green: the Swedish word for it was a thing like others."""
+    """ "Grön klänning" must show dresses even if none is green: the Swedish word for green is not a thing."""
     assert {"gron", "rod"} <= set(colours_by_stem(("sv",)))
     assert {"зелен", "yesil"} <= set(colours_by_stem(("ru", "tr")))
 
@@ -219,7 +219,7 @@ def test_words_find_colours_that_no_text_names(shelf, measuring):
 
 
 def test_a_description_that_mentions_a_colour_does_not_make_up_for_another_one(shelf, measuring):
-    """ "White shoes" showed a black pair first, because its description mentions the white sole."""
+    """ "White shoes" must not show a black pair first because its description mentions the white sole."""
     product("Knit shoe", packshot("black"), category="shoes", description="A black and white knit, and a white sole.")
     product("Plimsolls", packshot("white", ground="#8a8a8a"), category="shoes")
     sync()
@@ -236,7 +236,7 @@ def messages(text: str, **arguments: Any) -> list[str]:
 
 
 def test_a_colour_that_nothing_of_the_kind_is_listed_in_is_said(shelf, items):
-    """ "Red shoes" showed shoes of all colours but red, as if they were an answer."""
+    """ "Red shoes" must not show shoes of all colours except red as if they were an answer."""
     product("Knit shoe", packshot("black"), category="shoes")
     product("Plimsolls", packshot("white", ground="#8a8a8a"), category="shoes")
     product("Lime", packshot("green"), category="fruit")
@@ -257,7 +257,7 @@ def test_a_colour_that_nothing_of_the_kind_is_listed_in_is_said(shelf, items):
         assert messages("green shoes", offset=1) == []
     with shop.registered(Product, items):
         rebuild()
-        assert messages("green shoes") == []  # nothing is listed in any colour
+        assert messages("green shoes") == []  # no colour is recorded for any item
 
 
 def test_the_index_is_not_asked_about_colours_if_a_hit_has_all_words(shelf, filling, monkeypatch):

@@ -1,4 +1,4 @@
-"""The limits of a price that a query names."""
+"""The price limits that a query names."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ from tests.shop import picture
         ("laptops from $500 to $1,000", "en", "laptops", {"gte": 500, "lte": 1000}),
         ("50-100 € jacket", "en", "jacket", {"gte": 50, "lte": 100}),
         ("over $50 bags", "en", "bags", {"gte": 50}),
-        ("bags over $20 under $50", "en", "bags", {"gte": 20, "lt": 50}),  # "under $50" was searched as words
+        ("bags over $20 under $50", "en", "bags", {"gte": 20, "lt": 50}),  # "under $50" must not be searched as words
         ("Taschen unter 50 €, ab 20 €", "de", "Taschen", {"gte": 20, "lt": 50}),
-        ("bags over $50 under $20", "en", "bags under $20", {"gte": 50}),  # nothing is both
+        ("bags over $50 under $20", "en", "bags under $20", {"gte": 50}),  # nothing satisfies both
         ("shoes <50", "en", "shoes", {"lt": 50}),
         ("under 50", "en", "", {"lt": 50}),
         ("dress under 50", "de", "dress", {"lt": 50}),
@@ -76,10 +76,10 @@ def test_limits_of_a_price(typed, language, rest, limits):
         ("under 20's trousers", "en"),
         ("nike air max 90", "en"),
         ("iphone 15 pro max 256", "en"),
-        ("between 40 and 20 euros", "en"),  # which nothing can cost
+        ("between 40 and 20 euros", "en"),  # nothing can cost that
         ("shelf under 50%", "en"),
         ("Kinderwagen bis 22 kg", "de"),
-        ("Kleid unter 50", "fr"),  # only English is read beside the languages of the shop
+        ("Kleid unter 50", "fr"),  # only English is read in addition to the languages of the shop
         ("under " + "9" * 400, "en"),
     ],
 )
@@ -120,7 +120,7 @@ def said(hits: Hits) -> list[str]:
 
 class TestSearch:
     def test_only_what_costs_less_is_shown(self, shelf):
-        """Of "dress under 50", the price was ignored."""
+        """In "dress under 50", the price must not be ignored."""
         hits = imagesim.search(text="red under 30")
         assert names(hits) == {"red", "dark"}
         assert said(hits) == ["Only what costs less than 30 is shown."]
@@ -153,7 +153,7 @@ class TestSearch:
         assert imagesim.search(text="under 30").messages == (found_by_looks("under 30"),)
 
     def test_so_are_words_beside_what_is_not_wanted(self, shelf):
-        """Without the limit nothing was sought, and the mean of no vector divided by zero."""
+        """Without the limit, nothing would be sought, and the mean of no vectors would divide by zero."""
         hits = imagesim.search(text="under 30", unlike="blue")
         assert hits
         assert not hits.messages

@@ -1,4 +1,4 @@
-"""What a query requires, and what is no answer to it whatever it looks like."""
+"""What a query requires, and what is not an answer to it, whatever it looks like."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_so_are_those_that_are_called_by_a_compound(typed, excluded):
 
 
 def test_a_shade_is_for_nobody():
-    """ "Baby blue" excludes no clothes of adults, nor does the "man" of "Isle of Man"."""
+    """ "Baby blue" excludes no clothes for adults, nor does the "man" in "Isle of Man"."""
     reader = QueryReader(ENGLISH, ["en"], {"baby", "blue", "shoe", "shoes"}.__contains__)
     assert reader.read_text("baby blue shoes").requires.excluded == frozenset()
 
@@ -150,7 +150,8 @@ def test_diets_and_substances_are_required(typed, language, required):
 
 
 def test_the_words_that_the_index_is_asked_for_are_bounded() -> None:
-    """Whoever listed all allergens had the index asked for each, a hundred queries in one request."""
+    """Otherwise, a query that lists all allergens would ask the index for each of them, a hundred queries in one
+    request."""
     languages = ["en", "de", "fr", "es", "it", "nl", "pl"]
     found = requirements(
         " ".join(f"{each} free" for name in ("allergens", "substances") for each in WORDS[name]["en"][0].split()),
@@ -177,7 +178,7 @@ def test_what_is_plant_based_is_not_known_of_plants():
 
 
 def test_an_index_is_asked_for_as_many_entries_as_it_ranks_by_words(monkeypatch):
-    """Further ones would count as lacking what is required."""
+    """Any further entries would count as lacking what is required."""
 
     class Asked:
         def search(self, queries):
@@ -197,7 +198,7 @@ def test_an_index_is_asked_for_as_many_entries_as_it_ranks_by_words(monkeypatch)
 
 
 def test_an_index_is_asked_once_for_each_entry():
-    """ "Boys shorts" took up to eight requests more, two for each time that a page looked further."""
+    """ "Boys shorts" must not take up to eight more requests, two for each time that a page looks further."""
     requests = []
 
     class Shop:
@@ -225,7 +226,7 @@ def test_an_index_is_asked_once_for_each_entry():
 class TestAnswers:
     @pytest.fixture(params=shop.TWO_DAILY, autouse=True)
     def _shop(self, request, settings, media_root) -> Iterator[None]:
-        """A shop whose pictures are alike within their category."""
+        """A shop whose pictures are similar within their category."""
         index = shop.index_for(request, request.param)
         settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": shop.EMBEDDER, "INDEX": index}
         things = {
@@ -262,7 +263,7 @@ class TestAnswers:
         return {hit.item.name for hit in (*hits, *hits.closest)}
 
     def test_what_lacks_the_required_is_neither_shown_nor_the_closest(self):
-        """ "Gluten free bread" showed bread of wheat, and "vegan sausages" those of pork."""
+        """ "Gluten free bread" must not show wheat bread, nor "vegan sausages" those of pork."""
         assert self.shown("gluten free bread") == {"Loaf"}
         assert self.shown("vegan sausages") == {"Tofu", "Shroom"}
         assert self.shown("vegan bread") == set()
@@ -270,15 +271,15 @@ class TestAnswers:
 
     @pytest.mark.parametrize("text", ["halal sausages", "alcohol free sausages"])
     def test_of_what_no_text_mentions_the_kind_is_the_closest(self, text):
-        """All may be halal in a shop that does not say so of each. "Alcohol free wine" showed red wine."""
+        """All may be halal in a shop that does not say so for each. "Alcohol free wine" must not show red wine."""
         hits = imagesim.search(text=text, min_relevance=0.4)
         assert not hits
         assert {hit.item.name for hit in hits.closest} <= {"Cumberland", "Chorizo", "Shroom", "Tofu"}
         assert hits.closest
 
     def test_what_is_for_others_is_neither(self):
-        """ "Mens shoes" showed women's shoes, in a shop that has hardly any others. What is called so is an answer,
-        however it is filed: typed by its name, it was not found."""
+        """ "Mens shoes" must not show women's shoes in a shop that has hardly any others. What is called so is an
+        answer, however it is filed: it must be found when its name is typed."""
         shoes = {"Pump", "Ballerina", "Stiletto", "Men's mule"}
         assert self.shown("ladies shoes") == shoes - {"Men's mule"}
         assert self.shown("shoes") == shoes
@@ -286,7 +287,7 @@ class TestAnswers:
         assert self.shown("mens mule") == {"Men's mule"}
 
     def test_of_one_category_what_is_called_so_is_for_others(self):
-        """ "Womens watch" showed men's watches, which a shop had filed with the others."""
+        """ "Womens watch" must not show men's watches that a shop has filed with the others."""
         assert self.shown("watches") == {"Diver for men", "Ladies chronograph", "Field", "Womens and mens solar"}
         assert self.shown("womens watch") == {"Ladies chronograph", "Field", "Womens and mens solar"}
         assert self.shown("watch for men") == {"Diver for men", "Field", "Womens and mens solar"}

@@ -41,9 +41,9 @@ ROLES = Roles(
         ("watch band", "en", "watch strap"),
         ("bicycle", "en", "bike"),
         ("bicycle helmet", "en", "bike helmet"),
-        ("cell phone", "en", "mobile phone"),  # a category is called so
+        ("cell phone", "en", "mobile phone"),  # a category has this name
         ("Couch", "de", "sofa"),
-        ("Turnschuhe rot", "de", ""),  # a kind already
+        ("Turnschuhe rot", "de", ""),  # already a kind
         ("billfold", "en", "wallet"),
     ],
 )
@@ -55,11 +55,11 @@ def test_a_query_is_asked_in_the_words_of_the_catalogue(typed: str, language: st
     "typed",
     [
         "sofa",
-        "lamp",  # something is called so, and nothing a light
+        "lamp",  # something is called so, and nothing is called a light
         "settee cover",  # what is sought is a cover
         "necktie rack",
         "gown",  # nobody sells a dress
-        "laptop",  # a stationer's notebooks are none
+        "laptop",  # the notebooks of a stationer are not laptops
         "",
         "!?",
     ],
@@ -69,7 +69,7 @@ def test_other_words_stay(typed: str) -> None:
 
 
 def test_either_number_of_a_phrase_is_replaced() -> None:
-    """ "Bookshelves" showed nothing in a shop of bookcases: it has another stem than "bookshelf"."""
+    """ "Bookshelves" must find the bookcases of a shop, although it has a different stem from "bookshelf"."""
     roles = Roles(things=frozenset({"bookcas"}))
     for typed in ("bookshelf", "bookshelves", "oak bookshelves"):
         [(text, language)] = replace_with_synonyms(typed, roles, ["en"])
@@ -77,13 +77,14 @@ def test_either_number_of_a_phrase_is_replaced() -> None:
 
 
 def test_what_is_sought_may_stand_before_those_it_is_for() -> None:
-    """ "Settee leather" and "sneakers women" were not asked in other words, because the last word is what is sought."""
+    """ "Settee leather" and "sneakers women" must be asked for in other words, although the last word is what is
+    sought."""
     assert replace_with_synonyms("settee leather", ROLES, ["en"])[:1] == [("sofa leather", "en")]
     assert replace_with_synonyms("gym shoes women", ROLES, ["en"])[:1] == [("sneakers women", "en")]
 
 
 def test_a_word_that_only_specifies_other_kinds_is_replaced_by_one_that_names_one() -> None:
-    """ "Backpack" showed "Backpacking tents" in a shop of rucksacks."""
+    """ "Backpack" must not show "Backpacking tents" in a shop of rucksacks."""
     names = {("backpack", "tent"): ("tents",), ("rucksack",): ("rucksacks",)}
     roles = Roles({"tent": ("tents",), "rucksack": ("rucksacks",)}, frozenset({"backpack"}), names=names)
     assert replace_with_synonyms("backpack", roles, ["en"])[:1] == [("rucksack", "en")]
@@ -92,20 +93,21 @@ def test_a_word_that_only_specifies_other_kinds_is_replaced_by_one_that_names_on
 
 
 def test_a_word_that_only_descriptions_have_is_replaced() -> None:
-    """ "Trainers" showed only the one product whose description has the word."""
+    """ "Trainers" must not show only the one product whose description has the word."""
     mentioned = replace(ROLES, mentions=frozenset({"trainer"}))
     assert replace_with_synonyms("red trainers", mentioned, ["en"]) == [("red sneakers", "en")]
-    assert replace_with_synonyms("red trainers", ROLES, ["en"]) == []  # more than descriptions have it
+    assert replace_with_synonyms("red trainers", ROLES, ["en"]) == []  # not only descriptions have it
 
 
 @pytest.mark.parametrize("typed", ["pin board", "pinboard", "pin-board"])
 def test_a_phrase_may_be_written_in_one_piece(typed: str) -> None:
-    """ "Pin board" showed nothing in a shop with noticeboards, because the list has a "pinboard"."""
+    """ "Pin board" must find something in a shop with noticeboards, although the list has a "pinboard"."""
     assert replace_with_synonyms(typed, Roles(things=frozenset({"noticeboard"})), ["en"]) == [("noticeboard", "en")]
 
 
 def test_a_word_with_another_meaning_replaces_nothing() -> None:
-    """ "Sunglasses" showed the lampshades of a home shop, and "baseball cap" the swimming caps of a sports shop."""
+    """ "Sunglasses" must not show the lampshades of a home shop, nor "baseball cap" the swimming caps of a sports
+    shop."""
     roles = Roles({"lampshad": ("lampshades",)}, things=frozenset({"shade", "cap"}))
     assert replace_with_synonyms("sunglasses", roles, ["en"]) == []
     assert replace_with_synonyms("baseball cap", roles, ["en"]) == []
@@ -113,7 +115,7 @@ def test_a_word_with_another_meaning_replaces_nothing() -> None:
 
 
 def test_a_phrase_is_known_if_a_category_is_called_so() -> None:
-    """ "Shaving cream" showed hand creams, because the shop has a category for shaving, too."""
+    """ "Shaving cream" must not show hand creams because the shop also has a category for shaving."""
     roles = Roles({"shave": ("shaving",)}, things=frozenset({"foam", "cream"}))
     assert replace_with_synonyms("shaving cream", roles, ["en"]) == [("shaving foam", "en")]
     named = replace(roles, names={("shave", "cream"): ("shaving",)})
@@ -121,7 +123,7 @@ def test_a_phrase_is_known_if_a_category_is_called_so() -> None:
 
 
 def test_a_word_beside_the_name_of_a_category_may_be_what_is_sought() -> None:
-    """ "Nail varnish" showed nothing in a shop with nail polish in its category "Nails"."""
+    """ "Nail varnish" must find the nail polish in a shop's category "Nails"."""
     roles = Roles({"nail": ("nails",)}, frozenset({"polish"}))
     assert replace_with_synonyms("nail varnish", roles, ["en"]) == [("nail polish", "en")]
     assert replace_with_synonyms("nail varnish", replace(roles, mentions=frozenset({"polish"})), ["en"]) == []
@@ -138,13 +140,13 @@ def test_a_word_beside_the_name_of_a_category_may_be_what_is_sought() -> None:
     ],
 )
 def test_a_part_of_a_compound_is_replaced(typed: str, language: str, other: str, thing: str) -> None:
-    """ "Außenlampe" showed nothing beside a category "Außenleuchten", because only whole words had synonyms."""
+    """ "Außenlampe" must find the category "Außenleuchten": not only whole words have synonyms."""
     found = replace_with_synonyms(typed, Roles(things=frozenset({thing})), [language])
     assert found == ([(other, language)] if other else [])
 
 
 def test_a_compound_of_the_dictionary_has_a_meaning_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A "Kinderwagen" (pram) is no "Kinderauto" (toy car), though a "Wagen" may be a car."""
+    """A "Kinderwagen" (pram) is not a "Kinderauto" (toy car), although a "Wagen" may be a car."""
     monkeypatch.setattr(query_synonyms, "_groups_of", lambda phrase, _language: [["auto"]] if phrase == "wagen" else [])
     query_synonyms._replacements.cache_clear()
     roles = Roles(things=frozenset({"kinderauto", "einkaufsauto"}))
@@ -154,14 +156,14 @@ def test_a_compound_of_the_dictionary_has_a_meaning_of_its_own(monkeypatch: pyte
 
 
 def test_parts_of_a_compound_are_searched_with_their_synonyms() -> None:
-    """ "Solarlampe" showed nothing of "Solar-Wegeleuchten" in a shop that has lamps, too."""
+    """ "Solarlampe" must find "Solar-Wegeleuchten" in a shop that also has lamps."""
     roles = Roles(things=frozenset({"stehlamp", "wegeleucht", "solar"}))
     texts = QueryReader(roles, ["de"], lambda _word: False).read_texts("Solarlampe")
     assert [each.text for each in texts.compounds] == ["solar lampe", "solar leuchte"]
 
 
 def test_a_word_is_known_by_compounds_of_its_own_language_only() -> None:
-    """ "Phone" showed nothing in a shop with telephones and some German texts."""
+    """ "Phone" must find the telephones of a shop with some German texts."""
     roles = Roles({"telephon": ("telephones",)})
     assert replace_with_synonyms("phone", roles, ["en", "de"]) == [("telephone", "en")]
 
@@ -218,14 +220,14 @@ def test_each_language_has_its_words(language: str, typed: str, first: str, thin
         ("en", "houseplant", "plant pot"),
         ("en", "sunglasses", "sunny"),
         ("en", "mineral water", "water bottle"),
-        ("fi", "takki", "peitto"),  # a coat, and a "täkki" is a blanket
+        ("fi", "takki", "peitto"),  # a coat, while a "täkki" is a blanket
         ("fi", "sukka", "sukkahousut"),
         ("sv", "byggklossar", "bromskloss"),
-        ("cs", "med", "medvídek"),  # honey, and a "méďa" is a teddy bear
+        ("cs", "med", "medvídek"),  # honey, while a "méďa" is a teddy bear
         ("cs", "krájecí deska", "záchodové prkénko"),
         ("da", "porcelæn", "cykelstel"),
         ("da", "byggeklodser", "bremseklodser"),
-        ("nb", "halssmykke", "kjede"),  # maybe of a bicycle
+        ("nb", "halssmykke", "kjede"),  # perhaps of a bicycle
         ("nb", "blandebatteri", "lysarmatur"),
         ("es", "cinturón", "cinta"),
         ("es", "televisor", "tela"),
@@ -277,19 +279,20 @@ def test_each_group_has_several_phrases(path) -> None:
         assert line == line.strip().lower(), line
         assert all(stems), line
         assert max(len(phrase.split()) for phrase in group) <= LONGEST_PHRASE, line
-        assert len(stems) == len(set(stems)), line  # what stemming does not find anyway
+        assert len(stems) == len(set(stems)), line  # words that stemming would not find anyway
         assert any(not phrase.startswith("?") for phrase in group), line
 
 
 def test_the_index_tells_whether_something_is_called_by_all_words_of_a_synonym() -> None:
-    """ "Soft drink" for "soda": "drink" is known, and whether one is called soft is left to the index."""
+    """For "soft drink" as a synonym of "soda": "drink" is known, and the index decides whether anything is called a
+    soft one."""
     assert replace_with_synonyms("soda", ROLES, ["en"])[:1] == [("soft drink", "en")]
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("index_kind", shop.TWO_DAILY)
 def test_a_phrase_means_the_category_that_its_synonym_is_the_name_of(index_kind, request, settings, media_root) -> None:
-    """ "Drum set" showed sticks and cymbals, because they are in a department "Drums", and no drum kits."""
+    """ "Drum set" must not show sticks and cymbals instead of drum kits because they are in a department "Drums"."""
     index = shop.index_for(request, index_kind)
     settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": shop.EMBEDDER, "INDEX": index}
     for slug, colour in {"drum-kits": "red", "electronic-drums": "blue", "drumsticks": "green"}.items():
@@ -307,7 +310,7 @@ def test_a_phrase_means_the_category_that_its_synonym_is_the_name_of(index_kind,
 
 
 def test_a_phrase_means_what_a_category_lists_by_its_synonym() -> None:
-    """ "Bin liners" showed nothing, in a shop with a category "Bin bags, foil & wrap"."""
+    """ "Bin liners" must find something in a shop with a category "Bin bags, foil & wrap"."""
     kinds = {"bin": ("bags",), "bag": ("bags",)}
     roles = Roles(kinds, listed=kinds, things=frozenset())
     texts = QueryReader(roles, ["en"], lambda _word: False).read_texts("bin liners")
@@ -332,7 +335,7 @@ def test_a_phrase_means_what_a_category_lists_by_its_synonym() -> None:
 def test_what_is_called_by_the_words_is_shown_beside_a_category_of_that_meaning(
     index_kind, request, settings, media_root
 ) -> None:
-    """ "Running shoes" showed all of the sneakers, and no "Trail running shoe" of another category."""
+    """ "Running shoes" must show not only the sneakers, but also the "Trail running shoe" of another category."""
     index = shop.index_for(request, index_kind)
     settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": shop.EMBEDDER, "INDEX": index}
     for number in range(3):
@@ -349,7 +352,7 @@ def test_what_is_called_by_the_words_is_shown_beside_a_category_of_that_meaning(
 
 
 def test_a_word_beside_what_is_sought_is_replaced_on_demand() -> None:
-    """ "Hängelampe Esstisch" (hanging lamp dining table) showed no "Pendelleuchte Esstisch"."""
+    """ "Hängelampe Esstisch" (hanging lamp dining table) must find the "Pendelleuchte Esstisch"."""
     assert replace_with_synonyms("settee cover", ROLES, ["en"], beside=True) == [("sofa cover", "en")]
     roles = Roles(things=frozenset({"pendelleucht", "esstisch"}))
     assert replace_with_synonyms("Hängelampe Esstisch", roles, ["de"]) == []
@@ -358,9 +361,9 @@ def test_a_word_beside_what_is_sought_is_replaced_on_demand() -> None:
 
 @pytest.mark.parametrize(("match", "asked"), [(0.9, "sofa cover"), (0.6, "settee cover")])
 def test_a_word_beside_what_is_sought_is_replaced_if_something_has_all_words(match: float, asked: str) -> None:
-    """Otherwise "dress shoes" would find what is no dress shoe by "gown shoes"."""
+    """Otherwise, "dress shoes" would find what is not a dress shoe by "gown shoes"."""
     texts = QueryReader(ROLES, ["en"], lambda _word: False).read_texts("settee cover")
-    assert texts.synonym_categories == frozenset()  # sofas are no covers, whatever they look like
+    assert texts.synonym_categories == frozenset()  # sofas are not covers, whatever they look like
     read: list[str] = []
 
     class Catalogue:
@@ -379,7 +382,7 @@ def test_a_word_beside_what_is_sought_is_replaced_if_something_has_all_words(mat
 
 @pytest.mark.parametrize(("language", "typed"), [("en", "settee"), ("de", "Couch"), ("nl", "vuilzak")])
 def test_few_phrases_of_a_list_are_stemmed(language: str, typed: str) -> None:
-    """The first query of a process stemmed a whole list, which took up to three seconds."""
+    """Otherwise, the first query of a process would stem a whole list, which takes up to three seconds."""
     for cached in (query_synonyms._listed, query_synonyms._groups_with, query_synonyms._stems):
         cached.cache_clear()
     assert query_synonyms._groups_of(typed, language)

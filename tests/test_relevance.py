@@ -88,7 +88,7 @@ PLAIN = Calibration(
 
 
 def reading(text: str, calibration: Calibration = PLAIN, languages=(), alternatives=(), spelled=()):
-    """A text as it is read with the words of a calibration, and that."""
+    """Return a text as it is read with the words of a calibration, and the calibration."""
     reader = QueryReader(calibration.roles, languages, set(spelled).__contains__)
     return reader.read_texts(text, alternatives), calibration
 
@@ -131,8 +131,8 @@ class TestFloor:
         assert first.candidates + second.candidates == whole.candidates[:8]
 
     def test_the_relevance_of_a_hit_is_the_same_on_every_page(self):
-        """The most similar was less relevant than a later one of its category, which only the second page looked at: it
-        came with the second page, and moved the last of the first one there."""
+        """The most similar candidate must not be less relevant than a later one of its category that only the second
+        page looks at: this one would come with the second page, and move the last hit of the first page there."""
         others = [candidate(f"{n:02}", 0.75 - n / 1000, "shoes" if n == 24 else "hats") for n in range(40)]
         every = [candidate("first", 0.95, "shoes"), *others]
         first, second = self.page(0.3, *every, limit=10), self.page(0.3, *every, limit=10, offset=10)
@@ -140,7 +140,8 @@ class TestFloor:
         assert first.candidates + second.candidates == self.page(0.3, *every, limit=20).candidates
 
     def test_hits_among_others_are_found(self):
-        """The page ended at a candidate of another category, though a third of the next ones belonged to the answer."""
+        """The page must not end at a candidate of another category while a third of the next ones belong to the
+        answer."""
         every = [candidate(f"{n:02}", 0.7 - n / 200, "shoes" if n % 3 == 0 else "hats") for n in range(120)]
         retriever = Fixed(*every)
         judged = WithRelevance(retriever, [Judge(PLAIN, "items", frozenset({"shoes"}))], Cutoff(0.6))
@@ -153,7 +154,7 @@ class TestFloor:
         assert found == [each.key for each in every if "shoes" in each.categories]
 
     def test_other_categories_follow_if_nothing_in_the_first_is_relevant(self):
-        """A page of a fallback ended with the last ones of the first category, which filled its window."""
+        """A page of a fallback must not end with the last candidates of the first category, which fill its window."""
         hats = [candidate(f"h{n:02}", 0.5 - n / 1000, "hats") for n in range(40)]
         shoes = [candidate(f"s{n:02}", 0.4 - n / 1000, "shoes") for n in range(40)]
         listed = Listed(*hats, *shoes, categories={each.key: each.categories[0] for each in [*hats, *shoes]})
@@ -167,7 +168,7 @@ class TestFloor:
         assert {each.stage for each in page.candidates} == {"wider"}
 
     def test_what_cannot_be_relevant_is_not_looked_for(self):
-        """Only candidates of the category are looked for further, and only while there are any."""
+        """The search goes on only for candidates of the category, and only while there are any."""
         shoes = [candidate(f"s{n}", 0.9 - n / 100, "shoes") for n in range(3)]
         hats = [candidate(f"h{n:03}", 0.5 - n / 1000, "hats") for n in range(300)]
         judge = Judge(PLAIN, "items", frozenset({"shoes"}))
@@ -180,7 +181,8 @@ class TestFloor:
 
     @pytest.mark.parametrize("size", [1, 4, 12])
     def test_pages_of_varied_hits_follow_each_other(self, size):
-        """Which candidates voted depended on how far a page looked, as they were not in the order of their scores."""
+        """Which candidates vote must not depend on how far a page looks, although they are not in the order of their
+        scores."""
         numbers = np.random.default_rng(8)
         categories = numbers.integers(0, 5, 90)
         centres = numbers.normal(size=(5, 16)) + 0.6
@@ -225,7 +227,7 @@ class TestFloor:
         assert [each.key for each in page.candidates] == ["lone"]
 
     def test_a_label_counts_as_much_as_its_finder_is_sure(self):
-        """All of them had a relevance of .60, whether the finder was sure and however unlike they were."""
+        """A relevance of .60 for all of them would ignore how sure the finder is, and how unlike they are."""
         query = Query(np.ones(2, np.float32), filters=Filters(categories=("bags",)))
         bags = [candidate("a", 0.6, "bags"), candidate("b", 0.2, "bags")]
 
@@ -238,7 +240,8 @@ class TestFloor:
         assert found(0.2)[1] < 0.25
 
     def test_what_is_nearer_than_its_categories_speaks_against_a_label(self):
-        """In a shop of groceries and clothes, peppers in a photo were tops: of all items, only tops were asked."""
+        """In a shop of groceries and clothes, peppers in a photo would be tops if only tops, of all items, were
+        compared."""
 
         class Shop:
             requests: ClassVar[list[int]] = []
@@ -319,7 +322,7 @@ class TestWords:
 
     def test_similar_looking_items_follow(self, shop):
         hits = imagesim.search(text="sneaker")
-        assert names(hits)[:2] == ["Blue Sneaker", "Loafer"]  # nothing says that a loafer is blue
+        assert names(hits)[:2] == ["Blue Sneaker", "Loafer"]  # nothing says that the loafer is blue
 
     def test_a_synonym_is_asked_for_where_nothing_is_called_by_the_word(self, shop):
         rebuild()  # with the roles of words
@@ -360,7 +363,7 @@ class TestWords:
         assert imagesim.search(text="asdfghjkl qwerty", min_relevance=0.999).closest == ()
 
     def test_a_number_is_asked_of_texts_alone(self, shop):
-        """To the model of pictures it says nothing, and was near to something by chance."""
+        """To the model of pictures a number says nothing, so it would be near to something by chance."""
         assert names(imagesim.search(text="1234567890")) == []
         assert names(imagesim.search(text="\N{SNOWMAN}")) == []
         numbered = product("501", picture("blue"))
@@ -382,7 +385,7 @@ class TestWords:
 
     @pytest.mark.slow
     def test_one_request_if_the_model_understands_the_words(self, shop):
-        """And a second one, by the images of what is called so, where it does not."""
+        """Otherwise a second one, by the images of what is called so."""
 
         class Counting(Fixed):
             asked: ClassVar[list[int]] = []
@@ -396,7 +399,7 @@ class TestWords:
                 ]
 
         across, along = np.array([0, 1], np.float32), np.array([1, 0], np.float32)
-        # Words that are near to what they name, to something else, and to everything.
+        # Words that are near to what they name, to something else, or to everything.
         for vector, other, requests in ((along, "hats", [2]), (across, "hats", [2, 1]), (along, "paints", [2, 1])):
             Counting.asked.clear()
             retriever = Counting(candidate("hat", 0.9, "hats"), *(candidate(key, 0.9, other) for key in ("cap", "can")))
@@ -407,7 +410,7 @@ class TestWords:
 
     @pytest.mark.slow
     def test_the_closest_are_called_by_what_is_sought(self, shop):
-        """ "Sonnenschirm weiß" (white parasol) showed nothing beside an "Ampelschirm", which is not white."""
+        """ "Sonnenschirm weiß" (white parasol) must show an "Ampelschirm" that is not white rather than nothing."""
         roles = Roles(things=frozenset({"ampelschirm", "weiss"}), colours=frozenset({"weiss"}))
 
         class Catalogue(Fixed):
@@ -422,7 +425,7 @@ class TestWords:
 
     @pytest.mark.slow
     def test_words_asked_again_take_one_request(self, shop):
-        """As long as they name the same: a moved vector is remembered with the images that it was moved by."""
+        """As long as they name the same things: a moved vector is remembered with the images that it was moved by."""
         across, along = np.array([0, 1], np.float32), np.array([1, 0], np.float32)
         asked: list[list[Query]] = []
 
@@ -502,7 +505,7 @@ class TestWords:
         assert found.cut == 1
 
     def test_what_has_more_words_comes_before_others_of_a_part(self):
-        """For "white wine" of "Beer & wine", a red one came first, because its picture is the more like a wine."""
+        """For "white wine" in "Beer & wine", a red one must not come first because its picture looks more like wine."""
         vectors = {"white": np.array([0.2, 0.98], np.float32), "red": np.array([1, 0], np.float32)}
         matches = {"red": (0.4, 0.46), "white": (0.61, 0.46)}
         named = [
@@ -530,7 +533,8 @@ class TestWords:
         ],
     )
     def test_an_entry_is_no_evidence_for_itself(self, mentioning, roles, certain):
-        """ "coffee" showed a monitor, whose description mentions it, with a relevance of .97, and other computers."""
+        """ "coffee" must not show a monitor whose description mentions it with a relevance of .97, and other
+        computers."""
         images = {"monitor": (0.0, 1.0), "screen": (0.1, 0.995), "laptop": (0.1, 0.995)}
         vectors = {key: np.array(image, np.float32) for key, image in images.items()}
         named = [candidate(key, 0, "monitors")._replace(text=0.52, image_digest=key) for key in mentioning]
@@ -562,7 +566,7 @@ class TestWords:
         ],
     )
     def test_a_single_mention_moves_no_vector(self, match, head, mentioning, moved):
-        """ "Beef" showed five red wines, because the description of one recommends it with beef."""
+        """ "Beef" must not show five red wines because the description of one of them recommends it with beef."""
         vectors = {"wine": np.array([0, 1], np.float32), "ham": np.array([0.1, 0.995], np.float32)}
         named = [candidate(key, 0)._replace(text=match, head=head, image_digest=key) for key in mentioning]
         asked = []
@@ -578,7 +582,8 @@ class TestWords:
         assert any(vector != [1, 0] for vector in asked) == moved
 
     def test_what_is_of_the_kind_comes_before_what_has_its_word_in_another(self):
-        """ "Rote Schuhe" showed red boxing gloves ("Boxhandschuhe") before the shoes, of which none is red."""
+        """ "Rote Schuhe" must not show red boxing gloves ("Boxhandschuhe") before the shoes, even if none of these is
+        red."""
         found = {"sneakers": (0.29, 0.53, "shoes"), "gloves": (0.6, 0.46, "sport"), "cleats": (0.7, 0.9, "sport")}
         named = [
             candidate(key, 0, category)._replace(text=text, head=head) for key, (text, head, category) in found.items()
@@ -591,7 +596,8 @@ class TestWords:
         assert [each.key for each in found.candidates] == ["cleats", "sneakers", "gloves"]
 
     def test_what_a_list_names_comes_before_what_is_called_so_elsewhere(self):
-        """ "Dog bowl" showed the "Goldfish bowl starter kit", in a shop with a category "Bowls & feeders"."""
+        """ "Dog bowl" must not show the "Goldfish bowl starter kit" first in a shop with a category "Bowls &
+        feeders"."""
         found = {"aquarium": (0.92, "Aquariums"), "feeder": (0.45, "Bowls & feeders")}
         named = [candidate(key, 0, category)._replace(text=text, head=text) for key, (text, category) in found.items()]
 
@@ -604,7 +610,7 @@ class TestWords:
         assert [each.key for each in answer.candidates] == ["feeder", "aquarium"]
 
     def test_a_word_that_only_specifies_what_is_sold_names_nothing_there(self):
-        """ "Dining table" showed table tennis bats."""
+        """ "Dining table" must not show table tennis bats."""
         bat = candidate("bat", 0, "Table tennis bats")._replace(text=0.36, head=0.92)
 
         names = {("tabl", "tenni", "bat"): ("Table tennis bats",)}
@@ -616,7 +622,7 @@ class TestWords:
             assert (answer.candidates[0].text == 0.5) == shown
 
     def test_what_a_word_only_specifies_comes_after_its_kind(self):
-        """ "Wine" showed wine glasses first, in a shop with departments "Red wine" and "White wine"."""
+        """ "Wine" must not show wine glasses first in a shop with departments "Red wine" and "White wine"."""
         found = {"glasses": (1.0, "Wine glasses"), "rioja": (0.58, "Rioja"), "riesling": (0.58, "Riesling")}
         named = [candidate(key, 0, category)._replace(text=text, head=text) for key, (text, category) in found.items()]
 
@@ -628,7 +634,8 @@ class TestWords:
         assert [each.key for each in answer.candidates][-1] == "glasses"
 
     def test_what_is_called_so_elsewhere_comes_after_the_category_of_that_name(self):
-        """ "Sneakers" hid the "Allstar Sneakers" of a category "Footwear", and shows no "Sneakers cleaning kit"."""
+        """ "Sneakers" must not hide the "Allstar Sneakers" of a category "Footwear", nor show a "Sneakers cleaning
+        kit"."""
         found = {"kit": (0.93, 0.93, "Care"), "allstar": (0.95, 0.99, "Footwear"), "low": (0.73, 0.73, "Sneakers")}
         named = [
             candidate(key, 0, category)._replace(text=text, head=head) for key, (text, head, category) in found.items()
@@ -642,7 +649,7 @@ class TestWords:
         assert answer.candidates[1].relevance > 0.6 > 0.3 > answer.candidates[2].relevance
 
     def test_the_name_of_a_category_beside_another_word_calls_no_thing_of_another_category_so(self):
-        """ "Mesa de roble" (oak table) showed table lamps of oak first."""
+        """ "Mesa de roble" (oak table) must not show oak table lamps first."""
         found = {"lamp": (0.95, "Lámparas"), "table": (0.93, "Mesas"), "desk": (0.97, "Escritorios")}
         named = [candidate(key, 0, category)._replace(text=text, head=text) for key, (text, category) in found.items()]
 
@@ -654,7 +661,7 @@ class TestWords:
         assert answer.candidates[1].relevance > 0.9 > 0.3 > answer.candidates[2].relevance
 
     def test_variants_that_synonyms_name_are_one_hit_by_the_best(self):
-        """The variant that was named worst took the place of its group."""
+        """The variant that matches worst must not take the place of its group."""
         by_text = {"sofa": (("a1", "a", 1.0), ("b1", "b", 0.9)), "couch": (("a2", "a", 0.5), ("b2", "b", 0.8))}
 
         class Both(Fixed):
@@ -683,7 +690,7 @@ class TestWords:
         ],
     )
     def test_an_english_synonym_is_asked_for_with_its_own_vector(self, language, typed, stem, match, vector):
-        """For "settee", of which the model knows less than of "sofa", a desk was shown, too."""
+        """For "settee", of which the model knows less than of "sofa", a desk must not be shown as well."""
         texts, _calibration = reading(typed, replace(PLAIN, roles=Roles(things=frozenset({stem}))), [language])
         called = Fixed(candidate("settee", 0)._replace(text=match))
         asked = []
@@ -700,13 +707,13 @@ class TestWords:
 
     @pytest.mark.parametrize(("match", "read"), [(0.5, "nail polish"), (0.9, "nail varnish")])
     def test_a_synonym_of_several_words_has_to_call_something_as_a_whole(self, match, read):
-        """ "Nail polish" showed varnish for wood in a shop with nails."""
+        """ "Nail polish" must not show varnish for wood in a shop with nails."""
         roles = Roles(things=frozenset({"nail", "varnish"}))
         texts, _calibration = reading("nail polish", replace(PLAIN, roles=roles), ["en"])
         assert self.read_with(texts, {"nail polish": 0.5, "nail varnish": match}) == [read]
 
     def test_any_of_the_synonyms_may_be_what_something_is_called(self):
-        """ "Bum bag" showed nothing in a shop with bags, belts and waist pouches."""
+        """ "Bum bag" must find something in a shop with bags, belts and waist pouches."""
         roles = Roles(things=frozenset({"belt", "bag", "waist", "pouch"}))
         texts, _calibration = reading("fanny pack", replace(PLAIN, roles=roles), ["en"])
         others = texts.with_synonyms
@@ -714,15 +721,15 @@ class TestWords:
         assert self.read_with(texts, {"fanny pack": 0.4, "belt bag": 0.4, "waist pouch": 0.9}) == ["belt bag"]
 
     def test_a_synonym_may_be_the_end_of_a_compound_in_a_long_name(self):
-        """ "Sokker" (socks) showed nothing in a Danish shop with an "Uldstrømper 3-pak"."""
+        """ "Sokker" (socks) must find the "Uldstrømper 3-pak" of a Danish shop."""
         roles = Roles(things=frozenset({"uldstromp"}))
         texts, _calibration = reading("sokker", replace(PLAIN, roles=roles), ["da"])
         assert self.read_with(texts, {"sokker": 0.0, "strømper": 0.745}) == ["strømper"]
-        assert self.read_with(texts, {"sokker": 0.0, "strømper": 0.62}) == ["sokker"]  # two typing errors
+        assert self.read_with(texts, {"sokker": 0.0, "strømper": 0.62}) == ["sokker"]  # two misspellings
 
     @staticmethod
     def read_with(texts, matches):
-        """Return the texts that are read, if the best hit of each matches as given."""
+        """Return the texts that are read if the best hit for each matches as given."""
 
         class Called(Fixed):
             def search(self, queries):
@@ -761,7 +768,7 @@ class TestWords:
 
     @pytest.mark.parametrize(("match", "shown"), [(0.55, ["shoe"]), (0.4, [])])
     def test_vectors_alone_do_not_reject_a_match(self, match, shown):
-        """What the model knows little of is still found where its description says so."""
+        """What the model knows little of is still found where a description mentions it."""
         named = candidate("shoe", 0)._replace(text=match, image_digest="shoe")
 
         class Both(Fixed):
@@ -792,7 +799,7 @@ class TestStored:
         assert calibration_of(meta) == PLAIN
 
     def test_of_two_kinds_the_head_is_shown(self):
-        """Dresses were, as they are fewer."""
+        """Not the dresses, although they are fewer."""
         for number in range(3):
             product(f"Dress {number}", picture((200, number, 20)), category="dresses")
         for number in range(9):
@@ -804,8 +811,9 @@ class TestStored:
         assert {name.split()[0] for name in names(imagesim.search(text="dresses", limit=3))} == {"Dress"}
 
     def test_rows_of_several_languages_are_of_one_kind(self):
-        """As pages of Wagtail are, each with a category in its language: else what is most alike is called unlike, and
-        hardly anything is relevant (1 similar product instead of 4, in a shop of 70 in two languages)."""
+        """For instance pages of Wagtail, each with a category in its language: otherwise, the most similar ones would
+        count as unlike, and hardly anything would be relevant (1 similar product instead of 4, in a shop of 70 in two
+        languages)."""
         for kind, german in (("shoes", "schuhe"), ("dresses", "kleider")):
             shown = product(kind, picture("red"), category=kind)
             product(german, picture("red"), category=german, parent=shown)
@@ -849,7 +857,8 @@ class TestStored:
             assert self._fitted() == fitted, count
 
     def test_a_sync_that_fills_an_index_calibrates_it_meanwhile(self, shop, monkeypatch, settings):
-        """For the hours that a first fill can take, words were judged by the prior: "red shoes" found red apples."""
+        """During the hours that a first fill can take, the prior alone would judge words: "red shoes" would find red
+        apples."""
         monkeypatch.setattr(calibration, "MIN_ITEMS", 8)
         monkeypatch.setattr("imagesim.indexing.statistics.CHECK_SECONDS", 0.0)
         settings.IMAGESIM = {**settings.IMAGESIM, "SYNC_BATCH_SIZE": 4}
@@ -871,7 +880,7 @@ class TestStored:
         return StoredCalibration.objects.values_list("items", flat=True).first()
 
     def test_a_catalogue_without_categories_is_calibrated_by_its_names(self):
-        """All of it was left to the prior, which shows little of some shops and too much of others."""
+        """The prior alone would show little of some shops and too much of others."""
         with registered(Product, WithoutCategory):
             for number in range(6):
                 product(f"Red shoe {number}", picture((200, number, 20)))
@@ -941,12 +950,12 @@ class TestSuggestions:
                 assert sorted(str(each.hit.item.name) for each in imagesim.suggest(typed)) == expected
 
     def test_an_item_is_suggested_behind_many_that_have_ended(self, shop):
-        """As in a shop of auctions, between two reconciles: what ended is still in the index."""
+        """For instance in a shop of auctions, between two reconciles: what has ended is still in the index."""
         ended = [product(f"Vase {number}", picture("white")) for number in range(30)]
         product("A tall and narrow vase of blue Venetian glass", picture("white"))
         sync()
         assert "A tall and narrow vase" not in str([each.text for each in imagesim.suggest("vas", limit=24)])
-        Product.objects.filter(pk__in=[each.pk for each in ended]).update(active=False)  # no signal
+        Product.objects.filter(pk__in=[each.pk for each in ended]).update(active=False)  # without a signal
         assert [each.text for each in imagesim.suggest("vas")] == ["A tall and narrow vase of blue Venetian glass"]
 
     def test_one_request_suffices_where_little_matches_well(self, shop, monkeypatch):
@@ -963,7 +972,7 @@ class TestSuggestions:
         assert len(asked) == 1
 
     def test_what_only_mentions_the_words_is_suggested_if_nothing_is_called_so(self, shop):
-        """ "Head phones" suggested a tripod whose description says that its head holds phones."""
+        """ "Head phones" must not suggest a tripod because its description says that its head holds phones."""
         product("Wireless Headphones", picture("white"))
         product("Tripod", picture("white"), description="Its head turns. For cameras and phones.")
         product("Cable", picture("white"), brand="Phonetic")
@@ -1044,7 +1053,7 @@ def test_a_page_shows_closest_hits_separately(shop, client, settings):
     settings.IMAGESIM = {**settings.IMAGESIM, "MIN_RELEVANCE": 0.9999}
     html = client.get("/search/", {"q": "banana juice"}).content.decode()
     status = html.partition("data-imagesim-status>")[2].partition("</p>")[0]
-    assert status == "No good match found."  # of words: no product is similar to them
+    assert status == "No good match found."  # a message for words: no product is similar to them
     results, _, closest = html.partition("data-imagesim-closest")
     assert "Banana Juice" not in results
     assert any(name in closest for name in shop)
@@ -1056,7 +1065,7 @@ def test_a_page_shows_closest_hits_separately(shop, client, settings):
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 2, 5])
 def test_pages_of_words_neither_overlap_nor_skip(size, monkeypatch):
-    """An entry found by its words and by its looks was ranked by how far the page looked."""
+    """The rank of an entry found both by its words and by its looks must not depend on how far the page looks."""
     monkeypatch.setattr(relevance, "SPARE", 0)
     monkeypatch.setattr(relevance, "VOTERS", 1)
     monkeypatch.setattr(retrieval_text, "LOOKS_WINDOW", 6)
@@ -1077,7 +1086,7 @@ def test_pages_of_words_neither_overlap_nor_skip(size, monkeypatch):
 
 
 def test_a_calibration_reads_the_pictures_of_its_sample_alone(monkeypatch, settings):
-    """Of a million items it needs a few thousand; of the others it holds a number."""
+    """Of a million items, it needs a few thousand; for the others it holds only a number."""
     settings.IMAGESIM = {"SYNC": "manual"}
     monkeypatch.setattr(calibration, "MAX_ITEMS", 3)
     ItemState.objects.bulk_create(ItemState(model="shop.product", object_pk=str(pk)) for pk in range(10))
@@ -1092,7 +1101,7 @@ def test_a_calibration_reads_the_pictures_of_its_sample_alone(monkeypatch, setti
 
 
 def test_of_a_kind_what_has_the_other_words_too_is_told_from_the_rest() -> None:
-    """ "Beach print" showed those prints first that look like prints, and not the one described as of a beach."""
+    """ "Beach print" must not show prints that only look like prints before the one described as of a beach."""
     found = {"beach": (0.557, 0.713), "in the name": (0.18, 0.925), "described": (0.101, 0.52)}
     candidates = [candidate(name, 0.5)._replace(text=text, head=head) for name, (text, head) in found.items()]
     assert keys_with_other_words(candidates) == {"beach"}

@@ -1,4 +1,4 @@
-"""The seam for reranking: what a plan changes, on every face, and that nothing changes without one."""
+"""The hook for reranking: what a plan changes, on every face, and that nothing changes without one."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def shelf() -> dict[str, Any]:
 
 
 class Fixed:
-    """Gives one plan for every question, and remembers them."""
+    """Gives the same plan for every question, and remembers the questions."""
 
     def __init__(self, plan: Plan | None) -> None:
         self.fixed, self.version = plan, "1"
@@ -66,7 +66,7 @@ def names(hits: Hits) -> list[str]:
 
 
 def faces(shelf: dict[str, Any], **arguments: Any) -> dict[str, Hits]:
-    """The answer of every face for something red."""
+    """Return the answer of every face for something red."""
     photo = encoded(picture("red"))
     look = imagesim.shop_the_look(photo, regions=[(0, 0, 1, 1)], **arguments)
     return {

@@ -26,7 +26,7 @@ def test_special_tokens_are_taken_apart() -> None:
 
 
 def check(tokens: Any, special: set[int], text: str) -> None:
-    """Whether the words around ``text`` keep their tokens, and no token between them is a special one."""
+    """Check whether the words around ``text`` keep their tokens, and no token between them is a special one."""
     plain, typed = (np.asarray(tokens([each]))[0].tolist() for each in ("red dress", f"red {text} dress"))
     for row in (plain, typed):  # without what the tokenizer itself puts around a text
         while row[-1] in special:

@@ -39,7 +39,7 @@ def test_stems_that_mislead(texts, found):
     [
         ("oak table", "en", {("table", "de")}),
         ("tables", "fr", {("tables", "de")}),
-        ("table", "de", set()),  # who reads German may mean the German word
+        ("table", "de", set()),  # a visitor who reads German may mean the German word
         ("tablet", "en", set()),
         ("Tisch", "en", set()),
     ],
@@ -54,7 +54,7 @@ def test_words_that_are_foreign_to_a_language(text, spoken, foreign):
 @pytest.mark.slow
 @pytest.mark.django_db
 def test_a_table_is_no_tablet():
-    """ "Tables" showed tablets as certainly as tables."""
+    """ "Tables" must not show tablets as certainly as tables."""
     for number in range(2):
         product(f"Oak table {number}", picture("brown"), category="furniture")
         product(f"Tablet {number}", picture("black"), category="computers", name_de=f"Tablet {number}")

@@ -1,4 +1,4 @@
-"""Stems in several threads, as those of a web process ask for them."""
+"""Stems in several threads, as requested by those of a web process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WORDS = [f"{first}{last}" for first in ("garten", "tisch", "leucht", "hand") for
 
 @pytest.fixture
 def _frequent_switches() -> Iterator[None]:
-    """Threads take turns after each microsecond, in place of five milliseconds."""
+    """Threads take turns after each microsecond, instead of five milliseconds."""
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield
@@ -26,7 +26,8 @@ def _frequent_switches() -> Iterator[None]:
 
 @pytest.mark.usefixtures("_frequent_switches")
 def test_threads_do_not_share_the_state_of_a_stemmer() -> None:
-    """Queries failed, or found nothing for words whose wrong stems were cached, while two were answered at once."""
+    """Otherwise, queries would fail, or find nothing for words whose wrong stems are cached, when two are answered at
+    the same time."""
     expected = [stemmers.stem(word, "de") for word in WORDS]
 
     def stems(_number: int) -> list[list[str]]:
@@ -99,7 +100,8 @@ def test_what_ends_with_a_digit_has_no_other_form(code: str, language: str) -> N
     ],
 )
 def test_forms_of_a_word_have_one_stem(language: str, forms: str) -> None:
-    """A search for a dress showed nothing in an Arabic shop with a category of dresses: none had the word."""
+    """A search for a dress must find something in an Arabic shop with a category of dresses, even if no text has that
+    form."""
     assert len({stem_of(each, language) for each in forms.split()}) == 1
 
 
@@ -150,12 +152,12 @@ def test_other_things_have_other_stems(language: str, one: str, other: str) -> N
 
 @pytest.mark.parametrize("language", sorted(filter(OWN_STEMS.get, OWN_STEMS)))
 def test_no_stem_of_a_words_own_is_that_of_another_listed_word(language: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stem that one form of the word has anyway may be: that of "papel" (paper), for the plural "papéis"."""
+    """A stem that one form of the word already has may be one: that of "papel" (paper), for the plural "papéis"."""
     listed = dict(stemmers._LISTED[language])
     monkeypatch.setitem(stemmers._LISTED, language, {})
     found = {word: fold(stemmers.stem(word, language)) for word in listed}
     for word, own in listed.items():
-        assert found[word] != fold(own)  # it would not have to be listed
+        assert found[word] != fold(own)  # otherwise, it would not have to be listed
         assert listed.get(own, own) == own
         assert own not in listed or fold(own) not in {found[other] for other in listed if listed[other] != own}
         assert all(fold(each) != fold(own) for each in listed.values() if each != own)

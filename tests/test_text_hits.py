@@ -1,4 +1,4 @@
-"""Texts that a search server found: scored as in an index that holds all of them, and analysed once."""
+"""Texts found by a search server: scored as in an index that holds all of them, and analysed once."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def by_index(texts: list[dict[str, list[str]]], words: str) -> list[tuple[int, f
 
 @pytest.fixture
 def analysed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The texts that were analysed for entries since the last look."""
+    """Return the texts that were analysed for entries since the last look."""
     seen: list[str] = []
     indexed = text.indexed
 
