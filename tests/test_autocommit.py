@@ -1,4 +1,4 @@
-"""Which of Django's writes commit together with their change, outside of a transaction of the shop."""
+"""Which of Django's writes commit together with their change, outside a transaction of the shop."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class TestSeparateTransactions:
             shoe.brand = "New"
             with pytest.raises(KeyboardInterrupt):
                 shoe.save()
-        assert Product.objects.get(pk=shoe.pk).brand == "New"  # saved, and the deletion was not
+        assert Product.objects.get(pk=shoe.pk).brand == "New"  # it was saved, and the deletion was not
         assert not ItemState.objects.filter(pending=True).exists()
         assert reconcile().report["stale"] == 1
         assert reconcile().report["stale"] == 0

@@ -169,7 +169,8 @@ def test_a_persistent_failure_has_one_traceback(caplog, monkeypatch):
 @pytest.mark.django_db
 @pytest.mark.usefixtures("media_root")
 def test_an_outage_does_not_flood_the_log(settings, caplog):
-    """The client of Elasticsearch warns of every attempt, with a traceback: only this app's calls are kept quiet."""
+    """The client of Elasticsearch logs a warning with a traceback for every attempt: only this app's calls are kept
+    quiet."""
     hosts = f"http://127.0.0.1:{free_port()}"
     backend = {"BACKEND": "imagesim.indexes.elasticsearch.ElasticsearchIndex", "OPTIONS": {"hosts": hosts}}
     settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": EMBEDDER, "INDEX": backend}

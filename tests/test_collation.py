@@ -32,7 +32,7 @@ def test_the_order_matches_python(states, chunk_size):
 
 
 def test_where_a_result_is_read_at_once_no_page_is_larger(states, monkeypatch):
-    """As the drivers of MySQL do; the primary keys of all rows are small."""
+    """For instance by the drivers of MySQL; the primary keys of all rows are small."""
     monkeypatch.setattr(type(connections["default"]), "vendor", "mysql")
     with CaptureQueriesContext(connections["default"]) as asked:
         found = list(stream(states.order_by("-pk").values_list("object_pk", flat=True), chunk_size=4))

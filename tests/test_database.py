@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 
 def failing(times: int, error: OperationalError):
-    """A function that raises ``error`` the first ``times`` times, and its calls."""
+    """Return a function that raises ``error`` the first ``times`` times, and its calls."""
     calls: list[int] = []
 
     @retry_conflicts
@@ -45,7 +45,7 @@ DEADLOCKS = [
     OperationalError(1205, "Lock wait timeout"),
     of_postgresql("40P01"),
     of_postgresql("40001"),
-    of_postgresql("40001", "pgcode"),  # by psycopg2
+    of_postgresql("40001", "pgcode"),  # from psycopg2
 ]
 
 
@@ -163,10 +163,10 @@ def test_two_transactions_that_cannot_be_serialized_are_both_stored():
 
 
 def test_workers_under_serializable_isolation_sync_each_change_once(monkeypatch):
-    """The setting ``isolation_level`` of Django, which holds for statements outside of transactions, too."""
+    """The setting ``isolation_level`` of Django, which also applies to statements outside transactions."""
     if connection.vendor != "postgresql":
         pytest.skip("the isolation of PostgreSQL")
-    from django.db.backends.postgresql.psycopg_any import IsolationLevel  # of psycopg 3 or psycopg2
+    from django.db.backends.postgresql.psycopg_any import IsolationLevel  # for psycopg 3 or psycopg2
 
     made = [product(f"boot {number}", picture("red", mark=number)) for number in range(24)]
     monkeypatch.setattr(connection, "isolation_level", IsolationLevel.SERIALIZABLE)
@@ -204,7 +204,8 @@ def test_rows_in_pages():
 
 @pytest.mark.parametrize("in_order", [False, True])
 def test_without_server_side_cursors_no_whole_table_is_read_at_once(monkeypatch, in_order):
-    """The driver would hold all of it, such as every vector of the index in each process that loads it."""
+    """Otherwise, the driver would hold a whole table, such as every vector of the index in each process that loads
+    it."""
     Embedding.objects.bulk_create(Embedding(digest=f"{n}", fingerprint="f", vector=b"v" * n) for n in range(5))
     monkeypatch.setitem(connection.settings_dict, "DISABLE_SERVER_SIDE_CURSORS", True)
     rows = Embedding.objects.values_list("digest", "vector")

@@ -36,7 +36,7 @@ class SecureServer:
     """Encoded API keys by the name that the page gives their role."""
 
     def key(self, role: str, descriptors: dict[str, Any]) -> str:
-        """A further API key, as the page has them made."""
+        """Return a further API key, made as the page describes."""
         content = {"name": role, "role_descriptors": descriptors}
         return str(servers.as_superuser(self.url, self.authority, PASSWORD, "/_security/api_key", content)["encoded"])
 
@@ -52,7 +52,7 @@ def documented_roles() -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[SecureServer]:
-    """A server of its own, and an API key for each documented role."""
+    """A separate server, and an API key for each documented role."""
     with tempfile.TemporaryDirectory(prefix="imagesim-secure-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -95,7 +95,7 @@ def test_the_key_suffices_for_all_operations_on_an_index(index: ElasticsearchInd
     assert keys(index, Query(axis(1), limit=1)) == ["1"]
     assert index.count() == 3
 
-    # Rebuilt beside the one in service, while that one goes on changing.
+    # Rebuilt alongside the index in service, while that one continues to change.
     second = index.create(META)
     index.write([entry(n, axis(n)) for n in range(2)], backing_index=second)
     index.write([Removal(entry(2, axis(2)).key, 9)])

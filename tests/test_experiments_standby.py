@@ -43,7 +43,7 @@ def _on(settings: Any, experiments_apply: None) -> None:
 
 
 def fill() -> dict[str, Product]:
-    """Index some products; then build the other model's index, which stands by."""
+    """Index some products; then build the other model's index, which goes on standby."""
     made = {name: product(name, picture(name), brand=name[0], colour=name) for name in COLOURS}
     sync()
     return made
@@ -69,7 +69,7 @@ def told(hits: Any) -> list[tuple[str, float, float]]:
 
 
 def everything(shelf: dict[str, Product], *names: str) -> Seen:
-    """What a visitor sees, whichever way; or the ways of these names."""
+    """Return what a visitor sees by every way to search, or by the ways with these names."""
     photo = encoded(picture("orange"))
 
     def look() -> Any:
@@ -107,7 +107,7 @@ class TestReading:
         assert everything(shelf) == before
         assert seen_by(made, "A", shelf) == before
         tried = seen_by(made, "B", shelf)
-        assert seen_by(made, "A", shelf) == before  # one process, both indexes by turns
+        assert seen_by(made, "A", shelf) == before  # one process, alternating between both indexes
         assert [name for name in before if before[name] != tried[name]] == [
             *("similar", "varied", "filtered", "words", "photo", "look", "region")
         ]
@@ -147,7 +147,7 @@ class TestReading:
         recorder().flush()
         counted = Exposure.objects.filter(variant="B").count()
         get_index().drop(jobs.standby().target)
-        assert seen_by(made, "B", shelf) == before  # as it is, and not counted
+        assert seen_by(made, "B", shelf) == before  # unchanged, and not counted
         for _ in range(2):
             with visiting(visitor_of(made, "B")):
                 imagesim.similar_to(shelf["red"], timeout=60)
@@ -252,7 +252,7 @@ class TestExperiment:
 
     def test_answers_after_its_end_do_not_count(self, shelf):
         made = experiment({"standby": True})
-        with visiting(visitor_of(made, "B")):  # another process that has not noticed
+        with visiting(visitor_of(made, "B")):  # another process that has not noticed yet
             Experiment.objects.filter(pk=made.pk).update(started=timezone.now() - timedelta(days=3))
             imagesim.similar_to(shelf["red"])
             recorder().flush()

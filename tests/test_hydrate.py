@@ -1,4 +1,5 @@
-"""The items behind candidates: in order, shown now, one query per model and one per prefetch, managers respected."""
+"""The items behind candidates: in order, currently shown, one query per model and one per prefetch, managers
+respected."""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ class LampItems(Items):
 
 
 def shown(items: Items, pks, *, to_many: bool = True) -> list:
-    """The items with these primary keys, with their model registered by the class of ``items``."""
+    """Return the items with these primary keys, with their model registered by the class of ``items``."""
     with registered(items.model, type(items)):
         return list(load_items([f"{items.label}:{pk}" for pk in pks], to_many=to_many).values())
 
@@ -78,7 +79,7 @@ def test_impossible_keys_are_not_queried(products, django_assert_num_queries):
 
 
 def test_items_that_break_the_validators_of_their_key_are_shown(products, monkeypatch):
-    # Saving does not ask validators, so that a shop can have such items.
+    # Saving does not run validators, so a shop can have such items.
     monkeypatch.setattr(Product._meta.pk, "validators", [MinValueValidator(10**9)])
     assert len(shown(registry.for_model(Product), [str(product.pk) for product in products])) == 3
 
@@ -215,7 +216,7 @@ def test_the_managers_of_the_shop_are_respected(lamps, monkeypatch):
         def get_queryset(self):
             return super().get_queryset().exclude(file="a.png")
 
-    items = LampItems(BrightLamp)  # its manager keeps to the bright ones
+    items = LampItems(BrightLamp)  # its manager returns only the bright ones
     assert read(items, lamps) == []
     Lamp.objects.update(lumen=120)
     assert [type(lamp) for lamp in read(items, lamps[:2])] == [BrightLamp, BrightLamp]
@@ -226,7 +227,7 @@ def test_the_managers_of_the_shop_are_respected(lamps, monkeypatch):
     try:
         assert names(read(LampItems(Lamp), lamps[:1])[0].pictures.all()) == ["b.png"]
     finally:
-        Lamp.pictures.__dict__.pop("related_manager_cls", None)  # made of the manager of this test
+        Lamp.pictures.__dict__.pop("related_manager_cls", None)  # made from the manager of this test
 
 
 def test_related_pictures_keep_their_ordering(lamps, monkeypatch):

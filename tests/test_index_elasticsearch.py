@@ -99,7 +99,7 @@ def test_the_mapping_is_strict_and_explicit(index: ElasticsearchIndex) -> None:
 
 
 def test_pipelines_of_a_template_add_nothing_to_the_entries(index: ElasticsearchIndex) -> None:
-    """One for all indexes, such as one that stamps documents with a time, had every entry refused."""
+    """A pipeline for all indexes, such as one that stamps documents with a time, must not have every entry refused."""
     client, name = index._client, f"{index.name}-stamp"
     client.ingest.put_pipeline(id=name, processors=[{"set": {"field": "stamp", "value": "{{_ingest.timestamp}}"}}])
     template = {"settings": {"default_pipeline": name, "final_pipeline": name}}
@@ -206,7 +206,7 @@ def test_a_packed_vector_is_base64_of_big_endian_floats() -> None:
 def test_vectors_that_a_node_cannot_unpack_are_sent_as_numbers(
     index: ElasticsearchIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As while a cluster is upgraded to 9.3; a real entry that cannot be indexed fails all the same."""
+    """For instance while a cluster is upgraded to 9.3; an entry that really cannot be indexed still fails."""
     index.promote(index.create(META))
     index.meta()
     if not index._server.takes_packed_vectors:
@@ -271,7 +271,7 @@ def test_an_index_of_an_earlier_version_gives_the_same_answers(
 def test_an_entry_without_the_column_of_candidates_is_found(
     index: ElasticsearchIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As one that was written for an index of an earlier version, which was swapped for this one meanwhile."""
+    """Such as an entry that was written for an index of an earlier version, just when this one was swapped in."""
     index.promote(index.create(replace(META, texts={"name": TextSpec()})))
     index.write(COLUMNS)
     index.refresh()
@@ -355,7 +355,7 @@ def test_two_errors_are_looked_for_only_in_what_may_be_misspelled(of_words: Elas
 
 
 def lose_vectors(index: ElasticsearchIndex, key: str, *kept: Any) -> None:
-    """Store an entry again with the vectors of its first images only."""
+    """Store an entry again with only the vectors of its first images."""
     source = index._client.get(index=index.name, id=key)["_source"]
     for image, vector in zip(source["images"], kept, strict=False):
         image["vector"] = vector.tolist()
@@ -404,7 +404,7 @@ def test_indexes_of_other_programs_are_ignored(index: ElasticsearchIndex) -> Non
 
 
 def test_an_alias_of_several_indexes_answers_nothing_wrong(index: ElasticsearchIndex) -> None:
-    """As after it was set by hand, or a snapshot was restored with its aliases."""
+    """For instance after it was set by hand, or a snapshot was restored with its aliases."""
     first = index.create(META)
     index.promote(first)
     others = [f"{index.name}-0-restored", f"{index.name}-restored"]
@@ -425,7 +425,7 @@ def test_an_alias_of_several_indexes_answers_nothing_wrong(index: ElasticsearchI
 
 
 def test_the_name_of_an_existing_index_is_rejected(index: ElasticsearchIndex) -> None:
-    """At once: a rebuild filled an index for hours before it was refused."""
+    """Immediately, so that a rebuild does not fill an index for hours before it is refused."""
     backing_index = index.create(META)
     index._client.indices.create(index=index.name)
     try:
@@ -468,7 +468,7 @@ def test_writes_do_not_refresh_and_are_chunked(index: ElasticsearchIndex, monkey
 
 
 def test_rejected_operations_are_retried(index: ElasticsearchIndex, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only that, and only so often; what stays put off is said to be worth another try."""
+    """Only those, and only a limited number of times; what is still rejected is reported as worth another try."""
     index.promote(index.create(META))
     sent: list[int] = []
     original = index._connection.post
@@ -490,7 +490,7 @@ def test_rejected_operations_are_retried(index: ElasticsearchIndex, monkeypatch:
 
 @pytest.mark.parametrize("block", ["write", "read_only", "read_only_allow_delete"])
 def test_a_blocked_index_refuses_no_entry_for_good(index: ElasticsearchIndex, block: str) -> None:
-    """An operator blocks writes for a snapshot or an upgrade; what was saved meanwhile was given up."""
+    """An operator blocks writes for a snapshot or an upgrade; changes saved in the meantime must not be given up."""
     backing_index = index.create(META)
     index.promote(backing_index)
     index._client.indices.put_settings(index=backing_index, settings={f"index.blocks.{block}": True})
@@ -513,7 +513,8 @@ def test_a_blocked_index_is_unavailable_for_searches(index: ElasticsearchIndex) 
 
 @pytest.fixture(scope="module")
 def clusters(elasticsearch_url: str) -> Iterator[tuple[ElasticsearchIndex, np.ndarray, np.random.Generator]]:
-    """An index of clustered vectors, two images an item, each with a ``price`` of 0 to 999: (index, vectors, dice)."""
+    """An index of clustered vectors, two images per item, each with a ``price`` from 0 to 999: (index, vectors,
+    dice)."""
     index = ElasticsearchIndex(hosts=elasticsearch_url, name=f"imagesim-test-{secrets.token_hex(4)}", replicas=0)
     rng = np.random.default_rng(21)
     dims, count = 64, 6_000
@@ -541,7 +542,8 @@ def clusters(elasticsearch_url: str) -> Iterator[tuple[ElasticsearchIndex, np.nd
 
 @pytest.mark.parametrize("selectivity", [1.0, 0.1, 0.01, 0.001])
 def test_recall_holds_at_every_selectivity(clusters, selectivity: float) -> None:
-    """On clusters, quantised, with two images an item; the benchmark does it on real pictures and more of them."""
+    """On clusters, quantised, with two images per item; the benchmark measures it on real pictures, and on more of
+    them."""
     index, vectors, rng = clusters
     rng = copy.deepcopy(rng)
     count, _, dims = vectors.shape
@@ -560,7 +562,7 @@ def test_pages_of_an_approximate_search_do_not_overlap(index: ElasticsearchIndex
     index.promote(index.create(META))
     index.write([entry(n, *rng.standard_normal((1, DIMS)).astype(np.float32)) for n in range(1500)])
     index.refresh()
-    # The query lies along an axis, where int8 that leaves out the far ends of the values would find nothing right.
+    # The query lies along an axis, where int8 that leaves out the extreme values would find nothing right.
     seen = [
         key for offset in range(0, 90, 10) for key in keys(index, Query(axis(0), limit=10, offset=offset, exact=False))
     ]
@@ -606,7 +608,7 @@ def test_an_unreachable_server_is_reported_without_its_password() -> None:
 
 
 def test_a_lost_connection_is_restored(elasticsearch_url: str) -> None:
-    """Seen through a wire that is cut and mended; the server behind it is shared by other tests."""
+    """Seen through a connection that is cut and restored; the server behind it is shared by other tests."""
     wire = Wire(elasticsearch_url)
     index = ElasticsearchIndex(
         hosts=f"http://127.0.0.1:{wire.port}", name=f"imagesim-wire-{secrets.token_hex(4)}", replicas=0
@@ -651,7 +653,7 @@ def test_a_slow_query_fails_alone(index: ElasticsearchIndex, monkeypatch: pytest
     def slow(path: str, data: bytes, params: Any, client: Any = None) -> Any:
         sent.append(json.loads(data))
         answer = original(path, data, params, client)
-        answer["timed_out"] = True  # as the server says, whatever hits it found until then
+        answer["timed_out"] = True  # as the server reports it, with whatever hits it had found by then
         return answer
 
     monkeypatch.setattr(index._connection, "post", slow)
@@ -673,7 +675,7 @@ def test_a_slow_query_fails_alone(index: ElasticsearchIndex, monkeypatch: pytest
 def test_the_server_ends_a_search_that_takes_too_long(
     index: ElasticsearchIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Which the test above assumes: by ``timed_out`` in the answer, or by an error of its own type."""
+    """The test above relies on this: by ``timed_out`` in the answer, or by an error of its own type."""
     index.promote(index.create(META))
     index.write([entry(n, axis(0)) for n in range(100)])
     index.refresh()
@@ -685,7 +687,7 @@ def test_the_server_ends_a_search_that_takes_too_long(
 
 
 def test_an_answer_that_lacks_a_shard_is_an_error(elasticsearch_url: str) -> None:
-    """The server calls it a success."""
+    """The server reports it as a success."""
     index = ElasticsearchIndex(hosts=elasticsearch_url, name=f"test-{secrets.token_hex(4)}", replicas=0, shards=2)
     backing_index = index.create(META)
     index.promote(backing_index)
@@ -750,7 +752,7 @@ def test_server_errors_become_one_sentence(status: int, error: type[Exception], 
 
 
 def test_a_client_newer_than_the_server_is_reported(elasticsearch_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The media types name the client's version, and the server refuses those of a later one."""
+    """The media types name the client's version, and the server refuses those of a later version."""
     later = r"application/vnd.elasticsearch+\g<1>; compatible-with=99"
     monkeypatch.setattr("elasticsearch._sync.client._base._COMPAT_MIMETYPE_SUB", later)
     index = ElasticsearchIndex(hosts=elasticsearch_url)
@@ -821,7 +823,7 @@ def test_a_changed_filter_kind_fails_only_its_entries(index: ElasticsearchIndex)
 
 
 class Wire:
-    """Passes bytes on to a server, until it is cut."""
+    """A connection that passes bytes on to a server, until it is cut."""
 
     def __init__(self, url: str) -> None:
         host, _, port = url.rpartition("//")[2].rstrip("/").partition(":")
@@ -865,7 +867,7 @@ class Wire:
 
 
 class Answering:
-    """A server that answers everything with one status."""
+    """A server that answers every request with the same status."""
 
     def __init__(
         self,
@@ -900,7 +902,7 @@ class Answering:
 
 
 def test_a_proxy_that_takes_small_requests_only(index: ElasticsearchIndex, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As nginx does, from 1 MB on: a sync wrote one entry at a time, and a rebuild failed."""
+    """Such as nginx, with a limit of 1 MB: a sync must not write one entry at a time, nor a rebuild fail."""
     from elastic_transport import ApiResponseMeta, HttpHeaders, NodeConfig
     from elasticsearch import ApiError
 
@@ -945,7 +947,7 @@ def test_the_analyser_of_a_language_can_be_chosen(elasticsearch_url: str) -> Non
 def test_a_swap_to_another_projection_in_another_process_is_noticed(
     index: ElasticsearchIndex, elasticsearch_url: str
 ) -> None:
-    """The queries were projected for the index that was active before."""
+    """The queries must not be projected for the index that was active before."""
     index.promote(index.create(META))
     index.write([entry(1, axis(0))])
     index.refresh()

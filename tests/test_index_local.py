@@ -112,7 +112,7 @@ def test_a_rollback_is_noticed(index: LocalIndex) -> None:
     assert keys(index, Query(axis(0))) == ["kept"]
     with pytest.raises(Cancel):
         write_and_cancel()
-    index.write([entry("other", axis(0))])  # takes the seq_no that the rollback gave back
+    index.write([entry("other", axis(0))])  # takes the seq_no that the rollback released
     assert keys(index, Query(axis(0))) == ["kept", "other"]
 
 
@@ -144,7 +144,7 @@ def test_a_rollback_to_a_savepoint_is_noticed(index: LocalIndex) -> None:
 
 @concurrent
 def test_no_thread_finds_what_another_has_not_committed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The other searches in its transaction just when this one has brought the shared copy up to date."""
+    """The other thread searches in its transaction just after this one has brought the shared copy up to date."""
     index, refresh = LocalIndex(name="test"), store.Snapshot._refresh
     index.promote(index.create(META))
     index.write([entry("kept", axis(0))])
@@ -191,7 +191,7 @@ def test_a_scan_reports_errors_as_other_methods_do(index: LocalIndex, monkeypatc
 
 @pytest.mark.django_db(transaction=True)
 def test_a_connection_that_was_lost_is_opened_again(index: LocalIndex) -> None:
-    """In a process that runs on without requests, between which Django would do so."""
+    """In a process that runs on without requests, between which Django would reopen it."""
     if connection.vendor != "postgresql":
         pytest.skip("the server has to end the connection")
     index.write([entry("one", axis(0))])
@@ -239,7 +239,7 @@ def test_an_index_whose_drop_was_interrupted_is_not_promoted(
 
 @concurrent
 def test_a_restored_backup_is_noticed() -> None:
-    """The seq_nos begin again where the backup stood, with other contents."""
+    """The seq_nos start again from the state of the backup, with different contents."""
     index = LocalIndex(name="test")
     index.promote(index.create(META))
     index.write([entry("kept", axis(0))])
@@ -269,7 +269,7 @@ def test_old_tombstones_are_purged_and_removals_still_seen() -> None:
 
 @concurrent
 def test_a_removal_purged_by_a_clock_ahead_is_still_seen() -> None:
-    """The clocks of writers differ, so that a later removal can be the older one."""
+    """The clocks of writers differ, so a later removal can have the earlier time."""
     index, late = LocalIndex(name="test"), LocalIndex(name="test")
     index.promote(index.create(META))
     index.write([entry(n, axis(n)) for n in range(4)])
@@ -303,7 +303,7 @@ def test_a_failing_database_is_an_unavailable_index(index: LocalIndex) -> None:
 
 
 class LaggingReplica:
-    """A router of a shop whose replica does not have the last rows yet."""
+    """A database router for a shop whose replica does not have the last rows yet."""
 
     def db_for_read(self, model: type[Model], **hints: Any) -> str | None:
         return "no such database" if model in (LocalGeneration, LocalEntry) else None
@@ -336,7 +336,8 @@ def test_after_a_swap_the_former_copy_is_freed(index: LocalIndex) -> None:
 def test_a_process_that_only_counts_frees_former_copies(
     index: LocalIndex, monkeypatch: pytest.MonkeyPatch, named: bool
 ) -> None:
-    """A worker that counted the entries of categories kept the vectors of every rebuild since its start."""
+    """A worker that only counts the entries of categories must not keep the vectors of every rebuild since its
+    start."""
     monkeypatch.setattr("imagesim.indexes.local.KEPT_SECONDS", -1.0)
     for _ in range(3):
         made = index.create(META)
@@ -349,7 +350,8 @@ def test_a_process_that_only_counts_frees_former_copies(
 def test_the_copy_of_the_active_index_is_kept_where_reads_go_to_a_replica(
     index: LocalIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A search of another backing index, of an experiment, reads the primary: it freed what the replica had given."""
+    """A search of another backing index, for an experiment, reads the primary: it must not free what the replica has
+    given."""
     monkeypatch.setattr(store, "read_alias", lambda backing_index: "default" if backing_index else "replica")
     monkeypatch.setattr(connections._connections, "replica", connections["default"], raising=False)
     index.write([entry(1, axis(0))])
@@ -416,7 +418,7 @@ def test_a_swap_and_drop_while_the_former_index_is_read(
 
 
 def test_a_writer_that_is_interrupted_while_it_waits_leaves_the_lock_to_readers() -> None:
-    """As a signal interrupts it, with which a worker ends a task that takes too long."""
+    """For instance by a signal, with which a worker ends a task that takes too long."""
 
     class Interrupted(Exception):
         pass
@@ -461,7 +463,7 @@ def test_a_writer_that_is_interrupted_while_it_waits_leaves_the_lock_to_readers(
 @pytest.mark.slow
 @concurrent
 def test_another_process_sees_every_write(tmp_path: Path) -> None:
-    """A real one: it writes, this one searches."""
+    """A real process: it writes, this one searches."""
     index = LocalIndex(name="processes")
     index.promote(index.create(META))
     keys(index, Query(axis(0)))
@@ -497,7 +499,8 @@ for version in range(1, 21):
 
 
 class Copy(RuleBasedStateMachine):
-    """A copy brought up to date step by step answers as one read anew, and as the plain way says."""
+    """A copy that is brought up to date step by step answers like one read from scratch, and like a plain
+    implementation."""
 
     @initialize()
     def begin(self) -> None:
@@ -570,7 +573,7 @@ def test_an_updated_copy_equals_a_fresh_one() -> None:
 
 
 def test_values_of_former_entries_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each new product brings some, and a process that runs for months would keep all of them."""
+    """Each new product brings some, and a process that runs for months would otherwise keep all of them."""
     monkeypatch.setattr("imagesim.indexes.local.column.UNUSED", 10)
     column = Column(text=True)
     values: dict[int, list[str]] = {}
@@ -644,7 +647,7 @@ class TestDamage:
         assert "shop.product:1 of the local index is damaged" in caplog.text
         assert "imagesim_sync --reconcile" in caplog.text
         assert dict(reader.scan()) == {"shop.product:0": 1, "shop.product:2": 1}
-        [result] = index.write([entry(1, axis(1))])  # of the same version
+        [result] = index.write([entry(1, axis(1))])  # with the same version
         assert result.status == "done"
         assert keys(reader, Query(axis(1), limit=1)) == ["1"]
         assert len(dict(reader.scan())) == 3
@@ -675,7 +678,7 @@ class TestDamage:
 
 
 def test_stored_meta_names_no_code_to_load(index: LocalIndex) -> None:
-    """Who can write to the index must not choose the class or the host that queries are sent to."""
+    """Whoever can write to the index must not choose the class or the host that queries are sent to."""
     poison = {"embedder": {"BACKEND": "os.system", "OPTIONS": {"url": "http://elsewhere"}}}
     row = LocalGeneration.objects.get(index="test")
     assert set(row.meta) == {"fingerprint", "dims", "filters", "projection", "texts", "analysis"}

@@ -1,4 +1,5 @@
-"""The index in PostgreSQL: the contract, on servers with the newest and the oldest pgvector, and what is its own."""
+"""The index in PostgreSQL: the contract, on servers with the newest and the oldest pgvector, and what is specific to
+it."""
 
 from __future__ import annotations
 
@@ -76,7 +77,7 @@ def table(index: PgvectorIndex, kind: str) -> str:
 
 
 def scattered(count: int, parts: int = 100) -> list[Entry]:
-    """Entries with vectors everywhere, a share of one in ``parts`` with each price."""
+    """Entries with vectors in all directions; each price has a share of one in ``parts``."""
     vectors = np.random.default_rng(3).standard_normal((count, DIMS)).astype(np.float32)
     return [entry(n, vector, filters={"price": n % parts}) for n, vector in enumerate(vectors)]
 
@@ -108,7 +109,7 @@ def test_a_rollback_takes_the_writes_along(index: PgvectorIndex) -> None:
 
 
 def test_a_connection_that_was_lost_by_another_statement_is_opened_again(index: PgvectorIndex) -> None:
-    """In a service that runs on, without the requests between which Django would do so."""
+    """In a service that runs on, without the requests between which Django would reopen it."""
     other = connections.create_connection("pgvector")
     try:
         with other.cursor() as cursor:
@@ -124,7 +125,7 @@ def test_a_connection_that_was_lost_by_another_statement_is_opened_again(index: 
 
 
 def test_a_slow_search_ends_in_time(index: PgvectorIndex) -> None:
-    """Behind a lock, which is the surest way to be slow."""
+    """Behind a lock, which is the most reliable way to be slow."""
     index.write([entry(1, axis(0))])
     impatient = PgvectorIndex(database="pgvector", name=index.name, request_timeout=0.2)
     locked, done = threading.Event(), threading.Event()
@@ -186,7 +187,7 @@ def test_writers_that_delete_old_tombstones_do_not_wait_for_each_other(
 def test_a_search_and_the_drop_of_its_index_do_not_wait_for_each_other(
     pgvector_alias: str, monkeypatch: pytest.MonkeyPatch, words_first: bool
 ) -> None:
-    """A drop needs all tables alone, a search needs one after the other."""
+    """A drop needs all tables at once, a search needs them one after the other."""
     index = PgvectorIndex(database=pgvector_alias, name=f"test-{secrets.token_hex(4)}")
     index.promote(index.create(replace(META, texts={"name": TextSpec()})))
     index.write([entry(n, axis(0), texts={"name": ("shoe",)}, filters={"brand": "a"}) for n in range(3)])
@@ -237,7 +238,7 @@ def test_a_value_too_long_for_the_index_fails_its_entry_alone(index: PgvectorInd
 
 
 def test_what_a_limit_of_postgresql_refuses_is_no_outage(index: PgvectorIndex, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sync waits for an outage to end, with all its changes; of an error it finds the item."""
+    """A sync waits for an outage to end, with all its changes; for an error, it finds the item that causes it."""
     monkeypatch.setattr(writing, "MAX_VALUE_BYTES", 8_000)
     with pytest.raises(SearchIndexError, match="index row size") as caught:
         index.write([replace(entry(1, axis(0)), categories=(secrets.token_hex(2_000),))])
@@ -266,7 +267,8 @@ def test_an_unreachable_database_is_an_unavailable_index(index: PgvectorIndex) -
 
 
 def test_a_drop_that_others_keep_waiting_is_retried_as_an_outage(index: PgvectorIndex) -> None:
-    """A rebuild failed after the swap, while a worker was suspended in the middle of a write to the former index."""
+    """A rebuild must not fail after the swap because a worker is suspended in the middle of a write to the former
+    index."""
     beside = index.create(META)
     hasty = PgvectorIndex(database="pgvector", name=index.name, request_timeout=0.02)
     other = connections.create_connection("pgvector")
@@ -395,7 +397,7 @@ def test_the_filters_of_a_query_are_compiled_once(index: PgvectorIndex, monkeypa
 
 
 def test_a_narrow_filter_is_answered_by_the_graph_alone(index: PgvectorIndex) -> None:
-    """It is read further until enough entries pass; a page that it cannot fill is answered exactly."""
+    """The graph is read further until enough entries pass; a page that it cannot fill is answered exactly."""
     index.write(scattered(3_000))
     index.update_statistics()
     narrow = Filters(conditions=(Condition("price", "eq", 7),))
@@ -563,7 +565,8 @@ def test_two_processes_create_the_extension_at_the_same_time(pgvector_alias: str
 
 
 def test_a_short_beginning_of_many_words_is_compared_once(index: PgvectorIndex, monkeypatch) -> None:
-    """Each entry was compared with every word that begins so: sixteen such words took a minute of the server's time."""
+    """If each entry were compared with every word that begins so, sixteen such words would take a minute of the
+    server's time."""
     sent: list[str] = []
 
     def rows(cursor: Any, query: Any, values: Any = None) -> Any:
@@ -582,7 +585,7 @@ def test_a_short_beginning_of_many_words_is_compared_once(index: PgvectorIndex, 
 
 
 def test_a_time_limit_that_cancels_the_building_of_a_graph_is_named(index):
-    """As behind a pool, where it cannot be lifted. Another try would only take as long again."""
+    """For instance behind a pool, where it cannot be lifted. Another try would only take as long again."""
     with pytest.raises(SearchIndexError, match="statement_timeout"), index._database.autocommit() as cursor:
         cursor.execute("SET statement_timeout = 20; SELECT pg_sleep(5)")
     assert sql("SELECT current_setting('statement_timeout')") == [("0",)]

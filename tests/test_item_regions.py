@@ -1,4 +1,4 @@
-"""Things in items' own images: found once by the sync, shown as dots, each leading to what is similar to it."""
+"""Things in items' own images: found once by the sync, shown as dots, each leading to similar items."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ FINDER = {"BACKEND": "tests.test_item_regions.CountingFinder"}
 
 
 class CountingFinder(ColourFinder):
-    """Counts the images it is given, and may fail on each, or on those of a size."""
+    """Counts the images that it is given, and may fail on each, or on those of one size."""
 
     searched: list[tuple[int, int]] = []
     broken = False
@@ -108,7 +108,7 @@ def outfit(*, shift: int = 0) -> Image.Image:
 
 @pytest.fixture
 def dressed() -> Product:
-    """A dress that is shown with hat and shoes, beside some of both."""
+    """A dress that is shown with hat and shoes, in addition to some of both."""
     made = product("dress", outfit(), Image.new("RGB", (64, 64), "yellow"), category="dresses")
     for name, colour, category in (
         ("red-shoe", "red", "shoes"),
@@ -131,7 +131,7 @@ def region(item: Product, label: str) -> imagesim.ItemRegion:
 
 def test_the_sync_finds_them_once_for_each_image(dressed: Product) -> None:
     assert labels(dressed) == ["shoes", "hat"]
-    assert ImageRegions.objects.count() == 5  # two pictures are the same; "nothing in it" is kept, too
+    assert ImageRegions.objects.count() == 5  # two pictures are the same; "nothing in it" is stored, too
     assert RegionVectors.objects.count() == 1
     searched = len(CountingFinder.searched)
     assert searched == 5
@@ -219,7 +219,7 @@ def test_a_finder_that_does_not_work_stops_no_item(settings: Any, caplog: Any) -
     assert ItemState.objects.get(object_pk=str(made.pk)).outcome == "indexed"
     assert not ImageRegions.objects.exists()
     assert "regions of items cannot be found: The region finder fails: RuntimeError: no" in caplog.text
-    assert "in find" in caplog.text  # who writes a finder needs the line
+    assert "in find" in caplog.text  # whoever writes a finder needs the line
     CountingFinder.broken = False
     product("hat", Image.new("RGB", (64, 64), "blue"), category="hats")
     reconcile()
@@ -232,7 +232,7 @@ def test_a_finder_that_gives_no_regions_stops_no_item(monkeypatch: Any, caplog: 
     made = product("dress", outfit())
     sync()
     assert ItemState.objects.get(object_pk=str(made.pk)).outcome == "indexed"
-    assert not ImageRegions.objects.exists()  # so that they are found once the finder is mended
+    assert not ImageRegions.objects.exists()  # so they are found once the finder works again
     assert "The region finder fails: " in caplog.text
 
 
@@ -279,7 +279,7 @@ def test_another_model_embeds_them_in_its_rebuild(dressed: Product, settings: An
 def test_regions_nobody_uses_are_deleted_when_old(dressed: Product, settings: Any) -> None:
     dressed.photos.all().delete()
     sync()
-    assert reconcile().report["regions"] == 0  # they are young
+    assert reconcile().report["regions"] == 0  # they are recent
     ImageRegions.objects.update(created_at=timezone.now() - timedelta(days=2))
     assert reconcile(dry_run=True).report["regions"] == 2
     assert ImageRegions.objects.count() == 5
@@ -317,7 +317,7 @@ def test_the_fingerprint_names_what_decides_about_the_regions() -> None:
 
 
 def test_the_fingerprint_is_the_same_in_all_processes() -> None:
-    """The order of a set differs between them: each would find the regions of all items again."""
+    """The order of a set differs between them: each process would otherwise find the regions of all items again."""
     ask = (
         "from imagesim.conf import Backend; from imagesim.regions import get_region_fingerprint as ask\n"
         "finder = 'imagesim.regions.transformers.TransformersRegionFinder'\n"

@@ -23,7 +23,7 @@ from tests.zoo.models import Box, BrightLamp, DeskLamp, Lamp, Maker, Picture, St
 
 
 class Money:
-    """As django-money and Saleor's prices have it."""
+    """Like the class in django-money and in Saleor's prices."""
 
     def __init__(self, amount: Decimal) -> None:
         self.amount, self.currency = amount, "EUR"
@@ -61,7 +61,7 @@ def lamp(db):
 
 
 def test_the_category_tree_by_the_name_of_a_reverse_relation(lamp):
-    """Which a query names otherwise: ``picture``."""
+    """A query uses a different name for it: ``picture``."""
     Picture.objects.create(lamp=lamp, file="a.png", position=3)
     declared = items(category="pictures__file", category_parent="pictures__position")
 
@@ -82,7 +82,7 @@ class TestDefaults:
         assert plain.get_image_url(lamp, "x") == ""
         assert plain.should_index(lamp) is True
         assert list(plain.get_queryset()) == [lamp]
-        assert plain.declared_paths() == ["name"]  # the model's own, to search words in
+        assert plain.declared_paths() == ["name"]  # the model's own field, to search words in
         assert plain.get_texts(lamp) == {"name": (lamp.name,)}
         assert list(plain.for_reading(Lamp.objects.all())) == [lamp]
         assert plain.group_key_of(lamp) == plain.key_of(lamp) == f"zoo.lamp:{lamp.pk}"
@@ -201,7 +201,7 @@ class TestGroups:
         assert Own(Lamp).group_key_of(lamp) == "zoo.lamp:x"
 
     def test_a_group_that_is_given_as_its_main_item(self, lamp):
-        """Its text was the group, which the main item itself was not in."""
+        """Otherwise, its text would be the group, which the main item itself is not in."""
 
         class Own(Items[Lamp]):
             def get_group(self, item):

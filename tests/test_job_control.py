@@ -1,4 +1,4 @@
-"""Rebuilds and reconciles are paused, resumed and cancelled from another process than their own."""
+"""Rebuilds and reconciles are paused, resumed and cancelled from another process."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class TestRebuild:
         with pytest.raises(AlreadyRunning, match="imagesim_jobs resume rebuild"):
             rebuild()
         Job.objects.update(heartbeat_at=timezone.now() - timedelta(days=3))
-        assert jobs.unfinished_rebuild() is None  # no process is missing
+        assert jobs.unfinished_rebuild() is None  # no process has to take it up
         shop[0].delete()
         shop[5].price = 77
         shop[5].save()
@@ -149,7 +149,7 @@ class TestRebuild:
             assert jobs.actions(job) == ["cancel"]
             assert jobs.cancel(job)
             assert rebuild(unfinished=job.pk).slot == "rebuild"
-        assert jobs.unfinished_rebuild() == job  # which workers look for
+        assert jobs.unfinished_rebuild() == job  # workers look for it
         ended = rebuild()
         assert (ended, ended.status, get_index().backing_indexes()) == (job, "cancelled", [before])
 
@@ -170,7 +170,7 @@ class TestRebuild:
         assert (get_index().backing_indexes() == [before]) is (act == "cancel")
 
     def test_a_process_that_dies_before_it_notices(self, shop):
-        """The next process does as was asked, and not the job."""
+        """The next process does what was requested, and does not continue the job."""
         rebuild(seconds=1e-9)
         died()
         Job.objects.update(requested="cancel")

@@ -1,4 +1,4 @@
-"""A rebuild in a process of its own is cancelled, and paused and resumed, from other processes."""
+"""A rebuild in a separate process is cancelled, and paused and resumed, from other processes."""
 
 from __future__ import annotations
 

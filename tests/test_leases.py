@@ -65,7 +65,7 @@ def expire_delays():
 
 
 def die_of(item):
-    """Have as many workers as may die while they sync the item."""
+    """Have as many workers as allowed die while they sync the item."""
     change(item)
     for _ in range(4):
         take()
@@ -103,7 +103,7 @@ class TestLeases:
     def test_an_item_that_kills_workers_fails(self, shop):
         change(*shop)
         take()
-        for _ in range(5):  # every worker dies at the first one that it takes
+        for _ in range(5):  # every worker dies at the first item that it takes
             expire_delays()
             dead = take().states[0]
             ItemState.objects.exclude(pk=dead.pk).update(not_before=timezone.now() + timedelta(hours=1))
@@ -161,7 +161,7 @@ class TestLeases:
             before = timezone.now()
             sync()
             waits.append(round((state(shop[0]).not_before - before).total_seconds()))
-        assert waits == [2, 3, 900]  # three quarters of 2 and of 4, then it has failed
+        assert waits == [2, 3, 900]  # three quarters of 2 and of 4; then it has failed
         assert (state(shop[0]).outcome, state(shop[0]).pending) == ("failed", False)
 
     def test_a_late_write_is_queued_again(self, shop):
@@ -182,7 +182,7 @@ class TestLeases:
 
 
 class TestClocks:
-    """The machines that save and that sync have clocks of their own, which differ, and are set."""
+    """The machines that save and that sync have separate clocks, which differ and can be changed."""
 
     @staticmethod
     @contextmanager
@@ -278,7 +278,7 @@ class TestLeasing:
 
     @pytest.mark.parametrize("dies", ["in the middle", "after a release"])
     def test_what_was_written_before_a_worker_stopped_is_written_again(self, shop, monkeypatch, dies):
-        """The shop changed the row without a signal in between, and an index takes every version once."""
+        """The shop has changed the row without a signal in between, and an index takes every version only once."""
         change(shop[0])
 
         def stop(*args):
@@ -374,7 +374,7 @@ class TestLateWrites:
 
 
 def sync_result(item, outcome="indexed", **result):
-    """The row after its change was leased, and ended so; and the state as it was leased."""
+    """Return the row after its change was leased and ended like this, and the state as it was leased."""
     (leased,) = take().states or take(scope=Scope.ALL).states
     before = ItemState(**{field.attname: getattr(leased, field.attname) for field in ItemState._meta.concrete_fields})
     lease = leases.Lease(leased.lease, [leased], leased.leased_until)
@@ -460,7 +460,7 @@ class TestResults:
         assert (corrected.pending, corrected.scope, corrected.checksum) == (True, Scope.ALL, "")
         assert corrected.version == before[corrected.pk].version + 1
         assert state(shop[2]).version == before[state(shop[2]).pk].version  # waits anyway
-        assert not ItemState.objects.get(pk=lease.states[3].pk).pending  # what was written is what stands there
+        assert not ItemState.objects.get(pk=lease.states[3].pk).pending  # what is stored is what was written
 
     def test_no_repair_without_a_write(self, shop):
         change(shop[0])
@@ -494,8 +494,8 @@ class TestLocks:
 
     @pytest.mark.parametrize("work", [leases.release, leases.renew, leases.renew_versions])
     def test_a_lease_does_not_wait_for_a_save(self, shop, work):
-        """Such as of an import in one transaction: its next save then waited for what the worker had locked before, and
-        the import ended in a deadlock."""
+        """For instance a save of an import in one transaction: its next save would wait for what the worker has locked
+        before, and the import would end in a deadlock."""
         change(*shop)
         lease = take()
         lease.until = timezone.now()  # to be renewed
@@ -517,7 +517,7 @@ class TestLocks:
         "work", [lambda: outbox.touch(Product.objects.all()), lambda: outbox.record("shop.product", [90, 100])]
     )
     def test_many_items_are_locked_in_the_order_of_their_keys(self, work):
-        """As a shop does that saves them one by one. As texts, "100" comes before "90"."""
+        """Like a shop that saves them one by one. As texts, "100" comes before "90"."""
         items = [product(str(pk), pk=pk) for pk in (90, 100)]
         thread = threading.Thread(target=lambda: (work(), connections.close_all()))
         with transaction.atomic():
@@ -552,7 +552,7 @@ class TestLocks:
         with transaction.atomic():
             change(shop[3])
             thread.start()
-            thread.join(1.5)  # longer than PostgreSQL waits to look for a deadlock
+            thread.join(1.5)  # longer than PostgreSQL waits before it looks for a deadlock
             assert thread.is_alive()
             change(*shop)
             transaction.set_rollback(True)
@@ -600,7 +600,7 @@ class TestLocks:
 
 
 def _elsewhere(work, seconds=20):
-    """The result of ``work`` in another connection; fails if it has to wait."""
+    """Return the result of ``work`` in another connection; fail if it has to wait."""
     results = []
 
     def run():
@@ -696,7 +696,7 @@ class TestErrors:
             sync()
         assert state(shop[1]).outcome == "failed"
         assert "ZeroDivisionError" in state(shop[1]).error
-        assert len(entries()) == 4  # the former entry goes on answering
+        assert len(entries()) == 4  # the former entry still answers
         monkeypatch.undo()
         ItemState.objects.filter(outcome="failed").update(not_before=timezone.now())
         assert sync().indexed == 1  # its time has come
@@ -744,7 +744,7 @@ class TestErrors:
         assert len(entries()) == 1
 
     def test_a_deleted_file_removes_its_image(self, shop):
-        """That it is not there is certain, unlike where the storage does not answer."""
+        """It is certain that the file is not there, unlike where the storage does not answer."""
         photo = shop[0].photos.get()
         photo.file.storage.delete(photo.file.name)
         photo.save()
@@ -773,7 +773,7 @@ class TestErrors:
         assert not state(shop[0]).pending
 
     def test_an_expired_lease_clears_the_checksum(self, shop):
-        """It may have written something else; so the next one writes even what says the same as before."""
+        """The worker may have written something else; so the next one writes even what is unchanged."""
         change(shop[0])
         take()
         expire_delays()

@@ -1,5 +1,5 @@
-"""The migrations can be reversed while the tables hold rows, to uninstall or to go back to a former version, and
-processes of the former version go on writing after them."""
+"""The migrations can be reversed while the tables hold rows, to uninstall the app or to go back to a former version,
+and processes of the former version can still write after them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ VALUES: dict[type[models.Field[Any, Any]], Any] = {
 
 @pytest.fixture(autouse=True)
 def catalogue(settings: Any) -> Iterator[Product]:
-    """A synced product, one without pictures, and a row in each table that is empty then; all tables, afterwards."""
+    """A synced product, one without pictures, and a row in each table that is otherwise empty; afterwards, all
+    tables."""
     settings.IMAGESIM = settings.IMAGESIM | {"EMBEDDER": EMBEDDER}
     shown = product("shown", picture("red"))
     product("similar", picture("red", mark=1))
@@ -81,7 +82,7 @@ def test_all_tables_are_removed_with_their_rows() -> None:
 def test_the_tables_of_the_core_are_removed_first() -> None:
     call_command("migrate", "imagesim", "zero", verbosity=0)
     left = {model._meta.db_table for model in own_models() if model._meta.app_label != "imagesim"}
-    assert own_tables() < left  # the work list refers to the items, so that its tables go as well
+    assert own_tables() < left  # the work list refers to the items, so its tables go as well
 
 
 def test_going_back_and_forward_again_loses_no_embedding(catalogue: Product) -> None:
@@ -94,7 +95,7 @@ def test_going_back_and_forward_again_loses_no_embedding(catalogue: Product) -> 
 
 
 def test_the_former_version_writes_rows_without_the_new_columns() -> None:
-    """While a new version is deployed, processes of the former one still run, and give a new column no value."""
+    """While a new version is deployed, processes of the former one still run, and give no value to a new column."""
     needed = []
     for (label, name), migration in MigrationLoader(None).disk_migrations.items():
         if label not in APPS or (label, name) == ("imagesim", "0003_local_entry_checksum"):  # before any release

@@ -1,4 +1,4 @@
-"""The files of a model in a local folder: what its fingerprint is of."""
+"""The files of a model in a local folder: what its fingerprint covers."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from imagesim.testing.embedder_contract import pictures
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """A folder with the files that a fingerprint is of, which no test loads."""
-    folder = tmp_path / ".cache" / "model"  # hidden itself, as in the hub's cache
+    """A folder with the files that a fingerprint covers, which no test loads."""
+    folder = tmp_path / ".cache" / "model"  # itself in a hidden folder, like the hub's cache
     (folder / "tokenizer").mkdir(parents=True)
     (folder / model_files.CONFIG).write_text('{"model_cfg": {"embed_dim": 24}}')
     (folder / "open_clip_pytorch_model.bin").write_bytes(b"weights")
@@ -66,7 +66,7 @@ def test_all_other_files_are(model: Path, path: str) -> None:
 
 
 def weights(size: int = 64, **header: object) -> bytes:
-    """A file in the format safetensors with one tensor of ``size`` bytes."""
+    """Write a file in the safetensors format with one tensor of ``size`` bytes."""
     described = json.dumps({"a": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}, **header}).encode()
     return struct.pack("<Q", len(described)) + described + bytes(size)
 
@@ -112,7 +112,7 @@ def test_whole_weights_have_a_fingerprint(model: Path) -> None:
 
 
 def replaced(path: Path, data: bytes, how: str) -> None:
-    """Give a file other bytes, but not another size or time of modification."""
+    """Give a file different bytes, but the same size and time of modification."""
     status = path.stat()
     assert len(data) == status.st_size
     target = path.with_name("new") if how == "another file" else path
@@ -146,7 +146,8 @@ def test_files_are_read_again_only_if_they_changed(model: Path, monkeypatch: pyt
 
 @pytest.mark.slow
 def test_vectors_are_those_of_the_fingerprint(local_clip: Path, tmp_path: Path) -> None:
-    """Weights replaced between the two, as by a deployment, would be indexed under the name of others."""
+    """Weights that are replaced between the two, as by a deployment, would be indexed under the fingerprint of
+    others."""
     folder, images = tmp_path / "model", pictures()[:2]
     shutil.copytree(local_clip, folder)
     weights = folder / "open_clip_model.safetensors"
@@ -187,7 +188,7 @@ def test_vectors_are_those_of_the_fingerprint(local_clip: Path, tmp_path: Path) 
     ],
 )
 def test_a_configuration_that_cannot_be_read_is_a_failed_check(model: Path, text: str) -> None:
-    """Not an error of each command, of which none could be run then."""
+    """Not an error in each command, none of which could be run."""
     (model / model_files.CONFIG).write_text(text)
     (message,) = OpenClipEmbedder(model=f"local-dir:{model}").check()
     assert message.id == "imagesim.E202"

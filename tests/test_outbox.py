@@ -1,4 +1,4 @@
-"""A change is one row, written in the transaction of the item, with a version that only rises."""
+"""A change is one row, written in the transaction of the item, with a version that only increases."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_save_before_migrate_explains_what_to_run():
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("delete", [lambda shoes: shoes.get().delete(), lambda shoes: shoes.delete()])
 def test_an_item_is_saved_while_another_process_deletes_it(monkeypatch, delete):
-    """One of the two ended in a deadlock: the delete had locked the item's state, for its photo, before its row."""
+    """If a delete locked the item's state, for its photo, before its row, one of the two processes would deadlock."""
     shoe = product("shoe", picture("red"))
     errors, is_saved, saver = [], threading.Event(), threading.current_thread()
 
@@ -213,7 +213,7 @@ def test_touch_of_other_objects():
 
 
 def test_keys_have_the_same_text_as_in_python():
-    """SQLite keeps a UUID without dashes; there the keys must not be made by the database."""
+    """SQLite stores a UUID without dashes; there the keys must not be made by the database."""
     from django.db import models
 
     native = connection.features.has_native_uuid_field

@@ -148,7 +148,7 @@ def test_an_open_file_is_one_value(monkeypatch, tmp_path):
 
 
 def test_a_set_is_read_in_one_order(monkeypatch):
-    """Texts in a set have another one in each process, in which the item would seem changed."""
+    """Texts in a set have a different order in each process, so the item would seem changed."""
     monkeypatch.setattr(Lamp, "hues", property(lambda self: set("hgfedcba")))
     assert list(paths.read(Lamp(), "hues")) == list("abcdefgh")
 
@@ -189,7 +189,7 @@ class TestReading:
             ("shelves__name", ["top"]),
             ("standing__shelf__name", ["top"]),
             ("notes__text", ["bright"]),
-            ("pictures__file", ["first.png", "second.png"]),  # in the order of the model
+            ("pictures__file", ["first.png", "second.png"]),  # in the order defined by the model
             ("bulb__watt", [60]),
             ("bulb_set__watt", [60]),
             ("facts__size__0", [3]),
@@ -224,11 +224,11 @@ class TestReading:
 
         assert list(paths.read(by_label.get(), "tags__label")) == ["a", "new", "old", "y", "z"]  # the shop's own order
         shuffled = by_key.get()
-        shuffled._prefetched_objects_cache["tags"]._result_cache.reverse()  # as a database may give them
+        shuffled._prefetched_objects_cache["tags"]._result_cache.reverse()  # a database may return them like this
         assert list(paths.read(shuffled, "tags__label")) == ["new", "old", "z", "a", "y"]
 
     def test_the_filter_of_prefetched_rows_is_not_built_to_know_their_order(self, monkeypatch):
-        """It took as long as a query, for each hit of a page."""
+        """Otherwise, it would take as long as a query, for each hit of a page."""
         self.make()
         lamp = Lamp.objects.prefetch_related("pictures").get()
         monkeypatch.setattr(Query, "build_filter", None)
@@ -265,7 +265,7 @@ class TestReading:
         assert list(paths.read(BrightLamp.objects.get(), "pictures__file")) == ["desk.png"]
 
     def test_reading_the_child_of_a_parent_and_of_itself(self, django_assert_num_queries):
-        """A queryset that gives children, as with django-polymorphic, can prefetch their rows but not join them."""
+        """A queryset that returns children, as with django-polymorphic, can prefetch their rows but not join them."""
         self.make()
         DeskLamp.objects.create(name="Desk", arm=45)
         resolved = paths.resolve(Lamp, "desklamp__arm")
@@ -319,7 +319,7 @@ class TestReading:
 
 @isolate_apps()
 def test_a_row_for_each_language_that_refers_to_its_language():
-    """As Wagtail's pages are: ``title_de`` is the title of German rows."""
+    """Like Wagtail's pages: ``title_de`` is the title of German rows."""
 
     class Locale(models.Model):  # noqa: DJ008
         class Meta:
@@ -333,7 +333,7 @@ def test_a_row_for_each_language_that_refers_to_its_language():
 
         title = models.CharField(max_length=100)
         locale = models.ForeignKey(Locale, models.PROTECT, null=True)
-        language = models.ForeignKey("self", models.CASCADE, null=True)  # says nothing of a language
+        language = models.ForeignKey("self", models.CASCADE, null=True)  # does not refer to a language
 
     found = paths.resolve(Shelved, "title_de")
     assert (found.load_one, found.conditions) == ("locale", {"locale__language_code__iexact": "de"})

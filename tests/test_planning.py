@@ -96,7 +96,7 @@ def test_the_local_index_needs_as_much_of_the_database_as_its_rows() -> None:
 
 
 def test_the_local_index_has_no_limit_on_dimensions() -> None:
-    """The plan named the limit of Elasticsearch, which is not used."""
+    """The plan must not name the limit of Elasticsearch, which is not used."""
     assert plan(items=10, images=10, dims=5_000, backend="local").memory_bytes == 10 * 5_000 * 4
     with pytest.raises(BadQuery, match="Elasticsearch takes 1 to 4096"):
         plan(items=10, images=10, dims=5_000, backend="elasticsearch")
@@ -114,7 +114,7 @@ def test_servers_that_keep_sources_need_more_disk_until_they_are_merged() -> Non
 
 def test_times_follow_from_those_of_a_small_index() -> None:
     made = plan(items=10**6, images=10**6, dims=512, sample=Sample(1_000, 36.0, 2.0))
-    assert (made.fill_hours, made.query_ms) == pytest.approx((20, 4))  # twice as deep a graph
+    assert (made.fill_hours, made.query_ms) == pytest.approx((20, 4))  # a graph that is twice as deep
     made = plan(items=10**6, images=10**6, dims=512, sample=Sample(1_000, 36.0, 2.0, overhead=1.5))
     assert made.query_ms == pytest.approx(2.5)
     assert plan(items=9, images=9, dims=8).fill_hours is None
@@ -145,7 +145,7 @@ def test_the_limits_are_those_of_the_index() -> None:
 
 @pytest.fixture
 def filled(request: pytest.FixtureRequest, pgvector_alias: str) -> Iterator[tuple[str, int, int, str]]:
-    """(prefix of its tables, entries, dimensions, element of the graph) of an index."""
+    """Return (prefix of its tables, entries, dimensions, element of the graph) of an index."""
     count, dims, quantisation = request.param
     index = PgvectorIndex(database=pgvector_alias, name=f"test-{secrets.token_hex(4)}", quantisation=quantisation)
     filters: Any = {"brand": "keyword", "price": "number"}

@@ -85,7 +85,7 @@ def test_a_pool_is_recognised(pool: str) -> None:
 
 @pytest.mark.parametrize("in_order", [False, True])
 def test_rows_are_streamed_without_a_cursor_that_outlives_its_statement(pool: str, in_order: bool) -> None:
-    """Django opens one, unless DISABLE_SERVER_SIDE_CURSORS is set; the pool may continue it in another session."""
+    """Django opens one unless DISABLE_SERVER_SIDE_CURSORS is set; the pool may continue it in another session."""
     made = [f"{n}" for n in range(7)]
     Embedding.objects.bulk_create(Embedding(digest=digest, fingerprint="f", vector=b"") for digest in made)
     rows = Embedding.objects.using(pool).values_list("digest", flat=True)

@@ -82,7 +82,7 @@ class TestPrecisionCache:
         assert [path.name for path in (tmp_path / "precision").iterdir()] == ["model-1.json"]
 
     def test_a_choice_can_be_read_by_other_users(self, tmp_path: Path) -> None:
-        """Such as that of ``imagesim_precision``, run by root, in a folder that it shares with the web processes."""
+        """Such as a choice by ``imagesim_precision``, run by root, in a folder shared with the web processes."""
         former = os.umask(0o022)
         try:
             PrecisionCache(tmp_path, "model-1").put("cpu", "bf16", [])
@@ -101,7 +101,7 @@ class TestPrecisionCache:
     def test_a_process_without_openvino_does_not_replace_a_choice_of_int8(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Such as a web process, which tries the precisions at its start, beside a worker with OpenVINO."""
+        """Such as a web process, which tries the precisions when it starts, alongside a worker with OpenVINO."""
         kept = PrecisionCache(tmp_path, "model-1")
         with monkeypatch.context() as installed:
             installed.setattr(precision.importlib.util, "find_spec", lambda name: name == "openvino")
@@ -130,7 +130,7 @@ class TestPrecisionCache:
 
 
 class Model:
-    """Stands for a loaded model: vectors that are off by ``error``, in a time of its own."""
+    """Stands in for a loaded model: vectors that are off by ``error``, and a given time per picture."""
 
     batch_size = 16
     texts = None
@@ -149,7 +149,7 @@ class Model:
 
 @pytest.fixture
 def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Every load of a model in place of the real one; bf16 is exact, int8 is not."""
+    """Every load of a model, in place of the real one; bf16 is exact, int8 is not."""
     done: list[str] = []
 
     def load(self: OpenClipEmbedder, name: str, device: Any) -> Model:
@@ -225,7 +225,7 @@ class TestRealPictures:
 
         def denied(file: Any) -> bytes:
             if "denied" in str(file.name):
-                raise RuntimeError("access denied")  # as a storage's own client does
+                raise RuntimeError("access denied")  # like the client of a storage
             return read(file)
 
         monkeypatch.setattr(images, "read", denied)
@@ -250,7 +250,7 @@ class TestRealPictures:
 
 
 def test_a_real_int8_tower(tmp_path: Path) -> None:
-    """Of a small convolutional network: made, kept, loaded, and near enough to be the same thing."""
+    """For a small convolutional network: made, stored, loaded, and close enough to be equivalent."""
     pytest.importorskip("openvino")
     pytest.importorskip("nncf")
     import torch

@@ -42,7 +42,7 @@ def scores(hits: imagesim.Hits) -> dict[str, float]:
 
 
 def expected(projection: Projection | None, query: str) -> dict[str, float]:
-    """The best cosine of each item's two pictures with the query, worked out here."""
+    """The best cosine of each item's two pictures with the query, calculated here."""
     embedder = get_embedder()
 
     def mapped(vectors: np.ndarray) -> np.ndarray:
@@ -80,7 +80,7 @@ def test_fewer_dimensions_take_effect_in_index_and_queries(shelf, monkeypatch):
     mixed = imagesim.search(text="red", unlike=shelf["tomato"], diversity=0.4, limit=12)
     assert len(mixed) == 12
 
-    product("crimson", picture("crimson"))  # what is saved later goes through it too
+    product("crimson", picture("crimson"))  # what is saved later goes through it, too
     assert sync().failed == 0
     get_index().refresh()
     assert scores(imagesim.search(image=picture("crimson"), limit=1)) == pytest.approx({"crimson": 1}, abs=1e-3)
@@ -92,7 +92,7 @@ def test_fewer_dimensions_take_effect_in_index_and_queries(shelf, monkeypatch):
 
 @pytest.mark.slow
 def test_a_tuned_map_takes_effect(shelf, monkeypatch):
-    """A map that was fitted so as to leave out half of the space, chosen as the command chooses one."""
+    """A map that was fitted to leave out half of the space, chosen as the command chooses one."""
     embedder = get_embedder()
     matrix = np.diag(np.r_[np.ones(32), np.full(32, 0.1)]).astype(np.float32)
     projection = Projection(embedder.fingerprint, "tuned", matrix, {})

@@ -38,7 +38,7 @@ def equal(rng: np.random.Generator, count: int) -> np.ndarray:
 
 
 def spiky(rng: np.random.Generator, count: int) -> np.ndarray:
-    """One component outweighs the others, so that rounding loses most of these."""
+    """One component outweighs the others, so rounding loses most of these."""
     return np.eye(DIMS)[rng.integers(0, DIMS, count)] + 3e-3 * rng.standard_normal((count, DIMS))
 
 
@@ -114,7 +114,7 @@ def test_two_threads_that_make_the_copy_at_once_have_it_complete() -> None:
             made.append(self)
             if len(made) == 1:
                 other.start()
-                updated.wait(5)  # replaces the other thread's copy when that is up to date
+                updated.wait(5)  # replaces the other thread's copy once that is up to date
 
         def update(self, vectors: np.ndarray) -> None:
             if self is made[0]:
@@ -169,7 +169,7 @@ def test_the_copy_follows_the_matrix() -> None:
 
 
 def test_threads_that_do_the_same_part() -> None:
-    """``share`` lets a late thread repeat a part while its result is read."""
+    """``share`` lets a late thread repeat a part while its result is being read."""
     rng = np.random.default_rng(7)
     matrix = Matrix(DIMS)
     matrix.put(unit(spread(rng, 100_000)))

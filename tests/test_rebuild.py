@@ -1,4 +1,4 @@
-"""Rebuilds: no change is lost while a new index is built beside the active one."""
+"""Rebuilds: no change is lost while a new index is built alongside the active one."""
 
 from __future__ import annotations
 
@@ -79,11 +79,11 @@ def test_an_item_whose_primary_key_is_empty_is_read_once():
 
 
 class Killed(BaseException):
-    """Stands for kill -9: no handler sees it but ``finally``."""
+    """Stands in for kill -9: no handler sees it but ``finally``."""
 
 
 def kill_after(monkeypatch, pages):
-    """Let a rebuild die after so many pages, without a chance to tidy up."""
+    """Let a rebuild die after so many pages, without a chance to clean up."""
     original = rebuilding._fill_page
     done = []
 
@@ -121,7 +121,7 @@ def test_embeds_nothing_again(shop, monkeypatch):
 
 
 class LaggingReplica:
-    """A router of a shop whose replica does not have the last rows yet."""
+    """A database router for a shop whose replica does not have the last rows yet."""
 
     def db_for_read(self, model, **hints):
         return "no such database" if model in (Job, LocalGeneration) else None
@@ -161,8 +161,8 @@ def test_changes_during_the_fill_reach_both_indexes(shop, monkeypatch):
             shop[5].active = False
             shop[5].save()
             product("new", picture("blue"))
-            sync()  # a worker, side by side
-            assert len(entries()) == 5  # the one in service is kept up to date meanwhile
+            sync()  # a worker, at the same time
+            assert len(entries()) == 5  # the index in service is kept up to date in the meantime
         pages.append(args)
         return failed
 
@@ -213,7 +213,8 @@ def test_a_killed_rebuild_is_resumed(shop, monkeypatch, pages):
 
 
 def test_a_picture_that_kills_its_process_does_not_keep_a_rebuild_from_its_end(shop, settings, monkeypatch):
-    """Each process that continued the rebuild died of it. A sync counts its attempts, and leaves it out in the end."""
+    """Otherwise, each process that continues the rebuild would die of it. A sync counts its attempts, and in the end
+    skips it."""
     settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": OTHER, "PREVIOUS_EMBEDDERS": [EMBEDDER]}
     deadly, read, kills = shop[3].photos.get().file.name, embedding.read_file, []
 
@@ -224,7 +225,7 @@ def test_a_picture_that_kills_its_process_does_not_keep_a_rebuild_from_its_end(s
         return read(picture)
 
     def work(task):
-        """As a process that dies without tidying up."""
+        """Like a process that dies without cleaning up."""
         with monkeypatch.context() as patch:
             patch.setattr(leases, "release", lambda *args, **options: None)
             patch.setattr(jobs, "suspend", lambda *args, **options: None)
@@ -311,7 +312,7 @@ def test_only_one_rebuild_at_a_time(shop):
     ],
 )
 def test_a_long_call_is_not_taken_for_a_dead_process(shop, monkeypatch, call, owner, name):
-    """It takes longer than a heartbeat may be old."""
+    """The call takes longer than a heartbeat may be old."""
     original = getattr(owner, name)
     beats = []
 
@@ -384,7 +385,7 @@ def test_another_model(shop, settings):
 
 
 def test_embeddings_of_former_models_are_deleted_when_old(shop, settings):
-    """Also in a shop that never reconciles, where they would stay for ever."""
+    """Even in a shop that never reconciles, where they would otherwise stay for ever."""
     digests = set(Embedding.objects.values_list("digest", flat=True))
     settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": OTHER, "PREVIOUS_EMBEDDERS": [EMBEDDER]}
     rebuild()
@@ -407,7 +408,8 @@ def test_a_model_that_cannot_be_asked_when_the_rebuild_is_done_keeps_its_embeddi
 
 
 def test_a_previous_model_missing_from_the_settings(shop, settings, monkeypatch):
-    """What needs no vector by it is synced as before; the rest waits for the rebuild, which needs nothing of it."""
+    """Changes that need no vector from it are synced as before; the rest waits for the rebuild, which needs nothing
+    from it."""
     settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": OTHER}
     shop[0].price = 99
     shop[0].save()
@@ -551,7 +553,7 @@ def other_model(shop, settings):
 
 
 def test_the_embedder_is_unavailable_for_a_while(other_model, monkeypatch, caplog):
-    """The index that was filled so far was dropped."""
+    """The index that was filled so far must not be dropped."""
     outages = iter([True] * 6)  # each page also asks whether the model works at all
     failing_embedder(monkeypatch, lambda done: done == 2 and next(outages, False))
     assert rebuild().status == Job.Status.DONE
@@ -562,7 +564,7 @@ def test_the_embedder_is_unavailable_for_a_while(other_model, monkeypatch, caplo
 
 @pytest.mark.parametrize("worked", [0, 2])
 def test_the_embedder_stays_unavailable(other_model, monkeypatch, worked):
-    """Other changes would wait for it, too."""
+    """Other changes must not wait for it."""
     monkeypatch.setattr(rebuilding, "OUTAGE_SECONDS", 0.5 if worked else 600)
     before = get_index().active()
     failing_embedder(monkeypatch, lambda done: done == worked)
@@ -600,7 +602,7 @@ def refusing(monkeypatch, taken: int, *, retryable: bool = True) -> str:
 
 @pytest.mark.parametrize("taken", [0, 2])
 def test_an_index_that_takes_few_entries_is_not_swapped_in(shop, monkeypatch, taken):
-    """As with a full disk: the shop would find nothing any more, or next to nothing."""
+    """For instance when the disk is full: the shop would find next to nothing, or nothing at all."""
     before = refusing(monkeypatch, taken)
     message = f"took only {taken} of the 6 items of the active one, so it is not used: the disk is full"
     with pytest.raises(SearchIndexError, match=message):
@@ -615,7 +617,8 @@ def test_an_index_that_takes_few_entries_is_not_swapped_in(shop, monkeypatch, ta
 
 @pytest.mark.parametrize("end", ["failure", "cancel"])
 def test_what_only_a_dropped_index_refused_has_not_failed(shop, monkeypatch, end):
-    """All items were shown as failed, with the error of an index that was no longer there, until the next reconcile."""
+    """Otherwise, all items would be shown as failed until the next reconcile, with the error of an index that no longer
+    exists."""
     refusing(monkeypatch, 0, retryable=False)
     if end == "cancel":
         check = Mock(side_effect=lambda target: jobs.cancel(jobs.unfinished(Job.Kind.REBUILD)))
@@ -684,7 +687,7 @@ def test_a_broken_picture_during_a_rebuild(shop, settings):
 
 
 def test_items_that_nobody_recorded_are_indexed_and_have_not_failed(shop):
-    """As those of a model that was registered later."""
+    """Such as the items of a model that was registered later."""
     ItemState.objects.filter(object_pk__in=[str(each.pk) for each in shop[:3]]).delete()
     run = rebuild()
     assert (run.failed, len(entries())) == (0, 6)
@@ -692,7 +695,7 @@ def test_items_that_nobody_recorded_are_indexed_and_have_not_failed(shop):
 
 
 def test_items_that_failed_before_and_can_be_indexed_now_have_not_failed(shop):
-    """As after the shop's code was mended: the first sync failed on every item."""
+    """For instance after the shop's code was fixed: the first sync failed on every item."""
     ItemState.objects.update(outcome="failed", error="ZeroDivisionError: division by zero")
     imagesim.touch(Product.objects.all())
     run = rebuild()
@@ -710,7 +713,7 @@ def test_the_command(shop):
 
 
 def test_a_replaced_picture_is_read_during_a_rebuild(shop):
-    """Its known digest no longer holds, and the sync that follows writes the very same version."""
+    """Its known digest is no longer valid, and the sync that follows writes the very same version."""
     photo = shop[0].photos.get()
     with photo.file.open("wb") as file:
         file.write(encoded(picture("green")))

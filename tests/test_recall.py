@@ -1,4 +1,4 @@
-"""Recall is measured on the index's own vectors, and kept: on kinds of vectors that need very different effort."""
+"""Recall is measured on the index's own vectors, and kept, on kinds of vectors that need very different effort."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def like_pictures(chance: np.random.Generator) -> Any:
 
 
 def of_one_category(chance: np.random.Generator) -> Any:
-    """All to one side: cosines of about 0.9 with each other."""
+    """All in one direction: cosines of about 0.9 with each other."""
     spread = 1 / np.arange(1, DIMS + 1) ** 0.7
     return unit(3 * np.eye(DIMS)[0] + chance.standard_normal((COUNT, DIMS)) * spread)
 
@@ -69,12 +69,12 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "EXACT_UP_TO", EXACT)
     monkeypatch.setattr("imagesim.indexes.statistics.VISITED", 0)
     monkeypatch.setattr(recall, "LADDER", (10, 20, 40, 80, 160, 320))
-    monkeypatch.setattr(recall, "SLOWER", 1e9)  # so small an index would always be searched exactly
+    monkeypatch.setattr(recall, "SLOWER", 1e9)  # such a small index would otherwise always be searched exactly
     monkeypatch.setattr(recall, "MIN_QUERIES", 4)
 
 
 class Made:
-    """Indexes of one kind, on its server."""
+    """Indexes of one kind, on the server for it."""
 
     def __init__(self, kind: str, server: str) -> None:
         self.kind, self.server = kind, server
@@ -114,7 +114,7 @@ def measure(index: BaseIndex, vectors: Any, count: int = 60) -> RecallReport | N
 
 
 def found(index: BaseIndex, queries: Any, filters: Filters, exact: bool | None) -> float:
-    """The share of the ten best that searches find, as the shop asks them; equal scores are equally right."""
+    """Return the share of the ten best that searches find, asked as the shop does; equal scores are equally right."""
     asked = [Query(query, filters, limit=10) for query in queries]
     right = index.search([replace(each, exact=True) for each in asked])
     answers = index.search([replace(each, exact=exact) for each in asked])
@@ -146,7 +146,7 @@ def test_the_recall_is_kept_whatever_the_vectors(make: Made, kind: Any) -> None:
     assert [scope.share for scope in report.scopes] == pytest.approx([1, 0.2, 0.5, 0.2], abs=0.02)
     others = vectors[1000:1100]
     for filters in (Filters(), Filters(categories=("c1",)), Filters(conditions=(Condition("price", "lt", 30),))):
-        assert found(index, others, filters, None) >= 0.97  # other queries than were measured
+        assert found(index, others, filters, None) >= 0.97  # queries other than those measured
 
 
 def test_what_cannot_be_reached_is_searched_exactly(
@@ -192,7 +192,7 @@ def test_whoever_is_killed_while_measuring_changes_nothing(make: Made, monkeypat
         index.measure_recall(probes, progress=killed)
     assert index.statistics().recall == before
     monkeypatch.setattr(recall, "SECONDS", 0.0)
-    assert index.measure_recall(probes) is None  # no time: what was known goes on
+    assert index.measure_recall(probes) is None  # no time: the previous values stay
     assert index.statistics().recall == before
 
 
@@ -256,7 +256,7 @@ def test_a_wrong_recall_is_named(wrong: Any) -> None:
 
 def test_an_index_is_measured_with_its_own_vectors_across_a_swap(monkeypatch: pytest.MonkeyPatch) -> None:
     class Swapped(BaseIndex):
-        """Another index is active at every look; each is of a model of its own."""
+        """Another index is active at every look; each is of a different model."""
 
         supports_approximate = True
         looks = 0
@@ -328,7 +328,7 @@ class TestShop:
 
         monkeypatch.setattr(type(get_index()), "measure_recall", measuring)
         reconcile()
-        assert not measured  # just measured
+        assert not measured  # measured a moment ago
         monkeypatch.setattr(statistics, "MEASURE_AGE", timedelta(0))
         reconcile()
         assert measured == [1]
@@ -396,7 +396,7 @@ def test_postgresql_counts_the_values_that_are_measured(pgvector_alias: str) -> 
         shares = {name: scope.share for name, scope in found.items()}
         expected = {"in_stock": 0.5, "brand=b1": 0.25, "sale=True": 1 / 3, "price<=39.0": 0.1, "price<=199.0": 0.5}
         assert {name: shares[name] for name in expected} == pytest.approx(expected, abs=0.01)
-        for name in expected:  # the filters let pass what the name says
+        for name in expected:  # the filters pass what the name says
             assert index.count(found[name].filters) == pytest.approx(400 * shares[name], abs=3)
     finally:
         index.drop(str(index.active()))

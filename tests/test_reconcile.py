@@ -73,7 +73,7 @@ def test_no_differences(shop):
     assert found(run) == CLEAN
     assert run.report["checked"] == 4
     stored = Job.objects.get(pk=run.pk)
-    assert (stored.done, stored.total) == (4, 4)  # also where it was too quick for a heartbeat
+    assert (stored.done, stored.total) == (4, 4)  # even if it was too quick for a heartbeat
     assert_equal_again()
 
 
@@ -99,7 +99,7 @@ def test_photo_swapped_without_a_signal_is_stale(shop):
 
 
 def test_a_picture_with_a_very_long_name_is_not_stale_for_ever(shop, monkeypatch):
-    """Its name is stored in part."""
+    """Only a part of its name is stored."""
 
     def images(item):
         return [ContentFile(encoded(picture("red", mark=item.pk)), f"{'folder/' * 80}{item.pk}.png")]
@@ -117,7 +117,7 @@ def test_deleted_without_a_signal_is_an_orphan(shop):
 
 
 def test_an_item_that_is_deleted_meanwhile_is_no_orphan(shop, monkeypatch):
-    """Its state was read before, and whether it exists after it was deleted."""
+    """Its state is read before it is deleted, and whether it exists is checked afterwards."""
     existing = differences._existing
 
     def after_a_delete(states):
@@ -131,7 +131,7 @@ def test_an_item_that_is_deleted_meanwhile_is_no_orphan(shop, monkeypatch):
 
 @pytest.mark.parametrize("field", ["active", "price"])
 def test_an_item_whose_change_is_recorded_meanwhile_is_no_difference(shop, monkeypatch, field):
-    """Outside of a transaction, a save commits the row first and then sends its signal."""
+    """Outside a transaction, a save commits the row first and then sends its signal."""
     compare = differences._compare_item
 
     def before_the_record(items, item, *arguments):
@@ -178,7 +178,7 @@ def test_a_deleted_embedding_is_recreated(shop):
 
 
 def test_a_duplicate_key_is_found(shop, monkeypatch):
-    """No write of this app makes one; whoever wrote to the index by other means may."""
+    """No write of this app makes one, but another program that writes to the index may."""
     twice = [entry for entry in get_index().scan() for _ in range(2 if entry[0] == key(shop[1]) else 1)]
     monkeypatch.setattr(LocalIndex, "scan", lambda self, **_: iter(twice))
     assert found(reconcile(dry_run=True)) == {**CLEAN, "duplicate": 1}
@@ -196,7 +196,7 @@ def test_unknown_entry_is_an_orphan(shop):
 
 
 def test_restored_backup(shop):
-    """Shop and states are of yesterday, the index is of today and its versions are ahead."""
+    """The shop and the states are from yesterday; the index is from today, and its versions are ahead."""
     backup = list(ItemState.objects.values())
     for item in shop:
         item.price = 50
@@ -214,7 +214,7 @@ def test_restored_backup(shop):
 
 @pytest.fixture
 def differing(shop, monkeypatch):
-    """The first and the last of the items are stale, one is gone, and a page is one item."""
+    """The first and the last of the items are stale, one is gone, and a page has one item."""
     monkeypatch.setattr(differences, "CHUNK", 1)
     Product.objects.filter(pk__in=[shop[0].pk, shop[3].pk]).update(price=99)
     Photo.objects.filter(product=shop[1])._raw_delete("default")
@@ -233,7 +233,7 @@ def test_it_can_be_limited_in_time(differing):
 
 @pytest.mark.parametrize("sent", [True, False])
 def test_the_task_compares_in_slices(differing, monkeypatch, sent):
-    """So that the only worker syncs between them; without one that could go on, it does so itself."""
+    """So that the only worker syncs between them; if no worker could continue, it does so itself."""
     monkeypatch.setattr(tasks, "SLICE_SECONDS", 1e-9)
     started = []
     monkeypatch.setattr(tasks, "start", lambda task, **options: started.append((task, options)) or sent)
@@ -256,14 +256,14 @@ def test_dry_run_changes_nothing(shop):
 
 
 def test_embeddings_of_a_replaced_model_are_deleted_when_old(shop, settings):
-    """Those of the active index and of the model in the settings stay, whether that index is built yet or not."""
+    """Those of the active index and of the model in the settings stay, whether or not that index is built yet."""
     active = Embedding.objects.first().fingerprint
     settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": OTHER, "PREVIOUS_EMBEDDERS": [EMBEDDER]}
     configured = get_embedder().fingerprint
     digests = list(Embedding.objects.values_list("digest", flat=True))
     for fingerprint in (configured, "replaced-64"):
         Embedding.objects.bulk_create(Embedding(digest=d, fingerprint=fingerprint, vector=b"") for d in digests)
-    assert reconcile().report["embeddings"] == 0  # they are young
+    assert reconcile().report["embeddings"] == 0  # they are recent
     Embedding.objects.update(created_at=timezone.now() - timedelta(days=2))
     assert reconcile(dry_run=True).report["embeddings"] == len(digests)
     assert reconcile().report["embeddings"] == len(digests)
@@ -280,7 +280,7 @@ def test_orphaned_embeddings_are_deleted_when_old(shop):
 
 
 def test_an_embedding_that_is_purged_while_its_item_comes_back_is_kept(shop, monkeypatch):
-    """Its page showed no similar products until the next reconcile."""
+    """Otherwise, its page would show no similar products until the next reconcile."""
     shoe, mark = shop[0], leases.mark
 
     def purged_before(*args):
@@ -383,7 +383,7 @@ def test_check_exits_with_1_where_they_differ(shop):
 
 
 def test_an_item_on_which_the_shops_code_fails_stops_no_job(shop, monkeypatch):
-    """Its former category may be gone. It is left out of the calibration."""
+    """Its former category may be gone. The item is left out of the calibration."""
     items, first = type(registry.for_model(Product)), shop[0]
     before = items.get_categories
 
@@ -404,7 +404,8 @@ def test_a_tree_of_categories_that_fails_stops_no_job(shop, monkeypatch):
 
 
 def test_rows_that_a_database_gives_in_another_order_are_no_difference():
-    """PostgreSQL gives rows without an order as they lie, and one that was updated lies behind the others."""
+    """PostgreSQL returns rows without an order as they are stored, and a row that was updated is stored after the
+    others."""
 
     class LampItems(Items):
         images = "pictures__file"

@@ -1,4 +1,4 @@
-"""Celery delivers a message again when its worker died or took too long: it starts nothing anew."""
+"""Celery delivers a message again when its worker died or took too long: this must not start anything again."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_the_first_message_of_a_killed_job_continues_it(shop, monkeypatch):
 
 def test_syncs_between_two_slices_of_a_rebuild_make_no_further_slices(shop, monkeypatch):
     """One worker: each sync finds the rebuild unfinished and sends a message. If each of these did a slice and sent
-    another, the changes of the shop would wait for all of them, and for more in every round."""
+    another message, the changes of the shop would wait for all of them, and for more in every round."""
     queue: list[tuple[str, dict[str, Any]]] = []
     monkeypatch.setattr(tasks, "start", lambda task, **arguments: queue.append((task, arguments)) or True)
     monkeypatch.setattr(tasks, "SLICE_SECONDS", 1e-9)

@@ -64,7 +64,7 @@ def test_an_unregistered_model_is_reported_with_the_registered_ones(lamps):
 
 
 def test_an_instance_of_the_parent_of_a_registered_model_is_reported_with_its_child():
-    """As the pages are that Wagtail's ``get_children()`` gives."""
+    """Like the pages that Wagtail's ``get_children()`` returns."""
     own = Registry()
     own.register(DeskLamp, Items)
     with pytest.raises(NotRegistered, match=r"ones are 'zoo.desklamp'\. Use an object of the child instead"):
@@ -72,7 +72,7 @@ def test_an_instance_of_the_parent_of_a_registered_model_is_reported_with_its_ch
 
 
 def test_a_model_of_a_migration_is_reported_as_such():
-    """ "shop.Product is not registered; the registered ones are 'shop.product'" helped nobody."""
+    """ "shop.Product is not registered; the registered ones are 'shop.product'" would help nobody."""
     historical = ProjectState.from_apps(apps).apps.get_model("shop", "Product")
     with pytest.raises(NotRegistered, match=r"This shop\.Product is a model of a migration.*imagesim_sync --reconcile"):
         touch(historical(pk=1))
@@ -120,7 +120,7 @@ def test_keys(lamps):
     pk = uuid.uuid4()
 
     assert key_of(Lamp(pk=pk)) == f"zoo.lamp:{pk}"
-    assert key_of(Lamp(pk=pk.hex)) == f"zoo.lamp:{pk}"  # as the database will have it
+    assert key_of(Lamp(pk=pk.hex)) == f"zoo.lamp:{pk}"  # as the database will store it
     assert key_of(DeskLamp(pk=pk, id=pk)) == f"zoo.lamp:{pk}"
     assert key_of(BrightLamp(pk=pk)) == f"zoo.lamp:{pk}"
     assert key_of(Product(pk="7")) == "shop.product:7"

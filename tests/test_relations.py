@@ -1,4 +1,4 @@
-"""Every kind of relation a shop may have, from the change of a row to the answer of the index."""
+"""Every kind of relation that a shop may have, from the change of a row to the answer of the index."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def lit(lamp: Lamp, colour: str = "red") -> Lamp:
 
 
 def found(**asked: object) -> int:
-    """Syncs, and counts what satisfies the question."""
+    """Sync, and count the items that satisfy the question."""
     assert not sync().failed
     categories = (str(asked.pop("category")),) if "category" in asked else ()
     in_stock = asked.pop("in_stock", None)
@@ -177,7 +177,7 @@ def test_a_many_to_many_relation_through_a_model_of_the_shop(lamp):
 
 @pytest.fixture
 def not_of_django(monkeypatch):
-    """A many-to-many relation as django-taggit makes it: not by a field of Django's."""
+    """A many-to-many relation as django-taggit makes it: not with a Django field."""
     relation = Lamp._meta.get_field("shelves")
     monkeypatch.delattr(relation, "m2m_field_name")
     monkeypatch.setattr(relation.remote_field, "symmetrical", True)  # the default of Django's ManyToManyRel
@@ -188,7 +188,7 @@ def not_of_django(monkeypatch):
 
 
 def test_a_many_to_many_relation_that_is_not_of_django(lamp, not_of_django):
-    """The project did not start, and then the keys of tags were taken for those of items."""
+    """It must not keep the project from starting, and the keys of tags must not be taken for those of items."""
     shelf = Shelf.objects.create(name="top")
     Standing.objects.bulk_create([Standing(lamp=lamp, shelf=shelf)])
     told = {"reverse": False, "model": Shelf, "pk_set": {shelf.pk}, "using": "default"}
@@ -201,7 +201,7 @@ def test_a_many_to_many_relation_that_is_not_of_django(lamp, not_of_django):
 
 
 def test_a_through_model_without_a_reverse_name(lamp):
-    """Its rows lead to the item by no query name, so the shop's code goes through the relation."""
+    """No query name leads from its rows to the item, so the shop's code goes through the relation."""
     lamp.rooms.add(Room.objects.create(name="hall"))
 
     assert found(room="hall") == 1
@@ -214,7 +214,7 @@ class TranslatedLamps(Items[Lamp]):
 
 
 def test_a_table_of_translations(lamp, settings):
-    """Its rows are read by their language, as columns are, so that each text is searched in its own."""
+    """Its rows are read by their language, as columns are, so each text is searched in its own language."""
     settings.LANGUAGES = [("de", "Deutsch"), ("fr", "Français"), ("pt-br", "Português")]
     german, _, _ = [lamp.translations.create(language_code=code, title=code) for code in ("de", "pt-BR", "fr")]
     with registered(Lamp, TranslatedLamps):
@@ -242,7 +242,7 @@ def test_texts_of_every_language():
 
 
 def test_columns_of_every_language(monkeypatch, settings):
-    """A bare name is German here, and what it reads is known to be in the column of German where there is one."""
+    """A bare name is German here; its values are known to be in the German column, if there is one."""
     settings.LANGUAGES = [("en", "English"), ("de", "Deutsch"), ("fr", "Français")]
     settings.LANGUAGE_CODE = "de-at"
     for columns, expected in (
@@ -279,7 +279,7 @@ def test_a_row_of_a_generic_relation_that_moves_concerns_both_items(lamp):
 
 
 def test_a_generic_relation_of_a_child(lamp):
-    """Its rows name the child's model, and are read where the queryset gives the child, as with django-polymorphic."""
+    """Its rows name the child's model, and are read when the queryset returns the child, as with django-polymorphic."""
     child = DeskLamp.objects.create(name="Desk")
     changed()
     note = Note.objects.create(about=child, text="bright")
@@ -317,7 +317,7 @@ def test_moving_a_picture_to_another_lamp(lamp):
 
 
 def test_a_row_behind_another_one_that_moves_concerns_both_items(lamp, django_capture_on_commit_callbacks):
-    """As a stock record that moves to a variant of another product."""
+    """For instance a stock record that moves to a variant of another product."""
 
     def makers() -> set[str]:
         return {pk for label, pk in changed() if label == "zoo.maker"}
@@ -345,7 +345,7 @@ def test_a_row_behind_another_one_that_moves_concerns_both_items(lamp, django_ca
 
 @pytest.fixture
 def two_lamps(lamp) -> list[Lamp]:
-    """Of two makers, each with a bulb and a switch."""
+    """Two lamps by two makers, each with a bulb and a switch."""
     lamps = [
         Lamp.objects.create(name=name, maker=Maker.objects.create(name=name, code=name)) for name in ("Lux", "Nox")
     ]
@@ -395,8 +395,8 @@ def test_a_row_is_deleted_from_its_item_in_the_database(two_lamps, declared):
 
 
 def test_the_states_of_items_are_locked_after_their_rows(two_lamps):
-    """As a save locks them. A delete locked first those of the items that it takes along, for the rows that refer to
-    them, so that one of the two ended in a deadlock."""
+    """In the order in which a save locks them. If a delete first locked the states of the items that it takes along,
+    because of the rows that refer to them, one of the two would end in a deadlock."""
     with registered(Lamp, type("Items", (Items,), {"images": "pictures__file", "in_stock": "bulb__switch__is_on"})):
         Picture.objects.create(lamp=two_lamps[0])
         changed()
@@ -411,7 +411,7 @@ def test_the_states_of_items_are_locked_after_their_rows(two_lamps):
 
 
 def test_what_is_between_a_row_of_related_and_its_item_can_move(two_lamps):
-    """The other fields of what is between concern no item."""
+    """Changes to the other fields of the object between them do not concern an item."""
     both = {str(each.maker_id) for each in two_lamps}
     items = type("Items", (Items,), {"images": "plan", "text": {}, "related": {Switch: "bulb__lamp__maker"}})
     items.get_images = lambda self, maker: []
@@ -435,7 +435,7 @@ def test_a_soft_deleted_row_of_related_can_move(two_lamps):
     with registered(Maker, type("Items", (Items,), {"images": "plan", "related": {Bulb: "lamp__maker"}})):
         bulb = Bulb.objects.first()
         changed()
-        bulb.watt, bulb.lamp = -1, two_lamps[1]  # which its manager hides
+        bulb.watt, bulb.lamp = -1, two_lamps[1]  # its manager hides this one
         bulb.save()
         assert changed_makers() == both
         Bulb._base_manager.get(pk=bulb.pk).delete()
@@ -443,7 +443,7 @@ def test_a_soft_deleted_row_of_related_can_move(two_lamps):
 
 
 def test_a_path_of_related_by_a_foreign_key_from_the_item(lamp):
-    """Named by its accessor, as where a template reads it. The save failed."""
+    """Named by its accessor, as where a template reads it. The save must not fail."""
     maker = lamp.maker = Maker.objects.create(name="Lux", code="lux")
     lamp.save()
     for path in ("lamp_set", "lamp"):
@@ -455,7 +455,7 @@ def test_a_path_of_related_by_a_foreign_key_from_the_item(lamp):
 
 
 def test_a_path_of_related_by_a_foreign_key_to_another_field(lamp):
-    """The code of the maker was taken for its primary key."""
+    """The code of the maker must not be taken for its primary key."""
     maker = Maker.objects.create(name="Lux", code="lux")
     lamp.coded_maker = maker
     with registered(Maker, type("Items", (Items,), {"images": "plan", "related": {Lamp: "coded_maker"}})):
@@ -471,7 +471,8 @@ def test_a_path_of_related_by_a_foreign_key_to_another_field(lamp):
 @pytest.mark.parametrize("declared", [{"in_stock": "lamp__bulb__watt"}, {"related": {Bulb: "lamp__maker"}}, None])
 @pytest.mark.parametrize("how", ["refreshed", "partly refreshed", "deferred", "stale"])
 def test_a_row_is_moved_from_its_item_in_the_database(two_lamps, declared, how):
-    """What the instance says of its former item may be of another time. The item that it is moved from kept the row."""
+    """What the instance says of its former item may be out of date. The item that the row is moved from must not keep
+    it."""
     model, label = (Maker, "zoo.maker") if declared else (Lamp, "zoo.lamp")
     declared = {"images": "plan", "text": {}, **(declared or {"in_stock": "bulb__watt"})}
     third = Lamp.objects.create(name="Pax", maker=Maker.objects.create(name="Pax", code="pax"))
@@ -495,7 +496,7 @@ def test_a_row_is_moved_from_its_item_in_the_database(two_lamps, declared, how):
 
 @pytest.mark.parametrize("declared", [{"in_stock": "lamp__bulb__watt"}, {"related": {Bulb: "lamp__maker"}}])
 def test_both_items_of_a_row_that_moves_are_found_by_an_index(two_lamps, declared):
-    """The conditions were joined by OR across two tables, which the database read from beginning to end."""
+    """If the conditions were joined by OR across two tables, the database would read these from beginning to end."""
     with registered(Maker, type("Items", (Items,), {"images": "plan", "text": {}, **declared})):
         bulb = Bulb.objects.first()
         bulb.lamp = two_lamps[1]
@@ -557,7 +558,7 @@ def test_a_fixture_has_the_rows_of_a_parent_and_of_its_child(lamp, key):
     with transaction.atomic():  # as loaddata does
         for row in serializers.deserialize("json", rows):
             if key == "none" and isinstance(row.object, DeskLamp):
-                row.object.id = None  # as a key that the database counts
+                row.object.id = None  # like a key that the database counts
             row.save()
     assert [state.object_pk for state in ItemState.objects.all()] == [pk]
 
@@ -589,7 +590,8 @@ def test_all_forms_of_a_uuid_are_one_key(lamp):
 
 
 def test_all_forms_of_a_decimal_are_one_key(lamp):
-    """A new item was in the index after the next reconcile only, and so long a deleted one stayed there."""
+    """Otherwise, a new item would be in the index only after the next reconcile, and a deleted one would stay until
+    then."""
     with registered(Weight, type("Items", (Items,), {"images": "file", "text": {}})):
         made = Weight.objects.create(grams=Decimal("1.5"), file=ContentFile(encoded(picture("red")), name="weight.png"))
         sync()
@@ -605,7 +607,8 @@ def test_all_forms_of_a_decimal_are_one_key(lamp):
 
 @pytest.mark.parametrize("form", [lambda key: key.hex, lambda key: str(key).upper()])
 def test_rows_may_name_an_item_by_any_form_of_its_key(lamp, form):
-    """As an import does, from another system's text. The change was recorded of an item that does not exist."""
+    """For instance in an import, from another system's text. The change must not be recorded for an item that does not
+    exist."""
     states, new = ItemState.objects.filter(model="zoo.lamp"), Tag.objects.create(label="new")
     Picture.objects.create(lamp_id=form(lamp.pk), file=ContentFile(encoded(picture("blue")), name="again.png"))
     assert changed() == {("zoo.lamp", str(lamp.pk))}
@@ -647,7 +650,7 @@ def test_a_registered_proxy_knows_the_changes_of_its_model():
 
 
 def test_what_a_default_manager_leaves_out_can_depend_on_any_field():
-    """As with soft deletion: the dimmed lamp stayed in the index."""
+    """For instance with soft deletion: the dimmed lamp must not stay in the index."""
     registry.unregister(Lamp)
     with registered(BrightLamp, SomeLamps):
         lamp = Lamp.objects.create(name="Tall", lumen=200)
@@ -658,7 +661,7 @@ def test_what_a_default_manager_leaves_out_can_depend_on_any_field():
 
 
 def test_what_the_manager_of_a_related_model_leaves_out_can_depend_on_any_field(lamp):
-    """As with soft deletion: a deleted picture stayed in the index."""
+    """For instance with soft deletion: a deleted picture must not stay in the index."""
     with registered(Lamp, type("Items", (Items,), {"images": "pictures__file", "in_stock": "bulb__id"})):
         bulb = Bulb.objects.create(lamp=lamp, watt=60)
         assert found(in_stock=True) == 1
@@ -679,7 +682,8 @@ def test_what_the_manager_of_a_related_model_leaves_out_can_depend_on_any_field(
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("paths", [{"images": "lamp__pictures__file", "in_stock": "lamp__bulb__watt"}, None])
 def test_a_move_that_is_tried_again_concerns_the_former_item(paths):
-    """As where the first transaction ended in a deadlock. The former item kept the row until the next reconcile."""
+    """For instance after the first transaction ended in a deadlock. The former item must not keep the row until the
+    next reconcile."""
     label, declared = ("zoo.maker", paths) if paths else ("zoo.lamp", {"images": "pictures__file"})
     with registered(Maker if paths else Lamp, type("Items", (Items,), declared)):
         lamps = [
@@ -699,7 +703,7 @@ def test_a_move_that_is_tried_again_concerns_the_former_item(paths):
 
 
 def test_a_save_of_what_a_generated_field_is_computed_from(lamp):
-    """``update_or_create()`` saves the fields that it is given, and a generated field can be none of them."""
+    """``update_or_create()`` saves the fields that it is given, and a generated field cannot be among them."""
     with registered(Lamp, type("Items", (Items,), {"images": "pictures__file", "filters": {"double": "double"}})):
         changed()
         Lamp.objects.update_or_create(pk=lamp.pk, defaults={"lumen": 70})
@@ -721,7 +725,7 @@ def test_a_registered_child_knows_the_changes_of_its_parents_row():
         assert changed() == its
         new.lamp_set.set([other])
         assert changed() == its
-        other.tags.clear()  # it is no item
+        other.tags.clear()  # it is not an item
         other.save()
         other.delete()
         assert changed() == set()

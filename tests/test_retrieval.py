@@ -71,13 +71,13 @@ def names(hits: Hits) -> list[str]:
 
 
 def delete_without_signal(products: QuerySet[Product]) -> None:
-    """Delete as raw SQL would: no signal, and the index is not told."""
+    """Delete as raw SQL would: without a signal, and the index is not told."""
     Photo.objects.filter(product__in=products)._raw_delete("default")
     products._raw_delete("default")
 
 
 class CountingIndex:
-    """Stands before the index and counts what it is asked."""
+    """Stands in front of the index and counts what it is asked."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.searches: list[Query] = []
@@ -207,7 +207,7 @@ class TestSimilarTo:
 
     def test_searching_stops_after_too_many_deleted_items(self, shelf, monkeypatch):
         delete_without_signal(Product.objects.exclude(name="red"))
-        monkeypatch.setattr(search, "GROWTH", 1)  # else the second request finds that nothing follows
+        monkeypatch.setattr(search, "GROWTH", 1)  # otherwise the second request finds that nothing follows
         counted = CountingIndex(monkeypatch)
         hits = imagesim.similar_to(shelf["red"], limit=1)
         assert list(hits) == []
@@ -216,12 +216,12 @@ class TestSimilarTo:
 
     @pytest.mark.parametrize("ended", [range(60), range(1, 60, 2), range(9)], ids=["first", "each other", "a few"])
     def test_a_page_is_full_while_many_of_the_nearest_items_have_ended(self, ended):
-        """As in a shop of auctions, between two reconciles: what ended is still in the index."""
+        """For instance in a shop of auctions, between two reconciles: what has ended is still in the index."""
         near = [product(f"p{number}", picture("red", mark=number)) for number in range(60)]
         far = [product(f"far{number}", picture("blue", mark=number)) for number in range(9)]
         asked = product("asked", picture("red"))
         shop.index([asked, *near, *far])
-        Product.objects.filter(name__in=[f"p{number}" for number in ended]).update(active=False)  # no signal
+        Product.objects.filter(name__in=[f"p{number}" for number in ended]).update(active=False)  # without a signal
         shown = {each.name for number, each in enumerate(near) if number not in ended} | {each.name for each in far}
         found: list[str] = []
         hits = Hits(more=True)
@@ -234,7 +234,7 @@ class TestSimilarTo:
         assert far_from == sorted(far_from)
 
     def test_an_item_that_is_no_hit_now_has_similar_items(self, shelf):
-        """As a lot that has ended, or has not begun: the clock decides, and nothing is indexed anew."""
+        """Such as a lot that has ended, or has not begun: the clock decides, and nothing is indexed again."""
 
         class Lots(type(registry.for_model(Product))):
             def get_hit_queryset(self):
@@ -243,13 +243,13 @@ class TestSimilarTo:
         with shop.registered(Product, Lots):
             assert "orange" not in names(imagesim.similar_to(shelf["red"]))
             assert "red" in names(imagesim.similar_to(shelf["orange"]))
-            Product.objects.filter(name="orange").update(stock=1)  # no signal
+            Product.objects.filter(name="orange").update(stock=1)  # without a signal
             assert "orange" in names(imagesim.similar_to(shelf["red"]))
 
     @pytest.mark.parametrize("group", ["", "parent_id"])
     def test_an_item_sold_since_indexing_is_not_in_stock(self, shelf, group):
-        """As a checkout sells the last piece: by ``update()``, of which the index learns at the next reconcile. Of
-        variants, the hit stands for all of its group."""
+        """For instance when a checkout sells the last piece with ``update()``, of which the index learns at the next
+        reconcile. For variants, the hit stands for its whole group."""
         own = type("Own", (type(registry.for_model(Product)),), {"group": group})
         with shop.registered(Product, own):
             assert names(imagesim.similar_to(shelf["red"], in_stock=True, limit=1)) == ["dark"]
@@ -259,7 +259,7 @@ class TestSimilarTo:
             assert "dark" in names(imagesim.similar_to(shelf["red"]))
 
     def test_an_item_hidden_since_indexing_is_not_shown(self, shelf):
-        Product.objects.filter(name="hat").update(active=False)  # no signal
+        Product.objects.filter(name="hat").update(active=False)  # without a signal
         assert "hat" not in names(imagesim.similar_to(shelf["red"]))
 
     def test_an_entry_with_an_invalid_key_is_not_shown(self, shelf):
@@ -274,7 +274,7 @@ class TestSimilarTo:
     def test_three_queries_and_one_request(self, shelf, monkeypatch):
         item = Product.objects.get(name="red")
         counted = CountingIndex(monkeypatch)
-        imagesim.similar_to(item)  # the local index reads what was written once
+        imagesim.similar_to(item)  # the local index reads once what was written
         counted.searches.clear()
         with CaptureQueriesContext(
             connection,
@@ -418,7 +418,7 @@ class TestSearch:
 
 @pytest.mark.django_db(transaction=True)
 def test_a_connection_to_the_database_that_was_lost_is_opened_again():
-    """In a process that runs on without requests, between which Django would do so."""
+    """In a process that runs on without requests, between which Django would reopen it."""
     if connection.vendor != "postgresql":
         pytest.skip("the server has to end the connection")
     navy = product("navy", picture("navy"))
@@ -446,7 +446,7 @@ def test_it_is_said_when_no_text_has_the_words(media_root):
     hits = imagesim.search(text="scarlet", min_relevance=0.0)
     assert hits
     assert [message.text for message in hits.messages] == ["Nothing here is called “scarlet”; found by looks alone."]
-    assert not imagesim.search(text="scarlet", offset=1).messages  # the first page has said so
+    assert not imagesim.search(text="scarlet", offset=1).messages  # the first page has shown it
     assert not imagesim.search(text="hat").messages
 
 
@@ -455,7 +455,7 @@ class TestModels:
         return {"BACKEND": "tests.embedders.PixelEmbedder", "OPTIONS": {"name": "other", **options}}
 
     def test_the_query_is_embedded_by_the_model_of_the_index(self, shelf, settings):
-        """A new model is configured, the rebuild is not done yet: the old one goes on answering."""
+        """A new model is configured, but the rebuild is not done yet: the old model still answers."""
         former = settings.IMAGESIM["EMBEDDER"]
         settings.IMAGESIM = {
             **settings.IMAGESIM,
@@ -466,7 +466,7 @@ class TestModels:
         assert names(imagesim.similar_to(shelf["navy"], limit=1)) == ["blue"]
 
     def test_a_model_that_the_settings_do_not_name(self, shelf, settings):
-        """Items have their embeddings in the database; for words the model would be needed."""
+        """Items have their embeddings in the database; for words, the model would be needed."""
         settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": self.other(dims=32)}
         assert names(imagesim.similar_to(shelf["navy"], limit=1)) == ["blue"]
         with pytest.raises(ModelMismatch, match=r"test-pixels-64.*'test-other-32'.*PREVIOUS_EMBEDDERS"):
@@ -489,7 +489,7 @@ class TestModels:
                 imagesim.search(**arguments)
 
     def test_weights_that_changed_are_not_looked_for_in_the_settings(self, shelf, monkeypatch):
-        """Those of the built-in model change with some upgrades, and no setting names the former ones."""
+        """The weights of the built-in model change with some upgrades, and no setting names the former ones."""
         index = get_index()
         index.promote(index.create(replace(index.meta(), fingerprint="imagesim-lite-0123456789abcdef")))
         monkeypatch.setattr(PixelEmbedder, "fingerprint", "imagesim-lite-fedcba9876543210")
@@ -553,7 +553,7 @@ def test_async_variants(shelf):
 
 @pytest.mark.parametrize("index_kind", ["local"], indirect=True)
 class TestAsyncPhotos:
-    """The async calls keep to the limit of photos at a time, as the synchronous views do."""
+    """The async calls respect the limit on photos at a time, as the synchronous views do."""
 
     @pytest.fixture(autouse=True)
     def slots(self, monkeypatch) -> BoundedSemaphore:

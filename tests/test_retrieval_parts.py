@@ -25,7 +25,7 @@ from tests.shop import encoded, picture, product
 
 
 class Listed:
-    """A retriever over a fixed list of candidates, which notes what it was asked."""
+    """A retriever over a fixed list of candidates, which notes what it was asked for."""
 
     def __init__(self, *candidates: Candidate, categories: dict[str, str] | None = None) -> None:
         self.candidates = candidates
@@ -190,8 +190,8 @@ class TestVotes:
         ("scores", "voted"),
         [
             ([("shoes", 0.6), ("shoes", 0.5), ("hats", 0.3), ("hats", 0.2)], "shoes"),
-            ([("shoes", 0.5), ("hats", 0.5)], ""),  # half is no majority
-            ([("shoes", 0.4), ("hats", 0.3), ("sofas", 0.3)], ""),  # the most, and less than half
+            ([("shoes", 0.5), ("hats", 0.5)], ""),  # half is not a majority
+            ([("shoes", 0.4), ("hats", 0.3), ("sofas", 0.3)], ""),  # the largest share, but less than half
             ([("shoes", 0.5), ("hats", -0.9)], "shoes"),  # a negative score has no vote
             ([("shoes", -0.5), ("shoes", -0.6)], ""),
             ([*[("hats", 0.1)] * 10, *[("shoes", 0.9)] * 20], "hats"),  # the first ten vote

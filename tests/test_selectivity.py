@@ -31,7 +31,7 @@ def where(*conditions: tuple[str, Any, Any], **fields: Any) -> Filters:
 
 @pytest.fixture(scope="module")
 def filled(elasticsearch_url: str) -> Iterator[ElasticsearchIndex]:
-    """Entries whose category says their brand: category c0 and brand b0 are the same tenth of them."""
+    """Entries whose category determines their brand: category c0 and brand b0 are the same tenth of them."""
     index = ElasticsearchIndex(hosts=elasticsearch_url, name=f"imagesim-test-{secrets.token_hex(4)}", replicas=0)
     vectors = np.random.default_rng(3).standard_normal((COUNT, DIMS)).astype(np.float32)
     backing_index = index.create(META)
@@ -60,7 +60,7 @@ def filled(elasticsearch_url: str) -> Iterator[ElasticsearchIndex]:
 
 @pytest.fixture
 def index(filled: ElasticsearchIndex, monkeypatch: pytest.MonkeyPatch) -> ElasticsearchIndex:
-    """As a process that has just started finds it, with its entries counted."""
+    """The index as a process that has just started finds it, with its entries counted."""
     monkeypatch.setattr(selectivity, "EXACT_UP_TO", EXACT)
     monkeypatch.setattr("imagesim.indexes.statistics.VISITED", 0)
     monkeypatch.setattr(elasticsearch_recall, "EXACT_UP_TO", EXACT)
@@ -112,7 +112,7 @@ def test_few_are_scored_exactly_and_many_are_not(index: ElasticsearchIndex, monk
 
 
 def test_what_was_counted_replaces_a_wrong_estimate(index: ElasticsearchIndex) -> None:
-    """The product of the rates says 20 of 2,000, since it takes brand and category for independent; 200 have both."""
+    """The product of the rates says 20 of 2,000, because it takes brand and category as independent; 200 have both."""
     both = where(("brand", "eq", "b0"), categories=("c0",))
     assert ask(index, both).exact
     assert not ask(index, both).exact
@@ -152,7 +152,7 @@ def test_an_entry_of_a_value_that_was_not_counted_is_found(index: ElasticsearchI
 def test_which_image_is_not_asked_where_each_entry_has_one(
     index: ElasticsearchIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Until an entry with two is written: then its second image is named, at the price of one more request."""
+    """Until an entry with two is written: then its second image is named, at the cost of one more request."""
     assert index._read().selectivity.statistics.one_image_each
     requests = Requests(index, monkeypatch)
     [before] = ask(index, Filters(), limit=1).candidates

@@ -167,7 +167,7 @@ def test_moving_a_picture_takes_one_further_query(shoe, django_capture_on_commit
 
 
 def test_moving_a_picture_with_a_stale_instance(shoe):
-    """As a process does that loaded the row before another one moved it."""
+    """Like a process that loaded the row before another one moved it."""
     boot = product("boot", picture("blue"))
     sync()
     photo = shoe.photos.get()
@@ -175,14 +175,14 @@ def test_moving_a_picture_with_a_stale_instance(shoe):
         file.write(encoded(picture("green")))
     Photo.objects.filter(pk=photo.pk).update(product=boot)
     imagesim.touch([boot])
-    sync()  # knows the picture by its name
+    sync()  # the sync records the picture by its name
     sync()
     assert ItemState.objects.get(object_pk=str(shoe.pk)).outcome == "skipped"
 
 
 @pytest.mark.parametrize("step", ["_store_again", "_queue_former_owners"])
 def test_a_former_owner_is_known_to_the_next_worker_where_one_dies(shoe, step):
-    """It died after the picture was stored as one of the new owner, so that it was not new to the next one."""
+    """It dies after the picture is stored as one of the new owner, so the picture is not new to the next worker."""
     boot = product("boot", picture("blue"))
     sync()
     Photo.objects.filter(product=shoe).update(product=boot)

@@ -49,7 +49,7 @@ def assert_right(item, price):
 
 class TestRebuild:
     def test_after_a_waiting_change_was_filled(self, item, monkeypatch):
-        """The sync writes that change, too: under a version that the new index has not taken."""
+        """The sync writes that change, too: with a version that the new index has not taken."""
         original = rebuilding._fill_page
 
         def fill(*args):
@@ -96,7 +96,7 @@ class TestRebuild:
 
 
 def set_version(item, version):
-    """Let the index hold the entry of the item under another version, as after a restored backup of the database."""
+    """Let the index hold the entry of the item with a different version, as after a restored backup of the database."""
     (entry,) = LocalEntry.objects.filter(key=f"shop.product:{item.pk}")
     found = store.checksum(entry.key, version, bytes(entry.document), bytes(entry.vectors))
     LocalEntry.objects.filter(pk=entry.pk).update(version=version, checksum=found)
@@ -124,7 +124,7 @@ class TestAnIndexAheadOfTheDatabase:
         def update(self, **values):
             if values == {"checksum": ""} and not connection.in_atomic_block:
                 done = original(self, **values)
-                sync()  # a worker, side by side
+                sync()  # a worker, at the same time
                 return done
             return original(self, **values)
 

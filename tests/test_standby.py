@@ -1,4 +1,4 @@
-"""An index on standby: complete, beside the active one, and written to by every sync until it is swapped in."""
+"""An index on standby: complete, alongside the active one, and written to by every sync until it is swapped in."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ PAGE = reverse("admin:imagesim_visualindex_changelist")
 
 
 class Killed(BaseException):
-    """Stands for kill -9: no handler sees it but ``finally``."""
+    """Stands in for kill -9: no handler sees it but ``finally``."""
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +70,7 @@ def died() -> None:
 
 
 def fails(monkeypatch: Any, where: Any, name: str, error: type[BaseException], call: Callable[[], Any]) -> None:
-    """Call with a function that raises this error; it is to come through."""
+    """Call with a function that raises this error, which must be passed on."""
 
     def broken(*args: Any, **kwargs: Any) -> Any:
         raise error("broken")
@@ -110,7 +110,7 @@ def assert_both_equal(job: Job) -> None:
 
 
 class Changes:
-    """Changes of a shop, chosen by chance."""
+    """Random changes to a shop."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
@@ -194,7 +194,7 @@ class TestWrites:
             changes(8)
             sync()
             assert_both_equal(job)
-        Product.objects.update(brand="z")  # no signal
+        Product.objects.update(brand="z")  # without a signal
         reconcile()
         assert_both_equal(job)
         changes(4)
@@ -246,7 +246,7 @@ class TestHold:
             with pytest.raises((AlreadyRunning, CommandError), match=r"on standby: .* --swap` makes .* --discard`"):
                 start()
         Job.objects.update(heartbeat_at=timezone.now() - timedelta(days=30))
-        assert jobs.unfinished_rebuild() is None  # no process is missing
+        assert jobs.unfinished_rebuild() is None  # no process has to take it up
         tasks.sync()
         tasks.rebuild()
         assert (get_index().active(), jobs.standby()) == (former, held)
@@ -286,7 +286,7 @@ class TestHold:
         died()
         product("late", picture("blue"))
         sync()
-        job = rebuild()  # such as a worker's, which does not know what was asked for
+        job = rebuild()  # like a worker's, which does not know what was requested
         assert job.status == "standby"
         assert_both_equal(job)
 

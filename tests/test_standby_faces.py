@@ -1,4 +1,4 @@
-"""What commands, the admin, health and checks say of an index on standby, and do with it."""
+"""What commands, the admin, health and checks say about an index on standby, and do with it."""
 
 from __future__ import annotations
 

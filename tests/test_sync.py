@@ -68,8 +68,8 @@ def test_no_change_waits_after_a_sync():
 
 @pytest.mark.parametrize("failed", [False, True])
 def test_a_sync_with_nothing_to_do_writes_nothing(failed):
-    """On SQLite, a statement that could write takes a lock even where it changes no row, and waits for every reader: a
-    login that reads first then fails with "database is locked"."""
+    """On SQLite, a statement that could write takes a lock even if it changes no row, and waits for every reader: a
+    login that reads first would then fail with "database is locked"."""
     product("shoe", b"broken" if failed else picture("red"))
     sync()
     assert state(Product.objects.get()).outcome == ("failed" if failed else "indexed")
@@ -97,7 +97,7 @@ def test_a_stock_change_opens_no_picture():
 
 
 def test_a_lost_index_is_filled_again_without_the_pictures():
-    """All items failed, and nothing was found, until the storage was back."""
+    """Otherwise, all items would fail, and nothing would be found, until the storage is back."""
     shoe, boot = product("shoe", picture("red")), product("boot", picture("blue"))
     sync()
     get_index().drop(get_index().active())
@@ -187,10 +187,10 @@ def test_a_picture_for_which_there_was_too_little_memory_is_tried_again(monkeypa
 
 
 def test_items_are_not_to_blame_when_the_process_ends(monkeypatch):
-    """The thread of a web server works on while the interpreter shuts down, which ends every pool of threads."""
+    """The thread of a web server continues while the interpreter shuts down, which ends every pool of threads."""
     shoe = product("shoe", picture("red"))
     with monkeypatch.context() as ending:
-        ending.setattr(concurrent.futures.thread, "_shutdown", True)  # as the interpreter does it
+        ending.setattr(concurrent.futures.thread, "_shutdown", True)  # what the interpreter does
         with pytest.raises(SystemExit):
             sync()
     left = state(shoe)
@@ -199,7 +199,8 @@ def test_items_are_not_to_blame_when_the_process_ends(monkeypatch):
 
 
 def test_without_threads_changes_wait(monkeypatch):
-    """As with a limit on memory or processes. The command ended without a word, and Celery's worker stopped."""
+    """For instance because of a limit on memory or processes. The command must not end silently, nor Celery's worker
+    stop."""
     product("shoe", picture("red"))
     with monkeypatch.context() as limited:
         limited.setattr("threading.Thread.start", Mock(side_effect=RuntimeError("can't start new thread")))
@@ -210,7 +211,7 @@ def test_without_threads_changes_wait(monkeypatch):
 
 @pytest.mark.parametrize("given", ["shoes", None, [None], 7, [Category(slug="shoes")]], ids=repr)
 def test_categories_that_are_no_list_of_texts(monkeypatch, given):
-    """An item was indexed under each letter of its category."""
+    """Otherwise, an item would be indexed under each letter of its category."""
     monkeypatch.setattr(type(registry.for_model(Product)), "get_categories", lambda self, item: given)
     shoe = product("shoe", picture("red"))
     assert sync().retried == 1
@@ -219,7 +220,7 @@ def test_categories_that_are_no_list_of_texts(monkeypatch, given):
 
 
 def test_a_set_of_filter_values_is_named(monkeypatch):
-    """It was indexed as one text, "{'red', 'blue'}"."""
+    """Otherwise, it would be indexed as one text, "{'red', 'blue'}"."""
     given = {"colour": {"red"}}
     monkeypatch.setattr(type(registry.for_model(Product)), "get_filters", lambda self, item: given)
     shoe = product("shoe", picture("red"))
@@ -238,7 +239,7 @@ def test_filters_and_texts_that_are_no_dict(monkeypatch, method, given):
 
 @pytest.mark.parametrize("given", ["red shoe", None, [None]], ids=repr)
 def test_texts_that_are_no_list(monkeypatch, given):
-    """The words of an item were the letters of its text, and no word found it."""
+    """Otherwise, the words of an item would be the letters of its text, and no word would find it."""
     monkeypatch.setattr(type(registry.for_model(Product)), "get_texts", lambda self, item: {"name": given})
     shoe = product("shoe", picture("red"))
     assert sync().retried == 1
@@ -321,7 +322,7 @@ def test_a_placeholder_of_many_products_does_not_queue_them_again():
 
 
 def test_a_first_index_that_cannot_be_filled_is_dropped(monkeypatch):
-    """Each sync would create another."""
+    """Otherwise, each sync would create another one."""
 
     def fail(self):
         raise LookupError("the shop's own code")
@@ -336,14 +337,14 @@ def test_a_first_index_that_cannot_be_filled_is_dropped(monkeypatch):
 
 @pytest.mark.parametrize(("owner", "call"), [(jobs, "heartbeat"), (LocalIndex, "promote")])
 def test_the_first_index_of_a_process_that_was_killed_is_dropped(monkeypatch, owner, call):
-    """Before the job noted its name, or later."""
+    """Before the job has noted its name, or later."""
 
     def kill(*args, **kwargs):
         raise KeyboardInterrupt
 
     product("shoe", picture("red"))
     monkeypatch.setattr(owner, call, kill)
-    for name in ("drop_leftovers", "finish"):  # after kill -9 nothing is tidied up
+    for name in ("drop_leftovers", "finish"):  # after kill -9 nothing is cleaned up
         monkeypatch.setattr(jobs, name, lambda *args, **kwargs: None)
     with pytest.raises(KeyboardInterrupt):
         sync()
@@ -356,7 +357,8 @@ def test_the_first_index_of_a_process_that_was_killed_is_dropped(monkeypatch, ow
 
 @pytest.mark.parametrize("indexed", [False, True])
 def test_a_process_without_models_leaves_the_work_to_the_others(monkeypatch, indexed):
-    """One of a deployment's first phase made an index without filters, and took the items of the others for deleted."""
+    """A process in the first phase of a deployment must not make an index without filters, nor take the items of the
+    others for deleted."""
     shoe = product("shoe", picture("red"))
     if indexed:
         sync()
@@ -385,7 +387,7 @@ def test_a_process_without_models_leaves_the_work_to_the_others(monkeypatch, ind
     ],
 )
 def test_an_index_that_refuses_as_such_says_nothing_of_the_items(monkeypatch, method, error):
-    """Each of a batch was tried alone, and again, until all had failed."""
+    """Otherwise, each item of a batch would be tried alone, repeatedly, until all have failed."""
     product("shoe", picture("red"))
     product("boot", picture("blue"))
     sync()

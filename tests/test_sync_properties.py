@@ -55,7 +55,7 @@ class _Down(LocalIndex):
 
 
 class Shop(RuleBasedStateMachine):
-    """The rules are what may happen; the invariant is checked when all has calmed down, in ``teardown``."""
+    """The rules are what may happen; the invariant is checked in ``teardown``, when everything has settled."""
 
     @initialize()
     def open(self):
@@ -180,7 +180,7 @@ class Shop(RuleBasedStateMachine):
     @rule(worker=WORKERS)
     def kill(self, worker):
         work = self.work.pop(worker, {})
-        # It may have written something late, and nobody is left to notice but the comparison.
+        # It may have written something late, which only the comparison can still notice.
         self.needs_comparison |= "written" in work
 
     @rule()
@@ -224,7 +224,7 @@ class Shop(RuleBasedStateMachine):
     def compare(self, dry_run):
         reconcile(dry_run=dry_run)
 
-    # In the end.
+    # At the end.
 
     def teardown(self):
         if not hasattr(self, "savepoint"):
@@ -236,7 +236,7 @@ class Shop(RuleBasedStateMachine):
             self.savepoint.__exit__(None, None, None)
 
     def calm_down(self):
-        for worker in list(self.work):  # whoever was slow wakes up now and finishes, late
+        for worker in list(self.work):  # slow workers wake up now and finish, late
             self.read(worker)
             self.write(worker)
             self.mark(worker)
@@ -295,7 +295,7 @@ def test_the_index_ends_up_equal(monkeypatch):
                 suppress_health_check=list(HealthCheck),
                 derandomize=False,
                 database=None,
-                # Finding the shortest example takes minutes; ask for it when there is one to look for.
+                # Finding the shortest example takes minutes; ask for it when there is a failure to examine.
                 phases=[Phase.generate, *([Phase.shrink] if "IMAGESIM_TEST_SHRINK" in os.environ else [])],
             ),
         )

@@ -122,7 +122,7 @@ def start_worker(tmp_path, media_root, settings):
 
 @pytest.fixture
 def separate_redis():
-    """A Redis of the test's own, which it may kill: (start, stop, url)."""
+    """A separate Redis for the test, which may kill it: (start, stop, url)."""
     port = free_port()
     running = []
 
@@ -176,7 +176,7 @@ def test_a_worker_syncs_after_the_commit(celery, start_worker, redis_url):
     assert list(get_index().scan()) == []
     assert dispatch.start("rebuild")
     wait_for(lambda: Job.objects.filter(status="done", report={}).exists())
-    assert Job.objects.get(status="done", report={}).message  # so that it starts no other when it is delivered again
+    assert Job.objects.get(status="done", report={}).message  # so it starts no other when it is delivered again
 
 
 @pytest.mark.usefixtures("database_server", "media_root")
@@ -189,11 +189,11 @@ def test_a_save_without_broker_is_fast_and_synced_later(celery, start_worker, se
     assert time.monotonic() - started < CeleryDispatcher.CONNECT_SECONDS + CeleryDispatcher.ANSWER_SECONDS + 2
     assert ItemState.objects.filter(pending=True).count() == 2
     start()
-    start_worker(url, queue)  # no message was ever sent: the worker looks by itself
+    start_worker(url, queue)  # no message was ever sent: the worker looks for changes itself
     wait_for(synced)
 
 
-@pytest.mark.long  # daily: a worker that was sent no message, and the tests under faults, which kill the broker
+@pytest.mark.long  # tested daily: a worker that was sent no message, and the runs under faults, which kill the broker
 @pytest.mark.usefixtures("database_server", "media_root")
 def test_changes_are_synced_after_the_broker_lost_its_messages(celery, start_worker, separate_redis):
     start, stop, url = separate_redis
@@ -220,7 +220,7 @@ def test_a_stream_of_saves_sends_few_messages(celery, start_worker, redis_url):
     waiting = redis.llen(queue)
     assert waiting  # perhaps the message of the product's first save: quick saves share it
     assert waiting - before <= 2 + 2 * (time.monotonic() - started) / CeleryDispatcher.WAKE_INTERVAL
-    start_worker(redis_url, queue, poll_interval=3600)  # only once by itself, at its start
+    start_worker(redis_url, queue, poll_interval=3600)  # it looks only once itself, when it starts
     wait_for(synced)
     for _ in range(3):  # the worker takes up the last of a burst too
         for stock in range(20):
@@ -230,7 +230,7 @@ def test_a_stream_of_saves_sends_few_messages(celery, start_worker, redis_url):
 
 
 def test_when_messages_are_sent(celery, monkeypatch):
-    """At once; then shared by those that follow; then again at once, when all has been quiet."""
+    """Immediately; then once for all that follow; then immediately again, after a quiet period."""
     celery("redis://nowhere")
     sent, now = [], [100.0]
     monkeypatch.setattr(CeleryDispatcher, "send", lambda self, task, arguments, delay: sent.append(delay) or True)
@@ -243,9 +243,9 @@ def test_when_messages_are_sent(celery, monkeypatch):
         return sent_now
 
     assert change(0) == [0]
-    assert change(0.25) == [0.75]  # worked on when the time is over
+    assert change(0.25) == [0.75]  # handled when the interval is over
     assert change(0.5) == []
-    assert change(0.5) == [1]  # a stream: one message for each stretch of it
+    assert change(0.5) == [1]  # a stream: one message per interval
     assert change(0.75) == []
     assert change(0.5) == [1]
     assert change(2.5) == [0]
@@ -290,7 +290,7 @@ def thread(settings):
 
 @pytest.mark.usefixtures("media_root")
 def test_a_thread_of_the_server(thread, caplog):
-    assert not dispatch.start("sync")  # this process is no server
+    assert not dispatch.start("sync")  # this process is not a server
     product("shoe", picture("red"))
     thread.start_thread()
     assert "background thread" in caplog.text
@@ -355,7 +355,7 @@ def test_pages_are_shown_where_no_thread_can_be_started(thread, settings, monkey
 
 
 def test_no_thread_starts_in_a_test_run(settings, monkeypatch):
-    """As with LiveServerTestCase: a real server, but on a database that the tests share."""
+    """For instance with LiveServerTestCase: a real server, but on a database that the tests share."""
     settings.IMAGESIM = {**settings.IMAGESIM, "SYNC": "thread"}
     monkeypatch.setattr(ThreadDispatcher, "start_thread", lambda self: pytest.fail("started"))
     request_started.send(sender=WSGIHandler)
@@ -388,7 +388,7 @@ class ServerTests(Shop, LiveServerTestCase):
 
 
 def test_the_tests_of_a_shop_with_default_settings(tmp_path):
-    """``manage.py test`` on SQLite with no ``IMAGESIM`` at all: nothing works behind the tests' back."""
+    """``manage.py test`` on SQLite without any ``IMAGESIM``: nothing runs in the background."""
     (tmp_path / "test_the_shop.py").write_text(SHOP_TESTS)
     (tmp_path / "shop_settings.py").write_text(
         "from tests.settings import *\n"
@@ -451,7 +451,8 @@ def test_the_app_works_without_celery():
 
 @pytest.fixture
 def wrapping(settings, tmp_path):
-    """The file whose presence makes the embedder quick, which takes all that is raised for errors of its own."""
+    """The file whose presence makes the embedder quick; the embedder takes every exception for one of its own
+    errors."""
     quick = tmp_path / "quick"
     embedder = {"BACKEND": "tests.embedders.WrappingEmbedder", "OPTIONS": {"quick": str(quick)}}
     settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": embedder}
@@ -459,7 +460,7 @@ def wrapping(settings, tmp_path):
 
 
 def assert_released():
-    """The change waits, due at once, as if nobody had begun with it."""
+    """The change waits, due immediately, as if nobody had started on it."""
     state = ItemState.objects.get()
     assert (state.pending, state.lease, state.leased_until, state.attempts) == (True, "", None, 0)
     assert (state.outcome, state.error) == ("new", "")
@@ -472,7 +473,8 @@ def assert_released():
 @pytest.mark.parametrize("run", [tasks.sync, sync], ids=["our task", "the shop's own"])
 @pytest.mark.parametrize("nth", [1, 2, 3], ids=["in a batch", "in the check of the model", "in one picture"])
 def test_a_soft_time_limit_releases_what_was_begun(wrapping, monkeypatch, nth, run):
-    """By the signal and the handler of a worker, at each place where an error would be the model's or a picture's."""
+    """By the signal and the handler of a worker, at each place where an error would be attributed to the model or a
+    picture."""
     calls = []
 
     def wait(self):
@@ -504,8 +506,8 @@ def test_a_worker_releases_what_it_has_begun_at_a_soft_time_limit(
 ):
     queue = celery(redis_url)
     start_worker(redis_url, queue, poll_interval=3600)
-    wait_for(lambda: " succeeded in " in (tmp_path / "worker-0.log").read_text())  # its sync by itself, at its start
-    settings.IMAGESIM = {**settings.IMAGESIM, "SYNC": "manual"}  # the messages are those below
+    wait_for(lambda: " succeeded in " in (tmp_path / "worker-0.log").read_text())  # the sync that it starts itself
+    settings.IMAGESIM = {**settings.IMAGESIM, "SYNC": "manual"}  # only the messages below are sent
     product("shoe", picture("red"))
     current_app.send_task("imagesim.tasks.sync", soft_time_limit=3, time_limit=90)
     wait_for(wrapping.with_suffix(".waiting").exists)

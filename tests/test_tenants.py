@@ -1,4 +1,5 @@
-"""django-tenants on PostgreSQL: each tenant has its own tables and, by the pattern of its name, its own index."""
+"""django-tenants on PostgreSQL: each tenant has separate tables and, through the pattern of its name, a separate
+index."""
 
 from __future__ import annotations
 
@@ -217,7 +218,7 @@ assert check_tenants() == []
 
 
 def run_for_tenants(script: str, postgres: str, folder: Path, index: dict[str, object], **more: str) -> None:
-    """Run a script in a project with django-tenants, on a database of its own."""
+    """Run a script in a project with django-tenants, on a separate database."""
     pytest.importorskip("django_tenants")
     name = f"tenants_{uuid.uuid4().hex[:8]}"
     (folder / "customers").mkdir()
@@ -256,7 +257,8 @@ def test_tenants_are_isolated(request: pytest.FixtureRequest, postgres: str, tmp
 
 @pytest.mark.timeout(300)
 def test_threads_work_for_the_tenant(postgres: str, tmp_path: Path) -> None:
-    """Those that read files found none in the storage of django-tenants, and heartbeats went to the public schema."""
+    """Threads that read files must find them in the storage of django-tenants, and heartbeats must not go to the public
+    schema."""
     index = {"BACKEND": "imagesim.indexes.local.LocalIndex", "OPTIONS": {"name": "{schema}-products"}}
     storage = "django_tenants.files.storage.TenantFileSystemStorage"
     run_for_tenants(THREADS, postgres, tmp_path, index, STORAGE=storage)

@@ -1,4 +1,4 @@
-"""A command that is told to end: a real process, so that nothing else receives the signal."""
+"""A command that is told to terminate: a real process, so that nothing else receives the signal."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def running(*command: str, environment: dict[str, str], until: Path) -> Iterator
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        # A shell without job control has what it runs in the background ignore SIGINT, and all that this starts.
+        # A shell without job control starts background processes, and everything that they start, with SIGINT ignored.
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     ) as process:
         try:

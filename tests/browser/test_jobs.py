@@ -18,7 +18,7 @@ PAGE = "/admin/imagesim/visualindex/"
 
 @pytest.fixture
 def failed(demo: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """An item that failed, for good, in the demo's own database."""
+    """An item that has failed permanently, in the demo's own database."""
     database = tmp_path_factory.getbasetemp() / "demo0" / "demo.sqlite3"
     change = (
         "UPDATE imagesim_itemstate SET outcome = ?, error = ?, not_before = NULL "
@@ -41,14 +41,14 @@ def paused(demo: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
 
 @pytest.fixture
 def standing_by(demo: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A rebuild there whose index is on standby, though somebody has deleted it."""
+    """A rebuild there whose index is on standby, although somebody has deleted it."""
     with _unfinished(tmp_path_factory, "standby", "imagesim-20260101000000000000-abcdef"):
         yield
 
 
 @contextmanager
 def _unfinished(tmp_path_factory: pytest.TempPathFactory, status: str, target: str = "") -> Iterator[None]:
-    """A rebuild in that state; it is taken away afterwards, also where the test has failed halfway."""
+    """A rebuild in that state; it is removed afterwards, even if the test has failed halfway."""
     database = tmp_path_factory.getbasetemp() / "demo0" / "demo.sqlite3"
     row = {"kind": "rebuild", "slot": "rebuild", "status": status, "total": 80, "done": 20, "failed": 0}
     row |= dict.fromkeys(("cursor", "error", "owner", "requested"), "") | {"report": "{}", "target": target}
@@ -82,7 +82,7 @@ def test_a_paused_rebuild_is_cancelled_after_a_question(open_page: Any, width: i
     is_accessible(page, "#content-main")
     picture(page, f"admin-cancel-{width}")
     answers = page.locator("#content-main .button").all()
-    assert min(each.bounding_box()["height"] for each in answers) >= 28  # they were as high as their text
+    assert min(each.bounding_box()["height"] for each in answers) >= 28  # not only as high as their text
     page.get_by_role("button", name="Cancel").click()
     page.locator(".messagelist .success", has_text="cancelled").wait_for()
     assert page.get_by_role("link", name="Cancel: rebuild").is_hidden()
