@@ -1,7 +1,7 @@
 """Tiny models of each family that open_clip loads: genuine architectures and configurations, random weights.
 
-Each comes from open_clip's own configuration of a published model, with a width of 32 to 48 and one layer; the size of
-the input, the preprocessing, the tokenizer and the length of texts are those of the published model.
+Each comes from open_clip's own configuration of a published model, with a width of 32 to 48 and one layer; the input
+size, the preprocessing, the tokenizer and the length of texts are those of the published model.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NONE = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
 @dataclass(frozen=True)
 class Family:
-    """A published model, and what is known of it."""
+    """A published model, and what is known about it."""
 
     model: str
     tag: str
@@ -77,7 +77,7 @@ def configuration(family: Family) -> dict[str, Any]:
 
 @cache
 def _small_trunk(name: str, sizes: str) -> str:
-    """Register timm's trunk ``name`` in a small size; return the name of that."""
+    """Register timm's trunk ``name`` in a small size; return the name of the small one."""
     import_torchvision()
     import timm
 
@@ -112,7 +112,7 @@ def write(folder: Path, family: Family) -> Path:
 
 
 def write_tokenizer(folder: Path, kind: str) -> None:
-    """Write the files of a tokenizer with the form of SigLIP's (T5's pieces) or of SigLIP 2's (Gemma's bytes)."""
+    """Write the files of a tokenizer in the form of SigLIP's (T5's pieces) or of SigLIP 2's (Gemma's bytes)."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -36,7 +36,7 @@ class PartsEmbedder(PixelEmbedder):
 
 
 class GreyEmbedder(PixelEmbedder):
-    """Another model: it sees no colours, only how light they are."""
+    """A different model: it sees no colours, only how light they are."""
 
     components = MappingProxyType({"half": slice(0, 16)})
 
@@ -48,8 +48,8 @@ class GreyEmbedder(PixelEmbedder):
 
 
 class WrappingEmbedder(PixelEmbedder):
-    """Reports whatever fails as an error of the model, as many embedders do, and is slow until the file ``quick`` is
-    there."""
+    """Reports every exception as an error of the model, as many embedders do, and is slow until the file ``quick``
+    exists."""
 
     def __init__(self, *, quick: str, **options: Any) -> None:
         super().__init__(name="wrapping", **options)

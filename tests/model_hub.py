@@ -1,7 +1,7 @@
-"""A model hub on this machine: the part of the hub's protocol that fetching a model needs, over real HTTP.
+"""A model hub on this machine: the part of the hub's protocol that is needed to fetch a model, over real HTTP.
 
-A repository is a folder. Files of weights are served as large files are: the answer to HEAD names their SHA-256 and
-points to another address, which takes a range.
+A repository is a folder. Weights are served as large files are: the answer to HEAD names their SHA-256 and points to
+another address, which supports ranges.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class ModelHub(ThreadingHTTPServer):
 
     @property
     def storage(self) -> str:
-        """Where large files are, on another host, as with the real hub: clients read the headers of the first."""
+        """The address of large files, on another host, as with the real hub: clients read the headers of the first."""
         return f"http://localhost:{self.server_address[1]}/blobs"
 
     def add(self, name: str, folder: Path) -> str:
@@ -68,7 +68,7 @@ class ModelHub(ThreadingHTTPServer):
         return self.repositories.setdefault(name, Repository()).add(folder)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up is no error."""
+        """A client that hangs up is not an error."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -167,7 +167,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def serve() -> Iterator[ModelHub]:
-    """Run a hub for a while."""
+    """Run a hub for the duration of the block."""
     with ModelHub() as hub:
         thread = Thread(target=hub.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()

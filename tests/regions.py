@@ -12,7 +12,7 @@ LABELS = {"shoes": (255, 0, 0), "hat": (0, 0, 255), "item": (0, 128, 0)}
 
 
 class ColourFinder(BaseRegionFinder):
-    """Find one region for each colour of ``LABELS`` in the photo: the bounding box of its pixels."""
+    """Find one region for each colour in ``LABELS`` in the photo: the bounding box of its pixels."""
 
     @property
     def labels(self) -> tuple[str, ...]:

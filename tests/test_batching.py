@@ -75,7 +75,8 @@ def test_a_request_that_fails_does_not_fail_those_that_share_its_batch(wrong: st
 
 
 def test_results_are_returned_while_the_model_works_on_for_others() -> None:
-    """The number of batches, not the time, which depends on the machine: without it, fifty and more."""
+    """The number of batches is tested, not the time, which depends on the machine: without it, there are fifty and
+    more."""
     batches = 0
 
     def run(values: list[int]) -> list[int]:

@@ -103,8 +103,8 @@ def test_the_vectors_equal_those_of_the_served_embedder(served: str) -> None:
 
 
 def test_a_service_with_other_weights_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After an upgrade of the service alone, a product's own picture was found with half a point less of cosine, new
-    vectors were stored as if they were of the former weights, and nothing said so."""
+    """After an upgrade of the service alone, a product's own picture would be found with half a point less of cosine,
+    and new vectors would silently be stored as if they came from the former weights."""
     named = [f"pixels-{digit * 16}" for digit in "ab"]
     monkeypatch.setattr(PixelEmbedder, "fingerprint", named[1])
     with wsgi(PixelEmbedder(), api_key=KEY) as url:
@@ -170,7 +170,7 @@ def test_health_needs_no_key(served: str) -> None:
 
 
 def answer_to(url: str, head: str) -> bytes:
-    """The first bytes of the answer to a request whose body is never sent."""
+    """Return the first bytes of the answer to a request whose body is never sent."""
     host, port = url.removeprefix("http://").removesuffix("/v1").split(":")
     with socket.create_connection((host, int(port)), timeout=20) as connection:
         connection.sendall(f"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\n{head}\r\n".encode())
@@ -255,7 +255,7 @@ def test_too_many_concurrent_requests_are_refused(monkeypatch: pytest.MonkeyPatc
 
 
 def resident(pid: int) -> int:
-    """Bytes of memory of a process."""
+    """Return the bytes of memory of a process."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
@@ -316,7 +316,7 @@ def test_the_key_is_required_and_never_shown(served: str, monkeypatch: pytest.Mo
 
 
 class Elsewhere(BaseHTTPRequestHandler):
-    """Sends every request on to another host, or repeats its key in an error."""
+    """Redirects every request to another host, or repeats its key in an error."""
 
     target = ""
     seen: list[str | None]
@@ -470,7 +470,7 @@ def test_a_vector_of_any_length_is_made_a_unit_vector(answering: Callable, vecto
 
 
 def test_a_service_that_does_not_answer_is_not_waited_for_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every search by words or photo would take the timeout, until all threads of the site wait."""
+    """Otherwise, every search by words or photo would take the full timeout, until all threads of the site wait."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         embedder = client(f"http://127.0.0.1:{port}/v1", timeout=0.2)
@@ -496,7 +496,7 @@ def test_a_service_that_does_not_answer_is_not_waited_for_each_time(monkeypatch:
 
 
 def test_a_service_that_refuses_requests_is_called_all_the_same(served: str) -> None:
-    """It answers; another request can be right."""
+    """The service answers; another request may be accepted."""
     for _ in range(5):
         with pytest.raises(EmbedderError, match="400"):
             client(served).embed_texts(["x" * 100_000])
@@ -504,7 +504,7 @@ def test_a_service_that_refuses_requests_is_called_all_the_same(served: str) -> 
 
 
 class Endless(BaseHTTPRequestHandler):
-    """Answers with spaces without end: one now and then, or many at once."""
+    """Answers with an endless stream of spaces: one now and then, or many at once."""
 
     many = False
 

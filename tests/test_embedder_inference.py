@@ -65,7 +65,7 @@ def embedder(elasticsearch_url: str, endpoint: str) -> InferenceEmbedder:
 class TestContract(EmbedderContract):
     @pytest.fixture
     def embedder(self, settings, elasticsearch_url: str, endpoint: str) -> BaseEmbedder:
-        settings.IMAGESIM = {"MAX_TEXT_LENGTH": 5000}  # of the service
+        settings.IMAGESIM = {"MAX_TEXT_LENGTH": 5000}  # the limit of the service
         return InferenceEmbedder(url=elasticsearch_url, inference_id=endpoint, images=IMAGES)
 
 
@@ -100,7 +100,7 @@ def test_errors_say_what_the_server_said(elasticsearch_url: str) -> None:
 
 
 class Multimodal(BaseHTTPRequestHandler):
-    """The task ``embedding``, as newer servers document it. None of them can be had here."""
+    """The task ``embedding``, as newer servers document it. None of them is available here."""
 
     seen: list[Any]
 

@@ -34,7 +34,7 @@ def lite_embedder(model_cache: Path) -> OpenClipEmbedder:
 
 
 class TestPinnedOnTheHub(EmbedderContract):
-    """A commit that is in the hub's cache is loaded from there, without a question to the hub."""
+    """A commit that is in the hub's cache is loaded from there, without a request to the hub."""
 
     COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -151,7 +151,7 @@ def test_pictures_unlike_all_that_was_trained_on_have_the_plain_part(lite_embedd
 
 
 def test_tall_pictures_are_not_cropped(lite_embedder: OpenClipEmbedder) -> None:
-    """A tall photo is fitted in whole: what stands at its ends counts."""
+    """A tall photo is fitted as a whole: what is at its ends counts."""
     plain = Image.new("RGB", (100, 400), "white")
     ended = plain.copy()
     ended.paste("red", (0, 0, 100, 60))
@@ -261,7 +261,7 @@ def test_it_is_assembled_once_and_repaired(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_process_has_left_is_removed(tmp_path: Path) -> None:
-    """A container with little memory is started and killed again and again, and its cache folder can be kept."""
+    """A container with little memory is started and killed repeatedly, and its cache folder may be kept."""
     script = (
         "import os, sys; from pathlib import Path; from imagesim.embedders import lite\n"
         "build = lambda scratch: ((scratch / 'weights').write_bytes(b'0'), os.kill(os.getpid(), 9))\n"
@@ -273,7 +273,7 @@ def test_what_a_killed_process_has_left_is_removed(tmp_path: Path) -> None:
     hours_ago = time.time() - 2 * lite.ABANDONED_SECONDS
     os.utime(first, (hours_ago, hours_ago))
     lite.build_once(tmp_path / "model", lambda scratch: scratch.joinpath("weights").touch())
-    assert set(tmp_path.iterdir()) == {second, tmp_path / "model"}  # the second can be at work
+    assert set(tmp_path.iterdir()) == {second, tmp_path / "model"}  # the second can still be in use
 
 
 def test_several_processes_can_assemble_it(tmp_path: Path) -> None:
@@ -315,7 +315,7 @@ def test_unexpected_tower_files_are_rejected(tmp_path: Path, monkeypatch: pytest
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "vocab.txt"])
 def test_other_files_of_the_tokenizer_are_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Words would have other vectors than those of the same model in the index."""
+    """Words would have different vectors from those of the same model in the index."""
     text = shutil.copytree(lite.text_path(), tmp_path / "text", ignore=shutil.ignore_patterns("model.safetensors"))
     (text / "model.safetensors").symlink_to(lite.text_path() / "model.safetensors")
     with (text / name).open("a") as file:
@@ -355,13 +355,14 @@ def test_the_cache_folder_is_the_users(
 
 @pytest.mark.parametrize("given", ["", "cache"])
 def test_a_cache_folder_that_is_not_absolute_is_ignored(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
-    """As https://specifications.freedesktop.org/basedir-spec has it; else it was beside the working folder."""
+    """As required by https://specifications.freedesktop.org/basedir-spec; otherwise, it would be relative to the
+    working folder."""
     monkeypatch.setenv("XDG_CACHE_HOME", given)
     assert lite.cache_folder().is_absolute()
 
 
 def test_a_user_without_a_home_is_told_to_name_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A container with any user id; Docker gives such a user the root folder as its home."""
+    """Such as a container with any user id; Docker gives such a user the root folder as its home."""
 
     def home() -> Path:
         raise RuntimeError("Could not determine home directory.")
@@ -379,7 +380,7 @@ def test_a_user_without_a_home_is_told_to_name_a_folder(monkeypatch: pytest.Monk
 def test_without_a_folder_for_temporary_files_the_variable_is_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """As with a read-only root and nothing mounted on /tmp: torch would be left half imported."""
+    """For instance with a read-only root and nothing mounted on /tmp: torch would be left half imported."""
     monkeypatch.setattr(tempfile, "tempdir", None)
     monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [str(tmp_path / "missing")])
     embedder = OpenClipEmbedder(model="imagesim-lite", cache_dir=str(tmp_path), runtime="torch")
@@ -388,7 +389,7 @@ def test_without_a_folder_for_temporary_files_the_variable_is_named(
 
 
 def test_requests_that_wait_for_a_model_that_cannot_be_loaded_fail_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not each after an attempt of its own: where the hub does not answer, each takes its time-out."""
+    """Not each after its own attempt: where the hub does not answer, each attempt takes the full timeout."""
     embedder, loads, asked = OpenClipEmbedder(), [], []
 
     def load() -> None:
@@ -427,7 +428,7 @@ def test_threads_of_a_child_process_load_the_model_once(monkeypatch: pytest.Monk
     assert (len(loads), len(set(map(id, found)))) == (1, 1)
 
 
-# Names, and what is wrong with them.
+# Names, and errors in them.
 
 
 def test_the_fingerprint_depends_on_the_files(local_clip: Path, tmp_path: Path) -> None:
@@ -504,7 +505,7 @@ def test_checks_find_invalid_options(options: dict[str, str], id: str, said: str
 
 
 def test_the_names_of_all_weights_are_known() -> None:
-    """They are read from the source of open_clip, so that a check need not import it."""
+    """They are read from the source of open_clip, so that a check does not have to import it."""
     import_torchvision()
     from open_clip import list_pretrained
 

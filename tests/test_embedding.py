@@ -128,7 +128,7 @@ def test_the_same_picture_twice_in_a_batch_is_embedded_once() -> None:
 
 @pytest.mark.django_db
 def test_a_file_of_several_items_is_read_once(media_root: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As where variants show the pictures of their product, or products one of a library."""
+    """For instance when variants show the pictures of their product, or products share one of a library."""
     field: Any = Photo._meta.get_field("file")
     reads: list[str] = []
     read = module.images.read
@@ -154,7 +154,7 @@ def test_a_file_of_several_items_is_read_once(media_root: Any, monkeypatch: pyte
 
 @pytest.mark.django_db
 def test_the_same_picture_is_embedded_once_however_late_it_comes() -> None:
-    """Pictures are looked up some at a time, ahead of those that are embedded."""
+    """Pictures are looked up in groups, ahead of those that are embedded."""
     vectors = Vectors([target(CountingEmbedder())])
     pictures = [picture("red", (40, 30 + number)) for number in range(module.LOOKUP_BATCH)]
     vectors.resolve([*pictures, *(picture("red", (40, 30 + number)) for number in range(module.LOOKUP_BATCH))])
@@ -173,7 +173,7 @@ def test_a_bad_picture_affects_no_other() -> None:
 
 
 class OddEmbedder(CountingEmbedder):
-    """Its vectors of squares are multiplied, as by a model of half precision that overflows."""
+    """Its vectors are multiplied for square pictures, as by a half-precision model that overflows."""
 
     factor: Any = np.nan
 
@@ -185,7 +185,7 @@ class OddEmbedder(CountingEmbedder):
 @pytest.mark.django_db
 @pytest.mark.parametrize("factor", [np.nan, np.inf, 0])
 def test_a_vector_that_no_index_takes_is_not_stored(factor: float) -> None:
-    """It would fail its item each time, also after the model was mended."""
+    """It would make its item fail each time, even after the model was fixed."""
     embedder = OddEmbedder()
     embedder.factor = factor
     found = Vectors([target(embedder)]).resolve([picture("red"), picture("blue", (50, 50)), picture("green")])
@@ -199,7 +199,7 @@ def test_a_vector_that_no_index_takes_is_not_stored(factor: float) -> None:
 
 
 class LimitedEmbedder(CountingEmbedder):
-    """A service that answers one request in two, as where it limits their number."""
+    """A service that answers every second request, like one that limits their rate."""
 
     def embed_images(self, images: Sequence[Image.Image]) -> np.ndarray:
         vectors = super().embed_images(images)
@@ -233,7 +233,7 @@ def test_a_time_limit_is_not_blamed_on_pictures(at: int) -> None:
 
 @pytest.mark.django_db
 def test_at_a_stop_no_more_files_are_read() -> None:
-    """The worker waits for those that are being read, each of which can take long in a storage elsewhere."""
+    """The worker waits for those that are being read, each of which can take long in a remote storage."""
     stopped: list[float] = []
     begun: list[float] = []
 
@@ -246,7 +246,7 @@ def test_at_a_stop_no_more_files_are_read() -> None:
         def seek(self, *args: Any) -> int:
             begun.append(time.monotonic())
             time.sleep(0.3)
-            while stopped and time.monotonic() < stopped[0] + 1:  # a busy machine cancels the others in this time
+            while stopped and time.monotonic() < stopped[0] + 1:  # a busy machine needs this time to cancel the others
                 time.sleep(0.05)
             return super().seek(*args)
 
@@ -263,7 +263,7 @@ def test_a_model_that_always_fails_is_not_blamed_on_pictures(caplog: pytest.LogC
         Vectors([target(CountingEmbedder(broken=True))]).resolve(found)
     assert not found[0].error
     assert not EmbeddingLease.objects.exists()
-    assert "in embed_images" in caplog.text  # who writes an embedder needs the line
+    assert "in embed_images" in caplog.text  # whoever writes an embedder needs the line
 
 
 @pytest.mark.django_db
@@ -283,7 +283,7 @@ def test_wrong_vectors_are_described(monkeypatch: pytest.MonkeyPatch, rows: Any,
 
 
 class LaggingReplica:
-    """A router of a shop whose replica does not have the last rows yet."""
+    """A database router for a shop whose replica does not have the last rows yet."""
 
     def db_for_read(self, model: type[Model], **hints: Any) -> str | None:
         return "no such database" if model is EmbeddingLease else None
@@ -294,7 +294,7 @@ class LaggingReplica:
 
 @pytest.mark.django_db
 def test_leases_are_not_read_from_a_replica(settings: Any) -> None:
-    """Else a worker never sees its own, and waits for ever."""
+    """Otherwise, a worker would never see its own leases, and wait for ever."""
     settings.DATABASE_ROUTERS = [LaggingReplica()]
     leases = EmbeddingLeases()
     assert leases.lease({("digest", "fingerprint")}) == {("digest", "fingerprint")}

@@ -69,7 +69,7 @@ def shop(db: None) -> None:
 
 
 def test_the_chosen_queries_alone_name_their_category() -> None:
-    """Those of all items would take memory by the square of the size of a category: gigabytes for 20,000 items."""
+    """Queries for all items would take memory quadratic in the size of a category: gigabytes for 20,000 items."""
     count = 1_000
     everything = frozenset({"all"})
     loaded = catalogue.Catalogue(
@@ -122,7 +122,7 @@ def test_the_catalogue_knows_the_owner_of_each_row() -> None:
 
 @pytest.mark.usefixtures("shop")
 def test_groups_are_those_of_the_index(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The group can be a number, and a style is not the product of the same number."""
+    """The group can be a number, and a style must not be the product with the same number."""
     main, variant, other, *_ = Product.objects.order_by("pk")
     items = get_items()
     monkeypatch.setattr(items, "get_group", lambda item: main.pk if item.pk == variant.pk else "")
@@ -189,12 +189,12 @@ def test_tuning_does_not_win_without_structure() -> None:
 
 
 def test_tuning_is_judged_by_other_groups_than_it_learned_from() -> None:
-    """What distinguishes the variants of one product says nothing about those of another here, so nothing helps."""
+    """What distinguishes the variants of one product says nothing about those of another here, so no map helps."""
     rng = np.random.default_rng(2)
     groups, each, dims = 20, 12, 64
     styles = []
     for _ in range(groups):
-        axes = np.linalg.qr(rng.normal(size=(dims, 4)))[0]  # of its own
+        axes = np.linalg.qr(rng.normal(size=(dims, 4)))[0]  # separate axes per group
         styles.append(rng.normal(size=dims) + rng.normal(size=(each, 4)) @ axes.T * 12)
     texts = tuple(map(str, range(groups * each)))
     names = tuple(f"style {number // each}" for number in range(len(texts)))
@@ -218,7 +218,7 @@ def test_tuning_holds_only_the_pairs_that_it_uses() -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert len(pairs) == tuning.PAIRS == len(np.unique(pairs, axis=0))
-    assert peak < 30e6  # half a million pairs take 50 MB
+    assert peak < 30e6  # half a million pairs would take 50 MB
 
 
 def test_principal_axes_preserve_a_subspace() -> None:

@@ -1,4 +1,4 @@
-"""Models of every family from a hub: preprocessed and tokenized as by open_clip, fetched once, resumed, verified."""
+"""Models of every family from a hub: preprocessed and tokenized as by open_clip, fetched once, resumed and verified."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _as_new(server: ModelHub) -> Iterator[None]:
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The hub's client waits no time before it tries again, and keeps what it has of small files, too."""
+    """The hub's client does not wait before it tries again, and keeps the part of a small file that it has, too."""
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 10_000)
 
@@ -69,7 +69,7 @@ def repositories(server: ModelHub, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One cache folder for the tests that do not look at it."""
+    """One cache folder for the tests that do not examine it."""
     return tmp_path_factory.mktemp("cache")
 
 
@@ -95,7 +95,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 def use(url: str, patch: pytest.MonkeyPatch) -> None:
-    """Do what HF_ENDPOINT does, which is read when the library is imported."""
+    """Do what HF_ENDPOINT does, which is read only when the library is imported."""
     from huggingface_hub import constants
 
     patch.setattr(constants, "ENDPOINT", url)
@@ -120,7 +120,8 @@ def drawn() -> list[Image.Image]:
 
 
 def combinations() -> Iterator[Any]:
-    """Every family with every source; daily, each family with one source, and each source with two families."""
+    """Every family with every source; in the daily run, each family with one source, and each source with two
+    families."""
     for row, title in enumerate(FAMILIES):
         for column, source in enumerate(SOURCES):
             yield pytest.param(title, source, marks=[] if row % len(SOURCES) == column else pytest.mark.long)
@@ -135,7 +136,7 @@ def test_a_model_is_used_as_open_clip_uses_it(
 
     family = FAMILIES[title]
     ours = embedder(title, source, repositories, cache)
-    # What the name of weights says is compared with the configuration that stands beside them.
+    # What the name of the weights says is compared with the configuration that comes with them.
     name = (
         f"local-dir:{repositories[title][1]}" if source in ("local-dir", "tag") else f"hf-hub:{repositories[title][0]}"
     )
@@ -231,7 +232,7 @@ def test_a_naflex_model_is_refused_before_its_weights_are_fetched(server: ModelH
         ours.embed_texts(["shirt"])
     assert "fixed size, such as 'ViT-B-16-SigLIP2'" in str(raised.value)
     assert not [path for _, path, _ in server.requests if "safetensors" in path or "blobs" in path]
-    assert [message.id for message in ours.check()] == ["imagesim.E207"]  # now that the configuration is here
+    assert [message.id for message in ours.check()] == ["imagesim.E207"]  # the configuration is here by now
 
 
 def test_a_naflex_model_is_a_failed_check(tmp_path: Path) -> None:
@@ -247,7 +248,7 @@ def test_a_naflex_model_is_a_failed_check(tmp_path: Path) -> None:
 def test_what_was_fetched_is_used_without_the_hub(
     server: ModelHub, repositories: dict[str, tuple[str, Path, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A second start asks nobody; and newer weights under the same name do not mix with the old ones."""
+    """A second start makes no request; and newer weights under the same name are not mixed with the old ones."""
     _, folder, _ = repositories["LAION"]
     newer = shutil.copytree(folder, tmp_path / "newer")
     server.add("acme/moving", folder)
@@ -400,7 +401,7 @@ def test_the_size_of_the_input_is_known_before_the_model_is_there(
     patient: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Else the first picture would be decoded to another size than those after it."""
+    """Otherwise, the first picture would be decoded to a different size from those after it."""
     name, _, _ = repositories["Perception Encoder"]
     ours = OpenClipEmbedder(model=f"hf-hub:{name}", cache_dir=tmp_path)
     assert ours.min_decode_side == 2 * 384

@@ -47,7 +47,7 @@ def halves(left: object, right: object, *, mode: str = "RGB", size: tuple[int, i
 
 
 def colours(image: Image.Image) -> list[tuple[int, ...]]:
-    """The colour in the middle of the left and of the right half."""
+    """Return the colours in the middle of the left and of the right half."""
     width, height = image.size
     return [image.getpixel((width // 4, height // 2)), image.getpixel((3 * width // 4, height // 2))]
 
@@ -167,7 +167,7 @@ class TestDecode:
     @pytest.mark.parametrize("side", [16, 64])
     @pytest.mark.parametrize("extension", [b"", b"!\xf9\x04\x01\0\0\x03\0"])  # the latter has a transparent colour
     def test_what_a_frame_of_a_gif_leaves_free_is_transparent(self, side, extension):
-        """As in browsers, whatever the colour of the background and the first of the palette."""
+        """As in browsers, whatever the background colour and the first colour of the palette."""
         data = encoded(Image.new("RGB", (side // 2, side), "red"), "GIF")
         palette, at = data[13 : 13 + 3 * 2 ** ((data[10] & 7) + 1)], data.index(b",\0\0\0\0")
         assert palette.startswith(b"\xff\0\0")
@@ -185,12 +185,12 @@ class TestDecode:
 
     @pytest.mark.parametrize("kind", FORMATS)
     def test_the_orientation_in_xmp_is_ignored_as_in_browsers(self, kind):
-        """Programs that turn a picture and remove or reset its EXIF often leave XMP as it was."""
+        """Programs that rotate a picture and remove or reset its EXIF orientation often leave the XMP one unchanged."""
         xmp = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
         text = PngImagePlugin.PngInfo()
         text.add_itxt("XML:com.adobe.xmp", xmp.decode())
         data = encoded(halves("red", "blue"), kind, **({"pnginfo": text} if kind == "PNG" else {"xmp": xmp}))
-        assert Image.open(io.BytesIO(data)).getexif()[0x0112] == 6  # as Pillow has it
+        assert Image.open(io.BytesIO(data)).getexif()[0x0112] == 6  # what Pillow reads
         assert images.decode(data).size == images.dimensions(data) == (64, 32)
         opened = Image.open(io.BytesIO(data))
         assert images.normalise(opened).size == (64, 32)
@@ -234,10 +234,10 @@ class TestMemory:
     """Photos of fifty megapixels are made smaller before they are copied."""
 
     def test_an_upload_in_memory_is_not_copied(self, settings):
-        """Beside a picture that is being decoded, a copy of a long file was over the budget of memory."""
+        """Besides a picture that is being decoded, a copy of a long file would exceed the memory budget."""
         content = io.BytesIO()
         for part in (b"a" * 70_000, b"b" * 70_000):
-            content.write(part)  # as the parser of a form does
+            content.write(part)  # like the parser of a form
         upload = InMemoryUploadedFile(content, "image", "photo.jpg", "image/jpeg", 140_000, None)
         upload.read(7)
         assert images.read(upload) is content.getvalue()
@@ -280,12 +280,12 @@ class TestMemory:
         ],
     )
     def test_the_transparent_colour_of_a_png_of_any_depth(self, side, depth, colour, hidden, shown, seen):
-        """The left half has the colour that is transparent, the right half another one."""
+        """The left half has the colour that is transparent, the right half a different one."""
         bits = "".join("".join(f"{value:0{depth}b}" for value in pixel) * (side // 2) for pixel in (hidden, shown))
         row = b"\0" + int(bits, 2).to_bytes(len(bits) // 8, "big")
         data = _png(side, side, depth, colour, row * side)
         data = data[:33] + _chunk(b"tRNS", struct.pack(f">{len(hidden)}H", *hidden)) + data[33:]
-        decoded = images.decode(data, min_decode_side=16)  # as it is, or in bands
+        decoded = images.decode(data, min_decode_side=16)  # as a whole, or in bands
         assert (decoded.size, near(colours(decoded), [(255,) * 3, (seen,) * 3], 1)) == ((16, 16), True)
 
     def test_a_box_is_never_copied_at_full_size(self, monkeypatch):
@@ -329,7 +329,7 @@ class TestRefused:
         "data",
         [
             b"<!---->" * 145,
-            b"<!---->" * 145 + b"<svg",  # past the part that is looked at, or cut within it
+            b"<!---->" * 145 + b"<svg",  # past the part that is examined, or cut off within it
             b"<!--" + b"-->" * 300,
             b"<?xml " + b"?" * 900,
             b"<!DOCTYPE svg>" * 70,
@@ -338,7 +338,8 @@ class TestRefused:
         ],
     )
     def test_no_input_takes_excessive_time(self, data):
-        """Comments before an SVG were skipped by an expression that took twice as long for each further one."""
+        """Comments before an SVG must not be skipped by an expression that takes twice as long for each additional
+        one."""
         begun = time.process_time()
         self.assert_rejected(data, UnsupportedFormat)
         assert time.process_time() - begun < 0.5
@@ -411,7 +412,7 @@ for make in {pictures!r}:
         assert max(map(int, taken.values())) < 400_000, taken
 
     def test_a_damaged_entry_of_exif_data_is_not_reported(self):
-        """One picture can have 65,535, each of them a line in the log of errors."""
+        """One picture can have 65,535 of them, and each would be a line in the error log."""
         program = """
 import struct
 import django; django.setup()
@@ -426,7 +427,7 @@ images.decode(png(64, 64, extra=chunk(b"eXIf", struct.pack(">2sHLH", b"MM", 42, 
 
     @pytest.mark.parametrize("side", [7100, 10_000, 14_000, 60_000])
     def test_too_many_pixels_are_never_decoded(self, side, monkeypatch):
-        bomb = _png(side, side, 1, 0, b"")  # the header alone claims them
+        bomb = _png(side, side, 1, 0, b"")  # only the header claims them
         monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda self: pytest.fail("decoded"))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -441,7 +442,8 @@ images.decode(png(64, 64, extra=chunk(b"eXIf", struct.pack(">2sHLH", b"MM", 42, 
         ("mode", "progressive", "fits"), [("CMYK", True, False), ("CMYK", False, True), ("RGB", True, True)]
     )
     def test_a_cmyk_jpeg_of_several_scans_has_fewer_pixels(self, settings, mode, progressive, fits):
-        """Its decoder keeps the coefficients of the whole picture: 8 bytes a pixel, before it makes the first one."""
+        """Its decoder keeps the coefficients of the whole picture, 8 bytes a pixel, before it outputs the first
+        pixel."""
         settings.IMAGESIM = {"MAX_IMAGE_PIXELS": 100 * 100}
         data = encoded(Image.new(mode, (95, 95)), "JPEG", progressive=progressive)
         if fits:
@@ -493,14 +495,14 @@ images.decode(png(64, 64, extra=chunk(b"eXIf", struct.pack(">2sHLH", b"MM", 42, 
         assert time.process_time() - begun < 1
 
     def test_exif_data_in_many_large_segments(self):
-        """Each is appended to a copy of those before."""
+        """Each segment is appended to a copy of those before it."""
         data, segment = encoded(picture(), "JPEG"), b"\xff\xe1\x60\0Exif\0\0" + bytes(0x6000 - 8)
         begun = time.process_time()
         self.assert_rejected(data[:2] + segment * 800 + data[2:], BadImage, "passes")
         assert time.process_time() - begun < 1
 
     def test_metadata_in_the_usual_number_of_segments(self):
-        """A colour profile in 255, a depth map in 300, and EXIF data longer than one."""
+        """A colour profile in 255 segments, a depth map in 300, and EXIF data longer than one segment."""
         data = encoded(picture(), "JPEG")
         profile = b"\xff\xe2\0\x10ICC_PROFILE\0\1\1" * 255
         depth = b"\xff\xe1\0\x25http://ns.adobe.com/xmp/extension/\0" * 300
@@ -567,7 +569,7 @@ images.decode(png(64, 64, extra=chunk(b"eXIf", struct.pack(">2sHLH", b"MM", 42, 
     def test_errors_are_translated(self):
         from django.utils import translation
 
-        with translation.override("de"):  # no catalogue yet: the sentence is still whole
+        with translation.override("de"):  # not in a catalogue yet: the sentence is still complete
             self.assert_rejected(b"", BadImage, ".")
 
     @hypothesis_settings(max_examples=examples(100), deadline=None)
@@ -616,7 +618,7 @@ class TestRead:
             given = 0
 
             def read(self, size: int) -> bytes:
-                self.given += min(size, 300)  # short reads, as sockets give them
+                self.given += min(size, 300)  # short reads, like those from a socket
                 return b"x" * min(size, 300)
 
         settings.IMAGESIM = {"MAX_IMAGE_BYTES": 1000}
@@ -638,7 +640,7 @@ class TestRead:
         assert images.read(photo.file) == b"abc"
 
     def test_a_stored_file_that_others_read_meanwhile(self, media_root, monkeypatch):
-        """Items that show one picture of a library share its instance, and are read in threads."""
+        """Items that show the same picture of a library share its instance, and are read in threads."""
         photo = Photo()
         photo.file.save("a.png", ContentFile(b"abc"), save=False)
         both, bounded = threading.Barrier(2, timeout=10), images._read_bounded
@@ -739,7 +741,7 @@ class TestAvif:
         return struct.pack(">I4s", len(content) + 8, name) + content
 
     def changed(self, avif: bytes, name: bytes, change: Callable[[bytes], bytes]) -> bytes:
-        """``avif`` with another content of the innermost box ``name``, and its data where the header says."""
+        """Return ``avif`` with different content in the innermost box ``name``, and its data where the header says."""
         at = avif.index(name) - 4
         end = at + int.from_bytes(avif[at : at + 4], "big")
         added = change(avif[at + 8 : end])
@@ -773,7 +775,7 @@ class TestAvif:
         ],
     )
     def test_each_item_is_compared_with_all_others(self, avif, name, more):
-        """Forty thousand, which takes the decoder two seconds."""
+        """With forty thousand items, this takes the decoder two seconds."""
 
         def change(content: bytes) -> bytes:
             at = 6 if name == "iloc" else 4
@@ -794,7 +796,7 @@ class TestAvif:
             assert time.process_time() - begun < 0.5
 
     def test_a_picture_of_many_frames(self, avif):
-        """The decoder reads all of them, and shows one."""
+        """The decoder reads all of them, and shows only one."""
         start = avif.index(b"mdat") + 4
         place = avif.index(b"iloc") + 22  # the length of the first item
         for count, accepted in ((2, True), (2_000, False), (20_000, False)):
@@ -808,7 +810,7 @@ class TestAvif:
                     images.decode(bytes(data))
 
     def test_a_smaller_size_in_the_header_is_rejected(self, settings):
-        """The decoder allocates what the coded data say, and scales it."""
+        """The decoder allocates memory for the size in the coded data, and then scales the picture."""
         settings.IMAGESIM = {"MAX_IMAGE_PIXELS": 100_000}
         data = encoded(Image.new("RGB", (400, 400)), "AVIF")
         at = data.index(b"ispe") + 8
@@ -833,12 +835,12 @@ class TestAvif:
 
 
 class TestHeic:
-    """With pillow-heif, which is optional."""
+    """With pillow-heif, which is an optional package."""
 
     @pytest.fixture(autouse=True)
     def _heif(self):
         pytest.importorskip("pillow_heif")
-        formats.accepted_formats()  # registers it
+        formats.accepted_formats()  # registers the plug-in
 
     @pytest.fixture
     def heic(self) -> bytes:
@@ -876,7 +878,7 @@ class TestHeic:
             images.decode(heic[:at] + (64).to_bytes(4, "big") * 2 + heic[at + 8 :])
 
     def test_metadata_are_not_copied_for_each_picture(self):
-        """A hundred pictures that share the metadata of the first."""
+        """A hundred pictures share the metadata of the first."""
         import pillow_heif
 
         file = pillow_heif.HeifFile()

@@ -95,7 +95,7 @@ def names(hits: Hits) -> list[str]:
 
 
 class TestCost:
-    """Twelve boxes of a whole photo of fifty megapixels took 2.8 GB."""
+    """Twelve boxes of a whole photo of fifty megapixels must not take 2.8 GB."""
 
     def test_regions_are_cropped_and_reduced_one_by_one(self, shelf, monkeypatch):
         sizes = []
@@ -170,7 +170,7 @@ def test_the_memory_limit_of_a_container_or_a_systemd_unit_counts(groups, limits
     ],
 )
 def test_the_processor_quota_of_a_container_or_a_systemd_unit_counts(groups, files, expected, tmp_path, monkeypatch):
-    """More threads than that would all pause in the rest of each period."""
+    """More threads than that would all pause for the rest of each period."""
     control_groups(groups, files, tmp_path, monkeypatch)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(64), raising=False)
     assert runtime.threads() == expected
@@ -197,11 +197,11 @@ class TestResults:
         monkeypatch.setattr(
             index, "search", lambda queries, **given: (requests.append(len(queries)), search(queries, **given))[1]
         )
-        imagesim.shop_the_look(photo, limit=4)  # more than there are hats
+        imagesim.shop_the_look(photo, limit=4)  # more than the number of hats
         assert (batches, requests) == ([3], [5])  # each region in the categories of its label and in all
 
     def test_a_label_that_the_hits_contradict_is_not_shown(self, shelf):
-        """A finder of garments called a bottle of juice hosiery."""
+        """For instance when a finder of garments calls a bottle of juice hosiery."""
         green = Image.new("RGB", (300, 300), "green")
         box = Region(0, 0, 1, 1, "hosiery", 0.9)
         (region,) = imagesim.shop_the_look(green, regions=[box], whole=False, limit=1).regions
@@ -209,7 +209,7 @@ class TestResults:
         assert [hit.stage for hit in region.hits] == [""]
 
     def test_a_label_whose_categories_hold_nothing_like_it_is_not_shown(self, shelf):
-        """In a shop of clothes and groceries, shelves of fruit were dresses."""
+        """Otherwise, in a shop of clothes and groceries, shelves of fruit would be dresses."""
         green = Image.new("RGB", (300, 300), "green")
         box = Region(0, 0, 1, 1, "hat", 0.4)
         (region,) = imagesim.shop_the_look(green, regions=[box], whole=False, limit=2, min_relevance=0.4).regions
@@ -263,11 +263,11 @@ class TestResults:
         assert (names(seen.hits), seen.hits.more) == (nearest[:1], True)
 
     def test_more_of_the_nearest_items_have_ended_than_are_spare(self, shelf):
-        """As in a shop of auctions, between two reconciles: what ended is still in the index."""
+        """For instance in a shop of auctions, between two reconciles: what has ended is still in the index."""
         red = Image.new("RGB", (300, 300), "red")
         before = imagesim.shop_the_look(red, regions=[], limit=2 + look.SPARES[0])
         assert before.hits.more
-        Product.objects.filter(name__in=names(before.hits)[1:]).update(active=False)  # no signal
+        Product.objects.filter(name__in=names(before.hits)[1:]).update(active=False)  # without a signal
         seen = imagesim.shop_the_look(red, regions=[], limit=2)
         assert names(seen.hits)[:1] == names(before.hits)[:1]
         assert len(seen.hits) == 2
@@ -310,7 +310,8 @@ class TestResults:
         assert [hit.stage for hit in seen.hits] == ["", ""]
 
     def test_a_page_shows_the_photo_where_no_region_has_results(self, shelf):
-        """Without JavaScript, a photo whose wrong region found nothing showed nothing, whatever the whole was like."""
+        """Otherwise, without JavaScript, a photo whose wrong region finds nothing would show nothing, whatever the
+        whole photo is like."""
         hits = imagesim.search(image=encoded(Image.new("RGB", (64, 64), "green")), limit=2)
         bag = (look.LookRegion(Region(0, 0, 0.1, 0.1, "bag"), Hits()),)
         found = [section.name for section in widgets.sections(look.Look((64, 64), bag, hits))]
@@ -327,7 +328,8 @@ class TestResults:
         assert [section.name for section in found] == ["Shoes", "Hat", "Bag"]
 
     def test_a_page_begins_with_the_photo_that_is_surer_than_a_thing_in_it(self, shelf):
-        """Of a crate of fruit, some of which was taken for a thing of its own, other fruit was shown."""
+        """For a crate of fruit, some of which is taken for a separate thing, the page must not begin with other
+        fruit."""
         (hit,) = imagesim.search(image=encoded(Image.new("RGB", (64, 64), "green")), limit=1)
         whole = Hits([replace(hit, relevance=0.9)])
         for label, sure, first in (("item", 0.8, "Whole photo"), ("item", 0.95, "Product"), ("hat", 0.8, "Hat")):
@@ -444,7 +446,7 @@ class TestGivenRegions:
 
 @pytest.mark.parametrize("index_kind", ["local"], indirect=True)
 class TestClosest:
-    """Where nothing is relevant, what comes closest is apart."""
+    """Where nothing is relevant, the closest items are shown separately."""
 
     @pytest.fixture(autouse=True)
     def however_close(self, monkeypatch):
@@ -472,7 +474,7 @@ class TestClosest:
         assert [names(each.hits) for each in own.regions] == [["blue hat"]]
 
     def test_what_comes_closest_keeps_no_label(self, shelf, photo):
-        """Peppers were a top, and the hoodies that came closest to them stood under its name."""
+        """Peppers are taken for a top; the hoodies that come closest to them must not stand under that name."""
         assert imagesim.shop_the_look(photo, min_relevance=1.0).regions == ()
         green = Image.new("RGB", (300, 300), "white")
         green.paste("green", (100, 100, 200, 200))
@@ -481,7 +483,8 @@ class TestClosest:
 
     @pytest.mark.parametrize("label", ["bag", "shoes"])
     def test_a_region_that_is_like_nothing_is_left_out(self, shelf, monkeypatch, label):
-        """A finder of garments saw bags and skirts in shelves of groceries; the page listed them without results."""
+        """A finder of garments sees bags and skirts in shelves of groceries; the page must not list them without
+        results."""
         monkeypatch.setattr("imagesim.retrieval.relevance.CLOSEST_RELEVANCE", 0.2)
         box = Region(0, 0, 1, 1, label=label, score=0.4)
         monkeypatch.setattr("tests.regions.ColourFinder.find", lambda self, image: [box])
@@ -510,7 +513,7 @@ class TestClosest:
 
 @pytest.mark.parametrize("index_kind", ["local"], indirect=True)
 class TestAlone:
-    """The tiny embedder draws the names of colours, as a model of pictures and words knows what they look like."""
+    """The tiny embedder draws the names of colours, just as a model of pictures and words knows what they look like."""
 
     @pytest.fixture
     def yellow(self, shelf):
@@ -529,7 +532,7 @@ class TestAlone:
         assert [hit.relevance for hit in imagesim.search(image=khaki, category="yellow")] < [0.9]
 
     def test_the_name_of_a_large_category_only_competes(self, yellow):
-        """Where many of a kind can vote, names added oranges to satsumas."""
+        """Where many of a kind can vote, its name would add oranges to satsumas."""
         index = get_index()
         names = CategoryNames([registry.for_model(Product)], index.meta())
         vector = get_embedder().embed_images([Image.new("RGB", (64, 64), "yellow")])[0]
@@ -541,7 +544,7 @@ class TestAlone:
 
     @pytest.mark.parametrize(("category", "is_lower"), [("navy", True), ("yellow", False)])
     def test_what_looks_like_the_words_and_is_called_otherwise(self, shelf, category, is_lower):
-        """For "toothbrush", a shop without any showed a cable."""
+        """For "toothbrush", a shop without any must not show a cable."""
         product("Item", Image.new("RGB", (64, 64), "yellow"), category=category)
         shop.index(with_texts=True)
         meta = get_index().meta()
@@ -602,7 +605,7 @@ class TestMainRegion:
     def test_a_label_that_is_not_sold_has_to_find_more_than_the_photo(
         self, shelf, monkeypatch, label, inside, chosen, offset
     ):
-        """A finder of garments saw bags in groceries."""
+        """For instance when a finder of garments sees bags in groceries."""
         box = Region(0.3, 0.3, 0.2, 0.2, label=label)
         monkeypatch.setattr(look, "get_region_finder", lambda: SimpleNamespace(find=lambda image: [box]))
         monkeypatch.setattr(look, "shows_one_thing", lambda image, regions: False)
@@ -618,7 +621,7 @@ class TestMainRegion:
 
     @pytest.mark.parametrize(("label", "score", "found"), [("hat", 0.4, None), ("hat", 0.9, None), ("item", 1, "item")])
     def test_a_label_that_the_hits_contradict_is_not_searched(self, shelf, monkeypatch, label, score, found):
-        """In a shop of clothes and groceries, photos of fruit were searched as tops."""
+        """In a shop of clothes and groceries, photos of fruit must not be searched as tops."""
         box = Region(0.1, 0.1, 0.6, 0.6, label=label, score=score)
         monkeypatch.setattr(look, "get_region_finder", lambda: SimpleNamespace(find=lambda image: [box]))
         monkeypatch.setattr(look, "shows_one_thing", lambda image, regions: False)
@@ -626,7 +629,8 @@ class TestMainRegion:
         assert (hits.region and hits.region.label, names(hits)[0]) == (found, "green sofa")
 
     def test_a_label_that_is_right_restricts_the_hits(self, shelf, photo):
-        """Street photos showed nothing: a part of one looks less like a product picture than these do to each other."""
+        """Street photos must show results: a part of one looks less like a product picture than these do like each
+        other."""
         hits = imagesim.search(image=photo, region="auto", limit=9, min_relevance=0.4)
         assert {hit.item.category.slug for hit in hits} == {"shoes"}
         assert min(hit.relevance for hit in hits) > 0.8
@@ -707,7 +711,7 @@ def test_a_swap_during_the_search_is_retried(shelf, monkeypatch):
 
 
 class Response:
-    """A stream that cannot seek, such as what a server sends."""
+    """A stream that cannot seek, such as a response from a server."""
 
     def __init__(self, data: bytes) -> None:
         self._rest = data
@@ -747,7 +751,7 @@ def test_a_stream_that_cannot_seek_is_kept_for_a_second_search(shelf, monkeypatc
 
 @pytest.mark.parametrize("index_kind", ["local"], indirect=True)
 def test_what_can_be_read_once_is_kept_for_a_second_search(shelf, monkeypatch):
-    """The second search had no regions, or searched in all categories."""
+    """Otherwise, the second search would have no regions, or search in all categories."""
     search, asked, swaps = get_index().search, [], []
 
     def swapped(queries, **given):

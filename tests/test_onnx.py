@@ -44,7 +44,7 @@ HEAVY = ("torch", "torchvision", "open_clip", "transformers", "timm", "safetenso
 
 @pytest.fixture(scope="session")
 def clip_cache(local_clip: Path) -> Path:
-    """A cache folder with the exported model of ``local_clip``, one for all processes of a run."""
+    """A cache folder with the exported model of ``local_clip``, shared by all processes of a run."""
     cache = Path(os.environ["IMAGESIM_TEST_SCRATCH"], "onnx")
     cache.mkdir(exist_ok=True)
     OpenClipEmbedder(model=f"local-dir:{local_clip}", runtime="onnx", cache_dir=cache).warm_up()
@@ -65,7 +65,7 @@ def lite_onnx(model_cache: Path) -> OpenClipEmbedder:
 @contextmanager
 def exported_here(kept: Path) -> Iterator[bool]:
     """Whether the block has to export a network to the folder: in this process, which has imported torch, large ones
-    take half the time. That of ``clip_cache`` is exported by a process of its own, as in a shop."""
+    take half the time. That of ``clip_cache`` is exported by a separate process, as in a shop."""
     import torch
 
     fast = torch.backends.mha.get_fastpath_enabled()
@@ -82,7 +82,7 @@ def clip(local_clip: Path, clip_cache: Path) -> OpenClipEmbedder:
 
 
 def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run ``code`` in a process of its own."""
+    """Run ``code`` in a separate process."""
     setup = "from django.conf import settings; settings.configure()\n"
     return subprocess.run(
         [sys.executable, "-c", setup + code],
@@ -96,7 +96,7 @@ def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 
 def serving(model: Path, cache: Path) -> str:
-    """Code that makes the embedder ``e`` of the model ``local_clip``."""
+    """Return code that makes the embedder ``e`` of the model ``local_clip``."""
     return (
         "import os, sys, numpy\n"
         "from PIL import Image\n"
@@ -167,7 +167,8 @@ def test_an_answering_process_does_not_import_torch(local_clip: Path, clip_cache
 
 
 def test_sizes_are_known_without_open_clip(clip: OpenClipEmbedder, tmp_path: Path) -> None:
-    """Those of a model that open_clip knows by name are in its package; a process without it has the exported model."""
+    """The package has those of a model that open_clip knows by name; a process without open_clip has the exported
+    model."""
     known = json.loads((clip._exported() / onnx.FACTS).read_text())
     assert (known["dims"], min(known["preprocess"]["size"])) == (clip.dims, clip.input_side) == (24, 32)
     options = {"model": "ViT-L-16-SigLIP-384", "pretrained": "webli", "runtime": "onnx", "cache_dir": str(tmp_path)}
@@ -182,7 +183,7 @@ def test_sizes_are_known_without_open_clip(clip: OpenClipEmbedder, tmp_path: Pat
         "except Exception as error: print(repr(error))\n"
     )
     offline = {"HF_ENDPOINT": "http://127.0.0.1:9"}
-    # A name of open_clip is none of the hub: nothing is asked there.
+    # A name of open_clip is not a name on the hub: nothing is requested there.
     assert (
         "EmbedderError(\"The model 'ViT-L-16-SigLIP-384' (webli) needs the package 'torch'"
         in run(code, **offline).stdout
@@ -196,12 +197,13 @@ def test_the_number_of_threads_is_limited(local_clip: Path, clip_cache: Path) ->
     if not Path("/proc/self/task").exists():
         pytest.skip("no /proc on this platform")
     one, three = (int(run(code, OMP_NUM_THREADS=n, OPENBLAS_NUM_THREADS="1").stdout) for n in ("1", "3"))
-    assert three - one == 2 * 2  # two towers, each beside the thread that asks
+    assert three - one == 2 * 2  # two towers, each in addition to the thread that asks
 
 
 @pytest.mark.long
 def test_no_usage_reports_are_sent(local_clip: Path, clip_cache: Path, tmp_path: Path) -> None:
-    """Their sender would open a database in the user's cache folder, or in the home folder, as it starts."""
+    """The code that sends them would open a database in the user's cache folder, or in the home folder, at its
+    start."""
     code = serving(local_clip, clip_cache) + "e.warm_up()\nprint(os.environ['ORT_DISABLE_TELEMETRY'])\n"
     done = run(code, HOME=str(tmp_path), XDG_CACHE_HOME=str(tmp_path))
     assert done.stdout.strip() == "1", done.stderr
@@ -413,7 +415,7 @@ def test_a_damaged_export_that_cannot_be_replaced_leaves_the_model_to_torch(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A container has a copy of the export, and not the package that makes one."""
+    """A container has a copy of the export, but not the package that makes one."""
     lite_onnx.warm_up()
     finder.warm_up()
 

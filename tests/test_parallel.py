@@ -35,7 +35,7 @@ def test_helpers_take_a_share(helpers: ThreadPoolExecutor) -> None:
     def work(part: int) -> None:
         if threading.get_ident() not in workers:
             workers.add(threading.get_ident())
-            together.wait()  # the caller and all three helpers are at it
+            together.wait()  # the caller and all three helpers are working
         done.add(part)
 
     share(work, PARTS)

@@ -235,7 +235,7 @@ class TestRegion:
 
     @pytest.mark.parametrize("box", [{"x": 0, "y": 0, "width": 1, "height": 1}, 7, "[0, 0, 1]", None])
     def test_what_a_box_is(self, token, box):
-        """Whoever sends an object is told that a list is wanted."""
+        """A client that sends an object is told that a list is required."""
         assert "a list of four numbers" in self.ask(token, region=box).json()["detail"]
 
     def test_an_unexpected_photo(self, token):
@@ -350,7 +350,7 @@ class TestLabels:
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_fifty_photos_at_once(shelf, monkeypatch, settings):
-    """Each gets an answer or is asked to come back, and never are more decoded at one time than there are places."""
+    """Each gets an answer or is asked to come back, and no more are decoded at a time than there are slots."""
     settings.IMAGESIM = {**settings.IMAGESIM, "LOOK_SECONDS": 0}
     semaphores = (threading.BoundedSemaphore(2), threading.BoundedSemaphore(4))
     monkeypatch.setattr(concurrency, "_semaphores", lambda: semaphores)
@@ -391,12 +391,12 @@ def test_fifty_photos_at_once(shelf, monkeypatch, settings):
     assert {status for status, _ in answers} == {200, 503}
     assert all(int(retry) > 0 for status, retry in answers if status == 503)
     assert 1 <= most[0] <= 2
-    # 36 MB a photo, a copy of it while it is looked at, and the bodies: fifty at once would take 2 to 4 GB.
+    # 36 MB a photo, a copy of it while it is examined, and the bodies: fifty at once would take 2 to 4 GB.
     assert _resident() - before < 600 * 1024
 
 
 def _resident() -> int:
-    """The most memory that this process has held so far, in KiB."""
+    """Return the most memory that this process has held so far, in KiB."""
     status = Path("/proc/self/status")
     if not status.exists():
         pytest.skip("this system does not tell")

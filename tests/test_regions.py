@@ -61,7 +61,7 @@ def figure(size: tuple[int, int] = (400, 600), ground: str = "#9aa0a6") -> Image
 
 @cache
 def photos(size: tuple[int, int]) -> tuple[Image.Image, ...]:
-    """Noise, nothing and a figure: drawn once for all finders, since twelve megapixels of noise take seconds."""
+    """Noise, nothing and a figure: drawn once for all finders, because twelve megapixels of noise take seconds."""
     return noise(size), Image.new("RGB", size, "white"), figure(size)
 
 
@@ -148,7 +148,7 @@ class TestContract:
             scores = [region.score for region in regions]
             assert scores == sorted(scores, reverse=True)
             assert all(0 <= score <= 1 for score in scores)
-            json.dumps(scores)  # plain floats, as JSON takes them
+            json.dumps(scores)  # plain floats, as JSON requires
 
     def test_same_photo_same_regions(self, finder: BaseRegionFinder) -> None:
         image = figure()
@@ -260,7 +260,8 @@ class TestLite:
             LiteRegionFinder(precision="int8")
 
     def test_fast_enough_for_a_page(self, lite: LiteRegionFinder) -> None:
-        """Far above what it takes (docs/regions.md), so that only a blunder fails here and not a busy machine."""
+        """Far above what it takes (docs/regions.md), so that only a serious mistake fails here and not a busy
+        machine."""
         image = figure((3000, 4000))
         lite.find(image)
         times = []
@@ -300,7 +301,7 @@ class TestTransformers:
         assert str(weights) in str(raised.value)
 
     def test_other_weights_in_the_folder_are_another_finder(self, detector: Path, tmp_path: Path) -> None:
-        """Regions are stored by the fingerprint: those that the former weights found would stay."""
+        """Regions are stored by the fingerprint: otherwise, those that the former weights found would stay."""
         folder = shutil.copytree(detector, tmp_path / "detector")
         options = {"model": str(folder)}
         backend = Backend("imagesim.regions.transformers.TransformersRegionFinder", options)
@@ -312,7 +313,7 @@ class TestTransformers:
         weights.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
         after = get_region_fingerprint(backend)
         assert after != before
-        assert TransformersRegionFinder(**options).version != loaded.version  # of what it finds with
+        assert TransformersRegionFinder(**options).version != loaded.version  # the version of the weights it finds with
         weights.write_bytes(data)
         assert get_region_fingerprint(backend) == before
         weights.write_bytes(data[:-1])
@@ -514,7 +515,7 @@ class TestLabels:
 
     @pytest.mark.parametrize("language", ["en", "de", "es", "fr", "it", "nl", "pl", "pt"])
     def test_what_is_seen_is_named_as_a_shop_names_what_it_sells(self, language: str) -> None:
-        """Of a close call between a top and a jacket a visitor read that an "upper body" was seen."""
+        """When a top and a jacket are equally likely, a visitor must not read that an "upper body" was seen."""
         with override(language):
             names = [name_of(key) for key in LABELS]
         assert len(names) == len(set(names))
@@ -541,7 +542,7 @@ class TestLabels:
         ],
     )
     def test_a_department_of_accessories_is_no_accessory_of_a_garment(self, name: str, label: str) -> None:
-        """In a shop with the category "accessories-bags" no bag of a photo was found."""
+        """In a shop with the category "accessories-bags", the bags of a photo must be found."""
         assert label_for(name) == label
 
     @pytest.mark.parametrize(
@@ -560,7 +561,8 @@ class TestLabels:
         ],
     )
     def test_categories_in_the_language_of_the_shop(self, settings, language: str, names: str) -> None:
-        """In a German shop that mapped nothing, hits for a bag came from all categories, and none was near enough."""
+        """In a German shop without a mapping, hits for a bag must not come from all categories, where none is near
+        enough."""
         expected = ["shoes", "bag", "glasses", "belt", "skirt", "dress", "bag", "hosiery", "skirt"]
         assert [label_for(name) for name in names.split()] != expected
         settings.LANGUAGE_CODE = f"{language}-{language}"
@@ -578,7 +580,7 @@ class TestLabels:
         assert label_for(name) == ""
 
     def test_a_short_stem_of_a_word_ends_compounds_too(self, settings) -> None:
-        """The stem of "Hose" has three letters, so that a shop's "Herrenhosen" were no trousers."""
+        """The stem of "Hose" has three letters, but a shop's "Herrenhosen" must be trousers."""
         settings.LANGUAGE_CODE = "de"
         names = ["Herrenhosen", "jogginghose", "Badehosen", "Strumpfhosen", "Schutzhut"]
         assert [label_for(name) for name in names] == ["trousers", "trousers", "", "hosiery", ""]
@@ -589,7 +591,7 @@ class TestLabels:
 
 class TestBenchmark:
     def test_the_benchmark_runs_on_a_small_data_set(self, tmp_path: Path) -> None:
-        """Two photos of one shirt each, found by its plain ground."""
+        """Two photos each of one shirt, found by its plain background."""
         photos, masks = tmp_path / "photos", tmp_path / "masks"
         photos.mkdir()
         masks.mkdir()

@@ -48,7 +48,7 @@ class Answers(http.server.BaseHTTPRequestHandler):
         for name, value in {"Content-Length": str(len(body)), **headers}.items():
             self.send_header(name, value)
         self.end_headers()
-        with contextlib.suppress(BrokenPipeError):  # who asked has gone
+        with contextlib.suppress(BrokenPipeError):  # the client has gone
             self.wfile.write(body)
 
     def answer(self, name: str) -> tuple[int, dict[str, str], bytes]:
@@ -68,7 +68,7 @@ class Answers(http.server.BaseHTTPRequestHandler):
         }.get(name, (404, {}, b""))
 
     def trickle(self, start: bytes) -> None:
-        with contextlib.suppress(OSError):  # who asked has gone
+        with contextlib.suppress(OSError):  # the client has gone
             self.wfile.write(start)
             for _ in range(50):
                 time.sleep(0.1)
@@ -130,7 +130,7 @@ def test_a_server_that_sends_a_byte_now_and_then_is_given_up(server, monkeypatch
 
 @pytest.fixture
 def stalling() -> Iterator[Callable[[bytes], int]]:
-    """Start a server that accepts connections and then sends some bytes, one now and then; its port."""
+    """Start a server that accepts connections and then sends a few bytes now and then; return its port."""
     ended = threading.Event()
     servers: list[socket.socket] = []
     threads: list[threading.Thread] = []
@@ -139,7 +139,7 @@ def stalling() -> Iterator[Callable[[bytes], int]]:
         servers.append(server := socket.create_server(("127.0.0.1", 0)))
 
         def trickle() -> None:
-            with contextlib.suppress(OSError):  # who asked has gone
+            with contextlib.suppress(OSError):  # the client has gone
                 connection, _ = server.accept()
                 with connection:
                     for byte in data:
@@ -186,7 +186,7 @@ def test_connecting_ends_with_the_time_of_the_picture(monkeypatch, addresses):
         full.bind(("127.0.0.1", 0))
         full.listen(0)
         host, port = full.getsockname()
-        for _ in range(4):  # the queue of connections to be accepted is full: the next gets no answer
+        for _ in range(4):  # the queue of connections to be accepted is full: the next one gets no answer
             waiting.enter_context(other := socket.socket())
             other.setblocking(False)
             other.connect_ex((host, port))
@@ -216,7 +216,7 @@ def test_a_slow_server_is_given_up(server, monkeypatch):
 @pytest.mark.parametrize(
     "url",
     [
-        "http://127.0.0.1/red.png",  # another port than the listed one
+        "http://127.0.0.1/red.png",  # a port other than the listed one
         "http://localhost:1/red.png",
         "http://user:secret@cdn.example/red.png",
         "http://cdn.example:8080/red.png",
@@ -312,7 +312,8 @@ class TestIndexing:
         assert len(Answers.asked) == 3
 
     def test_so_it_is_where_a_method_gives_it_from_a_field_in_depends_on(self, server):
-        """As by an import that saves its rows anew: the supplier may have replaced the picture at its address."""
+        """For instance in an import that saves its rows again: the supplier may have replaced the picture at its
+        address."""
         with registered(Lamp, FeedItems):
             lamp = Lamp.objects.create(link=f"http://{server}/red.png")
             sync()
@@ -354,7 +355,7 @@ class TestIndexing:
 def test_the_check_asks_for_the_hosts():
     with registered(Lamp, LampItems):
         assert [message.id for message in check_items() if message.obj is Lamp] == ["imagesim.E012"]
-        with override_imagesim(REMOTE_IMAGE_HOST=["cdn.example"]):  # misspelt, as imagesim.E001 says
+        with override_imagesim(REMOTE_IMAGE_HOST=["cdn.example"]):  # a typo, which imagesim.E001 reports
             assert not [message for message in check_items() if message.obj is Lamp]
         with override_imagesim(REMOTE_IMAGE_HOSTS=["cdn.example"]):
             assert not [message for message in check_items() if message.obj is Lamp]

@@ -1,4 +1,4 @@
-"""Sandboxed decoding: same pixels, same errors; a process that hangs or dies is replaced."""
+"""Sandboxed decoding: the same pixels, the same errors; a process that hangs or dies is replaced."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def encoded(kind: str = "PNG", size: tuple[int, int] = (60, 40)) -> bytes:
 
 
 def claiming(width: int, height: int) -> bytes:
-    """A PNG that has the pixels of one row and says that it is of this size: the memory is allocated first."""
+    """A PNG that has the pixels of one row and claims to be of this size: the memory is allocated first."""
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
     return png(width, 1, colour=2)[:8] + header + png(width, 1, colour=2)[33:]
 
@@ -51,7 +51,7 @@ def test_the_pixels_equal_those_of_local_decoding(worker: sandbox.Worker, kind: 
 
 
 def test_a_server_that_embeds_python_starts_python(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "executable", "/usr/local/bin/uwsgi")  # as uWSGI has it
+    monkeypatch.setattr(sys, "executable", "/usr/local/bin/uwsgi")  # what uWSGI sets
     worker = sandbox.Worker(LIMITS)
     try:
         assert worker.decode(encoded(), 1024).size == (60, 40)

@@ -58,8 +58,8 @@ urlpatterns = [path("", page)]
 WITHOUT = "{% for each in products %}<a><img src='{{ each.picture.url }}'>{{ each.name }}</a>{% endfor %}"
 WITH = "{% load imagesim %}{% similar_products product limit=8 %}"
 
-# What a shop with workers and monitoring has in its web processes, whether with this app or without; and the client
-# of its search engine, which alone takes 14 MB.
+# What a shop with workers and monitoring has in its web processes, with or without this app; and the client of its
+# search engine, which alone takes 14 MB.
 CHOSEN = """
 import elasticsearch
 import prometheus_client
@@ -120,7 +120,7 @@ HEAVY = {"torch", "torchvision", "open_clip", "transformers", "timm", "openvino"
 
 
 class Shop:
-    """A small shop in a folder, whose page is asked in a process of its own, with the app and without."""
+    """A small shop in a folder, whose page is requested in a separate process, with the app and without."""
 
     def __init__(self, folder: Path, index: dict[str, Any]) -> None:
         self._folder, self._index = folder, index
@@ -131,10 +131,10 @@ class Shop:
             (folder / "shop" / f"{name}.py").write_text(text)
 
     def run(self, code: str, *, app: bool = True) -> dict[str, Any]:
-        """Run ``code`` in a process of its own, with the app installed or without; return the JSON that it prints."""
+        """Run ``code`` in a separate process, with the app installed or without; return the JSON that it prints."""
         (self._folder / "templates" / "page.html").write_text(WITH if app else WITHOUT)
         environment = {
-            # Without what has child processes measured for coverage, which takes memory of its own.
+            # Without the variables that have child processes measured for coverage, which takes memory itself.
             **{name: value for name, value in os.environ.items() if not name.startswith("COV")},
             "DJANGO_SETTINGS_MODULE": "shop.settings",
             "PYTHONPATH": f"{self._folder}:{ROOT}",

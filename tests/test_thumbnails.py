@@ -57,7 +57,7 @@ def test_a_thumbnail_that_needs_a_login_is_kept_by_no_shared_cache(shoe, client,
 
 
 def test_a_thumbnail_for_credentials_in_a_header_is_kept_by_no_shared_cache(shoe, client):
-    """A middleware that reads them may decide which items this visitor sees."""
+    """A middleware that reads the header may decide which items this visitor sees."""
     response = client.get(url(shoe), headers={"Authorization": "Token secret"})
     assert response["Cache-Control"].startswith("private, max-age=86400")
 
@@ -107,7 +107,7 @@ def test_a_thumbnail_created_meanwhile_is_not_created_again(shoe, client, monkey
 def test_a_part_of_a_thumbnail_is_not_shown(shoe, client, size):
     whole = client.get(url(shoe)).content
     path = default_storage.path(f"{FOLDER}/{stored()[0]}")
-    with open(path, "r+b") as file:  # another process is writing it, or was killed meanwhile
+    with open(path, "r+b") as file:  # another process is writing it, or was killed while doing so
         file.truncate(size)
     assert client.get(url(shoe)).content == whole
     with open(path, "rb") as file:
@@ -198,7 +198,7 @@ def test_a_missing_file(shoe, client):
 
 
 class ClientError(Exception):
-    """As the client of an object store raises."""
+    """Like the error that the client of an object store raises."""
 
 
 @pytest.mark.parametrize("error", [ClientError("403"), PermissionError("read-only")])
@@ -269,12 +269,12 @@ def test_cards_and_rest_responses_have_thumbnails(client, settings):
     assert client.get(hit["image"]["thumbnail"]).status_code == 200
     widths = dict(reversed(each.split()) for each in hit["image"]["srcset"].split(", "))
     assert set(widths) == {"160w", "320w", "640w"}
-    assert widths["320w"] == hit["image"]["thumbnail"]  # with the site, as a page on another one shows them, too
+    assert widths["320w"] == hit["image"]["thumbnail"]  # with the host, as a page on another site shows them, too
     shop.drop_index()
 
 
 def test_a_file_of_which_the_thumbnail_app_makes_nothing_is_shown_itself(shoe, monkeypatch, caplog):
-    """As of a PDF. The message named a method that the shop had not written."""
+    """Such as a PDF. The message must not name a method that the shop has not written."""
     thumbnailer = Mock(side_effect=ValueError("The source file does not appear to be an image"))
     monkeypatch.setattr(thumbnails, "_thumbnail_app", lambda: "easy_thumbnails")
     monkeypatch.setitem(sys.modules, "easy_thumbnails", Mock())
@@ -291,7 +291,7 @@ def test_a_file_of_which_the_thumbnail_app_makes_nothing_is_shown_itself(shoe, m
 
 
 def test_a_picture_of_which_no_thumbnail_can_be_made_is_shown_as_it_is(shoe, monkeypatch, caplog):
-    """A file that is gone, of which a thumbnail app cannot make anything, failed every page that shows the item."""
+    """A missing file, from which a thumbnail app cannot make anything, must not fail every page that shows the item."""
     items = registry.for_model(Product)
 
     def missing(item, name, width):

@@ -54,9 +54,9 @@ def test_errors_are_logged_and_the_rest_is_loaded(loaded, monkeypatch, caplog):
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("opened", [False, True])
 def test_processes_that_are_forked_later_inherit_no_connection_of_it(opened, loaded, monkeypatch):
-    """As where gunicorn preloads the application, or uWSGI loads it: two processes on one connection read each other's
-    rows. A connection that was open before is the shop's own."""
-    backend = SimpleNamespace(warm_up=lambda: connection.ensure_connection())  # that of the thread
+    """For instance where gunicorn preloads the application, or uWSGI loads it: two processes on one connection would
+    read each other's rows. A connection that was open before belongs to the shop."""
+    backend = SimpleNamespace(warm_up=lambda: connection.ensure_connection())  # the connection of the thread
     monkeypatch.setattr("imagesim.indexes.get_index", lambda: backend)
     left: list[bool] = []
 
@@ -67,7 +67,7 @@ def test_processes_that_are_forked_later_inherit_no_connection_of_it(opened, loa
         left.append(connection.connection is not None)
         connection.close()
 
-    thread = threading.Thread(target=load)  # which has connections of its own
+    thread = threading.Thread(target=load)  # which has its own connections
     thread.start()
     thread.join()
     assert left == [opened]
@@ -91,15 +91,16 @@ def test_gunicorn_calls_it_in_each_worker(loaded):
 
 
 def test_gunicorn_reads_the_module_without_django():
-    """It does so before its gevent workers replace threads: greenlets would share a connection, and requests fail."""
+    """It does so before its gevent workers replace threads: otherwise, greenlets would share a connection, and requests
+    fail."""
     script = "import sys, imagesim.warm_up; print([name for name in sys.modules if name.partition('.')[0] == 'django'])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
 def test_a_process_that_ends_meanwhile_waits_for_the_models():
-    """The interpreter ends its daemon threads, which aborts the process where one is within the code of a model: a test
-    run that was done before failed with the status 134."""
+    """The interpreter ends its daemon threads, which aborts the process if one of them is within the code of a model: a
+    test run that is already done would fail with the status 134."""
     script = """if True:
         import time
         from imagesim import warm_up

@@ -1,4 +1,4 @@
-"""What a visitor with a photo sees and hears while a slow phone or a slow network works on it."""
+"""What a visitor with a photo sees and hears while a slow phone or a slow network processes it."""
 
 from __future__ import annotations
 
