@@ -44,8 +44,8 @@ def demo(demo_folder: Path) -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def whole_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A click or a key that opens a page returns when all of the page is there: Playwright itself waits for its first
-    bytes, and what a test counts or looks for at once would sometimes not be in it yet."""
+    """A click or a key that opens a page returns when the whole page is there: Playwright itself waits for its first
+    bytes, so what a test counts or looks for immediately would sometimes not be in it yet."""
     locator = pytest.importorskip("playwright.sync_api").Locator
 
     def then_wait(act: Callable[..., None]) -> Callable[..., None]:
@@ -61,7 +61,7 @@ def whole_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="package")
 def playwright() -> Iterator[Any]:
-    """One for the tests in a browser: while it runs, this thread has an event loop, and Django's database tests refuse
+    """One for all tests in a browser: while it runs, this thread has an event loop, and Django's database tests refuse
     that."""
     with pytest.importorskip("playwright.sync_api").sync_playwright() as manager:
         yield manager
@@ -86,7 +86,7 @@ def chromium(playwright: Any) -> Iterator[Any]:
 
 @pytest.fixture
 def open_page(chromium: Any, demo: str) -> Iterator[Callable[..., Any]]:
-    """Open new pages on the demo; at the end no page may have logged an error, blocked a resource or failed a
+    """Open new pages on the demo; at the end, no page may have logged an error, blocked a resource or failed a
     request."""
     contexts: list[Any] = []
     errors: list[str] = []

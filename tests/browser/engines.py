@@ -1,4 +1,4 @@
-"""Firefox and WebKit as distributions have them, driven by their own protocols: Playwright needs builds of its own."""
+"""Firefox and WebKit as distributions package them, driven by their own protocols: Playwright needs its own builds."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def started(command: list[str], **environment: str) -> Iterator[subprocess.Popen
 
 
 def patiently(act: Callable[[], Any]) -> Any:
-    """Try until a program has started."""
+    """Retry until a program has started."""
     deadline = time.monotonic() + START_SECONDS
     while True:
         try:

@@ -1,4 +1,4 @@
-"""What tests of several pages do: log in, open a product, and look at how a page is."""
+"""What tests of several pages do: log in, open a product, and check the state of a page."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def edit(page: Any, name: str) -> None:
 
 
 def is_accessible(page: Any, part: str) -> None:
-    """Of our own part: Django's pages are Django's."""
+    """Check our own part: Django's pages are Django's."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
     options = {"runOnly": tags, "preload": False}  # preloading would add a style to the page

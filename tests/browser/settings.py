@@ -9,5 +9,5 @@ _folder = Path(os.environ["DEMO_FOLDER"])
 DATABASES = {"default": {**DATABASES["default"], "NAME": _folder / "demo.sqlite3"}}  # noqa: F405
 MEDIA_ROOT = _folder / "media"
 IMAGESIM = {**IMAGESIM, "REST_THROTTLES": {"look": None, "region": None, "search": None, "refused": None}}  # noqa: F405
-# The real one takes half a second for each log-in.
+# The real hasher takes half a second per log-in.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

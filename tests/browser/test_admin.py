@@ -1,4 +1,4 @@
-"""Changes of products in the admin appear in the results."""
+"""Changes to products in the admin appear in the results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The admin of a product: similar items beside it, and what is said after a save with a bad picture."""
+"""The admin of a product: similar items next to it, and what is said after a save with a bad picture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pages that "back" restores from memory, with their scripts as they were left."""
+"""Pages that "back" restores from memory, with their scripts in the state in which they were left."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def photo() -> dict[str, Any]:
 
 
 def go_back(page: Any) -> None:
-    """Playwright's own waits for a load, which a restored page does not have."""
+    """Playwright's own method waits for a load, which a restored page does not have."""
     address = page.url
     page.evaluate("setTimeout(() => history.back())")
     page.wait_for_url(lambda url: url != address, wait_until="commit")
@@ -55,7 +55,7 @@ def test_the_same_photo_can_be_chosen_again(page: Any, photo: dict[str, Any]) ->
     field.set_input_files(photo)
     page.wait_for_url("**/look/?photo=*")
     go_back(page)
-    assert field.input_value() == ""  # else there is no change that a script hears of
+    assert field.input_value() == ""  # otherwise, there is no change that a script is told of
     assert page.locator("[data-imagesim-status]").inner_text() == ""
     field.set_input_files(photo)
     page.wait_for_url("**/look/?photo=*")

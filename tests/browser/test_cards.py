@@ -1,4 +1,4 @@
-"""Cards of the page that visitors drag to where a photo goes."""
+"""Cards of the page that visitors drag to a place for photos."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def drag(page: Any, source: Any, target: Any) -> None:
     ],
 )
 def test_a_card_that_is_dropped_where_a_photo_goes_is_searched(open_page: Any, part: str, target: str) -> None:
-    """It was a picture of another site, and the search field took its address for words."""
+    """It must not be taken for a picture of another site, nor the search field take its address for words."""
     page = open_page(viewport={"width": 1280, "height": 2200})  # card and field are in view
     page.goto("/")
     page.wait_for_load_state("networkidle")  # a drag that begins before the scripts are there is the browser's own
@@ -102,7 +102,7 @@ def test_a_card_that_is_dropped_where_a_photo_goes_is_searched(open_page: Any, p
 
 
 def test_a_card_whose_picture_cannot_be_read_is_explained(open_page: Any) -> None:
-    """As from an image server that keeps its pictures from scripts."""
+    """For instance from an image server that does not let scripts read its pictures."""
     page = open_page(viewport={"width": 1280, "height": 2200})
     for target in ("[data-imagesim-drop]", ".imagesim-bar__form"):
         page.goto("/")

@@ -31,7 +31,7 @@ def engine(request: Any, tmp_path: Path) -> Iterator[Engine]:
 
 @pytest.fixture
 def photo(tmp_path: Path, demo_folder: Path, demo: str) -> Path:
-    """As a phone takes it: large, and turned by its EXIF data."""
+    """Like a photo from a phone: large, and rotated by its EXIF data."""
     path = tmp_path / "photo.jpg"
     with Image.open(demo_folder / "media/samples/clothing.jpg") as sample:
         exif = Image.Exif()
@@ -44,7 +44,7 @@ def photo(tmp_path: Path, demo_folder: Path, demo: str) -> Path:
 def test_a_shopper(engine: Engine, demo: str, photo: Path) -> None:
     for page in PAGES:
         engine.go(f"{demo}{page}")
-        engine.until("document.querySelector('[data-imagesim-bar-words][role=combobox]')")  # the scripts ran
+        engine.until("document.querySelector('[data-imagesim-bar-words][role=combobox]')")  # the scripts have run
         engine.until("document.querySelectorAll('[data-imagesim-script][hidden]').length === 0")
         assert engine.run("document.documentElement.scrollWidth <= innerWidth"), page
     engine.go(demo)
@@ -67,5 +67,5 @@ def test_a_shopper(engine: Engine, demo: str, photo: Path) -> None:
     engine.back()
     engine.until(restored)
     engine.go(demo)
-    engine.go(address)  # as in a window of its own
+    engine.go(address)  # as in a separate window
     engine.until(restored)

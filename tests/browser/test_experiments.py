@@ -15,7 +15,7 @@ LIST = "/admin/imagesim_experiments/experiment/"
 
 
 def give_figures(folder: Any, days: int) -> None:
-    """As if the experiment had started days ago: with figures of each day since."""
+    """As if the experiment had started days ago: with figures for each day since then."""
     with sqlite3.connect(folder / "demo.sqlite3", timeout=30) as database:
         pk = database.execute("SELECT max(id) FROM imagesim_experiments_experiment").fetchone()[0]
         database.execute(
@@ -32,7 +32,7 @@ def give_figures(folder: Any, days: int) -> None:
 
 
 def is_previewed(page: Any) -> None:
-    """Look at the shop in variant B, at two widths, and come back by the link on the shop's page."""
+    """Look at the shop in variant B, at two widths, and return by the link on the shop's page."""
     report = page.url
     page.locator("[name=variant][value=B]").click()
     page.locator(".messagelist .success").wait_for()
@@ -55,7 +55,7 @@ def is_previewed(page: Any) -> None:
 
 
 def has_room_for_long_words(page: Any) -> None:
-    """The words of Polish pushed the state off the page of a phone."""
+    """The words of Polish must not push the state off the page of a phone."""
     page.set_viewport_size({"width": 360, "height": 740})
     words = ["Odwiedzający, którzy biorą udział", "nierozpoczęty"]
     page.evaluate(
@@ -80,7 +80,7 @@ def test_an_experiment_is_written_started_read_and_stopped(open_page, demo_folde
     page.locator("[name=_save]").click()
     page.locator(".messagelist .success").wait_for()
     page.get_by_role("link", name="More variety").first.click()
-    page.get_by_role("link", name="Start …").click()  # it was called "Report", and nothing there said how to start it
+    page.get_by_role("link", name="Start …").click()  # not just "Report", with nothing that says how to start it
     page.get_by_text("It has not started").wait_for()
     is_accessible(page, ".insight")
     has_room_for_long_words(page)
@@ -116,7 +116,7 @@ def test_an_experiment_is_written_started_read_and_stopped(open_page, demo_folde
     assert page.locator("#id_share").count() == 0
     page.goto(report)
     stop = page.get_by_role("button", name="Stop for good")
-    assert stop.is_hidden()  # one click does not end it
+    assert stop.is_hidden()  # one click must not end it
     page.locator("summary", has_text="Stop").click()
     assert fits(page)
     is_accessible(page, ".insight")

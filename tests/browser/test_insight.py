@@ -15,7 +15,8 @@ REPORTS = "/admin/imagesim_insight/searchreport/"
 
 
 def shown(page: Any, name: str, word: str) -> None:
-    """Open a report until it has the word: answers are written every two seconds, figures computed every minute."""
+    """Open a report until it contains the word: answers are written every two seconds, figures computed every
+    minute."""
     for _time in range(50):
         page.goto(f"{REPORTS}{name}/")
         if page.locator(".insight-table th[scope=row]", has_text=word).count():
@@ -36,7 +37,7 @@ def test_what_visitors_do_is_in_the_reports(open_page) -> None:
     visitor.request.get("/api/visual/search/?q=zzzzqqq&category=caps&min_relevance=1")
     staff = open_page()
     log_in(staff)
-    staff.wait_for_timeout(3000)  # until the answers are written: figures computed before would stand for a minute
+    staff.wait_for_timeout(3000)  # until the answers are written: figures computed earlier would stand for a minute
     shown(staff, "words", "carrot juice")
     shown(staff, "nothing", "zzzzqqq")
     shown(staff, "unclicked", "polo shirt")

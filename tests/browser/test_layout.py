@@ -66,7 +66,8 @@ def white() -> dict[str, Any]:
 
 @pytest.mark.parametrize(("width", "height"), [(360, 740), (1280, 900)])
 def test_nothing_moves_while_a_page_loads(open_page: Callable[..., Any], width: int, height: int) -> None:
-    """What only scripts show pushed down what is below it; the pictures of a product were a column at first."""
+    """What only scripts show must not push down what is below it, nor may the pictures of a product be a column at
+    first."""
     page = open_page(viewport={"width": width, "height": height})
     page.add_init_script(SHIFTS)
     for address in ("/", "/search/?q=white", "/search/?q=submarine", "/look/", "/product/confetti-plimsolls-mustard/"):
@@ -78,7 +79,8 @@ def test_nothing_moves_while_a_page_loads(open_page: Callable[..., Any], width: 
 
 
 def test_the_form_of_a_rule_is_shown_when_its_scripts_have_shaped_it(open_page: Callable[..., Any]) -> None:
-    """All fields were shown until a script hid those of other actions; then came the pickers, and their products."""
+    """Otherwise, all fields would be shown until a script hides those of other actions; then the pickers would come,
+    and their products."""
     page = open_page()
     log_in(page)
     page.goto("/admin/imagesim_merchandising/rule/add/")
@@ -115,7 +117,7 @@ def test_buttons_of_a_look_are_large_enough_and_their_outline_whole(open_page: C
 
 @pytest.mark.parametrize(("width", "height"), [(360, 740), pytest.param(1280, 900, marks=pytest.mark.long)])
 def test_a_look_stands_still_when_its_regions_come(open_page: Callable[..., Any], width: int, height: int) -> None:
-    """Of a status of two lines, and of the buttons of the regions."""
+    """Neither because of a status of two lines nor because of the buttons of the regions."""
     page = open_page(viewport={"width": width, "height": height})
     page.goto("/look/")
     asked: list[Any] = []
@@ -142,11 +144,11 @@ def test_a_finger_hits_what_it_aims_at(open_page: Callable[..., Any]) -> None:
         page.goto(address)
         assert page.evaluate(SMALL) == [], address
     current = page.locator(".departments [aria-current]").bounding_box()
-    assert current["x"] + current["width"] <= 360  # the last department: it was out of sight
+    assert current["x"] + current["width"] <= 360  # the last department must not be out of sight
 
 
 def test_the_keys_of_a_box_are_explained_at_400_percent(open_page: Callable[..., Any]) -> None:
-    """On a narrow screen they come with the keyboard: without it the first hits have that place."""
+    """On a narrow screen they are shown only when the keyboard is used: otherwise, the first hits have that space."""
     page = open_page(viewport={"width": 320, "height": 256})
     page.goto("/look/")
     page.get_by_role("link", name=re.compile("white T-shirt")).click()
@@ -161,7 +163,7 @@ def test_the_keys_of_a_box_are_explained_at_400_percent(open_page: Callable[...,
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_focus_and_fields_stand_out(open_page: Callable[..., Any], scheme: str) -> None:
-    """WCAG 1.4.11, which axe does not check: the outline was gold on cream."""
+    """WCAG 1.4.11, which axe does not check: for instance, a gold outline on cream would fail it."""
     page = open_page(color_scheme=scheme)
     page.goto("/search/")
     page.locator(".brand").focus()
@@ -203,7 +205,8 @@ def test_a_long_query_leaves_room_for_its_results(page: Any) -> None:
 
 
 def test_no_gap_below_a_look_without_scripts(open_page: Callable[..., Any]) -> None:
-    """The photo spans more rows than there are sections; each empty one had a gap, a third of a screen in all."""
+    """The photo spans more rows than there are sections; if each empty one had a gap, this would be a third of a screen
+    in all."""
     page = open_page(java_script_enabled=False)
     page.goto("/look/?sample=clothing")
     last = page.locator(".imagesim-look__section").last.bounding_box()
@@ -212,7 +215,8 @@ def test_no_gap_below_a_look_without_scripts(open_page: Callable[..., Any]) -> N
 
 
 def test_pages_follow_the_text_size_of_the_browser(chromium: Any, demo: str) -> None:
-    """Texts had a size in pixels, and what fits beside what was decided by pixels: pages were wider than the window."""
+    """If texts had a size in pixels, and pixels decided what fits side by side, pages would be wider than the
+    window."""
     large = "--blink-settings=defaultFontSize=32"
     browser = chromium.browser_type.launch(executable_path=find_chromium(), args=[*ARGUMENTS, large])
     try:
@@ -227,7 +231,8 @@ def test_pages_follow_the_text_size_of_the_browser(chromium: Any, demo: str) -> 
 
 
 def test_what_is_chosen_stands_out_in_forced_colours(open_page: Callable[..., Any]) -> None:
-    """Every department was underlined and every picture framed; no choice that only has a background was marked."""
+    """Not every department must be underlined, nor every picture framed; a choice that only has a background must be
+    marked."""
     page = open_page(forced_colors="active")
     lines = """(list) => [...document.querySelectorAll(`${list} a, ${list} button`)].map((each) => {
       const { borderBottomColor, borderBottomWidth } = getComputedStyle(each);

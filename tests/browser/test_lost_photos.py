@@ -31,7 +31,7 @@ def photo() -> bytes:
 
 
 def without_token(route: Any) -> None:
-    """As from a server that holds no photos."""
+    """Like an answer from a server that holds no photos."""
     answer = route.fetch()
     body = answer.json() | {"photo": None}
     route.fulfill(response=answer, body=json.dumps(body))
@@ -39,7 +39,8 @@ def without_token(route: Any) -> None:
 
 @pytest.mark.parametrize("address", ["/shop/drinks/", "/look/"])
 def test_a_photo_that_cannot_be_handed_over_is_asked_for_again(page: Any, photo: bytes, address: str) -> None:
-    """The page opened without the photo, and without a word; on that page itself, the photo was looked at for ever."""
+    """The page must not silently open without the photo; if it is already open, it must not look at the photo for
+    ever."""
     page.add_init_script(WITHOUT_STORAGE)
     page.goto(address)
     page.locator("[data-imagesim-bar-file]").set_input_files(
@@ -63,7 +64,7 @@ def test_a_photo_that_cannot_be_handed_over_is_asked_for_again(page: Any, photo:
 def test_a_photo_that_the_server_does_not_hold_is_asked_for_again(
     page: Any, photo: bytes, address: str, leave: str
 ) -> None:
-    """The results were gone, without a word."""
+    """The results must not disappear silently."""
     page.route("**/api/visual/look/", without_token)
     page.goto(address)
     page.evaluate("delete document.querySelector('.imagesim-search, .imagesim-look').dataset.look")
@@ -84,7 +85,8 @@ def test_a_photo_that_the_server_does_not_hold_is_asked_for_again(
 def test_a_photo_that_the_browser_keeps_is_searched_again(
     page: Any, photo: bytes, address: str, tmp_path: Path
 ) -> None:
-    """It was asked for, although the field had it, and choosing it again did nothing: the field did not change."""
+    """It must not be asked for although the field has it: choosing it again would do nothing, as the field would not
+    change."""
     (tmp_path / "photo.jpg").write_bytes(photo)
     page.goto(address)
     page.evaluate("delete document.querySelector('.imagesim-search, .imagesim-look').dataset.look")
@@ -114,9 +116,9 @@ def test_a_photo_that_was_put_away_is_not_asked_for(page: Any, photo: bytes) -> 
 
 
 def test_a_photo_that_only_the_server_could_read_and_that_expired_is_asked_for_again(page: Any) -> None:
-    """The search was "not available", and a retry could not change that."""
+    """The search must not be "not available", with a retry that cannot change that."""
     page.add_init_script("window.createImageBitmap = () => Promise.reject(new Error('unknown format'))")
-    page.route("**/photo/", lambda route: route.abort())  # nor can its JPEG be fetched
+    page.route("**/photo/", lambda route: route.abort())  # its JPEG cannot be fetched either
     page.route("**/region/", lambda route: route.fulfill(status=410, json={"detail": "expired"}))
     page.goto("/look/")
     page.get_by_role("link", name=re.compile("white T-shirt")).click()

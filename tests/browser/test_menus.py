@@ -15,7 +15,7 @@ OPEN = ".imagesim-refine__group[open]"
 
 @pytest.fixture
 def menu(page: Any) -> Any:
-    """An open one."""
+    """An open menu."""
     page.goto("/search/?q=white")
     summary = page.locator(".imagesim-refine__group summary").first
     summary.click()

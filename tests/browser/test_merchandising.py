@@ -24,7 +24,7 @@ def test_a_rule_is_written_previewed_and_saved(open_page, width, words):
     form = page.locator("#rule_form").bounding_box()
     for name in ("when", "action"):
         field = page.locator(f"#id_{name}").bounding_box()
-        assert field["x"] + field["width"] <= form["x"] + form["width"], name  # it was cut on a tablet
+        assert field["x"] + field["width"] <= form["x"] + form["width"], name  # it must not be cut off on a tablet
     page.locator("#preview-words").fill("shirt")
     page.locator("#rule-preview-button").focus()
     page.keyboard.press("Enter")
@@ -102,7 +102,7 @@ def test_products_chosen_while_names_are_fetched_stay(page):
 
 
 def test_a_pinned_product_that_is_gone_is_named(page):
-    """Its key alone looked like a product whose name had not come yet."""
+    """Its key alone would look like a product whose name has not loaded yet."""
     log_in(page)
     page.goto(ADD)
     page.locator("#id_action").select_option("pin")
@@ -114,7 +114,8 @@ def test_a_pinned_product_that_is_gone_is_named(page):
 
 
 def test_a_rule_whose_pins_were_edited_is_saved_by_one_click(page):
-    """The list below the field grew or shrank when the field was left, and the button moved away below the pointer."""
+    """The list below the field must not grow or shrink when the field is left, because the button would move away below
+    the pointer."""
     log_in(page)
     page.goto(ADD)
     page.locator("#id_name").fill("Edited")
@@ -158,7 +159,7 @@ def test_suggestions_do_not_open_over_a_product_that_was_chosen(page):
     picker.get_by_role("option", name="Ethernet").first.wait_for()
     late = []
     page.route("**/rule/products/?q=*", lambda route: late.append(route))
-    words.press("s")  # and before those of these words are there
+    words.press("s")  # and before the products for these words are there
     picker.get_by_role("option", name="Ethernet").first.click()
     page.wait_for_timeout(300)
     for route in late:
@@ -201,7 +202,7 @@ def test_without_scripts_the_preview_is_a_page(open_page):
 
 
 def test_the_names_of_places_are_on_one_line(open_page):
-    """They were wrapped below their boxes at the width of the names of fields."""
+    """They must not be wrapped below their boxes, at the width of the names of fields."""
     page = open_page(locale="de")
     log_in(page)
     for address in ("/admin/imagesim_merchandising/rule/add/", "/admin/imagesim_experiments/experiment/add/"):

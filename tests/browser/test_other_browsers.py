@@ -18,7 +18,7 @@ PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobil
 
 
 def test_no_field_makes_a_phone_zoom(open_page: Callable[..., Any]) -> None:
-    """Safari on a phone enlarges the page when a field with smaller text than 16 pixels is entered."""
+    """Safari on a phone enlarges the page when a field with text smaller than 16 pixels is focused."""
     page = open_page(**PHONE)
     for address in ("/", "/search/?q=white", "/look/", "/shop/drinks/"):
         page.goto(address)
@@ -32,7 +32,7 @@ def test_no_field_makes_a_phone_zoom(open_page: Callable[..., Any]) -> None:
 
 
 def test_a_tap_leaves_no_hover_behind(open_page: Callable[..., Any]) -> None:
-    """Where a finger touched last, the styles of a pointer above it stay."""
+    """Where a finger last touched, the styles of a pointer above it stay."""
     page = open_page(**PHONE)
     page.goto("/search/?q=white")
     link = page.locator(".imagesim-find-similar").first
@@ -43,7 +43,7 @@ def test_a_tap_leaves_no_hover_behind(open_page: Callable[..., Any]) -> None:
 
 
 def test_the_department_is_in_sight_without_scroll_initial_target(open_page: Callable[..., Any]) -> None:
-    """Which Firefox and Safari do not have."""
+    """This property does not exist in Firefox and Safari."""
     page = open_page(**PHONE)
 
     def without(route: Any) -> None:
@@ -57,7 +57,7 @@ def test_the_department_is_in_sight_without_scroll_initial_target(open_page: Cal
 
 
 def test_what_is_focused_keeps_its_shape(page: Any) -> None:
-    """Chips became rectangles; Firefox shows the focus after a photo was chosen by mouse, too."""
+    """Chips must not become rectangles; Firefox shows the focus after a photo was chosen by mouse, too."""
     page.goto("/search/?q=white")
     radius = "getComputedStyle(document.activeElement).borderRadius"
     page.locator(".imagesim-refine__step").first.focus()
@@ -90,7 +90,8 @@ window.fetch = (url, options) => {
 
 
 def test_a_photo_is_sent_as_it_is_where_a_canvas_returns_noise(open_page: Callable[..., Any]) -> None:
-    """As in Firefox with resistFingerprinting and in Tor Browser: a reduced photo was noise, and nothing was found."""
+    """As in Firefox with resistFingerprinting and in Tor Browser: a reduced photo would be noise, and nothing would be
+    found."""
     page = open_page()
     page.add_init_script(NOISE)
     data = BytesIO()
@@ -105,7 +106,7 @@ def test_a_photo_is_sent_as_it_is_where_a_canvas_returns_noise(open_page: Callab
 
 
 def test_the_scrollbar_of_colours_is_of_the_page(open_page: Callable[..., Any]) -> None:
-    """Firefox drew a white bar across a dark page."""
+    """Firefox would draw a white bar across a dark page."""
     page = open_page(viewport={"width": 360, "height": 740}, color_scheme="dark")
     page.goto("/search/?q=white")
     track = page.locator(".imagesim-refine__palette").evaluate("(list) => getComputedStyle(list).scrollbarColor")
@@ -113,7 +114,7 @@ def test_the_scrollbar_of_colours_is_of_the_page(open_page: Callable[..., Any]) 
 
 
 def test_wide_fields_of_a_rule_fit_a_tablet(open_page: Callable[..., Any]) -> None:
-    """Those of Firefox are wider: the page of a rule was scrolled sideways, and its fields were cut."""
+    """Those of Firefox are wider: the page of a rule must not be scrolled sideways, nor its fields be cut off."""
     page = open_page(viewport={"width": 768, "height": 900})
     log_in(page)
     page.goto("/admin/imagesim_merchandising/rule/add/")

@@ -20,7 +20,7 @@ window.fetch = (url, options) => {
   return ask(url, options);
 };
 """
-# A browser that shows a format in an <img>, but does not read it with createImageBitmap(), as Safari does with HEIC.
+# A browser that shows a format in an <img>, but cannot read it with createImageBitmap(), like Safari with HEIC.
 ONLY_IMG = """
 const read = window.createImageBitmap;
 window.createImageBitmap = (source, ...rest) =>
@@ -48,7 +48,7 @@ def encoded(image: Image.Image, kind: str) -> bytes:
 
 
 def sent_by(page: Any, name: str, media_type: str, data: bytes) -> str:
-    """Choose a file for the camera; the type of what the page sent, once it has shown the results."""
+    """Choose a file for the camera; return the type of what the page sent, once it has shown the results."""
     page.goto("/look/")
     file = {"name": name, "mimeType": media_type, "buffer": data}
     page.get_by_label("A photo with something you like").set_input_files(file)
@@ -60,7 +60,7 @@ def sent_by(page: Any, name: str, media_type: str, data: bytes) -> str:
 @pytest.mark.skipif(not features.check("avif"), reason="this Pillow writes no AVIF")
 @pytest.mark.parametrize("browser", ["reads it", "shows it only"])
 def test_a_format_that_the_browser_decodes_is_sent_as_jpeg(page: Any, source: Image.Image, browser: str) -> None:
-    """As HEIC is on Apple's devices."""
+    """Like HEIC on Apple's devices."""
     page.add_init_script(SENT)
     if browser == "shows it only":
         page.add_init_script(ONLY_IMG)
@@ -71,12 +71,12 @@ def test_a_format_that_the_browser_decodes_is_sent_as_jpeg(page: Any, source: Im
 def test_a_format_that_the_browser_does_not_decode_is_left_to_the_server(
     page: Any, source: Image.Image, media_type: str
 ) -> None:
-    """A real HEIC, which Chromium cannot read, with the type that a system gives it, or none."""
+    """A real HEIC, which Chromium cannot read, with the type that an operating system gives it, or none."""
     pillow_heif = pytest.importorskip("pillow_heif")
     pillow_heif.register_heif_opener()
     page.add_init_script(SENT)
     assert sent_by(page, "photo.heic", media_type, encoded(source, "HEIF")) in (media_type, "image/heic")
-    shown = page.locator("[data-imagesim-photo]")  # as the server holds it: without it no box can be drawn
+    shown = page.locator("[data-imagesim-photo]")  # as the server holds it: without it, no box can be drawn
     assert shown.evaluate("image => image.naturalWidth") == 640
     assert page.locator("[data-imagesim-chips] canvas").count() > 0
 

@@ -1,4 +1,4 @@
-"""Pages whose parts are replaced, as by htmx and Turbo, also by copies of what was used."""
+"""Pages whose parts are replaced, as by htmx and Turbo, also with copies of what was used."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def photo(page: Any, demo: str) -> dict[str, Any]:
 
 
 def test_the_window_forgets_what_was_replaced(page):
-    """Each page that Turbo showed stayed in memory."""
+    """Otherwise, each page that Turbo shows would stay in memory."""
     page.add_init_script(COUNTED)
     page.goto("/search/")
     until(page, "document.querySelector('[data-imagesim-bar] [role=combobox]')")
@@ -88,7 +88,7 @@ def test_the_window_forgets_what_was_replaced(page):
 
 
 def test_a_copy_of_a_used_search_has_its_results_only(page, photo):
-    """Its button for more asked for nothing at all."""
+    """Otherwise, its button for more would request nothing."""
     page.goto("/search/")
     page.evaluate("delete document.querySelector('[data-imagesim-search]').dataset.look")
     page.locator("[data-imagesim-search] input[name=image]").set_input_files(photo)
@@ -102,19 +102,19 @@ def test_a_copy_of_a_used_search_has_its_results_only(page, photo):
 
 
 def test_a_copy_of_a_used_look_begins_anew(page, photo):
-    """It showed regions that nobody could choose."""
+    """It must not show regions that nobody can choose."""
     page.goto("/look/")
     page.locator("[data-imagesim-look] input[name=image]").set_input_files(photo)
     page.locator("[data-imagesim-chips] button").first.wait_for()
     page.locator("[data-imagesim-results]:not([aria-busy])").wait_for()
-    page.evaluate("history.replaceState(null, '', '/look/')")  # else it shows the photo again
+    page.evaluate("history.replaceState(null, '', '/look/')")  # otherwise, it shows the photo again
     page.evaluate(COPIED, "[data-imagesim-look]")
     assert page.locator("[data-imagesim-start]").is_visible()
     assert page.locator("[data-imagesim-view]").is_hidden()
 
 
 def test_a_copy_of_more_results_has_them_once(page):
-    """Each "back" of Turbo added a page to those that its copy has."""
+    """Otherwise, each "back" of Turbo would add a page to those that its copy already has."""
     page.goto("/search/?q=a")
     cells = page.locator("[data-imagesim-list] > li")
     first = cells.count()
@@ -128,7 +128,7 @@ def test_a_copy_of_more_results_has_them_once(page):
 
 @pytest.mark.parametrize("asks", [True, False], ids=["Turbo", "idiomorph"])
 def test_a_morphed_look_has_its_photo(page, photo, asks):
-    """The page of results was that without a photo, and its buttons did nothing."""
+    """Otherwise, the page of results would be the one without a photo, and its buttons would do nothing."""
     page.goto("/look/")
     page.locator("[data-imagesim-look] input[name=image]").set_input_files(photo)
     chips = page.locator("[data-imagesim-chips] button")

@@ -117,7 +117,7 @@ def test_from_a_photo_to_similar_products(open_page, width, height):
 
 
 def test_the_status_counts_the_results_in_the_language_of_the_page(open_page):
-    """It was "Top: Results found: 6"."""
+    """And not, for instance, as "Top: Results found: 6"."""
     page = open_page(locale="de")
     open_sample(page, "weißem T-Shirt")
     told = page.locator("[data-imagesim-status]").inner_text()
@@ -196,7 +196,7 @@ def test_a_moved_box_does_not_send_the_photo_again(page):
     assert region(asked.value) == pytest.approx([0.52, 0.28, 0.13, 0.6], abs=0.02)
     assert "Juice" in results(page)[0]
     before = box_style(page)
-    with page.expect_request(REGION):  # its lower right corner
+    with page.expect_request(REGION):  # drag its lower right corner
         corner = page.locator("[data-handle=se]").bounding_box()
         page.mouse.move(corner["x"] + 16, corner["y"] + 16)
         page.mouse.down()
@@ -290,7 +290,7 @@ def test_a_box_is_drawn_without_a_pointer(page):
 
 
 def test_a_box_is_drawn_without_dragging(page):
-    """By two taps on its corners, WCAG 2.5.7."""
+    """By two taps on its corners, as WCAG 2.5.7 requires."""
     open_sample(page, "juice")
     page.get_by_role("button", name="Draw a box").click()
     wait_for_results(page)
@@ -309,7 +309,8 @@ def test_a_box_is_drawn_without_dragging(page):
 
 
 def test_a_box_drawn_around_a_thing_finds_what_the_thing_found(page):
-    """It had no label: the box of a T-shirt, drawn anew, found nothing. Elsewhere there is still none."""
+    """Without a label, the box of a T-shirt that is drawn again would find nothing. A box drawn elsewhere has no
+    label."""
     open_sample(page, "white T-shirt")
     page.get_by_role("button", name="Top").click()
     wait_for_results(page)
@@ -328,7 +329,7 @@ def test_a_box_drawn_around_a_thing_finds_what_the_thing_found(page):
 
 
 def test_a_box_of_the_visitor_is_named_and_announced(page):
-    """It was the "Box around: Your box", and nothing said where it is."""
+    """It must not be the "Box around: Your box", with no indication of where it is."""
     open_sample(page, "juice")
     page.get_by_role("button", name="Whole photo").click()
     area = page.locator("[data-imagesim-stage]").bounding_box()
@@ -385,7 +386,8 @@ def test_the_photo_that_was_chosen_last_is_shown(page):
 
 
 def test_a_photo_with_nothing_that_is_sold_says_so(page):
-    """Of an outfit that the shop had nothing like, it said that nothing was recognised, and how to move a box."""
+    """For an outfit that the shop has nothing like, it must not say that nothing was recognised, nor how to move a
+    box."""
     page.goto("/look/")
     blank = BytesIO()
     Image.new("RGB", (300, 300), "white").save(blank, "PNG")
@@ -402,7 +404,7 @@ def test_a_photo_with_nothing_that_is_sold_says_so(page):
 
 @pytest.mark.parametrize("status", [200, 415])
 def test_who_types_while_a_photo_is_searched_goes_on(page, status):
-    """The answer moved the keyboard to the results, or to the field of the photo, in the middle of a word."""
+    """The answer must not move the keyboard to the results, or to the field of the photo, in the middle of a word."""
     page.goto("/look/")
     late = []
     page.route("**/api/visual/look/", lambda route: late.append(route))
@@ -513,7 +515,7 @@ def test_an_expired_photo_is_cropped_in_the_browser(page):
     assert (part["type"], whole["size"] > part["size"]) == ("image/jpeg", True)
     assert all("Juice" in name for name in results(page))
     page.unroute(REGION)
-    with page.expect_request("**/api/visual/search/"):  # nor is the look requested again
+    with page.expect_request("**/api/visual/search/"):  # the look is not requested again either
         page.locator(BOX).press("Enter")
     wait_for_results(page)
     page.errors[:] = [error for error in page.errors if "status of 410" not in error]
@@ -541,7 +543,8 @@ REFUSALS = [(413, "This picture is too large."), (429, "Please wait 7 seconds"),
 
 @pytest.mark.parametrize(("status", "text"), REFUSALS)
 def test_what_a_proxy_refuses_is_explained(page, status, text):
-    """Its answer is a page, not JSON. A photo too large for it was to be tried again "in a moment"."""
+    """A proxy's answer is a page, not JSON. A visitor must not be told to try a photo that is too large again "in a
+    moment"."""
     page.route(
         re.compile("/api/visual/(look|search)/$"),
         lambda route: route.fulfill(status=status, headers={"Retry-After": "7"}, content_type="text/html", body="<p>"),
@@ -561,7 +564,7 @@ def test_what_a_proxy_refuses_is_explained(page, status, text):
 
 @pytest.mark.parametrize("refusals", [2, 3])
 def test_a_photo_that_finds_the_server_busy_is_sent_again(page, refusals):
-    """Of six visitors who chose a photo at the same time, three were told that the server is busy."""
+    """Of six visitors who choose a photo at the same time, three must not be told that the server is busy."""
     sent = []
 
     def answer(route):
@@ -584,7 +587,7 @@ def test_a_photo_that_finds_the_server_busy_is_sent_again(page, refusals):
 
 @pytest.mark.parametrize("status", [0, pytest.param(429, marks=pytest.mark.long), 503])
 def test_a_photo_that_cannot_be_fetched_now_keeps_its_address(page, status):
-    """It was said to have expired, and a reload no longer found it."""
+    """Otherwise, it would be said to have expired, and a reload would no longer find it."""
     open_sample(page, "white T-shirt")
     shown, address = results(page), page.url
     page.route("**/photo/", lambda route: route.fulfill(status=status, json={}) if status else route.abort())
@@ -657,7 +660,7 @@ def test_a_large_photo_is_made_smaller_and_loses_its_exif(page):
     assert "secret-place" not in sent["text"]
     assert (
         page.evaluate("window.bitmaps.filter((each) => each.width).length") == 1
-    )  # that of the view: the other is freed
+    )  # the URL of the view: the other is freed
 
 
 def test_the_first_frame_of_a_gif_is_sent_as_a_jpeg(page):
@@ -723,7 +726,7 @@ def test_more_results_of_the_page_are_reported(page):
 
 
 def tells_of_a_click(request: Any) -> bool:
-    """Views are told of in requests of their own, at any time; the answer may come after the page is left."""
+    """Views are reported in separate requests, at any time; the answer may come after the page is left."""
     return request.url.endswith("/api/visual/events/") and '"click"' in (request.post_data or "")
 
 

@@ -146,7 +146,7 @@ def test_more_results_are_still_there_when_the_visitor_returns(page, leave):
     assert results(page) == both
     until(page, "before => Math.abs(scrollY - before) < 5", before)
     page.goto("/")
-    page.goto("/search/?q=white")  # a search of its own
+    page.goto("/search/?q=white")  # a separate search
     page.wait_for_timeout(300)
     assert len(results(page)) == first
 
@@ -178,7 +178,7 @@ def test_two_clicks_on_more_results_append_them_once(page):
 
 
 def test_who_has_to_log_in_for_more_results_is_taken_there(page):
-    """The status was "Searching …" for ever: the answer was a page without results."""
+    """Otherwise, the status would say "Searching …" for ever: the answer is a page without results."""
     page.goto("/search/?q=white")
     log_in = {"status": 200, "content_type": "text/html", "body": "<h1>Log in</h1>"}
     page.route("**/search/?q=white&page=2", lambda route: route.fulfill(**log_in))
@@ -201,7 +201,8 @@ def test_without_a_connection_the_results_stay(page):
 
 
 def test_more_results_are_of_the_search_whose_results_are_shown(page):
-    """What was typed since came with the next page, and the link to more results of the former search stayed."""
+    """What was typed since then must not come with the next page, and the link to more results of the former search
+    must not stay."""
     page.goto("/search/?q=white")
     page.evaluate("delete document.querySelector('[data-imagesim-search]').dataset.page")  # a page without an address
     form = page.locator(".imagesim-search__form")  # the demo hides its field for words
@@ -220,7 +221,7 @@ def test_more_results_are_of_the_search_whose_results_are_shown(page):
 
 
 def test_more_results_after_a_search_that_failed_are_of_the_results_shown(page):
-    """The second page of the failed search was appended to the results of the one before it."""
+    """Otherwise, the second page of the failed search would be appended to the results of the one before it."""
     page.goto("/search/?q=white")
     page.evaluate("delete document.querySelector('[data-imagesim-search]').dataset.page")  # a page without an address
     form = page.locator(".imagesim-search__form")
@@ -240,7 +241,7 @@ def test_more_results_after_a_search_that_failed_are_of_the_results_shown(page):
 
 
 def test_further_results_that_fail_keep_the_place(page):
-    """The page jumped to the status above all results."""
+    """The page must not jump to the status above all results."""
     page.set_viewport_size({"width": 360, "height": 700})
     page.goto("/search/?q=white")
     more = page.get_by_role("link", name="Show more")
@@ -260,7 +261,8 @@ def test_further_results_that_fail_keep_the_place(page):
 
 
 def test_further_pages_leave_out_what_is_shown_already(page):
-    """As when the shop puts other products first between two pages: hits that were shown move to the next one."""
+    """For instance when the shop puts other products first between two pages: hits that were shown move to the next
+    one."""
     page.goto("/search/?q=white")
     first = results(page)
 
@@ -354,7 +356,7 @@ def test_suggestions_by_keyboard(page):
 
 
 def test_the_camera_is_a_button_where_it_opens_the_files(open_page):
-    """A screen reader said "link", and the space bar, which presses buttons, scrolled the page."""
+    """Otherwise, a screen reader would say "link", and the space bar, which presses buttons, would scroll the page."""
     page = open_page()
     page.goto("/product/orange-juice/")
     with page.expect_file_chooser():
@@ -366,7 +368,7 @@ def test_the_camera_is_a_button_where_it_opens_the_files(open_page):
 
 
 def test_words_typed_after_an_option_was_chosen_are_searched(page):
-    """Enter took the option of the words before them, until their own suggestions came."""
+    """Enter must not take the option of the previous words before the suggestions for the new ones have come."""
     page.goto("/")
     box = page.get_by_role("combobox", name="Search by words")
     box.press_sequentially("orange ju")
@@ -556,7 +558,7 @@ REPLACED = """async () => {
 
 def searches_of(page: Any) -> list[str]:
     """The addresses of the searches that the page sends from now on. What visitors see is reported two seconds later,
-    which on a busy machine is within a test."""
+    which on a busy machine is still within a test."""
     sent: list[str] = []
 
     def note(request: Any) -> None:
@@ -581,7 +583,7 @@ def test_of_two_forms_one_takes_a_pasted_photo(page, photo, target, shown):
 
 
 def test_fragments_that_are_inserted_later_work(page, photo):
-    """As htmx and Turbo do it; what was replaced no longer takes part."""
+    """For instance by htmx and Turbo; elements that were replaced no longer take part."""
     page.goto("/search/")
     page.evaluate(REPLACED)
     sent = searches_of(page)
@@ -594,7 +596,7 @@ def test_fragments_that_are_inserted_later_work(page, photo):
 
 
 def test_the_photo_that_was_chosen_last_is_searched(page, photo):
-    """The first one takes longer to be made smaller."""
+    """The first photo takes longer to reduce."""
     page.goto("/search/")
     page.evaluate("""() => {
         delete document.querySelector("[data-imagesim-search]").dataset.look;
@@ -661,7 +663,7 @@ def test_after_two_clicks_the_camera_is_off_again(open_page):
     until(page, "document.querySelector('video').videoWidth > 0")
     page.wait_for_timeout(500)  # a second stream would be open by then
     page.get_by_role("button", name="Cancel").click()
-    until(page, "document.querySelector('video').srcObject === null")  # the dialog tells of its end a moment later
+    until(page, "document.querySelector('video').srcObject === null")  # the dialog reports its end a moment later
     states = "window.streams.flatMap((stream) => stream.getTracks()).map((track) => track.readyState)"
     assert set(page.evaluate(states)) == {"ended"}
     page.get_by_text("The camera").wait_for(state="hidden")
@@ -685,7 +687,7 @@ def test_what_the_search_bar_says_is_dismissed(page, dismiss):
     page.goto("/shop/drinks/")
     notes = {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"notes"}
     status = page.locator("[data-imagesim-bar-status]")
-    # A screen reader says what changes in a live region, and may miss one that appears with its text.
+    # A screen reader reads changes in a live region, and may miss a region that appears together with its text.
     assert status.is_hidden()
     assert status.evaluate("status => getComputedStyle(status).display") == "block"
     page.locator("[data-imagesim-bar-file]").set_input_files(notes)
@@ -798,7 +800,8 @@ def test_choices_open_in_the_direction_of_the_language(page):
 
 
 def test_english_is_read_from_left_to_right_on_a_page_from_right_to_left(page):
-    """Of a language that the app lacks, such as Arabic: it said "results 4", and the point of a sentence came first."""
+    """In a language that the app lacks, such as Arabic, it must not say "results 4", with the full stop of a sentence
+    first."""
     page.goto("/search/?q=white")
     page.evaluate("document.documentElement.dir = 'rtl'")
     edges = page.locator("[data-imagesim-status]").evaluate(
@@ -813,11 +816,11 @@ def test_english_is_read_from_left_to_right_on_a_page_from_right_to_left(page):
             return [places[0].left, places[1].right, status.getBoundingClientRect().right];
         }"""
     )
-    assert edges[0] < edges[1] == pytest.approx(edges[2], abs=2)  # and where the line of the page begins
+    assert edges[0] < edges[1] == pytest.approx(edges[2], abs=2)  # which is where the line of the page begins
 
 
 def test_names_of_one_long_word_fit(open_page):
-    """Such as the names of files. The page of a product, suggestions and a chosen brand were wider than a phone."""
+    """Such as file names. The page of a product, suggestions and a chosen brand must not be wider than a phone."""
     page = open_page(viewport={"width": 360, "height": 780})
     name = "IMG_20240731_" + 12 * "verylongname"
     too_wide = "element => element.scrollWidth > element.clientWidth"
@@ -842,8 +845,8 @@ def test_arrow_keys_of_an_input_method_are_left_to_it(page):
     page.get_by_role("option").first.wait_for()
     press = """(input, more) => input.dispatchEvent(
         new KeyboardEvent("keydown", { key: "ArrowDown", cancelable: true, ...more }))"""
-    assert box.evaluate(press, {"isComposing": True})  # not prevented
-    assert box.evaluate(press, {"keyCode": 229})  # as Safari names the key that ends it
+    assert box.evaluate(press, {"isComposing": True})  # not prevented by the page
+    assert box.evaluate(press, {"keyCode": 229})  # how Safari names the key that ends composing
     assert not box.evaluate(press, {})
 
 

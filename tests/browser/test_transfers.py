@@ -1,4 +1,4 @@
-"""What visitors paste and drag that is no photo to search with."""
+"""What visitors paste and drag that is not a photo to search with."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def picture() -> list[int]:
 def test_a_text_that_brings_its_picture_along_is_pasted_as_text(
     page: Any, picture: list[int], address: str, field: str
 ) -> None:
-    """Office programs copy a cell or a paragraph as text, and as a picture of it."""
+    """Office programs copy a cell or a paragraph as text, and also as a picture of it."""
     page.goto(address)
     copied = {"text/plain": "Orange Juice", "text/html": "<table><td>Orange Juice</td></table>"}
     assert page.evaluate(PASTE, [field, picture, copied])
@@ -44,12 +44,12 @@ def test_a_text_that_brings_its_picture_along_is_pasted_as_text(
     assert not page.evaluate(PASTE, [field, picture, {"text/plain": "shoe.png"}])
     page.wait_for_url("**/look/**")
     page.goto(address)
-    assert not page.evaluate(PASTE, ["body", picture, copied])  # there is no place for text
+    assert not page.evaluate(PASTE, ["body", picture, copied])  # there is no field for text
     page.wait_for_url("**/look/**")
 
 
 def test_words_of_the_page_can_be_dragged_into_the_search_field(page: Any) -> None:
-    """The whole page said "Drop the photo", and then that pictures from other sites cannot be read."""
+    """The whole page must not say "Drop the photo", and then that pictures from other sites cannot be read."""
     page.goto("/search/?q=white")
     field, heading = page.locator("[data-imagesim-bar-words]"), page.locator("h1")
     field.fill("")

@@ -55,7 +55,7 @@ def test_a_rebuild_is_started_and_its_progress_shown(admin: Any) -> None:
 
 def test_the_page_is_accessible(admin: Any) -> None:
     admin.goto(PAGE)
-    is_accessible(admin, "#content-main")  # its links are told from the text beside them by more than a colour
+    is_accessible(admin, "#content-main")  # its links differ from the text next to them by more than a colour
 
 
 def test_the_page_fits_a_phone_in_german(admin: Any) -> None:

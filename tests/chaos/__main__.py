@@ -1,6 +1,6 @@
 """``python -m tests.chaos --seconds 120 --seed 7``: run a shop with writes, kills and outages, then count differences.
 
-Prints as its last line one JSON object; exits with 1 if anything was lost, stale, orphaned or wrongly failed.
+Prints one JSON object as its last line; exits with 1 if anything was lost, stale, orphaned or wrongly failed.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Delay workers between reading an item and writing it, so that their writes are late.
 
-SIGSTOP pauses a worker at a random moment; this pauses it exactly there. The harness writes an order to a file, and the
-next process that is about to write several entries takes it. Only one process is delayed at a time, because another one
-has to do its work.
+SIGSTOP pauses a worker at a random moment; this module pauses it exactly there. The harness writes an order to a file,
+and the next process that is about to write several entries takes it. Only one process is delayed at a time, because
+another one has to do its work.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def cancel(folder: Path) -> None:
 
 
 def left(folder: Path) -> float:
-    """Seconds until the last late write is written."""
+    """Return the seconds until the last late write is written."""
     ends = [float(path.name.partition("-")[2]) / 1e9 + float(path.read_text()) for path in folder.glob("delay-*")]
     return max([0.0, *(end + 0.5 - time.time() for end in ends)])
 
@@ -48,7 +48,7 @@ def obey(folder: Path) -> None:
 def _take(folder: Path) -> float:
     mine = folder / f"delay-{time.time_ns()}"
     try:
-        _file(folder).rename(mine)  # only one process can
+        _file(folder).rename(mine)  # only one process can do this
     except FileNotFoundError:
         return 0.0
     return float(mine.read_text())

@@ -1,4 +1,4 @@
-"""The pictures of the catalogue: small, of every colour, each its own file."""
+"""The pictures of the catalogue: small, in every colour, each in a separate file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 
 def draw(seed: int) -> bytes:
-    """A picture that differs from that of any other seed."""
+    """Return a picture that differs from that of any other seed."""
     dice = random.Random(seed)
     image = Image.new("RGB", (48, 48), tuple(dice.randrange(256) for _ in range(3)))
     pen = ImageDraw.Draw(image)

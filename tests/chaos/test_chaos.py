@@ -1,4 +1,4 @@
-"""A short run of the harness loses nothing. What it finds with a protection switched off: ``check_protections.py``."""
+"""A short run of the harness loses nothing. What it finds with a protection disabled: ``check_protections.py``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SEED = os.environ.get("IMAGESIM_CHAOS_SEED", "7")
 
 
 def test_nothing_is_lost():
-    """A short run has the faults of a long one, and fewer writes between them: most of its time were writes."""
+    """A short run has the faults of a long one, and fewer writes between them, which take most of the time."""
     assert_nothing_is_lost(*([] if "IMAGESIM_CHAOS_SECONDS" in os.environ else ["--pause", "0.08"]))
 
 

@@ -1,4 +1,4 @@
-"""Compare the index with the shop, entry by entry, without the app's own code, but for the names of colours."""
+"""Compare the index with the shop, entry by entry, without the app's own code except for the names of colours."""
 
 from __future__ import annotations
 

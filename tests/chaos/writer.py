@@ -1,7 +1,7 @@
 """One of several writers: a seeded random stream of changes to products.
 
-It writes the number of operations of each kind to a file, and the products that it changed without any signal, which
-only the comparison can find, to another.
+It writes the number of operations of each kind to a file. To another file, it writes the products that it changed
+without any signal, which only the comparison can find.
 """
 
 from __future__ import annotations
@@ -291,7 +291,7 @@ class Writer:
                 operation()
                 self.done[operation.__name__] += 1
             except (DatabaseError, FileNotFoundError, ValueError) as error:
-                # Two writers met: a row was gone, a deadlock was broken. A shop would show an error page.
+                # Two writers met: a row was gone, or a deadlock was broken. A shop would show an error page.
                 self.done[f"failed: {type(error).__name__}"] += 1
             if pause:
                 time.sleep(self.dice.random() * 2 * pause)

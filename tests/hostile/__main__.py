@@ -1,6 +1,6 @@
 """``python -m tests.hostile --seconds 120``: attack the shop and print the cost.
 
-Prints as its last line one JSON object; exits with 1 where a budget was not kept.
+Prints one JSON object as its last line; exits with 1 if a budget was not kept.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tools.system import say
 
 
 def attack(folder: Path, *, seed: int, count: int, odd: int, storm_seconds: float, seconds: float) -> Report:
-    """The whole run; mutated files and odd requests end after ``seconds`` at the latest."""
+    """Run everything; mutated files and odd requests end after ``seconds`` at the latest."""
     with Run(folder, seed=seed, storm_seconds=storm_seconds, say=lambda text: say(f"hostile: {text}")) as run:
         run.measure()
         run.storm()

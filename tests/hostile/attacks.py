@@ -29,7 +29,7 @@ SECRET = "a" * 32  # a visitor chooses the CSRF secret of their own browser
 
 @dataclass(frozen=True)
 class Attack:
-    """Requests that are sent one after the other to measure their cost, then many at once if ``storm``."""
+    """Requests that are sent one after the other to measure their cost, then many at the same time if ``storm``."""
 
     name: str
     requests: tuple[Request, ...]
@@ -60,7 +60,7 @@ def post_form(
     *,
     csrf: bool = True,
 ) -> Request:
-    """A form in multipart/form-data with ``pictures`` as (name of the field, bytes)."""
+    """Return a form in multipart/form-data with ``pictures`` as (name of the field, bytes)."""
     parts = [
         f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
         for name, value in (fields or {}).items()
@@ -75,18 +75,18 @@ def post_form(
 
 
 def with_picture(data: bytes) -> tuple[Request, ...]:
-    """The same picture to every public address that takes one."""
+    """Return requests with the same picture to every public address that accepts one."""
     return tuple(post_form(path, {}, [("image", data)]) for path in (f"{API}/look/", *PICTURE_ADDRESSES))
 
 
 def with_large_picture(data: bytes) -> tuple[Request, ...]:
-    """To one address that searches and one that also finds regions: the others do the same work."""
+    """One address that searches and one that also finds regions: the others do the same work."""
     return with_picture(data)[:2]
 
 
 @cache
 def attacks() -> list[Attack]:
-    """Every attack whose cost is measured."""
+    """Return every attack whose cost is measured."""
     whole = json.dumps([[0, 0, 1, 1]] * 12)
     six = json.dumps([[0, 0, 1, 1]] * 6)
     large = 7000
@@ -264,7 +264,8 @@ def attacks() -> list[Attack]:
 
 
 def held_attacks(photo: str, thumbnail: str) -> list[Attack]:
-    """Attacks with what an answer gave: the token of a held photo, the address of a thumbnail without its width."""
+    """Return attacks with parts of an answer: the token of a held photo, the address of a thumbnail without its
+    width."""
     held = f"{API}/look/{photo}"
     labels = ", ".join(f"l{n}" for n in range(25))[:100]
     return [
@@ -283,14 +284,14 @@ def held_attacks(photo: str, thumbnail: str) -> list[Attack]:
 
 
 def _base64_part(data: bytes) -> Request:
-    """A picture in base64, which the parser of the form decodes piece by piece."""
+    """Return a picture in base64, which the parser of the form decodes piece by piece."""
     request = post_form(f"{API}/search/", {}, [("image", data)])
     body = request.body.replace(b"image/png\r\n", b"image/png\r\nContent-Transfer-Encoding: base64\r\n", 1)
     return Request(request.method, request.path, body, request.headers)
 
 
 def picture_inputs(count: int = 64, side: int = 2000) -> bytes:
-    """The body of a request to the embedder service: as many pictures as it takes, large ones in few bytes."""
+    """Return the body of a request to the embedder service: as many pictures as it accepts, large ones in few bytes."""
     picture = base64.b64encode(files.flat("WEBP", side, side)).decode()
     return json.dumps({"modality": "image", "input": [f"data:image/webp;base64,{picture}"] * count}).encode()
 
@@ -300,7 +301,7 @@ def _event(token: str, item: str, position: int = 0) -> dict[str, object]:
 
 
 def invented_events(token: str, shown: Sequence[str]) -> Iterator[Request]:
-    """With one token: what was ``shown``, again and again; then items that were not, or do not exist."""
+    """With one token: what was ``shown``, repeatedly; then items that were not shown, or do not exist."""
     path, kinds = f"{API}/events/", ("view", "click", "cart")
     for position in range(20):
         for number, item in enumerate(shown):

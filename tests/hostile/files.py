@@ -1,4 +1,4 @@
-"""Hostile files: few bytes that ask for much work, and damaged pictures."""
+"""Hostile files: few bytes that cause a lot of work, and damaged pictures."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def flat(kind: str, width: int, height: int, mode: str = "RGB") -> bytes:
 
 
 def many_items(count: int = 40_000) -> bytes:
-    """An AVIF whose table names so many items, each of which its decoder compares with all others."""
+    """An AVIF whose table names so many items, each of which its decoder compares with all the others."""
     data = flat("AVIF", 64, 64)
     more = b"".join(struct.pack(">3H", number, 0, 0) for number in range(2, count + 1))
     at, meta = data.index(b"iloc") - 4, data.index(b"meta") - 4
@@ -74,7 +74,7 @@ def many_items(count: int = 40_000) -> bytes:
 
 
 def smaller_in_its_header(side: int = 8000) -> bytes:
-    """An AVIF whose header names a small size: decoders make room for what the coded data say."""
+    """An AVIF whose header names a small size: decoders allocate memory for the size in the coded data."""
     data = flat("AVIF", side, side)
     at = data.index(b"ispe") + 8
     return data[:at] + struct.pack(">2I", 64, 64) + data[at + 8 :]

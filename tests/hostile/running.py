@@ -63,7 +63,7 @@ DAMAGED = ("truncated", "flipped", "emptied")
 
 @dataclass
 class Report:
-    """Seconds, bytes and counts; ``problems`` is empty where every budget was kept."""
+    """Seconds, bytes and counts; ``problems`` is empty if every budget was kept."""
 
     worst_processor_seconds: dict[str, float] = field(default_factory=dict)
     """Of the costliest request of each attack."""
@@ -135,7 +135,8 @@ class Shop:
 
 
 class Run:
-    """``shop`` has the real model; ``light`` takes thousands of files and odd requests while the other one settles."""
+    """``shop`` has the real model; ``light`` receives thousands of files and odd requests while the other one
+    settles."""
 
     def __init__(self, folder: Path, *, seed: int = 1, storm_seconds: float = 2.5, say: Callable[[str], None]) -> None:
         self.folder, self.seed, self.storm_seconds, self.say = folder, seed, storm_seconds, say
@@ -153,7 +154,7 @@ class Run:
         with self.timed("starting"):
             starting = self._beside.submit(
                 self.shop.start
-            )  # loads models and embeds: the light one is attacked meanwhile
+            )  # loads models and embeds: the light one is attacked in the meantime
             self.light.start()
             self.attack_light()
             attacks()  # makes their pictures
@@ -191,12 +192,12 @@ class Run:
             for attack in (
                 *held_attacks(answer["photo"], found[0]),
                 *attacks(),
-            ):  # a later look takes the photo's place
+            ):  # a later look replaces the photo
                 for request in dict.fromkeys(map(_Hashable, attack.requests)):
                     self._measure(attack, request.request)
 
     def _measure(self, attack: Attack, request: Request) -> None:
-        # What is asked with a picture is computed each time; other answers may be cached after the first time.
+        # Requests with a picture are computed each time; the answers to others may be cached after the first time.
         picture = request.headers.get("Content-Type", "").startswith("multipart/form-data")
         for _ in range(ATTEMPTS if picture else 1):
             seconds, memory = self._cost(attack, request)
@@ -209,7 +210,8 @@ class Run:
             self.problem(attack.name, f"{request.path}: {what}")
 
     def _cost(self, attack: Attack, request: Request) -> tuple[float, int]:
-        """Processor seconds, and bytes of memory that the worker had at the most above those before."""
+        """Return processor seconds, and how many bytes of memory the worker used at its peak in addition to those
+        before."""
         server = self.shop.server
         self._keep_peak()
         memory, before = server.memory(), server.processor_seconds()
@@ -230,7 +232,7 @@ class Run:
         self.report.endpoints[name] = {each: max(value, known[each]) for each, value in cost.items()}
 
     def _keep_peak(self) -> None:
-        """Remember the peak of the memory so far, and count from here."""
+        """Remember the peak of the memory so far, and start counting again."""
         self.peak = {pid: max(peak, self.peak.get(pid, 0)) for pid, peak in self.shop.server.peak().items()}
         self.shop.server.reset_peak()
 
@@ -258,7 +260,7 @@ class Run:
         return self.shop.server.send(get("/"), timeout=30)
 
     def _visits_during(self, attack: Attack) -> list[Reply]:
-        """The answers to an honest visitor while all clients send the requests of the attack."""
+        """Return the answers to an honest visitor while all clients send the requests of the attack."""
         over = threading.Event()
 
         def attacker(number: int) -> None:
@@ -282,7 +284,7 @@ class Run:
         return honest
 
     def fuzz(self, count: int, odd: int, *, until: float = float("inf")) -> None:
-        """``count`` mutated files and ``odd`` requests with odd parameters."""
+        """Send ``count`` mutated files, and ``odd`` requests with odd parameters."""
         addresses = (f"{API}/search/", f"{API}/look/", "/search/", "/look/")
         pictures = files.mutated(self.seed)
         mutated = (with_picture(next(pictures))[number % len(addresses)] for number in range(count))
@@ -374,7 +376,7 @@ class Run:
         server.stop()
 
     def ask_service(self) -> None:
-        """The embedder service: bodies without its key, then many large pictures with it."""
+        """Ask the embedder service: bodies without its key, then many large pictures with it."""
         environment = {**self.light.environment, "IMAGESIM_EMBEDDER_API_KEY": SERVICE_KEY}
         server = Server(self.light.folder, environment, "service", arguments=SERVICE, alive="/health").start()
         path, key = "/v1/embeddings", {"Authorization": f"Bearer {SERVICE_KEY}"}
@@ -404,8 +406,8 @@ class Run:
         server.stop()
 
     def damage_index(self) -> None:
-        """Pages of a shop that lost its pictures, whose index has damaged rows and a meta that names a backend
-        elsewhere."""
+        """Ask for the pages of a shop that lost its pictures, whose index has damaged rows and a meta that names a
+        backend elsewhere."""
         folder = self.light.folder.with_name("damaged")
         folder.mkdir()
         with sqlite3.connect(self.light.folder / "shop.sqlite3") as connection:
@@ -435,7 +437,7 @@ class Run:
                     self.problem("damaged index", f"{self.report.damaged[name]} {name}")
         server.stop()
 
-    # What came of it.
+    # The results.
 
     def send(self, shop: Shop, name: str, request: Request) -> Reply:
         reply = shop.server.send(request)
@@ -475,13 +477,14 @@ def _over_budget(attack: Attack, request: Request, seconds: float, memory: int) 
 
 
 def _endpoint(path: str) -> str:
-    """The address without what stands for an item, a token or a query."""
+    """Return the address without what stands for an item, a token or a query."""
     path = path.partition("?")[0]
     return re.sub(r"/(items|look|thumbnail)/.+?/(similar/|photo/|region/)?$", r"/\1/…/\2", path.removeprefix(API))
 
 
 def _damage(database: Path, url: str) -> set[str]:
-    """Damage one row in each way, and have the meta name an embedder at ``url``; the keys of the damaged items."""
+    """Damage one row in each way, and have the meta name an embedder at ``url``; return the keys of the damaged
+    items."""
     with sqlite3.connect(database) as connection:
         rows = connection.execute("SELECT id, key, document, vectors FROM imagesim_localentry ORDER BY id").fetchall()
         chosen = rows[3 : 3 + len(DAMAGED)]
@@ -508,7 +511,7 @@ def _waiting(server: socket.socket) -> int:
 
 
 class _Hashable:
-    """A request by its content, so that repeated ones are measured once."""
+    """A request that is compared by its content, so that repeated ones are measured once."""
 
     def __init__(self, request: Request) -> None:
         self.request = request

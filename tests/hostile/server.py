@@ -35,7 +35,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """``status`` is 0 where the connection was lost or nothing came in time."""
+    """``status`` is 0 if the connection was lost or no answer came in time."""
 
     status: int
     seconds: float
@@ -46,7 +46,7 @@ class Reply:
 
 
 class Server:
-    """gunicorn with the command and the allocator settings of the Dockerfile, or with ``arguments`` of its own."""
+    """gunicorn with the command and the allocator settings of the Dockerfile, or with its own ``arguments``."""
 
     def __init__(
         self,
@@ -105,16 +105,17 @@ class Server:
         return _children(self._process.pid)
 
     def processor_seconds(self) -> float:
-        """Of the master, its workers and all that these started, ended processes included."""
+        """Return those of the master, its workers and all processes that these started, including ended ones."""
         assert self._process.pid is not None
         return sum(_processor_seconds(pid) for pid in _tree(self._process.pid))
 
     def memory(self) -> dict[int, int]:
-        """Resident bytes of each worker, with the processes that it started."""
+        """Return the resident bytes of each worker, including the processes that it started."""
         return {worker: sum(_status(pid, "VmRSS") for pid in _tree(worker)) for worker in self.workers}
 
     def peak(self) -> dict[int, int]:
-        """The most resident bytes of each worker since :meth:`reset_peak`, with the processes that it started."""
+        """Return the most resident bytes of each worker since :meth:`reset_peak`, including the processes that it
+        started."""
         return {worker: sum(_status(pid, "VmHWM") for pid in _tree(worker)) for worker in self.workers}
 
     def reset_peak(self) -> None:
@@ -124,7 +125,7 @@ class Server:
                     Path(f"/proc/{pid}/clear_refs").write_text("5")
 
     def uploaded(self) -> int:
-        """Bytes of request bodies that lie on the disk now."""
+        """Return the bytes of request bodies that are on the disk now."""
         total = 0
         for pid in self.workers:
             for handle in Path(f"/proc/{pid}/fd").glob("*"):
@@ -151,7 +152,7 @@ def _processor_seconds(pid: int) -> float:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return 0.0
-    return sum(map(int, fields[11:15])) / TICKS  # user and system time, its own and that of children it waited for
+    return sum(map(int, fields[11:15])) / TICKS  # user and system time, for itself and for children it waited for
 
 
 def _status(pid: int, name: str) -> int:

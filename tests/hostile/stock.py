@@ -12,7 +12,7 @@ PRODUCTS = 24
 
 
 def draw(seed: int) -> bytes:
-    """A picture that differs from that of any other seed."""
+    """Return a picture that differs from that of any other seed."""
     dice = random.Random(seed)
     image = Image.new("RGB", (224, 224), "white")
     pen = ImageDraw.Draw(image)
