@@ -26,7 +26,7 @@ from imagesim.retrieval import rerank, variants
 from imagesim.runtime import runtime
 from tests.missing import missing
 
-# By default Python looks for garbage whenever there are 700 more objects: a quarter of the processor time of collecting
+# By default, Python collects garbage whenever there are 700 more objects: a quarter of the processor time of collecting
 # tests, and up to a tenth of that of running them.
 gc.set_threshold(10_000, 20, 50)
 
@@ -70,7 +70,7 @@ SLOW_MODULES = {
     "test_tasks",
 }
 
-# They start the demo shop, and need Chromium or servers.
+# These start the demo shop, and need Chromium or servers.
 SERVICE_FOLDERS = {"browser", "chaos", "hostile"}
 
 
@@ -108,7 +108,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_collection_finish() -> None:
     gc.collect()
-    gc.freeze()  # what has been collected stays until the end
+    gc.freeze()  # keep what has been collected until the end
 
 
 _before = pytest.StashKey[tuple[Any, ...]]()
@@ -134,7 +134,7 @@ def _needs_service(item: pytest.Item) -> bool:
     from tests.shop import INDEXES  # the tests of Oscar run in a project without the demo shop
 
     parameters = getattr(getattr(item, "callspec", None), "params", {}).values()
-    fixtures = _fixtures(item) | {INDEXES[kind] for kind in INDEXES if kind in parameters}  # asked for by name
+    fixtures = _fixtures(item) | {INDEXES[kind] for kind in INDEXES if kind in parameters}  # requested by name
     return bool(fixtures & SERVICE_FIXTURES) or item.path.parent.name in SERVICE_FOLDERS
 
 
@@ -147,7 +147,7 @@ def _fixtures(item: pytest.Item) -> set[str]:
 
 
 def _given(name: str, variable: str, value: str) -> str:
-    """Return the service's address; without it the test is skipped, or fails if CI=true."""
+    """Return the service's address; without one the test is skipped, or fails if CI=true."""
     if not value:
         missing(f"{name} is not available: `make services` starts it and prints the value of {variable}")
     return value
@@ -161,7 +161,8 @@ def elasticsearch_url() -> str:
 
 @pytest.fixture(scope="session")
 def redis_url() -> str:
-    """A real Redis, with the database number to use: a different one for each process of pytest-xdist, and without."""
+    """A real Redis, with the number of the database to use: different for each process of pytest-xdist, and without
+    xdist."""
     url = _given("Redis", "IMAGESIM_TEST_REDIS_URL", django_settings.REDIS_URL)
     worker = os.environ.get("PYTEST_XDIST_WORKER", "gw15").removeprefix("gw")
     base, _, number = url.rpartition("/")
@@ -215,8 +216,8 @@ def media_root(settings: django_settings, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def kept(django_db_setup: None, django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Rows that a module's own fixtures make after this one, and their files, stay for its other tests. Each test still
-    undoes what it changes of the rows; none may have transactions of its own. The value is MEDIA_ROOT."""
+    """Rows that a module's own fixtures make after this one, and their files, are kept for its other tests. Each test
+    still undoes its changes to the rows; none may have transactions of its own. The value is MEDIA_ROOT."""
     folder = tmp_path_factory.mktemp("media")
     with django_db_blocker.unblock(), override_settings(MEDIA_ROOT=folder), transaction.atomic():
         yield folder
@@ -228,8 +229,8 @@ KEPT_TABLES = {"auth_permission", "django_content_type"}
 
 @pytest.fixture(scope="session", autouse=True)
 def _permissions_are_kept() -> Iterator[None]:
-    """Have the tests with transactions leave permissions and content types alone: to delete them and to create the same
-    again took more time than most of these tests."""
+    """Have the tests with transactions leave permissions and content types alone: deleting and recreating them takes
+    more time than most of these tests."""
 
     def tables_to_flush(style: Any, connection: Any, **options: Any) -> list[str]:
         tables = set(connection.introspection.django_table_names(only_existing=True, include_views=False))
@@ -253,8 +254,8 @@ def _fresh_runtime() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _without_optional_apps() -> None:
-    """Searches cost what they cost a shop without ``merchandising``, ``insight`` and ``experiments``, whose own tests
-    register them again."""
+    """Searches cost what they cost a shop without ``merchandising``, ``insight`` and ``experiments``; the tests of
+    these apps register them again."""
     rerank.register(None)
     events.observers.clear()
     variants.register(None)
@@ -262,7 +263,7 @@ def _without_optional_apps() -> None:
 
 @pytest.fixture(scope="session")
 def model_cache() -> Path:
-    """One for all processes of a run: a model is assembled and exported once."""
+    """One folder for all processes of a run: a model is assembled and exported once."""
     folder = Path(os.environ["IMAGESIM_TEST_SCRATCH"], "models")
     folder.mkdir(exist_ok=True)
     return folder
@@ -270,7 +271,7 @@ def model_cache() -> Path:
 
 @pytest.fixture(scope="session")
 def local_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A CLIP of a few thousand random weights, as open_clip saves one."""
+    """A CLIP with a few thousand random weights, as open_clip saves one."""
     import_torchvision()
     import open_clip
     import torch
@@ -291,7 +292,7 @@ def local_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def staff(client: Any) -> Any:
-    """Log in a staff user with only these permissions."""
+    """Log in a staff user who has only these permissions."""
     from django.contrib.auth import get_user_model
     from django.contrib.auth.models import Permission
 

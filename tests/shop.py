@@ -100,7 +100,7 @@ def index(products: Iterable[Product] | None = None, *, with_texts: bool = False
 
 
 def entries(shown: list[Product]) -> list[Entry]:
-    """The entries of the products that have pictures; their states, images and embeddings are stored beside."""
+    """Return the entries of the products that have pictures; store their states, images and embeddings as well."""
     items = registry.for_model(Product)
     states = _states(items, shown)
     ItemImage.objects.filter(state__in=states.values()).delete()
@@ -120,7 +120,7 @@ def entries(shown: list[Product]) -> list[Entry]:
 
 
 def _states(items: Items[Any], shown: list[Product]) -> dict[str, ItemState]:
-    """The state of each product, by its primary key as text."""
+    """Return the state of each product, by its primary key as text."""
     pks = [str(each.pk) for each in shown]
     known = ItemState.objects.filter(model=items.label, object_pk__in=pks)
     states = {state.object_pk: state for state in known}
@@ -191,12 +191,13 @@ TWO_DAILY = ["local", "elasticsearch", pytest.param("pgvector", marks=pytest.mar
 
 
 def index_for(request: pytest.FixtureRequest, kind: str) -> dict[str, Any]:
-    """``IMAGESIM["INDEX"]`` for one of :data:`INDEXES`, on the server of its fixture."""
+    """Return ``IMAGESIM["INDEX"]`` for one of :data:`INDEXES`, on the server of its fixture."""
     return index_setting(kind, request.getfixturevalue(INDEXES[kind]) if INDEXES[kind] else "")
 
 
 def index_setting(kind: str, server: str = "") -> dict[str, Any]:
-    """``IMAGESIM["INDEX"]`` for one of :data:`INDEXES`, with a unique name; ``server``: the address or the alias."""
+    """Return ``IMAGESIM["INDEX"]`` for one of :data:`INDEXES`, with a unique name; ``server``: the address or the
+    alias."""
     if kind == "local":
         return {"BACKEND": "imagesim.indexes.local.LocalIndex"}
     if kind == "pgvector":
@@ -211,7 +212,7 @@ def index_setting(kind: str, server: str = "") -> dict[str, Any]:
 
 
 def price_in_the_index(item: Product) -> float:
-    """What the active local index holds as the price of an item."""
+    """Return what the active local index holds as the price of an item."""
     entry = LocalEntry.objects.get(generation__active=True, key=make_key("shop.product", item.pk))
     _model, _group, _in_stock, _categories, filters, *_rest = json.loads(bytes(entry.document))
     (price,) = dict(filters)["price"]
@@ -224,7 +225,7 @@ def drop_index() -> None:
 
 
 class LaggingReplica:
-    """A router of a shop whose replica does not have the last rows of these models yet."""
+    """A database router for a shop whose replica does not have the last rows of these models yet."""
 
     def __init__(self, *late: type[models.Model]) -> None:
         self.late = late

@@ -165,7 +165,7 @@ class TestItems:
 
     @pytest.mark.parametrize("method", ["get_queryset", "get_hit_queryset"])
     def test_the_picture_of_what_has_ended_since_it_was_indexed(self, admin_client, method):
-        """The clock has decided that no page shows it: the state says nothing of it."""
+        """The clock has decided that no page shows it; the state does not record that."""
         ended = product("ended", picture("red"))
         sync()
         state = ItemState.objects.get()
@@ -298,7 +298,7 @@ class TestShopAdmin:
         assert "unknown" in own.visual_search(Product(pk=12345))
 
     def test_an_unregistered_model(self, rf: RequestFactory, admin_user, monkeypatch):
-        """A check says so, and no page of the shop breaks."""
+        """A check reports it, and no page of the shop breaks."""
 
         class Own(ItemStateMixin, admin.ModelAdmin):
             pass
@@ -339,7 +339,7 @@ class TestVisualIndexPage:
             assert not re.search(r"\sstyle=|<style|\son\w+=", content), address
 
     def test_its_script_and_its_style_have_the_nonce_of_the_page(self, admin_client, settings):
-        """As everything in the admin of Django 6.1 has."""
+        """Like everything in the admin of Django 6.1."""
         engine = settings.TEMPLATES[0]
         processors = [*engine["OPTIONS"]["context_processors"], "tests.test_admin.nonce"]
         settings.TEMPLATES = [{**engine, "OPTIONS": {**engine["OPTIONS"], "context_processors": processors}}]
@@ -372,7 +372,7 @@ class TestVisualIndexPage:
 
     @pytest.mark.parametrize("address", [PAGE, STATUS])
     def test_viewing_requires_a_permission(self, staff, client, address):
-        assert client.get(address).status_code == 302  # to the login
+        assert client.get(address).status_code == 302  # redirected to the login page
         assert staff("imagesim.view_itemstate").get(address).status_code == 403
 
     def test_starting_a_job_requires_another_permission(self, staff, monkeypatch):
@@ -448,7 +448,7 @@ class TestVisualIndexPage:
     def test_retrying_failed_items(self, admin_client, shop):
         state = ItemState.objects.get(object_pk=str(shop[0].pk))
         ItemState.objects.filter(pk=state.pk).update(outcome="failed", error="storage", pending=False)
-        assert admin_client.get(STATUS).json()["fields"]["failed"] == "2"  # with the broken one
+        assert admin_client.get(STATUS).json()["fields"]["failed"] == "2"  # including the broken one
         ItemState.objects.create(model="shop.product", object_pk="99", outcome="failed", error="gone", pending=True)
         shown = admin_client.get(reverse("admin:imagesim_visualindex_changelist")).content.decode()
         why = re.search(r'href="([^"]*outcome__exact[^"]*)"', shown)
@@ -533,7 +533,7 @@ class TestVisualIndexPage:
 
     @pytest.mark.usefixtures("thread")
     def test_changes_that_are_retried_wait(self, admin_client, shop):
-        """The page said that a sync was running, with the error, for hours until the next attempt."""
+        """The page must not say for hours, until the next attempt, that a sync is running, with the error."""
         later = timezone.now() + timedelta(hours=1)
         ItemState.objects.update(pending=True, attempts=3, error="There is no file.", not_before=later)
 
@@ -557,7 +557,7 @@ class TestVisualIndexPage:
         assert page.context["snapshot"]["fields"]["index_entries"] == ""
 
     def test_an_index_with_other_entries_than_were_written_to_it(self, admin_client, shop):
-        """The page said that 100 % of the items are in the index."""
+        """The page must not say that 100 % of the items are in the index."""
         assert admin_client.get(STATUS).json()["shown"]["advice"] is False
         keys = [key for key, _version in get_index().scan()]
         get_index().write([Removal(key, ItemState.objects.latest("version").version + 1) for key in keys])
@@ -576,7 +576,7 @@ class TestVisualIndexPage:
         assert told["fields"]["advice"] == advice
 
     def test_an_index_of_before_an_upgrade_with_other_weights(self, admin_client, settings, shop):
-        """The page showed the name of the model and said nothing, while photos were refused."""
+        """The page must not only show the name of the model, with no explanation, while photos are refused."""
         other = {**EMBEDDER, "OPTIONS": {"name": "another"}}
         settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": other}
         told = admin_client.get(STATUS).json()

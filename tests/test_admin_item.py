@@ -57,7 +57,7 @@ def text_of(response: Any) -> str:
 
 
 def saved(client: Any, item: Product, **changes: Any) -> list[str]:
-    """Save the product with its own form; return what is said."""
+    """Save the product with its own form; return the messages."""
     form = {each.name: each.value() for each in client.get(page_of(item)).context["adminform"].form}
     form |= {"photos-TOTAL_FORMS": "0", "photos-INITIAL_FORMS": "0"} | changes
     form = {name: value for name, value in form.items() if value is not None and value is not False}
@@ -153,7 +153,7 @@ class TestBadge:
         assert link in admin_client.get(similar_page(item)).content.decode()
 
     def test_an_item_that_failed_and_was_saved_since_waits(self, admin_client):
-        """Its error is forgotten; it was shown as failed, without a reason."""
+        """Its error is forgotten; it must not be shown as failed, without a reason."""
         item = product("broken", b"no picture")
         sync()
         item.save()
@@ -272,7 +272,7 @@ class TestSimilarItems:
     @pytest.mark.parametrize("method", ["get_queryset", "get_hit_queryset"])
     @pytest.mark.parametrize("is_noticed", [True, False])
     def test_why_no_page_shows_it(self, admin_client, monkeypatch, method, is_noticed):
-        """As a draft or what was sold in a marketplace, before and after the sync."""
+        """For instance a draft or an item that was sold in a marketplace, before and after the sync."""
         item = product("draft", sharp())
         sync()
         all_of_them = getattr(ProductItems, method)
@@ -346,7 +346,7 @@ class TestSimilarItems:
     def test_models_that_the_user_may_not_see_are_left_out(self, admin_client, monkeypatch):
         red, dark = product("red", picture("red")), product("dark", picture("darkred"))
         sync()
-        # As of another model: the user may see this item, and none of those that are similar.
+        # As with another model: the user may see this item, but none of those that are similar.
         monkeypatch.setattr(ProductAdmin, "has_view_permission", lambda self, request, obj=None: obj is not None)
         answer = admin_client.get(similar_page(red))
         assert "none that you may see" in text_of(answer)

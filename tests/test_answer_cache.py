@@ -1,4 +1,4 @@
-"""Answers that pages keep: what is asked again, and when."""
+"""Answers that pages keep: which requests are repeated, and when."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_a_hit_that_no_longer_fits_is_seen_at_once(shelf, searches, change):
 
 @pytest.mark.parametrize("change", [{"active": False}, {"stock": 0}, {"price": 70}])
 def test_so_are_the_closest_that_no_longer_fit(shelf, searches, change):
-    """Where nothing is relevant, the closest were shown from the cache after they had been sold out."""
+    """Where nothing is relevant, the closest must not be shown from the cache after they have been sold out."""
     asked = {"in_stock": True, "filters": {"price__lte": 60}, "min_relevance": 0.9999}
     first = similar(shelf["red"], **asked)
     assert not first
@@ -114,7 +114,7 @@ def test_so_are_the_closest_that_no_longer_fit(shelf, searches, change):
 
 
 def test_an_answer_of_an_index_that_lags_behind_is_not_kept(shelf, searches):
-    Product.objects.filter(name="dark").update(stock=0)  # the index has not heard of it
+    Product.objects.filter(name="dark").update(stock=0)  # the index does not know yet
     for _time in range(2):
         assert "dark" in names(similar(shelf["red"], in_stock=True))
     assert len(searches) == 2

@@ -182,8 +182,8 @@ class TestMixedQueries:
         assert all(np.array_equal(again[digest], both[digest]) for digest in (first, second))
         every = read(digests, meta)
         assert len(every) == len(digests) > 3
-        assert all(vector.base is None for vector in every.values())  # no views that keep others
-        with django_assert_num_queries(1):  # more than it keeps
+        assert all(vector.base is None for vector in every.values())  # no views, which would keep other vectors
+        with django_assert_num_queries(1):  # more than the index keeps
             assert read(digests, meta).keys() == digests
         assert read(["none"], meta) == {}
 

@@ -1,4 +1,4 @@
-"""Invalid input of visitors and catalogues: the right status, one sentence, no 500, and no change."""
+"""Invalid input from visitors and catalogues: the right status, one sentence, no 500, and no change."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ UPLOADS: dict[str, tuple[Callable[[], bytes], int, str, type[Exception]]] = {
     "one pixel": (lambda: encoded(Image.new("RGB", (1, 1))), 400, "bad_image", BadImage),
     "100 megapixels": (lambda: encoded(Image.new("1", (10_000, 10_000))), 413, "image_too_large", ImageTooLarge),
     "a bomb": (
-        lambda: encoded(Image.new("1", (14_000, 14_000)), compress_level=1),  # Pillow refuses from 179 megapixels on
+        lambda: encoded(Image.new("1", (14_000, 14_000)), compress_level=1),  # Pillow refuses 179 megapixels or more
         413,
         "image_too_large",
         ImageTooLarge,
@@ -322,7 +322,7 @@ class TestIndex:
             client.get(similar(shelf["red"])),
         ):
             assert response.status_code == 503
-            assert response.json()["code"] in ("index_unavailable", "circuit_open")  # not asked again at once
+            assert response.json()["code"] in ("index_unavailable", "circuit_open")  # not asked again immediately
             assert "127.0.0.1" not in detail_of(response)
             assert int(response["Retry-After"]) > 0
         page = client.get(shelf["red"].get_absolute_url())

@@ -44,7 +44,7 @@ from tests.zoo.models import DeskLamp, Lamp, Maker, Picture, Standing
 
 @pytest.fixture
 def register():
-    """Registers a model for the length of a test, in place of what the shop has."""
+    """Register a model for the duration of a test, in place of those of the shop."""
     before = dict(registry._items)
     registry._items.clear()
 
@@ -178,7 +178,8 @@ class TestBackends:
         ],
     )
     def test_numbers_out_of_range(self, settings, setting, path, options, message):
-        """Some failed every search, and with an index of Elasticsearch without links a rebuild left nothing in it."""
+        """Some of them would fail every search; others would leave nothing in an Elasticsearch index after a rebuild,
+        if it has no links."""
         settings.IMAGESIM = {setting: {"BACKEND": f"imagesim.{path}", "OPTIONS": options}}
 
         (found,) = (each for each in checks.check_backends() if each.id == "imagesim.E002")
@@ -186,7 +187,7 @@ class TestBackends:
         assert message in found.msg
 
     def test_a_previous_embedder_that_cannot_be_made(self, settings):
-        """It answers queries until a rebuild is done, so a mistake in it would fail all of them meanwhile."""
+        """It answers queries until a rebuild is done, so a mistake in it would fail all of them until then."""
         wrong = [{"BACKEND": "no.Where"}, {"BACKEND": "imagesim.embedders.openclip.OpenClipEmbedder"}]
         settings.IMAGESIM = {"PREVIOUS_EMBEDDERS": wrong}
 
@@ -274,7 +275,7 @@ class TestItems:
         assert check_items() == []
 
     def test_a_property_of_the_shop_is_not_read(self, register):
-        """It may query the database, or need what there is in a request only."""
+        """The property may query the database, or need what exists only during a request."""
         register(shelf=property(lambda self: pytest.fail("read")))
 
         assert check_items() == []
@@ -381,7 +382,7 @@ class TestItems:
         assert found.msg == "LampItems: filter_kinds names 'lumens', not a filter; the filters are 'lumen'."
 
     def test_a_language_of_a_text_that_does_not_exist(self, register):
-        """The text was read in LANGUAGE_CODE, without a word about it."""
+        """Without the check, the text would silently be read in LANGUAGE_CODE."""
         register(text={"name": 1}, text_languages={"nam": "de", "name": "de"})
 
         (found,) = check_items()
@@ -462,7 +463,7 @@ def urlconf(*patterns) -> types.ModuleType:
     ],
 )
 def test_a_wrong_registration_does_not_keep_the_process_from_starting(register, wrong):
-    """Else the check that explains it would never be seen."""
+    """Otherwise, nobody would see the check that explains it."""
     declared = register(**wrong)
     signals.connect()
     registry._items.pop(declared.model)
@@ -470,7 +471,7 @@ def test_a_wrong_registration_does_not_keep_the_process_from_starting(register, 
 
 
 def check_in_process(folder, settings):
-    """Run ``manage.py check`` with a module of settings in ``folder``."""
+    """Run ``manage.py check`` with a settings module in ``folder``."""
     return subprocess.run(
         [sys.executable, "manage.py", "check", "--settings", settings],
         env={**os.environ, "PYTHONPATH": str(folder)},
@@ -490,7 +491,7 @@ def check_in_process(folder, settings):
     ],
 )
 def test_a_wrong_setting_does_not_keep_the_process_from_starting(tmp_path, wrong):
-    """Nor one that is no dict at all."""
+    """Not even a setting that is not a dict."""
     (tmp_path / "wrong_settings.py").write_text(f"from tests.settings import *\nIMAGESIM = {wrong}\n")
     done = check_in_process(tmp_path, "wrong_settings")
     assert done.returncode == 1
@@ -574,7 +575,7 @@ class TestRest:
         assert f"{path!r} is not a function" in found.msg
 
     def test_a_site_that_requires_a_login(self, rest):
-        """Its middleware leaves out views of REST framework, so that anyone could read the catalogue."""
+        """Its middleware exempts views of REST framework, so anyone could read the catalogue."""
         rest.MIDDLEWARE = [*rest.MIDDLEWARE, "django.contrib.auth.middleware.LoginRequiredMiddleware"]
         assert ids(checks.check_rest()) == ["imagesim.W031"]
         rest.IMAGESIM = {"REST_PERMISSIONS": ["rest_framework.permissions.IsAuthenticated"]}
@@ -582,12 +583,12 @@ class TestRest:
 
     @pytest.mark.parametrize("name", ["IsAuthenticated", "IsAdminUser"])
     def test_an_api_that_is_closed_by_default(self, rest, name):
-        """As of a shop for dealers without pages: ours would show its catalogue and prices to anyone."""
+        """Such as that of a shop for dealers without pages: our API would show its catalogue and prices to anyone."""
         rest.REST_FRAMEWORK = {"DEFAULT_PERMISSION_CLASSES": [f"rest_framework.permissions.{name}"]}
         (found,) = checks.check_rest()
         assert found.id == "imagesim.W031"
         assert "DEFAULT_PERMISSION_CLASSES" in found.msg
-        for permissions in ([], ["rest_framework.permissions.AllowAny"]):  # a decision
+        for permissions in ([], ["rest_framework.permissions.AllowAny"]):  # a deliberate choice
             rest.IMAGESIM = {"REST_PERMISSIONS": permissions}
             assert checks.check_rest() == []
 
@@ -596,7 +597,7 @@ class TestRest:
         assert checks.check_rest() == []
 
     def test_an_api_outside_of_the_languages_of_the_urls(self, rest):
-        """A page in French would ask it in the language of the browser, and link to pages in that."""
+        """A page in French would get answers in the language of the browser, with links to pages in that language."""
         api = path("a/visual/", include("imagesim.rest.urls"))
         pages = path("shop/", include([]))
         rest.ROOT_URLCONF = urlconf(api, *i18n_patterns(pages))
@@ -626,7 +627,7 @@ class FakeEmbedder:
 
 
 class TestActiveIndex:
-    """What ``check --deploy`` adds."""
+    """The checks that ``check --deploy`` adds."""
 
     @pytest.fixture(autouse=True)
     def embedder(self, monkeypatch):
@@ -764,7 +765,8 @@ class TestTheCommand:
 
     @pytest.mark.slow
     def test_checks_load_no_model_and_query_no_database(self):
-        """In a fresh process, so that nothing is imported already. Django's own check of JSONField connects (6.1)."""
+        """In a new process, where nothing is imported yet. Django's own check of JSONField connects to the database
+        (6.1)."""
         code = (
             "import sys, django; django.setup()\n"
             "from django.core.management import call_command\n"
@@ -786,8 +788,8 @@ class TestTheCommand:
 
 
 def test_a_translated_field_without_a_language(register, monkeypatch):
-    """A German visitor's category was searched among English ones, which are in the index."""
-    monkeypatch.setattr(Lamp, "title", "", raising=False)  # as django-parler reads it, in the language of the moment
+    """A German visitor's category must not be searched among English ones, which are in the index."""
+    monkeypatch.setattr(Lamp, "title", "", raising=False)  # as django-parler reads it, in the active language
     texts = {"name": 3, "maker__name": 2, "translations__title_de": 3}
     register(filters={"title": "title", "maker": "maker__name"}, filter_kinds={"title": "keyword"}, text=texts)
     register(DeskLamp, text={"title": 3}, category="translations__title_de")
@@ -839,7 +841,7 @@ class TestVisitors:
 
 
 class TestConnections:
-    """``check --deploy``: how the index and the embedder are reached."""
+    """``check --deploy``: how the index and the embedder are connected to."""
 
     @pytest.mark.parametrize(
         ("index", "embedder", "ids"),
@@ -875,7 +877,7 @@ class TestConnections:
 
 
 def test_a_model_without_pages(register, monkeypatch):
-    """Its cards had no link, and nothing said why."""
+    """Its cards would have no link, with no explanation."""
     register()
     (message,) = [each for each in check_pages() if each.obj is Lamp]
     assert (message.id, message.msg) == ("imagesim.I002", "Lamp has no get_absolute_url(): its cards have no link.")

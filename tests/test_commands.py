@@ -300,7 +300,8 @@ class TestStatus:
         assert facts["index"]["name"] == "imagesim"
 
     def test_an_index_with_other_entries_than_were_written_to_it(self):
-        """As after a backup of the index or of the database was restored, or where another shop writes to the index."""
+        """For instance after a backup of the index or of the database was restored, or if another shop writes to the
+        index."""
         shoes = [product(colour, picture(colour)) for colour in ("red", "green", "blue")]
         call("imagesim_sync")
         version = ItemState.objects.latest("version").version + 1
@@ -314,7 +315,7 @@ class TestStatus:
         call("imagesim_sync", "--reconcile")
         ItemState.objects.update(synced_at=timezone.now() - timedelta(minutes=2))
         assert "mismatch" not in call("imagesim_status")
-        ItemState.objects.filter(object_pk=shoes[0].pk).delete()  # the database of before this product
+        ItemState.objects.filter(object_pk=shoes[0].pk).delete()  # like a database from before this product existed
         assert as_json("imagesim_status")["mismatch"] == 1
         ItemState.objects.update(pending=True)
         assert as_json("imagesim_status")["mismatch"] == 0, "it can be what waits"
@@ -323,7 +324,7 @@ class TestStatus:
         product("shoe", picture("red"))
         assert "the oldest for" in call("imagesim_status") or get_status().queue_age < 1
         call("imagesim_sync")
-        assert "rebuild" not in call("imagesim_status")  # the first sync makes the index, and nobody rebuilt it
+        assert "rebuild" not in call("imagesim_status")  # the first sync makes the index, and nobody has to rebuild it
         call("imagesim_rebuild")
         text = call("imagesim_status")
         assert "rebuild    done, 1 of 1" in text
@@ -370,7 +371,7 @@ def _unavailable(*args, **kwargs):
 
 
 class TestDatabase:
-    """:class:`TestSync` has that ``--watch`` waits for one."""
+    """:class:`TestSync` tests that ``--watch`` waits for one."""
 
     @pytest.mark.parametrize("kind", [OperationalError, InterfaceError])
     @pytest.mark.parametrize("command", ["imagesim_jobs", "imagesim_status", "imagesim_rebuild", "imagesim_roll_up"])

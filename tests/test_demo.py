@@ -152,7 +152,7 @@ class TestPackages:
 
 @pytest.fixture
 def small_pictures(monkeypatch) -> list[str]:
-    """Provide one small picture for every name; return the list of opened packages."""
+    """Provide a small picture for every name; return the list of opened packages."""
     opened: list[str] = []
     data = encoded(picture("red", size=(32, 32)))
 
@@ -240,7 +240,7 @@ class TestDemoCommand:
 
     @pytest.mark.django_db
     def test_an_index_made_before_the_texts_changed_is_made_anew(self, settings, media_root, monkeypatch):
-        """As that of a demo.sqlite3 from an older checkout, in which words would not be found."""
+        """Such as the index of a demo.sqlite3 from an older checkout, in which words would not be found."""
         settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": shop.EMBEDDER}
         product("shoe", picture("red"))
         items = registry.for_model(Product)
@@ -322,7 +322,7 @@ class TestOwnCatalogue:
         assert (Product.objects.count(), sync().indexed) == (4, 1)
 
     def test_categories_in_any_script(self, tmp_path):
-        """Of an Arabic or Japanese catalogue all products were in one category, that of the first."""
+        """The products of an Arabic or Japanese catalogue must not all be in the same category, that of the first."""
         for number, name in enumerate(("椅子", "食卓", "Стол", "стул", "Ruß-iPhone", "Ru-iPhone")):
             self.add(tmp_path / "家具" / name / f"{number}.png", "red", number)
         own_catalogue.load(tmp_path, lambda *done: None)
@@ -396,7 +396,7 @@ class TestPages:
     def test_home(self, client: Client, shelf):
         response = client.get("/")
         assert response.status_code == 200
-        assert set(self.names(response.content.decode())) == {"red", "blue"}  # one a category, in stock
+        assert set(self.names(response.content.decode())) == {"red", "blue"}  # one per category, in stock
 
     @pytest.mark.parametrize(
         ("query", "names"),
@@ -407,7 +407,7 @@ class TestPages:
             ("?price__lte=30", ["blue", "red"]),
             ("?order=-price", ["crimson", "blue", "red"]),
             ("?price__lte=cheap&order=password", ["blue", "crimson", "red"]),
-            ("?price__lte=1e140000", ["blue", "crimson", "red"]),  # PostgreSQL knows no such number
+            ("?price__lte=1e140000", ["blue", "crimson", "red"]),  # PostgreSQL has no numbers this large
             ("?price__lte=1e-20000", ["blue", "crimson", "red"]),
         ],
     )
@@ -491,7 +491,7 @@ class TestPages:
         assert response.status_code == 400
         assert words in response.content.decode()
 
-    @pytest.mark.parametrize("number", [2, 41])  # the 41st was refused, with the words of a form
+    @pytest.mark.parametrize("number", [2, 41])  # the 41st must not be refused with the message of a form
     def test_a_page_after_the_last_one_does_not_deny_the_results(self, client: Client, shelf, number):
         page = client.get(f"/search/?q=red&page={number}").content.decode()
         assert "No more results: 3 in all." in page
@@ -538,7 +538,7 @@ class TestPages:
 
     def test_a_price_stays_in_its_field_in_german(self, client: Client, shelf):
         response = client.get("/shop/things/?price__lte=9.5", headers={"accept-language": "de"})
-        assert 'value="9.5"' in response.content.decode()  # a field of a number is empty with "9,5"
+        assert 'value="9.5"' in response.content.decode()  # a number field would be empty with "9,5"
 
     def test_a_file_that_is_not_a_picture_is_answered_with_400(self, client: Client, shelf):
         file = io.BytesIO(b"<html>not a picture</html>")

@@ -1,6 +1,6 @@
 """docker-compose.yml is valid by its published schema, and its commands work as plain processes.
 
-There need be no Docker for that: the commands, the environment, the certificates and the health checks are taken
+This does not need Docker: the commands, the environment, the certificates and the health checks are taken
 from the file itself; only addresses and folders are replaced. Elasticsearch is the one of the other tests (8.12),
 with security on.
 """
@@ -144,7 +144,7 @@ def test_the_documented_pod_can_be_started_and_probed() -> None:
         assert {"name": "Host", "value": "shop.example"} in given["httpHeaders"]  # else that of the pod, not allowed
     assert set(pod["volumes"][0]) == {"name", "emptyDir"}
     assert web["securityContext"]["runAsNonRoot"]
-    assert re.search(r"^USER \d+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)  # a name cannot be verified
+    assert re.search(r"^USER \d+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)  # a user name cannot be verified
     [cache] = web["env"]
     assert f"ENV {cache['name']}={cache['value']}\n" in (ROOT / "Dockerfile").read_text()
 
@@ -164,7 +164,7 @@ class Deployment:
     places: dict[str, str]
 
     def translate(self, text: str) -> str:
-        """A command of the compose file, with this machine's addresses and folders."""
+        """Return a command of the compose file, with this machine's addresses and folders."""
         for there, here in self.places.items():
             text = text.replace(there, here)
         return text
@@ -180,13 +180,13 @@ class Deployment:
 
 @dataclass
 class Browser:
-    """A visitor's browser with its own cookies."""
+    """A visitor's browser with separate cookies."""
 
     url: str
     cookies: CookieJar = field(default_factory=CookieJar)
 
     def request(self, path: str, data: dict[str, Any] | None = None) -> tuple[int, str]:
-        """GET, or POST of multipart data, as a page's form sends it."""
+        """GET, or POST with multipart data, as a page's form sends it."""
         opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(self.cookies))
         body = None if data is None else encode_multipart(BOUNDARY, data)
         headers = {"Referer": self.url + path}
@@ -200,7 +200,7 @@ class Browser:
                 return error.code, error.read().decode()
 
     def submit(self, path: str, data: dict[str, Any]) -> str:
-        """Fill in the form of an admin page and send it; what a browser would send along goes along."""
+        """Fill in the form of an admin page and send it, with everything that a browser would send along."""
         status, page = self.request(path)
         assert status == 200, page
         form = Form()
@@ -212,7 +212,7 @@ class Browser:
 
 
 class Form(HTMLParser):
-    """The values that the inputs and selections of a page have by themselves."""
+    """The initial values of the inputs and selections of a page."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -232,7 +232,7 @@ class Form(HTMLParser):
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder that the account of the server may pass through; pytest's own are for one's own eyes."""
+    """A folder that the account of the server can enter, unlike pytest's own."""
     with tempfile.TemporaryDirectory(prefix="imagesim-deployment-", ignore_cleanup_errors=True) as name:
         Path(name).chmod(0o755)
         yield Path(name)
@@ -240,7 +240,7 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture
 def deployment(folder: Path, postgres: str) -> Iterator[Deployment]:
-    """The services of the compose file, each by its own command."""
+    """The services of the compose file, each started by its own command."""
     logs = folder / "logs"
     logs.mkdir()
     ports = {name: free_port() for name in ("web", "elasticsearch", "redis", "cache")}
@@ -283,7 +283,7 @@ def deployment(folder: Path, postgres: str) -> Iterator[Deployment]:
 
 
 def fill(text: str, values: dict[str, str]) -> str:
-    """As Compose does it: ``${NAME:?message}`` and ``${NAME:-default}``."""
+    """Substitute variables as Compose does: ``${NAME:?message}`` and ``${NAME:-default}``."""
     return VARIABLE.sub(lambda match: values.get(match[1], match[2] or ""), text)
 
 
@@ -294,7 +294,7 @@ def manage(here: Deployment, command: list[str], environment: dict[str, str] | N
 
 
 class separate_database:
-    """A database of its own on the server of the tests."""
+    """A separate database on the server of the tests."""
 
     def __init__(self, url: str) -> None:
         self.name = f"deployment_{os.getpid()}"
@@ -314,7 +314,7 @@ class separate_database:
 
 
 def start_elasticsearch(stack: ExitStack, folder: Path, port: int, password: str) -> str:
-    """With the settings of the compose file; its address."""
+    """Start it with the settings of the compose file; return its address."""
     given = SERVICES["elasticsearch"]["environment"]
     settings = {name: value for name, value in given.items() if "." in name}
     server, url, _ = servers.secure_elasticsearch(folder, password, port=port, changes=settings, short_lived=True)
@@ -358,12 +358,12 @@ def test_a_product_saved_in_the_admin_is_found_by_the_api(deployment: Deployment
     )
 
     def search() -> dict[str, str]:
-        """The names of the products that look like the photo, best first, and their keys."""
+        """Return the names of the products that look like the photo, best first, and their keys."""
         query = {"image": SimpleUploadedFile("query.png", photo("magenta"), "image/png"), "limit": 3}
         status, body = visitor.request("/api/visual/search/", query)
         assert status == 200, body
         answer = json.loads(body)
-        if answer["degraded"]:  # a busy machine: asked again, since it says nothing of the product
+        if answer["degraded"]:  # a busy machine: the answer says nothing about the product, so ask again
             raise ConnectionError(body)
         return {hit["item"]["name"]: hit["item"]["pk"] for hit in answer["results"]}
 
@@ -380,6 +380,6 @@ def test_a_product_saved_in_the_admin_is_found_by_the_api(deployment: Deployment
     status, body = visitor.request("/api/visual/search/?" + urlencode({"q": "shoes"}))
     assert status == 200, body
 
-    # Deleted in the admin, it is gone.
+    # A product that is deleted in the admin is gone.
     admin.submit(f"/admin/shop/product/{found['Magenta star']}/delete/", {"post": "yes"})
     wait_until(lambda: "Magenta star" not in search(), seconds=60, every=4, what="it is gone", logs=here.logs)

@@ -24,7 +24,7 @@ COMMANDS = sorted(name for name in get_commands() if name.startswith("imagesim_"
 
 
 def read(page: str, heading: str = "") -> str:
-    """A page, or what is below one of its headings."""
+    """Return a page, or the text below one of its headings."""
     text = (DOCS / page).read_text()
     if not heading:
         return text
@@ -35,7 +35,7 @@ def read(page: str, heading: str = "") -> str:
 
 
 def rows(page: str, heading: str = "") -> dict[str, list[str]]:
-    """The rows of every table on a page or in a section, by each code in their first cell."""
+    """Return the rows of every table on a page or in a section, by each code in their first cell."""
     cells = [
         [cell.strip() for cell in line.strip("|").split(" | ")]
         for line in map(str.lstrip, read(page, heading).splitlines())
@@ -45,7 +45,7 @@ def rows(page: str, heading: str = "") -> dict[str, list[str]]:
 
 
 def unexplained(names: Iterable[str], page: str, heading: str = "") -> set[str]:
-    """The names that do not occur in the code on a page or in a section."""
+    """Return the names that do not occur in the code on a page or in a section."""
     blocks, text = [], read(page, heading)
     text = re.sub(r"^```.*?^```$", lambda block: blocks.append(block[0]) or "", text, flags=re.MULTILINE | re.DOTALL)
     code = " ".join([*blocks, *re.findall(r"`[^`]+`", text)])
@@ -89,7 +89,7 @@ def test_the_examples_of_rest_answers_have_every_field() -> None:
         (look, serializers.LookSerializer),
         (region, serializers.LookRegionSerializer),
     ):
-        assert set(shown) == set(serializer().fields) - {"rules"}  # which staff alone see
+        assert set(shown) == set(serializer().fields) - {"rules"}  # which only staff see
 
 
 def test_pictures_of_pages_are_shown_and_light() -> None:

@@ -73,7 +73,7 @@ def test_an_event_sent_twice_is_stored_once(shoe: Product) -> None:
 
 
 class LaggingReplica:
-    """A router of a shop whose replica does not have the last rows yet."""
+    """A database router for a shop whose replica does not have the last rows yet."""
 
     def db_for_read(self, model: type[Model], **hints: Any) -> str | None:
         return "no such database" if model is Event else None
@@ -166,7 +166,7 @@ def test_rates_and_judged_pairs() -> None:
     assert latest.views + latest.clicks == 12
     pairs = events.judged_pairs("shop.product")
     assert set(pairs) == {("1", str(first.pk)), ("1", str(third.pk))}
-    # Clicked half as often, but from a place where half as many click: worth about the same.
+    # Clicked half as often, but in a position where half as many click: worth about the same.
     assert pairs["1", str(third.pk)] == pytest.approx(pairs["1", str(first.pk)], rel=0.25)
     with pytest.raises(BadQuery, match="'category', 'position' or 'source'"):
         events.rates("colour")
@@ -174,7 +174,8 @@ def test_rates_and_judged_pairs() -> None:
 
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "Asia/Tokyo", "America/New_York"])
 def test_judged_pairs_in_every_time_zone(shoe: Product, settings: Any, zone: str) -> None:
-    """East of Greenwich the first day of the calendar begins before it, which SQLite and MySQL refused."""
+    """East of Greenwich, the first day of the calendar begins before its first moment, which SQLite and MySQL
+    refuse."""
     settings.TIME_ZONE = zone
     given = token(items=[shoe], query_key="shop.product:1")
     events.store([event(given, shoe), event(given, shoe, "click")])
@@ -185,7 +186,7 @@ def test_events_that_arrive_while_pairs_are_judged(shoe: Product, monkeypatch: p
     known = events.rates("position")
     given = token(items=[shoe], query_key="shop.product:1")
     events.store([event(given, shoe, "view", 7), event(given, shoe, "click", 7)])
-    monkeypatch.setattr(events, "rates", lambda field, since: known)  # read before they arrived
+    monkeypatch.setattr(events, "rates", lambda field, since: known)  # read before the last clicks arrived
     assert set(events.judged_pairs("shop.product")) == {("1", str(shoe.pk))}
 
 

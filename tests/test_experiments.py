@@ -107,13 +107,13 @@ def begin(made: Experiment, ago: timedelta = timedelta()) -> None:
 
 
 def forget() -> None:
-    """What a commit does, and a moment later in other processes."""
+    """Do what a commit does here, and what happens a moment later in other processes."""
     kept = running._kept(running._shop())
     kept.checked = kept.loaded = -1e9
 
 
 def visitor_of(made: Experiment, letter: str) -> str:
-    """The key of a visitor who is in this variant (or none: "")."""
+    """Return the key of a visitor who is in this variant (or in none: "")."""
     weights = tuple((each.letter, each.share) for each in made.variants.all())
     keys = (f"visitor {number}" for number in range(10_000))
     return next(key for key in keys if assign(made.salt, key, made.share, weights) == letter)
@@ -121,7 +121,7 @@ def visitor_of(made: Experiment, letter: str) -> str:
 
 @contextmanager
 def visiting(key: str | None, agent: str = PERSON, path: str = "/") -> Iterator[Any]:
-    """While the request of a visitor is answered; gives the response."""
+    """The time in which a visitor's request is answered; yields the response."""
     headers = {"user-agent": agent, **({"x-visitor": key} if key else {})}
     request = RequestFactory().get(path, headers=headers)
     response = HttpResponse()
@@ -404,7 +404,7 @@ class TestRecording:
         assert events.request_of(answer["token"], f"{item['model']}:{item['pk']}") == Exposure.objects.get().request
 
     def test_the_answers_to_one_visitor_are_bounded(self, client, shelf, monkeypatch):
-        """As those that insight records."""
+        """Like those that insight records."""
         monkeypatch.setattr(recording, "MAX_ANSWERS", 3)
         monkeypatch.setattr(events, "observers", [exposures, insight_observer])
         made = experiment()
@@ -438,7 +438,7 @@ def buy(request: str, at: Any, value: str, order: str) -> None:
 
 @pytest.fixture
 def visited() -> Experiment:
-    """Of A two visitors in three answers, one of whom clicked twice; of B one, who clicked on the next day."""
+    """Two visitors of A in three answers, one of whom clicked twice; one visitor of B, who clicked on the next day."""
     made = experiment(goal="click", start=False)
     begin(made, 3 * DAY)
     first = made.started + timedelta(seconds=1)
@@ -462,7 +462,7 @@ def sums(made: Experiment) -> dict[str, list[tuple[int, int]]]:
 class TestFigures:
     def test_visitors_are_counted_once_and_each_day_has_what_was_known_then(self, visited):
         days = results.update(visited)
-        assert days in (2, 3)  # as many midnights as there were, and one is a minute old at least
+        assert days in (2, 3)  # as many as there were midnights, and one is at least a minute old
         assert sums(visited)["A"][0] == (2, 1)
         assert sums(visited)["B"][-1] == (1, 1)
         assert sums(visited)["B"][0] == (1, 0)
@@ -487,7 +487,7 @@ class TestFigures:
         assert results.update(made) == 0
 
     def test_days_are_computed_one_by_one_for_as_long_as_a_page_may(self, visited, client, monkeypatch):
-        """All were computed in one transaction, so that a page that took too long began again with the first."""
+        """In a single transaction, a page that takes too long would begin again with the first day."""
         monkeypatch.setattr(experiment_admin, "UPDATE_SECONDS", 1e-9)
         staff(client, "view_experiment")
         assert "are not computed yet" in client.get(page("report", visited)).content.decode()
@@ -512,7 +512,7 @@ class TestFigures:
             assert (arms["A"].visitors, arms["B"].visitors, arms["B"].converted) == (2, 1, 0)
 
     def test_one_that_ends_while_its_figures_are_computed_keeps_its_last_day(self, visited, monkeypatch):
-        """What was recorded of the visitors was deleted before the figures of the last day were computed."""
+        """What was recorded of the visitors must not be deleted before the figures of the last day are computed."""
         Experiment.objects.filter(pk=visited.pk).update(stopped=timezone.now() - results.WAIT + timedelta(seconds=5))
         visited.refresh_from_db()
         now, figures = timezone.now(), results.figures
@@ -661,7 +661,7 @@ def test_checks(settings, monkeypatch):
 
 
 def test_the_key_of_a_session_in_a_signed_cookie_changes_with_it(settings):
-    """Why ``imagesim.W027`` warns."""
+    """The reason for the warning ``imagesim.W027``."""
     settings.IMAGESIM = {}
     request = RequestFactory().get("/")
     request.session = SessionStore()
@@ -737,7 +737,7 @@ class TestAdmin:
         )
         report = client.get(page("report", made)).content.decode()
         assert "Too few visitors" in report
-        assert "cannot be said yet" not in report  # it is over
+        assert "cannot be said yet" not in report  # the experiment is over
         client.post(page("copy", made))
         copy = Experiment.objects.exclude(pk=made.pk).get()
         assert copy.variants.count() == 2
@@ -752,10 +752,10 @@ class TestAdmin:
         answer = client.post(change(made), form(*rows, initial=2))
         assert answer.status_code == 302, answer.context["errors"]
         found = [(each.letter, each.share, each.min_relevance) for each in made.variants.all()]
-        assert found == [("A", 40, None), ("C", 60, 0.6)]  # a rule for the former B is not for another one
+        assert found == [("A", 40, None), ("C", 60, 0.6)]  # a rule for the former B is not applied to another variant
 
     def test_a_variant_of_a_draft_keeps_its_letter_though_another_is_deleted(self, client):
-        """A rule for the deleted B applied to the former C, and one for C to nobody."""
+        """Otherwise, a rule for the deleted B would apply to the former C, and one for C to nobody."""
         staff(client, *EVERY)
         made = experiment({"diversity": 0.2}, {"diversity": 0.4}, start=False)
         first, second, third = made.variants.all()
@@ -809,7 +809,7 @@ class TestAdmin:
         change = reverse("admin:imagesim_experiments_experiment_change", args=[made.pk])
         made.where = ["words", "photo"]
         made.save()
-        assert "Search by words, Search by photo" in client.get(change).content.decode()  # not as it is stored
+        assert "Search by words, Search by photo" in client.get(change).content.decode()  # not the stored value
         assert client.get(page("report", made).replace(str(made.pk), "999")).status_code in (403, 404)
 
     def test_one_that_is_stopped_while_its_form_is_saved_stays_stopped(self, client, monkeypatch):
@@ -859,7 +859,7 @@ class TestAdmin:
 
     @pytest.mark.parametrize(("prefix", "word"), [("", "over"), ("!", "on")])
     def test_a_rule_of_an_experiment_that_is_over_is_over_too(self, client, prefix, word):
-        """One for all visitors but those of its variant holds for everybody then, as before the start."""
+        """A rule for all visitors except those of its variant then applies to everybody, as before the start."""
         made = experiment(start=False)
         Rule.objects.create(name="no blue", action="exclude", filters="colour = blue", variant=f"{prefix}{made.pk}:B")
         client.force_login(get_user_model().objects.create_superuser("boss"))
@@ -873,7 +873,7 @@ class TestAdmin:
 
 
 def filled(made: Experiment, days: int, a: tuple[int, int], b: tuple[int, int], total: tuple[float, float] = (0, 0)):
-    """Figures of so many days, growing evenly up to these, and no others."""
+    """Store figures for so many days, which grow evenly up to these totals, and no others."""
     Experiment.objects.filter(pk=made.pk).update(settled=True)
     for day in range(1, days + 1):
         for letter, (visitors, converted), value in (("A", a, total[0]), ("B", b, total[1])):
@@ -941,7 +941,7 @@ class TestReport:
         assert report.notes == []
 
     def test_the_day_of_a_verdict_is_that_of_its_look(self):
-        """A quarter of a day was rounded away: the second look was on day 1."""
+        """A quarter of a day must not be rounded away: the second look would be on day 1."""
         made = self.started(3)
         filled(made, 3, (1000, 100), (1000, 100))
         made.results.update(until=F("until") - timedelta(hours=18))
@@ -950,7 +950,7 @@ class TestReport:
         assert report_of(made).rows[1].verdict == "Better than A, shown on day 2."
 
     def test_a_first_day_of_a_minute_takes_no_longer(self, monkeypatch):
-        """Its looks seemed to be a thousand, which took seconds."""
+        """Its looks must not be taken for a thousand, which would take seconds."""
         counts = []
         monkeypatch.setattr(analysis, "bounds", lambda times, *given: counts.append(len(times)) or [2.0] * len(times))
         arms = {"A": Arm(150, 10), "B": Arm(160, 12)}
@@ -974,7 +974,7 @@ class TestReport:
     @pytest.mark.parametrize("start", [False, True])
     @pytest.mark.parametrize("prefix", ["", "!"])
     def test_a_variant_that_is_the_same_as_the_control_is_named(self, prefix, start):
-        """As in a copy: rules are for the variants of the experiment that was copied."""
+        """As in a copy: its rules are for the variants of the experiment that was copied."""
         first = experiment(start=False)
         Rule.objects.create(name="no blue", action="exclude", filters="colour = blue", variant=f"{prefix}{first.pk}:B")
         made = first.copied()

@@ -64,10 +64,10 @@ def test_staff_see_what_its_visitors_do_and_are_not_counted(admin_client, client
     answer = begin(admin_client, made)
     assert "You see the shop as visitors in variant B" in answer.content.decode()
     assert "End the preview" in answer.content.decode()
-    assert MARK not in answer.content.decode()  # it is no page of the shop
+    assert MARK not in answer.content.decode()  # it is not a page of the shop
     found = results(admin_client, shelf[0])
     assert (found["results"], found["token"]) == ([], "")
-    assert len(results(client, shelf[0])["results"]) == 4  # nobody else; without a session, as it is
+    assert len(results(client, shelf[0])["results"]) == 4  # nobody else is affected; without a session, nothing changes
     page = admin_client.get(f"/product/{shelf[0].slug}/", headers=AGENT)
     assert MARK in page.content.decode()
     assert "no-store" in page["Cache-Control"]

@@ -29,7 +29,7 @@ def even(count: int) -> tuple[float, ...]:
 
 class TestBounds:
     def test_the_published_bounds_of_five_looks(self):
-        """Those of Lan and DeMets's function for five even looks, two-sided 5 %."""
+        """The bounds of Lan and DeMets's function for five evenly spaced looks, two-sided 5 %."""
         assert bounds(even(5), even(5), 0.05) == pytest.approx([4.8769, 3.3569, 2.6803, 2.2898, 2.0310], abs=2e-4)
 
     def test_one_look_is_a_fixed_test(self):
@@ -41,7 +41,7 @@ class TestBounds:
         assert spent(0.5, 0.05) < 0.01
 
     def test_what_passes_by_chance_is_what_was_to_be_spent(self):
-        """With uneven looks and visitors, on random walks."""
+        """With unevenly spaced looks and visitors, on random walks."""
         times, information = (0.2, 0.25, 0.6, 0.8, 1.0), (0.1, 0.3, 0.5, 0.9, 1.0)
         edges = np.array(bounds(times, information, 0.05))
         steps = np.sqrt(np.diff((0.0, *information)))
@@ -180,13 +180,13 @@ class TestVerdict:
 
 
 class TestSimulation:
-    """The full one, of 1,000 tests of four weeks: ``python -m benchmarks.experiments``."""
+    """The full simulation, of 1,000 tests of four weeks: ``python -m benchmarks.experiments``."""
 
     @pytest.mark.slow
     def test_daily_looks_call_few_winners_where_there_is_none(self):
         tally = simulate(200, days=14, visitors=300, rate=0.1, effect=0.0, seed=7)
-        assert tally.bounds <= 16  # of a true 5 %, more than that in one of 40 series
-        assert tally.daily >= 30  # a plain interval that is looked at each day: of a true 20 % or so
+        assert tally.bounds <= 16  # with a true rate of 5 %, more than that in one of 40 series
+        assert tally.daily >= 30  # a plain interval that is examined each day: a true rate of 20 % or so
 
     @pytest.mark.slow
     def test_a_true_effect_is_found_almost_as_often_as_by_one_look(self):

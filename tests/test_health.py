@@ -68,7 +68,7 @@ class TestHealth:
         assert [client.get(f"/visual/{name}/").status_code for name in ("live", "health", "metrics")] == [200, 200, 302]
 
     def test_texts_declared_after_the_index_was_made(self, shop, monkeypatch):
-        """Words are not found in what the index does not hold, and a sync said only "Synced 0"."""
+        """Words are not found in what the index does not hold; a sync must not just say "Synced 0"."""
         assert status.get_status().index.outdated == ""
         items = get_items("shop.product")
         monkeypatch.setattr(type(items), "text", {**items.text, "slug": 1} if items.text else {"name": 3, "slug": 1})
@@ -85,7 +85,7 @@ class TestHealth:
             items.__dict__.pop("text_specs", None)
 
     def test_texts_analysed_by_another_version(self, shop, monkeypatch):
-        """After an upgrade, "other text" was said to shops that had changed none."""
+        """After an upgrade, the status must not say "other text" to shops that have changed none."""
         monkeypatch.setattr("imagesim.indexing.write_targets.ANALYSIS", ANALYSIS + 1)
         assert status.get_status().index.outdated == "analysis of texts"
         call_command("imagesim_status", stdout=(out := io.StringIO()))
@@ -173,7 +173,7 @@ class TestHealth:
         assert client.get("/visual/health/").json()["checks"]["queue"] == "ok"
 
     def test_a_change_that_the_index_refuses_again_and_again(self, client, shop, admin_user):
-        """As with a full disk: it is never due for long, and waits all the same."""
+        """For instance when the disk is full: it is never due for long, but still waiting."""
         ItemState.objects.filter(object_pk=str(shop[0].pk)).update(
             pending=True,
             changed_at=timezone.now() - timedelta(seconds=400),
@@ -197,11 +197,11 @@ class TestHealth:
         assert re.match("The index is failing: .*127.0.0.1:9", record.getMessage())
         assert answer.status_code == 503
         assert answer.json()["checks"] == {"database": "ok", "queue": "ok", "index": "failing", "model": "ok"}
-        assert "details" not in answer.json()  # which are for the staff
+        assert "details" not in answer.json()  # details are for the staff
 
         client.force_login(admin_user)
         assert client.get("/visual/health/").json()["details"]["index"]
-        assert client.get("/visual/live/").json() == {"status": "ok"}  # the shop sells on
+        assert client.get("/visual/live/").json() == {"status": "ok"}  # the shop stays in service
 
     def test_an_unavailable_database(self, rf, monkeypatch):
         def fail(*args: object) -> None:
@@ -363,7 +363,7 @@ class TestTiming:
     def test_every_outcome_is_reported(self, seen, caplog):
         @metrics.timed("search.x")
         def answer(error: Exception | None = None) -> int:
-            """Says three."""
+            """A backend that answers three."""
             if error:
                 raise error
             return 3

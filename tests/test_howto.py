@@ -28,7 +28,7 @@ def blocks(page: str) -> list[str]:
 
 
 def module(name: str, page: str, start: str) -> types.ModuleType:
-    """Return a module from the block of the page that starts with this text."""
+    """Return a module made from the block of the page that starts with this text."""
     (code,) = [block for block in blocks(page) if block.startswith(start)]
     made = types.ModuleType(name)
     sys.modules[name] = made
@@ -60,7 +60,7 @@ class TestEmbedderOfThePage(EmbedderContract):
 
 @pytest.mark.django_db
 class TestIndexOfThePage(ReadingContract):
-    """Of the contract, what it overrides is in; the rest is that of the local index, see ``test_index_local.py``."""
+    """The parts of the contract that it overrides; the rest is that of the local index, see ``test_index_local.py``."""
 
     approximate = False
 

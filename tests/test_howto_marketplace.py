@@ -1,4 +1,4 @@
-"""The page about marketplaces: its blocks are written into a project with listings, and asked."""
+"""The page about marketplaces: its blocks are written into a project with listings, which is then queried."""
 
 from __future__ import annotations
 

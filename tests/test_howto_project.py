@@ -1,4 +1,4 @@
-"""What the how-to pages tell a shop to write is written into a Django project, checked, indexed and asked."""
+"""The code that the how-to pages tell a shop to write is put into a Django project, checked, indexed and queried."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.test_readme import append, manage, start_project
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 BLOCK = re.compile(r"^```(python|django)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
-# The shop that the pages speak of.
+# The shop that the pages describe.
 MODELS = """
 from django.contrib.sites.models import Site
 from django.db import models
@@ -193,7 +193,7 @@ assert "blue" in html and "tomato" not in html, html
 
 
 def block(page: str, start: str) -> str:
-    """The block of a page that contains ``start``."""
+    """Return the block of a page that contains ``start``."""
     found = [text for _language, text in BLOCK.findall((DOCS / page).read_text()) if start in text]
     assert len(found) == 1, f"{page}: {len(found)} blocks with {start!r}"
     return found[0]
@@ -218,7 +218,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def ask(project: Path, similarity: str, question: str, admin: str = "") -> None:
-    """Have the shop of that ``similarity.py`` answer, from an empty database."""
+    """Have the shop with that ``similarity.py`` answer, starting from an empty database."""
     head = "import imagesim\nfrom shop.models import Product\n"
     if "register" not in similarity:
         (name,) = re.findall(r"class (\w+)", similarity)

@@ -1,4 +1,4 @@
-"""docs/howto-testing.md in a project of its own: its settings, its test case and its tests with pytest pass."""
+"""docs/howto-testing.md in a separate project: its settings, its test case and its tests with pytest pass."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page about shops for companies: its blocks are written into a project with articles, and asked."""
+"""The page about shops for companies: its blocks are written into a project with articles, which is then queried."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Insight: which answers are recorded, how, what an order adds, and the figures of a day."""
+"""Insight: which answers are recorded and how, what an order adds, and the figures of a day."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def shelf() -> dict[str, Product]:
 
 
 def asked(client: Any, path: str, agent: str = PERSON, **options: Any) -> list[Search]:
-    """The rows that a request adds."""
+    """Return the rows that a request adds."""
     before = set(Search.objects.values_list("pk", flat=True))
     answer = client.get(path, headers={"user-agent": agent, **options})
     assert answer.status_code == 200
@@ -139,7 +139,7 @@ PUBLIC = {"x-forwarded-for": "203.0.113.9"}
     ],
 )
 def test_the_answers_to_one_visitor_are_bounded(client, shelf, monkeypatch, caplog, other, recorded) -> None:
-    """A program that calls itself a browser filled the table, and the reports with what it asked."""
+    """A program that calls itself a browser must not fill the table, nor the reports, with what it asks."""
     monkeypatch.setattr(recording, "MAX_ANSWERS", 3)
     path = "/api/visual/search/?q=red"
     assert sum(len(asked(client, path, **PUBLIC)) for _number in range(6)) == 3
@@ -162,8 +162,8 @@ def test_the_answers_to_one_visitor_are_bounded(client, shelf, monkeypatch, capl
     ],
 )
 def test_the_answers_to_one_address_are_bounded(monkeypatch, settings, proxies, address, forwarded) -> None:
-    """Who named another browser, another address in a header or another one of the own network was another visitor each
-    time, with another thousand answers."""
+    """Otherwise, a client that names another browser, another address in a header or another address of its own network
+    would be another visitor each time, with another thousand answers."""
     settings.REST_FRAMEWORK = {} if proxies is None else {"NUM_PROXIES": proxies}
     monkeypatch.setattr(recording, "MAX_ANSWERS_OF_ADDRESS", 5)
     counts = recording.VisitorCounts()
@@ -423,7 +423,7 @@ def test_the_figures_of_a_day() -> None:
 
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="its changes of a table are part of the transaction")
 def test_words_that_the_database_takes_for_the_same_are_counted() -> None:
-    """As most collations of MySQL do. A second name was refused, and with it all figures."""
+    """As most collations of MySQL do. A second name would be refused, and with it all figures."""
     with connection.cursor() as cursor:
         cursor.execute("CREATE COLLATION loose (provider = icu, locale = 'und-u-ks-level1', deterministic = false)")
         table = DailyCount._meta.db_table
@@ -465,14 +465,14 @@ def test_computing_stops_when_its_time_is_up() -> None:
 
 @pytest.mark.slow
 def test_a_page_leaves_a_day_that_takes_long_to_the_task() -> None:
-    """The server ended the request, and the next one began again."""
+    """Otherwise, the server would end the request, and the next one would begin again."""
     search("a")
     rollup.roll_up()
     search("b")
     yesterday = timezone.now() - timedelta(days=1)
     search("c", at=yesterday)
     RolledDay.objects.update(rolled_at=yesterday, seconds=60)
-    assert rollup.roll_up(1.0) == 2  # one took so long, and the other is taken to
+    assert rollup.roll_up(1.0) == 2  # one took so long, and the other is assumed to
     assert figures("total").answers == 1
     assert rollup.roll_up(500.0) == 0
     assert sum(DailyCount.objects.filter(kind="total").values_list("answers", flat=True)) == 3
@@ -491,9 +491,10 @@ def test_the_task_purges_everything() -> None:
 
 
 def test_a_purge_keeps_the_figures_of_a_day_of_which_answers_are_left(settings: Any) -> None:
-    """West of Greenwich the figures of the day were computed again in the evening, without its deleted answers."""
+    """West of Greenwich, the figures of the day must not be computed again in the evening, without its deleted
+    answers."""
     settings.TIME_ZONE = "America/Los_Angeles"
-    before = datetime(2026, 3, 2, 3, tzinfo=tz.utc)  # the evening of the first, there
+    before = datetime(2026, 3, 2, 3, tzinfo=tz.utc)  # in that time zone, the evening of the first
     for hour in (-1, 1):
         Search.objects.create(request=f"{hour}", where="words", created_at=before + timedelta(hours=hour))
     RolledDay.objects.create(day=date(2026, 3, 1), rolled_at=before + timedelta(days=9))

@@ -1,4 +1,4 @@
-"""The work list: what is noted about the catalogue, how a scan goes on, and its page."""
+"""The work list: what is noted about the catalogue, how a scan continues, and its page."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _shop(settings: Any, media_root: Any) -> None:
 
 
 def scene(seed: int, side: int = 256) -> Image.Image:
-    """A sharp picture: blocks of colours of its own."""
+    """A sharp picture: blocks of distinct colours."""
     rng = np.random.default_rng(seed)
     blocks = rng.integers(0, 255, (6, 6, 3), dtype=np.uint8)
     return Image.fromarray(blocks).resize((side, side), Image.Resampling.NEAREST)
@@ -252,7 +252,7 @@ def test_without_the_index_the_rest_is_noted(monkeypatch) -> None:
 
 
 def test_without_the_index_what_it_told_before_stays(monkeypatch) -> None:
-    """A scan while the index was down took all duplicates off the list."""
+    """A scan while the index is down must not take all duplicates off the list."""
     near = scene(3)
     near.putpixel((5, 5), (1, 2, 3))
     first, second = product("first", scene(3)), product("second", near)
@@ -382,9 +382,9 @@ def test_blur_is_told_from_sharpness() -> None:
     ("near", "own_best", "category"),
     [
         ([(0.9, ("hats",))] * 3, 0.7, "hats"),
-        ([(0.9, ("hats",))] * 3, 0.8, ""),  # not nearer by the margin
+        ([(0.9, ("hats",))] * 3, 0.8, ""),  # not more similar by the margin
         ([(0.9, ("hats",))] * 2 + [(0.9, ("caps",))] * 2, 0.1, ""),  # too few of one category
-        ([(0.9, ("hats", "shoes"))] * 3, 0.1, ""),  # also of its own
+        ([(0.9, ("hats", "shoes"))] * 3, 0.1, ""),  # they are also in its own category
         ([(0.9, ("caps",)), (0.8, ("hats",)), (0.8, ("hats",)), (0.8, ("hats",))], 0.6, "hats"),
         ([], -1.0, ""),
     ],

@@ -132,7 +132,7 @@ def test_what_is_clicked_and_bought_in_a_part_of_a_look_counts_for_the_look(shop
 
 
 def test_what_is_clicked_and_bought_on_a_further_page_counts_for_the_words(shop) -> None:
-    """They were listed as words without a click, and what was bought was missing beside them."""
+    """They must not be listed as words without a click, and what is bought must not be missing from them."""
     hat = key_of(shop["hat"])
     given: dict[str, Any] = {"where": "words", "text": "blue", "category": "shoes", "best": 0.9, "found": 1}
     Search.objects.create(request="p2", page=2, offset=12, keys=[hat], **given)
@@ -210,7 +210,7 @@ def test_products_link_to_their_admin_pages_for_those_who_may_see_them(staff, ad
 @pytest.mark.parametrize(("most", "is_cut"), [(1, True), (2, False)])
 def test_a_page_says_that_there_are_more_rows_only_if_so(staff, shop, monkeypatch, most: int, is_cut: bool) -> None:
     monkeypatch.setattr(admin, "ROWS", most)
-    context = staff.get(address("found")).context  # of two products
+    context = staff.get(address("found")).context  # for two products
     assert (len(context["rows"]), context["is_cut"]) == (most, is_cut)
 
 
@@ -259,7 +259,7 @@ def test_pages_compute_what_is_due_and_say_what_is_left(staff, monkeypatch) -> N
 
 
 def test_money_has_two_places_in_csv() -> None:
-    """SQLite adds in binary."""
+    """SQLite adds with binary fractions."""
     [_header, line] = list(reports.csv_lines(["Value"], [[Decimal("76151.6699999999")]]))
     assert line == "76151.67\r\n"
 

@@ -1,4 +1,4 @@
-"""``lint-imports`` checks who imports whom; here, that no module escapes it."""
+"""``lint-imports`` checks which modules import which; the tests here check that no module escapes it."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """The message catalogues are complete: every message is translated, and the compiled files are up to date. Styles suit
-both directions of writing."""
+both writing directions."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _extract(package: str, folder: Path) -> Path:
     shutil.copytree(ROOT / package, copy, ignore=shutil.ignore_patterns("__pycache__", "assets", "*.mo"))
     make = [sys.executable, "-m", "django", "makemessages", "--all", "--no-location"]
     environment = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
-    environment["PYTHONSAFEPATH"] = "1"  # else runpy imports the package's types in place of its own, from 3.12 on
+    environment["PYTHONSAFEPATH"] = "1"  # otherwise runpy imports the package's types in place of its own, from 3.12 on
     done = subprocess.run(make, cwd=copy, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return copy
@@ -61,7 +61,7 @@ def test_no_message_is_left(extracted: dict[str, Path], package: str, language: 
 
 @pytest.mark.parametrize("language", LANGUAGES["imagesim"])
 def test_choices_of_a_field_read_differently(language: str) -> None:
-    """An index on standby was "waiting", as a job that has not begun, in four languages."""
+    """An index on standby must not be "waiting", like a job that has not begun, in any language."""
     labels = [app.label for app in apps.get_app_configs() if app.name.partition(".")[0] == "imagesim"]
     fields = [
         field for label in labels for model in apps.get_app_config(label).get_models() for field in model._meta.fields
@@ -83,19 +83,19 @@ def translations(package: str, language: str) -> list[str]:
 
 @pytest.mark.parametrize(("package", "language"), CATALOGUES)
 def test_quotes_are_those_of_the_language(package: str, language: str) -> None:
-    """Of the messages in Spanish, half had the quotes of English. A closing ’ may be an apostrophe."""
+    """Messages in Spanish must not have the quotes of English. A closing ’ may be an apostrophe."""
     used = set(re.findall("[„“”«»‘]", "".join(translations(package, language))))
     assert used <= set(QUOTES[language])
 
 
 def test_no_line_begins_with_a_french_punctuation_mark() -> None:
-    """What has a space before it in French has one that does not break: half of them did."""
+    """Punctuation with a space before it in French needs one that does not break."""
     assert [text for text in translations("imagesim", "fr") if re.search(" (?:[:;?!»]|%%)|« ", text)] == []
 
 
 @pytest.mark.parametrize("language", ["es", "it", "pl"])
 def test_what_is_over_has_its_gender(language: str) -> None:
-    """An experiment was over as a rule is: "finalizada"."""
+    """An experiment must not be over in the gender of a rule: "finalizada"."""
     with override(language):
         assert pgettext("experiment", "over") != pgettext("rule", "over")
 
@@ -114,7 +114,8 @@ def test_the_compiled_catalogue_is_that_of_the_source(package: str, language: st
 
 @pytest.mark.parametrize("package", LANGUAGES)
 def test_styles_name_no_side_of_the_page(package: str) -> None:
-    """Figures of the admin were beside their headings in Arabic. What is placed over a photo has sides of its own."""
+    """Figures of the admin must not be beside their headings in Arabic. What is placed over a photo has sides of its
+    own."""
     sided = re.compile(r"(?:text-align: |(?:margin|padding|border)-)(?:left|right)\b")
     found = {path.name: sided.findall(path.read_text()) for path in (ROOT / package).rglob("*.css")}
     assert found

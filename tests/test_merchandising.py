@@ -1,4 +1,4 @@
-"""Rules: when they hold, what they do, how processes learn of them, and the admin."""
+"""Rules: when they apply, what they do, how processes learn of them, and the admin."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ class TestWhen:
         assert RuleSet.of([other]).plan(question(text)).text == expected
 
     def test_the_synonyms_of_a_long_query_are_bounded(self, monkeypatch):
-        """A shop with hundreds of synonyms took seconds for a query of a hundred words that all have some."""
+        """In a shop with hundreds of synonyms, a query of a hundred words that all have some must not take seconds."""
         words = [f"w{number}" for number in range(100)]
         rules = [
             rule(
@@ -294,8 +294,8 @@ class TestTexts:
             ({"filters": "price = cheap"}, "filters", "cheap"),
             ({"filters": "in_stock = perhaps"}, "filters", "neither yes nor no"),
             ({"filters": ""}, "filters", "which products"),
-            ({"filters": "category = ,"}, "filters", "not a condition"),  # it selected every product
-            ({"filters": "category = hats\ncategory = shoes"}, "filters", "one line"),  # the first was not compared
+            ({"filters": "category = ,"}, "filters", "not a condition"),  # it would select every product
+            ({"filters": "category = hats\ncategory = shoes"}, "filters", "one line"),  # the first would be ignored
             ({"filters": "in_stock = yes\nin_stock = no"}, "filters", "one line"),
             ({"filters": "\n".join(["brand = x"] * 49)}, "filters", "49"),
             ({"action": "pin", "pins": "first: 7"}, "pins", "not a position"),
@@ -482,7 +482,7 @@ class TestCache:
 
 
 class TestLabels:
-    """The categories that the shop chose for labels of regions."""
+    """The categories that the shop has chosen for labels of regions."""
 
     TOP = Region(0, 0, 1, 1, "top", 0.9)
 
@@ -526,7 +526,7 @@ class TestAdmin:
 
     @pytest.fixture
     def seller(self, client) -> Any:
-        """May see rules and no more."""
+        """A user who may only see rules."""
         user = get_user_model().objects.create_user("seller", is_staff=True)
         user.user_permissions.add(Permission.objects.get(codename="view_rule"))
         client.force_login(user)
@@ -546,20 +546,20 @@ class TestAdmin:
         ],
     )
     def test_a_rule_that_is_not_applied_says_so_and_why(self, boss, given, reason):
-        """As of a shop that has removed a filter since."""
+        """Such as a rule for a filter that the shop has since removed."""
         Rule.objects.create(name="former", **given)
         page = boss.get(reverse("admin:imagesim_merchandising_rule_changelist")).content.decode()
         assert f'data-tone="off" title="{reason}' in page
         assert ">invalid<" in page
 
     def test_a_rule_for_a_kind_of_query_of_a_later_version(self, boss):
-        """After going back to a former version, the list of all rules failed with 500."""
+        """After a return to a former version, the list of all rules must not fail with 500."""
         Rule.objects.create(name="later", action="message", message="x", where=["words", "sound"])
         page = boss.get(reverse("admin:imagesim_merchandising_rule_changelist")).content.decode()
         assert "Search by words, sound" in page
 
     def test_rules_are_filtered_by_their_state(self, boss):
-        """A rule whose time was over was found as "on"."""
+        """A rule whose time is over must not be found as "on"."""
         day, now = timedelta(days=1), timezone.now()
         for name, given in {
             "live": {"starts": now - day, "ends": now + day},
@@ -580,7 +580,7 @@ class TestAdmin:
 
     @override_settings(TIME_ZONE="Europe/Berlin")
     def test_a_date_without_a_time_is_the_whole_day_of_the_shop(self, boss):
-        """It was refused: "Enter a valid time." The clocks are changed on 28 March 2027."""
+        """Otherwise, it would be refused: "Enter a valid time." The clocks are changed on 28 March 2027."""
         given = FORM | {"action": "message", "message": "x", "starts_0": "2027-03-27", "ends_0": "2027-03-28"}
         add = reverse("admin:imagesim_merchandising_rule_add")
         assert "In the time zone Europe/Berlin; without a time, until the end" in boss.get(add).content.decode()
@@ -738,7 +738,7 @@ class TestAdmin:
         assert "Search by words, Shop the look" in page
         rows = re.findall(r"form-row field-(\w+)", page)
         assert rows[5:] == ["where_shown", "when", "action", "filters", "same_field", "factor"]  # not those of others
-        assert "rule-preview-button" not in page  # that of a rule is for those who may change it
+        assert "rule-preview-button" not in page  # the button of a rule is for those who may change it
         assert "rule-preview-button" in client.get(reverse(ADD)).content.decode()
         page = client.get(reverse("admin:imagesim_merchandising_labelcategories_change", args=[label.pk]))
         assert "hats, shoes" in page.content.decode()

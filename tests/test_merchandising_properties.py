@@ -145,7 +145,7 @@ def check(made: list[Product], drawn: list[dict[str, Any]], question: str, limit
     found = [key_of(hit.item) for hit in hits]
     assert len(set(found)) == len(found)
     assert not any(is_excluded(hit.item, rule.filters) for hit in hits for rule in excluding)
-    # Pins: the first that can be shown has the position, and a product the first of its positions.
+    # Pins: the first one that can be shown gets the position, and a product the first of its positions.
     placed: dict[int, str] = {}
     gone = {key_of(shown) for shown in made if any(is_excluded(shown, rule.filters) for rule in excluding)}
     if question in ("similar", "varied", "fallback"):

@@ -43,7 +43,7 @@ def test_a_page_of_the_shop(client, shoe, monkeypatch, caplog):
     poor = client.get(address)
     assert poor.status_code == 200
     assert poor[HEADER] == "index_unavailable"
-    assert "es1 cannot be reached" in caplog.text  # the reason is for the log alone
+    assert "es1 cannot be reached" in caplog.text  # the reason is only logged
     assert b"es1" not in poor.content
     monkeypatch.undo()
     assert HEADER not in client.get(address)

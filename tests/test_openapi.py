@@ -34,7 +34,7 @@ HELD_TO = [
 
 @pytest.fixture
 def real_keys(settings: Any, media_root: Any, client: Client) -> dict[str, Any]:
-    """What the path parameters may stand for: an item of the shop, and a photo that is held."""
+    """The values that the path parameters may have: an item of the shop, and a photo that is held."""
     settings.IMAGESIM = {
         "SYNC": "manual",
         "EMBEDDER": shop.EMBEDDER,
@@ -96,13 +96,13 @@ def test_what_generated_clients_go_by(client: Client, settings: Any) -> None:
     paths = client.get("/api/visual/schema/?format=json").json()["paths"]
     operations = {each["operationId"]: each for path in paths.values() for each in path.values()}
     assert all({"401", "403"} <= set(each["responses"]) for each in operations.values())
-    # They send an array of a form as several fields; the box is one field with JSON.
+    # The clients send an array of a form as several fields; the box is one field with JSON.
     bodies = operations["look_region"]["requestBody"]["content"]
     kinds = {name: body["schema"]["properties"]["region"]["type"] for name, body in bodies.items()}
     assert kinds == {"multipart/form-data": "string", "application/json": "array"}
     assert "application/json" in operations["held_look"]["requestBody"]["content"]
     assert "application/json" not in operations["look"]["requestBody"]["content"]
-    # They send defaults, which would outweigh the variant of an experiment.
+    # The clients send defaults, which would outweigh the variant of an experiment.
     parameters = {each["name"]: each["schema"] for each in operations["similar"]["parameters"]}
     assert "default" not in parameters["diversity"]
     assert parameters["offset"]["default"] == 0

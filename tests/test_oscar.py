@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("oscar", reason="django-oscar is not installed: pip install -c constraints.txt django-oscar")
 
-# Apart, so that the outer run's database and plug-ins do not meet the inner one's. Oscar's warnings are not ours.
+# Separately, so that the outer run's database and plug-ins do not meet the inner one's. Oscar's warnings are not ours.
 INNER = (
     "-W",
     "default",

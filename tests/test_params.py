@@ -23,7 +23,7 @@ from imagesim.types import Condition, Filters
 
 
 class Money(NamedTuple):
-    """As django-money and prices have it."""
+    """Like the class in django-money and in prices."""
 
     amount: Decimal
     currency: str

@@ -47,12 +47,12 @@ def test_help_names_the_arguments_and_their_defaults(name):
 
 
 def test_completion_offers_the_names():
-    """In a shell only what was used before was offered."""
+    """In a shell, not only the names that were used before must be offered."""
     assert set(imagesim.__all__) <= set(dir(imagesim))
 
 
 def test_a_method_of_items_may_name_the_item_as_the_shop_does():
-    """To some type checkers, ``def should_index(self, product)`` of the documentation was an error."""
+    """For some type checkers, ``def should_index(self, product)``, as in the documentation, would be an error."""
     of_the_item = [name for name in vars(imagesim.Items) if name.startswith("get_")] + ["should_index", "find_image"]
     for name in of_the_item:
         _self, *rest = inspect.signature(getattr(imagesim.Items, name)).parameters.values()

@@ -279,7 +279,7 @@ def make(folder: Path, models: str) -> None:
 
 
 def assert_written(folder: Path, models: str, *lines: str) -> None:
-    """Make a shop with these models; what the quickstart writes for it has each of the ``lines``."""
+    """Make a shop with these models; what the quickstart writes for it must have each of the ``lines``."""
     make(folder, models)
     quickstart(folder, "--write")
     written = (folder / "shop" / "similarity.py").read_text()
@@ -351,7 +351,7 @@ def test_an_image_field_of_the_model_itself(tmp_path: Path) -> None:
 
 @pytest.mark.long
 def test_the_items_of_an_auction_are_its_lots_of_every_kind(tmp_path: Path) -> None:
-    """Neither the categories, through which the pictures of the lots can be reached, nor one kind of lots."""
+    """Neither the categories, which lead to the pictures of the lots, nor only one kind of lots."""
     assert_written(
         tmp_path,
         AUCTIONS,
@@ -367,7 +367,8 @@ def test_the_items_of_an_auction_are_its_lots_of_every_kind(tmp_path: Path) -> N
 @pytest.mark.timeout(300)
 @pytest.mark.long
 def test_texts_in_several_languages(tmp_path: Path) -> None:
-    """In a table of translations, as with django-parler, and in a column for each, as with django-modeltranslation."""
+    """In a table of translations, as with django-parler, and in one column per language, as with
+    django-modeltranslation."""
     brand = '"brand__name": 2, "brand__name_de": 2, "brand__name_pt_br": 2'
     make(tmp_path, TRANSLATED)
     texts = f'{{"translations__name": 3, {brand}, "translations__description": 1}}'
@@ -381,7 +382,7 @@ def test_texts_in_several_languages(tmp_path: Path) -> None:
 
 
 def test_drafts_are_left_out(tmp_path: Path) -> None:
-    """As in a marketplace, where a field of states says what visitors may see."""
+    """For instance in a marketplace, where a state field says what visitors may see."""
     shown = 'listing.status == "listed" and listing.deleted_at is None and not listing.is_hidden'
     assert_written(tmp_path, MARKET, f"    def should_index(self, listing):\n        return {shown}\n")
     manage(tmp_path, "shell", "--command", MIGRATE + CHECK)
@@ -414,7 +415,7 @@ def test_a_tree_of_categories(field: str, path: str, tmp_path: Path) -> None:
 
 
 def test_the_price_of_a_card(tmp_path: Path) -> None:
-    """Neither what the shop pays, nor one of several, nor a whole number, which may be of cents."""
+    """Neither what the shop pays, nor one of several prices, nor a whole number, which may be in cents."""
     make(tmp_path, PRICES)
     one = quickstart(tmp_path, "shop.One")
     assert 'filters = {"price": "price"}' in one
@@ -447,7 +448,8 @@ def test_options_of_the_database_stay(tmp_path: Path, settings: str, written: st
 
 @pytest.mark.long
 def test_settings_that_are_not_in_their_module_are_printed(tmp_path: Path) -> None:
-    """As with django-configurations and django-split-settings, where the lines at the end would have failed."""
+    """For instance with django-configurations and django-split-settings, where lines at the end of the module would
+    fail."""
     make(tmp_path, ALONE)
     settings = tmp_path / "project" / "settings.py"
     settings.rename(tmp_path / "project" / "base.py")
@@ -464,7 +466,7 @@ def test_settings_that_are_not_in_their_module_are_printed(tmp_path: Path) -> No
 
 
 def test_what_is_not_recognised_is_named(tmp_path: Path) -> None:
-    """As in other languages, where words were then searched in pictures alone."""
+    """Such as names in other languages, without which words would be searched only in pictures."""
     make(tmp_path, GERMAN)
     printed = quickstart(tmp_path, "shop.Artikel")
     named = "# Not recognised: category, filters, text. Declare them if there are any; the fields are bezeichnung, "

@@ -24,7 +24,7 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CELERY = "docs/howto-celery.md"
 BLOCKS = BLOCK.findall((ROOT / "README.md").read_text())
 
-# The shop as it was before: what its developer had written already.
+# The shop as it was before: what its developer had already written.
 MODELS = """
 from django.db import models
 
@@ -134,7 +134,7 @@ def snippets(language: str, file: str, page: str = "README.md") -> list[str]:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A copy of a shop with products, whose developer did what the README says; one is made for all processes of a
+    """A copy of a shop with products, whose developer did what the README says; it is made once for all processes of a
     run."""
     made = Path(os.environ["IMAGESIM_TEST_SCRATCH"], "readme")
     with locked(made.with_suffix(".lock")):
@@ -188,8 +188,8 @@ def run(folder: Path, program: str, *arguments: str) -> str:
 
 
 def commands(first: str) -> str:
-    """What calls the commands of the shell block that begins with ``first``, one after the other: in one process, as
-    each loads the model."""
+    """Return a function that calls the commands of the shell block that begins with ``first``, one after the other: in
+    a single process, because each loads the model."""
     (block,) = [text for language, text in BLOCKS if language == "shell" and text.startswith(first)]
     calls = [f"call_command(*{shlex.split(line)[2:]})\n" for line in block.splitlines()]
     return "from django.core.management import call_command\n" + "".join(calls)
@@ -227,7 +227,7 @@ def test_elasticsearch_and_another_model(project: Path, elasticsearch_url: str) 
     assert gunicorn
     run(project, "gunicorn", "--check-config", *shlex.split(gunicorn[1]))
 
-    # Another model, whose weights no test may download.
+    # A different model, whose weights no test may download.
     howto = BLOCK.findall((ROOT / "docs" / "howto-embedder.md").read_text())
     (model,) = [text for _, text in howto if "marqo-fashionSigLIP" in text and "PREVIOUS_EMBEDDERS" in text]
     append(project / "project" / "other.py", "from project.grown import *", model)

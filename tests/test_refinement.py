@@ -72,7 +72,7 @@ def choices(refinement: Refinement, name: str) -> list[tuple[str, int | None]]:
     ],
 )
 def test_a_filter_that_is_not_declared_is_named(declared, message):
-    """There was no facet, and no order but an error of a number."""
+    """Otherwise, there would be no facet, and no order but an error about a number."""
     with pytest.raises(ConfigurationError, match=f"^{message}$"):
         Refinement(Product, QueryDict(""), **declared)
 
@@ -94,7 +94,7 @@ def test_a_hit_on_which_the_shops_code_fails_is_in_no_facet(shelf, monkeypatch):
 
 
 def test_a_list_of_values_is_several_as_in_the_index(shelf, monkeypatch):
-    """It was one value, whose link found nothing."""
+    """It must not be one value, whose link finds nothing."""
     items = registry.for_model(Product)
     asked = items.get_filters
     monkeypatch.setattr(items, "get_filters", lambda item: asked(item) | {"colour": [item.colour, "dotted"]})
@@ -120,7 +120,7 @@ def test_a_choice_without_results_can_be_removed(shelf):
 
 
 def test_a_facet_of_numbers_is_in_their_order_and_has_bounds(shelf):
-    """Prices were in the order of their counts, and a range could not be chosen."""
+    """Prices must not be in the order of their counts, and a range must be available."""
     facets = {"price": "Price"}
 
     def refine(query: str) -> tuple[Refinement, Hits]:
@@ -163,7 +163,7 @@ def test_many_different_numbers_are_no_choices(shelf, monkeypatch):
 
 
 def test_values_with_numbers_are_in_their_order(monkeypatch):
-    """ "M10" stood before "M8", and sizes in any order."""
+    """ "M10" must not stand before "M8", nor sizes be in an arbitrary order."""
     for number, size in enumerate(("M10", "M8", "M8", "M2.5", "M12")):
         product(f"Screw {number}", picture("red", mark=number), brand=size)
     shop.sync()
@@ -184,7 +184,7 @@ def test_sorting_orders_all_results_and_then_pages(shelf):
     refinement, hits = refined("sort=-price&page=9", page_size=4)
     assert (len(hits), refinement.previous_url) == (0, "?sort=-price&page=2")  # the last one
     assert names(refined("sort=price")[1])[0] == "red"
-    assert names(refined("sort=name")[1]) == names(refined("")[1])  # no such order
+    assert names(refined("sort=name")[1]) == names(refined("")[1])  # there is no such order
 
 
 def test_cheaper_than_half_of_the_results(shelf):

@@ -100,7 +100,7 @@ def shelf(stock) -> dict[str, Product]:
 
 @pytest.fixture
 def proxy_unknown() -> Iterator[None]:
-    """No proxy was logged in this process yet."""
+    """No proxy has been logged in this process yet."""
     uploads._warn_of_proxy.cache_clear()
     yield
     uploads._warn_of_proxy.cache_clear()
@@ -125,7 +125,7 @@ def found(response: HttpResponse) -> list[str]:
 
 
 def refused(response: HttpResponse, status: int, code: str, field: str | None = None) -> str:
-    """The sentence, after the form of the error was checked."""
+    """Check the form of the error; return its sentence."""
     body = response.json()
     assert (response.status_code, body["code"]) == (status, code), body
     assert set(body) == ({"code", "detail", "field"} if field else {"code", "detail"})
@@ -512,11 +512,11 @@ class TestUploads:
 
     @pytest.mark.parametrize("content_type", ["multipart/form-data; boundary=b", "application/json"])
     def test_a_body_in_chunks_is_refused_as_such(self, shelf, api, content_type):
-        """Django and DRF take it for an empty one; an app would be told that it sent no picture."""
+        """Django and DRF take such a body for an empty one; an app would be told that it sent no picture."""
         chunked = {"CONTENT_LENGTH": "", "HTTP_TRANSFER_ENCODING": "chunked"}
         response = api.generic("POST", SEARCH, b'{"text": "red"}', content_type=content_type, **chunked)
         assert "Content-Length" in refused(response, 411, "length_required")
-        assert api.get(SEARCH, {"q": "red"}, **chunked).status_code == 200  # whose body nobody reads
+        assert api.get(SEARCH, {"q": "red"}, **chunked).status_code == 200  # nobody reads its body
 
     def test_a_page_refuses_a_body_in_chunks(self, rf):
         view = limit_uploads("look")(lambda request: pytest.fail("called"))
@@ -603,7 +603,7 @@ class TestUploads:
             found(api.get(SEARCH, {"q": "red"}))
         found(api.post(SEARCH, {"image": photo()}))
         assert api.post(SEARCH, {"image": SimpleUploadedFile("a.png", b"x")}).status_code == 415
-        found(api.post(SEARCH, {"image": photo()}))  # an error gives its place back
+        found(api.post(SEARCH, {"image": photo()}))  # an error gives its slot back
 
     def test_a_body_already_read_by_a_middleware(self, shelf, settings):
         settings.MIDDLEWARE = [*settings.MIDDLEWARE, "tests.test_rest.reading_middleware"]
@@ -648,7 +648,8 @@ class TestAccess:
         found(api.get(similar(shelf["red"])))
 
     def test_a_clock_that_was_ahead_keeps_no_visitor_waiting(self, shelf, api, settings, monkeypatch):
-        """As that of a machine that has just started, or of another one: REST framework waits for the time it wrote."""
+        """Such as the clock of a machine that has just started, or of another one: REST framework waits for the time it
+        wrote."""
         settings.IMAGESIM = {**settings.IMAGESIM, "REST_THROTTLES": {"search": "2/min"}}
         now = time.time()
 
@@ -658,7 +659,7 @@ class TestAccess:
 
         assert [search(3600) for _time in range(3)] == [200, 200, 429]
         assert [search(0) for _time in range(3)] == [200, 200, 429]
-        assert search(-30) == 429  # clocks differ a little everywhere
+        assert search(-30) == 429  # clocks differ slightly everywhere
 
     @pytest.mark.parametrize("address", [SEARCH, "/api/visual/look/"])
     def test_files_that_are_not_pictures_are_throttled_separately(self, shelf, api, settings, address):
@@ -702,11 +703,11 @@ class TestAccess:
         refused(get("198.51.100.1, 203.0.113.7"), 429, "throttled")  # what the visitor forged stands further left
         found(get("203.0.113.7, 198.51.100.1"))
         found(get("2001:db8::1"))
-        refused(get("2001:db8::2"), 429, "throttled")  # of one subscriber
+        refused(get("2001:db8::2"), 429, "throttled")  # of the same subscriber
         found(get("2001:db8:0:1::1"))
         found(get(""))
         settings.REST_FRAMEWORK = {"NUM_PROXIES": 2}
-        refused(get("192.0.2.1"), 429, "throttled")  # fewer than proxies: it came another way
+        refused(get("192.0.2.1"), 429, "throttled")  # fewer than proxies: the request came another way
 
     @pytest.mark.parametrize("address", ["127.0.0.1", "::1", "10.4.0.2", "::ffff:172.17.0.1", "100.64.0.7", ""])
     def test_an_unknown_proxy_is_logged_once(self, shelf, settings, caplog, proxy_unknown, address):
@@ -720,7 +721,7 @@ class TestAccess:
     @pytest.mark.parametrize(
         ("address", "header", "proxies"),
         [
-            ("8.8.4.4", "203.0.113.7", None),  # a visitor, who invented the header
+            ("8.8.4.4", "203.0.113.7", None),  # a visitor who forged the header
             ("::ffff:8.8.4.4", "203.0.113.7", None),
             ("127.0.0.1", "", None),
             ("127.0.0.1", "203.0.113.7", 1),
@@ -776,7 +777,7 @@ class TestAccess:
     def test_who_was_of_the_staff_is_a_visitor(self, shelf, api, settings, monkeypatch):
         settings.IMAGESIM = {**settings.IMAGESIM, "REST_MAX_OFFSET": 1}
         former = get_user_model().objects.create_user("former", is_staff=True, is_active=False)
-        # The project's own class, or one that only looks at a token, may let such a user in.
+        # The project's own class, or one that checks only a token, may let such a user in.
         monkeypatch.setattr(SessionAuthentication, "authenticate", lambda self, request: (former, None))
         refused(api.get(SEARCH, {"q": "red", "exact": "true"}), 400, "bad_query", "exact")
         refused(api.get(SEARCH, {"q": "red", "offset": 2}), 400, "bad_query", "offset")
@@ -797,7 +798,7 @@ class TestAccess:
         found(_signed_in(user).get(SEARCH, {"q": "red"}))
 
     def test_permissions_for_the_item_that_is_asked_about(self, shelf, api, settings):
-        """As where each customer has its own assortment: nobody learns what others have."""
+        """For shops where each customer has a separate assortment: nobody learns what is in those of others."""
         settings.IMAGESIM = {**settings.IMAGESIM, "REST_PERMISSIONS": ["tests.test_rest.NoHats"]}
         found(api.get(similar(shelf["red"])))
         for name in ("similar", "item_regions"):
@@ -855,7 +856,7 @@ class TestAccess:
             api.get(SEARCH, {"q": "red"})
 
     def test_permissions_of_the_schema(self, api, settings):
-        """It names all filters."""
+        """The schema names all filters."""
         settings.IMAGESIM = {
             **settings.IMAGESIM,
             "REST_PERMISSIONS": ["rest_framework.permissions.IsAuthenticated"],
@@ -873,7 +874,8 @@ class TestAccess:
 
 
 class TestForms:
-    """HTML views under ``limit_uploads`` keep to the limits of the REST views; those of the demo shop are such."""
+    """HTML views under ``limit_uploads`` keep to the limits of the REST views; the views of the demo shop are among
+    them."""
 
     @pytest.fixture(params=["/search/", "/look/"])
     def page(self, request) -> str:
@@ -944,7 +946,7 @@ class TestForms:
         assert api.get("/look/").status_code == 200
 
     def test_parameters_that_search_nothing_are_free(self, api, settings, page, monkeypatch):
-        """Links of a newsletter counted as searches, and a page whose script restores a photo counted it twice."""
+        """Links of a newsletter must not count as searches, nor a page whose script restores a photo as two."""
         self.throttle(settings, look="0/min", search="0/min")
         monkeypatch.setattr("imagesim.rest.uploads.photo_slot", lambda: pytest.fail("a slot was taken"))
         for query in ("utm_source=letter", "photo=token&region=0,0,1,1", "q=&sample=&like="):
@@ -982,15 +984,15 @@ class TestForms:
 
     @pytest.mark.parametrize("scope", ["serch", lambda request: None], ids=["misspelled", "without a scope"])
     def test_a_view_with_a_scope_that_does_not_exist(self, scope):
-        """Its requests were counted nowhere."""
+        """Its requests would not be counted anywhere."""
         with pytest.raises(ConfigurationError, match=r"takes 'events', 'look', 'refused', .*, not "):
             limit_uploads(scope)
 
     @pytest.mark.parametrize("server", ["wsgi", "asgi"])
     @pytest.mark.parametrize("kind", ["function", "class"])
     def test_an_async_view(self, shelf, settings, server, kind, monkeypatch):
-        """The response was a coroutine, which Django refuses."""
-        slots = (BoundedSemaphore(1), BoundedSemaphore(1))  # one, which the call in the view needs not wait for
+        """Its response must not be a coroutine, which Django refuses."""
+        slots = (BoundedSemaphore(1), BoundedSemaphore(1))  # one slot, which the call in the view must not wait for
         monkeypatch.setattr(concurrency, "_semaphores", lambda: slots)
         monkeypatch.setattr(concurrency, "WAIT_SECONDS", 0.01)
 
@@ -1021,7 +1023,7 @@ class TestNotAvailable:
         for response in (api.get(SEARCH, {"q": "red"}), api.post(SEARCH, {"image": photo()}), api.get(red)):
             refused(response, 503, "index_missing")
             assert int(response["Retry-After"]) > 0
-        (record,) = caplog.records  # the three of a minute; Django would add one for each
+        (record,) = caplog.records  # one for all three of a minute; Django would add one for each
         assert (record.name, record.levelname) == ("imagesim.rest.base", "ERROR")
         assert "Search is not available (index_missing)" in record.getMessage()
 
@@ -1048,7 +1050,7 @@ class TestNotAvailable:
         assert f"ProductItems.{method}() fails for {key_of(shelf['blue'])}" in caplog.text
 
     def test_details_of_none_are_empty(self, shelf, api, monkeypatch):
-        """The scripts of a page could not show any of the results."""
+        """Otherwise, the scripts of a page could not show any of the results."""
         monkeypatch.setattr(registry.for_model(Product), "get_details", lambda item: None)
         assert [each["item"]["details"] for each in api.get(SEARCH, {"q": "red"}).json()["results"]] == [{}] * 4
 
@@ -1284,7 +1286,7 @@ class TestSchema:
             assert response["content"]["application/json"]["examples"]
 
     def test_included_in_the_schema_of_a_project(self):
-        """A project that describes all its views finds ours ready, with its own way to call primary keys."""
+        """A project that describes all its views can include ours, with its own way of naming primary keys."""
         GENERATOR_STATS.reset()
         document = SchemaGenerator(patterns=[path("shop/", include("imagesim.rest.urls"))]).get_schema(public=True)
         validate_schema(document)
@@ -1293,7 +1295,7 @@ class TestSchema:
 
     @pytest.mark.parametrize("split", [False, True])
     def test_components_of_the_same_name_in_a_project_stay(self, split):
-        """A client that is generated from the project's schema would read its own answers in our form."""
+        """Otherwise, a client generated from the project's schema would read the project's answers in our form."""
         names = ("Item", "Hit", "Facet", "Box", "Message", "Size", "Event", "Events", "Stored", "Error", "Look")
         endpoints = [path("visual/", include("imagesim.rest.urls"))]
         for name in names:
@@ -1309,7 +1311,8 @@ class TestSchema:
         assert [list(components[name]["properties"]) for name in names] == [["own"]] * len(names)
 
     def test_hooks_of_the_project_are_for_its_own_views(self, client):
-        """One that renames fields as the project's renderer does described names that no answer has."""
+        """A hook that renames fields as the project's renderer does would describe names that none of our answers
+        has."""
         plain = client.get("/api/visual/schema/").content
         hooks = {"POSTPROCESSING_HOOKS": [f"{__name__}.renamed"], "PREPROCESSING_HOOKS": [f"{__name__}.of_the_project"]}
         with patched_settings({**hooks, "APPEND_PATHS": {"/more/": {}}}):
@@ -1328,7 +1331,8 @@ class TestSchema:
 
 
 def test_no_endpoint_is_in_a_transaction_of_the_request(monkeypatch):
-    """It would stay open during an embedding, or while a thumbnail is made from a file on another server."""
+    """The transaction would stay open during an embedding, or while a thumbnail is made from a file on another
+    server."""
     monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
     endpoints = {"search": (), "look": (), "events": (), "similar": ("shop.product", "1"), "thumbnail": ("x",)}
     for name, arguments in endpoints.items():
@@ -1379,7 +1383,7 @@ def changes_in_place(request: Any, arguments: dict[str, Any]) -> None:
 
 
 def only_cheap(request: Any, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Sell nothing of more than 20 to this visitor, and tell nothing of brands."""
+    """Sell nothing that costs more than 20 to this visitor, and do not reveal any brands."""
     given = arguments.get("filters", {})
     if "brand" in given:
         raise PermissionDenied
@@ -1394,7 +1398,7 @@ def _signed_in(user: Any) -> Client:
 
 
 def _nullable(schema: Any) -> Any:
-    """OpenAPI 3.0's ``nullable`` as JSON Schema has it."""
+    """Return OpenAPI 3.0's ``nullable`` in the form of JSON Schema."""
     if isinstance(schema, list):
         return [_nullable(part) for part in schema]
     if not isinstance(schema, dict):

@@ -1,4 +1,4 @@
-"""No log and no error message contains a credential, at any level, also during failures."""
+"""No log and no error message contains a credential, at any level, even during failures."""
 
 from __future__ import annotations
 

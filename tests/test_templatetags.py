@@ -75,7 +75,7 @@ def found(html: str) -> list[str]:
 
 
 def test_htmx_leaves_alone_what_the_scripts_answer(shelf):
-    """With ``hx-boost`` on the page, it followed the links and sent the forms, too."""
+    """With ``hx-boost`` on the page, it must not follow their links and send their forms as well."""
     shop_page = (
         "{% search_bar action='/' look='/look/' %}{% image_search action='/' hits=hits next_url='?page=2' %}"
         "{% shop_the_look action='/look/' samples=samples %}"
@@ -85,12 +85,12 @@ def test_htmx_leaves_alone_what_the_scripts_answer(shelf):
     places = re.findall(f".*{answered}.*", html)
     assert len(places) == 5
     assert all('hx-boost="false"' in place for place in places)
-    # Without the API the pages answer the forms, and Turbo shows no answer to a form that is no redirect.
+    # Without the API the pages answer the forms, and Turbo shows no answer to a form that is not a redirect.
     assert [place.count('data-turbo="false"') for place in places if "<form" in place] == [1, 1]
 
 
 class TestNonce:
-    """Of a Content-Security-Policy: without it, a browser runs none of the scripts under 'strict-dynamic'."""
+    """The nonce of a Content-Security-Policy: without it, a browser runs none of the scripts under 'strict-dynamic'."""
 
     TAGS = (
         "{% similar_products product %}{% search_bar action='/' look='/look/' %}{% refine refinement %}"
@@ -113,7 +113,7 @@ class TestNonce:
 
     def test_a_page_that_does_not_use_one(self, shelf, settings, rf):
         class Unused:
-            """As in Django 6.0: false until it was rendered, which adds it to the header."""
+            """Like the nonce of Django 6.0: false until it is rendered, which adds it to the header."""
 
             def __bool__(self) -> bool:
                 return False
@@ -188,7 +188,7 @@ class TestSimilarProducts:
 
     @pytest.mark.parametrize("blank", ["", " ", [], [""], None])
     def test_a_blank_category_is_no_restriction(self, shelf, client, blank):
-        """As an empty field of a form is: the same in a tag, in Python and over REST."""
+        """Like an empty field of a form: the same in a tag, in Python and over REST."""
         everything = [hit.item.name for hit in imagesim.similar_to(shelf["red"], limit=8)]
         assert [hit.item.name for hit in imagesim.similar_to(shelf["red"], limit=8, category=blank)] == everything
         tag = "{% similar_products product category=blank min_relevance=0 %}"
@@ -205,7 +205,7 @@ class TestSimilarProducts:
         assert render("{% similar_products product brand='none such' %}", product=shelf["red"]).strip() == ""
 
     def test_a_card_shows_the_price_as_the_scripts_do(self, shelf, client, monkeypatch, caplog):
-        """The place for it stayed empty on the cards of the server."""
+        """Its place must not stay empty on the cards that the server renders."""
         (card,) = widgets.cards(widgets.similar_hits(shelf["red"], limit=1))
         url = f"/api/visual/items/shop.product/{shelf['red'].pk}/similar/"
         (fetched,) = client.get(url, {"limit": 1}).json()["results"]
@@ -246,7 +246,7 @@ class TestSimilarProducts:
 
     @pytest.mark.parametrize("timeout", [0, 60])
     def test_an_item_that_is_not_saved_has_no_similar_products(self, shelf, caplog, timeout):
-        """As on the preview of a page that an editor is writing."""
+        """For instance on the preview of a page that an editor is writing."""
         draft = Product(name="draft", slug="draft", category=shelf["red"].category)
         with caplog.at_level(logging.INFO, "imagesim.pages.widgets"):
             page = render(f"a {{% similar_products product timeout={timeout} %}} z", product=draft)
@@ -260,7 +260,7 @@ class TestSimilarProducts:
             render("{% similar_products thing %}", thing=shelf["red"].category)
 
     def test_a_filter_that_the_index_has_not_yet_shows_nothing(self, shelf, monkeypatch, caplog):
-        """Every page of a product failed from the deployment of the filter to the end of the rebuild."""
+        """Otherwise, every product page would fail from the deployment of the filter to the end of the rebuild."""
         items = registry.for_model(Product)
         monkeypatch.setattr(type(items), "filters", {**items.filters, "slug": "slug"})
         monkeypatch.delitem(items.__dict__, "kinds", raising=False)
@@ -345,7 +345,7 @@ class TestImageSearch:
 
 @pytest.mark.slow
 def test_a_page_with_similar_products_never_imports_torch():
-    """In a process of its own: this one may have imported it for another test."""
+    """In a separate process: this one may have imported it for another test."""
     lines = ("import sys, django", "django.setup()", "import imagesim.templatetags.imagesim")
     program = "; ".join((*lines, "sys.exit('torch' in sys.modules)"))
     assert subprocess.run([sys.executable, "-c", program], timeout=60).returncode == 0
@@ -444,7 +444,7 @@ def test_cached_answers_keep_stages_and_facets(shelf, settings):
 
 
 def test_the_id_of_the_search_bar_is_that_of_its_form():
-    """Fields elsewhere on the page belong to it by their attribute ``form``."""
+    """Fields elsewhere on the page belong to the form by their attribute ``form``."""
     assert '<form class="imagesim-bar__form" id="imagesim-bar"' in render("{% search_bar action='/' %}")
     assert '<form class="imagesim-bar__form" id="head"' in render("{% search_bar action='/' bar_id='head' %}")
 
@@ -512,7 +512,7 @@ def unavailable(monkeypatch):
 
 
 def snippets(page, language, start):
-    """The blocks of code of a page of the docs that start so."""
+    """Return the blocks of code of a page of the docs that start like this."""
     text = (Path(__file__).parent.parent / "docs" / page).read_text()
     return re.findall(rf"^```{language}\n({re.escape(start)} .*?)^```$", text, re.M | re.S)
 
@@ -578,7 +578,7 @@ def test_the_refined_search_of_the_docs(shelf, unavailable, monkeypatch):
     assert found.partition("<template")[0].count("imagesim-hit__link") == 3  # the blue one is not relevant
     for query in ("?q=red&price__lt=cheap", "?q=red&brand=%00"):
         assert '<p role="alert">' in view["search"](RequestFactory().get(f"/search/{query}"))
-    assert 'role="alert"' not in view["search"](RequestFactory().get("/search/"))  # just opened
+    assert 'role="alert"' not in view["search"](RequestFactory().get("/search/"))  # no search yet
     photo = SimpleUploadedFile("red.png", encoded(picture("red")))
     for given in ({"q": "red", "price__lt": "95"}, {"q": "", "image": photo}):  # without JavaScript
         posted = view["search"](RequestFactory().post("/search/", given))

@@ -57,7 +57,8 @@ class TestCaseWithItems(TestCase):
         assert found(self.red) == [self.blue]
 
     def test_a_new_item_is_found_and_rolled_back(self) -> None:
-        """Two tests write as many changes as each other: what the first one leaves in memory is not the second's."""
+        """Two tests write the same number of changes: what the first one leaves in memory must not count for the
+        second."""
         with sync_inline():
             crimson = make("crimson")
         assert crimson in found(self.red)
@@ -123,7 +124,7 @@ def test_pictures_differ_by_their_mark() -> None:
 
 
 class RemoteIndex(LocalIndex):
-    """An index with an option that it cannot do without, whose swaps fail from the second one on."""
+    """An index with an option that it requires; its swaps fail from the second one on."""
 
     def __init__(self, *, host: str, **options: Any) -> None:
         super().__init__(**options)

@@ -1,4 +1,4 @@
-"""The code of a shop, as mypy checks it: what is right has no error, and a comment marks each error that mypy finds."""
+"""The code of a shop, as mypy checks it: correct code has no error, and a comment marks each error that mypy finds."""
 
 from __future__ import annotations
 

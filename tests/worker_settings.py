@@ -15,7 +15,7 @@ CELERY_BEAT_SCHEDULE = {}
 
 
 def _poll_rarely(**kwargs):
-    """Have the worker look by itself no more often than the test says; connected before the app's own receiver."""
+    """Have the worker look for changes no more often than the test says; connected before the app's own receiver."""
     from imagesim.indexing.dispatch import CeleryDispatcher
 
     CeleryDispatcher.POLL_INTERVAL = float(os.environ["IMAGESIM_TEST_POLL_INTERVAL"])

@@ -133,7 +133,7 @@ def test_stock_changes_the_results_without_opening_pictures(shop):
     report = synced()
     assert titles(imagesim.search(image=picture("red"), in_stock=True)) == ["Red shoe"]
 
-    # The searches embedded three pictures of their own; the two syncs none.
+    # The searches embedded three pictures of their own; the two syncs embedded none.
     assert CountingEmbedder.embedded - embedded == 3
     assert (report.opened, report.embedded) == (0, 0)
 
@@ -296,6 +296,6 @@ def test_the_product_page_shows_similar_products(shop, client):
     similar = content[content.index("imagesim-similar") :]
     assert other.get_absolute_url() in similar
     assert "Dark red boot" in similar
-    # oscar has sorl-thumbnail make its pictures smaller, and so do the cards.
+    # oscar has sorl-thumbnail reduce its pictures, and so do the cards.
     assert get_thumbnail(other.images.get().original, "320", upscale=False).url in similar
     assert "Sold boot" not in similar

@@ -19,7 +19,7 @@ from tests.settings import (  # noqa: F401
     USE_TZ,
 )
 
-if "TEST" not in DATABASES["default"]:  # PostgreSQL: the outer run has a test database already
+if "TEST" not in DATABASES["default"]:  # PostgreSQL: the outer run already has a test database
     DATABASES["default"]["TEST"] = {"NAME": f"test_oscar_{os.getpid()}"}
 DEBUG = False
 ALLOWED_HOSTS = ["*"]

@@ -1,4 +1,5 @@
-"""What docs/howto-pictures.md tells a shop to write, in projects with those packages (``python -m tools.recipes``)."""
+"""The code that docs/howto-pictures.md tells a shop to write, in projects with those packages (``python -m
+tools.recipes``)."""
 
 from __future__ import annotations
 
@@ -235,7 +236,7 @@ def test_object_storage(tmp_path: Path, backend: str, question: str) -> None:
 
 
 def test_tags(tmp_path: Path) -> None:
-    """Of django-taggit, which Wagtail brings: a relation that is not made by a field of Django's."""
+    """With django-taggit, which Wagtail includes: a relation that is not made by a Django field."""
     declared = "images = 'photo'\n    filters = {'tag': 'tags__name'}\n    text = {}\n"
     items = f"@imagesim.register(Product)\nclass Items(imagesim.Items[Product]):\n    {declared}"
     project(tmp_path, ["taggit"], TAGGED, items)

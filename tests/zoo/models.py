@@ -132,7 +132,7 @@ class Picture(models.Model):
 
 
 class Bulb(models.Model):
-    """Found from a lamp as ``bulb_set`` in Python and as ``bulb`` in queries, as Django has it by default.
+    """Found from a lamp as ``bulb_set`` in Python and as ``bulb`` in queries, which are Django's defaults.
 
     Its manager hides broken ones, of negative power.
     """
@@ -161,7 +161,7 @@ class Switch(models.Model):
 
 
 class LampTranslation(models.Model):
-    """As django-parler makes it: a row for each language."""
+    """A row for each language, as django-parler makes it."""
 
     master = models.ForeignKey(Lamp, models.CASCADE, related_name="translations")
     language_code = models.CharField(max_length=15)
@@ -205,7 +205,7 @@ class DeskLamp(Lamp):
 
 
 class Weight(models.Model):
-    """A key that is written in several ways: 1.5 and 1.50 are one."""
+    """A key that can be written in several ways: 1.5 and 1.50 are the same."""
 
     grams = models.DecimalField(primary_key=True, max_digits=8, decimal_places=2)
     file = models.FileField()
