@@ -355,6 +355,25 @@ class TestSwap:
         call_command("imagesim_rebuild", "--discard", "--noinput", stdout=StringIO())
         assert rebuild().status == "done"
 
+    def test_that_of_another_shop_stays_as_it_is(self, request, settings):
+        """A copy of the shop's database, with an index of its own on the same server, names it as well."""
+        theirs, ours = (index_for(request, "elasticsearch") for _ in range(2))
+        settings.IMAGESIM = {**settings.IMAGESIM, "INDEX": theirs}
+        products = synced_products(2)
+        held, production = rebuild(hold=True), get_index()
+        active, entries = production.active(), list(production.scan(backing_index=held.target))
+        settings.IMAGESIM = {**settings.IMAGESIM, "INDEX": ours}
+        get_index().promote(own := get_index().create(production.meta()))
+        products[0].delete()
+        products[1].save()
+        assert sync().interrupted == ""
+        production.refresh(held.target)
+        assert list(production.scan(backing_index=held.target)) == entries
+        assert jobs.swap(held)  # as the admin does, which does not ask the index
+        with pytest.raises(IndexMissing, match="--discard"):
+            rebuild(unfinished=held.pk)
+        assert (production.active(), get_index().active(), jobs.standby()) == (active, own, held)
+
     def test_a_lost_active_index_is_replaced_by_it(self, held):
         get_index().drop(get_index().active())
         product("late", picture("blue"))

@@ -155,19 +155,27 @@ def swap() -> Job:
     job = jobs.standby()
     if job is None:
         raise AlreadyRunning("No index is on standby; `manage.py imagesim_rebuild --hold` builds one.")
+    _check_target(job)
+    jobs.swap(job)
+    return rebuild(unfinished=job.pk)
+
+
+def _check_target(job: Job) -> None:
+    """:raises IndexMissing: if the index on standby no longer exists, or is that of another shop, as in a copy of its
+    database."""
     if job.target not in get_index().backing_indexes():
         raise IndexMissing(
             f"The index {job.target} on standby no longer exists: end it with `manage.py imagesim_rebuild --discard`."
         )
-    jobs.swap(job)
-    return rebuild(unfinished=job.pk)
 
 
 def _rebuild(job: Job, progress: Progress | None, until: float | None) -> None:
     index = get_index()
     jobs.checkpoint(job)
     if not job.target or job.target != _retry_while_unavailable(index.active, job):
-        if job.requested != Job.Request.SWAP:
+        if job.requested == Job.Request.SWAP:
+            _retry_while_unavailable(lambda: _check_target(job), job)
+        else:
             _build(job, progress, until)
         if job.hold and job.requested != Job.Request.SWAP:
             calibrate_quietly(job.target)

@@ -81,6 +81,9 @@ def live_targets() -> list[Target]:
         beside = rebuild.target
         stands_by = rebuild.status == Job.Status.STANDBY
         try:
+            # In a copy of another shop's database, it can be that of the other shop.
+            if beside not in index.backing_indexes():
+                raise IndexMissing(beside)
             targets.append(Target(index, beside, index.meta(beside), active=False, complete=stands_by))
         except IndexMissing:
             logger.warning(
