@@ -503,6 +503,21 @@ def test_a_blocked_index_refuses_no_entry_for_good(index: ElasticsearchIndex, bl
     assert index.write([entry(1, axis(0))])[0].status == "done"
 
 
+def test_a_closed_index_refuses_no_entry_for_good(index: ElasticsearchIndex) -> None:
+    """A snapshot is restored into an index while it is closed; what was saved meanwhile was given up."""
+    backing_index = index.create(META)
+    index.promote(backing_index)
+    index._client.indices.close(index=backing_index)
+    try:
+        [result] = index.write([entry(1, axis(0))], backing_index=backing_index)
+        assert (result.status, result.retryable) == ("failed", True)
+        with pytest.raises(IndexUnavailable, match=r"has blocked the index .*: closed"):
+            index.search([Query(axis(0))])
+    finally:
+        index._client.indices.open(index=backing_index)
+    assert index.write([entry(1, axis(0))], backing_index=backing_index)[0].status == "done"
+
+
 def test_a_blocked_index_is_unavailable_for_searches(index: ElasticsearchIndex) -> None:
     backing_index = index.create(META)
     index.promote(backing_index)

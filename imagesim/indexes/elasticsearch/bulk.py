@@ -16,7 +16,7 @@ from imagesim.exceptions import IndexMissing, IndexUnavailable, SearchIndexError
 from imagesim.filter_types import FILTER_TYPES
 from imagesim.indexes.elasticsearch.mapping import CANDIDATE, CANDIDATE_TEXTS, STEMS, WORDS
 from imagesim.indexes.elasticsearch.queries import pack, pack_candidate
-from imagesim.indexes.elasticsearch.transport import BUSY, REFUSED, Connection, encode, reason_of
+from imagesim.indexes.elasticsearch.transport import BLOCKED, BUSY, REFUSED, Connection, encode, reason_of, types_of
 from imagesim.indexes.validation import Prepared, prepare_all
 from imagesim.types import Entry, IndexMeta, Removal, WriteResult
 
@@ -180,4 +180,5 @@ def result(key: str, item: Mapping[str, Any]) -> WriteResult:
     if status == 404:
         raise IndexMissing(f"The index to write to is gone ({reason_of(answer)}); build one with imagesim_rebuild.")
     error = f"Elasticsearch refused the entry ({status}): {reason_of(answer)}"
-    return WriteResult(key, "failed", error, retryable=status in BUSY | REFUSED)
+    retryable = status in BUSY | REFUSED or bool(BLOCKED & types_of(answer))
+    return WriteResult(key, "failed", error, retryable=retryable)

@@ -45,8 +45,9 @@ BUSY = frozenset({408, 429, 502, 503, 504})
 REFUSED = frozenset({401, 403})
 """HTTP statuses that mean missing privileges, or an index that an operator has blocked, rather than an invalid
 request."""
-BLOCKED = "cluster_block_exception"
-"""The type of error of an index that is read-only, for example while the server or a snapshot needs it to be."""
+BLOCKED = frozenset({"cluster_block_exception", "index_closed_exception"})
+"""The types of error of an index that is read-only, as while the server or a snapshot needs it to be, or closed, as
+while one is restored."""
 ANSWERS = frozenset({"_shards", "responses", "items"})
 """One of the keys of each answer to one search, to several, and to writes."""
 TIMEOUTS = frozenset({"time_exceeded_exception", "search_timeout_exception"})
@@ -272,7 +273,7 @@ def from_api(status: int, body: object, name: str, where: str) -> SearchIndexErr
         return IndexMissing(
             f"Elasticsearch has no index {name!r} in service; build it with imagesim_rebuild or imagesim_sync."
         )
-    types = _types_of(body)
+    types = types_of(body)
     if "media_type_header_exception" in types:
         return IndexUnavailable(
             f"The client elasticsearch {version('elasticsearch')} does not speak with the older server at {where}: "
@@ -280,7 +281,7 @@ def from_api(status: int, body: object, name: str, where: str) -> SearchIndexErr
         )
     if TIMEOUTS & types:
         return QueryTimeout("The query took too long for the server; ask for less, or with fewer terms.")
-    if BLOCKED in types:
+    if BLOCKED & types:
         return IndexUnavailable(f"Elasticsearch at {where} has blocked the index {name!r} ({status}): {reason}")
     if status in REFUSED:
         return AccessRefused(
@@ -297,7 +298,7 @@ def from_api(status: int, body: object, name: str, where: str) -> SearchIndexErr
     return SearchIndexError(f"Elasticsearch refused a request for the index {name!r} ({status}): {reason}{hint}")
 
 
-def _types_of(body: object) -> set[str]:
+def types_of(body: object) -> set[str]:
     """Return the types of an error of Elasticsearch and of its causes."""
     error: Any = body.get("error") if isinstance(body, Mapping) else None
     return {str(each.get("type")) for each in (error, *_causes(error))} if isinstance(error, Mapping) else set()
