@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import wraps
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -63,6 +64,36 @@ def without_transaction(view: Callable[P, R]) -> Callable[P, R]:
 def primary(model: type[Model]) -> models.QuerySet[Model]:
     """Return the rows of a model from the database that they are written to: a replica may lag behind."""
     return model._default_manager.using(router.db_for_write(model))
+
+
+_related_from_primary = ContextVar("imagesim_related_from_primary", default=False)
+
+
+class _RelatedRows:
+    """A router before those of the shop: the rows related to one that was read from the primary come from there, too.
+    A shop's router that reads from a replica, as in Django's documentation, need not regard the instance."""
+
+    def db_for_read(self, model: type[models.Model], **hints: Any) -> str | None:
+        instance = hints.get("instance")
+        if instance is None or not _related_from_primary.get():
+            return None
+        alias: str | None = instance._state.db
+        return alias if alias == router.db_for_write(model, **hints) else None
+
+
+_related_rows = _RelatedRows()
+
+
+@contextmanager
+def related_rows_from_primary() -> Iterator[None]:
+    """Read the rows related to items, their pictures for example, from the database that the items were read from."""
+    if router.routers and _related_rows not in router.routers:
+        router.routers.insert(0, _related_rows)
+    token = _related_from_primary.set(True)
+    try:
+        yield
+    finally:
+        _related_from_primary.reset(token)
 
 
 def after_commit(using: str | None, call: Callable[..., object], /, *arguments: Any, **options: Any) -> None:

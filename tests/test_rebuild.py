@@ -139,6 +139,8 @@ def test_what_is_written_to_is_not_read_from_a_replica(shop, settings, monkeypat
     assert [target.backing_index for target in live_targets()] == get_index().backing_indexes()
     assert jobs.standby() == jobs.unfinished(Job.Kind.REBUILD) == job
     assert jobs.unfinished_rebuild() is None
+    assert jobs.cancel(job)
+    assert job.status == "cancelled"
 
 
 def test_without_any_index():

@@ -11,6 +11,7 @@ from django.core.files.base import ContentFile
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from django.utils.connection import ConnectionDoesNotExist
 from django.utils.translation import gettext_lazy
 
 import imagesim
@@ -20,6 +21,7 @@ from imagesim.exceptions import AccessRefused, IndexUnavailable, NotRegistered, 
 from imagesim.indexes import get_index
 from imagesim.indexes.local import LocalIndex
 from imagesim.indexing import jobs
+from imagesim.indexing.differences import DIFFERENCES
 from imagesim.indexing.rebuild import rebuild
 from imagesim.indexing.reconcile import reconcile
 from imagesim.indexing.sync import MAX_OWNERS, sync
@@ -28,7 +30,7 @@ from imagesim.items.registry import registry
 from imagesim.models import Embedding, ItemImage, ItemState, Job, Scope
 from imagesim.monitoring.status import get_status
 from imagesim.types import Filters
-from tests.shop import EMBEDDER, encoded, picture, product, registered
+from tests.shop import EMBEDDER, LaggingReplica, encoded, picture, product, registered
 from tests.zoo.models import Lamp
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media_root")]
@@ -141,6 +143,17 @@ def test_new_photo_replaces_the_entry():
     report = sync()
     assert (report.indexed, report.embedded) == (1, 1)
     assert ItemImage.objects.count() == 2
+
+
+def test_related_rows_are_not_read_from_a_replica(settings):
+    """A new item was skipped, because its pictures were not on the replica yet."""
+    product("shoe", picture("red"))
+    settings.DATABASE_ROUTERS = [LaggingReplica(Photo, Category)]
+    assert sync().indexed == 1
+    assert not any(reconcile().report[kind] for kind in DIFFERENCES)
+    assert rebuild().failed == 0
+    with pytest.raises(ConnectionDoesNotExist):
+        Photo.objects.exists()  # what the shop itself reads is left to its router
 
 
 def test_only_changed_images_are_stored_again():

@@ -100,7 +100,7 @@ def take_over(job: Job) -> bool:
     died = bool(job.owner)  # which did not give it up
     if not _ours(job).filter(heartbeat_at=job.heartbeat_at).update(**ours):
         return False
-    job.refresh_from_db(using=primary(Job).db)
+    _refresh(job)
     job.process_died = died
     return True
 
@@ -309,11 +309,11 @@ def pause(job: Job) -> bool:
     running = _same(job).filter(status=Job.Status.RUNNING)
     if not running.exclude(requested__in=(Job.Request.CANCEL, Job.Request.SWAP)).update(requested=Job.Request.PAUSE):
         return False
-    job.refresh_from_db()
+    _refresh(job)
     if abandoned(job):
         alone = running.filter(owner=job.owner, heartbeat_at=job.heartbeat_at)
         alone.update(status=Job.Status.PAUSED, requested="", owner="")
-    job.refresh_from_db()
+    _refresh(job)
     return True
 
 
@@ -324,7 +324,7 @@ def resume(job: Job) -> bool:
     resumed = rows.filter(status=Job.Status.PAUSED).update(requested="", **_waiting()) or rows.filter(
         status=Job.Status.RUNNING, requested=Job.Request.PAUSE
     ).update(requested="")
-    job.refresh_from_db()
+    _refresh(job)
     return bool(resumed)
 
 
@@ -336,7 +336,7 @@ def swap(job: Job) -> bool:
     """
     ready = _same(job).filter(status=Job.Status.STANDBY, requested="")
     swapped = ready.update(requested=Job.Request.SWAP, finished_at=None, **_waiting())
-    job.refresh_from_db()
+    _refresh(job)
     if swapped:
         standby_ended.send_robust(Job, target=job.target)
     return bool(swapped)
@@ -356,7 +356,7 @@ def cancel(job: Job) -> bool:
     """
     if not _same(job).update(requested=Job.Request.CANCEL):
         return False
-    job.refresh_from_db()
+    _refresh(job)
     stood_by = job.status == Job.Status.STANDBY
     if (job.status in (Job.Status.PAUSED, Job.Status.STANDBY) or abandoned(job)) and take_over(job):
         if stood_by:
@@ -365,8 +365,12 @@ def cancel(job: Job) -> bool:
             discard(job)
         else:
             finish(job, cancelled=True)
-    job.refresh_from_db()
+    _refresh(job)
     return True
+
+
+def _refresh(job: Job) -> None:
+    job.refresh_from_db(using=primary(Job).db)  # a replica may lag behind
 
 
 def _waiting() -> dict[str, Any]:

@@ -12,7 +12,7 @@ from django.db import Error as DatabaseError
 from django.db import models
 
 from imagesim.conf import get_settings
-from imagesim.database import primary
+from imagesim.database import primary, related_rows_from_primary
 from imagesim.embedders import get_embedder_of
 from imagesim.exceptions import (
     AccessRefused,
@@ -58,6 +58,7 @@ class _TimeOver(Exception):
 
 
 @stopped_at_time_limit()
+@related_rows_from_primary()
 def rebuild(
     *,
     progress: Progress | None = None,

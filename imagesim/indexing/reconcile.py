@@ -17,7 +17,14 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from imagesim.conf import get_settings
-from imagesim.database import atomic, delete_in_batches, pages, primary, retry_conflicts
+from imagesim.database import (
+    atomic,
+    delete_in_batches,
+    pages,
+    primary,
+    related_rows_from_primary,
+    retry_conflicts,
+)
 from imagesim.embedders import get_embedder
 from imagesim.exceptions import ImagesimError
 from imagesim.indexing import jobs, leases, outbox
@@ -60,6 +67,7 @@ class _TimeOver(Exception):
 
 
 @stopped_at_time_limit()
+@related_rows_from_primary()
 def reconcile(
     *,
     dry_run: bool = False,

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from imagesim.circuit_breaker import log_repeated
 from imagesim.conf import get_settings
-from imagesim.database import primary
+from imagesim.database import primary, related_rows_from_primary
 from imagesim.exceptions import (
     AccessRefused,
     AlreadyRunning,
@@ -100,6 +100,7 @@ class SyncReport:
 
 
 @stopped_at_time_limit()
+@related_rows_from_primary()
 def sync(
     *,
     limit: int | None = None,
