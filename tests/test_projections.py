@@ -11,10 +11,14 @@ from django.core.management import call_command
 import imagesim
 from demo_shop.shop.models import Product
 from imagesim.embedders import get_embedder
+from imagesim.exceptions import IndexMissing
 from imagesim.indexes import get_index
 from imagesim.indexes.projections import Projection, choose, get_projection
 from imagesim.indexing.rebuild import rebuild
 from imagesim.indexing.sync import sync
+from imagesim.models import FittedProjection
+from imagesim.monitoring.health import get_health
+from imagesim.monitoring.status import get_status
 from tests import shop
 from tests.shop import picture, product
 
@@ -104,3 +108,22 @@ def test_a_tuned_map_takes_effect(shelf, monkeypatch):
     after = scores(imagesim.search(image=picture("crimson"), limit=12))
     assert after == pytest.approx(expected(projection, "crimson"), abs=1e-3)
     assert after != pytest.approx(before, abs=1e-3)
+
+
+def test_a_projection_that_is_gone_is_reported(shelf):
+    """As after a restore of an older database: no page showed anything, and health was ok."""
+    embedder = get_embedder()
+    projection = Projection(embedder.fingerprint, "tuned", np.eye(embedder.dims, 6, dtype=np.float32), {})
+    projection.save()
+    choose(projection.id)
+    rebuild()
+    FittedProjection.objects.all().delete()
+    get_projection.cache_clear()
+    assert {check.name: check.state for check in get_health()}["index"] == "degraded"
+    assert "imagesim_rebuild" in get_status().index.error
+    with pytest.raises(IndexMissing):
+        imagesim.similar_to(shelf["red"])
+    rebuild()
+    assert {check.name: check.state for check in get_health()}["index"] == "ok"
+    assert get_status().index.error == ""
+    assert imagesim.similar_to(shelf["red"])

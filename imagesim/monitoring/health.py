@@ -26,6 +26,7 @@ from imagesim.conf import get_settings
 from imagesim.embedders import get_embedder, get_embedder_of
 from imagesim.exceptions import ImagesimError, IndexMissing, ModelMismatch
 from imagesim.indexes import BaseIndex, get_index
+from imagesim.indexes.projections import get_projection
 from imagesim.indexing import jobs
 from imagesim.indexing.write_targets import outdated
 from imagesim.metrics import histograms
@@ -164,6 +165,7 @@ def _index() -> tuple[State, str]:
     try:
         meta = index.meta()
         get_embedder_of(meta.fingerprint)
+        get_projection(meta.projection)
         statistics = index.statistics()
     except IndexMissing as error:
         return "degraded", str(error)

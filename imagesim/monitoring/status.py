@@ -13,6 +13,7 @@ from imagesim.conf import get_settings
 from imagesim.database import primary
 from imagesim.exceptions import ConfigurationError, SearchIndexError, mask_credentials
 from imagesim.indexes import get_index
+from imagesim.indexes.projections import get_projection
 from imagesim.indexes.statistics import RecallReport
 from imagesim.indexing import jobs
 from imagesim.indexing.documents import Outcome, count_items
@@ -174,6 +175,7 @@ def _index_status(standby: str = "") -> IndexStatus:
         status.backing_index, status.model, status.dims = backing_index, meta.fingerprint, meta.dims
         status.entries = index.count(backing_index=backing_index)
         status.outdated = outdated(meta)
+        get_projection(meta.projection)
         statistics = index.statistics(backing_index)
         status.recall = statistics.recall if statistics else None
     except (SearchIndexError, ConfigurationError) as error:
