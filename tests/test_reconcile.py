@@ -30,6 +30,7 @@ from imagesim.items import Items
 from imagesim.items.registry import make_key, registry
 from imagesim.items.thumbnail_files import WIDTHS, file_name, stored
 from imagesim.models import Embedding, EmbeddingLease, ItemState, Job, StoredCalibration
+from imagesim.monitoring.status import get_status
 from imagesim.pages.thumbnails import _stored
 from imagesim.types import Removal
 from tests.shop import EMBEDDER, encoded, picture, registered, synced_products
@@ -83,6 +84,17 @@ def test_bulk_created_is_missing(shop):
     ItemState.objects.filter(object_pk=str(shoe.pk)).delete()
     assert found(reconcile()) == {**CLEAN, "missing": 1}
     assert_equal_again()
+
+
+def test_bulk_created_without_pictures_is_recorded(shop):
+    """The status told people to reconcile, and went on doing so."""
+    category = shop[0].category
+    Product.objects.bulk_create([Product(name=name, slug=name, category=category, price=1) for name in "xy"])
+    assert get_status().unrecorded == 2
+    assert found(reconcile()) == CLEAN
+    assert (get_status().unrecorded, get_status().skipped) == (0, 2)
+    assert found(reconcile()) == CLEAN
+    assert not ItemState.objects.filter(pending=True).exists()
 
 
 def test_updated_without_a_signal_is_stale(shop):

@@ -103,8 +103,9 @@ def _compare_items(
             known = state.stored_images if state is not None else []
             kind = _compare_item(items, item, state, known, embedded, colours, since)
             opens = any(image.digest in unsearched for image in known)
-            # Queued without a difference: an image with a temporary error, without regions, or without colours.
-            again = any(image.error and not image.permanent for image in known)
+            # Queued without a difference: an image with a temporary error, without regions, or without colours; and an
+            # item that was never recorded, but has no entry to miss.
+            again = state is None or any(image.error and not image.permanent for image in known)
             if kind or opens or again or _lacks_colours(items, item, known, unmeasured):
                 scope = Scope.ALL if opens else Scope.METADATA
                 differences.append(Difference(items.label, pk, kind, scope))
