@@ -67,10 +67,7 @@ class Command(ImagesimCommand):
         try:
             with ProgressBar("syncing") as bar:
                 return sync(limit=limit, progress=bar)
-        except (
-            *CONNECTION_ERRORS,
-            InternalError,
-        ) as error:  # the latter of a server that is read-only, as in a failover
+        except (*CONNECTION_ERRORS, InternalError) as error:  # the last: a server that is read-only, as in a failover
             if not watch or migrate_hint(error):
                 raise
             close_lost_connections()
