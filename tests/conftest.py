@@ -134,7 +134,8 @@ def _needs_service(item: pytest.Item) -> bool:
     from tests.shop import INDEXES  # the tests of Oscar run in a project without the demo shop
 
     parameters = getattr(getattr(item, "callspec", None), "params", {}).values()
-    fixtures = _fixtures(item) | {INDEXES[kind] for kind in INDEXES if kind in parameters}  # requested by name
+    kinds = INDEXES.keys() & {each for each in parameters if isinstance(each, str)}
+    fixtures = _fixtures(item) | {INDEXES[kind] for kind in kinds}  # requested by name
     return bool(fixtures & SERVICE_FIXTURES) or item.path.parent.name in SERVICE_FOLDERS
 
 
