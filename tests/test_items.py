@@ -19,7 +19,7 @@ from imagesim.items.registry import registry
 from imagesim.models import Scope
 from imagesim.retrieval.filters import categories_of
 from tests.shop import picture, product
-from tests.zoo.models import Box, BrightLamp, DeskLamp, Lamp, Maker, Picture, Standing, Tag
+from tests.zoo.models import Box, BrightLamp, Bulb, DeskLamp, Lamp, Maker, Picture, Standing, Tag
 
 
 class Money:
@@ -431,3 +431,22 @@ def test_invalid_paths_are_rejected_on_registration(attributes, message):
         items(**attributes)
 
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("model", "category", "names", "others"),
+    [
+        (Product, "category", ["category__name", "category__parent__name"], ["name", "brand__name"]),
+        (Product, "category_id", ["category__name_de"], ["name"]),
+        (Bulb, "lamp__translations__title_de", ["lamp__translations__title_en", "lamp__name"], ["switch__is_on"]),
+        (Bulb, "lamp__maker__name", ["lamp__maker__name"], ["lamp__name"]),
+        (Lamp, "tags__name", ["tags__name"], ["name"]),
+        (Lamp, "tags", ["tags__name"], ["name"]),
+        (Lamp, "nothing__name", [], ["name"]),
+        (Lamp, "", [], ["name"]),
+    ],
+)
+def test_the_texts_of_a_category(model, category, names, others):
+    """Whatever of it, or of its table of translations, is declared: what the category is called depends on it."""
+    items = type("Own", (Items,), {"category": category})(model)
+    assert [path for path in (*names, *others) if items.is_of_category(path)] == names

@@ -16,7 +16,7 @@ from django.db import models
 from imagesim.exceptions import ConfigurationError, NotIndexed, format_choices
 from imagesim.filter_types import FILTER_TYPES, amount_of, kind_of_field
 from imagesim.items import paths
-from imagesim.items.declarations import as_files, each_once, image_paths, require_types
+from imagesim.items.declarations import as_files, category_relation, each_once, image_paths, require_types
 from imagesim.items.keys import canonical_pk
 from imagesim.types import FilterKind, FilterValue, Scalar, TextSpec
 
@@ -153,7 +153,7 @@ class Items(Generic[M]):
 
     def is_of_category(self, path: str) -> bool:
         """Return whether a path of ``text`` is read from the item's category, or from a category above it."""
-        relation = self.category.rpartition("__")[0]
+        relation = category_relation(self)
         return bool(self.category) and (path == self.category or (relation != "" and path.startswith(f"{relation}__")))
 
     # What a page shows.

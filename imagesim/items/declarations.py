@@ -11,6 +11,7 @@ from uuid import UUID
 from django.utils.functional import Promise
 
 from imagesim.exceptions import ConfigurationError
+from imagesim.items import paths
 
 
 def _is_text(value: object) -> bool:
@@ -76,6 +77,21 @@ def require_types(items: Any, base: type) -> None:
 def image_paths(items: Any) -> tuple[str, ...]:
     """Return the paths of ``images``, one or several."""
     return (items.images,) if isinstance(items.images, str) else tuple(items.images)
+
+
+def category_relation(items: Any) -> str:
+    """Return the path to the model of an item's category, of which ``category`` is the key, a field or a translated
+    field; empty if there is no such model."""
+    relation = str(items.category).rpartition(paths.SEPARATOR)[0]
+    try:
+        if paths.target(items.model, items.category):  # the key
+            return str(items.category).removesuffix("_id")
+        owner = relation.rpartition(paths.SEPARATOR)[0]
+        nearest, model = (paths.target(items.model, each) if owner else None for each in (relation, owner))
+    except ConfigurationError:  # the system checks report it
+        return relation
+    is_translation = nearest and any(field.related_model is model for field in nearest._meta.concrete_fields)
+    return owner if is_translation else relation
 
 
 def as_files(values: Iterable[Any]) -> list[Any]:
