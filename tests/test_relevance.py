@@ -935,7 +935,7 @@ class TestSuggestions:
         assert [each.text for each in _distinct(given)] == ["Adidas", "Puma", "Nike"]
 
     def test_a_name_in_another_language_than_the_page_s_is_not_suggested(self, shop):
-        product("Instant Camera", picture("white"), name_de="Sofortbildkamera")
+        product("Instant Camera", picture("white"), name_de="Sofortbildkamera", description="With a soft case.")
         product("Soft Rug", picture("white"), name_de="Teppich")
         product("Tulip", picture("white"), description="Red.", description_de="Fürs Sofa und Zimmer.")
         product("Sofa", picture("white"))  # without a German name
@@ -948,6 +948,13 @@ class TestSuggestions:
         ):
             with translation.override(language):
                 assert sorted(str(each.hit.item.name) for each in imagesim.suggest(typed)) == expected
+
+    def test_a_name_in_the_language_of_the_page_is_suggested_behind_many_in_another(self, shop):
+        for number in range(30):
+            product(f"Juice {number}", picture("white"), name_de=f"Saft {number}")
+        product("Saffron Tea", picture("white"), name_de="Tee")
+        sync()
+        assert [each.text for each in imagesim.suggest("saf")] == ["Saffron Tea"]
 
     def test_an_item_is_suggested_behind_many_that_have_ended(self, shop):
         """For instance in a shop of auctions, between two reconciles: what has ended is still in the index."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 SUGGESTED_WINDOWS = (24, 96)
 """The numbers of entries whose texts are read: those of the second window only if most of the first are no longer
-shown."""
+shown, or are called by the words in other languages than the visitor's."""
 
 BEST_SHARE = 0.5
 """The minimum share of the best match: entries that match less are not suggested."""
@@ -69,14 +69,17 @@ def suggest(text: str, **arguments: Unpack[SuggestArguments]) -> list[Suggestion
     plan = plan_for(Question("words", request, meta, request.text))
     nothing = np.empty(0, dtype=np.float32)
     query = Query(nothing, plan.filters(filters), text=request.text, typing=True, fingerprint=meta.fingerprint)
-    hits = _named(_shown(query, index, limit), query, meta)
     typed = {language: analyse(request.text, language)[-1:] for language in languages_of(meta)}
-    begun = [(hit, list(_begun(hit, typed))) for hit in hits]
+    for shown in _shown(query, index, limit):
+        hits, names = _named(shown, query, meta)
+        begun = [(hit, list(_begun(hit, typed, names))) for hit in hits]
+        # No English visitor who types "sof" is looking for a "Sofortbildkamera".
+        meant = [hit for hit, texts in begun if not texts or any(each.own for each in texts)]
+        if len(meant) == len(hits) or 2 * len(meant) >= limit:
+            break  # otherwise names in other languages have left too few
     groups = [
         Suggestion(each.value, each.kind, hit) for hit, texts in begun for each in texts if each.kind and each.own
     ]
-    # No English visitor who types "sof" is looking for a "Sofortbildkamera".
-    meant = (hit for hit, texts in begun if not texts or any(each.own for each in texts))
     items = [Suggestion(str(hit.item), "item", hit) for hit in meant]
     return [*_distinct(groups)[: max(1, limit // 3)], *_distinct(items)][:limit]
 
@@ -84,8 +87,9 @@ def suggest(text: str, **arguments: Unpack[SuggestArguments]) -> list[Suggestion
 asuggest = sync_to_async(suggest)
 
 
-def _shown(query: Query, index: GuardedIndex, limit: int) -> list[Hit]:
-    """Return the best matches of the query whose items are shown, at least ``limit`` if there are that many."""
+def _shown(query: Query, index: GuardedIndex, limit: int) -> Iterator[list[Hit]]:
+    """Yield the best matches of the query whose items are shown, at least ``limit`` if there are that many; then more,
+    until there are none."""
     hits: list[Hit] = []
     best, offset = 0.0, 0
     for window in SUGGESTED_WINDOWS:
@@ -93,31 +97,35 @@ def _shown(query: Query, index: GuardedIndex, limit: int) -> list[Hit]:
         best = max([best, *(each.text for each in found.candidates)])
         matching = [each for each in found.candidates if each.text >= BEST_SHARE * best]
         hits += load(matching, in_stock=query.filters.in_stock)[0]
-        if len(hits) >= min(limit, window) or len(matching) < len(found) or not found.more:
-            break  # the rest match even less
+        is_last = len(matching) < len(found) or not found.more or window == SUGGESTED_WINDOWS[-1]
+        if is_last or len(hits) >= min(limit, window):
+            yield hits
+        if is_last:
+            return  # the rest match even less
         offset += window
-    return hits
 
 
-def _named(hits: Sequence[Hit], query: Query, meta: IndexMeta) -> Sequence[Hit]:
-    """Return the hits whose names, categories or brands match the query, or all if only descriptions do. A visitor who
-    types "head phones" is not looking for a tripod whose head turns phones."""
+def _named(hits: Sequence[Hit], query: Query, meta: IndexMeta) -> tuple[Sequence[Hit], Collection[str]]:
+    """Return the hits whose names, categories or brands match the query, with the paths of these texts; all hits and
+    all texts if only descriptions match. A visitor who types "head phones" is not looking for a tripod whose head
+    turns phones."""
     least = MENTION * max(spec.weight for spec in meta.texts.values())
     specs = {name: spec for name, spec in meta.texts.items() if spec.weight >= least or _kind_of(name)}
     if len(specs) == len(meta.texts):
-        return hits
+        return hits, specs
     names = TextIndex(specs)
     for number, hit in enumerate(hits):
-        names.add(number, {path: values for path, _spec, values in _texts_of(hit)})
+        names.add(number, {path: values for path, _spec, values in _texts_of(hit, specs)})
     names.settle()
-    return [hits[number] for number in names.match(query).slots.tolist()] or hits
+    found = [hits[number] for number in names.match(query).slots.tolist()]
+    return (found, specs) if found else (hits, meta.texts)
 
 
-def _texts_of(hit: Hit) -> Iterator[tuple[str, TextSpec, list[str]]]:
-    """Yield the path, the spec and the values of each text of a hit that was loaded with it."""
+def _texts_of(hit: Hit, names: Collection[str]) -> Iterator[tuple[str, TextSpec, list[str]]]:
+    """Yield the path, the spec and the values of each text of a hit that is among ``names`` and was loaded with it."""
     deferred = hit.item.get_deferred_fields()  # reading them would take a query for each hit
     for path, spec in registry.for_item(hit.item).text_specs.items():
-        if path not in deferred:
+        if path in names and path not in deferred:
             yield path, spec, [str(each) for each in paths.read(hit.item, path)]
 
 
@@ -138,10 +146,11 @@ class _Begun(NamedTuple):
     own: bool
 
 
-def _begun(hit: Hit, typed: Mapping[str, Sequence[Token]]) -> Iterator[_Begun]:
-    """Yield the texts of a hit with a word that begins with the last one typed; ``typed`` has it for each language."""
+def _begun(hit: Hit, typed: Mapping[str, Sequence[Token]], names: Collection[str]) -> Iterator[_Begun]:
+    """Yield those texts of a hit that are among ``names`` and have a word that begins with the last one typed;
+    ``typed`` has it for each language."""
     own, texts = base_language(get_language() or ""), list[tuple[_Kind, str, str, list[str]]]()
-    for path, spec, values in _texts_of(hit):
+    for path, spec, values in _texts_of(hit, names):
         stem = path.removesuffix(f"_{paths.language_of(path)}".lower().replace("-", "_"))
         texts.append((_kind_of(path), stem, base_language(spec.language), values))
     at_home = {stem for _kind, stem, language, values in texts if language == own and any(values)}
