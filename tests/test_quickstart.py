@@ -180,6 +180,27 @@ class Comment(models.Model):
     title = models.CharField(max_length=100)
 """
 
+COLUMNS = """
+from django.db import models
+
+class Brand(models.Model):
+    name = models.CharField(max_length=80)
+
+class Category(models.Model):
+    slug = models.SlugField()
+    slug_de = models.SlugField(null=True)
+    slug_en = models.SlugField(null=True)
+    parent = models.ForeignKey("self", models.CASCADE, null=True)
+
+class Vase(models.Model):
+    image = models.ImageField(upload_to="vases/")
+    brand = models.ForeignKey(Brand, models.CASCADE)
+    category = models.ForeignKey(Category, models.CASCADE)
+    colour = models.CharField(max_length=80)
+    colour_de = models.CharField(max_length=80, null=True)
+    colour_en = models.CharField(max_length=80, null=True)
+"""
+
 VARIANTS = """
 from django.db import models
 
@@ -379,6 +400,19 @@ def test_texts_in_several_languages(tmp_path: Path) -> None:
     names = ", ".join(f'"translations__name_{code}": 3' for code in ("en", "de", "pt_br"))
     assert f"text = {{{names}, {brand}, " in (tmp_path / "shop" / "similarity.py").read_text()
     manage(tmp_path, "shell", "--command", CHECK)
+
+
+def test_categories_and_filters_in_several_languages(tmp_path: Path) -> None:
+    """In a column for each, as with django-modeltranslation: the system checks accept what is proposed."""
+    make(tmp_path, COLUMNS)
+    languages = 'LANGUAGES = [("de", "Deutsch"), ("en", "English")]\nLANGUAGE_CODE = "en-gb"\n'
+    append(tmp_path / "project" / "settings.py", languages)
+    printed = quickstart(tmp_path, "--write")
+    written = (tmp_path / "shop" / "similarity.py").read_text()
+    assert 'category = "category__slug_en"\n' in written
+    assert 'category_parent = "category__parent__slug_en"' in written
+    assert 'filters = {"brand": "brand__name", "colour": "colour_en"}\n' in written
+    assert "W033" not in printed + manage(tmp_path, "check")
 
 
 def test_drafts_are_left_out(tmp_path: Path) -> None:

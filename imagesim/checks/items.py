@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import Any
 
-from django.conf import settings
 from django.core.checks import CheckMessage, Error, Info, Warning
 from django.db import models
 
 from imagesim import conf
 from imagesim.exceptions import ConfigurationError, format_choices
 from imagesim.items import Items, paths
-from imagesim.items.declarations import image_paths
+from imagesim.items.declarations import image_paths, in_one_language
 from imagesim.items.registry import registry
 from imagesim.models import ItemState
 from imagesim.retrieval.params import reserved_names
@@ -183,8 +182,8 @@ def _check_languages(items: Items[Any]) -> Iterator[CheckMessage]:
         found = paths.in_languages(items.model, path)
         if not found or path in found:
             continue
-        one = next((each for each in found if paths.language_of(each) == settings.LANGUAGE_CODE), found[0])
         message = f"{path!r} is indexed in LANGUAGE_CODE and read in the visitor's language."
+        one = in_one_language(items.model, path)
         hint = f"Name {one!r}." if path in named else f"Name each language to be searched: {', '.join(found)}."
         yield _warning(items, message, "imagesim.W033", hint)
 

@@ -8,6 +8,7 @@ from inspect import isfunction
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.utils.functional import Promise
 
 from imagesim.exceptions import ConfigurationError
@@ -92,6 +93,16 @@ def category_relation(items: Any) -> str:
         return relation
     is_translation = nearest and any(field.related_model is model for field in nearest._meta.concrete_fields)
     return owner if is_translation else relation
+
+
+def in_one_language(model: Any, path: str) -> str:
+    """The path to a translated text in ``LANGUAGE_CODE``, or in another language if there is none in that. A path that
+    names a language, or does not lead to such a text, is returned unchanged."""
+    found = {paths.language_of(each): each for each in paths.in_languages(model, path)}
+    code = settings.LANGUAGE_CODE
+    if not found or path in found.values():
+        return path
+    return found.get(code) or found.get(code.partition("-")[0]) or next(iter(found.values()))
 
 
 def as_files(values: Iterable[Any]) -> list[Any]:

@@ -80,11 +80,15 @@ def _paths(model: Any, own: Callable[[Any], list[str]]) -> Iterator[str]:
 
 
 def described_by(field: Any) -> str:
-    """Return the path from a relation to the name of its target; the field itself if it is not a relation."""
-    if not field.is_relation:
-        return str(field.name)
-    names = {each.name for each in field.related_model._meta.concrete_fields}
-    return next((f"{field.name}__{name}" for name in ("slug", "name", "title", "code") if name in names), field.name)
+    """Return the path from a relation to the name of its target; the field itself if it is not a relation. Of a name in
+    several languages it is that in one of them."""
+    from imagesim.items.declarations import in_one_language
+
+    path = str(field.name)
+    if field.is_relation:
+        names = {each.name for each in field.related_model._meta.concrete_fields}
+        path = next((f"{path}__{name}" for name in ("slug", "name", "title", "code") if name in names), path)
+    return in_one_language(field.model, path)
 
 
 def texts_of(model: Any) -> dict[str, int]:
@@ -133,7 +137,11 @@ def category_parent_of(model: Any) -> str:
 
 def filters_of(model: Any) -> dict[str, str]:
     """Return the filters of the model, each with its path."""
+    from imagesim.items.paths import in_languages
+
     fields = [each for each in fields_of(model) if FILTERS.search(each.name) and not each.name.endswith("_currency")]
+    translations = {path for each in fields for path in in_languages(model, each.name) if path != each.name}
+    fields = [each for each in fields if each.name not in translations]
     kept = [field for field in fields if not (INTERNAL.search(field.name) or NUMBERS.match(field.name))]
     return {field.name: described_by(field) for field in kept}
 
