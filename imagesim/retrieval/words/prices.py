@@ -40,6 +40,9 @@ PARTICLES = "の|的"
 """Particles between a limit and the word after it, in these languages."""
 
 _NUMBER = r"\d{1,9}(?:[.,'’]\d{1,9}){0,3}"
+_SPACED = rf"(?:\d{{1,3}}(?:\s\d{{3}}){{1,2}}(?!\d)(?:,\d{{1,2}}(?!\d))?|{_NUMBER})"
+"""The same with spaces between thousands, as in French and Polish. Not in a range such as "50-100", before which
+another number may stand."""
 _CURRENCY = rf"(?:{SIGNS}|(?:{CURRENCIES})(?!\w))"
 _TIMES = {"k": 1_000, "千": 1_000, "万": 10_000, "만": 10_000}
 
@@ -141,7 +144,8 @@ def _is_price(match: re.Match[str], languages: tuple[str, ...]) -> bool:
 
 
 def _amount(number: str, times: str | None) -> float:
-    """Return the value of a number in the notation of any language: "1,299.00", "1.299,00", "1'299", "49,9", "2k"."""
+    """Return the value of a number in the notation of any language: "1,299.00", "1.299,00", "1 299,00", "1'299"."""
+    number = "".join(number.split())
     *groups, last = re.split(r"[.,'’]", number)
     has_cents = bool(groups) and (len(last) != 3 or (len(groups) > 1 and len(set(re.findall(r"[.,'’]", number))) > 1))
     whole = "".join(groups if has_cents else [*groups, last])
@@ -155,10 +159,10 @@ def _any_of(name: str, languages: tuple[str, ...]) -> str:
     return rf"(?:{words})" if words else r"(?!)"
 
 
-def _price(n: int) -> str:
+def _price(n: int, number: str = _SPACED) -> str:
     """Return a pattern of a price, with a currency before or after it, or none; ``n`` numbers its groups."""
     return (
-        rf"(?P<before{n}>{SIGNS})?\s*(?P<number{n}>{_NUMBER})(?:\s*(?P<times{n}>k)(?!\w))?"
+        rf"(?P<before{n}>{SIGNS})?\s*(?P<number{n}>{number})(?:\s*(?P<times{n}>k)(?!\w))?"
         rf"(?:\s*(?P<behind{n}>{_CURRENCY})|(?![\w%]))(?:,-)?"
     )
 
@@ -181,7 +185,7 @@ def _patterns(languages: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
         rf"(?P<between>{first})\s+{_price(1)}\s+(?:{second})\s+{_price(2)}"
         for first, second in (line.split(" / ") for each in languages for line in WORDS["between"].get(each, ()))
     ]
-    ranges = rf"(?:{words('at least')}\s+)?{_price(1)}\s*(?:[-–]|\s{words('to')}\s)\s*{_price(2)}"
+    ranges = rf"(?:{words('at least')}\s+)?{_price(1, _NUMBER)}\s*(?:[-–]|\s{words('to')}\s)\s*{_price(2)}"
     below, most, least = words("less than"), words("at most"), words("at least")
     single = rf"(?:(?P<below>{below}|<)|(?P<most>{most}|<=|≤)|(?P<least>{least}|>=?|≥))\.?\s*(?:of\s+)?{_price(1)}"
     # The name of a group can occur only once in a pattern, so limits after their number have a pattern of their own.
@@ -190,5 +194,10 @@ def _patterns(languages: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
         rf"(?:(?P<below>{words('less than behind')})|(?P<most>{words('at most behind')})"
         rf"|(?P<least>{words('at least behind')}))(?:{PARTICLES})?"
     )
-    found = [*(lead + each for each in (*pairs, ranges, single)), behind]
+    ranges_behind = (
+        rf"(?P<number1>{_NUMBER})\s*(?P<times1>[千万만])?\s*(?P<behind1>{SIGNS}|{CURRENCIES_BEHIND})?\s*"
+        rf"{words('to behind')}\s*(?P<number2>{_NUMBER})\s*(?P<times2>[千万만])?\s*"
+        rf"(?P<behind2>{SIGNS}|{CURRENCIES_BEHIND})(?:{PARTICLES})?"
+    )
+    found = [*(lead + each for each in (*pairs, ranges, single)), ranges_behind, behind]
     return tuple(re.compile(each, re.IGNORECASE) for each in found)
