@@ -49,7 +49,8 @@ PAGE = """# the template of its page
 <link rel="stylesheet" href="{% static 'imagesim/imagesim.css' %}">
 {% image_search %}
 
-# urls.py: small pictures and the answers to searches, with the extra "rest" (from django.urls import include, path)
+# urls.py: small pictures and the answers to searches, with the extra "rest" (from django.urls import include, path);
+# in i18n_patterns, if the URLs of your pages begin with their language
 path("api/visual/", include("imagesim.rest.urls")),
 
 Then:
