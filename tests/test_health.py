@@ -383,7 +383,7 @@ class TestTiming:
             ("search.x", "error"),
             ("search.x", "error"),
         ]
-        assert answer.__doc__ == "Says three."
+        assert answer.__doc__ == "A backend that answers three."
         assert caplog.records[0].event == "search.x"
         assert caplog.records[0].outcome == "ok"
         assert "search.x took" in caplog.text
