@@ -353,7 +353,7 @@ def test_a_rebuild_that_lost_its_job_stops(shop, monkeypatch):
 
 @pytest.mark.slow
 def test_a_dead_process_is_detected_at_once(shop):
-    script = "import os, django; django.setup()\nfrom imagesim.indexing import jobs; print(jobs._owner())"
+    script = "import os, django; django.setup()\nfrom imagesim.indexing import processes; print(processes.current())"
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"}
     owner = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     run = jobs.start(Job.Kind.REBUILD)

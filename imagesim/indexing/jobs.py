@@ -8,8 +8,6 @@ died, is changed immediately.
 from __future__ import annotations
 
 import logging
-import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -24,7 +22,7 @@ from django.utils import timezone
 from imagesim.database import atomic, for_thread, primary, retry_conflicts
 from imagesim.exceptions import AlreadyRunning, IndexUnavailable, mask_credentials
 from imagesim.indexes import get_index
-from imagesim.indexing import dispatch, leases
+from imagesim.indexing import dispatch, leases, processes
 from imagesim.models import Job
 
 STALE_AFTER = timedelta(seconds=60)
@@ -76,7 +74,7 @@ def start(kind: Job.Kind, *, unfinished: int | None = None, hold: bool = False, 
     if message and unfinished is None:
         unfinished = rows.filter(kind=kind, message=message).values_list("pk", flat=True).first()
     now = timezone.now()
-    ours = {"status": Job.Status.RUNNING, "owner": _owner(), "heartbeat_at": now}
+    ours = {"status": Job.Status.RUNNING, "owner": processes.current(), "heartbeat_at": now}
     if unfinished is None:
         ended = rows.filter(kind=kind, slot=None).order_by("-pk")
         if last := ended.values_list("pk", flat=True)[MAX_ENDED_JOBS : MAX_ENDED_JOBS + 1].first():
@@ -96,7 +94,7 @@ def start(kind: Job.Kind, *, unfinished: int | None = None, hold: bool = False, 
 @retry_conflicts
 def take_over(job: Job) -> bool:
     """Make this process the owner of a job that has none; return False if another one was faster."""
-    ours = {"status": Job.Status.RUNNING, "owner": _owner(), "heartbeat_at": timezone.now(), "error": ""}
+    ours = {"status": Job.Status.RUNNING, "owner": processes.current(), "heartbeat_at": timezone.now(), "error": ""}
     died = bool(job.owner)  # which did not give it up
     if not _ours(job).filter(heartbeat_at=job.heartbeat_at).update(**ours):
         return False
@@ -145,9 +143,7 @@ def abandoned(job: Job) -> bool:
     age = timezone.now() - job.heartbeat_at
     if age > STALE_AFTER or age < -leases.CLOCK_WAS_WRONG:
         return True
-    host, _, rest = job.owner.partition("/")
-    pid, _, began = rest.partition("/")
-    return host == socket.gethostname() and pid.isdecimal() and _process_start(int(pid)) != began
+    return processes.has_ended(job.owner)
 
 
 def unfinished_rebuild() -> Job | None:
@@ -313,7 +309,7 @@ def pause(job: Job) -> bool:
     if abandoned(job):
         alone = running.filter(owner=job.owner, heartbeat_at=job.heartbeat_at)
         alone.update(status=Job.Status.PAUSED, requested="", owner="")
-    _refresh(job)
+        _refresh(job)
     return True
 
 
@@ -384,18 +380,3 @@ def _same(job: Job) -> QuerySet[Job]:
 
 def _ours(job: Job) -> QuerySet[Job]:
     return _same(job).filter(owner=job.owner)
-
-
-def _owner() -> str:
-    return f"{socket.gethostname()}/{os.getpid()}/{_process_start(os.getpid())}"
-
-
-def _process_start(pid: int) -> str:
-    """Return the start time of the process, which distinguishes it from a later one with the same id; empty if it has
-    ended."""
-    try:
-        with open(f"/proc/{pid}/stat") as stat:
-            fields = stat.read().rpartition(")")[2].split()
-    except OSError:
-        return "" if os.path.isdir("/proc/self") else "unknown"
-    return "" if fields[0] == "Z" else fields[19]
