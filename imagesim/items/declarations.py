@@ -83,21 +83,20 @@ def image_paths(items: Any) -> tuple[str, ...]:
 def category_relation(items: Any) -> str:
     """Return the path to the model of an item's category, of which ``category`` is the key, a field or a translated
     field; empty if there is no such model."""
-    relation = str(items.category).rpartition(paths.SEPARATOR)[0]
+    path = str(items.category)
+    relation = path.rpartition(paths.SEPARATOR)[0]
     try:
-        if paths.target(items.model, items.category):  # the key
-            return str(items.category).removesuffix("_id")
-        owner = relation.rpartition(paths.SEPARATOR)[0]
-        nearest, model = (paths.target(items.model, each) if owner else None for each in (relation, owner))
+        if paths.target(items.model, path):  # the key
+            return path.removesuffix("_id")
+        is_translation = bool(paths.resolve(items.model, path).conditions)
     except ConfigurationError:  # the system checks report it
         return relation
-    is_translation = nearest and any(field.related_model is model for field in nearest._meta.concrete_fields)
-    return owner if is_translation else relation
+    return relation.rpartition(paths.SEPARATOR)[0] if is_translation else relation
 
 
 def in_one_language(model: Any, path: str) -> str:
-    """The path to a translated text in ``LANGUAGE_CODE``, or in another language if there is none in that. A path that
-    names a language, or does not lead to such a text, is returned unchanged."""
+    """Return the path to a translated text in ``LANGUAGE_CODE``, or in another language if there is none in that. A
+    path that names a language, or does not lead to such a text, is returned unchanged."""
     found = {paths.language_of(each): each for each in paths.in_languages(model, path)}
     code = settings.LANGUAGE_CODE
     if not found or path in found.values():
