@@ -68,14 +68,17 @@ class Phrase:
         return Syntax(fillers, complements, qualifiers, departments, head, specify, others | departments)
 
     def fillers(self, spelled: Collection[str]) -> set[int]:
-        """Return the words that say nothing about what is sought, such as "buy" or "cheap". A number is one of them,
-        being a size or a quantity, unless the catalogue contains it or it may be an article number."""
+        """Return the words that say nothing about what is sought, such as "buy" or "cheap". A number or a single letter
+        is one of them, being a size, a quantity or a type ("USB C"), unless the catalogue contains it or the number may
+        be an article number."""
 
         def is_filler(word: QueryWord, stems: Collection[str]) -> bool:
             if word.filler and (word.before_amount or not self.roles.calls(stems)):
                 return True
             is_amount = word.word[0].isdigit() and not (word.code or is_article_number(word.word))
-            unknown = is_amount or (word.slip and word.word not in spelled)
+            # A character of Chinese or Japanese, which have no capitals, can be a word.
+            is_letter = len(word.word) == 1 and word.word.upper() != word.word
+            unknown = is_amount or is_letter or (word.slip and word.word not in spelled)
             return unknown and not self.roles.has(stems)
 
         return {n for n, word in enumerate(self.words) if is_filler(word, self.stems[n])}
