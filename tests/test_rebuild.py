@@ -16,6 +16,7 @@ from unittest.mock import Mock
 import pytest
 from django.contrib.sessions.models import Session
 from django.core.management import CommandError, call_command
+from django.db import OperationalError, connection
 from django.utils import timezone
 
 import imagesim
@@ -488,6 +489,42 @@ def test_an_error_that_is_not_the_rebuilds_leaves_it_to_be_continued(shop, monke
     left = jobs.unfinished_rebuild()
     assert left.done == 6
     assert rebuild().target == left.target == get_index().active()
+
+
+SET_READ_ONLY = {
+    "mysql": ("SET SESSION TRANSACTION READ ONLY", "SET SESSION TRANSACTION READ WRITE"),
+    "postgresql": ("SET default_transaction_read_only = on", "SET default_transaction_read_only = off"),
+    "sqlite": ("PRAGMA query_only = on", "PRAGMA query_only = off"),
+}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("work", "owner", "name"), [(sync, leases, "mark"), (rebuild, jobs, "checkpoint")])
+def test_a_database_that_is_read_only_for_a_moment_fails_nothing(shop, monkeypatch, caplog, work, owner, name):
+    """Such as in a failover, or while its disk is full: what handles the error may be able to write again."""
+    original, (on, off) = getattr(owner, name), SET_READ_ONLY[connection.vendor]
+
+    def while_read_only(*args):
+        with connection.cursor() as cursor:
+            cursor.execute(on)
+            try:
+                return original(*args)
+            finally:
+                cursor.execute(off)
+
+    shop[0].save()
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, name, while_read_only)
+        with pytest.raises(OperationalError):
+            work()
+    assert "failed" not in caplog.text
+    assert not ItemState.objects.exclude(outcome="indexed").exists()
+    left = jobs.unfinished_rebuild()
+    assert (left is None) == (work is sync)
+    assert left is None or rebuild().pk == left.pk
+    ItemState.objects.update(not_before=timezone.now())
+    sync()
+    assert not ItemState.objects.filter(pending=True).exists()
 
 
 def test_a_rebuild_that_lost_its_job_drops_no_later_index(shop, monkeypatch):

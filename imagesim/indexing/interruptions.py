@@ -1,5 +1,5 @@
-"""What interrupts the work on items without saying anything about them: a lost database, or the soft time limit of a
-Celery task, including the shop's own tasks. Leases are then released as after a signal to stop."""
+"""What interrupts the work on items without saying anything about them: a lost or read-only database, or the soft time
+limit of a Celery task, including the shop's own tasks. Leases are then released as after a signal to stop."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
-from imagesim.database import CONNECTION_ERRORS
+from django.db import InternalError, OperationalError, connections
+
+from imagesim.database import CONNECTION_ERRORS, sqlstate
 
 try:
     from billiard.exceptions import SoftTimeLimitExceeded as SoftTimeLimitExceeded
@@ -22,6 +25,30 @@ except ImportError:
 INFRASTRUCTURE_ERRORS = (*CONNECTION_ERRORS, SoftTimeLimitExceeded)
 """Errors that say nothing about the item that is being worked on, such as a lost database or a time limit: its lease is
 released, and no result is stored."""
+
+
+_READ_ONLY = "25006"
+"""PostgreSQL: the server or the user may only read, as on a standby after a failover, or where a full disk is near."""
+
+
+@contextmanager
+def read_only_as_outage() -> Iterator[None]:
+    """Make a database that has become read-only raise OperationalError, as one that is lost does and as other databases
+    do: PostgreSQL's InternalError also stands for errors that concern one item, such as a damaged row.
+    """
+
+    def execute(run: Any, *statement: Any) -> Any:
+        try:
+            return run(*statement)
+        except InternalError as error:
+            if sqlstate(error) != _READ_ONLY:
+                raise
+            raise OperationalError(*error.args) from error.__cause__
+
+    with ExitStack() as stack:
+        for connection in connections.all():
+            stack.enter_context(connection.execute_wrapper(execute))
+        yield
 
 
 class _TimeLimitReached(KeyboardInterrupt):

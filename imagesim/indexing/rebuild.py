@@ -29,7 +29,7 @@ from imagesim.indexing import jobs, leases, outbox
 from imagesim.indexing.calibrate import calibrate_quietly
 from imagesim.indexing.documents import count_items, items_behind, prepare, queryset_of, write
 from imagesim.indexing.embedding import Vectors
-from imagesim.indexing.interruptions import INFRASTRUCTURE_ERRORS, stopped_at_time_limit
+from imagesim.indexing.interruptions import INFRASTRUCTURE_ERRORS, read_only_as_outage, stopped_at_time_limit
 from imagesim.indexing.item_regions import find_regions
 from imagesim.indexing.reconcile import purge_former_models
 from imagesim.indexing.statistics import update_quietly
@@ -58,6 +58,7 @@ class _TimeOver(Exception):
 
 
 @stopped_at_time_limit()
+@read_only_as_outage()
 @related_rows_from_primary()
 def rebuild(
     *,

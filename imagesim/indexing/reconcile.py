@@ -30,7 +30,7 @@ from imagesim.exceptions import ImagesimError
 from imagesim.indexing import jobs, leases, outbox
 from imagesim.indexing.differences import DIFFERENCES, Difference, compare, grouped
 from imagesim.indexing.documents import Outcome, count_items
-from imagesim.indexing.interruptions import stopped_at_time_limit
+from imagesim.indexing.interruptions import read_only_as_outage, stopped_at_time_limit
 from imagesim.indexing.statistics import update_when_reconciled
 from imagesim.indexing.sync import Progress, sync
 from imagesim.indexing.write_targets import live_targets
@@ -67,6 +67,7 @@ class _TimeOver(Exception):
 
 
 @stopped_at_time_limit()
+@read_only_as_outage()
 @related_rows_from_primary()
 def reconcile(
     *,

@@ -31,7 +31,7 @@ from imagesim.indexes import get_index
 from imagesim.indexing import jobs, leases, outbox
 from imagesim.indexing.documents import Document, Outcome, prepare, queryset_of, write
 from imagesim.indexing.embedding import Vectors, store_vectors
-from imagesim.indexing.interruptions import INFRASTRUCTURE_ERRORS, stopped_at_time_limit
+from imagesim.indexing.interruptions import INFRASTRUCTURE_ERRORS, read_only_as_outage, stopped_at_time_limit
 from imagesim.indexing.item_regions import find_regions
 from imagesim.indexing.leases import Lease, SyncResult
 from imagesim.indexing.statistics import calibrate_while_filling, update_if_grown
@@ -100,6 +100,7 @@ class SyncReport:
 
 
 @stopped_at_time_limit()
+@read_only_as_outage()
 @related_rows_from_primary()
 def sync(
     *,

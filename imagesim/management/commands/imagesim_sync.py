@@ -8,7 +8,6 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import CommandError
-from django.db import InternalError
 
 from imagesim.circuit_breaker import log_repeated
 from imagesim.database import CONNECTION_ERRORS, close_lost_connections
@@ -67,7 +66,7 @@ class Command(ImagesimCommand):
         try:
             with ProgressBar("syncing") as bar:
                 return sync(limit=limit, progress=bar)
-        except (*CONNECTION_ERRORS, InternalError) as error:  # the last: a server that is read-only, as in a failover
+        except CONNECTION_ERRORS as error:
             if not watch or migrate_hint(error):
                 raise
             close_lost_connections()
