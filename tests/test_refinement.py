@@ -93,6 +93,13 @@ def test_a_hit_on_which_the_shops_code_fails_is_in_no_facet(shelf, monkeypatch):
     assert choices(refinement, "brand") == [("acme", 4), ("zeta", 1)]
 
 
+def test_a_step_of_an_item_on_which_the_shops_code_fails_is_that_of_the_results(shelf, monkeypatch):
+    items = registry.for_model(Product)
+    asked = items.get_filters
+    monkeypatch.setattr(items, "get_filters", lambda item: asked(item if item.name != "red" else item.nothing))
+    assert [step.label for step in refined("", like=shelf["red"])[0].steps] == ["Price below 40"]
+
+
 def test_a_list_of_values_is_several_as_in_the_index(shelf, monkeypatch):
     """It must not be one value, whose link finds nothing."""
     items = registry.for_model(Product)

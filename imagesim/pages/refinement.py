@@ -21,6 +21,7 @@ from imagesim.embedders import get_embedder
 from imagesim.exceptions import ConfigurationError, format_choices
 from imagesim.filter_types import several
 from imagesim.images import colours
+from imagesim.items.hydrate import fact_of
 from imagesim.items.measured_colours import filter_values
 from imagesim.items.registry import registry
 from imagesim.retrieval.params import parse
@@ -255,9 +256,10 @@ class Refinement:
     def _cheaper(self, hits: Hits) -> list[Choice]:
         """Return a step to items that cost less than the item, or than about half of the results."""
         found = []
+        like: dict[str, FilterValue] = {} if self._like is None else fact_of(self._like, "get_filters", {})
         for (name, field), bound in zip(self._sort.items(), self._bounds(), strict=True):
             chosen = self._query.get(bound, "")
-            own = None if self._like is None else _lowest(self._items.get_filters(self._like).get(name))
+            own = _lowest(like.get(name))
             numbers = [number for hit in hits if (number := self._value(hit, name)) is not None]
             limit = own if own is not None else _middle(numbers)
             if chosen:
