@@ -11,6 +11,7 @@ import sys
 from gettext import GNUTranslations
 from pathlib import Path
 
+import django
 import pytest
 from django.apps import apps
 from django.utils.translation import override, pgettext
@@ -75,10 +76,14 @@ def test_choices_of_a_field_read_differently(language: str) -> None:
 QUOTES = {"de": "„“", "es": "«»", "fr": "«»", "it": "«»", "nl": "‘’", "pl": "„”", "pt": "«»"}
 
 
+def messages(root: Path, language: str) -> dict[str, str]:
+    with (root / catalogue(language)).with_suffix(".mo").open("rb") as compiled:
+        found: dict[str, str] = GNUTranslations(compiled)._catalog  # type: ignore[attr-defined]
+    return {source: text for source, text in found.items() if source}
+
+
 def translations(package: str, language: str) -> list[str]:
-    with (ROOT / package / catalogue(language)).with_suffix(".mo").open("rb") as compiled:
-        messages = GNUTranslations(compiled)._catalog  # type: ignore[attr-defined]
-    return [text for source, text in messages.items() if source]
+    return list(messages(ROOT / package, language).values())
 
 
 @pytest.mark.parametrize(("package", "language"), CATALOGUES)
@@ -86,6 +91,17 @@ def test_quotes_are_those_of_the_language(package: str, language: str) -> None:
     """Messages in Spanish must not have the quotes of English. A closing ’ may be an apostrophe."""
     used = set(re.findall("[„“”«»‘]", "".join(translations(package, language))))
     assert used <= set(QUOTES[language])
+
+
+@pytest.mark.parametrize("language", LANGUAGES["imagesim"])
+def test_a_message_of_django_is_translated_as_there(language: str) -> None:
+    """All apps share one catalogue: Django's own pages would say what ours say. A message that means something else has
+    a context."""
+    django_root = Path(django.__file__).parent
+    own = messages(ROOT / "imagesim", language)
+    for root in (django_root / "conf", *(path.parent for path in django_root.glob("contrib/*/locale"))):
+        theirs = messages(root, language)
+        assert {source: text for source, text in own.items() if theirs.get(source, text) != text} == {}, root.name
 
 
 def test_no_line_begins_with_a_french_punctuation_mark() -> None:

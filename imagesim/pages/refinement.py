@@ -15,6 +15,7 @@ from django.db import models
 from django.http import QueryDict
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 
 from imagesim.conf import get_settings
 from imagesim.embedders import get_embedder
@@ -251,7 +252,7 @@ class Refinement:
             labels[name] = _("%(field)s, lowest first") % {"field": label}
             labels[f"-{name}"] = _("%(field)s, highest first") % {"field": label}
         choices = [Choice(label, self._url(sort=order), order == self.order) for order, label in labels.items()]
-        return Group("sort", _("Order"), choices)
+        return Group("sort", pgettext("results", "Order"), choices)
 
     def _cheaper(self, hits: Hits) -> list[Choice]:
         """Return a step to items that cost less than the item, or than about half of the results."""
