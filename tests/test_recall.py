@@ -376,7 +376,7 @@ def test_scopes_are_conditions_that_the_graph_answers(monkeypatch: pytest.Monkey
     assert [(scope.name, scope.share) for scope in chosen] == [
         ("brand=b", 0.2),
         ("category=half", 0.5),
-        ("sale=1", 0.3),
+        ("sale=True", 0.3),
     ]
     assert chosen[2].filters.conditions == (Condition("sale", "eq", True),)
 

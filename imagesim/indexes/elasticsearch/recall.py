@@ -132,5 +132,5 @@ def _conditions(shares: Mapping[str, Any], kinds: Mapping[str, FilterKind]) -> l
         else:
             for value, share in counted["values"].items():
                 condition = Condition(name, "eq", value == "1" if kinds[name] == "boolean" else value)
-                found.append(Scope(f"{name}={value}", float(share), Filters(conditions=(condition,))))
+                found.append(Scope.of(condition, float(share)))
     return found
