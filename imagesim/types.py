@@ -199,7 +199,7 @@ class Facet:
 class Candidates:
     """The answer to one query, best first.
 
-    ``more`` says whether further matches follow this page; ``took_ms`` is the engine's own time.
+    ``more``: further matches follow this page. ``took_ms``: the engine's own time, shared by queries answered together.
     """
 
     candidates: tuple[Candidate, ...]
@@ -306,10 +306,10 @@ class Message:
 class Hits(Sequence[Hit]):
     """A sequence of hits with facts about the answer, which a slice keeps.
 
-    ``more``: further hits follow this page. ``took_ms``: the engine's time. ``exact``: every entry
-    that passed the filters was scored. ``degraded``: why there are no hits, or too few, though the
-    query was valid (for example "the index is not reachable"), else empty. ``next_offset``: where
-    the next page starts, which is past ``offset + limit`` if deleted items were skipped. ``facets``: the counts of each
+    ``more``: further hits follow this page. ``took_ms``: the engine's time for all its requests, those of a look
+    together. ``exact``: every entry that passed the filters was scored. ``degraded``: why there are no hits, or too
+    few, though the query was valid (for example "the index is not reachable"), else empty. ``next_offset``: where the
+    next page starts, which is past ``offset + limit`` if deleted items were skipped. ``facets``: the counts of each
     field asked for, over the items that pass the filters. ``token``: to be sent back with what the visitor does with
     the hits (see ``imagesim.events``); empty while events are off. ``cut``: how many of the nearest were not relevant
     enough (``min_relevance``). ``closest``: if nothing was relevant enough, a few that come closest, to be shown

@@ -626,3 +626,26 @@ def test_the_last_page_that_the_settings_allow(shelf, settings):
     assert imagesim.similar_to(shelf["red"], fallback=True, diversity=0.5, **asked) == []
     assert imagesim.search(image=picture("red"), text="shoe", **asked) == []
     assert imagesim.search(text="shoe", **asked) == []
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda item: imagesim.similar_to(item, limit=1),
+        lambda item: imagesim.similar_to(item, same_category=True, fallback=True, diversity=0.5),
+        lambda item: imagesim.search(text="hat"),
+        lambda item: imagesim.search(text="navy under 5"),
+        lambda item: imagesim.shop_the_look(shop.encoded(picture("red")), regions=[(0, 0, 0.5, 0.5)]).regions[0].hits,
+    ],
+)
+def test_the_engines_time_is_that_of_all_requests(monkeypatch, ask):
+    red = shop.shelf(with_texts=True)["red"]
+    index, asked = get_index(), []
+    search = index.search
+
+    def timed(queries, **options):
+        asked.extend(queries)
+        return [replace(each, took_ms=1.0) for each in search(queries, **options)]
+
+    monkeypatch.setattr(index, "search", timed)
+    assert ask(red).took_ms == len(asked) > 0

@@ -36,7 +36,7 @@ from imagesim.retrieval.regions import (
 )
 from imagesim.retrieval.relevance import Cutoff, Judge, WithRelevance, calibration_of
 from imagesim.retrieval.rerank import Plan, Question, plan_for
-from imagesim.retrieval.retriever import Retriever, open_index, retry_on_swap, unseen
+from imagesim.retrieval.retriever import GuardedIndex, open_index, retry_on_swap, unseen
 from imagesim.types import Filters, Hit, Hits, IndexMeta, Message, Query, Region
 
 if TYPE_CHECKING:
@@ -227,7 +227,7 @@ def _embed(photo: Image, crops: Sequence[Corners | None], meta: IndexMeta) -> It
 
 
 def _search(
-    index: Retriever,
+    index: GuardedIndex,
     cutoff: Cutoff,
     judge: Judge,
     queries: Sequence[Query],
@@ -270,7 +270,7 @@ def _with_others(own: _Answer, wide: _Answer, plan: Plan) -> _Answer:
     return replace(own, hits=_filled(own.hits, wide.hits, own.query.limit))
 
 
-def _answer(index: Retriever, cutoff: Cutoff, asked: Sequence[tuple[Query, Judge]]) -> list[_Answer]:
+def _answer(index: GuardedIndex, cutoff: Cutoff, asked: Sequence[tuple[Query, Judge]]) -> list[_Answer]:
     """Search all queries, each with its judge, in one request, and load the items of all answers together.
 
     A second request follows if too many of the items are no longer shown.
@@ -299,7 +299,7 @@ def _answer(index: Retriever, cutoff: Cutoff, asked: Sequence[tuple[Query, Judge
             Hits(
                 hits[: query.limit],
                 more=found.more or len(hits) > query.limit,
-                took_ms=found.took_ms,
+                took_ms=index.took_ms,
                 exact=found.exact,
                 cut=found.cut,
                 closest=[] if hits else near,
@@ -343,7 +343,7 @@ def _filled(own: Hits, wide: Hits, limit: int) -> Hits:
     return Hits(
         found[:limit],
         more=more,
-        took_ms=own.took_ms + wide.took_ms,
+        took_ms=wide.took_ms,
         exact=own.exact and wide.exact,
         cut=max(own.cut, wide.cut),
         closest=[] if found else own.closest,

@@ -288,9 +288,8 @@ class WithRelevance:
                 break
             for n in short:
                 asked[n] = widened(asked[n])
-            for n, window in zip(short, self.retriever.search([asked[n] for n in short]), strict=True):
-                windows[n] = replace(window, took_ms=windows[n].took_ms + window.took_ms)
-                judged[n] = self.judges[n].judged(queries[n], window.candidates, voters[n])
+            for n, windows[n] in zip(short, self.retriever.search([asked[n] for n in short]), strict=True):
+                judged[n] = self.judges[n].judged(queries[n], windows[n].candidates, voters[n])
         return [
             self.cutoff.page(query, found, window, judge.judged(query, pins.candidates, nearest))
             for judge, query, found, window, pins, nearest in zip(

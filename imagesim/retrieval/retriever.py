@@ -50,13 +50,14 @@ class GuardedIndex:
     """The read methods of an index; each raises CircuitOpen at once while the breaker is open.
 
     ``backing_index``: that of the visitor's variant, or empty for the active one. Each method raises VariantLost if the
-    backing index of the variant was dropped.
+    backing index of the variant was dropped. ``took_ms``: the engine's time for all searches so far.
     """
 
     def __init__(self, index: BaseIndex, breaker: Breaker, backing_index: str = "") -> None:
         self.index = index
         self.breaker = breaker
         self.backing_index = backing_index
+        self.took_ms = 0.0
 
     def meta(self) -> IndexMeta:
         # Usually cached, so its success does not prove that the engine works.
@@ -70,7 +71,9 @@ class GuardedIndex:
 
     def search(self, queries: Sequence[Query]) -> list[Candidates]:
         with self._may_be_lost(), self.breaker.guard():
-            return self.index.search(queries, backing_index=self.backing_index or None)
+            answers = self.index.search(queries, backing_index=self.backing_index or None)
+        self.took_ms += sum(each.took_ms for each in answers)
+        return answers
 
     def facets(self, filters: Filters, fields: Sequence[str]) -> dict[str, Facet]:
         with self._may_be_lost(), self.breaker.guard():
@@ -203,7 +206,7 @@ class WithMMR:
         if end <= self.window or not window.more:
             return replace(window, candidates=page, more=window.more or len(ordered) > end)
         (rest,) = self.retriever.search([replace(query, offset=self.window, limit=end - self.window)])
-        return replace(rest, candidates=page + rest.candidates, took_ms=window.took_ms + rest.took_ms)
+        return replace(rest, candidates=page + rest.candidates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +242,6 @@ def _continued(before: Candidates, rest: Candidates, stage: str, *, by_group: bo
     return Candidates(
         (*before.candidates, *(candidate._replace(stage=stage) for candidate in new)),
         more=rest.more,
-        took_ms=before.took_ms + rest.took_ms,
         exact=before.exact and rest.exact,
     )
 

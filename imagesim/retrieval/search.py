@@ -255,7 +255,8 @@ class Search:
             degraded = unknown_category(index, self.filters)
         found = index.facets(asked.filters, request.facets) if request.facets else {}
         facets = {name: without_blank(facet) for name, facet in found.items()}
-        return hits.replace(degraded=degraded, facets=facets, messages=messages, region=self.region)
+        took_ms = index.took_ms
+        return hits.replace(degraded=degraded, facets=facets, messages=messages, region=self.region, took_ms=took_ms)
 
     @property
     def _where(self) -> Where:
@@ -284,7 +285,7 @@ class Search:
         if not hits:
             few = replace(search.request, limit=min(CLOSEST, search.request.limit), facets=())
             others = replace(search, request=few, filters=self.filters).run()
-            hits = hits.replace(closest=list(others or others.closest))
+            hits = hits.replace(closest=list(others or others.closest), took_ms=hits.took_ms + others.took_ms)
         return hits.replace(messages=(*hits.messages, limits.message()))
 
     def _with_text(self, text: str) -> Search:
@@ -378,7 +379,7 @@ def fill_page(query: Query, retriever: Retriever) -> tuple[Hits, float]:
     """
     hits: list[Hit] = []
     closest: list[Hit] = []
-    took_ms, match, position, more, exact, cut = 0.0, 0.0, query.offset, True, True, 0
+    match, position, more, exact, cut = 0.0, query.offset, True, True, 0
     for number in range(MAX_ROUNDS):
         lacking = query.limit - len(hits)
         limit = max(lacking, min(lacking * GROWTH**number, MAX_CANDIDATES))
@@ -386,7 +387,6 @@ def fill_page(query: Query, retriever: Retriever) -> tuple[Hits, float]:
         items = load_items((each.key for each in (*found.candidates, *found.closest)), query.filters.in_stock)
         closest, cut = closest or hits_of(found.closest, items), max(cut, found.cut)
         match = max([match, *(each.text for each in found.candidates)])
-        took_ms += found.took_ms
         exact = exact and found.exact
         shown = [place for place, each in enumerate(found.candidates) if each.key in items]
         is_full = len(shown) > lacking
@@ -397,4 +397,4 @@ def fill_page(query: Query, retriever: Retriever) -> tuple[Hits, float]:
             break
         check_deadline()
     closest = [] if hits else closest
-    return Hits(hits, more=more, took_ms=took_ms, exact=exact, next_offset=position, cut=cut, closest=closest), match
+    return Hits(hits, more=more, exact=exact, next_offset=position, cut=cut, closest=closest), match

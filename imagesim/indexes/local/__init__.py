@@ -162,7 +162,7 @@ class LocalIndex(BaseIndex):
                 pages.update(zip(numbers, found, strict=True))
         took = (time.perf_counter() - started) * 1000
         return [
-            Candidates(candidates, more=more, took_ms=took)
+            Candidates(candidates, more=more, took_ms=took / len(queries))
             for candidates, more in (pages[number] for number in range(len(queries)))
         ]
 

@@ -141,4 +141,4 @@ class WithSynonyms:
         if texts is not self.texts and texts.language == ENGLISH:
             query = replace(query, vector=self.vector_of(texts.own.text))
         (answer,) = self.read(texts).search([query])
-        return replace(answer, took_ms=answer.took_ms + own.took_ms)
+        return answer

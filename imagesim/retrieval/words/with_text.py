@@ -142,7 +142,7 @@ class WithText:
         page = self.cutoff.page(query, merged, last, pins, self.texts.mentioned)
         if not (page.candidates or page.closest or query.offset):
             page = replace(page, closest=self._with_known_words(texts, admission, ranking))
-        return replace(page, took_ms=by_text.took_ms + page.took_ms)
+        return page
 
     def _ranking(
         self,
@@ -179,10 +179,9 @@ class WithText:
     def _filled(
         self, query: Query, window: Query, ranking: _Ranking, admission: Admission
     ) -> tuple[list[Candidate], Candidates]:
-        """Return the merged entries, and the last answer to the vector with the time that all its requests took. If the
-        page lacks entries, the window is widened."""
+        """Return the merged entries, and the last answer to the vector. If the page lacks entries, the window is
+        widened."""
         nearest = ranking.nearest.found
-        took_ms = nearest.took_ms
         for widenings_left in reversed(range(WIDENINGS + 1)):
             looks = ranking.looks(admission.admitted(nearest.candidates))
             merged = ranking.merged(looks)
@@ -190,8 +189,7 @@ class WithText:
                 break
             window = widened(window)
             (nearest,) = self.retriever.search([replace(window, vector=ranking.nearest.vector)])
-            took_ms += nearest.took_ms
-        return merged, replace(nearest, took_ms=took_ms)
+        return merged, nearest
 
     def _with_known_words(self, texts: Query, admission: Admission, ranking: _Ranking) -> tuple[Candidate, ...]:
         """Return the closest entries if the catalogue lacks some of the words: those named by the other words that tell
