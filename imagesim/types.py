@@ -7,13 +7,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar, get_args, overload
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    import typing_extensions
 
+    Item = typing_extensions.TypeVar("Item", default=Any)
     Vector = npt.NDArray[np.float32]
+else:
+    Item = TypeVar("Item")  # before Python 3.13, without a default
 
 Scalar = str | bool | int | float | Decimal | date | datetime
 FilterValue = Scalar | tuple[Scalar, ...] | None
@@ -64,10 +68,8 @@ class Removal:
 
 @dataclass(frozen=True, slots=True)
 class WriteResult:
-    """The result of writing one entry or removal.
-
-    ``newer`` is a success: the index already holds that version or a later one. A temporary failure
-    (``retryable``) is retried; a permanent error is stored with the item.
+    """The result of writing one entry or removal. ``newer`` is a success: the index already holds that version or a
+    later one. A temporary failure (``retryable``) is retried; a permanent error is stored with the item.
     """
 
     key: str
@@ -110,9 +112,9 @@ class Query:
     another raises :class:`~imagesim.exceptions.ModelMismatch` instead of a wrong answer; empty disables this.
 
     ``similarity`` orders the answer; None means the index's own. For unit vectors, "cosine", "dot_product" and "l2"
-    give the same order (the square of the Euclidean distance is 2 - 2 cos); "l1", the sum of the absolute differences,
-    gives another. The score reported is the cosine of the image that matched, whatever the order, and ``min_score``
-    leaves out the images below it.
+    give the same order (the squared Euclidean distance is 2 - 2 cos); "l1", the sum of the absolute differences, gives
+    another. The score is the cosine of the image that matched, whatever the order, and ``min_score`` leaves out images
+    below it.
     """
 
     vector: Vector
@@ -279,13 +281,13 @@ class HitImage:
 
 
 @dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(Generic[Item]):
     """One result: the item, its cosine similarity (-1..1, the same on every index), the image that matched.
 
     ``stage`` is empty for a plain answer, or says which fallback found the hit.
     """
 
-    item: Any
+    item: Item
     score: float
     image: HitImage
     stage: str = ""
@@ -303,23 +305,22 @@ class Message:
     url: str = ""
 
 
-class Hits(Sequence[Hit]):
+class Hits(Sequence[Hit[Item]]):
     """A sequence of hits with facts about the answer, which a slice keeps.
 
-    ``more``: further hits follow this page. ``took_ms``: the engine's time for all its requests, those of a look
-    together. ``exact``: every entry that passed the filters was scored. ``degraded``: why there are no hits, or too
-    few, though the query was valid (for example "the index is not reachable"), else empty. ``next_offset``: where the
-    next page starts, which is past ``offset + limit`` if deleted items were skipped. ``facets``: the counts of each
-    field asked for, over the items that pass the filters. ``token``: to be sent back with what the visitor does with
-    the hits (see ``imagesim.events``); empty while events are off. ``cut``: how many of the nearest were not relevant
-    enough (``min_relevance``). ``closest``: if nothing was relevant enough, a few that come closest, to be shown
-    separately and labelled so. ``region``: the part of the picture that was searched with, if not all of it.
-    ``messages``: the shop's messages about the answer.
+    ``more``: further hits follow this page. ``took_ms``: the engine's time, for all regions of a look. ``exact``: every
+    entry that passed the filters was scored. ``degraded``: why there are no hits, or too few, though the query was
+    valid (such as "the index is not reachable"), else empty. ``next_offset``: where the next page starts, which is past
+    ``offset + limit`` if deleted items were skipped. ``facets``: the counts of each field asked for, over the items
+    that pass the filters. ``token``: to be sent back with what the visitor does with the hits; empty while events are
+    off. ``cut``: how many of the nearest were not relevant enough (``min_relevance``). ``closest``: if nothing was
+    relevant enough, a few that come closest, to be shown separately and labelled so. ``region``: the part of the
+    picture that was searched with, if not all of it. ``messages``: the shop's messages about the answer.
     """
 
     def __init__(
         self,
-        hits: Iterable[Hit] = (),
+        hits: Iterable[Hit[Item]] = (),
         *,
         more: bool = False,
         took_ms: float = 0.0,
@@ -329,7 +330,7 @@ class Hits(Sequence[Hit]):
         facets: Mapping[str, Facet] | None = None,
         token: str = "",
         cut: int = 0,
-        closest: Iterable[Hit] = (),
+        closest: Iterable[Hit[Item]] = (),
         region: Region | None = None,
         messages: Iterable[Message] = (),
     ) -> None:
@@ -350,24 +351,22 @@ class Hits(Sequence[Hit]):
         return len(self._hits)
 
     @overload
-    def __getitem__(self, index: int) -> Hit: ...
+    def __getitem__(self, index: int) -> Hit[Item]: ...
 
     @overload
-    def __getitem__(self, index: slice) -> Hits: ...
+    def __getitem__(self, index: slice) -> Hits[Item]: ...
 
-    def __getitem__(self, index: int | slice) -> Hit | Hits:
+    def __getitem__(self, index: int | slice) -> Hit[Item] | Hits[Item]:
         return self.replace(hits=self._hits[index]) if isinstance(index, slice) else self._hits[index]
 
     def __eq__(self, other: object) -> bool:
         """Compare with another sequence: the same hits in the same order."""
         return list(self) == list(other) if isinstance(other, Hits | list | tuple) else NotImplemented
 
-    __hash__ = None  # type: ignore[assignment]
-
     def __repr__(self) -> str:
         return f"<Hits {list(self._hits)!r}{' and more' if self.more else ''}>"
 
-    def replace(self, **changes: Any) -> Hits:
+    def replace(self, **changes: Any) -> Hits[Item]:
         """Return the same answer with these attributes (or ``hits``) changed."""
         kept = {name.removeprefix("_"): value for name, value in vars(self).items()}
         return Hits(**(kept | changes))

@@ -30,9 +30,20 @@ def search(product: Product, photo: bytes) -> None:
     imagesim.simlar_to(product)  # type: ignore[attr-defined]
 
 
+def names(product: Product, hits: imagesim.Hits) -> list[str]:
+    """The hits of an item have its type; those of a search can be of several models."""
+    hits = hits or imagesim.search(text=product.colour)
+    return [hit.item.name for hit in imagesim.similar_to(product)] + [hit.item.anything for hit in hits]
+
+
+def misspelled(product: Product) -> list[str]:
+    return [hit.item.nmae for hit in imagesim.similar_to(product)]  # type: ignore[attr-defined]
+
+
 async def search_in_async_view(product: Product, photo: bytes) -> None:
     await imagesim.asearch(image=photo, text="red", like=["leather"])
     await imagesim.asimilar_to(product, limt=3)  # type: ignore[call-arg]
+    print((await imagesim.asimilar_to(product))[0].item.nmae)  # type: ignore[attr-defined]
     await imagesim.asearch(image="photo.jpg")  # type: ignore[arg-type]
 
 

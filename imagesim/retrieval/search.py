@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from imagesim.calibration import Kind
-    from imagesim.items import Items
+    from imagesim.items import Items, M
     from imagesim.retrieval.params import SearchArguments, SimilarArguments
     from imagesim.retrieval.query_image import Picture
     from imagesim.retrieval.words.prices import PriceLimits
@@ -65,7 +65,7 @@ MAX_CANDIDATES = 100
 @takes("similar")
 @timed("search.similar")
 @retry_on_swap
-def similar_to(item: models.Model, *, timeout: int = 0, **arguments: Unpack[SimilarArguments]) -> Hits:
+def similar_to(item: M, *, timeout: int = 0, **arguments: Unpack[SimilarArguments]) -> Hits[M]:
     """Return the items that look most similar to ``item``, best first, without the item itself and its variants.
 
     The query is the mean of the item's image embeddings in the database: no model is loaded. ``category`` and
