@@ -112,7 +112,7 @@ assert names(imagesim.similar_to(red)) == {"Hemd von Carl"}
 assert sync().removed == 2
 """
 SELLERS = """
-from shop.visitors import blocked, of_visitor
+from shop.visitors import blocked, visitor_arguments
 def shown(tag):
     context = {"listing": red, "unwanted": [ben.pk], "request": SimpleNamespace(META={}, GET={})}
     return Template("{% load imagesim %}" + tag).render(Context(context))
@@ -124,9 +124,9 @@ assert "another" in html and "Carl" not in html, html
 html = shown(similar)
 assert "Carl" in html and "Ben" not in html, html
 visitor.blocks.create(seller=carl)
-asked = of_visitor(SimpleNamespace(user=visitor), {"filters": {"seller__not_in": [str(anna.pk)]}})
+asked = visitor_arguments(SimpleNamespace(user=visitor), {"filters": {"seller__not_in": [str(anna.pk)]}})
 assert names(imagesim.similar_to(red, **asked)) == {"Hemd von Ben", "robe"}
-asked = of_visitor(SimpleNamespace(user=AnonymousUser()), {})
+asked = visitor_arguments(SimpleNamespace(user=AnonymousUser()), {})
 assert "Hemd von Carl" in names(imagesim.similar_to(red, **asked))
 """
 LISTING = """

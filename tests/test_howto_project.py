@@ -169,9 +169,9 @@ FREE = (
 from types import SimpleNamespace
 from django.conf import settings
 from django.template import Context, Template
-from shop.days import free, of_days
+from shop.days import free, days_arguments
 {setting}
-assert IMAGESIM["REST_ARGUMENTS"] == ["shop.days.of_days"]
+assert IMAGESIM["REST_ARGUMENTS"] == ["shop.days.days_arguments"]
 tomato = Product.objects.get(slug="tomato")
 tomato.bookings.create(first="2027-03-07", last="2027-03-09")
 blue = Product.objects.get(slug="blue")
@@ -183,7 +183,7 @@ def asks(*days):
 request = asks("2027-03-05", "2027-03-07")
 assert names(filters=free(request)) == ["darkred", "blue"], "one of two blue ones is free"
 assert names(filters=free(asks("2027-03-04", "2027-03-06"))) == names(filters=free(asks())) == names()
-assert names(**of_days(request, {{"filters": {{"price__gt": 22}}, "facets": ["price"]}})) == ["blue"]
+assert names(**days_arguments(request, {{"filters": {{"price__gt": 22}}, "facets": ["price"]}})) == ["blue"]
 html = Template("{{% load imagesim %}}" + {tag!r}).render(
     Context({{"product": red, "request": request, "free": free(request)}})
 )

@@ -28,7 +28,7 @@ class ProductItems(imagesim.Items):
     )
 
     def get_queryset(self):
-        """Oscar shows children on the page of their parent, so the parent stands for them."""
+        """Leave out child products, which Oscar shows on the page of their parent."""
         products = Product.objects.exclude(structure=Product.CHILD)
         return products.prefetch_related("children__images", "children__stockrecords")
 
@@ -39,13 +39,13 @@ class ProductItems(imagesim.Items):
         return [image.original for each in with_children(product) for image in each.images.all()]
 
     def get_category_parents(self):
-        """What is in a category next to a product's own is shown as similar sooner than what is elsewhere."""
+        """Return the parent of each category, so that products of related categories come before others."""
         slugs = dict(Category.objects.values_list("path", "slug"))
-        above = {path: path[: -Category.steplen] for path in slugs}
-        return {slug: [slugs[above[path]]] for path, slug in slugs.items() if above[path]}
+        parents = {path: path[: -Category.steplen] for path in slugs}
+        return {slug: [slugs[parents[path]]] for path, slug in slugs.items() if parents[path]}
 
     def get_in_stock(self, product):
-        """As Oscar's own strategy has it: what does not track stock is always there."""
+        """Oscar takes a product whose stock is not tracked to be always in stock."""
         if product.product_class and not product.product_class.track_stock:
             return True
         return any(record.net_stock_level > 0 for record in stock_records(product))
