@@ -116,6 +116,25 @@ def test_a_rollback_is_noticed(index: LocalIndex) -> None:
     assert keys(index, Query(axis(0))) == ["kept", "other"]
 
 
+@pytest.mark.django_db
+def test_words_that_were_rolled_back_are_forgotten() -> None:
+    """Typing errors are compared with the words of a process: none must be taken for one that was rolled back."""
+    index = LocalIndex(name="test")
+    index.promote(index.create(replace(META, texts={"name": TextSpec()})))
+    index.write([replace(entry("kept", axis(0)), texts={"name": ["sofa"]})])
+    queries = [Query(axis(0), text=text) for text in ("sofa", "sofia", "zebra")]
+
+    def answers() -> list[Any]:
+        return [(each.key, each.text) for answer in index.search(queries) for each in answer.candidates]
+
+    before = answers()
+    with transaction.atomic():
+        index.write([replace(entry("undone", axis(0)), texts={"name": ["sofia zebra"]})])
+        assert answers() != before
+        transaction.set_rollback(True)
+    assert answers() == before
+
+
 @concurrent
 def test_after_a_committed_transaction_only_changed_rows_are_read() -> None:
     index = LocalIndex(name="test")
@@ -140,6 +159,18 @@ def test_a_rollback_to_a_savepoint_is_noticed(index: LocalIndex) -> None:
         assert keys(index, Query(axis(0))) == ["kept", "outer"]
         index.write([entry("later", axis(0))])
         assert keys(index, Query(axis(0))) == ["kept", "later", "outer"]
+
+
+@concurrent
+def test_a_write_that_fails_leaves_nothing_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For instance in a worker whose database is locked for hours."""
+    index = LocalIndex(name="test")
+    index.promote(index.create(META))
+    monkeypatch.setattr(store, "_purge", Mock(side_effect=OperationalError("database is locked")))
+    for _time in range(3):
+        with pytest.raises(IndexUnavailable):
+            index.write([entry("one", axis(0)), Removal("shop.product:two", 1)])
+    assert index._uncommitted == set()
 
 
 @concurrent

@@ -67,7 +67,7 @@ class LocalIndex(BaseIndex):
         self._snapshots: dict[str, Snapshot] = {}
         self._active = ""  # the backing index that was active when it was last read
         self._kept_until: dict[str, float] = {}  # of backing indexes that were named
-        # The tokens of writes whose transaction has not been committed; the token of one that was rolled back stays.
+        # The tokens of writes whose transaction has not been committed; those that a caller rolled back stay.
         self._uncommitted: set[str] = set()
         self._guard = Lock()
 
@@ -124,10 +124,10 @@ class LocalIndex(BaseIndex):
             return []
         with transaction.atomic(using=using):
             at = store.next_seq_no(self.name, backing_index, using)
-            self._uncommitted.add(at.token)
-            transaction.on_commit(partial(self._uncommitted.discard, at.token), using=using)
             valid, results = prepare_all(operations, self._meta(at.name, using))
             store.write(at, operations, valid, results)
+            self._uncommitted.add(at.token)  # nothing could read the state of a write that has failed
+            transaction.on_commit(partial(self._uncommitted.discard, at.token), using=using)
         return [results[number] for number in range(len(operations))]
 
     @_translated_errors()
