@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from io import StringIO
 from unittest.mock import Mock
@@ -16,7 +16,7 @@ from unittest.mock import Mock
 import pytest
 from django.contrib.sessions.models import Session
 from django.core.management import CommandError, call_command
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, connections
 from django.utils import timezone
 
 import imagesim
@@ -47,7 +47,16 @@ from imagesim.items.registry import registry
 from imagesim.models import Embedding, ItemState, Job, LocalEntry, LocalGeneration
 from imagesim.types import WriteResult
 from tests.embedders import PixelEmbedder
-from tests.shop import EMBEDDER, encoded, picture, price_in_the_index, product, registered, synced_products
+from tests.shop import (
+    EMBEDDER,
+    encoded,
+    index_setting,
+    picture,
+    price_in_the_index,
+    product,
+    registered,
+    synced_products,
+)
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media_root")]
 OTHER = {"BACKEND": "tests.embedders.PixelEmbedder", "OPTIONS": {"name": "other", "dims": 32}}
@@ -498,19 +507,26 @@ SET_READ_ONLY = {
 }
 
 
+@contextmanager
+def read_only(connection):
+    on, off = SET_READ_ONLY[connection.vendor]
+    with connection.cursor() as cursor:
+        cursor.execute(on)
+        try:
+            yield
+        finally:
+            cursor.execute(off)
+
+
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(("work", "owner", "name"), [(sync, leases, "mark"), (rebuild, jobs, "checkpoint")])
 def test_a_database_that_is_read_only_for_a_moment_fails_nothing(shop, monkeypatch, caplog, work, owner, name):
     """Such as in a failover, or while its disk is full: what handles the error may be able to write again."""
-    original, (on, off) = getattr(owner, name), SET_READ_ONLY[connection.vendor]
+    original = getattr(owner, name)
 
     def while_read_only(*args):
-        with connection.cursor() as cursor:
-            cursor.execute(on)
-            try:
-                return original(*args)
-            finally:
-                cursor.execute(off)
+        with read_only(connection):
+            return original(*args)
 
     shop[0].save()
     with monkeypatch.context() as patched:
@@ -525,6 +541,17 @@ def test_a_database_that_is_read_only_for_a_moment_fails_nothing(shop, monkeypat
     ItemState.objects.update(not_before=timezone.now())
     sync()
     assert not ItemState.objects.filter(pending=True).exists()
+
+
+def test_a_read_only_database_of_the_index_fails_no_item(pgvector_alias, settings):
+    settings.IMAGESIM = settings.IMAGESIM | {"INDEX": index_setting("pgvector", pgvector_alias)}
+    item = product("shoe", picture("red"))
+    assert sync().indexed == 1
+    item.price = 77
+    item.save()
+    with read_only(connections[pgvector_alias]):
+        assert "read-only" in sync().interrupted
+    assert ItemState.objects.get().attempts == 0
 
 
 def test_a_rebuild_that_lost_its_job_drops_no_later_index(shop, monkeypatch):
