@@ -4,13 +4,15 @@ import html
 import re
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from django.contrib import admin
 from django.core.files.base import ContentFile
 from django.db import connection
-from django.http import QueryDict
+from django.http import HttpRequest, QueryDict
 from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -296,6 +298,25 @@ class TestShopAdmin:
         assert own.get_actions(request) == {}
         assert "unknown" in own.visual_search(Product(name="not saved"))
         assert "unknown" in own.visual_search(Product(pk=12345))
+
+    def test_a_class_of_another_package_that_knows_no_place_of_actions(self, rf: RequestFactory, admin_user):
+        """Django 6.1 and later say where actions are shown; packages such as django-import-export do not accept it."""
+
+        class OfAnother(admin.ModelAdmin):
+            def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+                return super().get_actions(request)
+
+        class Own(ItemStateMixin, OfAnother):
+            pass
+
+        own, request = Own(Product, admin.site), rf.get("/")
+        request.user = admin_user
+
+        def names(place: str) -> list[str]:
+            return list(own.get_actions(request, action_location=SimpleNamespace(name=place)))
+
+        assert names("CHANGE_LIST") == ["delete_selected", "reindex_selected"]
+        assert names("CHANGE_FORM") == []
 
     def test_an_unregistered_model(self, rf: RequestFactory, admin_user, monkeypatch):
         """A check reports it, and no page of the shop breaks."""

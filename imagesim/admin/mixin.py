@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
@@ -109,13 +110,16 @@ class ItemStateMixin:
     def get_actions(self, request: HttpRequest, action_location: Any = None) -> dict[str, Any]:
         """Add the action to the ``actions`` of the shop's class, only on lists, and unless the class disabled actions.
 
-        ``action_location`` is an enumeration of Django 6.1 and later.
+        ``action_location`` is an enumeration of Django 6.1 and later; a class of another package that does not know it
+        has no actions elsewhere than on lists, as in Django.
         """
-        where = {} if action_location is None else {"action_location": action_location}
-        found: dict[str, Any] = super().get_actions(request, **where)  # type: ignore[misc]
+        inherited: Any = super().get_actions  # type: ignore[misc]
+        if action_location is not None and action_location.name != "CHANGE_LIST":
+            knows = "action_location" in inspect.signature(inherited).parameters
+            return inherited(request, action_location=action_location) if knows else {}
+        found: dict[str, Any] = inherited(request)
         disabled = self.actions is None or IS_POPUP_VAR in request.GET  # type: ignore[attr-defined]
-        in_list = action_location is None or action_location.name == "CHANGE_LIST"
-        if in_list and not disabled and self.has_reindex_permission(request):
+        if not disabled and self.has_reindex_permission(request):
             found["reindex_selected"] = self.get_action("reindex_selected")  # type: ignore[attr-defined]
         return found
 

@@ -152,9 +152,10 @@ class ExperimentAdmin(ShowsWhere, admin.ModelAdmin):  # type: ignore[type-arg]
     def has_run_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("imagesim_experiments.run_experiment")
 
-    def get_actions(self, request: HttpRequest, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def get_actions(self, request: HttpRequest, action_location: Any = None) -> dict[str, Any]:
         """Remove the action that deletes several at once: a running experiment has to be stopped first."""
-        found = super().get_actions(request, *args, **kwargs)  # Django 6.1 and later pass the location too
+        where = {"action_location": action_location} if action_location else {}  # Django 6.1 and later
+        found = super().get_actions(request, **where)
         return {name: each for name, each in found.items() if name != "delete_selected"}
 
     @admin.display(description=gettext_lazy("State"))
