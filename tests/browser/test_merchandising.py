@@ -21,6 +21,8 @@ def test_a_rule_is_written_previewed_and_saved(open_page, width, words):
     page.locator("#id_action").select_option("pin")
     assert page.locator("#id_pins").is_visible()
     assert page.locator("#id_factor").is_hidden()
+    picker = page.locator(".field-pins .rule-picker")
+    assert picker.bounding_box()["x"] == page.locator("#id_pins").bounding_box()["x"]
     form = page.locator("#rule_form").bounding_box()
     for name in ("when", "action"):
         field = page.locator(f"#id_{name}").bounding_box()
@@ -34,7 +36,6 @@ def test_a_rule_is_written_previewed_and_saved(open_page, width, words):
     page.locator("#id_when").select_option("equal")
     page.locator("#id_triggers").fill(words)
     page.locator("#id_action").select_option("pin")
-    picker = page.locator(".field-pins .rule-picker")
     picker.get_by_role("combobox").fill("juice")
     picker.get_by_role("option").first.wait_for()
     page.keyboard.press("ArrowDown")

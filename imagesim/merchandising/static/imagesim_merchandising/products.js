@@ -44,7 +44,9 @@ class Products {
     const options = this.root.querySelector("[data-imagesim-bar-suggestions]");
     options.id = `${field.id}-products`;
     this.input = this.root.querySelector("[data-imagesim-bar-words]");
-    field.closest(".form-row").append(this.root);
+    const column = document.createElement("div"); // the versions of Django's admin place a field differently in its row
+    field.replaceWith(column);
+    column.append(field, this.root);
     new Suggestions(this.root, url, (found) => this.add(found));
     this.input.addEventListener("keydown", (event) => event.key === "Enter" && event.preventDefault());
     field.addEventListener("change", () => setTimeout(() => this.show(), LEFT));
