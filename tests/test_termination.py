@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -119,16 +119,16 @@ def test_a_sync_that_is_told_to_end_releases_its_leases(
 ) -> None:
     shutil.copytree(filled, tmp_path, dirs_exist_ok=True)
     command = ("-m", "django", "imagesim_sync")
-    with running(*command, environment=environment, until=tmp_path / "embedding") as process:
-        with sqlite3.connect(tmp_path / "db.sqlite3") as database:
-            held = "SELECT count(*) FROM imagesim_itemstate WHERE lease <> ''"
+    held = "SELECT count(*) FROM imagesim_itemstate WHERE lease <> ''"
+    with closing(sqlite3.connect(tmp_path / "db.sqlite3")) as database:
+        with running(*command, environment=environment, until=tmp_path / "embedding") as process:
             assert database.execute(held).fetchone() == (1,)
-        process.send_signal(sent)
-        _output, errors = process.communicate(timeout=30)
-    assert process.returncode == status
-    assert errors.splitlines()[-1] == message
-    assert "Traceback" not in errors
-    assert database.execute(held).fetchone() == (0,)
+            process.send_signal(sent)
+            _output, errors = process.communicate(timeout=30)
+        assert process.returncode == status
+        assert errors.splitlines()[-1] == message
+        assert "Traceback" not in errors
+        assert database.execute(held).fetchone() == (0,)
 
 
 @SIGNALS

@@ -78,7 +78,7 @@ def test_a_deleted_product_disappears_at_once(admin):
     page = admin
     assert "Matured Red" in similar_products(page, "vineyard-white")
     edit(page, "Matured Red")
-    page.get_by_role("link", name="Delete").last.click()
+    page.locator(".submit-row .deletelink").click()
     page.get_by_role("button", name=re.compile("Yes")).click()
     page.locator(".messagelist .success").wait_for()
     assert "Matured Red" not in similar_products(page, "vineyard-white")

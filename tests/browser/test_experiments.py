@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ LIST = "/admin/imagesim_experiments/experiment/"
 
 def give_figures(folder: Any, days: int) -> None:
     """As if the experiment had started days ago: with figures for each day since then."""
-    with sqlite3.connect(folder / "demo.sqlite3", timeout=30) as database:
+    with closing(sqlite3.connect(folder / "demo.sqlite3", timeout=30)) as database, database:
         pk = database.execute("SELECT max(id) FROM imagesim_experiments_experiment").fetchone()[0]
         database.execute(
             "UPDATE imagesim_experiments_experiment SET started = datetime(started, ?) WHERE id = ?",

@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -344,7 +345,7 @@ class Run:
             with ThreadPoolExecutor(4) as pool:
                 requests = invented_events(answer["token"], shown)
                 list(pool.map(lambda request: self.send(self.light, "invented events", request), requests))
-        with sqlite3.connect(self.light.folder / "shop.sqlite3") as connection:
+        with closing(sqlite3.connect(self.light.folder / "shop.sqlite3")) as connection:
             [(self.report.event_rows,)] = connection.execute("SELECT COUNT(*) FROM imagesim_event")
         self.report.event_rows_allowed = 3 * len(answer["results"])
         if self.report.event_rows > self.report.event_rows_allowed:
@@ -410,7 +411,7 @@ class Run:
         backend elsewhere."""
         folder = self.light.folder.with_name("damaged")
         folder.mkdir()
-        with sqlite3.connect(self.light.folder / "shop.sqlite3") as connection:
+        with closing(sqlite3.connect(self.light.folder / "shop.sqlite3")) as connection:
             connection.execute("VACUUM INTO ?", [str(folder / "shop.sqlite3")])
         with socket.create_server(("127.0.0.1", 0)) as elsewhere, self.timed("damaged index"):
             damaged = _damage(folder / "shop.sqlite3", f"http://127.0.0.1:{elsewhere.getsockname()[1]}/v1")
@@ -485,7 +486,7 @@ def _endpoint(path: str) -> str:
 def _damage(database: Path, url: str) -> set[str]:
     """Damage one row in each way, and have the meta name an embedder at ``url``; return the keys of the damaged
     items."""
-    with sqlite3.connect(database) as connection:
+    with closing(sqlite3.connect(database)) as connection, connection:
         rows = connection.execute("SELECT id, key, document, vectors FROM imagesim_localentry ORDER BY id").fetchall()
         chosen = rows[3 : 3 + len(DAMAGED)]
         for how, (pk, _key, document, vectors) in zip(DAMAGED, chosen, strict=True):
