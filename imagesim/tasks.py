@@ -9,7 +9,6 @@ import logging
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from importlib import import_module
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.utils import timezone
@@ -17,7 +16,7 @@ from django.utils import timezone
 from imagesim.conf import get_settings
 from imagesim.database import delete_in_batches, primary
 from imagesim.exceptions import AlreadyRunning, IndexMissing, IndexUnavailable, ModelMismatch, NotRegistered
-from imagesim.indexing.dispatch import start
+from imagesim.indexing.dispatch import DjangoTasksDispatcher, start
 
 if TYPE_CHECKING:
     from imagesim.models import Job
@@ -151,5 +150,5 @@ def run_task(name: str, arguments: dict[str, Any]) -> None:
     globals()[name](**arguments)
 
 
-if find_spec("django.tasks"):  # Django 6.0 and later
+if DjangoTasksDispatcher.backend() is not None:  # another backend would refuse it, and this module would not load
     run_task = import_module("django.tasks").task(run_task)

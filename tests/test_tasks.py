@@ -10,6 +10,8 @@ import sys
 import threading
 import time
 import uuid
+from importlib.util import find_spec
+from typing import Any
 from unittest.mock import Mock
 from urllib.parse import quote
 
@@ -26,7 +28,7 @@ from django.test.client import ClientHandler
 from django.utils import timezone
 from redis import Redis
 
-from imagesim import tasks, warm_up
+from imagesim import checks, tasks, warm_up
 from imagesim.exceptions import ConfigurationError
 from imagesim.indexes import get_index
 from imagesim.indexing import dispatch
@@ -405,7 +407,7 @@ def test_the_tests_of_a_shop_with_default_settings(tmp_path):
     assert "locked" not in done.stderr
 
 
-@pytest.mark.skipif(not dispatch.DjangoTasksDispatcher.is_installed(), reason="django.tasks comes with Django 6.0")
+@pytest.mark.skipif(find_spec("django.tasks") is None, reason="django.tasks comes with Django 6.0")
 def test_django_s_own_tasks(settings):
     settings.IMAGESIM = {**settings.IMAGESIM, "SYNC": "django_tasks"}
     settings.TASKS = {"default": {"BACKEND": "django.tasks.backends.dummy.DummyBackend"}}
@@ -436,17 +438,29 @@ def test_unknown_task():
         dispatch.start("syncc")
 
 
-def test_the_app_works_without_celery():
-    script = (
-        "import sys; sys.modules['celery'] = None; sys.modules['kombu'] = None; sys.modules['billiard'] = None\n"
-        "from django.conf import settings\n"
-        "settings.configure(INSTALLED_APPS=['django.contrib.contenttypes', 'imagesim'], DATABASES={})\n"
-        "import django; django.setup()\n"
-        "from imagesim import tasks; from imagesim.indexing import dispatch\n"
-        "assert dispatch.mode() == 'thread'; tasks.sync; print('fine')"
+def mode_of(script: str, **settings: Any) -> str:
+    """Return the dispatcher that a project without a broker has, after ``script`` and with these settings."""
+    settings |= {"INSTALLED_APPS": ["django.contrib.contenttypes", "imagesim"], "DATABASES": {}}
+    script += (
+        f"from django.conf import settings; settings.configure(**{settings!r}); import django; django.setup()\n"
+        "from imagesim import tasks; from imagesim.indexing import dispatch; print(dispatch.mode(), tasks.sync)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert done.stdout == "fine\n", done.stderr
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()[0]
+
+
+def test_the_app_works_without_celery():
+    script = "import sys; sys.modules['celery'] = None; sys.modules['kombu'] = None; sys.modules['billiard'] = None\n"
+    assert mode_of(script) == "thread"
+
+
+@pytest.mark.parametrize("name", ["default", "other"])
+def test_a_project_whose_tasks_have_no_default_queue(settings, name):
+    given = {name: {"BACKEND": "django.tasks.backends.immediate.ImmediateBackend", "QUEUES": ["mail"]}}
+    assert mode_of("", TASKS=given) == "thread"
+    settings.TASKS, settings.IMAGESIM = given, {"SYNC": "django_tasks"}
+    assert [found.id for found in checks.check_settings()] == ["imagesim.E003"]
 
 
 @pytest.fixture

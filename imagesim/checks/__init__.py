@@ -29,7 +29,7 @@ from imagesim.embedders import BaseEmbedder
 from imagesim.exceptions import ConfigurationError, ImagesimError, SearchIndexError, format_choices, mask_credentials
 from imagesim.images import formats
 from imagesim.indexes import BaseIndex
-from imagesim.indexing.dispatch import CeleryDispatcher
+from imagesim.indexing.dispatch import CeleryDispatcher, DjangoTasksDispatcher
 from imagesim.regions import BaseRegionFinder
 from imagesim.retrieval import photo_store
 from imagesim.shared_cache import is_of_one_process
@@ -66,9 +66,9 @@ def check_settings() -> Iterator[CheckMessage]:
                 "package (docs/howto-celery.md).",
                 id="imagesim.W030",
             )
-    if settings.SYNC == "django_tasks" and find_spec("django.tasks") is None:
-        message = "IMAGESIM['SYNC'] is 'django_tasks', but this Django has no tasks framework."
-        yield Error(message, hint="Install Django 6.0 or later, or choose another mode.", id="imagesim.E003")
+    if settings.SYNC == "django_tasks" and DjangoTasksDispatcher.backend() is None:
+        message = "IMAGESIM['SYNC'] is 'django_tasks', but TASKS has no backend 'default' with a queue 'default'."
+        yield Error(message, hint="Set TASKS, which came with Django 6.0, or choose another mode.", id="imagesim.E003")
 
 
 def check_backends() -> list[CheckMessage]:

@@ -206,27 +206,29 @@ class DjangoTasksDispatcher(MessageDispatcher):
     """
 
     @staticmethod
-    def is_installed() -> bool:
-        return find_spec("django.tasks") is not None
+    def backend() -> Any:
+        """Return the backend; None before Django 6.0, or if the project has none of that name with a queue
+        ``default``."""
+        if find_spec("django.tasks") is None:
+            return None
+        try:
+            backend = import_module("django.tasks").task_backends["default"]
+        except (ConnectionDoesNotExist, ImproperlyConfigured):
+            return None
+        return backend if not backend.queues or "default" in backend.queues else None
 
     @classmethod
     def is_configured(cls) -> bool:
         """Return whether the project runs tasks in separate processes; by default, Django runs them in the request."""
-        if not cls.is_installed():
+        if (backend := cls.backend()) is None:
             return False
-        tasks: Any = import_module("django.tasks")
         immediate: Any = import_module("django.tasks.backends.immediate")
         dummy: Any = import_module("django.tasks.backends.dummy")
-        try:
-            backend = tasks.task_backends["default"]
-        except (ConnectionDoesNotExist, ImproperlyConfigured):
-            return False
         return not isinstance(backend, (immediate.ImmediateBackend, dummy.DummyBackend))
 
     @property
     def supports_delay(self) -> bool:
-        backend = import_module("django.tasks").task_backends["default"]
-        return bool(backend.supports_defer)
+        return getattr(self.backend(), "supports_defer", False)
 
     def send(self, task: str, arguments: dict[str, Any], *, delay: float = 0.0, expires: float | None = None) -> bool:
         try:
