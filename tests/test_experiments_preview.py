@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.contrib.sessions.models import Session
 from django.db import connection
+from django.http import HttpRequest, HttpResponse
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -77,6 +79,24 @@ def test_staff_see_what_its_visitors_do_and_are_not_counted(admin_client, client
     answer = begin(admin_client, made, "")
     assert "The preview has ended." in answer.content.decode()
     assert results(admin_client, shelf[0])["results"] == usual
+
+
+def with_nonce(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """As Django's middleware and that of django-csp set it."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        request._csp_nonce = "r4nd0m"
+        return get_response(request)
+
+    return middleware
+
+
+def test_its_bar_has_the_nonce_of_the_page(admin_client, shelf, settings):
+    begin(admin_client, experiment({"min_relevance": 1.0}, start=False))
+    assert '<link rel="stylesheet" href="/static/imagesim_experiments/' in admin_client.get("/").content.decode()
+    settings.MIDDLEWARE = ["tests.test_experiments_preview.with_nonce", *settings.MIDDLEWARE]
+    admin_client.handler.load_middleware()
+    assert '<link rel="stylesheet" nonce="r4nd0m" href="/static/' in admin_client.get("/").content.decode()
 
 
 def test_only_where_the_variant_applies(admin_client, shelf):

@@ -128,8 +128,10 @@ class Preview:
             url = reverse("admin:imagesim_experiments_report", args=[self._shown["pk"]])
         except NoReverseMatch:  # the admin is not among the URLs
             url = ""
+        nonce = getattr(self._request, "_csp_nonce", "")  # of Django and django-csp; false if the page uses none
         return format_html(
-            '<link rel="stylesheet" href="{}"><div class="imagesim-preview" role="status">{} {}</div>',
+            '<link rel="stylesheet"{} href="{}"><div class="imagesim-preview" role="status">{} {}</div>',
+            format_html(' nonce="{}"', nonce) if nonce else "",
             static("imagesim_experiments/preview.css"),
             text % self._shown,
             format_html('<a href="{}">{}</a>', url, _("End the preview")) if url else "",
