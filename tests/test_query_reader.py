@@ -188,6 +188,63 @@ def test_a_compound_is_divided_into_any_two_words_of_the_catalogue() -> None:
     assert QueryReader(ROLES, ["de"], lambda _word: False).read_text("handred").compounds == "hand red"
 
 
+def same_as(typed: str, *, visitor: str = "") -> list[str]:
+    """Return the texts that are searched with a query in a German and English shop."""
+    things = {"ledersofa", "kuchenstuhl", "wollhemd", "geburtstagskart", "armbanduhr", "uhrarmband", "ledergurtel"}
+    things |= {"greenhous", "orang", "saftorang"}
+    modifiers = frozenset({"leder", "led", "armband", "uhr"})
+    roles = Roles({"sofa": ("sofas",), "saft": ("juices",)}, modifiers, frozenset(things))
+    reader = QueryReader(roles, ["de", "en"], {"green", "house"}.__contains__, visitor)
+    return [each.text for each in reader.read_texts(typed).alternatives]
+
+
+@pytest.mark.parametrize(
+    ("typed", "same"),
+    [
+        ("Leder Sofa", "ledersofa"),
+        ("Sofa Leder", "ledersofa"),
+        ("braune Sofas aus dem Leder günstig", "braune ledersofas günstig"),
+        ("Küche Stuhl", "küchenstuhl"),
+        ("Stühle für die Küche", "küchenstühle"),
+        ("Hemden Wolle", "wollhemden"),
+        ("Karte zum Geburtstag", "geburtstagskarte"),
+        ("Armband Uhr", "armbanduhr"),
+        ("Uhr Armband", "uhrarmband"),
+        ("Uhr für Armband", "armbanduhr"),
+        ("Orangen Säfte", ""),  # these are juices
+        ("Orangen für Säfte", "saftorangen"),
+        ("Sofa ohne Leder", ""),
+        ("Sofa und Leder", ""),
+        ("Sofa, Leder", ""),
+        ("Sofa blau Leder", ""),
+        ("LED Gürtel", ""),
+        ("Sofa Holz", ""),
+        (f"Sofa {'leder' * 1000}", ""),
+    ],
+)
+def test_two_words_are_also_searched_as_the_compound_that_the_catalogue_has(typed: str, same: str) -> None:
+    """ "Sofa Leder" must show the "Ledersofa" before other sofas, and "Hemd Leinen" must find the "Leinenhemd"."""
+    assert same_as(typed) == ([same] if same else [])
+
+
+def test_a_form_of_a_word_is_no_compound_with_it() -> None:
+    """The Swedish "doftljuset" is the scented candle, and not a set of them."""
+    roles = Roles(things=frozenset({stem_of("doftljus", "sv")}))
+    assert QueryReader(roles, ["sv", "de"], lambda _word: False).read_texts("doftljus set").alternatives == []
+
+
+def test_words_of_the_visitors_language_make_no_compound_of_another() -> None:
+    """In an English shop that also has German texts, "house green" must not be taken for a greenhouse."""
+    assert same_as("house green", visitor="en") == []
+    assert same_as("Sofa Leder", visitor="en") == ["ledersofa"]
+
+
+def test_a_compound_is_divided_after_a_word_of_the_catalogue_if_possible() -> None:
+    """ "Baumwolldecke" must find a blanket of cotton in a shop that also has one of wool."""
+    roles = Roles({"deck": ("blankets",)}, frozenset({"baumwoll"}), things=frozenset({"wolldeck"}))
+    assert QueryReader(roles, ["de"], lambda _word: False).read_text("Baumwolldecke").compounds == "baumwoll decke"
+
+
 def test_few_letters_of_a_query_are_divided(monkeypatch) -> None:
     """Sixteen long words that mean nothing must not take two seconds of processor time in a catalogue of seven
     languages."""

@@ -640,6 +640,18 @@ class TestSearch:
         sync_and_calibrate()
         assert self.names("Ledersofa", min_relevance=0.4) == ["Ranch"]
 
+    def test_words_typed_apart_find_what_is_called_by_their_compound(self):
+        """ "Sofa Leder" must not show the sofa of cloth first, nor "Kissen Leinen" nothing."""
+        for name, german in {"Cloth": "Sofa Bergen Stoff", "Ranch": "Ledersofa Toronto", "Ease": "Sofa Ease"}.items():
+            product(name, picture("gray"), category="sofas", name_de=german)
+        product("Feather", picture("gold"), category="kissen", name_de="Kissen mit Federn")
+        product("Linen", picture("gold"), category="kissen", name_de="Leinenkissen Ida")
+        sync_and_calibrate()
+        for text in ("Leder Sofa", "Sofa Leder", "Sofa aus Leder"):
+            assert self.names(text, min_relevance=0.4)[0] == "Ranch", text
+        assert self.names("Kissen Leinen", min_relevance=0.4)[0] == "Linen"
+        assert self.names("Kissen Qwertz", min_relevance=0.4) == []
+
     def test_a_compound_of_a_category_and_a_beginning_of_words_finds_what_has_both(self):
         """ "Brotmesser" must not show the knives only as the closest, the "Brotzeitmesser" among them."""
         knives = {"Snack": "Brotzeitmesser 12 cm", "Folding": "Klinge klappbar", "Slices": "Brotschneider fein"}

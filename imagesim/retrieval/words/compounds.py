@@ -43,9 +43,11 @@ def divided_compound(word: str, roles: Roles, languages: Sequence[str], *, known
     """Return a compound as two words, such as "büro stühle" for "bürostühle"; empty if it has no such parts.
 
     The second part is the longest ending by which the catalogue calls something or, if there is none, the longest one
-    that ends another compound of the catalogue. If the word is ``known`` (to a dictionary, or to the catalogue) or the
-    ending is short, the catalogue has to contain the first part as well: "lunchbox" is divided, and "shorthand" is not.
-    A word that is not known is also divided into any two words of the catalogue: "dollhouse" into "doll house".
+    that ends another compound of the catalogue. One after a word of the catalogue comes before longer ones: if this has
+    "baumwolle" and "wolldecke", "baumwolldecke" is "baumwoll decke". If the word is ``known`` (to a dictionary, or to
+    the catalogue) or the ending is short, the catalogue has to contain the first part as well: "lunchbox" is divided,
+    and "shorthand" is not. A word that is not known is also divided into any two words of the catalogue: "dollhouse"
+    into "doll house".
     """
 
     def is_called(word: QueryWord) -> bool:
@@ -60,11 +62,12 @@ def divided_compound(word: str, roles: Roles, languages: Sequence[str], *, known
     spelled = [start for start in starts if any(in_dictionary(word[start:], language) for language in languages)]
     if not all(has_dictionary(language) for language in languages if language in INFLECTIONS):
         spelled = spelled or starts
+    begun = {start for start in starts if has_all(word[:start], roles, languages)}
     for is_thing in (is_called, ends_compounds):
-        for start in spelled if is_thing is ends_compounds else starts:
+        for start in sorted(spelled if is_thing is ends_compounds else starts, key=lambda start: start not in begun):
             first, ending = word[:start], word[start:]
             is_end = any(map(is_thing, words_in(ending, languages)))
-            if has_all(first, roles, languages):
+            if start in begun:
                 fits = is_end or (not known and has_all(ending, roles, languages))
             else:
                 fits = is_end and not (known or len(ending) < SHORTEST)

@@ -31,7 +31,7 @@ from imagesim.retrieval.words.requirements import (
     required_numbers,
     requirements,
 )
-from imagesim.retrieval.words.spacing import spaced, with_divided_units
+from imagesim.retrieval.words.spacing import spaced, with_compound, with_divided_units
 from imagesim.retrieval.words.synonyms import replace_with_synonyms
 from imagesim.retrieval.words.syntax import Phrase
 
@@ -69,10 +69,15 @@ class QueryReader:
         return Reading(wanted, texts, unwanted, named_colours(texts.own, self.languages))
 
     def read_texts(self, text: str, alternatives: Sequence[str] = ()) -> QueryTexts:
-        """Read a text and all that is searched with it: the alternatives, the compounds divided, and synonyms."""
+        """Read a text and all that is searched with it: the alternatives, compounds, and synonyms."""
         text = spaced(text, self.roles, self.languages)
-        own, *others = map(self.read_text, (text, *alternatives, *with_divided_units(text, self.roles, self.languages)))
-        languages = self._synonym_languages(text)
+        languages = self._own_languages(text)
+        same = [
+            *alternatives,
+            *with_divided_units(text, self.roles, self.languages),
+            *with_compound(text, self.roles, languages),
+        ]
+        own, *others = map(self.read_text, (text, *same))
         replaced = partial(replace_with_synonyms, roles=self.roles, languages=languages, grammar=self._grammar)
         synonyms = replaced(text)
         known = () if synonyms or own.categories else replaced(text, even_if_known=True)
@@ -194,9 +199,9 @@ class QueryReader:
         """The languages by whose grammar a query is read: that of the visitor, if the catalogue has it, or all."""
         return (self.visitor_language,) if self.visitor_language in self.languages else self.languages
 
-    def _synonym_languages(self, text: str) -> Sequence[str]:
-        """Return the languages whose synonyms are used: that of the visitor alone, if it has all words of the text. For
-        an English visitor "scooter" has no German synonym "Roller", which would find paint rollers."""
+    def _own_languages(self, text: str) -> Sequence[str]:
+        """Return the languages whose synonyms and compounds are used: that of the visitor alone, if it has all words of
+        the text. For an English visitor "scooter" has no German synonym "Roller", which would find paint rollers."""
         own = self.visitor_language
         typed = [token.word for token in analyse(HYPHEN.sub(" ", text), own)]
         known = (in_dictionary(each, own) or (own == ENGLISH and self._is_english_word(each)) for each in typed)

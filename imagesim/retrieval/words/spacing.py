@@ -5,18 +5,41 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise, product
 
 from imagesim.language import kana
-from imagesim.language.analysis import DECIMAL, NO_SPACES, fold, normalised, stop_words
+from imagesim.language.analysis import DECIMAL, NO_SPACES, fold, normalised, stop_words, word_list
 from imagesim.language.codes import HYPHEN, codes
 from imagesim.language.query_words import MAX_TERMS, divided, qualifiers, query_words, shades
 from imagesim.language.stemmers import CHANGED_WITHIN
-from imagesim.language.stop_words import INFLECTIONS, PARTICLES
+from imagesim.language.stop_words import (
+    CONJUNCTIONS,
+    FEATURES,
+    INFLECTIONS,
+    NEGATIONS,
+    PARTICLES,
+    PREPOSITIONS,
+    STOP_WORDS,
+)
+from imagesim.language.word_forms import LINKS
 from imagesim.language.word_roles import SHORTEST_FIRST, Roles, has_digit
 from imagesim.retrieval.words.lookup import has_all, own_stems, words_in
+
+COMPOUNDING = frozenset({*INFLECTIONS, "fi", "hu"} - {"ja"})
+"""The languages in which two words of a query may be the parts of a compound that the catalogue writes as one word."""
+
+_aside = word_list(
+    {each: " ".join(words.get(each, "") for words in (STOP_WORDS, FEATURES, PREPOSITIONS)) for each in COMPOUNDING}
+)
+"""The words that may stand between the parts of a compound: "sofa aus leder"."""
+
+_separate = word_list(
+    {each: " ".join(words.get(each, "") for words in (NEGATIONS, CONJUNCTIONS)) for each in COMPOUNDING}
+)
+"""Those that may not: "sofa ohne leder", "sofa und kissen"."""
 
 _RUNS = re.compile(rf"{DECIMAL}|\d+|[^\W\d_]+")
 """The runs of digits and the runs of letters in a word."""
@@ -171,6 +194,57 @@ def _is_kind(joined: str, parts: Sequence[str], roles: Roles, languages: Sequenc
     longest = len(parts) if min(map(len, parts)) == 1 else MAX_TERMS
     called = (name for name in roles.names if all(map(frozenset(name).intersection, of_parts)))
     return all(len(name) > longest for name in called)
+
+
+def with_compound(text: str, roles: Roles, languages: Sequence[str]) -> list[str]:
+    """Return a list of one text: ``text`` with two of its words replaced by the compound of them that names of the
+    catalogue have: "ledersofa" for "leder sofa", "sofa leder" and "sofa aus leder", "küchenstuhl" for "küche stuhl".
+    Empty if there is none, or none of the ``languages`` writes compounds as one word.
+
+    Only stop words and prepositions may stand between the two; then the first is the last part of the compound. Of
+    neighbours, either may be, but the second is preferred: an "armband uhr" is a watch, and not its strap. The first is
+    not if only the second names a kind: "orange säfte" are juices, and not the oranges called "saftorangen".
+    """
+
+    def names_kind(word: str) -> bool:
+        return any(roles.names_kind(own_stems(each, roles)) for each in words_in(word, compounding))
+
+    compounding = tuple(each for each in languages if each in COMPOUNDING)
+    typed = text.split()
+    aside, separate = _aside(compounding), _separate(compounding)
+    parts = ((n, word) for n, word in enumerate(typed[:MAX_TERMS]) if word.isalpha() and len(word) <= LONGEST)
+    said = [n for n, word in parts if fold(word) not in aside]
+    for at, next_at in pairwise(said) if compounding else ():
+        first, last, between = typed[at], typed[next_at], [*map(fold, typed[at + 1 : next_at])]
+        orders = [] if between else [(first, last)]
+        if separate.isdisjoint(between) and (between or names_kind(first) or not names_kind(last)):
+            orders.append((last, first))
+        if found := _compound_among(orders, roles, compounding):
+            return [" ".join([*typed[:at], found, *typed[next_at + 1 :]])]
+    return []
+
+
+def _compound_among(pairs: Iterable[tuple[str, str]], roles: Roles, languages: Sequence[str]) -> str:
+    """Return the first compound of two words that names of the catalogue have; empty if there is none.
+
+    A first part may lose its ending, and be followed by letters that link it to the last one: "wollhemd" has those of
+    "wolle" and "hemd". A short one has at most one such letter: "ledergürtel" is not one of "led" and "gürtel".
+    """
+    for first, last in pairs:
+        stems = frozenset(stem for word in words_in(first, languages) for stem in word.stems.values())
+        forms = {form: fold(form) for form in (first.lower(), *sorted(stems))}
+        for (form, folded), link in product(forms.items(), ("", *LINKS)):
+            part = form + link
+            if len(form) < 2 * len(link) or not roles.has_beginning(folded + link + fold(last[:1])):
+                continue
+            compound = part + last.lower()
+            found = [own_stems(word, roles) for word in words_in(compound, languages)]
+            # The Swedish "doftljus" and "set" in one piece are a form of the first.
+            if found and all(
+                roles.is_in_names(each) and stems.isdisjoint(each) and min(map(len, each)) > len(part) for each in found
+            ):
+                return compound
+    return ""
 
 
 def with_divided_units(text: str, roles: Roles, languages: Sequence[str]) -> list[str]:
