@@ -207,6 +207,13 @@ def test_a_compound_of_the_catalogue_is_known() -> None:
         ("ja", "白い スマホ", "白い スマートフォン", "スマートフオン"),
         ("ja", "めがね", "眼鏡", "眼鏡"),
         ("ja", "背広", "スーツ", "スーツ"),
+        ("ja", "照明", "ペンダントライト", "ペンダントライト"),
+        ("ja", "自転車", "クロスバイク", "クロスバイク"),
+        ("fr", "skate", "skateboard", "skateboard"),
+        ("fr", "planche à roulettes", "skateboard", "skateboard"),
+        ("de", "Kekse", "plätzchen", "platzch"),
+        ("fi", "lamppu", "valaisin", "valais"),
+        ("pl", "lampa", "oświetlenie", "oswietlen"),
     ],
 )
 def test_each_language_has_its_words(language: str, typed: str, first: str, thing: str) -> None:
@@ -235,6 +242,8 @@ def test_each_language_has_its_words(language: str, typed: str, first: str, thin
         ("pt", "sorvete", "gel de banho"),
         ("pl", "taśma miernicza", "metr"),
         ("ja", "鍋つかみ", "ミトン"),
+        ("ja", "ペンダントライト", "シーリングライト"),  # another of the things that "照明" (lighting) stands for
+        ("ja", "ロードバイク", "クロスバイク"),
     ],
 )
 def test_what_only_has_the_stem_or_another_meaning_of_a_phrase_replaces_nothing(
