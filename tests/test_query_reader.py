@@ -191,7 +191,7 @@ def test_a_compound_is_divided_into_any_two_words_of_the_catalogue() -> None:
 def same_as(typed: str, *, visitor: str = "") -> list[str]:
     """Return the texts that are searched with a query in a German and English shop."""
     things = {"ledersofa", "kuchenstuhl", "wollhemd", "geburtstagskart", "armbanduhr", "uhrarmband", "ledergurtel"}
-    things |= {"greenhous", "orang", "saftorang"}
+    things |= {"greenhous", "orang", "saftorang", "uhrsto"}
     modifiers = frozenset({"leder", "led", "armband", "uhr"})
     roles = Roles({"sofa": ("sofas",), "saft": ("juices",)}, modifiers, frozenset(things))
     reader = QueryReader(roles, ["de", "en"], {"green", "house"}.__contains__, visitor)
@@ -201,15 +201,15 @@ def same_as(typed: str, *, visitor: str = "") -> list[str]:
 @pytest.mark.parametrize(
     ("typed", "same"),
     [
-        ("Leder Sofa", "ledersofa"),
+        ("Leder Sofa", ""),  # an index finds words in one piece
         ("Sofa Leder", "ledersofa"),
         ("braune Sofas aus dem Leder günstig", "braune ledersofas günstig"),
         ("Küche Stuhl", "küchenstuhl"),
         ("Stühle für die Küche", "küchenstühle"),
         ("Hemden Wolle", "wollhemden"),
         ("Karte zum Geburtstag", "geburtstagskarte"),
-        ("Armband Uhr", "armbanduhr"),
-        ("Uhr Armband", "uhrarmband"),
+        ("Armband Uhr", ""),
+        ("Uhr Armband", ""),
         ("Uhr für Armband", "armbanduhr"),
         ("Orangen Säfte", ""),  # these are juices
         ("Orangen für Säfte", "saftorangen"),
@@ -217,6 +217,8 @@ def same_as(typed: str, *, visitor: str = "") -> list[str]:
         ("Sofa und Leder", ""),
         ("Sofa, Leder", ""),
         ("Sofa blau Leder", ""),
+        ("Sofa 3 Leder", ""),
+        ("Uhr to", ""),  # the "C" of "USB C" is not a part of "USBC"
         ("LED Gürtel", ""),
         ("Sofa Holz", ""),
         (f"Sofa {'leder' * 1000}", ""),

@@ -198,29 +198,35 @@ def _is_kind(joined: str, parts: Sequence[str], roles: Roles, languages: Sequenc
 
 def with_compound(text: str, roles: Roles, languages: Sequence[str]) -> list[str]:
     """Return a list of one text: ``text`` with two of its words replaced by the compound of them that names of the
-    catalogue have: "ledersofa" for "leder sofa", "sofa leder" and "sofa aus leder", "küchenstuhl" for "küche stuhl".
+    catalogue have: "ledersofa" for "sofa leder" and "sofa aus leder", "küchenstuhl" for "küche stuhl" and "stuhl küche".
     Empty if there is none, or none of the ``languages`` writes compounds as one word.
 
     Only stop words and prepositions may stand between the two; then the first is the last part of the compound. Of
     neighbours, either may be, but the second is preferred: an "armband uhr" is a watch, and not its strap. The first is
-    not if only the second names a kind: "orange säfte" are juices, and not the oranges called "saftorangen".
+    not if only the second names a kind: "orange säfte" are juices, and not the oranges called "saftorangen". An index
+    finds neighbours in one piece anyway (:attr:`~imagesim.language.query_words.QueryWord.joined`).
     """
 
     def names_kind(word: str) -> bool:
         return any(roles.names_kind(own_stems(each, roles)) for each in words_in(word, compounding))
 
+    def may_be_part(word: str) -> bool:
+        return word.isalpha() and SHORTEST_FIRST <= len(word) <= LONGEST
+
     compounding = tuple(each for each in languages if each in COMPOUNDING)
     typed = text.split()
     aside, separate = _aside(compounding), _separate(compounding)
-    parts = ((n, word) for n, word in enumerate(typed[:MAX_TERMS]) if word.isalpha() and len(word) <= LONGEST)
-    said = [n for n, word in parts if fold(word) not in aside]
+    said = [n for n, word in enumerate(typed[:MAX_TERMS]) if fold(word) not in aside]
     for at, next_at in pairwise(said) if compounding else ():
         first, last, between = typed[at], typed[next_at], [*map(fold, typed[at + 1 : next_at])]
+        if not (may_be_part(first) and may_be_part(last)):
+            continue
         orders = [] if between else [(first, last)]
         if separate.isdisjoint(between) and (between or names_kind(first) or not names_kind(last)):
             orders.append((last, first))
         if found := _compound_among(orders, roles, compounding):
-            return [" ".join([*typed[:at], found, *typed[next_at + 1 :]])]
+            is_joined = not between and found == (first + last).lower()
+            return [] if is_joined else [" ".join([*typed[:at], found, *typed[next_at + 1 :]])]
     return []
 
 
