@@ -26,6 +26,8 @@ SHELVES = {
     "手・小物": ["手袋 毛糸", "手帳 方眼", "手鏡 丸", "手提げ 帆布"],  # its name shares a character with its products
 }
 
+BRANDS = {"キャンバススニーカー ホワイト": "Converse", "防水スピーカー": "Sony", "レザーソファ": "New Balance"}
+
 ASKED = {
     "スーツ": "スーツ",
     "背広": "スーツ",
@@ -41,6 +43,10 @@ ASKED = {
     "クマのぬいぐるみ": "ぬいぐるみ",
     "りんごのジュース": "ジュース",
     "グローブ": "手・小物",
+    "コンバースのスニーカー": "スニーカー",
+    "ソニー スピーカー": "スピーカー",
+    "ニューバランス": "ソファ",
+    "ロレックス": "",
     "テント": "",
 }
 
@@ -50,13 +56,14 @@ ASKED = {
 def test_a_shop_in_japanese(index_kind, request, settings, media_root, monkeypatch) -> None:
     """Each of these must find something, and not speakers for sneakers or suitcases for suits."""
     specs = {"name": TextSpec(3.0, "ja"), "category__name": TextSpec(2.0, "ja", category=True)}
+    specs["brand"] = TextSpec(2.0, "ja")
     monkeypatch.setitem(vars(registry.for_model(Product)), "text_specs", specs)
     index = shop.index_for(request, index_kind)
     settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": shop.EMBEDDER, "INDEX": index}
     for shelf, (name, products) in enumerate(SHELVES.items()):
         for number, each in enumerate(products):
             made = product(f"{shelf}-{number}", picture("red", mark=shelf * 4 + number), category=f"shelf-{shelf}")
-            Product.objects.filter(pk=made.pk).update(name=each)
+            Product.objects.filter(pk=made.pk).update(name=each, brand=BRANDS.get(each, ""))
         Category.objects.filter(slug=f"shelf-{shelf}").update(name=name)
     rebuild()
     forget()

@@ -22,6 +22,7 @@ from imagesim.language.query_words import (
 from imagesim.language.word_roles import Interpretation, Roles
 from imagesim.retrieval.words.colours import named_colours, without_negated_colours
 from imagesim.retrieval.words.compounds import MOST_LETTERS, divided_compound, kinds_of_ending
+from imagesim.retrieval.words.latin_names import with_latin_name
 from imagesim.retrieval.words.lookup import has_all, known_words, own_stems
 from imagesim.retrieval.words.query_text import QueryText, QueryTexts, Reading
 from imagesim.retrieval.words.requirements import (
@@ -76,6 +77,7 @@ class QueryReader:
             *alternatives,
             *with_divided_units(text, self.roles, self.languages),
             *with_compound(text, self.roles, languages),
+            *with_latin_name(text, self.roles),
         ]
         own, *others = map(self.read_text, (text, *same))
         replaced = partial(replace_with_synonyms, roles=self.roles, languages=languages, grammar=self._grammar)

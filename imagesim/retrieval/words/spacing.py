@@ -198,7 +198,7 @@ def _is_kind(joined: str, parts: Sequence[str], roles: Roles, languages: Sequenc
 
 def with_compound(text: str, roles: Roles, languages: Sequence[str]) -> list[str]:
     """Return a list of one text: ``text`` with two of its words replaced by the compound of them that names of the
-    catalogue have: "ledersofa" for "sofa leder" and "sofa aus leder", "küchenstuhl" for "küche stuhl" and "stuhl küche".
+    catalogue have: "ledersofa" for "sofa leder" and "sofa aus leder", "küchenstuhl" for "küche stuhl".
     Empty if there is none, or none of the ``languages`` writes compounds as one word.
 
     Only stop words and prepositions may stand between the two; then the first is the last part of the compound. Of

@@ -71,6 +71,11 @@ def _groups_of(phrase: str, language: str) -> list[list[str]]:
     return groups.get(_stems(phrase, language), []) if groups else []
 
 
+def is_listed(phrase: str, language: str) -> bool:
+    """Return whether a list has synonyms of a phrase."""
+    return bool(_groups_of(phrase, language))
+
+
 def _beginning(phrase: str) -> str:
     """Return the first two letters of a phrase, which all of its spellings share: no letters in scripts without spaces,
     and only the first of "ae", "oe", "ue" and "aa", which may stand for "ä", "ö", "ü" and "å"."""
