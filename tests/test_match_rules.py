@@ -13,7 +13,7 @@ import imagesim
 from demo_shop.shop.models import Category
 from imagesim.indexing.rebuild import rebuild
 from imagesim.language.word_roles import Roles
-from imagesim.retrieval.fusion import KIND_MATCH
+from imagesim.retrieval.fusion import BY_NAME, KIND_MATCH
 from imagesim.retrieval.words.match_rules import (
     HARDLY,
     LOOKALIKE,
@@ -22,6 +22,7 @@ from imagesim.retrieval.words.match_rules import (
     lower_other_categories,
     lower_other_departments,
     names_entries,
+    raise_heads,
 )
 from imagesim.retrieval.words.query_text import QueryTexts
 from imagesim.retrieval.words.reader import QueryReader
@@ -205,3 +206,23 @@ class TestOtherCategories:
 
     def test_where_nothing_has_all_words(self):
         assert lower_other_categories(self.EVERY[1:], read("balance bike")) == list(self.EVERY[1:])
+
+
+class TestHeads:
+    """For "night torch", any torch is an answer if nothing is called a night torch."""
+
+    TORCH = candidate("torch", "", 0.4)._replace(head=BY_NAME)
+
+    def raised(self, *others: Candidate, text: str = "night torch") -> list[float]:
+        return [each.text for each in raise_heads([self.TORCH, *others], read(text))]
+
+    def test_what_has_the_head_in_its_name(self):
+        assert self.raised() == [KIND_MATCH]
+        assert self.raised(self.TORCH._replace(head=BY_NAME - 0.01)) == [KIND_MATCH, 0.4]
+        assert self.raised(self.TORCH._replace(text=0.6)) == [KIND_MATCH, 0.6]
+
+    def test_where_something_has_all_words(self):
+        assert self.raised(candidate("night torch", "", BY_NAME)) == [0.4, BY_NAME]
+
+    def test_where_the_words_name_a_category_in_full(self):
+        assert self.raised(text="sofa") == [0.4]

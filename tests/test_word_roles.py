@@ -13,7 +13,7 @@ from imagesim.indexes import get_index
 from imagesim.indexing.fit_roles import Described, effective_number, fit_roles
 from imagesim.indexing.sync import sync
 from imagesim.items.registry import registry
-from imagesim.language.word_roles import Roles
+from imagesim.language.word_roles import Roles, shortest_before
 from imagesim.models import StoredCalibration
 from imagesim.retrieval.relevance import calibration_of
 from tests.shop import picture, product, sync_and_calibrate
@@ -744,3 +744,9 @@ class TestSearch:
         hits = imagesim.search(text="gold climbingshoes", min_relevance=0.5)
         assert len(hits) == 0
         assert {hit.item.name.partition(" ")[0] for hit in hits.closest} == {"Shoe"}
+
+
+@pytest.mark.parametrize(("ending", "least"), [("stuhl", 3), ("sofa", 3), ("tee", 0), ("シャツ", 2), ("イス", 3)])
+def test_how_long_the_first_part_of_a_compound_is(ending, least):
+    """Many words end with a short one and are no compounds of it, such as "Komitee" (committee) with "Tee" (tea)."""
+    assert shortest_before(ending) == least
