@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import sys
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
@@ -27,7 +28,7 @@ from imagesim.indexing import reconcile
 from imagesim.insight.models import DailyCount, Finding
 from imagesim.items.registry import registry
 from imagesim.items.thumbnail_files import FOLDER
-from imagesim.management import ProgressBar
+from imagesim.management import ImagesimCommand, ProgressBar
 from imagesim.management.commands import imagesim_sync
 from imagesim.merchandising.models import Rule
 from imagesim.models import ItemState, Job
@@ -387,6 +388,19 @@ class TestDatabase:
             call("imagesim_sync")
 
 
+class TestOutput:
+    def test_what_its_encoding_cannot_hold_is_escaped(self, monkeypatch):
+        class Command(ImagesimCommand):
+            requires_system_checks = []
+
+            def handle(self, *args, **options):
+                self.stdout.write("Möbel, 椅子")
+
+        monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), "cp1252", write_through=True))
+        Command().run_from_argv(["manage.py", "names"])
+        assert sys.stdout.buffer.getvalue().decode("cp1252") == "Möbel, \\u6905\\u5b50\n"
+
+
 class _Terminal(io.StringIO):
     def isatty(self):
         return True
@@ -402,6 +416,18 @@ class TestProgressBar:
         assert "1/2" in terminal.getvalue()
         assert "2/2" in terminal.getvalue()
         assert terminal.getvalue().endswith("\n")
+
+    def test_on_any_terminal(self):
+        """Not every console has other characters than ASCII, or clears a line when it is told to."""
+        terminal = _Terminal()
+        with ProgressBar("indexing", terminal) as bar:
+            bar.EVERY = 0
+            bar(1, 100_000)
+            bar(100_000, 100_000)
+        assert terminal.getvalue().strip("\r\n").replace("\r", "").isprintable()
+        assert terminal.getvalue().isascii()
+        _, first, last = terminal.getvalue().rstrip("\n").split("\r")
+        assert len(last) == len(first), "the end of the longer line is still to be seen"
 
     def test_silent_without_a_terminal(self):
         file = io.StringIO()

@@ -296,6 +296,15 @@ def exported(kind: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in out.getvalue().splitlines()]
 
 
+def test_a_file_of_any_encoding_can_hold_what_is_exported(shop) -> None:
+    """On Windows, redirected output is in cp1252."""
+    Search.objects.update(text="lämp 椅子")
+    out = StringIO()
+    call_command("imagesim_ubi", "queries", stdout=out)
+    assert out.getvalue().isascii()
+    assert exported("queries")[0]["user_query"] == "lämp 椅子"
+
+
 def is_text(value: Any, length: int) -> bool:
     return isinstance(value, str) and len(value) <= length
 

@@ -11,6 +11,7 @@ import time
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from django.core.management.base import BaseCommand, CommandError
@@ -52,7 +53,12 @@ class ImagesimCommand(BaseCommand):
     """A command whose ``--format json`` prints one JSON object and nothing else on stdout. Errors are one sentence."""
 
     def run_from_argv(self, argv: list[str]) -> None:
-        """Run as a program: SIGTERM ends it as Ctrl-C does, so that leases are released."""
+        """Run as a program: SIGTERM ends it as Ctrl-C does, so that leases are released.
+
+        Characters that the output's encoding does not have are escaped: that of a file or a pipe can be cp1252.
+        """
+        if isinstance(sys.stdout, TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")
         try:
             with _terminating():
                 super().run_from_argv(argv)
@@ -125,7 +131,10 @@ def require_done(job: Job) -> None:
 
 
 class ProgressBar:
-    """A progress bar that redraws itself on a terminal and prints nothing elsewhere."""
+    """A progress bar that redraws itself on a terminal and prints nothing elsewhere.
+
+    It is plain ASCII: not every console has other characters, or understands the sequence that clears a line.
+    """
 
     WIDTH = 30
     EVERY = 0.1
@@ -134,25 +143,27 @@ class ProgressBar:
         self.label = label
         self.stream = stream or sys.stderr
         self.started = self._drawn = time.monotonic()
-        self._shown = False
+        self._width = 0
 
     def __call__(self, done: int, total: int) -> None:
         now = time.monotonic()
         if not self.stream.isatty() or (now - self._drawn < self.EVERY and done < total):
             return
-        self._drawn, self._shown = now, True
+        self._drawn = now
         share = min(done / total, 1.0) if total else 0.0
-        filled = "█" * int(share * self.WIDTH)
+        bar = ("#" * int(share * self.WIDTH)).ljust(self.WIDTH, ".")
         rate = done / max(now - self.started, 1e-6)
         left = f", {_time((total - done) / rate)} left" if rate and total > done else ""
-        self.stream.write(f"\r{self.label} {filled:░<{self.WIDTH}} {done}/{total} {rate:.0f}/s{left}\x1b[K")
+        line = f"{self.label} [{bar}] {done}/{total} {rate:.0f}/s{left}"
+        self.stream.write(f"\r{line.ljust(self._width)}")
         self.stream.flush()
+        self._width = len(line)
 
     def close(self) -> None:
-        if self._shown:
+        if self._width:
             self.stream.write("\n")
             self.stream.flush()
-            self._shown = False
+            self._width = 0
 
     def __enter__(self) -> ProgressBar:
         return self

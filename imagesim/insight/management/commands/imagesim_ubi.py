@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Iterator
@@ -124,8 +123,8 @@ class Command(ImagesimCommand):
         first = since or last - timedelta(days=30)
         try:
             for record in KINDS[kind](application, bounds(first)[0], bounds(last)[1]):
-                self.stdout.write(json.dumps(record, ensure_ascii=False))
+                self.stdout.write(json.dumps(record))
             self.stdout.flush()
         except BrokenPipeError:  # its reader, such as `head`, has ended
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more at the end
-            sys.exit(128 + signal.SIGPIPE)
+            sys.exit(128 + 13)  # the number of SIGPIPE, which Windows does not have
