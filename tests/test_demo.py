@@ -9,9 +9,12 @@ import re
 import shutil
 import socket
 import subprocess
+import unicodedata
 import zipfile
 from pathlib import Path
 from threading import BoundedSemaphore
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -140,6 +143,9 @@ class TestPackages:
         package = dataclasses.replace(self.package(archive), command=lambda folder: failing)
         with pytest.raises(PackageUnavailable, match=r"saleor 2.10.1 could not be downloaded: no net"):
             packages.fetch(package)
+        failing[2] = "printf '\\201 net' >&2; exit 1"  # in another encoding
+        with pytest.raises(PackageUnavailable, match="could not be downloaded: \ufffd net"):
+            packages.fetch(package)
         package = dataclasses.replace(package, command=lambda folder: ["no-such-program"])
         with pytest.raises(PackageUnavailable, match="could not be downloaded"):
             packages.fetch(package)
@@ -223,6 +229,15 @@ class TestDemoCommand:
             port = busy.getsockname()[1]
             with pytest.raises(CommandError, match=rf"Port {port} .* make demo PORT={port + 1}"):
                 call_command("demo", port=port)
+
+    def test_a_busy_port_is_reported_on_windows(self, monkeypatch):
+        """With SO_REUSEADDR, two servers can have one port there; here, they can until one of them listens."""
+        monkeypatch.setattr(demo, "os", SimpleNamespace(name="nt"))
+        with socket.socket() as busy:
+            busy.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            busy.bind(("127.0.0.1", 0))
+            with pytest.raises(CommandError, match=r"Port .* cannot be used"):
+                call_command("demo", port=busy.getsockname()[1])
 
     @pytest.mark.parametrize("port", [0, -1, 70000])
     def test_an_invalid_port_is_reported(self, port):
@@ -320,6 +335,21 @@ class TestOwnCatalogue:
         self.add(folder / "vase.png", "green")
         assert own_catalogue.load(folder, lambda *done: None) == 4
         assert (Product.objects.count(), sync().indexed) == (4, 1)
+
+    def test_pictures_are_copied_where_links_are_not_allowed(self, tmp_path, monkeypatch):
+        """Windows allows links only to administrators and in its developer mode."""
+        monkeypatch.setattr(Path, "symlink_to", Mock(side_effect=OSError("a privilege is not held")))
+        path = self.add(tmp_path / "mine" / "lamp.png", "blue")
+        for _ in range(2):
+            assert own_catalogue.load(path.parent, lambda *done: None) == 1
+        copied = Path(Product.objects.get().photos.get().file.path)
+        assert (copied.is_symlink(), copied.read_bytes()) == (False, path.read_bytes())
+
+    def test_names_from_a_mac(self, tmp_path):
+        """macOS stores a letter and its accent as two characters."""
+        self.add(tmp_path / unicodedata.normalize("NFD", "Möbel/Café-Tisch.png"), "red")
+        own_catalogue.load(tmp_path, lambda *done: None)
+        assert [(made.name, made.category.name) for made in Product.objects.all()] == [("Café tisch", "Möbel")]
 
     def test_categories_in_any_script(self, tmp_path):
         """The products of an Arabic or Japanese catalogue must not all be in the same category, that of the first."""

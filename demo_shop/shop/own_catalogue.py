@@ -1,4 +1,5 @@
-"""A catalogue of your own: a folder of pictures, or a CSV file that names them. Pictures are linked, not copied.
+"""A catalogue of your own: a folder of pictures, or a CSV file that names them. Pictures are linked, or copied on
+Windows without its developer mode.
 
 In a folder each picture is a product, and the folders that contain it are its department and category. A CSV file has a
 column ``image``, with paths relative to the file, and any of ``name``, ``department``, ``category``, ``price``,
@@ -10,8 +11,11 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import os
 import random
 import re
+import shutil
+import unicodedata
 from collections.abc import Callable, Iterator
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -98,17 +102,21 @@ def _of_csv(source: Path) -> Iterator[tuple[Path, dict[str, str]]]:
 
 
 def _words(name: str) -> str:
+    name = unicodedata.normalize("NFC", name)  # macOS stores a letter and its accent as two characters
     return re.sub(r"[\W_]+", " ", name).strip().capitalize() or name
 
 
 def _link(path: Path) -> str:
-    """Link the picture into the media folder; return its name there."""
+    """Link the picture into the media folder, or copy it where links are not allowed; return its name there."""
     path = path.resolve()
     name = f"own/{hashlib.sha256(str(path).encode()).hexdigest()[:20]}{path.suffix.lower()}"
     link = Path(settings.MEDIA_ROOT) / name
-    if not link.is_symlink():
+    if not os.path.lexists(link):
         link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(path)
+        try:
+            link.symlink_to(path)
+        except OSError:  # Windows without its developer mode
+            shutil.copyfile(path, link)
     return name
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import sys
 from threading import Thread
@@ -69,13 +70,14 @@ class Command(BaseCommand):
         if not 0 < port < 65536:
             raise CommandError(f"{port} is not a port; use one from 1 to 65535.")
         with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if os.name == "posix":  # on Windows, it would allow a port that another server uses
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError as error:
                 raise CommandError(
                     f"Port {port} of 127.0.0.1 cannot be used ({error.strerror}); "
-                    f"choose another, such as make demo PORT={port + 1}."
+                    f"choose another, such as make demo PORT={port + 1} or manage.py demo --port {port + 1}."
                 ) from None
 
     def _index(self) -> None:
