@@ -84,7 +84,7 @@ def _group_files(controller: str, newer: str, older: str) -> Iterator[Path]:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text().strip()
+        return path.read_text("utf-8").strip()
     except OSError:
         return ""
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from imagesim.indexing import processes
 from tests.processes import running, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -62,6 +64,17 @@ def run(environment: dict[str, str], *command: str) -> subprocess.CompletedProce
     return subprocess.run(
         [sys.executable, *command], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False
     )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes have no start time there")
+def test_the_name_of_another_process_can_be_in_any_encoding(tmp_path: Path) -> None:
+    """The system cuts it after 15 bytes, in the middle of a character."""
+    program = tmp_path / ("ä" * 8)
+    shutil.copy(shutil.which("sleep") or "", program)
+    with subprocess.Popen([program, "60"]) as other:
+        name = processes.current().replace(f"/{os.getpid()}/", f"/{other.pid}/")
+        assert processes.has_ended(name)
+        other.kill()
 
 
 @pytest.mark.long

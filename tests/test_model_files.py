@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import struct
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import numpy as np
 import pytest
@@ -26,6 +26,13 @@ def model(tmp_path: Path) -> Path:
     (folder / "open_clip_pytorch_model.bin").write_bytes(b"weights")
     (folder / "tokenizer" / "merges.txt").write_text("a b")
     return folder
+
+
+def test_a_fingerprint_is_the_same_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = PureWindowsPath("C:/model")
+    monkeypatch.setattr(model_files, "folder_files", lambda folder: [folder / "tokenizer" / "merges.txt"])
+    monkeypatch.setattr(model_files, "weights_digest", lambda path: "5e")
+    assert model_files.folder_digests(folder) == {"tokenizer/merges.txt": "5e"}  # type: ignore[arg-type]
 
 
 def fingerprint(folder: Path) -> str:

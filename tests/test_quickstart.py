@@ -294,7 +294,7 @@ def make(folder: Path, models: str) -> None:
     start_project(folder)
     (folder / "shop").mkdir()
     (folder / "shop" / "__init__.py").touch()
-    (folder / "shop" / "models.py").write_text(models)
+    (folder / "shop" / "models.py").write_text(models, "utf-8")
     without_pages = 'SILENCED_SYSTEM_CHECKS = ["imagesim.I002"]\n'
     append(folder / "project" / "settings.py", SETTINGS + without_pages)
 
@@ -478,6 +478,18 @@ def test_options_of_the_database_stay(tmp_path: Path, settings: str, written: st
     assert written in added
     assert ("DATABASES" in added) is bool(written)
     manage(tmp_path, "check")
+
+
+def test_settings_are_read_as_python_reads_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the system's own encoding is: on Windows, it is not UTF-8."""
+    for name, value in {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}.items():
+        monkeypatch.setenv(name, value)
+    make(tmp_path, ALONE.replace(" image =", " größe ="))
+    for file in (tmp_path / "manage.py", tmp_path / "project" / "settings.py"):
+        file.write_text(f"{file.read_text('utf-8')}# Größe: Ё\n", "utf-8")
+    quickstart(tmp_path, "--write")
+    assert 'images = "größe"' in (tmp_path / "shop" / "similarity.py").read_text("utf-8")
+    assert '"imagesim"' in (tmp_path / "project" / "settings.py").read_text("utf-8")
 
 
 @pytest.mark.long

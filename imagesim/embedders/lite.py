@@ -225,7 +225,7 @@ def load_weights(file: Path) -> dict[str, Tensor]:
 @cache
 def config(size: Size = LITE) -> dict[str, Any]:
     """Return the description of the app's own weights: sizes, checksums, text projection."""
-    loaded: dict[str, Any] = json.loads(weights_path(size).with_suffix(".json").read_text())
+    loaded: dict[str, Any] = json.loads(weights_path(size).with_suffix(".json").read_text("utf-8"))
     return loaded
 
 
@@ -304,7 +304,7 @@ def build_once(target: Path, build: Callable[[Path], None]) -> Path:
             built.mkdir()
             build(built)
             manifest = {path.name: file_digest(path) for path in sorted(built.iterdir())}
-            (built / MANIFEST).write_text(json.dumps(manifest, indent=2))
+            (built / MANIFEST).write_text(json.dumps(manifest, indent=2), "utf-8")
             if target.exists() and not intact(target):
                 target.rename(Path(scratch) / "damaged")
             try:
@@ -331,7 +331,7 @@ def _remove_abandoned(parent: Path) -> None:
 def intact(target: Path) -> bool:
     """Return whether every file of the model exists unchanged."""
     try:
-        manifest = json.loads((target / MANIFEST).read_text())
+        manifest = json.loads((target / MANIFEST).read_text("utf-8"))
         return all(file_digest(target / name) == digest for name, digest in manifest.items())
     except (OSError, ValueError, AttributeError):
         return False
@@ -359,7 +359,7 @@ def _assemble(target: Path, size: Size) -> None:
     for name, digest in _TOKENIZER.items():
         _expect(text / name, digest, size)
         shutil.copyfile(text / name, target / name)
-    (target / "open_clip_config.json").write_text(json.dumps(open_clip_config(size), indent=2))
+    (target / "open_clip_config.json").write_text(json.dumps(open_clip_config(size), indent=2), "utf-8")
 
 
 def open_clip_config(size: Size) -> dict[str, Any]:

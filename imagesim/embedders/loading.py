@@ -227,7 +227,7 @@ def _local_text(folder: Path) -> dict[str, Any]:
     open_clip does this for the tokenizer only, and would request the text tower's configuration from the hub.
     """
     try:
-        text = dict(json.loads((folder / model_files.CONFIG).read_text())["model_cfg"]["text_cfg"])
+        text = dict(json.loads((folder / model_files.CONFIG).read_text("utf-8"))["model_cfg"]["text_cfg"])
     except (OSError, ValueError, KeyError, TypeError):
         return {}  # open_clip reports it
     if "hf_model_name" not in text or not (folder / "config.json").is_file():

@@ -163,7 +163,7 @@ def folder_digests(folder: Path) -> dict[str, str]:
     :raises EmbedderError: if a file cannot be read or is not whole.
     """
     try:
-        return {str(path.relative_to(folder)): weights_digest(path) for path in folder_files(folder)}
+        return {path.relative_to(folder).as_posix(): weights_digest(path) for path in folder_files(folder)}
     except OSError as error:
         raise EmbedderError(f"The model in {str(folder)!r} cannot be read: {error}.") from error
 

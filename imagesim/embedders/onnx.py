@@ -62,7 +62,7 @@ class OnnxModel:
     def __init__(self, folder: Path) -> None:
         from tokenizers import Tokenizer
 
-        self._facts: dict[str, Any] = json.loads((folder / FACTS).read_text())
+        self._facts: dict[str, Any] = json.loads((folder / FACTS).read_text("utf-8"))
         self.dims = int(self._facts["dims"])
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         added = self._tokenizer.get_added_tokens_decoder().values()
@@ -177,7 +177,7 @@ def facts(kept: Path) -> dict[str, Any]:
     """Return what the folder ``kept`` says about its exported model: ``dims``, ``preprocess`` and others; empty if
     there is none."""
     try:
-        return dict(json.loads((kept / FACTS).read_text()))
+        return dict(json.loads((kept / FACTS).read_text("utf-8")))
     except (OSError, ValueError, TypeError):
         return {}
 
@@ -250,7 +250,9 @@ def export_once(kept: Path, module: str, options: dict[str, Any], what: str) -> 
     command = [interpreter(), "-m", module, json.dumps(options)]
     with _locked(kept):
         if not lite.intact(kept):
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                command, env=environment, capture_output=True, encoding="utf-8", errors="replace", check=False
+            )
             if done.returncode:
                 detail = done.stderr.strip().rpartition("\n")[2] or f"its process ended with {done.returncode}"
                 raise EmbedderError(f"{what} cannot be exported for ONNX Runtime: {detail}")
@@ -275,7 +277,7 @@ def _locked(target: Path) -> Iterator[None]:
         import fcntl
 
         target.parent.mkdir(parents=True, exist_ok=True)
-        lock = (target.parent / f".{target.name}.lock").open("w")
+        lock = (target.parent / f".{target.name}.lock").open("wb")
     except (ImportError, OSError):  # the export reports the error
         yield
         return

@@ -43,7 +43,7 @@ def export(name: ModelName, cache_dir: Path | None, kept: Path) -> None:
     def build(scratch: Path) -> None:
         facts = _export(loaded, scratch, step=2 if name.kind == "lite" else 8)
         trial = asdict(_compare(loaded, OnnxModel(scratch)))
-        (scratch / FACTS).write_text(json.dumps({**facts, "trial": trial}, indent=1))
+        (scratch / FACTS).write_text(json.dumps({**facts, "trial": trial}, indent=1), "utf-8")
         _require_unchanged(name, kept)
 
     onnx.build_once(kept, build)
@@ -75,7 +75,7 @@ def _export(loaded: Loaded, scratch: Path, step: int) -> dict[str, Any]:
     preprocess["size"] = [size, size] if isinstance(size, int) else list(size)
     tokenizer = _tokenizer(loaded, scratch)
     facts = {"dims": loaded.dims, "step": step, "preprocess": preprocess, "tokenizer": tokenizer}
-    (scratch / FACTS).write_text(json.dumps(facts))
+    (scratch / FACTS).write_text(json.dumps(facts), "utf-8")
 
     pixels = torch.stack([loaded.prepare(image) for image in precision.synthetic_pictures(2)])
     tokens = loaded.tokens(["red dress", "blue jeans for men"])

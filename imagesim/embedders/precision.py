@@ -206,14 +206,14 @@ class PrecisionCache:
             # A temporary file would be readable for this user only, and the folder can be shared.
             with tempfile.TemporaryDirectory(dir=self._path.parent, ignore_cleanup_errors=True) as scratch:
                 written = Path(scratch) / self._path.name
-                written.write_text(json.dumps(known, indent=1))
+                written.write_text(json.dumps(known, indent=1), "utf-8")
                 os.replace(written, self._path)
         except OSError as error:
             logger.warning("The choice of precision cannot be kept in %s: %s", self._path.parent, error)
 
     def _read(self) -> dict[str, Any]:
         try:
-            known = json.loads(self._path.read_text())
+            known = json.loads(self._path.read_text("utf-8"))
         except (OSError, ValueError):
             return {}
         return known if isinstance(known, dict) else {}
@@ -225,7 +225,7 @@ def _machine() -> str:
     Processes with and without OpenVINO can share a cache folder, and those without would replace a choice of int8.
     """
     try:
-        lines = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
+        lines = Path("/proc/cpuinfo").read_text("utf-8").partition("\n\n")[0].splitlines()
         kind = sorted(line for line in lines if line.startswith(("vendor", "cpu family", "model", "stepping", "flags")))
         name = next((line.partition(": ")[2] for line in kind if line.startswith("model name")), platform.machine())
     except OSError:  # not on every platform

@@ -186,5 +186,5 @@ def _layers() -> list[tuple[Array, Array]]:
     """Return the weights and the bias of each layer of the network."""
     import numpy as np
 
-    layers = json.loads(WEIGHTS.read_text())["layers"]
+    layers = json.loads(WEIGHTS.read_text("utf-8"))["layers"]
     return [(np.array(each["weight"], np.float32).T, np.array(each["bias"], np.float32)) for each in layers]

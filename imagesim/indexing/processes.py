@@ -22,7 +22,7 @@ def _start(pid: int) -> str:
     """Return the start time of the process, which distinguishes it from a later one with the same id; empty if it has
     ended."""
     try:
-        with open(f"/proc/{pid}/stat") as stat:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
             fields = stat.read().rpartition(")")[2].split()
     except OSError:
         return "" if os.path.isdir("/proc/self") else "unknown"

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import sys
+import tokenize
 from argparse import ArgumentParser
 from collections.abc import Iterable, Sequence
 from importlib import import_module
@@ -197,11 +198,17 @@ def settings_of(model: Any) -> dict[str, str]:
     return found
 
 
+def source_of(module: Path) -> str:
+    """Return the text of a Python module, read in the encoding in which Python reads it."""
+    with tokenize.open(module) as opened:
+        return opened.read()
+
+
 def can_add(settings: Path, names: Iterable[str]) -> bool:
     """Return whether lines added at the end of the settings module can change the settings called ``names``."""
     if settings.suffix != ".py" or not os.access(settings, os.W_OK):
         return False
-    text = settings.read_text()
+    text = source_of(settings)
     return all(re.search(rf"^({name}\b|from \S+ import .*(\*|\b{name}\b))", text, re.M) for name in names)
 
 
@@ -210,7 +217,7 @@ def set_up() -> None:
     sys.path.insert(0, os.getcwd())
     manage = Path("manage.py")
     if "DJANGO_SETTINGS_MODULE" not in os.environ:
-        named = re.search(r"DJANGO_SETTINGS_MODULE\W+([\w.]+)", manage.read_text()) if manage.is_file() else None
+        named = re.search(r"DJANGO_SETTINGS_MODULE\W+([\w.]+)", source_of(manage)) if manage.is_file() else None
         if named is None:
             raise SystemExit("Run it in the folder of your project's manage.py, or set DJANGO_SETTINGS_MODULE.")
         os.environ["DJANGO_SETTINGS_MODULE"] = named[1]
@@ -225,7 +232,7 @@ def put(file: Path, text: str, *, write: bool, unable: str) -> None:
     if not write or unable:
         print(f"# {os.path.relpath(file)}{f' ({unable})' if write else ''}\n{text.lstrip()}")
         return
-    with file.open("a") as opened:
+    with file.open("a", encoding="utf-8") as opened:
         opened.write(text)
     print(f"wrote {os.path.relpath(file)}")
 

@@ -50,7 +50,7 @@ class Segmentation(Protocol):
 @cache
 def config() -> dict[str, Any]:
     """Return the description of the weights: classes, limits of the scores, checksum."""
-    loaded: dict[str, Any] = json.loads(CONFIG.read_text())
+    loaded: dict[str, Any] = json.loads(CONFIG.read_text("utf-8"))
     return loaded
 
 
