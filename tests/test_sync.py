@@ -314,6 +314,17 @@ def test_renaming_a_category_updates_its_products():
     assert sync().indexed == 1
 
 
+def test_syncs_at_one_time_count_their_items(monkeypatch):
+    """The clock of Windows stands still for up to 16 ms."""
+    shoe = product("shoe", picture("red"))
+    now = timezone.now()
+    monkeypatch.setattr(timezone, "now", lambda: now)
+    assert sync().indexed == 1
+    imagesim.touch(shoe)
+    report = sync()
+    assert (report.indexed, report.again) == (1, 0)
+
+
 def test_touch_marks_a_queryset():
     product("shoe", picture("red"))
     product("boot", picture("blue"))

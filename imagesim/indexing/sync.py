@@ -94,7 +94,7 @@ class SyncReport:
         for result in results:
             before = result.state
             name = "retried" if result.retry else result.outcome
-            if before.synced_at is not None and before.synced_at >= began and before.outcome == name:
+            if before.synced_at is not None and before.synced_at > began and before.outcome == name:
                 name = "again"
             setattr(self, name, getattr(self, name) + 1)
 
