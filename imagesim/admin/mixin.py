@@ -180,7 +180,7 @@ class ItemStateMixin:
         context = {
             "title": _("Similar items"),
             "subtitle": str(item),
-            "item": item,
+            "object": item,
             "item_id": quote(item.pk),
             "badge": self.visual_search(item),
             "similar": found,

@@ -200,7 +200,7 @@ class ExperimentAdmin(ShowsWhere, admin.ModelAdmin):  # type: ignore[type-arg]
         may_run = self.has_run_permission(request)
         context = {
             "title": experiment.name,
-            "experiment": experiment,
+            "object": experiment,
             "report": report,
             "state": self.state_shown(experiment),
             "where": self.where_shown(experiment),

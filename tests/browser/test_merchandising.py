@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.browser.conftest import until
@@ -213,3 +215,35 @@ def test_the_names_of_places_are_on_one_line(open_page):
         )
         heights = [each.bounding_box()["height"] for each in page.locator("#id_where label").all()]
         assert heights == pytest.approx([heights[0]] * 4, abs=2)
+
+
+def test_the_form_works_in_a_theme_with_other_classes(page):
+    """Themes of the admin have their own templates for forms, and lack Django's style sheets."""
+
+    def other_theme(route):
+        answer = route.fetch()
+        page = re.sub(r"\b(form-row|field-\w+|flex-container)\b", "theirs", answer.text())
+        route.fulfill(response=answer, body=re.sub(r"<link[^>]*/admin/css/[^>]*>", "", page))
+
+    log_in(page)
+    page.route(f"**{ADD}", other_theme)
+    page.goto(ADD)
+    assert page.locator(".form-row").count() == 0
+    page.locator("#id_action").select_option("pin")
+    assert page.locator("#id_factor").is_hidden()
+    assert page.locator("label[for=id_factor]").is_hidden()
+    assert page.get_by_text("Relevance is multiplied by it").is_hidden()
+    picker = page.locator(".rule-picker:visible").first
+    picker.get_by_role("combobox").fill("ethernet")
+    picker.get_by_role("option", name="Ethernet").first.click()
+    assert page.locator("#id_pins").input_value().startswith("1: shop.product:")
+    remove = picker.locator("[data-slot=remove]")
+    look = "(each) => [getComputedStyle(each).backgroundColor, getComputedStyle(each).color]"
+    assert remove.evaluate(look) == ["rgb(65, 118, 144)", "rgb(255, 255, 255)"]
+    page.locator("#id_action").select_option("boost")
+    page.locator("#id_factor").fill("")
+    page.locator("#id_filters").fill("in_stock = no")
+    with page.expect_navigation():
+        page.locator("[name=_save]").click()
+    page.locator("#id_action").select_option("pin")
+    assert page.locator("#id_factor").is_visible()  # its error must be seen

@@ -1,4 +1,14 @@
 // The form of a rule: only the fields of the chosen action are shown, and the preview is loaded into the page.
+
+// The row of a field: the largest element around it that contains no other field. Themes of the admin name rows
+// differently, so it is not found by a class.
+function rowOf(field) {
+  const isAlone = (element) => [...element.querySelectorAll("[name]")].every((each) => each === field);
+  let row = field;
+  while (isAlone(row.parentElement)) row = row.parentElement;
+  return row;
+}
+
 function start() {
   const fields = document.getElementById("rule-fields");
   const action = document.getElementById("id_action");
@@ -7,8 +17,8 @@ function start() {
     const own = JSON.parse(fields.textContent);
     const every = new Set(Object.values(own).flat());
     const show = (name, shown) => {
-      const row = document.querySelector(`.form-row.field-${name}`);
-      if (row && (shown || !row.querySelector(".errorlist"))) row.hidden = !shown;
+      const field = document.getElementById(`id_${name}`);
+      if (shown || !field.matches("[aria-invalid=true]")) rowOf(field).hidden = !shown;
     };
     const update = () => {
       every.forEach((name) => show(name, (own[action.value] || []).includes(name)));
