@@ -17,6 +17,7 @@ from tools.system import say
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = [
     *("wagtail", "django-filer", "easy-thumbnails", "django-storages[s3,google]"),
+    *("django-imagekit", "django-versatileimagefield"),
     *("moto[s3]", "gcp-storage-emulator"),
 ]
 

@@ -136,6 +136,38 @@ url = Template("{% load imagesim %}{% thumbnail product '' 320 %}").render(Conte
 assert "320x0" in url, url
 """,
     ),
+    "imagekit": (
+        ["imagekit"],
+        """
+from imagekit.models import ImageSpecField
+from imagekit.processors import ResizeToFit
+
+class SpecProduct(models.Model):
+    photo = models.ImageField(upload_to="products/")
+    small = ImageSpecField(source="photo", processors=[ResizeToFit(320)])
+""",
+        """
+red = ask(lambda file: SpecProduct.objects.create(photo=file))
+assert "/CACHE/" in Pictures(registry.for_item(red), red, red.photo.name).url(320)
+assert red.small.storage.exists(red.small.name)
+""",
+    ),
+    "versatileimagefield": (
+        ["versatileimagefield"],
+        """
+from versatileimagefield.fields import VersatileImageField
+
+class VersatileProduct(models.Model):
+    photo = VersatileImageField(upload_to="products/")
+""",
+        """
+red = ask(lambda file: VersatileProduct.objects.create(photo=file))
+assert "thumbnail-320x320" in Pictures(registry.for_item(red), red, red.photo.name).url(320)
+red.photo = picture_file("blue", name="other.png")
+red.save()
+assert sync().indexed == 1, "a replaced picture is noticed"
+""",
+    ),
 }
 TAGGED = """
 from taggit.managers import TaggableManager
@@ -220,6 +252,8 @@ def test_pictures_of(tmp_path: Path, name: str) -> None:
         "wagtail-pages": "PageItems",
         "filer": "FilerItems",
         "easy-thumbnails": "ThumbnailItems",
+        "imagekit": "SpecItems",
+        "versatileimagefield": "VersatileItems",
     }[name]
     project(tmp_path, apps, models, block(PAGE, f"class {items}"))
     manage(tmp_path, "shell", "--command", ASK + question)
