@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -126,14 +127,18 @@ class TestNonce:
 
 
 def test_a_storage_with_hashes_renames_the_imports_of_modules(tmp_path):
-    class ModuleStorage(ManifestStaticFilesStorage):
-        support_js_module_import_aggregation = True
-
+    written: dict[str, Any] = {"ManifestStaticFilesStorage": ManifestStaticFilesStorage}
+    page = (Path(imagesim.__file__).parents[1] / "docs" / "template-tags.md").read_text()
+    exec(textwrap.dedent(re.findall(r"( +class ModuleStorage.+?)```", page, re.DOTALL)[0]), written)
     source = Path(imagesim.__file__).parent / "static"
     shutil.copytree(source, tmp_path, dirs_exist_ok=True)
     names = [str(file.relative_to(source)) for file in source.rglob("*.*") if file.suffix in (".js", ".css")]
-    storage = ModuleStorage(location=tmp_path)
-    processed = list(storage.post_process({name: (FileSystemStorage(source), name) for name in names}))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "other.js").write_text('/** @type {import("../missing").Missing} */')
+    paths = {name: (FileSystemStorage(source), name) for name in names}
+    paths["other/other.js"] = (FileSystemStorage(tmp_path), "other/other.js")
+    processed = list(written["ModuleStorage"](location=tmp_path).post_process(paths))
+    assert not [error for _name, _made, error in processed if isinstance(error, Exception)]
     hashed = {(tmp_path / made) for _name, made, _changed in processed}
     imported = [
         module.parent / name
