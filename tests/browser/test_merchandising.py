@@ -247,3 +247,14 @@ def test_the_form_works_in_a_theme_with_other_classes(page):
         page.locator("[name=_save]").click()
     page.locator("#id_action").select_option("pin")
     assert page.locator("#id_factor").is_visible()  # its error must be seen
+
+
+def test_a_choice_that_only_jquery_announces_shows_its_fields(page):
+    """Some themes put Select2 on every select."""
+    log_in(page)
+    page.goto(ADD)
+    page.evaluate("django.jQuery('#id_action').val('boost').trigger('change')")
+    assert page.locator("#id_factor").is_visible()
+    assert page.locator("#id_pins").is_hidden()
+    page.evaluate("django.jQuery('#id_when').val('product').trigger('change')")
+    assert page.locator(".field-triggers .rule-picker").is_visible()

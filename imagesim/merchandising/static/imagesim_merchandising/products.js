@@ -1,5 +1,6 @@
 // The products of a rule: found by name, shown with their pictures, moved and removed. The text fields hold them.
 import { Suggestions } from "../imagesim/suggestions.js";
+import { onChange } from "./fields.js";
 
 const PIN = /^\s*(\d+)\s*:\s*(\S.*?)\s*$/;
 const LAST = 48; // position
@@ -146,7 +147,7 @@ function start() {
     const update = () => {
       products.root.hidden = when.value !== "product";
     };
-    when.addEventListener("change", update);
+    onChange(when, update);
     update();
   }
 }

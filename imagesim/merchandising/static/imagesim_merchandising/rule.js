@@ -1,13 +1,5 @@
 // The form of a rule: only the fields of the chosen action are shown, and the preview is loaded into the page.
-
-// The row of a field: the largest element around it that contains no other field. Themes of the admin name rows
-// differently, so it is not found by a class.
-function rowOf(field) {
-  const isAlone = (element) => [...element.querySelectorAll("[name]")].every((each) => each === field);
-  let row = field;
-  while (isAlone(row.parentElement)) row = row.parentElement;
-  return row;
-}
+import { onChange, rowOf } from "./fields.js";
 
 function start() {
   const fields = document.getElementById("rule-fields");
@@ -24,8 +16,8 @@ function start() {
       every.forEach((name) => show(name, (own[action.value] || []).includes(name)));
       show("triggers", when.value !== "always");
     };
-    action.addEventListener("change", update);
-    when.addEventListener("change", update);
+    onChange(action, update);
+    onChange(when, update);
     update();
   }
 
