@@ -13,7 +13,7 @@ from imagesim.indexes import get_index
 from imagesim.indexing.fit_roles import Described, effective_number, fit_roles
 from imagesim.indexing.sync import sync
 from imagesim.items.registry import registry
-from imagesim.language.word_roles import Roles, shortest_before
+from imagesim.language.word_roles import Roles, is_size, shortest_before
 from imagesim.models import StoredCalibration
 from imagesim.retrieval.relevance import calibration_of
 from tests.shop import picture, product, sync_and_calibrate
@@ -750,3 +750,8 @@ class TestSearch:
 def test_how_long_the_first_part_of_a_compound_is(ending, least):
     """Many words end with a short one and are no compounds of it, such as "Komitee" (committee) with "Tee" (tea)."""
     assert shortest_before(ending) == least
+
+
+@pytest.mark.parametrize(("stem", "size"), [("42", True), ("5kg", True), ("s", False), ("mp3", False)])
+def test_what_may_be_a_size(stem, size):
+    assert is_size(stem) == size
