@@ -41,6 +41,9 @@ MARIADB = {"IMAGESIM_TEST_DATABASE_URL": os.environ.get("IMAGESIM_TEST_MYSQL_URL
 WRITE_SIDE = ["collation", "database", "leases", "outbox", "reconcile", "sync"]
 # Tests of code that locks rows, or has its own tables and SQL.
 OF_DATABASES = [*WRITE_SIDE, "autocommit", "events", "index_local", "migrations", "tasks"]
+# Tests that load models, or run projects of their own.
+OF_MODELS = ["embedders", "hub", "lite_base", "model_files", "onnx", "precision", "reduced_precision", "special_tokens"]
+OF_PROJECTS = ["howto_project", "howto_testing", "quickstart", "readme"]
 
 
 def files(names: list[str]) -> list[str]:
@@ -71,6 +74,10 @@ CLUSTER = Step("tests under faults, of a cluster", ["pytest", "tests/chaos/check
 PROTECTIONS = Step("tests with each protection off", ["pytest", "tests/chaos/check_protections.py"])
 # "worksteal" leaves most of a module, and what its fixtures start, in one process.
 POSTGRESQL = Step("tests on PostgreSQL", ["pytest", "-n", PROCESSES, "--dist", "worksteal", *APART], ONE_THREAD)
+# Daily, one process runs these while the tests under faults wait, so that both processors are busy.
+MEANWHILE = files([*OF_MODELS, *OF_PROJECTS])
+MODELS_AND_PROJECTS = Step("tests of models and projects", ["pytest", "-q", *MEANWHILE], ONE_THREAD)
+POSTGRESQL_OTHERS = POSTGRESQL._replace(command=[*POSTGRESQL.command, *(f"--ignore={file}" for file in MEANWHILE)])
 # Measuring coverage takes half as much time again, so it is not done daily.
 COVERAGE = Step(
     "tests on PostgreSQL, with coverage",
@@ -94,7 +101,11 @@ Phase = tuple[list[Step], ...]
 # The browser takes one processor all the time. Tests under faults mostly wait; the tests under attack measure times, so
 # they come before those that take both processors.
 TEST: list[Phase] = [
-    ([FAULTS, ATTACKS, POSTGRESQL], [BROWSER], [SQLITE_DATABASE, MARIADB_WRITES, *LINT, DOCS]),
+    (
+        [FAULTS, ATTACKS, POSTGRESQL_OTHERS],
+        [BROWSER],
+        [SQLITE_DATABASE, MARIADB_WRITES, *LINT, DOCS, MODELS_AND_PROJECTS],
+    ),
 ]
 TEST_ALL: list[Phase] = [
     ([*LINT, DOCS, BROWSER_ALL],),
