@@ -407,26 +407,26 @@ class _Terminal(io.StringIO):
 
 
 class TestProgressBar:
-    def test_on_a_terminal(self):
+    def drawn(self, total: int, *done: int) -> str:
         terminal = _Terminal()
         with ProgressBar("indexing", terminal) as bar:
             bar.EVERY = 0
-            bar(1, 2)
-            bar(2, 2)
-        assert "1/2" in terminal.getvalue()
-        assert "2/2" in terminal.getvalue()
-        assert terminal.getvalue().endswith("\n")
+            for each in done:
+                bar(each, total)
+        return terminal.getvalue()
+
+    def test_on_a_terminal(self):
+        drawn = self.drawn(2, 1, 2)
+        assert "1/2" in drawn
+        assert "2/2" in drawn
+        assert drawn.endswith("\n")
 
     def test_on_any_terminal(self):
         """Not every console has other characters than ASCII, or clears a line when it is told to."""
-        terminal = _Terminal()
-        with ProgressBar("indexing", terminal) as bar:
-            bar.EVERY = 0
-            bar(1, 100_000)
-            bar(100_000, 100_000)
-        assert terminal.getvalue().strip("\r\n").replace("\r", "").isprintable()
-        assert terminal.getvalue().isascii()
-        _, first, last = terminal.getvalue().rstrip("\n").split("\r")
+        drawn = self.drawn(100_000, 1, 100_000)
+        assert drawn.strip("\r\n").replace("\r", "").isprintable()
+        assert drawn.isascii()
+        _, first, last = drawn.rstrip("\n").split("\r")
         assert len(last) == len(first), "the end of the longer line is still to be seen"
 
     def test_silent_without_a_terminal(self):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-import types
 from typing import Any
 from unittest.mock import Mock
 
@@ -14,6 +13,7 @@ from django.core import mail
 from demo_shop.shop import models
 from imagesim.exceptions import IndexUnavailable
 from tests.shop import index, picture, product, shelf
+from tests.test_howto import module
 from tests.test_howto_project import block
 
 PAGE = "howto-recommendations.md"
@@ -22,8 +22,8 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def similar_to_each(monkeypatch):
-    return module("shop.recommendations", monkeypatch).similar_to_each
+def similar_to_each():
+    return module("shop.recommendations", PAGE, "# shop/recommendations.py").similar_to_each
 
 
 @pytest.fixture
@@ -31,14 +31,6 @@ def products():
     made = shelf()
     made["mediumblue"] = product("mediumblue", picture("mediumblue"))
     index()
-    return made
-
-
-def module(name: str, monkeypatch: Any) -> Any:
-    """Return a module with the block of the page that names its file."""
-    made = types.ModuleType(name)
-    monkeypatch.setitem(sys.modules, name, made)
-    exec(block(PAGE, f"# {name.replace('.', '/')}.py"), made.__dict__)
     return made
 
 
@@ -70,7 +62,7 @@ def test_an_email_has_complete_urls(similar_to_each, products, monkeypatch, tmp_
     (folder := tmp_path / "shop").mkdir()
     (folder / "reminder.html").write_text(block(PAGE, "{% for hit in hits %}"))
     settings.TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "DIRS": [tmp_path]}]
-    send_reminder = module("shop.tasks", monkeypatch).send_reminder
+    send_reminder = module("shop.tasks", PAGE, "# shop/tasks.py").send_reminder
     send_reminder("anna@shop.example", "de", [products["red"].pk])
     [sent] = mail.outbox
     [(html, _type)] = sent.alternatives
