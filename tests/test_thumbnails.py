@@ -4,6 +4,7 @@ import io
 import re
 import sys
 from threading import Lock
+from typing import ClassVar
 from unittest.mock import Mock
 
 import pytest
@@ -13,13 +14,14 @@ from django.urls import get_script_prefix, set_script_prefix
 from PIL import Image
 
 from demo_shop.shop.models import Product
+from imagesim.items import Items
 from imagesim.items.registry import registry
 from imagesim.items.thumbnail_files import FOLDER
 from imagesim.pages import thumbnails
 from imagesim.pages.thumbnails import Pictures
 from imagesim.runtime import runtime
 from tests import shop
-from tests.shop import encoded, picture, product
+from tests.shop import encoded, picture, product, registered
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media_root")]
 
@@ -180,6 +182,25 @@ def test_a_hidden_item_has_no_thumbnail(shoe, client):
     address = url(shoe)
     Product.objects.update(active=False)
     assert client.get(address).status_code == 404
+
+
+def test_of_the_relations_of_an_item_only_its_pictures_are_loaded(shoe, client, django_assert_num_queries):
+    class Declared(Items):
+        images = "photos__file"
+        category = "category__slug"
+        in_stock = "variants__stock"
+        filters: ClassVar = {"colour": "variants__colour", "price": "variants__price"}
+
+        def get_hit_queryset(self):
+            return super().get_hit_queryset().filter(stock__gt=0)
+
+    with registered(Product, Declared):
+        address = url(shoe)
+        with django_assert_num_queries(2) as queries:
+            assert client.get(address).status_code == 200
+        assert "shop_category" not in queries[0]["sql"]
+        Product.objects.update(stock=0)
+        assert client.get(address).status_code == 404
 
 
 def test_of_a_picture_that_cannot_be_decoded_the_original_is_shown(shoe, client):

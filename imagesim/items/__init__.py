@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from copy import copy
 from decimal import Decimal
 from functools import cached_property
 from typing import Any, Generic, TypeVar
@@ -314,6 +315,15 @@ class Items(Generic[M]):
         queryset = queryset.select_related(*one) if one else queryset
         return queryset.prefetch_related(*many)
 
+    @cached_property
+    def for_images(self) -> Items[M]:
+        """The same items, of whose relations ``get_hit_queryset`` loads only those on the paths of the images."""
+        if type(self).get_images is not Items.get_images:
+            return self  # it may read any of them
+        items = copy(self)
+        items.relations_read = self._relations(image_paths(self))
+        return items
+
     def for_asking(self, queryset: models.QuerySet[M], *, category: bool = True) -> models.QuerySet[M]:
         """Return ``queryset`` with what a query for similar items reads from its own item: the to-one relations of its
         category, unless only its group is needed, and of its group."""
@@ -325,7 +335,10 @@ class Items(Generic[M]):
     @cached_property
     def relations_read(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The lookups of the declared paths for ``select_related`` and for ``prefetch_related``."""
-        resolved = [paths.resolve(self._model, path) for path in self.declared_paths()]
+        return self._relations(self.declared_paths())
+
+    def _relations(self, declared: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        resolved = [paths.resolve(self._model, path) for path in declared]
         one = dict.fromkeys(each.load_one for each in resolved if each.load_one)
         many = dict.fromkeys(each.load_many for each in resolved if each.load_many)
         return tuple(one), tuple(many)

@@ -42,16 +42,19 @@ def hits_of(candidates: Iterable[Candidate], items: Mapping[str, models.Model]) 
     ]
 
 
-def load_items(keys: Iterable[str], in_stock: bool | None = None, *, to_many: bool = True) -> dict[str, models.Model]:
+def load_items(
+    keys: Iterable[str], in_stock: bool | None = None, *, to_many: bool = True, images_only: bool = False
+) -> dict[str, models.Model]:
     """Return the items with these keys that the shop shows now, by key: one query per model and one per prefetch.
 
     With ``in_stock``, items known to differ from it are left out: an item whose stock changed by ``update()`` stays in
     the index as it was until the next reconcile. ``to_many``: load what pages show of hits, with their photos;
-    otherwise only what a query reads of its own item.
+    otherwise only what a query reads of its own item. ``images_only``: of their relations, load only their photos.
     """
     found = {}
     for items, pks in registry.grouped(map(split_key, keys)):
-        queryset = items.get_hit_queryset() if to_many else items.for_asking(items.get_queryset())
+        shown = items.for_images if images_only else items
+        queryset = shown.get_hit_queryset() if to_many else items.for_asking(items.get_queryset())
         for item in with_pks(queryset, pks).order_by():
             if _is_shown(items, item) and (in_stock is None or _known_stock(items, item) in (in_stock, None)):
                 found[items.key_of(item)] = item

@@ -172,7 +172,7 @@ def thumbnail(request: HttpRequest, signed: str) -> HttpResponse:
         width = {str(each): each for each in WIDTHS}[request.GET.get("width", "")]
     except (signing.BadSignature, KeyError) as error:
         raise Http404 from error
-    item = load_items([key]).get(key)
+    item = load_items([key], images_only=True).get(key)
     file = registry.for_item(item).find_image(item, name) if item is not None else None
     if item is None or file is None or file.name != name:
         raise Http404
