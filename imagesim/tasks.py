@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from django.utils import timezone
 
 from imagesim.conf import get_settings
-from imagesim.database import delete_in_batches, primary
+from imagesim.database import CONNECTION_ERRORS, delete_in_batches, primary
 from imagesim.exceptions import AlreadyRunning, IndexMissing, IndexUnavailable, ModelMismatch, NotRegistered
 from imagesim.indexing.dispatch import DjangoTasksDispatcher, start
 
@@ -51,14 +51,23 @@ _LONG = {**_LASTING, "soft_time_limit": 3300, "time_limit": 3500}
 
 @shared_task(name="imagesim.tasks.sync", **_LASTING)
 def sync() -> None:
-    """Sync waiting changes, start another task when the time is up, and continue an abandoned rebuild."""
+    """Sync waiting changes, start another task when the time is up, and continue an abandoned rebuild.
+
+    While the database is unavailable, nothing happens: the next poll tries again.
+    """
+    from imagesim.indexing.interruptions import log_outage
     from imagesim.indexing.jobs import unfinished_rebuild
     from imagesim.indexing.sync import sync as sync_now
 
-    report = sync_now(seconds=SLICE_SECONDS)
+    try:
+        report = sync_now(seconds=SLICE_SECONDS)
+        left = unfinished_rebuild()
+    except CONNECTION_ERRORS as error:
+        log_outage(error)
+        return
     if report.more and not report.interrupted:
         start("sync")
-    if (left := unfinished_rebuild()) is not None:
+    if left is not None:
         _continue(left)
 
 

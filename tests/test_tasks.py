@@ -23,7 +23,7 @@ from django.core import mail
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.signals import request_started
-from django.db import connection, connections
+from django.db import OperationalError, connection, connections
 from django.test.client import ClientHandler
 from django.utils import timezone
 from redis import Redis
@@ -35,6 +35,7 @@ from imagesim.indexing import dispatch
 from imagesim.indexing.dispatch import CeleryDispatcher, ThreadDispatcher
 from imagesim.indexing.sync import sync
 from imagesim.models import Embedding, EmbeddingLease, ItemState, Job
+from imagesim.runtime import runtime
 from tests.embedders import WrappingEmbedder
 from tests.shop import EMBEDDER, picture, product
 from tools.system import free_port
@@ -322,6 +323,21 @@ def test_a_thread_that_is_stopped_with_tasks_in_its_queue_closes_its_connections
     assert not thread.is_running
     assert len(used) == 1
     assert used[0].connection is None
+
+
+def test_a_database_that_is_away_is_logged_once(monkeypatch, caplog):
+    """In one line, although the local index is in it."""
+    gone = OperationalError("connection refused\n\tIs the server running?")
+    with monkeypatch.context() as patch, caplog.at_level("INFO"):
+        patch.setattr(connection, "cursor", Mock(side_effect=gone))
+        tasks.sync()
+        tasks.sync()
+    assert [(record.levelname, record.exc_info) for record in caplog.records] == [("WARNING", None)]
+    assert "sync interrupted: The local index cannot reach its database: connection refused" in caplog.text
+    monkeypatch.setattr("imagesim.indexing.sync.get_index", Mock(side_effect=gone))
+    runtime.reset()
+    tasks.sync()
+    assert caplog.messages[-1] == "sync interrupted by the database: connection refused"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ limit of a Celery task, including the shop's own tasks. Leases are then released
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 import threading
@@ -12,7 +13,9 @@ from typing import Any
 
 from django.db import InternalError, OperationalError, connections
 
-from imagesim.database import CONNECTION_ERRORS, sqlstate
+from imagesim.circuit_breaker import log_repeated
+from imagesim.database import CONNECTION_ERRORS, close_lost_connections, sqlstate
+from imagesim.exceptions import IndexUnavailable, with_migrate_hint
 
 try:
     from billiard.exceptions import SoftTimeLimitExceeded as SoftTimeLimitExceeded
@@ -21,6 +24,8 @@ except ImportError:
     class SoftTimeLimitExceeded(Exception):  # type: ignore[no-redef]
         """Celery is not installed, so it never ends a task."""
 
+
+logger = logging.getLogger("imagesim.indexing.sync")
 
 INFRASTRUCTURE_ERRORS = (*CONNECTION_ERRORS, SoftTimeLimitExceeded)
 """Errors that say nothing about the item that is being worked on, such as a lost database or a time limit: its lease is
@@ -49,6 +54,15 @@ def read_only_as_outage() -> Iterator[None]:
         for connection in connections.all():
             stack.enter_context(connection.execute_wrapper(execute))
         yield
+
+
+def log_outage(error: Exception) -> None:
+    """Log one of ``CONNECTION_ERRORS`` that ended a sync, which is tried again at the next poll, and close the lost
+    connections."""
+    close_lost_connections()
+    # The kind is that of an index in the same database, whose outage the sync has then logged already.
+    reason, kind = with_migrate_hint(error), IndexUnavailable.code
+    log_repeated(logger, logging.WARNING, kind, "sync interrupted by the database: %s", reason)
 
 
 class _TimeLimitReached(KeyboardInterrupt):

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import CommandError
 
-from imagesim.circuit_breaker import log_repeated
-from imagesim.database import CONNECTION_ERRORS, close_lost_connections
+from imagesim.database import CONNECTION_ERRORS
 from imagesim.embedders import get_embedder
 from imagesim.exceptions import ImagesimError, migrate_hint
 from imagesim.indexes import get_index
+from imagesim.indexing.interruptions import log_outage
 from imagesim.indexing.sync import SyncReport, sync
 from imagesim.indexing.write_targets import outdated
 from imagesim.management import ImagesimCommand, ProgressBar, at_least, require_done
-
-logger = logging.getLogger("imagesim.indexing.sync")
 
 
 class Command(ImagesimCommand):
@@ -69,8 +66,7 @@ class Command(ImagesimCommand):
         except CONNECTION_ERRORS as error:
             if not watch or migrate_hint(error):
                 raise
-            close_lost_connections()
-            log_repeated(logger, logging.WARNING, "database", "sync interrupted by the database: %s", error)
+            log_outage(error)
             return SyncReport(interrupted=str(error))
 
     def _reconcile(self, format: str, *, dry_run: bool) -> None:
