@@ -19,6 +19,7 @@ FOLDER = os.environ["SHOP"]
 DATABASES = {
     name: {"ENGINE": "django.db.backends.sqlite3", "NAME": f"{FOLDER}/{name}.sqlite3"} for name in ("default", "other")
 }
+DATABASES["unrelated"] = {"ENGINE": "a_driver.that_is_not_installed_here"}
 DATABASE_ROUTERS = ["two_databases.Router"]
 MEDIA_ROOT = FOLDER
 IMAGESIM = {"SYNC": "manual", "EMBEDDER": {"BACKEND": "imagesim.testing.embedders.PixelEmbedder"}}

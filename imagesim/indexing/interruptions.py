@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from django.db import InternalError, OperationalError, connections
+from django.apps import apps
+from django.db import InternalError, OperationalError, connections, router
 
 from imagesim.circuit_breaker import log_repeated
 from imagesim.database import CONNECTION_ERRORS, close_lost_connections, sqlstate
@@ -51,8 +52,9 @@ def read_only_as_outage() -> Iterator[None]:
             raise OperationalError(*error.args) from error.__cause__
 
     with ExitStack() as stack:
-        for connection in connections.all():
-            stack.enter_context(connection.execute_wrapper(execute))
+        # The databases that a sync writes to; the driver of another one need not be installed here.
+        for alias in {router.db_for_write(model) for model in apps.get_app_config("imagesim").get_models()}:
+            stack.enter_context(connections[alias].execute_wrapper(execute))
         yield
 
 

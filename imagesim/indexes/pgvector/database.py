@@ -26,8 +26,9 @@ OLDEST = (0, 5)
 """The first version of pgvector with HNSW."""
 
 MISSING, CANCELLED, REFUSED, UNKNOWN = "42P01", "57014", "42501", ("0A000", "58P01")
-PASSING = ("40001", "40P01", "55P03", "57P05")
-"""The SQLSTATEs of conflicts with other transactions, after which the same write may succeed."""
+PASSING = ("25006", "40001", "40P01", "55P03", "57P05")
+"""The SQLSTATEs of a server that may only be read, as after a failover, and of conflicts with other transactions: the
+same write may succeed later."""
 LIMITS = "54"
 """The class of SQLSTATEs of values that are too large. The same write would fail again, although Django raises
 OperationalError for some of them."""
