@@ -170,7 +170,22 @@ def test_a_write_that_fails_leaves_nothing_in_memory(monkeypatch: pytest.MonkeyP
     for _time in range(3):
         with pytest.raises(IndexUnavailable):
             index.write([entry("one", axis(0)), Removal("shop.product:two", 1)])
-    assert index._uncommitted == set()
+    assert dict(index._uncommitted) == {}
+
+
+@concurrent
+def test_writes_that_are_rolled_back_leave_nothing_in_memory() -> None:
+    """For instance in a process of years."""
+    index = LocalIndex(name="test")
+    index.promote(index.create(META))
+    for number in range(3):
+        with transaction.atomic():
+            index.write([entry(number, axis(0))])
+            assert keys(index, Query(axis(0))) == [str(number)]
+            transaction.set_rollback(True)
+    assert len(index._uncommitted) == 1  # this is still in the copy
+    assert keys(index, Query(axis(0))) == []
+    assert dict(index._uncommitted) == {}
 
 
 @concurrent

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from functools import partial
 from threading import Lock
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 from django.db import Error as DatabaseError
@@ -67,8 +68,9 @@ class LocalIndex(BaseIndex):
         self._snapshots: dict[str, Snapshot] = {}
         self._active = ""  # the backing index that was active when it was last read
         self._kept_until: dict[str, float] = {}  # of backing indexes that were named
-        # The tokens of writes whose transaction has not been committed; those that a caller rolled back stay.
-        self._uncommitted: set[str] = set()
+        # The writes whose transaction has not been committed, by token, each with what the commit will call. After a
+        # rollback, that and the token are freed as soon as no copy is of the state of this write.
+        self._uncommitted: WeakValueDictionary[str, Any] = WeakValueDictionary()
         self._guard = Lock()
 
     # Backing indexes.
@@ -126,8 +128,9 @@ class LocalIndex(BaseIndex):
             at = store.next_seq_no(self.name, backing_index, using)
             valid, results = prepare_all(operations, self._meta(at.name, using))
             store.write(at, operations, valid, results)
-            self._uncommitted.add(at.token)  # nothing could read the state of a write that has failed
-            transaction.on_commit(partial(self._uncommitted.discard, at.token), using=using)
+            committed = partial(self._uncommitted.pop, at.token, None)
+            self._uncommitted[at.token] = committed  # nothing could read the state of a write that has failed
+            transaction.on_commit(committed, using=using)
         return [results[number] for number in range(len(operations))]
 
     @_translated_errors()

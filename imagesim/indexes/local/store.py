@@ -6,7 +6,7 @@ import json
 import logging
 import secrets
 import zlib
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from operator import itemgetter
 from threading import Condition, Lock
@@ -312,17 +312,18 @@ class Snapshot:
 
     A refresh reads the database first, and locks the table only while it applies the changes.
 
-    :param uncommitted: the tokens of this process's writes that may have been rolled back. If the copy is of one of
-        these states, the whole table is read again for any other.
+    :param uncommitted: this process's writes that may have been rolled back, by token, and weakly referenced. If the
+        copy is of one of these states, the whole table is read again for any other.
     """
 
-    def __init__(self, index: str, meta: IndexMeta, uncommitted: Container[str]) -> None:
+    def __init__(self, index: str, meta: IndexMeta, uncommitted: Mapping[str, object]) -> None:
         self._index = index
         self._meta = meta
         self._uncommitted = uncommitted
         self._table = Table(meta)
         self._seq_no = -1
         self._token = ""
+        self._write: object = None  # among the uncommitted ones as long as this refers to it
         self._refreshing = Lock()
         self._lock = SharedLock()
 
@@ -364,7 +365,7 @@ class Snapshot:
                 return
             with self._lock.exclusive():
                 self._table.apply(records)
-                self._seq_no, self._token = at.seq_no, at.token
+                self._is_of(at)
 
     def _read_all(self, at: State) -> None:
         table = Table(self._meta, count_images(at, self._meta.dims))
@@ -372,4 +373,8 @@ class Snapshot:
             table.apply(chunk)
         self._state(at)  # it may have been dropped, and its entries deleted
         with self._lock.exclusive():
-            self._table, self._seq_no, self._token = table, at.seq_no, at.token
+            self._table = table
+            self._is_of(at)
+
+    def _is_of(self, at: State) -> None:
+        self._seq_no, self._token, self._write = at.seq_no, at.token, self._uncommitted.get(at.token)
