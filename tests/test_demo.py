@@ -375,6 +375,14 @@ class TestOwnCatalogue:
         assert (made.name, str(made.price), made.stock, made.brand) == ("Red dress", "49.90", 3, "Acme")
         assert (made.category.name, made.category.parent.name) == ("Dresses", "Women")
 
+    @pytest.mark.parametrize(("stored", "named"), [("NFD", "NFC"), ("NFC", "NFD"), ("NFC", "NFC")])
+    def test_accents_in_the_names_of_a_csv_file(self, tmp_path, stored, named):
+        """Such as pictures from a zip made on macOS, named in a CSV file that was written elsewhere."""
+        name = "Möbel/Café-Tisch.png"
+        self.add(tmp_path / unicodedata.normalize(stored, name), "red")
+        (tmp_path / "mine.csv").write_text(f"image\n{unicodedata.normalize(named, name)}\n", encoding="utf-8")
+        assert own_catalogue.load(tmp_path / "mine.csv", lambda *done: None) == 1
+
     def test_a_row_that_is_repeated_is_one_product(self, tmp_path):
         self.add(tmp_path / "1.png", "red")
         (tmp_path / "mine.csv").write_text("image,name\n1.png,Red\n1.png,Red\n1.png,Red too\n")

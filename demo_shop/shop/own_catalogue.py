@@ -94,8 +94,10 @@ def _of_csv(source: Path) -> Iterator[tuple[Path, dict[str, str]]]:
             if "image" not in (table.fieldnames or ()):
                 raise NoCatalogue(f"{source} has no column 'image'.")
             for row in table:
-                path = source.parent / (row["image"] or "")
-                if _is_picture(path):
+                name = row["image"] or ""
+                # In a zip made on macOS, a letter and its accent are two characters; in a CSV file they are often one.
+                names = (name, unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name))
+                if path := next(filter(_is_picture, (source.parent / each for each in names)), None):
                     yield path, {name: (value or "").strip() for name, value in row.items() if isinstance(name, str)}
     except (OSError, UnicodeError, csv.Error) as error:  # another encoding, or a quotation mark that is never closed
         raise NoCatalogue(f"{source} cannot be read as a CSV file in UTF-8: {str(error)[:200]}.") from error
