@@ -256,6 +256,7 @@ class Cents(models.Model):
 class Money(models.Model):
     image = models.ImageField()
     price = MoneyField(max_digits=8, decimal_places=2)
+    price_currency = models.CharField(max_length=3)
 """
 
 MARKET = """
@@ -459,7 +460,10 @@ def test_the_price_of_a_card(tmp_path: Path) -> None:
     for printed in (several, quickstart(tmp_path, "shop.Cents")):
         assert "def get_details" not in printed
         assert "number_format" not in printed
-    assert 'return {"price": str(money.price)}\n' in quickstart(tmp_path, "shop.Money")
+    money = quickstart(tmp_path, "shop.Money")
+    assert 'return {"price": str(money.price)}\n' in money
+    hint = '# If there are prices in several currencies, add a filter "currency": "price_currency".'
+    assert f'filters = {{"price": "price"}}\n    {hint}\n' in money
 
 
 @pytest.mark.parametrize(

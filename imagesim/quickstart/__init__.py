@@ -109,6 +109,8 @@ def declaration(model: Any, product: Any = None) -> list[str]:
         lines.append(f'group = "{parent.attname}"  # variants of one product share it: one hit per group')
     if filters:
         lines.append(f"filters = {json.dumps(filters)}")
+    if currency := next((f.name for f in fields if f.name in {f"{price.name}_currency" for price in prices}), ""):
+        lines.append(f'# If there are prices in several currencies, add a filter "currency": "{currency}".')
     if texts:
         lines.append(f"text = {json.dumps(texts)}")
     if len(prices) > 1:
