@@ -29,6 +29,7 @@ from imagesim.pages import widgets
 from imagesim.regions import MAX_REGIONS
 from imagesim.retrieval import concurrency, filters, look
 from imagesim.retrieval.category_names import CategoryNames
+from imagesim.retrieval.search import Search
 from imagesim.types import Hits, Query, Region
 from tests import shop
 from tests.embedders import PixelEmbedder
@@ -627,6 +628,13 @@ class TestMainRegion:
         monkeypatch.setattr(look, "shows_one_thing", lambda image, regions: False)
         hits = imagesim.search(image=Image.new("RGB", (300, 300), "green"), region="auto", limit=2)
         assert (hits.region and hits.region.label, names(hits)[0]) == (found, "green sofa")
+
+    def test_the_engines_time_is_that_of_all_searches(self, shelf, monkeypatch):
+        box, run, ran = Region(0.1, 0.1, 0.6, 0.6, label="hat"), Search.run, []
+        monkeypatch.setattr(look, "get_region_finder", lambda: SimpleNamespace(find=lambda image: [box]))
+        monkeypatch.setattr(look, "shows_one_thing", lambda image, regions: False)
+        monkeypatch.setattr(Search, "run", lambda self: ran.append(self) or run(self).replace(took_ms=1.0))
+        assert imagesim.search(image=Image.new("RGB", (300, 300), "green"), region="auto").took_ms == len(ran) == 2
 
     def test_a_label_that_is_right_restricts_the_hits(self, shelf, photo):
         """Street photos must show results: a part of one looks less like a product picture than these do like each

@@ -159,6 +159,8 @@ def search(*, image: Picture | None = None, **arguments: Unpack[SearchArguments]
     if variant := variants.current(where):
         request = SearchRequest.create("search", arguments, variant=variant)
 
+    answers: list[Hits] = []
+
     def ask(
         shown: QueryImage | None,
         kind: Kind,
@@ -168,7 +170,8 @@ def search(*, image: Picture | None = None, **arguments: Unpack[SearchArguments]
     ) -> Hits:
         terms = others if shown is None else [QueryTerm(shown), *others]
         filters = replace(wanted, categories=categories) if categories else wanted
-        return Search(request, terms, filters, kind, label=label).run()
+        answers.append(Search(request, terms, filters, kind, label=label).run())
+        return answers[-1]
 
     if not request.region:
         hits = ask(picture, where)
@@ -178,6 +181,7 @@ def search(*, image: Picture | None = None, **arguments: Unpack[SearchArguments]
         from imagesim.retrieval.look import search_main_region  # pages without a photo need not load it
 
         hits = search_main_region(picture, request, ask)
+    hits = hits.replace(took_ms=sum(each.took_ms for each in answers))
     return _with_token(hits, "search", where, request, wanted.categories)
 
 
@@ -185,15 +189,9 @@ def _with_token(
     hits: Hits, source: str, where: Where, request: SearchRequest, categories: Collection[str], query_key: str = ""
 ) -> Hits:
     """Return the hits with a token for events: only hits that are returned to the caller have one."""
+    text, offset, limit = request.text or "", request.offset, request.limit
     token = events.make_token(
-        source,
-        hits,
-        query_key=query_key,
-        categories=categories,
-        where=where,
-        text=request.text or "",
-        offset=request.offset,
-        limit=request.limit,
+        source, hits, query_key=query_key, categories=categories, where=where, text=text, offset=offset, limit=limit
     )
     return hits.replace(token=token)
 
