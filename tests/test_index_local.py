@@ -463,6 +463,7 @@ def test_a_swap_and_drop_while_the_former_index_is_read(
         assert index.facets(Filters(), ("in_stock",))["in_stock"].count == 5
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="Windows has no such signal")
 def test_a_writer_that_is_interrupted_while_it_waits_leaves_the_lock_to_readers() -> None:
     """For instance by a signal, with which a worker ends a task that takes too long."""
 
