@@ -830,7 +830,8 @@ def test_a_compound_with_another_word_of_the_same_stem_is_none_with_the_word() -
 
 def test_german_plurals_and_words_with_one_stem() -> None:
     index = TextIndex({"name": TextSpec(1, "de")})
-    for slot, name in enumerate(["Sofas", "Schal", "Schalen", "LED-Lampe", "Kuchen", "Küche", "Laptop", "Pumpe"]):
+    names = ["Sofas", "Schal", "Schalen", "LED-Lampe", "Kuchen", "Küche", "Laptop", "Pumpe"]
+    for slot, name in enumerate([*names, "Kekse", "Seelachs", "Gänse", "Buchse"]):
         index.set(slot, {"name": (name,)})
 
     def found(typed: str) -> set[int]:
@@ -838,6 +839,7 @@ def test_german_plurals_and_words_with_one_stem() -> None:
 
     assert [found(typed) for typed in ("Sofa", "Schals", "Schale", "Laptops")] == [{0}, {1}, {2}, {6}]
     assert [found(typed) for typed in ("Leder", "Küche", "Pumps")] == [set(), {5}, set()]
+    assert [found(typed) for typed in ("Keks", "Seelachse", "Gans", "Buchs")] == [{8}, {9}, {10}, set()]
 
 
 def test_a_stop_word_is_no_form_of_a_word() -> None:

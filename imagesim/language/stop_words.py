@@ -142,6 +142,7 @@ them, look like its compounds: what is "マットブラック" (matt black) is n
 PLURALS = {
     "cs": "slo-sel dlo-del ice-ic",
     "da": "el-ler ffel-fler en-ner et-etter mmer-mre ue-uer ur-ure",
+    "de": "achs-achse bs-bse fuchs-fuchse ks-kse ls-lse ns-nse ps-pse rs-rse",
     "en": "-s s-ses f-ves fe-ves", "es": "-s -es z-ces",
     "fi": "kka-kat kki-kit kke-ket ppa-pat ppi-pit tta-tat tti-tit nka-ngat nki-ngit nky-ngyt nta-nnat nti-nnit "
     "ta-dat to-dot pa-vat in-imet tin-ttimet nen-set as-akset es-ekset is-ikset os-okset us-ukset ys-ykset kas-kkaat "
@@ -156,8 +157,8 @@ PLURALS = {
     "sv": "a-an r-rna el-lar el-ler er-rar or-orer",
 }  # fmt: skip
 """The endings of singular and plural, without accents, where stemmers may give the two different stems ("shelf",
-"shelves"; the Dutch "hemd", "hemden"; the Swedish "stövel", "stövlar"; the Finnish "takki", "takit"). In Russian, the
-plural may be the genitive, as after numbers and in "набор чашек" (set of cups) of "чашка"."""
+"shelves"; the German "Keks", "Kekse"; the Dutch "hemd", "hemden"; the Swedish "stövel", "stövlar"; the Finnish "takki",
+"takit"). In Russian, the plural may be the genitive, as after numbers and in "набор чашек" (set of cups) of "чашка"."""
 
 DIMINUTIVES = {"nl": "je- jes- tje- tjes- nnetje-n nnetjes-n lletje-l lletjes-l mmetje-m mmetjes-m rretje-r rretjes-r"}
 """The endings of diminutives, with those of the words that they are made from: "lampje" asks for a lamp."""
