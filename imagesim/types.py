@@ -37,7 +37,7 @@ class EntryImage:
 
     digest: str
     name: str
-    vector: Vector
+    vector: Vector = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ class Query:
     below it.
     """
 
-    vector: Vector
+    vector: Vector = field(repr=False)  # error trackers keep the reprs of local variables
     filters: Filters = Filters()
     limit: int = 12
     offset: int = 0

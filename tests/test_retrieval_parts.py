@@ -282,3 +282,11 @@ def test_grades_are_smoothed(local):
     Event.objects.bulk_create(Event(request=f"{n}", kind=kind, **pair) for n, kind in enumerate(kinds))
     # Half of the views at this position led to a click: 5 clicks / (10 views + 5) in units of that half.
     assert events.judged_pairs("shop.product") == {("1", str(seen.pk)): pytest.approx(5 / (0.5 * (10 + 5)))}
+
+
+def test_a_traceback_with_local_variables_holds_no_photo():
+    """Error trackers send the ``repr`` of each variable of each frame, up to a megabyte."""
+    photo = take(encoded(picture("red")))
+    assert isinstance(photo.source, bytes)
+    assert "PNG" not in repr(QueryTerm(photo))
+    assert len(repr(Query(np.ones(640, dtype=np.float32)))) < 500

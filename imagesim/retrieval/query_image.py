@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from io import TextIOBase
 from typing import IO, TYPE_CHECKING, TypeAlias
 
@@ -25,7 +25,7 @@ class QueryImage:
     ``size`` is (width, height) in pixels of the upright picture as it was sent.
     """
 
-    source: bytes | Image
+    source: bytes | Image = field(repr=False)  # error trackers keep the reprs of local variables
     size: tuple[int, int]
 
     def decode(self, min_decode_side: int = images.MIN_DECODE_SIDE) -> Image:

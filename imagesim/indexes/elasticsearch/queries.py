@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -187,7 +187,7 @@ class CompiledQuery:
     """
 
     query: Query
-    vector: Vector
+    vector: Vector = field(repr=False)
     filters: CompiledFilters
     kinds: Mapping[str, FilterKind]
     similarity: Similarity

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
@@ -131,7 +131,7 @@ class Nearest:
     ``exact``, the nearest of all that satisfy the filters, otherwise those that the graph finds."""
 
     query: Query
-    vector: Vector
+    vector: Vector = field(repr=False)
     filters: CompiledFilters
     similarity: Similarity
     take: int
