@@ -11,6 +11,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import Context
 from typing import Any
 
 # No Django imports here: gunicorn reads this module before gevent replaces threads, and the threads would then share
@@ -81,7 +82,7 @@ def _first_request(sender: Any, **kwargs: Any) -> None:
 def _in_thread() -> None:
     thread = threading.Thread(target=_load_apart, name="imagesim-warm-up", daemon=True)
     try:
-        thread.start()
+        Context().run(thread.start)  # for tracers, it is no part of the request that starts it
     except RuntimeError as error:  # no more threads can be started
         logger.warning("The models are only loaded by the first search: %s", error)
         return

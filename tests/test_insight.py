@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
+from contextvars import ContextVar
 from datetime import date, datetime, timedelta
 from datetime import timezone as tz
 from decimal import Decimal
@@ -299,6 +300,17 @@ def test_a_thread_that_cannot_be_started_is_tried_again(monkeypatch) -> None:
     made._start()
     made.close()
     assert ran
+
+
+def test_the_thread_does_not_belong_to_the_request_that_starts_it(monkeypatch) -> None:
+    """Tracers pass on the context in which a thread is started: all that it does would be the first visitor's."""
+    monkeypatch.delattr(recording.mail, "outbox")
+    request, seen = ContextVar("request", default=""), []
+    monkeypatch.setattr("threading.Thread.start", lambda self: seen.append(request.get()))
+    monkeypatch.setattr("atexit.register", Mock())  # it would wait for a thread that never ran
+    request.set("the first visitor's")
+    recording.Recorder()._start()
+    assert seen == [""]
 
 
 @pytest.mark.django_db(transaction=True)

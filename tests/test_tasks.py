@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import uuid
+from contextvars import ContextVar
 from importlib.util import find_spec
 from typing import Any
 from unittest.mock import Mock
@@ -289,6 +290,17 @@ def thread(settings):
     dispatcher = dispatch.get_dispatcher()
     yield dispatcher
     dispatcher.close()
+
+
+@pytest.mark.parametrize("start", [ThreadDispatcher.start_thread, lambda thread: warm_up._in_thread()])
+def test_threads_do_not_belong_to_the_request_that_starts_them(thread, monkeypatch, start):
+    """Tracers pass on the context in which a thread is started: all that it does would be the first visitor's."""
+    request, seen = ContextVar("request", default=""), []
+    monkeypatch.setattr("threading.Thread.start", lambda self: seen.append(request.get()))
+    monkeypatch.setattr("atexit.register", Mock())  # it would wait for a thread that never ran
+    request.set("the first visitor's")
+    start(thread)
+    assert seen == [""]
 
 
 @pytest.mark.usefixtures("media_root")

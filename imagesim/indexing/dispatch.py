@@ -12,6 +12,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import deque
+from contextvars import Context
 from datetime import timedelta
 from importlib import import_module
 from importlib.util import find_spec
@@ -285,7 +286,7 @@ class ThreadDispatcher(Dispatcher):
                 return
             self._thread = threading.Thread(target=self._run, name="imagesim-sync", daemon=True)
             try:
-                self._thread.start()
+                Context().run(self._thread.start)  # for tracers, it is no part of the request that starts it
             except RuntimeError as error:  # no more threads can be started; the next request tries again
                 log_repeated(logger, logging.ERROR, "thread", "Changes wait: no thread can sync them: %s", error)
                 return

@@ -12,6 +12,7 @@ import re
 import threading
 import time
 from collections import OrderedDict, deque
+from contextvars import Context
 from datetime import datetime
 
 from django.core import mail
@@ -120,7 +121,8 @@ class Recorder:
         with self._lock:
             if self._thread is None and not self._stop.is_set():
                 thread = threading.Thread(target=self._run, name="imagesim-insight", daemon=True)
-                thread.start()  # if none can be started at this moment, the next answer tries again
+                # For tracers, it is no part of the request. If it cannot be started now, the next answer tries again.
+                Context().run(thread.start)
                 self._thread = thread
 
     def _run(self) -> None:
