@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from elasticsearch import Elasticsearch
 
 from imagesim.circuit_breaker import Breaker
 from imagesim.evaluation.planning import plan
@@ -452,6 +453,23 @@ def test_a_search_is_one_request_however_many_queries(
     index.search([Query(axis(0))])
     index.search([Query(axis(n)) for n in range(5)])
     assert requests.paths == [f"/{index.name}/_search", "/_msearch"]
+
+
+def test_tracers_are_told_what_a_request_is_called(index: ElasticsearchIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their spans would be called "POST"."""
+    names: list[str | None] = []
+    perform = Elasticsearch.perform_request
+
+    def noted(self: Elasticsearch, *args: Any, **kwargs: Any) -> Any:
+        names.append(kwargs.get("endpoint_id"))
+        return perform(self, *args, **kwargs)
+
+    monkeypatch.setattr(Elasticsearch, "perform_request", noted)
+    index.promote(index.create(META))
+    index.write([entry(1, axis(0))])
+    index.search([Query(axis(0))])
+    index.search([Query(axis(0)), Query(axis(1))])
+    assert [name for name in names if name in ("bulk", "search", "msearch", None)] == ["bulk", "search", "msearch"]
 
 
 def test_writes_do_not_refresh_and_are_chunked(index: ElasticsearchIndex, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,7 +116,10 @@ class Connection:
         """
         headers = {"content-type": "application/x-ndjson", "accept": "application/json"}
         client = client or self.client
-        answer: Any = client.perform_request("POST", path, params=params, headers=headers, body=data).body
+        name = path.rpartition("_")[2]  # by which tracers call it
+        answer: Any = client.perform_request(
+            "POST", path, params=params, headers=headers, body=data, endpoint_id=name
+        ).body
         if not (isinstance(answer, dict) and ANSWERS & answer.keys()):
             raise IndexUnavailable(
                 f"The answer from {self.where} is not one of Elasticsearch; is there a proxy that answers itself?"
