@@ -10,11 +10,12 @@ import subprocess
 import sys
 import types
 from datetime import timedelta
+from unittest.mock import Mock
 
 import pytest
 from asgiref.sync import async_to_sync
 from django.core.management import call_command
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError, OperationalError
 from django.urls import include, path
 from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
@@ -335,6 +336,22 @@ class TestMetrics:
 
         assert found["imagesim_search_seconds_sum", "similar", "ok"] == 0.25
         assert found["imagesim_items_indexed", "", ""] == 2
+
+    @pytest.mark.parametrize("error", [OperationalError("refused\n\tIs the server running?"), InterfaceError("closed")])
+    def test_while_the_database_is_down(self, client, shop, monkeypatch, caplog, error):
+        """Prometheus would drop an answer with 500, and with it the times that the process has measured."""
+        imagesim.similar_to(shop[0])
+        assert b"\nimagesim_database_up 1.0\n" in client.get("/visual/metrics/").content
+        monkeypatch.setattr(health, "get_status", Mock(side_effect=error))
+        monkeypatch.setattr(health.ItemState.objects, "exists", Mock(side_effect=error))
+        assert client.get("/visual/health/").json()["checks"]["database"] == "failing"
+        answer = client.get("/visual/metrics/")
+        assert answer.status_code == 200
+        assert b"\nimagesim_database_up 0.0\n" in answer.content
+        assert b"imagesim_items" not in answer.content
+        assert b'imagesim_search_seconds_count{kind="similar",outcome="ok"}' in answer.content
+        assert [each.levelname for each in caplog.records] == ["WARNING", "WARNING"]
+        assert not any("\n" in message for message in caplog.messages)
 
     @pytest.mark.slow
     def test_without_the_package(self):

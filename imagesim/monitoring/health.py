@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 from django.contrib.auth.decorators import login_not_required
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError
 from django.db.models import Min
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
@@ -24,7 +24,7 @@ from django.views.decorators.http import require_safe
 from imagesim.circuit_breaker import log_repeated, logged
 from imagesim.conf import get_settings
 from imagesim.embedders import get_embedder, get_embedder_of
-from imagesim.exceptions import ImagesimError, IndexMissing, ModelMismatch
+from imagesim.exceptions import ImagesimError, IndexMissing, ModelMismatch, with_migrate_hint
 from imagesim.indexes import BaseIndex, get_index
 from imagesim.indexes.projections import get_projection
 from imagesim.indexing import jobs
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("imagesim.health")
 
+DATABASE_ERRORS = (DatabaseError, InterfaceError)
 State = Literal["ok", "degraded", "failing"]
 SEVERITY: tuple[State, ...] = get_args(State)
 
@@ -86,12 +87,21 @@ def health_view(request: HttpRequest) -> JsonResponse:
 
 
 class _Gauges:
-    """Yields one gauge per figure of the status. If the index is unavailable, ``imagesim_index_up`` is 0."""
+    """Yields one gauge per figure of the status. If the index is unavailable, ``imagesim_index_up`` is 0; if the
+    database is, ``imagesim_database_up`` is 0 and there are no others."""
 
     def collect(self) -> Iterator[Metric]:
         from prometheus_client.core import GaugeMetricFamily
 
-        status = get_status()
+        up = ("imagesim_database_up", "Whether the database answers")
+        try:
+            status = get_status()
+        except DATABASE_ERRORS as error:  # what this process has measured is shown all the same
+            reason = with_migrate_hint(error)
+            log_repeated(logger, logging.WARNING, "metrics", "The status is not known: %s", reason)
+            yield GaugeMetricFamily(*up, 0)
+            return
+        yield GaugeMetricFamily(*up, 1)
         index, recall = status.index, status.index.recall
         for name, text, value in (
             ("imagesim_items", "Items that belong in the index", status.items),
@@ -137,8 +147,10 @@ def metrics_view(request: HttpRequest) -> HttpResponse:
 def _guarded(name: str, check: Callable[[], tuple[State, str]]) -> Check:
     try:
         return Check(name, *check())
-    except (ImagesimError, DatabaseError) as error:
+    except ImagesimError as error:
         return Check(name, "failing", str(error))
+    except DATABASE_ERRORS as error:
+        return Check(name, "failing", with_migrate_hint(error))
     except Exception as error:
         logger.exception("The check of the %s failed", name)
         return Check(name, "failing", type(error).__name__)
