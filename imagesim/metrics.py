@@ -46,7 +46,7 @@ def timed(event: str) -> Iterator[None]:
                 observer(event, seconds, outcome)
             except Exception:  # such as prometheus_client's, if its folder is full or gone
                 log_repeated(logger, logging.ERROR, "observer", "A time could not be recorded", exc_info=True)
-        extra = {"event": event, "seconds": seconds, "outcome": outcome}
+        extra = {"event_name": event, "seconds": seconds, "outcome": outcome}
         logger.debug("%s took %.1f ms: %s", event, seconds * 1000, outcome, extra=extra)
 
 

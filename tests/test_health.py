@@ -401,7 +401,7 @@ class TestTiming:
             ("search.x", "error"),
         ]
         assert answer.__doc__ == "A backend that answers three."
-        assert caplog.records[0].event == "search.x"
+        assert caplog.records[0].event_name == "search.x"
         assert caplog.records[0].outcome == "ok"
         assert "search.x took" in caplog.text
 

@@ -248,10 +248,10 @@ def _log(report: RecallReport | None, backing_index: str) -> None:
         logger.warning(
             "the recall of %s was not measured: too few stored vectors, or exact answers take too long",
             backing_index,
-            extra={"event": "recall.unknown", "index": backing_index},
+            extra={"event_name": "recall.unknown", "index": backing_index},
         )
         return
-    extra = {"event": "recall.measured", "index": backing_index, **asdict(report)}
+    extra = {"event_name": "recall.measured", "index": backing_index, **asdict(report)}
     for scope in report.scopes:
         level = logging.WARNING if scope.before < report.target else logging.INFO
         effort = f"with {scope.candidates} candidates" if scope.candidates else "by exact search"

@@ -83,11 +83,11 @@ def calibrate_quietly(backing_index: str | None = None, *, filled: bool = True) 
     try:
         calibrate(backing_index, filled=filled)
     except (ImagesimError, DatabaseError, ValueError) as error:
-        logger.warning("The calibration could not be fitted: %s", error, extra={"event": "calibration.failed"})
+        logger.warning("The calibration could not be fitted: %s", error, extra={"event_name": "calibration.failed"})
     except INFRASTRUCTURE_ERRORS:
         raise
     except Exception:  # the shop's own code, such as its category tree
-        logger.exception("The calibration could not be fitted", extra={"event": "calibration.failed"})
+        logger.exception("The calibration could not be fitted", extra={"event_name": "calibration.failed"})
 
 
 def calibrate(backing_index: str | None = None, *, filled: bool = True) -> StoredCalibration | None:

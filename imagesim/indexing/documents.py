@@ -316,7 +316,7 @@ def _failure(state: ItemState, error: Exception) -> Document:
         state,
         error,
         exc_info=None if isinstance(error, ImagesimError) else error,  # its message says what to do
-        extra={"event": "sync.item_failed", "item": str(state)},
+        extra={"event_name": "sync.item_failed", "item": str(state)},
     )
     return Document(state, Outcome.FAILED, f"{type(error).__name__}: {error}", retry=True)
 

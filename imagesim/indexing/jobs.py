@@ -264,7 +264,7 @@ def discard(job: Job) -> None:
         return
     leases.requeue_refused(job.started_at)
     finish(job, cancelled=True)
-    logger.info("the rebuild was cancelled; the active index is unchanged", extra={"event": "rebuild.cancelled"})
+    logger.info("the rebuild was cancelled; the active index is unchanged", extra={"event_name": "rebuild.cancelled"})
 
 
 def drop_leftovers() -> Exception | None:

@@ -95,7 +95,7 @@ def rebuild(
         return job
     except jobs.JobPaused:
         jobs.leave_paused(job)
-        logger.info("the rebuild is paused after %d items", job.done, extra={"event": "rebuild.paused"})
+        logger.info("the rebuild is paused after %d items", job.done, extra={"event_name": "rebuild.paused"})
         return job
     except jobs.JobCancelled:
         jobs.discard(job)
@@ -126,14 +126,19 @@ def rebuild(
         jobs.finish(job, error=f"{type(error).__name__}: {error}")
         raise
     if job.status == Job.Status.STANDBY:
-        logger.info("%s is on standby", job.target, extra={"event": "rebuild.standby", "index": job.target})
+        logger.info("%s is on standby", job.target, extra={"event_name": "rebuild.standby", "index": job.target})
         return job
     logger.info(
         "rebuilt %s: %d items in %.1f s",
         job.target,
         job.done,
         time.monotonic() - started,
-        extra={"event": "rebuild.done", "index": job.target, "items": job.done, "seconds": time.monotonic() - started},
+        extra={
+            "event_name": "rebuild.done",
+            "index": job.target,
+            "items": job.done,
+            "seconds": time.monotonic() - started,
+        },
     )
     return job
 

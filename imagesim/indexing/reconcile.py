@@ -133,7 +133,7 @@ def reconcile(
         report["checked"],
         time.monotonic() - started,
         ", ".join(f"{report[name]} {name}" for name in DIFFERENCES),
-        extra={"event": "reconcile.done", "dry_run": dry_run, "seconds": time.monotonic() - started, **report},
+        extra={"event_name": "reconcile.done", "dry_run": dry_run, "seconds": time.monotonic() - started, **report},
     )
     return job
 

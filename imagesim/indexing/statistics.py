@@ -122,7 +122,7 @@ def update_quietly(
             probes = _probes(index.meta(backing_index), backing_index)
             index.measure_recall(probes, backing_index=backing_index, progress=_every(HEARTBEAT_SECONDS, heartbeat))
     except (ImagesimError, DatabaseError) as error:
-        logger.warning("the index could not be measured: %s", error, extra={"event": "statistics.failed"})
+        logger.warning("the index could not be measured: %s", error, extra={"event_name": "statistics.failed"})
 
 
 def _every(seconds: float, call: Callable[[], None]) -> Callable[[], None]:

@@ -126,7 +126,7 @@ def sync(
         _drain(report, began, limit, progress, started + seconds if seconds else None)
     except INTERRUPTING as error:
         report.interrupted = str(error)
-        extra = {"event": "sync.interrupted", "reason": str(error)}
+        extra = {"event_name": "sync.interrupted", "reason": str(error)}
         log_repeated(logger, logging.WARNING, error.code, "sync interrupted: %s", error, extra=extra)
     if report.indexed and not report.interrupted and not report.more:
         update_if_grown()
@@ -137,7 +137,7 @@ def sync(
             "%d failed, %d to retry, %d again",
             *(report.done, report.seconds, report.indexed, report.embedded, report.opened),
             *(report.removed, report.skipped, report.failed, report.retried, report.again),
-            extra={"event": "sync.done", **vars(report)},
+            extra={"event_name": "sync.done", **vars(report)},
         )
     return report
 
@@ -162,7 +162,9 @@ def bootstrap_index() -> None:
                 _record_all(meta.fingerprint)
             index.promote(backing_index)
             logger.info(
-                "created the first index %s", backing_index, extra={"event": "index.created", "index": backing_index}
+                "created the first index %s",
+                backing_index,
+                extra={"event_name": "index.created", "index": backing_index},
             )
     except BaseException as error:
         jobs.heartbeat(job)  # what another process has taken over is not dropped
@@ -250,7 +252,7 @@ def _sync_batch(lease: Lease, states: Sequence[ItemState], report: SyncReport, b
         return
     report.add(results, vectors, began)
     seconds = time.monotonic() - started
-    extra = {"event": "sync.batch", "items": len(states), "seconds": seconds}
+    extra = {"event_name": "sync.batch", "items": len(states), "seconds": seconds}
     logger.debug("batch of %d in %.3f s", len(states), seconds, extra=extra)
 
 

@@ -118,7 +118,7 @@ def _warn_of_proxy() -> None:
         "A request has X-Forwarded-For and comes from a private address, as those of a proxy do, but "
         "REST_FRAMEWORK['NUM_PROXIES'] is not set: all visitors who are not signed in share one count of searches. "
         "Set it to the number of proxies that add to X-Forwarded-For, usually 1, or to 0 if there is none.",
-        extra={"event": "proxies.unknown"},
+        extra={"event_name": "proxies.unknown"},
     )
 
 

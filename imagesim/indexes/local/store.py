@@ -194,7 +194,7 @@ def _record(row: Sequence[Any], dims: int) -> Record:
             "`manage.py imagesim_sync --reconcile`",
             key,
             error,
-            extra={"event": "index.damaged", "key": key},
+            extra={"event_name": "index.damaged", "key": key},
         )
         return Record(key)
     return Record(key, model, group, in_stock, categories, filters, images, matrix, *texts)
