@@ -22,6 +22,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from imagesim import images
+from imagesim.circuit_breaker import log_repeated
 from imagesim.conf import get_settings
 from imagesim.embedders import BaseEmbedder, get_embedder
 from imagesim.exceptions import BadImage, ConfigurationError, ImagesimError
@@ -88,7 +89,7 @@ def make_app(embedder: BaseEmbedder, *, api_key: str = "", requests: int = REQUE
         except Refused as refused:
             status, body = refused.status, _error(str(refused))
         except ImagesimError as error:
-            logger.exception("The embedder failed")
+            log_repeated(logger, logging.ERROR, error.code, "The embedder failed", exc_info=True)
             status, body = HTTPStatus.INTERNAL_SERVER_ERROR, _error(str(error))
         content = json.dumps(body).encode()
         headers = [("Content-Type", "application/json"), ("Content-Length", str(len(content)))]

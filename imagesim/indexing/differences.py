@@ -20,6 +20,7 @@ from django.db import models
 from django.db.models.functions import Concat
 from django.utils import timezone
 
+from imagesim.circuit_breaker import log_repeated
 from imagesim.database import in_code_point_order, pages, primary
 from imagesim.indexing import item_regions, leases
 from imagesim.indexing.documents import Outcome, checksum, items_behind, metadata_of, queryset_of
@@ -151,7 +152,8 @@ def _compare_item(
         metadata = metadata_of(items, item, [digest for digest, _ in usable], colours)
         return "" if checksum(metadata, usable) == state.checksum else "stale"
     except Exception as error:  # the shop's code fails on this item; the sync stores the error
-        logger.warning("%s cannot be compared: %s", make_key(items.label, items.pk_of(item)), error)
+        kind, key = f"{items.label} {type(error).__name__}", make_key(items.label, items.pk_of(item))
+        log_repeated(logger, logging.WARNING, kind, "%s cannot be compared: %s", key, error)
         return "" if state is not None and state.outcome == Outcome.FAILED else "stale"
 
 

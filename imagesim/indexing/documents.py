@@ -15,6 +15,7 @@ from typing import Any
 
 from django.db import models, router
 
+from imagesim.circuit_breaker import log_repeated
 from imagesim.conf import get_settings
 from imagesim.exceptions import ImagesimError, IndexMissing
 from imagesim.indexes.projections import get_projection, project
@@ -196,7 +197,8 @@ def _read_items(states: Iterable[ItemState]) -> dict[tuple[str, str], models.Mod
         except INFRASTRUCTURE_ERRORS:
             raise
         except Exception as error:
-            logger.exception("%s.get_queryset() failed", type(items).__name__)
+            name = type(items).__name__
+            log_repeated(logger, logging.ERROR, name, "%s.get_queryset() failed", name, exc_info=True)
             found.update({(items.label, pk): error for pk in pks})
     return found
 
@@ -311,11 +313,15 @@ def _entry_images(pictures: Sequence[Picture], target: Target, vectors: Vectors)
 def _failure(state: ItemState, error: Exception) -> Document:
     """Return the document of an item on which the shop's code failed; it is retried, because the cause can be
     temporary."""
-    logger.warning(
+    known = isinstance(error, ImagesimError)  # its message says what to do
+    log_repeated(
+        logger,
+        logging.WARNING if known else logging.ERROR,
+        f"{state.model} {type(error).__name__}",  # a bug can concern every item
         "%s cannot be prepared: %s",
         state,
         error,
-        exc_info=None if isinstance(error, ImagesimError) else error,  # its message says what to do
+        exc_info=None if known else error,
         extra={"event_name": "sync.item_failed", "item": str(state)},
     )
     return Document(state, Outcome.FAILED, f"{type(error).__name__}: {error}", retry=True)

@@ -239,7 +239,7 @@ def _sync_batch(lease: Lease, states: Sequence[ItemState], report: SyncReport, b
     except NOT_THE_ITEMS:
         raise
     except Exception as error:
-        logger.exception("a batch of %d failed", len(states))
+        log_repeated(logger, logging.ERROR, "batch", "a batch of %d failed", len(states), exc_info=True)
         if len(states) == 1:
             message = f"{type(error).__name__}: {error}"
             result = SyncResult(states[0], Outcome.FAILED, message, written=False, partly=True, retry=True)

@@ -152,7 +152,7 @@ def _guarded(name: str, check: Callable[[], tuple[State, str]]) -> Check:
     except DATABASE_ERRORS as error:
         return Check(name, "failing", with_migrate_hint(error))
     except Exception as error:
-        logger.exception("The check of the %s failed", name)
+        log_repeated(logger, logging.ERROR, name, "The check of the %s failed", name, exc_info=True)
         return Check(name, "failing", type(error).__name__)
 
 
