@@ -121,7 +121,7 @@ def load(name: ModelName, device: Any, precision: str, cache_dir: Path | None) -
     else:
         loaded.dims = _dims(name, cache_dir)
         loaded._dtype = DTYPES.get(precision, torch.float32)
-    logger.info("Loaded %s on %s in %s.", name, device, precision)
+    logger.info("%s runs on %s in %s.", name, device, precision)
     return loaded
 
 
