@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from django.http import HttpResponse
 
-from imagesim.exceptions import CircuitOpen, IndexUnavailable
+from imagesim.exceptions import CircuitOpen, ImagesimError, IndexUnavailable
 from imagesim.runtime import runtime
 
 logger = logging.getLogger("imagesim.circuit_breaker")
@@ -40,17 +40,27 @@ def left_out(kind: Hashable, seconds: float | None = None) -> int | None:
 
 def log_repeated(logger: logging.Logger, level: int, kind: str, message: str, *args: object, **kwargs: Any) -> None:
     """Log the first failure of a ``kind``, then one per minute with the number since the last; log the others at DEBUG.
-    The traceback is logged once per hour; otherwise only the error is."""
+    The traceback is logged once per hour; otherwise only the error is.
+
+    The template of the message is the same each time: error trackers group by it.
+    """
+    more = ""
     if (count := left_out((logger.name, kind))) is None:
         level, kwargs = logging.DEBUG, {}
     elif kwargs.get("exc_info") and left_out((logger.name, kind, "traceback"), TRACEBACK_SECONDS) is None:
         given = kwargs.pop("exc_info")
         error = sys.exc_info()[1] if given is True else given
         if not any(each is error for each in args):
-            message, args = message + ": %r", (*args, error)
+            more = f": {error!r}"
     if count:
-        message, args = message + " (and %d more since the last)", (*args, count)
-    logger.log(level, message, *args, **kwargs)
+        more += f" (and {count} more since the last)"
+    logger.log(level, message + "%s", *args, more, **kwargs)
+
+
+def outage_of(error: ImagesimError) -> str:
+    """Return the ``kind`` under which an error of the index is logged: the refusals of an open breaker belong to the
+    outage that opened it."""
+    return IndexUnavailable.code if isinstance(error, CircuitOpen) else error.code
 
 
 def logged(response: Response) -> Response:

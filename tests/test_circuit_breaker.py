@@ -149,6 +149,7 @@ def test_a_persistent_failure_has_one_traceback(caplog, monkeypatch):
     runtime.reset()
     monkeypatch.setattr(circuit_breaker, "REPEAT_SECONDS", 0.0)
     logger = logging.getLogger("imagesim.test")
+    templates = set()
 
     def fail(error, message, *args):
         try:
@@ -156,13 +157,16 @@ def test_a_persistent_failure_has_one_traceback(caplog, monkeypatch):
         except OSError:
             log_repeated(logger, logging.WARNING, "down", message, *args, exc_info=True)
         record = caplog.records[-1]
+        templates.add(record.msg)
         return record.getMessage(), bool(record.exc_info)
 
     assert fail(first := OSError("gone"), "No answer: %s", first) == ("No answer: gone", True)
     assert fail(first, "No answer: %s", first) == ("No answer: gone", False)
     assert fail(OSError("disk full"), "No answer") == ("No answer: OSError('disk full')", False)
+    assert fail(first, "No answer: %s", first) == ("No answer: gone", False)
     monkeypatch.setattr(circuit_breaker, "TRACEBACK_SECONDS", 0.0)
     assert fail(first, "No answer: %s", first) == ("No answer: gone", True)
+    assert templates == {"No answer: %s%s", "No answer%s"}  # by which error trackers group
 
 
 @pytest.mark.slow

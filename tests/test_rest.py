@@ -13,6 +13,7 @@ from pathlib import Path
 from threading import BoundedSemaphore
 from types import ModuleType, SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -48,7 +49,7 @@ from rest_framework.views import APIView
 import imagesim
 from demo_shop.shop.models import Product
 from imagesim import images
-from imagesim.exceptions import ConfigurationError, EmbedderError
+from imagesim.exceptions import ConfigurationError, EmbedderError, IndexUnavailable
 from imagesim.indexes import get_index
 from imagesim.items.registry import key_of, registry
 from imagesim.models import Event
@@ -1026,6 +1027,13 @@ class TestNotAvailable:
         (record,) = caplog.records  # one for all three of a minute; Django would add one for each
         assert (record.name, record.levelname) == ("imagesim.rest.base", "ERROR")
         assert "Search is not available (index_missing)" in record.getMessage()
+
+    def test_an_outage_is_logged_once(self, shelf, api, monkeypatch, caplog):
+        """The refusals of the open circuit breaker, too, would otherwise be errors of their own."""
+        monkeypatch.setattr("imagesim.indexes.local.LocalIndex.search", Mock(side_effect=IndexUnavailable("gone")))
+        red = similar(shelf["red"])
+        assert [api.get(red).json()["code"] for _ in range(5)] == 3 * ["index_unavailable"] + 2 * ["circuit_open"]
+        assert [each.levelname for each in caplog.records if each.name == "imagesim.rest.base"] == ["ERROR"]
 
     def test_the_cause_is_only_logged(self, shelf, api, monkeypatch, caplog):
         def embed_texts(self, texts):

@@ -14,6 +14,7 @@ import imagesim
 from demo_shop.shop import catalogue
 from demo_shop.shop.forms import ORDERINGS, ListingForm, LookForm, SearchForm, colours, on_sale
 from demo_shop.shop.models import Category, Product
+from imagesim.circuit_breaker import log_repeated
 from imagesim.exceptions import BadImage, BadQuery, DeadlineExceeded, ImagesimError
 from imagesim.pages import widgets
 from imagesim.pages.refinement import Refinement
@@ -137,7 +138,7 @@ def search(request: HttpRequest) -> HttpResponse:
             except DeadlineExceeded as problem:
                 error, status = str(problem), 503
             except ImagesimError:
-                logger.exception("The visual search cannot answer.")
+                log_repeated(logger, logging.ERROR, "search", "The visual search cannot answer", exc_info=True)
                 error, status = _("Search is taking a short break. Please try again in a moment."), 503
     context = {"form": form, "hits": hits, "asked": asked, "error": error, "searched": form.data.get("q", "")}
     context["filtered"] = any(form.data.get(name) for name in ("category", "in_stock", "price__gte", "price__lte"))
@@ -186,7 +187,7 @@ def look(request: HttpRequest) -> HttpResponse:
     except DeadlineExceeded as problem:
         error, status = str(problem), 503
     except ImagesimError:
-        logger.exception("The visual search cannot answer.")
+        log_repeated(logger, logging.ERROR, "search", "The visual search cannot answer", exc_info=True)
         error, status = _("Search is taking a short break. Please try again in a moment."), 503
     shown = [
         {"url": default_storage.url(one.path), "name": one.local_name, "page": f"{request.path}?sample={one.slug}"}

@@ -17,7 +17,7 @@ from django.utils.functional import cached_property
 from django.utils.translation import get_language, gettext, ngettext
 
 from imagesim import events
-from imagesim.circuit_breaker import log_repeated
+from imagesim.circuit_breaker import log_repeated, outage_of
 from imagesim.conf import get_settings
 from imagesim.exceptions import CircuitOpen, EmbedderError, NotIndexed, SearchIndexError
 from imagesim.items import SIMILAR_ID, Items, make_key
@@ -147,7 +147,7 @@ def similar_hits(
         logger.info("No similar items for %s: %s", key, reason)
         return Hits(degraded=str(reason))
     except (CircuitOpen, SearchIndexError, EmbedderError) as reason:
-        log_repeated(logger, logging.WARNING, reason.code, "No similar items for %s: %s", key, reason)
+        log_repeated(logger, logging.WARNING, outage_of(reason), "No similar items for %s: %s", key, reason)
         degraded(reason.code)
         return Hits(degraded=str(reason))
 

@@ -22,7 +22,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView, exception_handler
 
 from imagesim import exceptions
-from imagesim.circuit_breaker import log_repeated, logged
+from imagesim.circuit_breaker import log_repeated, logged, outage_of
 from imagesim.conf import get_settings
 from imagesim.middleware import HEADER
 
@@ -91,7 +91,7 @@ def _answer_own(error: exceptions.ImagesimError) -> Response | None:
     if isinstance(error, _UNAVAILABLE):
         # The internal cause is only logged; a visitor only needs to know what to do.
         message = "Search is not available (%s): %s"
-        log_repeated(logger, logging.ERROR, error.code, message, error.code, error, exc_info=error)
+        log_repeated(logger, logging.ERROR, outage_of(error), message, error.code, error, exc_info=error)
         detail = str(_("The search is not available; try again in a moment."))
     else:
         log_repeated(logger, logging.WARNING, error.code, "A request was refused (%s): %s", error.code, error)
