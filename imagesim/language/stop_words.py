@@ -147,12 +147,14 @@ PLURALS = {
     "fi": "kka-kat kki-kit kke-ket ppa-pat ppi-pit tta-tat tti-tit nka-ngat nki-ngit nky-ngyt nta-nnat nti-nnit "
     "ta-dat to-dot pa-vat in-imet tin-ttimet nen-set as-akset es-ekset is-ikset os-okset us-ukset ys-ykset kas-kkaat "
     "pas-ppaat tas-ttaat ngas-nkaat mmas-mpaat vas-paat he-hkeet ne-neet ni-net si-set si-det i-it ia-iat yo-yot",
-    "fr": "-s -x", "hu": "a-ak e-ek -ek -ok -ak", "it": "co-chi go-ghi ca-che ga-ghe",
+    "fr": "-s -x", "hu": "a-ak e-ek -ek -ok -ak",
+    "it": "co-chi go-ghi ca-che ga-ghe aio-ai ano-ani asso-assi era-ere erna-erne icio-ici iere-ieri oio-oi ono-oni",
     "nb": "a-aer el-ler er-rer er-ere ffel-fler kkel-kler ue-uer",
     "no": "a-aer el-ler er-rer er-ere ffel-fler kkel-kler ue-uer",
     "nl": "-s -en f-ven s-zen b-bben d-dden f-ffen g-ggen k-kken "
     "l-llen m-mmen n-nnen p-ppen r-rren s-ssen t-tten",
-    "pl": "ek-ki", "pt": "-s ao-oes al-ais el-eis ol-ois",
+    "pl": "-e -y ba-by ec-ce ek-ki el-le lo-el ter-try",
+    "pt": "-s m-ns ao-oes al-ais el-eis il-is ol-ois ul-uis",
     "ru": "ек-ки ок-ки ел-лы ол-лы ец-цы ень-ни ка-ек ка-ок ьцо-ец ло-ел ло-ол но-он ля-ель",
     "sv": "a-an r-rna el-lar el-ler er-rar or-orer",
 }  # fmt: skip
