@@ -408,7 +408,10 @@ def test_what_makes_another_thing_of_it_is_no_adjective(typed: str) -> None:
         ("quanto costa la chair", ["it"], "chair"),
         ("vocês têm chair?", ["pt"], "chair"),
         ("¿cuánto cuesta la chair?", ["es"], "chair"),
+        ("quiero unas chair", ["es"], "chair"),
         ("wat kost een chair", ["nl"], "chair"),
+        ("chair badkamer", ["nl"], "chair"),
+        ("chair badrum", ["sv"], "chair"),
         ("ile kosztuje chair", ["pl"], "chair"),
         ("führt ihr auch einen Stuhl", ["de"], "stuhl"),
         ("har ni billiga chair?", ["sv"], "chair"),
@@ -443,6 +446,13 @@ def test_the_words_of_which_an_answer_must_have_one(typed, languages, asked):
     text = QueryReader(roles, languages, {"teh"}.__contains__).read_text(typed)
     words = [word.word for word in query_words(typed, languages)]
     assert " ".join(words[number] for number in text.heads or range(len(words))) == (asked or typed)
+
+
+@pytest.mark.parametrize("typed", ["uñas postizas", "unas postizas"])
+def test_a_word_without_its_accent_is_no_stop_word(typed: str) -> None:
+    """ "Uñas postizas" (false nails) must not find false eyelashes, although "unas" means "some"."""
+    roles = Roles(modifiers=frozenset({"postiz"}), things=frozenset({"unas", "pestan"}))
+    assert QueryReader(roles, ["es"], lambda _word: False).read_text(typed).heads == (0,)
 
 
 def test_a_plural_with_another_stem_has_the_role_of_the_singular():
