@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from imagesim.language import kana
-from imagesim.language.analysis import listed_stems
+from imagesim.language.analysis import head_of, listed_stems
 from imagesim.language.query_words import QueryWord, query_words
-from imagesim.language.stop_words import HEAD_FIRST, INFLECTIONS, UNITS
+from imagesim.language.stop_words import INFLECTIONS, UNITS
 from imagesim.language.word_forms import SHORTEST_PART, is_other_thing, may_be_compound
 from imagesim.language.word_roles import MENTION, SHORTEST_FIRST, Roles, has_digit, is_size
 
@@ -251,16 +251,15 @@ def effective_number(shares: Iterable[float]) -> float:
 
 def kind_of(name: str, language: str) -> tuple[str, ...]:
     """Return the stems of the words of a category's name, with the word that says what its things are last: ("garden",
-    "table") for "Garden tables", ("drawer", "chest") for "Chests of drawers".
+    "table") for "Garden tables", ("drawer", "chest") for "Chests of drawers", ("damen", "schuh") for "Schuhe Damen".
 
     The tuple is empty for a name that lists several things (:func:`listed_stems`).
     """
     if listed_stems([name], language):
         return ()
     words = query_words(name, (language,))
-    head = 0
-    while language not in HEAD_FIRST and head + 1 < len(words) and _continues(words[head + 1]):
-        head += 1
+    ends = (number for number, word in enumerate(words) if number and not _continues(word))
+    head = head_of([word.word for word in words[: next(ends, None)]], language)
     return tuple(word.stems[language] for word in (*words[:head], *words[head + 1 :], *words[head : head + 1]))
 
 

@@ -27,6 +27,8 @@ from imagesim.language.stop_words import (
     ELIDED,
     FEATURES,
     HEAD_FIRST,
+    INFLECTIONS,
+    QUALIFIERS,
     QUALITIES,
     RELATIONS,
     STOP_WORDS,
@@ -124,6 +126,7 @@ def word_list(table: Mapping[str, str]) -> Callable[[tuple[str, ...]], frozenset
 
 stop_words = word_list(STOP_WORDS)
 feature_marks = word_list(FEATURES)
+qualifiers = word_list(QUALIFIERS)
 _qualities = word_list(QUALITIES)
 _relations = word_list(RELATIONS)
 _audiences = word_list({language: pairs.replace("-", " ") for language, pairs in AUDIENCES.items()})
@@ -268,16 +271,25 @@ def listed_stems(names: Sequence[str], language: str) -> frozenset[str]:
     lists different things.
     """
     conjunction = CONJUNCTIONS.get(language, "and")
-    head = 0 if language in HEAD_FIRST else -1
     found: set[str] = set()
     for name in names:
         parts = [
             analyse(part, language)
             for part in re.split(rf"[&,/+;|、，・]|\s{conjunction}\s", name, flags=re.IGNORECASE)
         ]
-        heads = {tokens[head].stem for tokens in parts if tokens}
+        heads = {tokens[head_of([each.word for each in tokens], language)].stem for tokens in parts if tokens}
         found |= heads if len(heads) > 1 else set()
     return frozenset(found)
+
+
+def head_of(name: Sequence[str], language: str) -> int:
+    """Return the number of the word that says what things with this name are: the first in languages whose adjectives
+    follow, otherwise the last. In languages with compounds, words for whom or where a thing is may follow it, too: the
+    things called "Schuhe Damen" are shoes."""
+    if language in HEAD_FIRST:
+        return 0
+    aside = qualifiers((language,)) if language in INFLECTIONS else ()
+    return next((n for n in reversed(range(len(name))) if name[n] not in aside), len(name) - 1)
 
 
 def name_ends(names: Sequence[str], language: str) -> frozenset[Token]:

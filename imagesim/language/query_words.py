@@ -21,6 +21,7 @@ from imagesim.language.analysis import (
     fold,
     in_one_piece,
     normalised,
+    qualifiers,
     stem_key,
     stem_of,
     stop_words,
@@ -74,7 +75,6 @@ _UNITS = frozenset(map(fold, UNITS))
 
 negations = word_list(NEGATIONS)
 _prepositions = word_list(PREPOSITIONS)
-qualifiers = word_list(QUALIFIERS)
 shades = word_list(SHADES)
 _numbers_of_things = word_list(NUMBERS_OF_THINGS)
 

@@ -11,9 +11,9 @@ from functools import partial
 from itertools import pairwise, product
 
 from imagesim.language import kana
-from imagesim.language.analysis import DECIMAL, NO_SPACES, fold, normalised, stop_words, word_list
+from imagesim.language.analysis import DECIMAL, NO_SPACES, fold, normalised, qualifiers, stop_words, word_list
 from imagesim.language.codes import HYPHEN, codes
-from imagesim.language.query_words import MAX_TERMS, divided, qualifiers, query_words, shades
+from imagesim.language.query_words import MAX_TERMS, divided, query_words, shades
 from imagesim.language.stemmers import CHANGED_WITHIN
 from imagesim.language.stop_words import (
     CONJUNCTIONS,
