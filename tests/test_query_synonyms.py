@@ -105,6 +105,22 @@ def test_a_phrase_may_be_written_in_one_piece(typed: str) -> None:
     assert replace_with_synonyms(typed, Roles(things=frozenset({"noticeboard"})), ["en"]) == [("noticeboard", "en")]
 
 
+@pytest.mark.parametrize("typed", ["goma de pelo", "goma pelo", "gomas para el pelo", "gomas del pelo"])
+def test_stop_words_within_a_phrase_may_differ(typed: str) -> None:
+    """ "Goma pelo" must find the "coleteros", although the list has a "goma de pelo"."""
+    roles = Roles(things=frozenset({"coleter"}))
+    assert replace_with_synonyms(typed, roles, ["es"]) == [("coletero", "es")]
+    assert replace_with_synonyms(f"{typed} para niña", roles, ["es"]) == [("coletero para niña", "es")]
+    assert replace_with_synonyms("goma sin pelo", roles, ["es"]) == []
+
+
+def test_a_word_with_a_synonym_in_the_catalogue_is_no_misspelling() -> None:
+    """ "Rimel" must not find what the brand "Rimmel" makes, but mascara."""
+    for things, spelled in (({"rimmel"}, set()), ({"rimmel", "mascara", "pestan"}, {"rimel"})):
+        reader = QueryReader(Roles(things=frozenset(things)), ["es"], lambda _word: False)
+        assert reader.read_text("rimel").spelled == spelled
+
+
 def test_a_word_with_another_meaning_replaces_nothing() -> None:
     """ "Sunglasses" must not show the lampshades of a home shop, nor "baseball cap" the swimming caps of a sports
     shop."""

@@ -103,7 +103,11 @@ class QueryReader:
         words, foreign = self._words_of(text)
         english = frozenset(word.word for word in words if self._is_english_word(word.word))
         spelled = english.union(
-            word.word for word in words if any(in_dictionary(word.word, language) for language in self._grammar)
+            word.word
+            for word in words
+            if any(in_dictionary(word.word, language) for language in self._grammar)
+            # "rimel" is no misspelling of a brand "Rimmel" if the catalogue has a "máscara de pestañas".
+            or replace_with_synonyms(word.word, self.roles, self._grammar)
         )
         roles = self.roles
         known = self._look_up(words, english, spelled)

@@ -8,10 +8,10 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 from imagesim.language import kana
-from imagesim.language.analysis import NO_SPACES, analyse, fold
+from imagesim.language.analysis import NO_SPACES, analyse, fold, stop_words
 from imagesim.language.codes import HYPHEN
 from imagesim.language.dictionaries import in_dictionary
-from imagesim.language.query_words import MAX_TERMS, QueryWord, query_words
+from imagesim.language.query_words import MAX_TERMS, QueryWord, negations, query_words
 from imagesim.language.stop_words import HEAD_FIRST, INFLECTIONS
 from imagesim.language.word_forms import other_endings, plurals
 from imagesim.language.word_roles import SHORTEST, SHORTEST_FIRST, Roles
@@ -87,8 +87,12 @@ def _beginning(phrase: str) -> str:
 
 @lru_cache(maxsize=4_000)
 def _stems(phrase: str, language: str) -> str:
-    """Return the joined stems of the words of a phrase, which are the same for "pinboard" and "pin board"."""
-    return "".join(token.stem for word in HYPHEN.sub(" ", phrase).split() for token in analyse(word, language))
+    """Return the joined stems of the words of a phrase, which are the same for "pinboard" and "pin board", and, because
+    shoppers leave out or exchange the stop words within, for "goma de pelo", "goma pelo" and "gomas para el pelo"."""
+    tokens = [token for word in HYPHEN.sub(" ", phrase).split() for token in analyse(word, language)]
+    aside = stop_words((language,)) - negations((language,))
+    inner = (token for token in tokens[1:-1] if token.word not in aside)
+    return "".join(token.stem for token in (*tokens[:1], *inner, *tokens[1:][-1:]))
 
 
 @lru_cache(maxsize=4_000)
