@@ -277,8 +277,12 @@ def test_languages(language: str, text: str, written: str) -> None:
         ("pt", "azuis", "Azul"),
         ("sv", "gummistövlar", "Gummistövel"),
         ("sv", "tomatfrö", "Tomatfrön"),
+        ("sv", "mörkgrönt", "Mörkgrön"),
         ("da", "cykler", "Cykel"),
+        ("da", "hvidt", "Hvid"),
         ("no", "støvler", "Støvel"),
+        ("no", "rødt", "Rød"),
+        ("fi", "mustat", "Musta"),
         ("nl", "hangsloten", "Hangslot"),
     ],
 )

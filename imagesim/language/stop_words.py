@@ -146,11 +146,12 @@ PLURALS = {
     "en": "-s s-ses f-ves fe-ves", "es": "-s -es z-ces",
     "fi": "kka-kat kki-kit kke-ket ppa-pat ppi-pit tta-tat tti-tit nka-ngat nki-ngit nky-ngyt nta-nnat nti-nnit "
     "ta-dat to-dot pa-vat in-imet tin-ttimet nen-set as-akset es-ekset is-ikset os-okset us-ukset ys-ykset kas-kkaat "
-    "pas-ppaat tas-ttaat ngas-nkaat mmas-mpaat vas-paat he-hkeet ne-neet ni-net si-set si-det i-it ia-iat yo-yot",
+    "pas-ppaat tas-ttaat ngas-nkaat mmas-mpaat vas-paat he-hkeet ne-neet ni-net ri-ret si-set si-det llin-ltimet "
+    "a-at i-it yo-yot",
     "fr": "-s -x", "hu": "a-ak e-ek -ek -ok -ak",
     "it": "co-chi go-ghi ca-che ga-ghe aio-ai ano-ani asso-assi era-ere erna-erne icio-ici iere-ieri oio-oi ono-oni",
-    "nb": "a-aer el-ler er-rer er-ere ffel-fler kkel-kler ue-uer",
-    "no": "a-aer el-ler er-rer er-ere ffel-fler kkel-kler ue-uer",
+    "nb": "a-aer el-ler er-rer er-ere ffel-fler kkel-kler mmer-mre ue-uer",
+    "no": "a-aer el-ler er-rer er-ere ffel-fler kkel-kler mmer-mre ue-uer",
     "nl": "-s -en f-ven s-zen b-bben d-dden f-ffen g-ggen k-kken "
     "l-llen m-mmen n-nnen p-ppen r-rren s-ssen t-tten",
     "pl": "-e -y ba-by ec-ce ek-ki el-le lo-el ter-try",
@@ -173,9 +174,10 @@ PARTICIPLES = {"en": "ed"}
 """The ending of words for what was done to a thing ("hammered"), which have the stem of the word for another."""
 
 IRREGULAR_PLURALS = _read("irregular_plurals")
-"""Words with an irregular plural, or another irregular form: in Swedish and Korean of a colour, in French of an
-adjective, in Japanese the word of another script for a colour, spelled as by :func:`imagesim.language.kana.spelled`.
-"Men" and "women" are missing because they name departments of shops rather than several persons."""
+"""Words with an irregular plural, or another irregular form: in Korean of a colour, in French and in Scandinavian
+languages of an adjective, in Japanese the word of another script for a colour, spelled as by
+:func:`imagesim.language.kana.spelled`. "Men" and "women" are missing because they name departments of shops rather than
+several persons."""
 
 OWN_STEMS = _read("own_stems")
 """Words with a stem of their own, because the stemmer gives them that of another thing that shops sell, of what things
