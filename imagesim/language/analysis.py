@@ -38,7 +38,7 @@ from imagesim.language.stop_words import (
 if TYPE_CHECKING:
     from imagesim.types import IndexMeta
 
-ANALYSIS = 14
+ANALYSIS = 15
 """The version of the analysis, increased when earlier indexes have to be rebuilt to find words as well as new indexes
 do."""
 

@@ -157,6 +157,12 @@ def _swedish(word: str, stem_word: Callable[[str], str]) -> str:
     return stem_word(f"{word}er" if _SWEDISH_NOUN.fullmatch(word) else word)
 
 
+def _italian(word: str, stem_word: Callable[[str], str]) -> str:
+    """Return the stem of an Italian word. "bicchiere" (glass) gets that of "bicchieri", and "fioriere" (planters) that
+    of "fioriera", in place of that of "fiori" (flowers)."""
+    return stem_word(f"{word[:-1]}a" if word.endswith("iere") else word)
+
+
 _LIKE_A_VERB = re.compile(r"(?<=..[ая][нл])[аоыу]?$")
 
 
@@ -196,7 +202,9 @@ PLURALS_ONLY = frozenset(word for word, own in _LISTED["en"].items() if word == 
 _OWN = {"ar": _arabic, "he": _hebrew}
 """Languages without a Snowball stemmer, or with a better one here."""
 
-_AROUND = {"de": _german, "en": _english, "fi": _finnish, "hu": _hungarian, "ru": _russian, "sv": _swedish}
+_AROUND = {
+    "de": _german, "en": _english, "fi": _finnish, "hu": _hungarian, "it": _italian, "ru": _russian, "sv": _swedish,
+}  # fmt: skip
 """Languages with a function that calls the Snowball stemmer itself."""
 
 _PREPARED = {"nl": _dutch, "pl": _polish, "tr": _turkish}

@@ -149,7 +149,7 @@ PLURALS = {
     "pas-ppaat tas-ttaat ngas-nkaat mmas-mpaat vas-paat he-hkeet ne-neet ni-net ri-ret si-set si-det llin-ltimet "
     "a-at i-it yo-yot",
     "fr": "-s -x", "hu": "a-ak e-ek -ek -ok -ak",
-    "it": "co-chi go-ghi ca-che ga-ghe aio-ai ano-ani asso-assi era-ere erna-erne icio-ici iere-ieri oio-oi ono-oni",
+    "it": "co-chi go-ghi ca-che ga-ghe aio-ai ano-ani asso-assi era-ere erna-erne icio-ici oio-oi ono-oni",
     "nb": "a-aer el-ler er-rer er-ere ffel-fler kkel-kler mmer-mre ue-uer",
     "no": "a-aer el-ler er-rer er-ere ffel-fler kkel-kler mmer-mre ue-uer",
     "nl": "-s -en f-ven s-zen b-bben d-dden f-ffen g-ggen k-kken "
