@@ -355,6 +355,35 @@ def test_a_phrase_means_what_a_category_lists_by_its_synonym() -> None:
     assert asked == ["bin bag"]
 
 
+@pytest.mark.parametrize(
+    ("typed", "thing", "asked"),
+    [
+        ("settee washable", "sofa", "sofa washable"),
+        ("nail polish", "varnish", "nail polish"),  # a varnish for wood
+        ("gown hanger", "hanger", "gown hanger"),  # what is sought is called so
+    ],
+)
+def test_what_is_called_by_a_synonym_need_not_have_the_other_words(typed: str, thing: str, asked: str) -> None:
+    """ "Settee washable" must show the sofas of a shop that says of none that it is washable."""
+    roles = Roles(things=frozenset({thing, "dress"}), modifiers=frozenset({"nail", "washabl"}))
+    texts = QueryReader(roles, ["en"], lambda _word: False).read_texts(typed)
+    read: list[str] = []
+
+    class Catalogue:
+        def search(self, queries: list[Query]) -> list[Candidates]:
+            heads = (0.9 if thing in query.text else 0.0 for query in queries)
+            return [Candidates((Candidate("a", 0.0, "a", "digest", "name", text=0.6, head=head),)) for head in heads]
+
+    def reads(texts: QueryTexts) -> Catalogue:
+        read.append(texts.own.text)
+        return Catalogue()
+
+    assert texts.with_synonyms
+    vector = np.zeros(2, np.float32)
+    WithSynonyms(Catalogue(), texts, texts.with_synonyms, reads, lambda _text: vector).search([Query(vector)])
+    assert read == [asked]
+
+
 @pytest.mark.django_db
 @pytest.mark.parametrize("index_kind", shop.TWO_DAILY)
 def test_what_is_called_by_the_words_is_shown_beside_a_category_of_that_meaning(

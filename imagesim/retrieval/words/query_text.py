@@ -92,6 +92,7 @@ class QueryTexts:
       synonyms of these words; None if there are no synonyms. In these texts, ``language`` is that of the synonym.
     - ``synonym_categories``: the categories that synonyms name. Where the words themselves name a category, those of
       synonyms are included only if the catalogue calls nothing by the words.
+    - ``of_head``: these are synonyms of the one word that says what is sought.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class QueryTexts:
         with_synonyms: QueryTexts | None = None,
         language: str = "",
         synonym_categories: frozenset[str] = frozenset(),
+        of_head: bool = False,
     ) -> None:
         self.own = own
         self.alternatives = alternatives
@@ -109,6 +111,7 @@ class QueryTexts:
         self.with_synonyms = with_synonyms
         self.language = language
         self.synonym_categories = synonym_categories
+        self.of_head = of_head
         equal = (own, *alternatives)
         self.categories = frozenset[str]().union(*(each.categories for each in equal))
         self.partly = self.categories.difference(*(each.categories - each.meaning.partly for each in equal))

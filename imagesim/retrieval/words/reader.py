@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
-from imagesim.language.analysis import analyse
+from imagesim.language.analysis import analyse, fold
 from imagesim.language.codes import HYPHEN
 from imagesim.language.dictionaries import in_dictionary
 from imagesim.language.query_words import (
@@ -33,7 +33,7 @@ from imagesim.retrieval.words.requirements import (
     requirements,
 )
 from imagesim.retrieval.words.spacing import spaced, with_compound, with_divided_units
-from imagesim.retrieval.words.synonyms import replace_with_synonyms
+from imagesim.retrieval.words.synonyms import replace_with_synonyms, replaced_word
 from imagesim.retrieval.words.syntax import Phrase
 
 
@@ -86,17 +86,28 @@ class QueryReader:
         read = [self.read_text(each) for each, _language in (*synonyms, *known)]
         categories = frozenset[str]().union(*(each.meaning.mentioned for each in read))
         in_place = None
+        of_head = any(self._replaces_head(text, each, languages) for each in (read if synonyms else ()))
         if not synonyms and (synonyms := replaced(text, beside=True)):
             read = [self.read_text(each) for each, _language in synonyms]
         if synonyms:
             in_place = QueryTexts(
-                read[0], [*read[1:], own, *others], language=synonyms[0][1], synonym_categories=categories
+                read[0],
+                [*read[1:], own, *others],
+                language=synonyms[0][1],
+                synonym_categories=categories,
+                of_head=of_head,
             )
         parts = [own.compounds] if own.compounds else []
         with_synonyms = (each for one in parts for each, _language in replaced(one, even_if_known=True))
         # A synonym of the compound itself has no parts.
         parts += [each for each in with_synonyms if len(each.split()) >= len(parts[0].split())]
         return QueryTexts(own, others, [*map(self.read_text, parts)], in_place, synonym_categories=categories)
+
+    def _replaces_head(self, text: str, other: QueryText, languages: Sequence[str]) -> bool:
+        """Return whether ``other`` is ``text`` with a synonym of the word that says what is sought."""
+        synonym = replaced_word(text, other.text, languages)
+        words, _foreign = self._words_of(other.text)
+        return bool(synonym) and fold(synonym) in {words[number].word for number in other.heads}
 
     def read_text(self, text: str) -> QueryText:
         """Return what one text means in the catalogue."""

@@ -102,7 +102,8 @@ class WithSynonyms:
     The index is asked whether anything is, because a large catalogue has more words than those whose roles are known.
     Synonyms are used if one of them is a single word by which things are called (alone or at the end of a compound),
     the name of a category, or several words that the name of a thing has together: "nail polish" has the synonym "nail
-    varnish", which is not a varnish for wood.
+    varnish", which is not a varnish for wood. They are also used if only the one word that says what is sought is
+    replaced, and things are called by its synonym: "settee washable" asks for sofas.
 
     ``read`` returns the retriever for texts, and ``vector_of`` the vector of a text. The vector of an English synonym
     replaces that of the words, because the model knows the word of the catalogue better. Most models read words of
@@ -128,8 +129,9 @@ class WithSynonyms:
         asked = [texts.own, *([] if is_known else synonyms)]
         own, *found = self.retriever.search([each.applied_to(first) for each in asked])
         least = [BY_NAME, *(BY_NAME if " " in each.text else BY_COMPOUND for each in asked[1:])]
+        by_head = others.of_head and not any(each.head >= BY_NAME for each in own.candidates)
         call_something = [
-            any(each.text >= match for each in answer.candidates)
+            any(each.text >= match or (by_head and each.head >= BY_NAME) for each in answer.candidates)
             for answer, match in zip((own, *found), least, strict=True)
         ]
         is_called = call_something[0]

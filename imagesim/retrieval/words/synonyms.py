@@ -147,6 +147,17 @@ def replace_with_synonyms(
     return []
 
 
+def replaced_word(text: str, other: str, languages: Sequence[str]) -> str:
+    """Return the synonym if ``other`` is ``text`` with a synonym of a single word: "sofa" for "settee grey" and "sofa
+    grey". Otherwise return an empty text: polish alone is not varnish, although "nail polish" is "nail varnish"."""
+    words, others = text.split(), other.split()
+    pairs = [pair for pair in zip(words, others, strict=False) if pair[0] != pair[1]]
+    if len(words) != len(others) or len(pairs) != 1:
+        return ""
+    ((word, synonym),) = pairs
+    return synonym if any(synonym in _replacements(word, each) for each in languages) else ""
+
+
 def _called_so(phrase: str, roles: Roles, languages: Sequence[str], even_if_known: bool) -> list[tuple[str, str]]:
     """Return the synonyms of a phrase by which the catalogue calls something, each with its language; none if it calls
     something by the phrase, unless ``even_if_known``."""
