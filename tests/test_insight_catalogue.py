@@ -344,6 +344,16 @@ def test_a_deleted_product_leaves_the_list(admin_client) -> None:
     assert found() == ["tiny"]
 
 
+def test_a_product_that_was_deleted_unnoticed_is_not_listed() -> None:
+    gone = product("gone", scene(1))
+    product("kept", scene(1))
+    sync()
+    gone.photos.all()._raw_delete("default")
+    Product.objects.filter(pk=gone.pk)._raw_delete("default")
+    look()
+    assert found() == []
+
+
 def test_a_list_without_entries_says_so(admin_client) -> None:
     product("good", scene(1))
     sync()

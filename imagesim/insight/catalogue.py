@@ -64,12 +64,12 @@ ENOUGH = 5
 
 @dataclass
 class Item:
-    """An item of a batch: its state, its images as of the last sync, and itself, if the shop still has it."""
+    """An item of a batch: its state, its images as of the last sync, and itself."""
 
     state: ItemState
     images: Sequence[ItemImage]
-    declared: Items[Any] | None = None
-    instance: models.Model | None = None
+    declared: Items[Any]
+    instance: models.Model
     findings: list[Finding] = field(default_factory=list)
 
     @property
@@ -91,9 +91,8 @@ class Item:
     def _asked(self, method: str, ask: Callable[[Items[Any], models.Model], T], otherwise: T) -> T:
         """Return what the shop's code says about the item. If it fails, return ``otherwise``, so that the other items
         are still looked at; the sync stores that error."""
-        if self.declared is not None and self.instance is not None:
-            with without_failing(self.declared, self.instance, method):
-                return ask(self.declared, self.instance)
+        with without_failing(self.declared, self.instance, method):
+            return ask(self.declared, self.instance)
         return otherwise
 
     def note(self, kind: Kind, detail: str = "", *, picture: str = "", other: str = "") -> None:
@@ -140,7 +139,7 @@ def _step() -> CatalogueScan:
     _look_at_pictures(items)
     _look_for_shared(items)
     former = Finding.objects.filter(state__in=states)
-    if not _look_at_neighbours([item for item in items if item.state.outcome == Outcome.INDEXED and item.instance]):
+    if not _look_at_neighbours([item for item in items if item.state.outcome == Outcome.INDEXED]):
         former = former.exclude(kind__in=OF_NEIGHBOURS)
     changes = {"cursor": states[-1].pk, "done": at.done + len(states)} if states else {"finished_at": timezone.now()}
     with atomic(Finding):
@@ -157,19 +156,18 @@ def _step() -> CatalogueScan:
 
 
 def _load(states: Sequence[ItemState]) -> list[Item]:
+    """Return the items that the shop still has; the others are about to be removed."""
     models.prefetch_related_objects(states, stored_images())
-    found = {make_key(state.model, state.object_pk): Item(state, state.stored_images) for state in states}
-    for declared, pks in registry.grouped((state.model, state.object_pk) for state in states):
-        for instance in declared.for_reading(with_pks(declared.get_queryset(), pks)):
-            item = found[declared.key_of(instance)]
-            item.declared, item.instance = declared, instance
-    return list(found.values())
+    known = {make_key(state.model, state.object_pk): state for state in states}
+    return [
+        Item(state := known[declared.key_of(instance)], state.stored_images, declared, instance)
+        for declared, pks in registry.grouped((state.model, state.object_pk) for state in states)
+        for instance in declared.for_reading(with_pks(declared.get_queryset(), pks))
+    ]
 
 
 def _look_at_state(item: Item) -> None:
     state = item.state
-    if item.declared is None or item.instance is None:
-        return  # it is about to be removed
     if item.is_hidden:
         return  # sold, or a draft: as the shop wants it
     if state.outcome == Outcome.SKIPPED and not item.images:
@@ -204,8 +202,6 @@ def _look_at_pictures(items: Sequence[Item]) -> None:
 
 def _measured(item: Item, image: ItemImage) -> PictureFacts | None:
     """Open the picture and store what was measured; None if it cannot be read or has changed since the last sync."""
-    if item.declared is None or item.instance is None:
-        return None
     try:
         file = item.declared.find_image(item.instance, image.name)
         if file is None or str(file.name) != image.name:
