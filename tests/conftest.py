@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.conf import settings as django_settings
 from django.core.cache import cache
 from django.core.management.commands import flush
@@ -309,15 +310,9 @@ def staff(client: Any) -> Any:
 
 
 @pytest.fixture
-def experiments_apply() -> Iterator[None]:
+def experiments_apply() -> None:
     """Visitors are in variants of the running experiments, and what they see is recorded, as in a shop with the app."""
-    from imagesim.experiments.running import VisitorVariants, exposures
-
-    variants.register(VisitorVariants())
-    events.observers.append(exposures)
-    yield
-    events.observers.remove(exposures)
-    variants.register(None)
+    apps.get_app_config("imagesim_experiments").ready()
 
 
 @pytest.fixture

@@ -220,13 +220,10 @@ class TestSettings:
             imagesim.similar_to(shelf["red"], timeout=60)
         Rule.objects.create(name="no blue", action="exclude", filters="colour = blue", variant=f"{made.pk}:B")
         rerank.register(rules.CachedRules())
-        try:
-            found = {}
-            for letter in "AB":
-                with visiting(visitor_of(made, letter)):
-                    found[letter] = names(imagesim.similar_to(shelf["red"], timeout=60))
-        finally:
-            rerank.register(None)
+        found = {}
+        for letter in "AB":
+            with visiting(visitor_of(made, letter)):
+                found[letter] = names(imagesim.similar_to(shelf["red"], timeout=60))
         assert len(again) < 4
         assert "blue" in found["A"]
         assert "blue" not in found["B"]
@@ -242,24 +239,18 @@ class TestSettings:
         made = experiment()
         Rule.objects.create(name="no blue", action="exclude", filters="colour = blue", variant=f"{prefix}{made.pk}:B")
         rerank.register(rules.CachedRules())
-        try:
-            for letter, expected in holds.items():
-                with visiting(visitor_of(made, letter)):
-                    assert ("blue" not in names(imagesim.similar_to(shelf["red"]))) is expected
-            assert ("blue" not in names(imagesim.similar_to(shelf["red"]))) is holds["A"]
-        finally:
-            rerank.register(None)
+        for letter, expected in holds.items():
+            with visiting(visitor_of(made, letter)):
+                assert ("blue" not in names(imagesim.similar_to(shelf["red"]))) is expected
+        assert ("blue" not in names(imagesim.similar_to(shelf["red"]))) is holds["A"]
 
     def test_replaced_words_are_those_of_the_vector_too(self, shelf):
         made = experiment()
         Rule.objects.create(name="azure", action="replace", when="contain", triggers="azure", replacement="blue")
         rerank.register(rules.CachedRules())
-        try:
-            expected = [(hit.item.name, hit.relevance) for hit in imagesim.search(text="azure shoe")]
-            with visiting(visitor_of(made, "B")):
-                found = [(hit.item.name, hit.relevance) for hit in imagesim.search(text="azure shoe")]
-        finally:
-            rerank.register(None)
+        expected = [(hit.item.name, hit.relevance) for hit in imagesim.search(text="azure shoe")]
+        with visiting(visitor_of(made, "B")):
+            found = [(hit.item.name, hit.relevance) for hit in imagesim.search(text="azure shoe")]
         assert found == expected
 
     def test_an_experiment_is_over_by_itself(self, shelf):
@@ -354,22 +345,17 @@ class TestRequests:
                 assert (variants.current("similar") is not None) is known
 
     def test_a_start_takes_effect_at_once(self, shelf, django_capture_on_commit_callbacks):
-        apps.get_app_config("imagesim_experiments").ready()
-        try:
-            with visiting("someone"):
-                assert variants.current("similar") is None
-            made = experiment(start=False)
-            with django_capture_on_commit_callbacks(execute=True):
-                made.start()
-            with visiting("someone"):
-                assert variants.current("similar") is not None
-            with django_capture_on_commit_callbacks(execute=True):
-                made.stop()
-            with visiting("someone"):
-                assert variants.current("similar") is None
-        finally:
-            events.observers.remove(exposures)
-            events.observers.append(exposures)
+        with visiting("someone"):
+            assert variants.current("similar") is None
+        made = experiment(start=False)
+        with django_capture_on_commit_callbacks(execute=True):
+            made.start()
+        with visiting("someone"):
+            assert variants.current("similar") is not None
+        with django_capture_on_commit_callbacks(execute=True):
+            made.stop()
+        with visiting("someone"):
+            assert variants.current("similar") is None
 
 
 class TestRecording:
@@ -981,11 +967,8 @@ class TestReport:
         if start:
             begin(made)
         rerank.register(rules.CachedRules())
-        try:
-            assert report_of(first).notes == []
-            [note] = report_of(made).notes
-        finally:
-            rerank.register(None)
+        assert report_of(first).notes == []
+        [note] = report_of(made).notes
         assert note.startswith("Variant B changes no setting, and no rule is for it")
         Experiment.objects.filter(pk=made.pk).update(started=timezone.now() - 40 * DAY)
         made.refresh_from_db()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
 from contextvars import ContextVar
 from datetime import date, datetime, timedelta
 from datetime import timezone as tz
@@ -13,6 +12,7 @@ from typing import Any
 from unittest.mock import Mock, patch
 
 import pytest
+from django.apps import apps
 from django.db import DatabaseError, OperationalError, connection
 from django.http import HttpResponse
 from django.test import RequestFactory
@@ -44,11 +44,9 @@ PERSON = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0
 
 
 @pytest.fixture(autouse=True)
-def _on(settings: Any, media_root: Any) -> Iterator[None]:
+def _on(settings: Any, media_root: Any) -> None:
     settings.IMAGESIM = {"SYNC": "manual", "MIN_RELEVANCE": 0.0, "EMBEDDER": shop.EMBEDDER, "EVENTS": True}
-    events.observers.append(recording.observer)
-    yield
-    events.observers.remove(recording.observer)
+    apps.get_app_config("imagesim_insight").ready()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import datetime, timedelta
 from datetime import timezone as tz
@@ -12,6 +11,7 @@ from typing import Any
 from unicodedata import normalize
 
 import pytest
+from django.apps import apps
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
@@ -45,11 +45,9 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
-def _index(settings, media_root) -> Iterator[None]:
+def _index(settings, media_root) -> None:
     settings.IMAGESIM = {"SYNC": "manual", "MIN_RELEVANCE": 0.0, "EMBEDDER": shop.EMBEDDER}
-    rerank.register(engine.CachedRules())
-    yield
-    rerank.register(None)
+    apps.get_app_config("imagesim_merchandising").ready()
 
 
 @pytest.fixture

@@ -173,17 +173,15 @@ def test_other_words_and_alternatives(shelf):
 def test_messages_and_rules_in_rest_are_for_whom_they_are(shelf, client):
     plan = Plan(pins=(Pin(key_of(shelf["navy"]), 0, "Navy first"),), messages=(Message("Sale!", "/sale/"),))
     rerank.register(Fixed(plan))
-    try:
-        answer = client.get("/api/visual/search/?q=red").json()
-        assert answer["messages"] == [{"text": "Sale!", "url": "/sale/"}]
-        assert "rules" not in answer["results"][0]
-        client.force_login(get_user_model().objects.create_superuser("boss"))
-        answer = client.get("/api/visual/search/?q=red").json()
-        assert [each["rules"] for each in answer["results"][:2]] == [["Navy first"], []]
-        look = client.post("/api/visual/look/", {"image": file()}).json()
-        assert look["messages"] == [{"text": "Sale!", "url": "/sale/"}]
-    finally:
-        rerank.register(None)
+    answer = client.get("/api/visual/search/?q=red").json()
+    assert answer["messages"] == [{"text": "Sale!", "url": "/sale/"}]
+    assert "rules" not in answer["results"][0]
+    client.force_login(get_user_model().objects.create_superuser("boss"))
+    answer = client.get("/api/visual/search/?q=red").json()
+    assert [each["rules"] for each in answer["results"][:2]] == [["Navy first"], []]
+    look = client.post("/api/visual/look/", {"image": file()}).json()
+    assert look["messages"] == [{"text": "Sale!", "url": "/sale/"}]
+    rerank.register(None)
     assert client.get("/api/visual/search/?q=red").json()["messages"] == []
 
 
@@ -196,14 +194,11 @@ def file() -> Any:
 def test_a_cached_answer_is_that_of_the_rules_in_force(shelf):
     first = Fixed(Plan(messages=(Message("one"),)))
     rerank.register(first)
-    try:
-        assert similar_hits(shelf["red"], timeout=60).messages == (Message("one"),)
-        first.fixed = None
-        assert similar_hits(shelf["red"], timeout=60).messages == (Message("one"),)
-        first.version = "2"
-        assert similar_hits(shelf["red"], timeout=60).messages == ()
-    finally:
-        rerank.register(None)
+    assert similar_hits(shelf["red"], timeout=60).messages == (Message("one"),)
+    first.fixed = None
+    assert similar_hits(shelf["red"], timeout=60).messages == (Message("one"),)
+    first.version = "2"
+    assert similar_hits(shelf["red"], timeout=60).messages == ()
 
 
 def test_no_plan_changes_nothing(shelf):
