@@ -516,12 +516,15 @@ class TestFigures:
         assert visited.results.filter(until=visited.ends).count() == 2
 
     def test_when_it_is_over_the_visitors_are_forgotten_and_the_figures_kept(self, visited):
+        other = experiment(where="look")
         Experiment.objects.filter(pk=visited.pk).update(stopped=timezone.now() - timedelta(minutes=5))
         visited.refresh_from_db()
         call_command("imagesim_experiments", format="json")
         assert Exposure.objects.count() == 0
         visited.refresh_from_db()
+        other.refresh_from_db()
         assert visited.settled
+        assert not other.settled
         assert sums(visited)["B"][-1] == (1, 1)
         assert results.update(visited) == 0
 

@@ -228,14 +228,17 @@ class TestExperiment:
         made = experiment({"standby": True})
         plain = experiment({"diversity": 0.5}, start=False)
         other = experiment({"standby": True}, start=False)
+        over = experiment({"standby": True}, where="look")
+        Experiment.objects.filter(pk=over.pk).update(started=timezone.now() - timedelta(days=29))
         assert made.ends > timezone.now() + timedelta(days=27)
         if end == "swap":
             swap()
         else:
             assert jobs.cancel(jobs.standby())
-        for each in (made, plain, other):
+        for each in (made, plain, other, over):
             each.refresh_from_db()
         assert (made.state, made.standby_gone) == ("over", True)
+        assert not over.standby_gone  # it had ended by itself
         assert (plain.state, other.state) == ("draft", "draft")
         forget()
         active = everything(shelf)

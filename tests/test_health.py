@@ -18,6 +18,7 @@ from django.core.management import call_command
 from django.db import DatabaseError, InterfaceError, OperationalError
 from django.urls import include, path
 from django.utils import timezone
+from prometheus_client import CONTENT_TYPE_LATEST
 from prometheus_client.parser import text_string_to_metric_families
 
 import imagesim
@@ -101,6 +102,7 @@ class TestHealth:
         assert status.get_status().index.error == str(error)
         answer = client.get("/visual/metrics/")
         assert answer.status_code == 200
+        assert answer["Content-Type"] == CONTENT_TYPE_LATEST  # Prometheus rejects an answer of another type
         assert "imagesim_index_up 0.0" in answer.content.decode()
 
     def test_an_alias_of_several_indexes(self, shop, settings, elasticsearch_url):

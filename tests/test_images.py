@@ -817,6 +817,12 @@ class TestAvif:
         with pytest.raises(BadImage):
             images.decode(data[:at] + (64).to_bytes(4, "big") * 2 + data[at + 8 :])
 
+    @pytest.mark.parametrize("size", [(64, 48), (6000, 8)])  # of a low and of a high level, whose headers differ
+    def test_the_frames_of_an_animation_are_measured(self, size):
+        frame = Image.new("RGB", size)
+        largest, _all = coded_pixels(encoded(frame, "AVIF", save_all=True, append_images=[frame]))
+        assert largest == size[0] * size[1]
+
     def test_an_animation_of_a_million_frames(self):
         data = encoded(halves("red", "blue"), "AVIF", save_all=True, append_images=[halves("blue", "red")])
         at = data.index(b"stsz") + 8

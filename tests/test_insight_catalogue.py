@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from threading import Barrier, BrokenBarrierError
@@ -304,6 +305,8 @@ def test_the_command(capsys) -> None:
     sync()
     call_command("imagesim_scan", "--restart")
     assert capsys.readouterr().out == "1 items looked at, 1 entries\n"
+    call_command("imagesim_scan", "--seconds", "0", "--restart", format="json")
+    assert json.loads(capsys.readouterr().out) == {"items": 1, "finished": False, "entries": 1}
 
 
 def test_the_page_links_to_the_products(admin_client) -> None:

@@ -669,6 +669,7 @@ class TestAdmin:
         preview = boss.post(f"{reverse(PREVIEW)}?rule={made.pk}", given).context["preview"]
         assert [place.card.title for place in preview.before] == ["dark", "orange", "blue"]
         assert [place.card.title for place in preview.after] == ["orange", "dark", "blue"]
+        assert [place.moved for place in preview.after] == ["1 place up", "1 place down", ""]
         assert Rule.objects.get(pk=made.pk).filters == "colour = blue"
 
     def test_preview_of_a_new_rule_comes_after_those_of_its_priority(self, boss, shelf):

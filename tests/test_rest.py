@@ -259,7 +259,8 @@ class TestSimilar:
 
     @pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
     def test_only_get_is_allowed(self, shelf, api, method):
-        refused(getattr(api, method)(similar(shelf["red"])), 405, "method_not_allowed")
+        sentence = refused(getattr(api, method)(similar(shelf["red"])), 405, "method_not_allowed")
+        assert sentence == f'Method "{method.upper()}" not allowed.'
 
 
 class TestSearch:

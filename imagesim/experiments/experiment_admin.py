@@ -204,7 +204,7 @@ class ExperimentAdmin(ShowsWhere, admin.ModelAdmin):  # type: ignore[type-arg]
             "report": report,
             "state": self.state_shown(experiment),
             "where": self.where_shown(experiment),
-            "day": max(0, (timezone.now() - experiment.started).days + 1) if experiment.started else 0,
+            "day": (timezone.now() - experiment.started).days + 1 if experiment.started else 0,
             "charts": drawn,
             "is_due": is_due(experiment),
             "may_start": may_run and state == State.DRAFT,

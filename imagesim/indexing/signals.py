@@ -162,7 +162,7 @@ def _m2m_changed(
         near: set[Any] = {instance.pk} if is_near and action in ("post_add", "post_remove", "post_clear") else set()
         if is_far and action in ("post_add", "post_remove"):
             near |= pk_set or set()
-        every = through.items.model._base_manager.using(using)
+        every = through.items.model._base_manager
         if is_far and action == "pre_clear":
             far = {f"{through.far_lookup}__pk": instance.pk}
             outbox.record(through.items.label, every.filter(**far), scope=through.scope, using=using)

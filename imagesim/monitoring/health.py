@@ -138,9 +138,9 @@ def metrics_view(request: HttpRequest) -> HttpResponse:
     now.register(_Gauges())
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         MultiProcessCollector(now)  # type: ignore[no-untyped-call]
-        return HttpResponse(generate_latest(now), content_type=CONTENT_TYPE_LATEST)
-    for histogram in histograms().values():
-        now.register(histogram)
+    else:
+        for histogram in histograms().values():
+            now.register(histogram)
     return HttpResponse(generate_latest(now), content_type=CONTENT_TYPE_LATEST)
 
 
