@@ -88,7 +88,7 @@ class TestSettings:
             "IMAGESIM['IMAGE_FORMATS'] has 'SVG'",
         ]
         assert found[0].hint == "Write 'JPEG'."
-        assert all(message.hint for message in found)
+        assert found[1].hint == "See the names in Pillow's list of image file formats."
 
     def test_celery_chosen_without_an_application_that_has_a_broker(self, settings, monkeypatch):
         settings.IMAGESIM = {"SYNC": "celery"}

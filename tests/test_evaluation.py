@@ -22,6 +22,7 @@ from imagesim.exceptions import BadQuery, NotIndexed
 from imagesim.indexes.projections import Projection, choose, get_chosen, get_projection, transform
 from imagesim.indexes.tables import FittedProjection
 from imagesim.items.registry import get_items
+from imagesim.management.commands import imagesim_tune
 from imagesim.models import Embedding, ItemImage, ItemState
 
 DIMS = 32
@@ -354,7 +355,10 @@ def test_a_folder_for_charts_that_cannot_be_made_is_reported_first(
 def test_the_tune_command_chooses_only_improvements() -> None:
     out = StringIO()
     call_command("imagesim_tune", "--dry-run", "--format", "json", stdout=out)
-    assert json.loads(out.getvalue())["chosen"] is False
+    report = json.loads(out.getvalue())
+    assert report["chosen"] is False
+    assert "Rejected" not in imagesim_tune._text(report)
+    assert "Rejected" in imagesim_tune._text(report | {"wins": False})
     assert not FittedProjection.objects.exists()
     out = StringIO()
     call_command("imagesim_tune", stdout=out)

@@ -333,6 +333,16 @@ class TestShop:
         reconcile()
         assert measured == [1]
 
+    def test_it_is_measured_again_when_it_has_grown(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(statistics, "CHECK_SECONDS", 0)
+        sync()
+        for number in range(8, 24):
+            product(f"p{number}", picture("red", mark=number))
+        sync()
+        grown = self.report()
+        assert grown is not None
+        assert grown.entries == 24
+
     def test_operators_are_told(self, monkeypatch: pytest.MonkeyPatch, client: Any, admin_client: Any) -> None:
         sync()
         report = replace(REPORT, measured_at=timezone.now().isoformat(timespec="seconds"))
