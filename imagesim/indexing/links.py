@@ -95,7 +95,7 @@ class Link:
         if not self.back:
             return every.filter(**{f"{self.owner_path}__in": keys})
         field = _find(self.model, self.back.partition(paths.SEPARATOR)[0])
-        rows = field.related_model._base_manager.using(using).filter(**{f"{field.target_field.name}__in": keys})
+        rows = field.related_model._base_manager.filter(**{f"{field.target_field.name}__in": keys})
         return every.filter(pk__in=rows.values(self.owner_path))
 
     def _items_of_row(self, instance: models.Model, using: str, raw: bool = False) -> set[Any] | models.QuerySet[Any]:
@@ -106,13 +106,13 @@ class Link:
             return {self.items.pk_of(instance)}
         every: models.QuerySet[Any] = self.items.model._base_manager.using(using)
         if self.is_item and issubclass(sender, own):
-            children = sender._base_manager.using(using).filter(pk=instance.pk)
+            children = sender._base_manager.filter(pk=instance.pk)
             return every.filter(pk__in=children.values(own._meta.pk.name))
         if self.is_item:  # the parent's row, which need not have a child
             parent: Any = own._meta.get_ancestor_link(sender)
             return every.filter(**{f"{parent.name}__pk": instance.pk})
         if self.back:
-            rows = self.model._base_manager.using(using).filter(pk=instance.pk)
+            rows = self.model._base_manager.filter(pk=instance.pk)
             return every.filter(pk__in=rows.values(self.back))
         # Filtered by key: a generic relation compares the wrong columns of an instance.
         return every.filter(**{f"{self.lookup}__pk": instance.pk})
