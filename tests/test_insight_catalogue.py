@@ -343,6 +343,7 @@ def test_a_deleted_product_leaves_the_list(admin_client) -> None:
     sync()
     page = admin_client.get(LIST)
     assert [finding.state.outcome for finding in page.context["cl"].result_list] == ["indexed"]
+    assert page.context["total"] == 1
     look()
     assert found() == ["tiny"]
 

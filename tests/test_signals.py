@@ -20,7 +20,7 @@ from imagesim.indexing.links import by_sender, links, throughs
 from imagesim.indexing.sync import sync
 from imagesim.items.registry import registry
 from imagesim.models import ItemState, Scope
-from tests.shop import EMBEDDER, encoded, picture, product, registered
+from tests.shop import EMBEDDER, LaggingReplica, encoded, picture, product, registered
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media_root")]
 
@@ -164,6 +164,17 @@ def test_moving_a_picture_takes_one_further_query(shoe, django_capture_on_commit
     sync_and_clear()
     photo.save()
     assert queued().keys() == {boot.pk}
+
+
+def test_the_owner_of_a_picture_is_not_read_from_a_replica(shoe, settings):
+    boot, photo = product("boot", picture("blue")), shoe.photos.get()
+    deferred = Photo.objects.defer("product").get(product=boot)
+    sync_and_clear()
+    settings.DATABASE_ROUTERS = [LaggingReplica(Photo)]
+    photo.product = product("cap")
+    photo.save(update_fields=["product"])
+    deferred.delete()
+    assert queued().keys() == {shoe.pk, boot.pk, photo.product_id}
 
 
 def test_moving_a_picture_with_a_stale_instance(shoe):
