@@ -5,8 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
+from types import SimpleNamespace
 
 import pytest
+from snowballstemmer.polish_stemmer import PolishStemmer
 
 from imagesim.language import stemmers
 from imagesim.language.analysis import fold, stem_of
@@ -171,3 +174,26 @@ def test_no_stem_of_a_words_own_is_that_of_another_listed_word(language: str, mo
 @pytest.mark.parametrize("word", ["ا", "ال", "و", "ة", "ه", "اا", "אא", "ה", "הה", "י", "ـ", "ًٌ"])
 def test_what_is_no_word_has_a_stem(word: str) -> None:
     assert all(isinstance(stemmers.stem(word, language), str) for language in ("ar", "he"))
+
+
+@pytest.mark.parametrize(("version", "is_used"), [("2.0.1", False), ("same", True)])
+def test_pystemmer_is_used_if_its_stems_are_the_same(
+    version: str, is_used: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """snowballstemmer uses an older one as well, which raises KeyError for Polish."""
+    made = []
+
+    class Stemmer(PolishStemmer):  # type: ignore[misc]
+        def __init__(self, name: str, cached: int) -> None:
+            made.append(name)
+            super().__init__()
+
+    version = metadata.version("snowballstemmer") if version == "same" else version
+    monkeypatch.setitem(sys.modules, "Stemmer", SimpleNamespace(version=lambda: version, Stemmer=Stemmer))
+    monkeypatch.setattr(stemmers, "_of_thread", SimpleNamespace())
+    stemmers._compiled.cache_clear()
+    try:
+        assert stemmers.stem("krzesłami", "pl") == "krzesł"
+    finally:
+        stemmers._compiled.cache_clear()
+    assert made == ["polish"] * is_used

@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from importlib.metadata import version
 from typing import Any
 
 from imagesim.language.stop_words import OWN_STEMS
@@ -245,10 +248,27 @@ def _stemmer(name: str) -> Any:
     """Return the stemmer of this name for the current thread; it keeps the word that it works on."""
     found = vars(_of_thread).get(name)
     if found is None:
-        import snowballstemmer
-
-        found = vars(_of_thread)[name] = snowballstemmer.stemmer(name)
+        if (compiled := _compiled()) is not None:
+            found = compiled.Stemmer(name, 0)  # words are cached elsewhere
+        else:
+            found = getattr(import_module(f"snowballstemmer.{name}_stemmer"), f"{name.title()}Stemmer")()
+        vars(_of_thread)[name] = found
     return found
+
+
+@cache
+def _compiled() -> Any:
+    """Return PyStemmer, which is 14 times as fast, if its stems are those of snowballstemmer, otherwise None.
+
+    snowballstemmer would use it in any version. Older ones, which other packages may require, have other stems, and
+    lack languages such as Polish.
+    """
+    try:
+        import Stemmer
+    except ImportError:
+        return None
+    compiled, own = (each.split(".")[:2] for each in (Stemmer.version(), version("snowballstemmer")))
+    return Stemmer if compiled == own else None
 
 
 _of_thread = threading.local()
