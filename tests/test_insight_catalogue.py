@@ -358,6 +358,16 @@ def test_a_product_that_was_deleted_unnoticed_is_not_listed() -> None:
     assert found() == []
 
 
+def test_a_queryset_that_has_a_product_several_times(monkeypatch) -> None:
+    """For instance because it is filtered by a related row."""
+    product("tiny", scene(3, 120), scene(4))
+    sync()
+    every = Product.objects.filter(photos__isnull=False)
+    monkeypatch.setattr(registry.for_model(Product), "get_queryset", every.all)
+    look()
+    assert found() == ["tiny"]
+
+
 def test_a_list_without_entries_says_so(admin_client) -> None:
     product("good", scene(1))
     sync()

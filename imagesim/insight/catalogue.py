@@ -159,11 +159,12 @@ def _load(states: Sequence[ItemState]) -> list[Item]:
     """Return the items that the shop still has; the others are about to be removed."""
     models.prefetch_related_objects(states, stored_images())
     known = {make_key(state.model, state.object_pk): state for state in states}
-    return [
-        Item(state := known[declared.key_of(instance)], state.stored_images, declared, instance)
+    loaded = {  # a queryset with joins may have an item several times
+        declared.key_of(instance): (declared, instance)
         for declared, pks in registry.grouped((state.model, state.object_pk) for state in states)
         for instance in declared.for_reading(with_pks(declared.get_queryset(), pks))
-    ]
+    }
+    return [Item(known[key], known[key].stored_images, *each) for key, each in loaded.items()]
 
 
 def _look_at_state(item: Item) -> None:
