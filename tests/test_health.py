@@ -14,9 +14,10 @@ from unittest.mock import Mock
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.core.handlers.base import BaseHandler
 from django.core.management import call_command
-from django.db import DatabaseError, InterfaceError, OperationalError
-from django.urls import include, path
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
+from django.urls import include, path, resolve
 from django.utils import timezone
 from prometheus_client import CONTENT_TYPE_LATEST
 from prometheus_client.parser import text_string_to_metric_families
@@ -68,6 +69,13 @@ class TestHealth:
     def test_a_monitor_needs_no_login(self, client, shop, settings):
         settings.MIDDLEWARE = [*settings.MIDDLEWARE, "django.contrib.auth.middleware.LoginRequiredMiddleware"]
         assert [client.get(f"/visual/{name}/").status_code for name in ("live", "health", "metrics")] == [200, 200, 302]
+
+    def test_no_page_is_in_a_transaction_of_the_request(self, monkeypatch):
+        """It could not begin while the database is down."""
+        monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
+        for name in ("live", "health", "metrics"):
+            view = resolve(f"/visual/{name}/").func
+            assert BaseHandler().make_view_atomic(view) is view
 
     def test_texts_declared_after_the_index_was_made(self, shop, monkeypatch):
         """Words are not found in what the index does not hold; a sync must not just say "Synced 0"."""

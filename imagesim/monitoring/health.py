@@ -23,6 +23,7 @@ from django.views.decorators.http import require_safe
 
 from imagesim.circuit_breaker import log_repeated, logged
 from imagesim.conf import get_settings
+from imagesim.database import without_transaction
 from imagesim.embedders import get_embedder, get_embedder_of
 from imagesim.exceptions import ImagesimError, IndexMissing, ModelMismatch, with_migrate_hint
 from imagesim.indexes import BaseIndex, get_index
@@ -64,6 +65,7 @@ def worst(checks: list[Check]) -> State:
 
 @login_not_required  # monitors have no account
 @never_cache
+@without_transaction
 @require_safe
 def live_view(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"status": "ok"})
@@ -71,6 +73,7 @@ def live_view(request: HttpRequest) -> JsonResponse:
 
 @login_not_required
 @never_cache
+@without_transaction
 @require_safe
 def health_view(request: HttpRequest) -> JsonResponse:
     """Return 200 while all parts work, even if degraded; 503 if one fails. Only staff see the details."""
@@ -128,6 +131,7 @@ class _Gauges:
 
 
 @never_cache
+@without_transaction
 @require_safe
 def metrics_view(request: HttpRequest) -> HttpResponse:
     """Return all metrics in the text format of Prometheus."""
