@@ -114,6 +114,15 @@ def test_stop_words_within_a_phrase_may_differ(typed: str) -> None:
     assert replace_with_synonyms("goma sin pelo", roles, ["es"]) == []
 
 
+@pytest.mark.parametrize(
+    ("typed", "language", "things"),
+    [("curtain with rod", "en", {"pol", "pole", "curtain"}), ("náramek k hodinkám", "cs", {"hodin", "hodink"})],
+)
+def test_a_phrase_with_stop_words_is_not_the_one_without(typed: str, language: str, things: set[str]) -> None:
+    """A curtain with a rod is not a curtain pole ("curtain rod"), nor a watch strap a watch ("náramkové hodinky")."""
+    assert replace_with_synonyms(typed, Roles(things=frozenset(things)), [language]) == []
+
+
 def test_a_word_with_a_synonym_in_the_catalogue_is_no_misspelling() -> None:
     """ "Rimel" must not find what the brand "Rimmel" makes, but mascara."""
     for things, spelled in (({"rimmel"}, set()), ({"rimmel", "mascara", "pestan"}, {"rimel"})):

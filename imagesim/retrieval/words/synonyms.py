@@ -56,19 +56,27 @@ def _listed(language: str) -> dict[str, list[tuple[str, list[str]]]]:
 
 @lru_cache(maxsize=4_000)
 def _groups_with(beginning: str, language: str) -> dict[str, list[list[str]]]:
-    """Return the groups of the phrases with these first letters, by the joined stems of a phrase."""
+    """Return the groups of the phrases with these first letters, by the joined stems of a phrase, and by those without
+    the stop words within if there are any."""
     found: dict[str, list[list[str]]] = {}
     for phrase, group in _listed(language).get(beginning, ()):
-        groups = found.setdefault(_stems(phrase, language), [])
-        if group not in groups:
-            groups.append(group)
+        stems, without = _stems(phrase, language)
+        for key in (stems,) if without == f" {stems}" else (stems, without):
+            groups = found.setdefault(key, [])
+            if group not in groups:
+                groups.append(group)
     return found
 
 
 def _groups_of(phrase: str, language: str) -> list[list[str]]:
-    """Return the groups that a phrase is in; of each, the phrases that may replace it."""
+    """Return the groups that a phrase is in; of each, the phrases that may replace it.
+
+    Shoppers leave out or exchange the stop words within: "goma pelo" and "gomas para el pelo" are the "goma de pelo" of
+    a list. But a "curtain with rod" is no "curtain rod".
+    """
     groups = _groups_with(_beginning(phrase), language)
-    return groups.get(_stems(phrase, language), []) if groups else []
+    stems, without = _stems(phrase, language) if groups else ("", "")
+    return groups.get(stems) or groups.get(without, [])
 
 
 def is_listed(phrase: str, language: str) -> bool:
@@ -86,13 +94,14 @@ def _beginning(phrase: str) -> str:
 
 
 @lru_cache(maxsize=4_000)
-def _stems(phrase: str, language: str) -> str:
-    """Return the joined stems of the words of a phrase, which are the same for "pinboard" and "pin board", and, because
-    shoppers leave out or exchange the stop words within, for "goma de pelo", "goma pelo" and "gomas para el pelo"."""
+def _stems(phrase: str, language: str) -> tuple[str, str]:
+    """Return the joined stems of the words of a phrase, which are the same for "pinboard" and "pin board", and, after a
+    space, those without the stop words within."""
     tokens = [token for word in HYPHEN.sub(" ", phrase).split() for token in analyse(word, language)]
     aside = stop_words((language,)) - negations((language,))
     inner = (token for token in tokens[1:-1] if token.word not in aside)
-    return "".join(token.stem for token in (*tokens[:1], *inner, *tokens[1:][-1:]))
+    without = (*tokens[:1], *inner, *tokens[1:][-1:])
+    return "".join(token.stem for token in tokens), " " + "".join(token.stem for token in without)
 
 
 @lru_cache(maxsize=4_000)
