@@ -1003,6 +1003,7 @@ def test_what_the_name_of_a_category_lists(name: str, language: str, listed: set
         ("Schuhe Damen", "de", ("dam", "schuh")),
         ("Damen", "de", ("dam",)),
         ("Färg utomhus", "sv", ("utomhus", "farg")),
+        ("Levende lys", "nb", ("lev", "lys")),
         ("Brosses à cheveux", "fr", ("cheveux", "bross")),
         ("Mesas de comedor", "es", ("comedor", "mesa")),
         ("", "en", ()),

@@ -251,7 +251,7 @@ def effective_number(shares: Iterable[float]) -> float:
 
 def kind_of(name: str, language: str) -> tuple[str, ...]:
     """Return the stems of the words of a category's name, with the word that says what its things are last: ("garden",
-    "table") for "Garden tables", ("drawer", "chest") for "Chests of drawers", ("damen", "schuh") for "Schuhe Damen".
+    "table") for "Garden tables", ("drawer", "chest") for "Chests of drawers", ("dam", "schuh") for "Schuhe Damen".
 
     The tuple is empty for a name that lists several things (:func:`listed_stems`).
     """
