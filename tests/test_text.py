@@ -855,6 +855,18 @@ def test_german_plurals_and_words_with_one_stem() -> None:
     assert [found(typed) for typed in ("Keks", "Seelachse", "Gans", "Buchs")] == [{8}, {9}, {10}, set()]
 
 
+def test_polish_words_that_are_forms_of_others_but_for_an_accent() -> None:
+    """A garden hose ("wąż") is no vase ("wazy"), and a teddy bear no bowl."""
+    index = TextIndex({"name": TextSpec(1, "pl")})
+    for slot, name in enumerate(["Wazy", "Misy", "Myszy", "Kosze"]):
+        index.set(slot, {"name": (name,)})
+
+    def found(typed: str) -> set[int]:
+        return {slot for slot, score in scores_of(match(index, typed)).items() if score > 0.9}
+
+    assert [found(typed) for typed in ("wąż", "miś", "mysz", "kosz")] == [set(), set(), {2}, {3}]
+
+
 def test_a_stop_word_is_no_form_of_a_word() -> None:
     """ "Pere" (pears) must not find flour "per pizza", although "per" (for) has the same stem."""
     index = TextIndex({"name": TextSpec(1, "it")})

@@ -154,7 +154,7 @@ PLURALS = {
     "no": "a-aer el-ler er-rer er-ere ffel-fler kkel-kler mmer-mre ue-uer",
     "nl": "-s -en f-ven s-zen b-bben d-dden f-ffen g-ggen k-kken "
     "l-llen m-mmen n-nnen p-ppen r-rren s-ssen t-tten",
-    "pl": "-e -y ba-by ec-ce ek-ki el-le lo-el ter-try",
+    "pl": "ba-by ec-ce ek-ki el-le lo-el m-my sz-sze sz-szy ter-try",
     "pt": "-s m-ns ao-oes al-ais el-eis il-is ol-ois ul-uis",
     "ru": "ек-ки ок-ки ел-лы ол-лы ец-цы ень-ни ка-ек ка-ок ьцо-ец ло-ел ло-ол но-он ля-ель",
     "sv": "a-an r-rna el-lar el-ler er-rar or-orer",
