@@ -365,7 +365,7 @@ class Snapshot:
                 return
             with self._lock.exclusive():
                 self._table.apply(records)
-                self._is_of(at)
+                self._set_state(at)
 
     def _read_all(self, at: State) -> None:
         table = Table(self._meta, count_images(at, self._meta.dims))
@@ -374,7 +374,7 @@ class Snapshot:
         self._state(at)  # it may have been dropped, and its entries deleted
         with self._lock.exclusive():
             self._table = table
-            self._is_of(at)
+            self._set_state(at)
 
-    def _is_of(self, at: State) -> None:
+    def _set_state(self, at: State) -> None:
         self._seq_no, self._token, self._write = at.seq_no, at.token, self._uncommitted.get(at.token)
