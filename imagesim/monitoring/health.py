@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 from django.contrib.auth.decorators import login_not_required
-from django.db import DatabaseError, InterfaceError
+from django.db import Error as DatabaseError
 from django.db.models import Min
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("imagesim.health")
 
-DATABASE_ERRORS = (DatabaseError, InterfaceError)
 State = Literal["ok", "degraded", "failing"]
 SEVERITY: tuple[State, ...] = get_args(State)
 
@@ -99,7 +98,7 @@ class _Gauges:
         up = ("imagesim_database_up", "Whether the database answers")
         try:
             status = get_status()
-        except DATABASE_ERRORS as error:  # what this process has measured is shown all the same
+        except DatabaseError as error:  # what this process has measured is shown all the same
             reason = with_migrate_hint(error)
             log_repeated(logger, logging.WARNING, "metrics", "The status is not known: %s", reason)
             yield GaugeMetricFamily(*up, 0)
@@ -153,7 +152,7 @@ def _guarded(name: str, check: Callable[[], tuple[State, str]]) -> Check:
         return Check(name, *check())
     except ImagesimError as error:
         return Check(name, "failing", str(error))
-    except DATABASE_ERRORS as error:
+    except DatabaseError as error:
         return Check(name, "failing", with_migrate_hint(error))
     except Exception as error:
         log_repeated(logger, logging.ERROR, name, "The check of the %s failed", name, exc_info=True)
