@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from imagesim.language.analysis import analyse, stem_of
-from imagesim.language.query_words import is_on_a_list, query_words
+from imagesim.language.analysis import stem_of
+from imagesim.language.query_words import query_words
 from imagesim.language.stop_words import QUALIFIERS
 from imagesim.language.word_roles import Roles
 from imagesim.retrieval.words import reader as reader_module
@@ -294,11 +294,17 @@ def test_each_language_has_qualifiers_for_what_a_thing_is_made_of_or_like(langua
     assert found.categories == {"kind"}
 
 
+@pytest.mark.parametrize(("typed", "qualifies"), [("küchen regal", True), ("kuchen rezepte", False)])
+def test_a_listed_word_is_another_one_without_its_accents(typed: str, qualifies: bool) -> None:
+    """A cake ("Kuchen") is what shoppers look for, a kitchen is where a thing is used."""
+    assert query_words(typed, ("de",))[0].qualifier == qualifies
+
+
 @pytest.mark.parametrize("language", sorted(QUALIFIERS))
 def test_every_listed_qualifier_is_known(language: str) -> None:
     """The end of a list that is longer than a text may be must not be ignored."""
-    words = {word: [token.word for token in analyse(word, language)] for word in QUALIFIERS[language].split()}
-    assert [word for word, of in words.items() if not all(is_on_a_list(each, language) for each in of)] == []
+    words = {word: query_words(word, (language,)) for word in QUALIFIERS[language].split()}
+    assert [word for word, parts in words.items() if not all(part.qualifier for part in parts)] == []
 
 
 @pytest.mark.parametrize(

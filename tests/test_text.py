@@ -1013,6 +1013,7 @@ def test_what_the_name_of_a_category_lists(name: str, language: str, listed: set
         ("Sofas & tables", "en", ()),
         ("Hosen für Kinder", "de", ("kind", "hos")),
         ("Schuhe Damen", "de", ("dam", "schuh")),
+        ("Schoko Kuchen", "de", ("schoko", "kuch")),
         ("Damen", "de", ("dam",)),
         ("Färg utomhus", "sv", ("utomhus", "farg")),
         ("Levende lys", "nb", ("lev", "lys")),

@@ -259,7 +259,7 @@ def kind_of(name: str, language: str) -> tuple[str, ...]:
         return ()
     words = query_words(name, (language,))
     ends = (number for number, word in enumerate(words) if number and not _continues(word))
-    head = head_of([word.word for word in words[: next(ends, None)]], language)
+    head = head_of([word.stems[language] for word in words[: next(ends, None)]], language)
     return tuple(word.stems[language] for word in (*words[:head], *words[head + 1 :], *words[head : head + 1]))
 
 

@@ -277,19 +277,24 @@ def listed_stems(names: Sequence[str], language: str) -> frozenset[str]:
             analyse(part, language)
             for part in re.split(rf"[&,/+;|、，・]|\s{conjunction}\s", name, flags=re.IGNORECASE)
         ]
-        heads = {tokens[head_of([each.word for each in tokens], language)].stem for tokens in parts if tokens}
+        heads = {stems[head_of(stems, language)] for tokens in parts if (stems := [each.stem for each in tokens])}
         found |= heads if len(heads) > 1 else set()
     return frozenset(found)
 
 
 def head_of(name: Sequence[str], language: str) -> int:
-    """Return the number of the word that says what things with this name are: the first in languages whose adjectives
-    follow, otherwise the last. In languages with compounds, words for whom or where a thing is may follow it, too: the
-    things called "Schuhe Damen" are shoes."""
+    """Return the number of the word that says what things with this name are, given as stems: the first in languages
+    whose adjectives follow, otherwise the last. In languages with compounds, words for whom or where a thing is may
+    follow it, too: the things called "Schuhe Damen" are shoes."""
     if language in HEAD_FIRST:
         return 0
-    aside = qualifiers((language,)) if language in INFLECTIONS else ()
+    aside = _qualifier_stems(language) if language in INFLECTIONS else ()
     return next((n for n in reversed(range(len(name))) if name[n] not in aside), len(name) - 1)
+
+
+@lru_cache(maxsize=64)
+def _qualifier_stems(language: str) -> frozenset[str]:
+    return frozenset(stem_of(word, language) for word in QUALIFIERS.get(language, "").split())
 
 
 def name_ends(names: Sequence[str], language: str) -> frozenset[Token]:

@@ -29,7 +29,7 @@ from imagesim.language.analysis import (
     word_list,
 )
 from imagesim.language.codes import are_numbers, codes, without_zeros
-from imagesim.language.stemmers import CHANGED_WITHIN
+from imagesim.language.stemmers import CHANGED_WITHIN, is_other_word
 from imagesim.language.stop_words import (
     AMOUNTS,
     ELIDED,
@@ -90,7 +90,9 @@ def _forms_of(table: Mapping[str, str]) -> Forms:
         words = table.get(language, "").split()  # one by one: a text has a maximum number of words
         tokens = [token for word in words for token in analyse(word, language)]
         stems = () if language == ENGLISH else (token.stem for token in tokens if len(token.stem) >= SHORTEST_STEM)
-        return frozenset(token.word for token in tokens), frozenset(stems)
+        # Without its accents, "küchen" (kitchens) is another word, "Kuchen" (cake): it is recognised by its stem.
+        others = {plain for word in words if is_other_word(word, stem_of(plain := fold(word), language), language)}
+        return frozenset(token.word for token in tokens) - others, frozenset(stems)
 
     return forms
 
