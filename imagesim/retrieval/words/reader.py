@@ -105,9 +105,10 @@ class QueryReader:
 
     def _replaces_head(self, text: str, other: QueryText, languages: Sequence[str]) -> bool:
         """Return whether ``other`` is ``text`` with a synonym of the word that says what is sought."""
-        synonym = replaced_word(text, other.text, languages)
+        if not (synonym := replaced_word(text, other.text, languages)):
+            return False
         words, _foreign = self._words_of(other.text)
-        return bool(synonym) and fold(synonym) in {words[number].word for number in other.heads}
+        return fold(synonym) in {words[number].word for number in other.heads}
 
     def read_text(self, text: str) -> QueryText:
         """Return what one text means in the catalogue."""
