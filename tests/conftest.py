@@ -16,6 +16,7 @@ from django.core.cache import cache
 from django.core.management.commands import flush
 from django.db import connections, transaction
 from django.test import override_settings
+from django.utils import translation
 
 from demo_shop import environment
 from imagesim import conf, events
@@ -252,6 +253,7 @@ def _fresh_runtime() -> Iterator[None]:
     runtime.reset(keep=lambda value: isinstance(value, BaseEmbedder))
     yield
     conf.get_settings.cache_clear()
+    translation.deactivate()  # LocaleMiddleware leaves the language of the last request active
 
 
 @pytest.fixture(autouse=True)
