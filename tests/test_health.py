@@ -32,6 +32,7 @@ from imagesim.indexes import get_index
 from imagesim.indexing.sync import sync
 from imagesim.items.registry import get_items
 from imagesim.language.analysis import ANALYSIS
+from imagesim.language.stemmers import snowball_version
 from imagesim.models import ItemState
 from imagesim.monitoring import health, status
 from tests.shop import EMBEDDER, drop_index, forget, index_setting, picture, product
@@ -94,9 +95,15 @@ class TestHealth:
         finally:
             items.__dict__.pop("text_specs", None)
 
-    def test_texts_analysed_by_another_version(self, shop, monkeypatch):
+    @pytest.mark.parametrize("upgraded", ["imagesim", "snowballstemmer"])
+    def test_texts_analysed_by_another_version(self, shop, monkeypatch, upgraded):
         """After an upgrade, the status must not say "other text" to shops that have changed none."""
-        monkeypatch.setattr("imagesim.indexing.write_targets.ANALYSIS", ANALYSIS + 1)
+        if upgraded == "imagesim":
+            monkeypatch.setattr("imagesim.indexing.write_targets.ANALYSIS", ANALYSIS + 1)
+        else:
+            major, minor = snowball_version()
+            newer = f"{major}.{minor + 1}.0"
+            monkeypatch.setattr("imagesim.language.stemmers.version", {"snowballstemmer": newer}.__getitem__)
         assert status.get_status().index.outdated == "analysis of texts"
         call_command("imagesim_status", stdout=(out := io.StringIO()))
         assert "the index was made with other analysis of texts; run `manage.py imagesim_rebuild`" in out.getvalue()

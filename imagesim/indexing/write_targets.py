@@ -15,6 +15,7 @@ from imagesim.indexes.projections import get_chosen
 from imagesim.items import measured_colours
 from imagesim.items.registry import registry
 from imagesim.language.analysis import ANALYSIS
+from imagesim.language.stemmers import snowball_version
 from imagesim.models import Job
 from imagesim.types import FilterKind, IndexMeta, TextSpec
 
@@ -110,7 +111,7 @@ def new_meta() -> IndexMeta:
         filters=kinds,
         projection=chosen.pk if chosen else "",
         texts=texts,
-        analysis=ANALYSIS,
+        analysis=_analysis(),
     )
 
 
@@ -121,9 +122,15 @@ def outdated(meta: IndexMeta) -> str:
     differing = {
         "filters": kinds != dict(meta.filters),
         "text": texts != dict(meta.texts),
-        "analysis of texts": meta.analysis != ANALYSIS,
+        "analysis of texts": meta.analysis != _analysis(),
     }
     return ", ".join(name for name, differs in differing.items() if differs)
+
+
+def _analysis() -> int:
+    """Return the version of the analysis and that of the stemmers as one number, such as 150301 for 15 and 3.1."""
+    major, minor = snowball_version()
+    return ANALYSIS * 10_000 + major * 100 + minor
 
 
 def _registered() -> tuple[dict[str, FilterKind], dict[str, TextSpec]]:

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from imagesim.types import IndexMeta
 
 ANALYSIS = 15
-"""The version of the analysis, increased when earlier indexes have to be rebuilt to find words as well as new indexes
-do."""
+"""The version of the analysis without the stemmers, increased when earlier indexes have to be rebuilt to find words as
+well as new indexes do."""
 
 MAX_WORD = 64
 """The maximum number of characters of a word; further ones are cut off."""

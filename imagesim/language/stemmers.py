@@ -267,8 +267,17 @@ def _compiled() -> Any:
         import Stemmer
     except ImportError:
         return None
-    compiled, own = (each.split(".")[:2] for each in (Stemmer.version(), version("snowballstemmer")))
-    return Stemmer if compiled == own else None
+    return Stemmer if _minor(Stemmer.version()) == snowball_version() else None
+
+
+def snowball_version() -> tuple[int, int]:
+    """Return the major and minor version of snowballstemmer. Others may have other stems."""
+    return _minor(version("snowballstemmer"))
+
+
+def _minor(version: str) -> tuple[int, int]:
+    major, minor = version.split(".")[:2]
+    return int(major), int(minor)
 
 
 _of_thread = threading.local()
