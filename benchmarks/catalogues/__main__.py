@@ -37,7 +37,7 @@ SHOPS = (
     *("polish", "country"),
     *("portuguese", "warenhuis", "homestore"),
     *("svenska", "russian", "turkish", "japanese", "baumarkt", "gadgets"),
-    *("dansk", "cesky", "marketplace", "byggvaror", "perfumeria", "casalinghi"),
+    *("dansk", "cesky", "marketplace", "byggvaror", "perfumeria", "casalinghi", "boutique"),
 )
 
 Queries = Sequence[tuple[str, str | None]]
