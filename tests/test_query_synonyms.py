@@ -401,6 +401,12 @@ MENTIONING = Roles(
 )
 
 
+def test_jumpers_are_the_knitwear_of_a_shop() -> None:
+    """ "Sweater" must find the category "Knitwear" of a shop that calls only a raincoat "Puddle Jumper"."""
+    roles = Roles({"knitwear": ("knitwear",)}, things=frozenset({"jumper"}), names={("knitwear",): ("knitwear",)})
+    assert replace_with_synonyms("sweater", roles, ["en"])[0] == ("knitwear", "en")
+
+
 @pytest.mark.parametrize(
     ("typed", "synonym"),
     [
