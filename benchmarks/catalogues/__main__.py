@@ -37,7 +37,7 @@ SHOPS = (
     *("polish", "country"),
     *("portuguese", "warenhuis", "homestore"),
     *("svenska", "russian", "turkish", "japanese", "baumarkt", "gadgets"),
-    *("dansk", "cesky", "marketplace", "byggvaror", "perfumeria", "casalinghi", "boutique"),
+    *("dansk", "cesky", "marketplace", "byggvaror", "perfumeria", "casalinghi", "boutique", "supplies"),
 )
 
 Queries = Sequence[tuple[str, str | None]]
