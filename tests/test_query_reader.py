@@ -153,6 +153,23 @@ def test_a_number_and_its_unit_are_asked_for_in_each_way_that_the_catalogue_writ
     assert texts("12 v") == ["12 v"]  # an index finds "12v" for it
 
 
+def test_a_fraction_in_words_is_asked_for_in_digits():
+    """ "Half inch valve" must find what the catalogue writes as 1/2"."""
+    for languages, others in ((["en"], ["1/2 inch valve"]), (["de"], [])):
+        found = QueryReader(Roles(things=frozenset({"valv"})), languages, lambda _word: False).read_texts(
+            "half inch valve"
+        )
+        assert [each.text for each in found.alternatives] == others
+
+
+def test_dimensions_are_not_what_is_sought():
+    """ "M8x200 bolt" must find bolts if the catalogue has none in this size."""
+    roles = Roles({"bolt": ("bolts",)}, frozenset({"m8", "200"}), things=frozenset({"bolt"}))
+    found = QueryReader(roles, ["en"], lambda _word: False).read_text("m8x200 bolt")
+    assert found.meaning.categories == {"bolts"}
+    assert [query_words(found.text, ["en"])[number].word for number in found.meaning.heads] == ["bolt"]
+
+
 @pytest.mark.parametrize(
     ("typed", "divided"),
     [

@@ -14,7 +14,7 @@ from imagesim.indexes.text import TextIndex, TextMatches
 from imagesim.indexes.word_matcher import WordMatcher
 from imagesim.indexing.fit_roles import kind_of
 from imagesim.language.analysis import analyse, described_features, features, listed_stems
-from imagesim.language.codes import codes, is_article_number
+from imagesim.language.codes import codes, is_article_number, with_fractions
 from imagesim.language.query_words import query_words
 from imagesim.types import Query, TextSpec
 
@@ -1050,6 +1050,19 @@ def test_a_filler_word_counts_only_between_equals() -> None:
     assert plain * 0.95 < cheap < plain
 
 
+def test_the_size_asked_for_comes_first() -> None:
+    """ "Gloves size 10" must not show the size 9 first because it, too, says "size". If no entry says its size, a
+    size hardly lowers the match."""
+    index = TextIndex({"name": TextSpec(3)})
+    names = ["Gloves blue size 9", "Gloves blue sz 10", "Gloves blue XL", "Tape size 10", "Tape red", "Tape blue"]
+    for slot, name in enumerate(names):
+        index.set(slot, {"name": [name]})
+    assert best(match(index, "gloves size 10", heads=(0,)))[0] == 1
+    assert best(match(index, "xl gloves", heads=(1,)))[0] == 2
+    assert scores_of(match(index, "gloves size 10", heads=(0,)))[0] < 0.95 * scores_of(match(index, "gloves"))[0]
+    assert scores_of(match(index, "gloves age 12", heads=(0,)))[0] > 0.85 * scores_of(match(index, "gloves"))[0]
+
+
 COLOURED = [
     {"name": ("Canvas shoe",), "colour:en": ("white",), "description": ("Easy to slip on.",)},
     {"name": ("Knit shoe",), "colour:en": ("black",), "description": ("With a white sole.",)},
@@ -1187,6 +1200,25 @@ def test_fractions_are_words_and_zeros_in_front_may_be_missing(text: str, words:
     assert [token.word for token in analyse(text, "en")] == words.split()
 
 
+@pytest.mark.parametrize(
+    ("typed", "written"),
+    [
+        ("half inch valve", "1/2 inch valve"),
+        ("Half-inch valve", "1/2 inch valve"),
+        ("hose of half an inch", "hose of 1/2 inch"),
+        ("three quarter inch elbow", "3/4 inch elbow"),
+        ("three quarters of an inch", "3/4 inch"),
+        ("a quarter inch drive", "1/4 inch drive"),
+        ("one and a half inches", "1 1/2 inches"),
+        ("2 and three eighths inch", "2 3/8 inch"),
+        ("half mask, 3/4 inch", None),
+        ("quarter of a pinch", None),
+    ],
+)
+def test_fractions_of_an_inch_in_words_are_also_asked_for_in_digits(typed: str, written: str | None) -> None:
+    assert with_fractions(typed) == ([] if written is None else [written])
+
+
 def test_a_number_of_an_article_is_no_size_and_no_year() -> None:
     numbers = ("6204", "60316", "4000143175524")
     assert [each for each in (*numbers, "42", "500", "1500", "2026", "100000", "m8x40") if is_article_number(each)] == [
@@ -1228,6 +1260,29 @@ def test_the_unit_of_a_number_counts_for_little() -> None:
     for slot, name in enumerate(["Water 1.5 l", "Water 0.5 l", "Water", "Pot"]):
         index.set(slot, {"name": [name]})
     assert scores_of(match(index, "water 1,5 litres"))[0] > 0.75
+
+
+def test_dimensions_that_no_entry_has_are_asked_for_by_their_numbers() -> None:
+    """ "Bed 90x200" must find beds, those with one of the numbers first."""
+    index = TextIndex({"name": TextSpec(3)})
+    for slot, name in enumerate(["Bed 140x190", "Bed 90x190", "Bed oak", "Lamp"]):
+        index.set(slot, {"name": [name]})
+    scores = scores_of(match(index, "bed 90x200", heads=(0,)))
+    assert scores[1] > scores[0] + 0.25
+    assert scores[1] > 0.35
+
+
+def test_a_number_without_its_unit_finds_the_number_with_one() -> None:
+    """ "22 elbow" must find the elbow of 22 mm first, but not "22 kg", nor a single digit everything that begins with
+    it."""
+    index = TextIndex({"name": TextSpec(3)})
+    for slot, name in enumerate(["Elbow 15mm brass", "Elbow 22mm brass", "Elbow 2.5mm brass", "Elbow 5mm brass"]):
+        index.set(slot, {"name": [name]})
+    assert best(match(index, "22 elbow", heads=(1,)))[0] == 1
+    assert best(match(index, "elbow 2.5", heads=(0,)))[0] == 2
+    for typed in ("22", "2.5"):
+        assert len(match(index, typed).slots) == 1
+    assert len(match(index, "5").slots) == len(match(index, "22 kg", heads=(0,)).slots) == 0
 
 
 def test_another_number_is_no_misspelling_of_one() -> None:

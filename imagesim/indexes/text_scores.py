@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from imagesim.language.codes import are_dimensions
+from imagesim.language.stop_words import SIZES
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
@@ -22,7 +25,12 @@ FILLER = 0.02
 
 SHADE = 0.1
 """The factor of the weight of a shade, and of a unit: "light blue" finds everything blue, with light blue things first;
-"90 x 190 cm" also finds what is 90x190, and "1.5 litres" what has 1.5 l."""
+"90 x 190 cm" also finds what is 90x190, and "1.5 litres" what has 1.5 l. It is also that of dimensions in one piece
+that no entry has: their numbers are words, too."""
+
+SIZE = 0.1
+"""The factor of the weight of a size or an age that some entries have: "gloves size 10" finds all gloves, those in this
+size first. If none has it, the texts say nothing about sizes, and it is a filler."""
 
 IN_TEXT, IN_LIST, AT_END, IN_FEATURE = PLACES = range(4)
 """Where a word is in a field: among others, in a list of things in the name of a category, at the end of a name, or
@@ -42,7 +50,11 @@ ENDS = 0.9
 def word_weight(word: QueryWord, entries: int, known: int, *, shade: bool, spelled: Collection[str]) -> float:
     """Return how much a word of a query counts: less if it asks for nothing, is the shade of a colour, or a unit."""
     slip = word.slip and not known and word.word not in spelled
-    return rarity(entries, known) * (FILLER if word.filler or slip else SHADE if shade or word.unit else 1)
+    is_size = word.filler and not word.before_amount and (word.word[0].isdigit() or word.word in SIZES)
+    if is_size and known:
+        return rarity(entries, known) * SIZE
+    repeats = not known and are_dimensions(word.word)
+    return rarity(entries, known) * (FILLER if word.filler or slip else SHADE if shade or word.unit or repeats else 1)
 
 
 def rarity(entries: int, known: int) -> float:

@@ -5,6 +5,7 @@ The words are kept in a vocabulary, in which they are found by prefix, by suffix
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from imagesim.language import kana
 from imagesim.language.analysis import Token, stop_words
 from imagesim.language.codes import begun_codes, may_begin_code
 from imagesim.language.query_words import QueryWord
-from imagesim.language.stop_words import FORMS_BY_NUMBER, INFLECTIONS
+from imagesim.language.stop_words import FORMS_BY_NUMBER, INFLECTIONS, UNITS
 from imagesim.language.word_forms import is_made_so, may_be_compound
 from imagesim.language.word_roles import SHORTEST, SHORTEST_FIRST
 
@@ -39,6 +40,9 @@ SPECIFIES = 0.8
 FUZZY = {1: 0.77, 2: 0.62}
 SAME_CONSONANTS = 1.1
 """The factor of a misspelling with the same consonants: "moniter" is more likely "monitor" than "monster"."""
+WITH_UNIT = 0.8
+"""The quality of a number with a unit, if the query has only the number: "22 elbow" for a 22mm elbow. A single digit is
+more often a model or a quantity."""
 TYPING = 0.95
 """The quality of a word that begins with the last word of the query, which is still being typed."""
 
@@ -46,6 +50,8 @@ SPELLED = 0.5
 """The factor of a match by typing error or by prefix if the word of the query is spelled correctly: "watch" is not
 "match", and "table" is not "tablet". It is low enough that the vectors decide. In a query of several words, which match
 as well, the factor of a typing error is squared: "grey shorts" are not grey sports shoes."""
+
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 MAX_REMEMBERED = 100_000
 """The number of matches of query words that are remembered together, some 10 MB. The beginning of many words has
@@ -180,6 +186,8 @@ class WordMatcher:
         note(self._forms(word, alone=alone))
         for begun in begun_codes(word.joined, word.code):
             note(self._longer(begun, vocabulary.starting_with(begun), prefix=prefix))
+        if len(typed) > 1 and _NUMBER.fullmatch(typed) and UNITS.isdisjoint(each[len(typed) :] for each in word.joined):
+            note((vocabulary.ids[each], WITH_UNIT) for unit in UNITS if (each := typed + unit) in vocabulary.ids)
         if len(typed) < shortest_beginning(typed):
             if prefix:
                 note(self._longer(typed, vocabulary.starting_with(typed), prefix=True))

@@ -34,6 +34,14 @@ MODEL = r"[^\W\d_]{2,3} ?\d{3,}"
 FRACTION = r"(?<![\d/.,])(?:[1-9][ -])?(?:\d?[13579]/(?:2|4|8|16|32|64)|[12]/3)(?![/.,]?\d)"
 """A fraction of an inch, or a mixed number: "1/2", "1 1/4". Others are two numbers: the "4/64 GB" of a phone."""
 
+_SPOKEN = re.compile(
+    r"\b(?:(?P<whole>one|two|three|\d+) and (?:a )?)?(?:(?P<times>a|an|one|three|five|seven)[ -])?"
+    r"(?P<part>half|quarter|eighth)s?[ -](?:(?:of )?an )?(?P<unit>inch(?:es)?)\b",
+    re.IGNORECASE,
+)
+_COUNTS = {"a": 1, "an": 1, "one": 1, "two": 2, "three": 3, "five": 5, "seven": 7}
+_PARTS = {"half": 2, "quarter": 4, "eighth": 8}
+
 _BEFORE_FRACTION = re.compile(r"(?<=[^\W\d_])(?=\d?\d/\d)")
 _VULGAR = re.compile(r"(?<=\d)(?=[\u00bc-\u00be\u2153-\u215e])")
 _FRACTION_SLASH = "\u2044"
@@ -42,6 +50,8 @@ DIGITS = {
     code: str(digit) for code in range(0x660, 0x2000) if (digit := unicodedata.decimal(chr(code), None)) is not None
 }
 """The digits of other scripts, such as the Arabic "٤٢" (42), as ASCII digits."""
+
+_IN_ONE_PIECE = re.compile(r"[^\W\d_]{0,2}\d[\d.]*(?:x\d[\d.]*)+")
 
 _NUMERALS = DIGITS | {ord("٫"): ".", ord("٬"): ","}
 
@@ -135,6 +145,12 @@ def is_article_number(word: str) -> bool:
     return word.isdecimal() and (is_long or is_odd)
 
 
+def are_dimensions(word: str) -> bool:
+    """Return whether a word of the analysis is dimensions in one piece, such as "90x190" and "m8x40". It follows the
+    other words of a text, which include each of the numbers."""
+    return _IN_ONE_PIECE.fullmatch(word) is not None
+
+
 def begun_codes(joined: Collection[str], code: Collection[str]) -> list[str]:
     """Return the beginnings of part numbers that a word of a query may form with its neighbours, from those ``joined``
     with it and those of a ``code``: "dhp180" for "DHP 180", where there is a "DHP180RTJ"."""
@@ -156,3 +172,16 @@ def plain_numbers(text: str) -> str:
 def apart_from_letters(text: str) -> str:
     """Return a text with spaces between letters and a fraction: "g 1/2" for "g1/2"."""
     return _BEFORE_FRACTION.sub(" ", text) if "/" in text else text
+
+
+def with_fractions(text: str) -> list[str]:
+    """Return a list of one text: ``text`` with fractions of an inch in digits instead of English words, "1/2 inch" for
+    "half inch" and "1 1/4 inch" for "one and a quarter inch". Empty if it has none."""
+    written = _SPOKEN.sub(_in_digits, text)
+    return [written] if written != text else []
+
+
+def _in_digits(match: re.Match[str]) -> str:
+    whole, times, part, unit = (match[name] or "" for name in ("whole", "times", "part", "unit"))
+    number = f"{_COUNTS.get(whole.lower(), whole)} " if whole else ""
+    return f"{number}{_COUNTS[times.lower()] if times else 1}/{_PARTS[part.lower()]} {unit}"

@@ -8,7 +8,7 @@ from functools import partial
 from typing import NamedTuple
 
 from imagesim.language.analysis import analyse, fold
-from imagesim.language.codes import HYPHEN
+from imagesim.language.codes import HYPHEN, with_fractions
 from imagesim.language.dictionaries import in_dictionary
 from imagesim.language.query_words import (
     ENGLISH,
@@ -76,6 +76,7 @@ class QueryReader:
         same = [
             *alternatives,
             *with_divided_units(text, self.roles, self.languages),
+            *(with_fractions(text) if ENGLISH in self.languages else ()),
             *with_compound(text, self.roles, languages),
             *with_latin_name(text, self.roles),
         ]

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from imagesim.language.codes import is_article_number
+from imagesim.language.codes import are_dimensions, is_article_number
 from imagesim.language.query_words import QueryWord
 from imagesim.language.stop_words import HEAD_FIRST
 from imagesim.language.word_roles import Roles
@@ -75,7 +75,8 @@ class Phrase:
         def is_filler(word: QueryWord, stems: Collection[str]) -> bool:
             if word.filler and (word.before_amount or not self.roles.calls(stems)):
                 return True
-            is_amount = word.word[0].isdigit() and not (word.code or is_article_number(word.word))
+            is_number = word.word[0].isdigit() or are_dimensions(word.word)
+            is_amount = is_number and not (word.code or is_article_number(word.word))
             # A character of Chinese or Japanese, which have no capitals, can be a word.
             is_letter = len(word.word) == 1 and word.word.upper() != word.word
             unknown = is_amount or is_letter or (word.slip and word.word not in spelled)
