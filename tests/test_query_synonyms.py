@@ -393,62 +393,10 @@ def test_what_is_called_by_a_synonym_need_not_have_the_other_words(typed: str, t
     assert read == [asked]
 
 
-MENTIONING = Roles(
-    {"candl": ("candles",), "bush": ("fruit",)},
-    frozenset({"photo", "frame", "light", "butterfli", "wide"}),
-    things=frozenset({"lane"}),
-    mentions=frozenset({"photo", "frame", "light", "butterfli", "wide"}),
-)
-
-
 def test_jumpers_are_the_knitwear_of_a_shop() -> None:
     """ "Sweater" must find the category "Knitwear" of a shop that calls only a raincoat "Puddle Jumper"."""
     roles = Roles({"knitwear": ("knitwear",)}, things=frozenset({"jumper"}), names={("knitwear",): ("knitwear",)})
     assert replace_with_synonyms("sweater", roles, ["en"])[0] == ("knitwear", "en")
-
-
-@pytest.mark.parametrize(
-    ("typed", "synonym"),
-    [
-        ("picture frame", "photo frame"),
-        ("wide picture frame", "wide photo frame"),
-        ("photo frame", ""),  # mentioned itself
-        ("lamp", ""),  # a skirt that "catches the light" is none
-        ("buddleia", ""),  # a category has bushes of fruit, which are no "butterfly bush"
-        ("settee", ""),  # no text has a sofa
-    ],
-)
-def test_a_phrase_is_replaced_by_a_synonym_that_only_descriptions_have(typed: str, synonym: str) -> None:
-    """ "Picture frame" must find the "Memory Lane" that is described as a "photo frame"."""
-    others = QueryReader(MENTIONING, ["en"], lambda _word: False).read_texts(typed).with_synonyms
-    assert (others.own.text if others else "") == synonym
-    assert others is None or others.only_mentioned
-
-
-@pytest.mark.parametrize(
-    ("of_words", "of_synonym", "asked"),
-    [(0.2, 0.5, "photo frame"), (0.2, 0.3, "picture frame"), (0.6, 0.5, "picture frame")],
-)
-def test_a_synonym_is_searched_if_a_description_has_all_of_its_words(
-    of_words: float, of_synonym: float, asked: str
-) -> None:
-    """ "Picture frame" must not find what only has either word of "photo frame"."""
-    texts = QueryReader(MENTIONING, ["en"], lambda _word: False).read_texts("picture frame")
-    read: list[str] = []
-
-    class Catalogue:
-        def search(self, queries: list[Query]) -> list[Candidates]:
-            matches = (of_synonym if query.text == "photo frame" else of_words for query in queries)
-            return [Candidates((Candidate("a", 0.0, "a", "digest", "name", text=each),)) for each in matches]
-
-    def reads(texts: QueryTexts) -> Catalogue:
-        read.append(texts.own.text)
-        return Catalogue()
-
-    assert texts.with_synonyms
-    vector = np.zeros(2, np.float32)
-    WithSynonyms(Catalogue(), texts, texts.with_synonyms, reads, lambda _text: vector).search([Query(vector)])
-    assert read == [asked]
 
 
 @pytest.mark.django_db

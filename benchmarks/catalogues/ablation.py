@@ -68,7 +68,6 @@ RULES: Mapping[str, tuple[str, Callable[[Rule], Rule]]] = {
     "replace_with_synonyms": (f"{_READER}.replace_with_synonyms", _gives([])),
     "replace_with_synonyms beside": (f"{_READER}.replace_with_synonyms", _except("beside")),
     "replace_with_synonyms even_if_known": (f"{_READER}.replace_with_synonyms", _except("even_if_known")),
-    "replace_with_synonyms mentioned": (f"{_READER}.replace_with_synonyms", _except("mentioned")),
     "excluded_categories": (f"{_READER}.excluded_categories", _gives(frozenset())),
     "called_for": (f"{_READER}.called_for", _gives(((), ()))),
     "requirements": (f"{_READER}.requirements", _gives({})),

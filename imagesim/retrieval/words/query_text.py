@@ -93,7 +93,6 @@ class QueryTexts:
     - ``synonym_categories``: the categories that synonyms name. Where the words themselves name a category, those of
       synonyms are included only if the catalogue calls nothing by the words.
     - ``of_head``: these are synonyms of the one word that says what is sought.
-    - ``only_mentioned``: the catalogue calls nothing by these synonyms; its texts only mention them.
     """
 
     def __init__(
@@ -105,7 +104,6 @@ class QueryTexts:
         language: str = "",
         synonym_categories: frozenset[str] = frozenset(),
         of_head: bool = False,
-        only_mentioned: bool = False,
     ) -> None:
         self.own = own
         self.alternatives = alternatives
@@ -114,7 +112,6 @@ class QueryTexts:
         self.language = language
         self.synonym_categories = synonym_categories
         self.of_head = of_head
-        self.only_mentioned = only_mentioned
         equal = (own, *alternatives)
         self.categories = frozenset[str]().union(*(each.categories for each in equal))
         self.partly = self.categories.difference(*(each.categories - each.meaning.partly for each in equal))

@@ -90,11 +90,6 @@ class QueryReader:
         of_head = any(self._replaces_head(text, each, languages) for each in (read if synonyms else ()))
         if not synonyms and (synonyms := replaced(text, beside=True)):
             read = [self.read_text(each) for each, _language in synonyms]
-        only_mentioned = not (synonyms or known or own.categories)
-        if only_mentioned:  # "fruit bushes" are no "butterfly bush"
-            pairs = [(self.read_text(each[0]), each) for each in replaced(text, mentioned=True)]
-            synonyms = [each for one, each in pairs if not one.categories]
-            read = [one for one, _synonym in pairs if not one.categories]
         if synonyms:
             in_place = QueryTexts(
                 read[0],
@@ -102,7 +97,6 @@ class QueryReader:
                 language=synonyms[0][1],
                 synonym_categories=categories,
                 of_head=of_head,
-                only_mentioned=only_mentioned,
             )
         parts = [own.compounds] if own.compounds else []
         with_synonyms = (each for one in parts for each, _language in replaced(one, even_if_known=True))

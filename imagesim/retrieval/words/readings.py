@@ -15,7 +15,7 @@ from imagesim.embedders import get_embedder, get_embedder_of
 from imagesim.exceptions import ModelMismatch
 from imagesim.language.analysis import base_language, languages_of
 from imagesim.language.query_words import ENGLISH
-from imagesim.retrieval.feedback import NAMED, MovedVectors
+from imagesim.retrieval.feedback import MovedVectors
 from imagesim.retrieval.fusion import BY_NAME
 from imagesim.retrieval.relevance import calibration_of
 from imagesim.retrieval.retriever import GuardedIndex
@@ -128,8 +128,6 @@ class WithSynonyms:
         first = replace(query, offset=0, limit=1, min_score=None)
         asked = [texts.own, *([] if is_known else synonyms)]
         own, *found = self.retriever.search([each.applied_to(first) for each in asked])
-        if others.only_mentioned:
-            return self._answer_mentioned(query, own, found)
         least = [BY_NAME, *(BY_NAME if " " in each.text else BY_COMPOUND for each in asked[1:])]
         by_head = others.of_head and not any(each.head >= BY_NAME for each in own.candidates)
         call_something = [
@@ -142,19 +140,6 @@ class WithSynonyms:
             texts = texts.with_alternatives(others) if is_called else others.without(texts.own)
         elif not is_called and (is_known or any(call_something)):
             texts = others
-        return self._read(texts, query)
-
-    def _answer_mentioned(self, query: Query, own: Candidates, found: Sequence[Candidates]) -> Candidates:
-        """Answer with synonyms that texts only mention if one of these texts has all words of a synonym.
-
-        ``own``: the best match of the words of the query; ``found``: those of the synonyms.
-        """
-        of_words, *others = (max((each.text for each in answer.candidates), default=0.0) for answer in (own, *found))
-        best = max(others, default=0.0)
-        return self._read(self.synonyms if best > max(of_words, NAMED) else self.texts, query)
-
-    def _read(self, texts: QueryTexts, query: Query) -> Candidates:
-        """Search for ``texts``, in place of the words of the query if they differ."""
         if texts is not self.texts and texts.language == ENGLISH:
             query = replace(query, vector=self.vector_of(texts.own.text))
         (answer,) = self.read(texts).search([query])

@@ -15,7 +15,7 @@ from imagesim.language.query_words import MAX_TERMS, QueryWord, negations, query
 from imagesim.language.stop_words import HEAD_FIRST, INFLECTIONS
 from imagesim.language.word_forms import other_endings, plurals
 from imagesim.language.word_roles import SHORTEST, SHORTEST_FIRST, Roles
-from imagesim.retrieval.words.lookup import has_all, own_stems
+from imagesim.retrieval.words.lookup import own_stems
 from imagesim.retrieval.words.spacing import LONGEST
 
 LONGEST_PHRASE = 5
@@ -135,16 +135,14 @@ def replace_with_synonyms(
     grammar: Sequence[str] = (),
     even_if_known: bool = False,
     beside: bool = False,
-    mentioned: bool = False,
 ) -> list[tuple[str, str]]:
     """Return ``text`` with one phrase replaced by a synonym by which the catalogue calls things: a text for each of the
     best synonyms, at most :data:`MAX_SYNONYMS`, with the language of the synonym.
 
     Empty if the catalogue calls things by the phrase itself (unless ``even_if_known``), or by none of its synonyms. A
     single word is replaced if it is what is sought, or, with ``beside``, if it is not; then the caller has to check
-    that something has all words, because "dress shoes" are not "gown shoes". With ``mentioned``, the synonyms are those
-    of several words that the catalogue has, if it lacks the phrase: "picture frame", if a name says "Memory Lane" and
-    the description "photo frame". ``grammar``: the languages whose grammar tells which word is sought; by default all.
+    that something has all words, because "dress shoes" are not "gown shoes". ``grammar``: the languages whose grammar
+    tells which word is sought; by default all.
     """
     words = _with_listed_ending_apart(text, languages).split()
     windows = ((start, end, " ".join(words[start:end])) for start, end in _windows(min(len(words), MAX_TERMS)))
@@ -152,11 +150,7 @@ def replace_with_synonyms(
     head = _head(query_words(text, languages), roles, grammar or languages) if listed else ""
     for start, end, phrase in listed:
         is_sought = end - start > 1 or any(token.word == head for each in languages for token in analyse(phrase, each))
-        synonyms: list[tuple[str, str]] = []
-        if is_sought != beside and mentioned:
-            synonyms = _mentioned(phrase, roles, languages)
-        elif is_sought != beside:
-            synonyms = _called_so(phrase, roles, languages, even_if_known)
+        synonyms = [] if is_sought == beside else _called_so(phrase, roles, languages, even_if_known)
         if synonyms:
             return [(" ".join([*words[:start], each, *words[end:]]), language) for each, language in synonyms]
     return []
@@ -185,21 +179,6 @@ def _called_so(phrase: str, roles: Roles, languages: Sequence[str], even_if_know
     for language in listed:
         for synonym in _synonyms(phrase, roles, language):
             found.setdefault(synonym, language)
-    return [*found.items()][:MAX_SYNONYMS]
-
-
-def _mentioned(phrase: str, roles: Roles, languages: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the synonyms of a phrase all words of which the catalogue has, each with its language; none if it has all
-    words of the phrase. A synonym of one word is none of them, because a text that has it rarely says what the thing
-    is: a skirt that "catches the light" is no lamp."""
-    if any(has_all(phrase, roles, (each,)) for each in languages):
-        return []
-    found = {
-        other: each
-        for each in reversed(languages)
-        for other in _replacements(phrase, each)
-        if " " in other and has_all(other, roles, (each,))
-    }
     return [*found.items()][:MAX_SYNONYMS]
 
 
