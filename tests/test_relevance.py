@@ -831,6 +831,20 @@ class TestStored:
         assert len(described) == 4
         assert {token.word for token in written["de"]} >= {"schuh", "kleid"}
 
+    def test_every_category_of_a_large_shop_is_read(self, monkeypatch):
+        """Otherwise nothing would be called so if no tights are among the items chosen at random, and "tights" would be
+        replaced by its synonym "leggings"."""
+        for category in [*3 * ["tights"], *12 * ["leggings"]]:
+            product(f"{category.title()} {Product.objects.count()}", picture("red"), category=category)
+        monkeypatch.setattr(calibration, "MAX_ITEMS", 3)
+        sync()
+        calibrate()
+        forget()
+        sample, described, _ = calibration._catalogue(get_index().meta())
+        assert sample.categories == 3 * [{"leggings"}]
+        assert sum(each.categories == {"tights"} for each in described) == 2
+        assert {name.split()[0] for name in names(imagesim.search(text="tights", limit=3))} == {"Tights"}
+
     def test_an_invalid_calibration_is_ignored(self, shop):
         from imagesim.indexes import get_index
 
@@ -1101,10 +1115,11 @@ def test_a_calibration_reads_the_pictures_of_its_sample_alone(monkeypatch, setti
         ItemImage(state=state, digest=str(state.pk), position=0) for state in ItemState.objects.all()
     )
     with CaptureQueriesContext(connection) as asked:
-        assert calibration._items(get_items("shop.product"), IndexMeta("test", 8)) == []
+        assert not list(calibration._items(get_items("shop.product"), IndexMeta("test", 8)))
     whole = [query["sql"] for query in asked if " IN (" not in query["sql"]]
-    assert len(whole) == 1
+    assert len(whole) == 2  # the numbers, and two items of every category
     assert "digest" not in whole[0].partition(" FROM ")[0]
+    assert "GROUP BY" in whole[1]
 
 
 def test_of_a_kind_what_has_the_other_words_too_is_told_from_the_rest() -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import random
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import Error as DatabaseError
+from django.db.models import CharField, Max, Min
+from django.db.models.functions import Cast
 from django.utils import timezone
 
 from imagesim.calibration import words_of
@@ -24,7 +26,9 @@ from imagesim.indexing.fit_roles import Described, fit_roles, kind_of, parts_of
 from imagesim.indexing.interruptions import INFRASTRUCTURE_ERRORS
 from imagesim.items import Items
 from imagesim.items.hydrate import with_pks
+from imagesim.items.keys import canonical_pk
 from imagesim.items.measured_colours import colours_by_stem
+from imagesim.items.paths import resolve
 from imagesim.items.registry import registry
 from imagesim.language.analysis import (
     Token,
@@ -45,7 +49,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger("imagesim.indexing")
 
 MAX_ITEMS = 4_000
-"""The maximum number of items of each model that a calibration is fitted on."""
+"""The maximum number of items of each model that a calibration is fitted on, chosen at random."""
+
+MAX_CATEGORIES = 2_000
+"""The maximum number of categories of each model of which two items are read in any case."""
 
 MAX_NAMES = 200
 """The maximum number of categories whose names are used as queries by words."""
@@ -122,8 +129,8 @@ class _Catalogue(NamedTuple):
 
 
 def _catalogue(meta: IndexMeta) -> _Catalogue | None:
-    """Read some items of every registered model, with their first images and their texts. Return None if no image has a
-    vector.
+    """Read some items of every registered model, with their texts and some of their first images. Return None if no
+    image has a vector.
 
     For each set of languages, only one variant of a group is described, with the numbers and sizes in the texts of all
     of them. An item has the categories of its whole group: if a product has a row for each language, both "watches" and
@@ -131,7 +138,7 @@ def _catalogue(meta: IndexMeta) -> _Catalogue | None:
     """
     import numpy as np
 
-    vectors: list[Vector] = []
+    vectors: dict[int, Vector] = {}  # by the number of the item
     categories: list[frozenset[str]] = []
     groups: list[str] = []
     described: dict[tuple[str, frozenset[str]], Described] = {}
@@ -150,7 +157,8 @@ def _catalogue(meta: IndexMeta) -> _Catalogue | None:
             except Exception as error:  # the shop's code fails on this item; its sync stores the error
                 logger.warning("%s is left out of the calibration: %s", items.key_of(item), error)
                 continue
-            vectors.append(vector)
+            if vector is not None:
+                vectors[len(groups)] = vector
             categories.append(found)
             groups.append(group)
             described[one] = _with_numbers(described[one], words) if one in described else words
@@ -159,12 +167,14 @@ def _catalogue(meta: IndexMeta) -> _Catalogue | None:
         parents |= above
     if not vectors:
         return None
-    names = embed_words(meta, sorted(frozenset().union(*categories)), parents)
-    categories = _of_groups(groups, zip(groups, categories, strict=True))
-    sample = Sample(project(np.stack(vectors), meta.projection), categories, groups, departments, names)
+    chosen = [groups[number] for number in vectors]
+    sampled = _of_groups(chosen, zip(groups, categories, strict=True))
+    names = embed_words(meta, sorted(frozenset().union(*sampled)), parents)
+    matrix = project(np.stack([*vectors.values()]), meta.projection)
+    sample = Sample(matrix, sampled, chosen, departments, names)
     if not any(categories):
         heads = ((group, words.heads) for (group, _), words in described.items())
-        sample = by_heads(sample, _of_groups(groups, heads))
+        sample = by_heads(sample, _of_groups(chosen, heads))
     return _Catalogue(sample, _with_compounds(list(described.values()), written), written)
 
 
@@ -269,23 +279,37 @@ def _with_parts(entry: Described, names: Collection[tuple[str, ...]]) -> Describ
     return replace(entry, words=words, called=entry.called.union(names)) if names else entry
 
 
-def _items(items: Items[Any], meta: IndexMeta) -> list[tuple[Vector, Any]]:
-    """Return up to :data:`MAX_ITEMS` items of a model, each with the vector of its first image, before projection."""
-    rows = ItemImage.objects.filter(state__model=items.label, position=0).exclude(digest="").order_by("state_id")
-    chosen = list(rows.values_list("pk", flat=True))
-    if len(chosen) > MAX_ITEMS:
-        chosen = random.Random(0).sample(chosen, MAX_ITEMS)
-    found = []
-    for page in batched(chosen, CHUNK):
-        digests = dict(rows.filter(pk__in=page).values_list("state__object_pk", "digest"))
+def _items(items: Items[Any], meta: IndexMeta) -> Iterator[tuple[Vector | None, Any]]:
+    """Yield up to :data:`MAX_ITEMS` items of a model, each with the vector of its first image, before projection, and
+    if there are more, two items of every category without a vector. Otherwise a large shop could seem to have no
+    tights, and "tights" would be replaced by its synonym "leggings"."""
+    rows = ItemImage.objects.filter(state__model=items.label, position=0).exclude(digest="")
+    every = list(rows.order_by("state_id").values_list("pk", flat=True))
+    chosen, further = set(every), set[int]()
+    if len(every) > MAX_ITEMS:
+        chosen = set(random.Random(0).sample(every, MAX_ITEMS))
+        for keys in batched(_two_of_every_category(items), CHUNK):
+            further.update(rows.filter(state__object_pk__in=keys).values_list("pk", flat=True))
+    for page in batched((pk for pk in every if pk in chosen or pk in further), CHUNK):
+        # By the primary keys alone: with the conditions above, SQLite reads all images of the model.
+        images = ItemImage.objects.filter(pk__in=page).values_list("pk", "state__object_pk", "digest")
+        digests = {object_pk: digest if pk in chosen else "" for pk, object_pk, digest in images}
         stored = Embedding.objects.filter(fingerprint=meta.fingerprint, digest__in=set(digests.values()))
         known = {digest: stored_array(vector) for digest, vector in stored.values_list("digest", "vector")}
-        queryset = items.for_reading(with_pks(items.get_queryset(), digests))
-        for item in queryset:
-            vector = known.get(digests.get(items.pk_of(item), ""))
-            if vector is not None:
-                found.append((vector, item))
-    return found
+        for item in items.for_reading(with_pks(items.get_queryset(), digests)):
+            yield known.get(digests.get(items.pk_of(item), "")), item
+
+
+def _two_of_every_category(items: Items[Any]) -> list[str]:
+    """Return the primary keys of two items of every category, up to :data:`MAX_CATEGORIES`; none if the category is not
+    a field."""
+    end = resolve(items.model, items.category) if items.category else None
+    if end is None or end.field is None:
+        return []
+    pk = Cast("pk", CharField())  # PostgreSQL has no minimum of UUIDs
+    categories = items.get_queryset().filter(**end.conditions).order_by().values(end.lookup)
+    found = categories.annotate(first=Min(pk), last=Max(pk)).values_list("first", "last")[:MAX_CATEGORIES]
+    return [str(canonical_pk(items.model, each)) for first_and_last in found for each in first_and_last]
 
 
 def departments_of(parents: Mapping[str, Any]) -> dict[str, frozenset[str]]:
