@@ -343,6 +343,25 @@ def test_a_phrase_means_the_category_that_its_synonym_is_the_name_of(index_kind,
         shop.drop_index()
 
 
+@pytest.mark.parametrize(
+    ("typed", "synonyms"),
+    [
+        ("diapers", ["nappy"]),
+        ("red diapers", []),  # what has both words comes first, and the nappies by their looks
+        ("wallet", []),  # "billfold" names no category
+    ],
+)
+def test_a_word_of_some_names_also_means_the_category_that_its_synonym_names(typed: str, synonyms: list[str]) -> None:
+    """Otherwise a shop with nappies and a "Diaper Backpack" shows only the latter for "diapers"."""
+    roles = Roles(
+        {"nappi": ("nappies",)}, frozenset({"red"}), things=frozenset({"diaper", "backpack", "wallet", "billfold"})
+    )
+    texts = QueryReader(roles, ["en"], lambda _word: False).read_texts(typed)
+    assert texts.with_synonyms is None
+    assert [each.text for each in texts.kind_synonyms] == synonyms
+    assert texts.categories == ({"nappies"} if synonyms else set())
+
+
 def test_a_phrase_means_what_a_category_lists_by_its_synonym() -> None:
     """ "Bin liners" must find something in a shop with a category "Bin bags, foil & wrap"."""
     kinds = {"bin": ("bags",), "bag": ("bags",)}

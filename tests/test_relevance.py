@@ -681,6 +681,28 @@ class TestWords:
             [found] = words.search([Query(np.array([1, 0], np.float32), limit=4, collapse=collapse)])
             assert [each.key for each in found.candidates] == shown
 
+    def test_what_a_synonym_names_follows_what_is_called_by_the_word_itself(self):
+        """For "skillet": what is called so, then other frying pans, and no rack for frying pans."""
+        roles = Roles({"pan": ("pans",)}, things=frozenset({"skillet", "fri"}), names={("fri", "pan"): ("pans",)})
+        texts = reading("skillet", replace(PLAIN, roles=roles), ["en"])
+        found = {"skillet": [("skillet", "pans", 0.8)], "frying pan": [("pan", "pans", 0.95), ("rack", "racks", 0.9)]}
+
+        class Both(Fixed):
+            def search(self, queries):
+                return [
+                    Candidates(
+                        tuple(
+                            candidate(key, 0, category)._replace(text=text, head=text)
+                            for key, category, text in found.get(query.text, ())
+                        )
+                    )
+                    for query in queries
+                ]
+
+        words = WithText(Both(), *texts, Cutoff(0.4), lambda _candidates: {})
+        [answer] = words.search([Query(np.array([1, 0], np.float32), limit=4)])
+        assert [each.key for each in answer.candidates] == ["skillet", "pan"]
+
     @pytest.mark.parametrize(
         ("language", "typed", "stem", "match", "vector"),
         [

@@ -277,6 +277,13 @@ class TestNamesOfCategories:
     def test_not_someone_who_asks_for_something_else(self, words):
         assert not self.roles.interpret([{word} for word in words.split()]).in_full
 
+    def test_a_word_that_ends_the_name_of_a_category_is_sought(self):
+        """ "Food scale" must not show dog food in a shop with kitchen scales, although many categories have some."""
+        names = {("food",): ("food",), ("kitchen", "scale"): ("scales",)}
+        roles = Roles({"food": ("food",)}, frozenset({"scale", "tin"}), names=names)
+        assert not roles.interpret([{"food"}, {"scale"}], head=1, specify=[0]).in_full
+        assert roles.interpret([{"food"}, {"tin"}], head=1, specify=[0]).in_full
+
     def test_a_name_may_say_what_its_things_are_for(self):
         roles = Roles(
             {"shoe": ("shoes", "running")}, names={("run", "shoe"): ("running",), ("shoe",): ("shoes", "running")}

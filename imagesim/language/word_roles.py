@@ -257,7 +257,9 @@ class Roles:
             found = found._replace(categories=own or found.categories)
         if any(self._are_of_another(found.categories, words[n], words[head]) for n in set(told) - set(qualifiers)):
             found = found._replace(categories=frozenset())
-        sought = {head} if told and named[head] and head not in qualifiers else set[int]()
+        # A "food scale" is no food if there are "Kitchen scales".
+        is_last = bool(told) and any(len(name) > 1 and name[-1] in words[head] for name in self.names)
+        sought = {head} if told and (named[head] or is_last) and head not in qualifiers else set[int]()
         whole, categories = self._in_full(words, {*fillers, *qualifiers}, specify, mention, sought)
         if whole:
             found = Interpretation(tuple(whole), categories, found.mentioned | categories, frozenset(), in_full=True)

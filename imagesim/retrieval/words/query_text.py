@@ -84,10 +84,11 @@ class QueryText:
 class QueryTexts:
     """The texts that are searched for one query.
 
-    - ``own``: the text of the query; ``alternatives``: texts with the same meaning; ``compounds``: the compounds that
-      the catalogue lacks, divided, and the same with synonyms of their parts.
-    - ``categories``: those that ``own`` or an alternative names; ``partly``: the ones of which each text names only a
-      part, such as the sofas of "Sofas & tables"; ``mentioned``: those that any of the texts mentions.
+    - ``own``: the text of the query; ``alternatives``: texts with the same meaning; ``kind_synonyms``: synonyms
+      that name categories, if the words of the query are in names and name none; ``compounds``: the compounds that the
+      catalogue lacks, divided, and the same with synonyms of their parts.
+    - ``categories``: those that any of these but the compounds names; ``partly``: the ones of which each text names
+      only a part, such as the sofas of "Sofas & tables"; ``mentioned``: those that any of the texts mentions.
     - ``with_synonyms``: the texts to search in place of these if nothing is named by the words of the query, with
       synonyms of these words; None if there are no synonyms. In these texts, ``language`` is that of the synonym.
     - ``synonym_categories``: the categories that synonyms name. Where the words themselves name a category, those of
@@ -104,6 +105,7 @@ class QueryTexts:
         language: str = "",
         synonym_categories: frozenset[str] = frozenset(),
         of_head: bool = False,
+        kind_synonyms: Sequence[QueryText] = (),
     ) -> None:
         self.own = own
         self.alternatives = alternatives
@@ -112,7 +114,8 @@ class QueryTexts:
         self.language = language
         self.synonym_categories = synonym_categories
         self.of_head = of_head
-        equal = (own, *alternatives)
+        self.kind_synonyms = kind_synonyms
+        equal = (own, *alternatives, *kind_synonyms)
         self.categories = frozenset[str]().union(*(each.categories for each in equal))
         self.partly = self.categories.difference(*(each.categories - each.meaning.partly for each in equal))
         self.mentioned = frozenset[str]().union(*(each.meaning.mentioned for each in (*equal, *compounds)))
@@ -129,7 +132,11 @@ class QueryTexts:
         known = {self.own.text, *(each.text for each in self.alternatives)}
         further = [each for each in (others.own, *others.alternatives) if each.text not in known]
         return QueryTexts(
-            self.own, [*self.alternatives, *further], self.compounds, synonym_categories=self.synonym_categories
+            self.own,
+            [*self.alternatives, *further],
+            self.compounds,
+            synonym_categories=self.synonym_categories,
+            kind_synonyms=self.kind_synonyms,
         )
 
 

@@ -86,6 +86,8 @@ class QueryReader:
         known = () if synonyms or own.categories else replaced(text, even_if_known=True)
         read = [self.read_text(each) for each, _language in (*synonyms, *known)]
         categories = frozenset[str]().union(*(each.meaning.mentioned for each in read))
+        # In a shop with nappies, "diapers" means these, even if it has a "Diaper Backpack".
+        kind_synonyms = [each for each in read if each.is_part] if known else []
         in_place = None
         of_head = any(self._replaces_head(text, each, languages) for each in (read if synonyms else ()))
         if not synonyms and (synonyms := replaced(text, beside=True)):
@@ -97,12 +99,14 @@ class QueryReader:
                 language=synonyms[0][1],
                 synonym_categories=categories,
                 of_head=of_head,
+                kind_synonyms=kind_synonyms,
             )
         parts = [own.compounds] if own.compounds else []
         with_synonyms = (each for one in parts for each, _language in replaced(one, even_if_known=True))
         # A synonym of the compound itself has no parts.
         parts += [each for each in with_synonyms if len(each.split()) >= len(parts[0].split())]
-        return QueryTexts(own, others, [*map(self.read_text, parts)], in_place, synonym_categories=categories)
+        compounds = [*map(self.read_text, parts)]
+        return QueryTexts(own, others, compounds, in_place, synonym_categories=categories, kind_synonyms=kind_synonyms)
 
     def _replaces_head(self, text: str, other: QueryText, languages: Sequence[str]) -> bool:
         """Return whether ``other`` is ``text`` with a synonym of the word that says what is sought."""

@@ -24,6 +24,7 @@ from imagesim.retrieval.words.match_rules import (
     prefer_kinds,
     raise_heads,
 )
+from imagesim.retrieval.words.query_text import QueryText, QueryTexts
 from imagesim.retrieval.words.requirements import Admission, capped_if_unmet
 from imagesim.types import Candidate, Candidates, Query
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from imagesim.retrieval.category_names import CategoryNames
     from imagesim.retrieval.feedback import Moved, MovedVectors
     from imagesim.retrieval.retriever import Retriever
-    from imagesim.retrieval.words.query_text import QueryTexts
     from imagesim.types import Vector
 
 TEXT_WINDOW = 48
@@ -290,7 +290,9 @@ class WithText:
         nothing = Candidates(())
         lookups = self.cutoff.plan.lookups([window])
         compounds, kinds = self.texts.compounds, self.texts.own.ending_categories
-        others = [*self.texts.alternatives, *compounds]
+        # For "skillet", other frying pans follow what is called a skillet.
+        limits = [1.0] * len(self.texts.alternatives) + [BY_NAME] * len(self.texts.kind_synonyms)
+        others = [*self.texts.alternatives, *self.texts.kind_synonyms, *compounds]
         firsts = [replace(compounds[0].applied_to(texts), heads=(0,))] if compounds and kinds else []
         asked = [texts, *(each.applied_to(texts) for each in others), *firsts, *([near] if near else ()), *lookups]
         found = iter(self.retriever.search(asked))
@@ -301,6 +303,8 @@ class WithText:
         for number, compound in enumerate(compounds, start=len(others) - len(compounds)):
             whole = compound.categories if compound.is_whole else frozenset[str]()
             by_others[number] = lower_parts(by_others[number], kinds, of_firsts, whole)
+        for number, most in enumerate(limits):
+            by_others[number] = _matches_of(others[number], by_others[number], most)
         if others:
             by_text = _best_matches([by_text, *by_others], by_group=texts.collapse)
         return by_text, by_vector, pinned
@@ -308,6 +312,15 @@ class WithText:
     def _has_looks(self, window: Query) -> bool:
         """Return whether the vector of the words has a meaning: to a model, article numbers and emoji have none."""
         return bool(window.vector.any()) and any(map(str.isalpha, self.texts.own.text))
+
+
+def _matches_of(text: QueryText, found: Candidates, most: float) -> Candidates:
+    """Return what was found by a text other than that of the query, with matches of at most ``most``.
+
+    If the text is the name of a category, other things hardly match: a ring with a "cushion cut" diamond is no cushion.
+    """
+    candidates = prefer_kinds(found.candidates, QueryTexts(text)) if text.is_whole else found.candidates
+    return replace(found, candidates=tuple(each._replace(text=min(each.text, most)) for each in candidates))
 
 
 def _best_matches(answers: Sequence[Candidates], *, by_group: bool) -> Candidates:
