@@ -60,8 +60,9 @@ def main() -> None:
     ask(opened(options.shop, options.cache))
 
 
-def opened(shop: str, cache: Path) -> Queries:
-    """Create a shop from a catalogue, once per process, and return its queries."""
+def opened(shop: str, cache: Path, *, read: int | None = None) -> Queries:
+    """Create a shop from a catalogue, once per process, and return its queries. ``read``: the number of items that the
+    calibration reads at random."""
     file = HERE / f"{shop}.json" if shop in SHOPS else Path(shop)
     catalogue = json.loads(file.read_text("utf-8"))
     from demo_shop import settings
@@ -70,6 +71,10 @@ def opened(shop: str, cache: Path) -> Queries:
     media = cache / f"{file.stem}-files"
     media.mkdir(parents=True, exist_ok=True)
     served.setup(file.stem, cache, media)
+    if read:
+        from imagesim.indexing import calibrate
+
+        calibrate.MAX_ITEMS = read
     served.fill(make(catalogue, media), media)
     queries: Queries = catalogue["queries"]
     return queries
