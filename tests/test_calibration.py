@@ -10,9 +10,11 @@ import pytest
 
 from imagesim.calibration import KINDS, MANY, PRIOR_BACKGROUND, Background, Ballot, Calibration, words_of
 from imagesim.calibration.fit import Sample, fit, reliability
-from imagesim.indexing.calibrate import by_heads
+from imagesim.indexing.calibrate import _two_of_every_category, by_heads
+from imagesim.items import Items
 from imagesim.retrieval.category_names import CategoryNames
 from imagesim.types import Candidate, IndexMeta
+from tests.zoo.models import DeskLamp, Lamp, Maker, Tag, Weight
 
 
 def catalogue(seed: int = 0, kinds: int = 8, each: int = 20, noise: float = 0.45) -> tuple[Sample, np.ndarray]:
@@ -255,3 +257,35 @@ def test_relevance_is_calibrated_on_held_out_items() -> None:
 )
 def test_the_words_of_a_category_are_not_those_of_its_parent(category, parents, words) -> None:
     assert words_of(category, parents) == words
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("model", [Lamp, DeskLamp])
+@pytest.mark.parametrize(
+    ("category", "count"),
+    [
+        ("maker__name", 3),  # one has a maker of its own
+        ("maker", 3),
+        ("tags__label", 3),  # two of those that have both tags, and one without a tag
+        ("lit", 2),
+        ("hues", 0),  # a property
+        ("", 0),
+    ],
+)
+def test_two_items_of_every_category_are_read(model, category, count) -> None:
+    tags = [Tag.objects.create(label=label) for label in ("old", "new")]
+    makers = [Maker.objects.create(name=name, code=name) for name in ("acme", "zeta")]
+    lamps = [model.objects.create(name=str(number), maker=makers[number == 4]) for number in range(5)]
+    for lamp in lamps[:4]:
+        lamp.tags.add(*tags)
+    items = type("LampItems", (Items,), {"images": "plan", "category": category})(model)
+    found = set(_two_of_every_category(items))
+    assert len(found) == count
+    assert found <= {items.pk_of(lamp) for lamp in lamps}
+
+
+@pytest.mark.django_db
+def test_keys_of_items_have_the_form_that_the_app_stores() -> None:
+    items = type("WeightItems", (Items,), {"images": "file", "category": "file"})(Weight)
+    Weight.objects.create(grams="1.5")
+    assert set(_two_of_every_category(items)) == {items.pk_of(Weight.objects.get())} == {"1.50"}
