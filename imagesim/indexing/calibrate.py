@@ -280,9 +280,11 @@ def _with_parts(entry: Described, names: Collection[tuple[str, ...]]) -> Describ
 
 
 def _items(items: Items[Any], meta: IndexMeta) -> Iterator[tuple[Vector | None, Any]]:
-    """Yield up to :data:`MAX_ITEMS` items of a model, each with the vector of its first image, before projection, and
-    if there are more, two items of every category without a vector. Otherwise a large shop could seem to have no
-    tights, and "tights" would be replaced by its synonym "leggings"."""
+    """Yield up to :data:`MAX_ITEMS` items of a model, each with the vector of its first image, before projection, if it
+    is stored; if there are more items, also two of every category, without their vectors.
+
+    Otherwise a large shop could seem to have no tights, and "tights" would be replaced by its synonym "leggings".
+    """
     rows = ItemImage.objects.filter(state__model=items.label, position=0).exclude(digest="")
     every = list(rows.order_by("state_id").values_list("pk", flat=True))
     chosen, further = set(every), set[int]()

@@ -124,7 +124,12 @@ class QueryTexts:
         """Return these texts without the alternative that equals ``text``."""
         others = [each for each in self.alternatives if each.text != text.text]
         return QueryTexts(
-            self.own, others, self.compounds, language=self.language, synonym_categories=self.synonym_categories
+            self.own,
+            others,
+            self.compounds,
+            language=self.language,
+            synonym_categories=self.synonym_categories,
+            kind_synonyms=self.kind_synonyms,
         )
 
     def with_alternatives(self, others: QueryTexts) -> QueryTexts:
