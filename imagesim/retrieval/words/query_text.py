@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 from imagesim.language.word_roles import Interpretation
@@ -81,6 +82,7 @@ class QueryText:
         )
 
 
+@dataclass(frozen=True, eq=False)
 class QueryTexts:
     """The texts that are searched for one query.
 
@@ -96,53 +98,41 @@ class QueryTexts:
     - ``of_head``: these are synonyms of the one word that says what is sought.
     """
 
-    def __init__(
-        self,
-        own: QueryText,
-        alternatives: Sequence[QueryText] = (),
-        compounds: Sequence[QueryText] = (),
-        with_synonyms: QueryTexts | None = None,
-        language: str = "",
-        synonym_categories: frozenset[str] = frozenset(),
-        of_head: bool = False,
-        kind_synonyms: Sequence[QueryText] = (),
-    ) -> None:
-        self.own = own
-        self.alternatives = alternatives
-        self.compounds = compounds
-        self.with_synonyms = with_synonyms
-        self.language = language
-        self.synonym_categories = synonym_categories
-        self.of_head = of_head
-        self.kind_synonyms = kind_synonyms
-        equal = (own, *alternatives, *kind_synonyms)
-        self.categories = frozenset[str]().union(*(each.categories for each in equal))
-        self.partly = self.categories.difference(*(each.categories - each.meaning.partly for each in equal))
-        self.mentioned = frozenset[str]().union(*(each.meaning.mentioned for each in (*equal, *compounds)))
+    own: QueryText
+    alternatives: Sequence[QueryText] = ()
+    compounds: Sequence[QueryText] = ()
+    with_synonyms: QueryTexts | None = None
+    language: str = ""
+    synonym_categories: frozenset[str] = frozenset()
+    of_head: bool = False
+    kind_synonyms: Sequence[QueryText] = ()
+
+    @property
+    def _equal(self) -> Sequence[QueryText]:
+        return (self.own, *self.alternatives, *self.kind_synonyms)
+
+    @cached_property
+    def categories(self) -> frozenset[str]:
+        return frozenset[str]().union(*(each.categories for each in self._equal))
+
+    @cached_property
+    def partly(self) -> frozenset[str]:
+        return self.categories.difference(*(each.categories - each.meaning.partly for each in self._equal))
+
+    @cached_property
+    def mentioned(self) -> frozenset[str]:
+        return frozenset[str]().union(*(each.meaning.mentioned for each in (*self._equal, *self.compounds)))
 
     def without(self, text: QueryText) -> QueryTexts:
         """Return these texts without the alternative that equals ``text``."""
         others = [each for each in self.alternatives if each.text != text.text]
-        return QueryTexts(
-            self.own,
-            others,
-            self.compounds,
-            language=self.language,
-            synonym_categories=self.synonym_categories,
-            kind_synonyms=self.kind_synonyms,
-        )
+        return replace(self, alternatives=others, with_synonyms=None)
 
     def with_alternatives(self, others: QueryTexts) -> QueryTexts:
         """Return these texts with those of ``others`` as further alternatives."""
         known = {self.own.text, *(each.text for each in self.alternatives)}
         further = [each for each in (others.own, *others.alternatives) if each.text not in known]
-        return QueryTexts(
-            self.own,
-            [*self.alternatives, *further],
-            self.compounds,
-            synonym_categories=self.synonym_categories,
-            kind_synonyms=self.kind_synonyms,
-        )
+        return replace(self, alternatives=[*self.alternatives, *further], with_synonyms=None)
 
 
 class Reading(NamedTuple):
