@@ -16,7 +16,7 @@ import json
 import random
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -87,21 +87,11 @@ def make(catalogue: Any, media: Path) -> Shop:
     for department, of_department in catalogue["departments"].items():
         for category, products in of_department.items():
             parents[category] = department
-            for product in products:
-                if isinstance(product, list):
-                    name, brand, description = product
-                    names.append(name)
-                    texts.append({"brand": brand, "description": description})
-                    categories.append(category)
-                    colours.append("")
-                    continue
-                for colour in rng.sample(catalogue["colours"], 2) if catalogue["colours"] else [""]:
-                    names.append(f"{product} {colour.title()}" if colour and rng.random() < 0.6 else product)
-                    description = "" if rng.random() < 0.3 else rng.choice(catalogue["descriptions"])
-                    description = description.format(category=category, colour=colour)
-                    texts.append({"description": description, "colour": colour})
-                    categories.append(category)
-                    colours.append(colour)
+            for name, colour, of_item in described(products, category, catalogue, rng):
+                names.append(name)
+                texts.append(of_item)
+                categories.append(category)
+                colours.append(colour)
     files = [media / f"{number}.bin" for number in range(len(names))]
     for file in files:
         file.write_bytes(file.name.encode())  # only their digests are used
@@ -116,6 +106,21 @@ def make(catalogue: Any, media: Path) -> Shop:
         owner=np.arange(len(files)),
         vectors=vectors_of(categories, colours, catalogue.get("looks", {})),
     )
+
+
+def described(
+    products: Sequence[Any], category: str, catalogue: Any, rng: random.Random
+) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """Yield the name, the colour and the other texts of each product, or of two colours of it if there are any."""
+    for product in products:
+        if isinstance(product, list):
+            name, brand, description = product
+            yield name, "", {"brand": brand, "description": description}
+            continue
+        for colour in rng.sample(catalogue["colours"], 2) if catalogue["colours"] else [""]:
+            name = f"{product} {colour.title()}" if colour and rng.random() < 0.6 else product
+            description = "" if rng.random() < 0.3 else rng.choice(catalogue["descriptions"])
+            yield name, colour, {"description": description.format(category=category, colour=colour), "colour": colour}
 
 
 def vectors_of(categories: list[str], colours: list[str], looks: Mapping[str, str]) -> np.ndarray:

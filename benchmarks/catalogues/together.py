@@ -12,11 +12,10 @@ import argparse
 import json
 import random
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.catalogues.__main__ import CACHE, HERE, SHOPS, ask, opened
+from benchmarks.catalogues.__main__ import CACHE, HERE, SHOPS, ask, described, opened
 
 ASKED = 30
 """The number of queries of each catalogue."""
@@ -43,22 +42,12 @@ def together() -> dict[str, Any]:
             continue
         for department, categories in catalogue["departments"].items():
             for category, products in categories.items():
-                departments[department][category] += described(products, category, catalogue, rng)
+                for name, _colour, texts in described(products, category, catalogue, rng):
+                    departments[department][category].append([name, texts.get("brand", ""), texts["description"]])
         sold = [query for query in catalogue["queries"] if query[1]]
         queries += rng.sample(sold, min(ASKED, len(sold)))
         looks |= catalogue.get("looks", {})
     return {"language": "en", "colours": [], "looks": looks, "departments": departments, "queries": queries}
-
-
-def described(products: list[Any], category: str, catalogue: Any, rng: random.Random) -> Iterator[list[str]]:
-    """Yield the name, the brand and the description of each product, or of two colours of it if there are any."""
-    for product in products:
-        if isinstance(product, list):
-            yield product
-            continue
-        for colour in rng.sample(catalogue["colours"], 2) if catalogue["colours"] else [""]:
-            description = rng.choice(["", *catalogue["descriptions"]]).format(category=category, colour=colour)
-            yield [f"{product} {colour.title()}" if colour and rng.random() < 0.6 else product, "", description]
 
 
 if __name__ == "__main__":
