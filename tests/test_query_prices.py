@@ -62,6 +62,14 @@ from tests.shop import picture
         ("5만원에서 10만원 가방", "ko", "가방", {"gte": 50_000, "lte": 100_000}),
         ("100元以下的鞋", "zh-hans", "鞋", {"lte": 100}),
         ("5만원 이하 가방", "ko", "가방", {"lte": 50_000}),
+        ("рокля до 50 лв", "bg", "рокля", {"lte": 50}),
+        ("φόρεμα κάτω από 50 ευρώ", "el", "φόρεμα", {"lt": 50}),
+        ("haljina između 30 i 50 eura", "hr", "haljina", {"gte": 30, "lte": 50}),
+        ("5000 Ft alatti ruha", "hu", "ruha", {"lt": 5000}),
+        ("rochie până la 200 lei", "ro", "rochie", {"lte": 200}),
+        ("šaty pod 50 €", "sk", "šaty", {"lt": 50}),
+        ("obleka do 50 €", "sl", "obleka", {"lte": 50}),
+        ("сукня від 500 до 900 грн", "uk", "сукня", {"gte": 500, "lte": 900}),
     ],
 )
 def test_limits_of_a_price(typed, language, rest, limits):

@@ -303,6 +303,16 @@ def test_the_last_part_of_a_compound_is_a_word() -> None:
         ("ja", "木製チェア", "チエア"),
         ("ja", "子供用チェア", "チエア"),
         ("ja", "メンズ レザー ブーツ", "ブーツ"),
+        ("bg", "удобни дамски ботуши", "ботуш"),
+        ("el", "άνετες γυναικείες μπότες", "μποτ"),
+        ("fi", "mukavat kengät naisille", "keng"),
+        ("hr", "udobne ženske čizme", "cizm"),
+        ("bs", "udobne ženske čizme", "cizm"),
+        ("hu", "kényelmes csizma nőknek", "csizm"),
+        ("ko", "여성용 부츠", "부츠"),
+        ("ro", "cizme comode damă", "cizm"),
+        ("sk", "pohodlné dámske čižmy", "cizm"),
+        ("uk", "зручні жіночі чоботи", "чобот"),
     ],
 )
 def test_each_language_has_qualifiers_for_what_a_thing_is_made_of_or_like(language: str, typed: str, kind: str) -> None:

@@ -38,7 +38,7 @@ from imagesim.language.stop_words import (
 if TYPE_CHECKING:
     from imagesim.types import IndexMeta
 
-ANALYSIS = 16
+ANALYSIS = 17
 """The version of the analysis without the stemmers, increased when earlier indexes have to be rebuilt to find words as
 well as new indexes do."""
 
@@ -284,12 +284,13 @@ def listed_stems(names: Sequence[str], language: str) -> frozenset[str]:
 
 def head_of(name: Sequence[str], language: str) -> int:
     """Return the number of the word that says what things with this name are, given as stems: the first in languages
-    whose adjectives follow, otherwise the last. In languages with compounds, words for whom or where a thing is may
-    follow it, too: the things called "Schuhe Damen" are shoes."""
-    if language in HEAD_FIRST:
-        return 0
-    aside = _qualifier_stems(language) if language in INFLECTIONS else ()
-    return next((n for n in reversed(range(len(name))) if name[n] not in aside), len(name) - 1)
+    whose adjectives follow, otherwise the last. Words for whom or where a thing is may come before the first, as in
+    "Γυναικεία παπούτσια" (women's shoes), and, in languages with compounds, after the last: the things called "Schuhe
+    Damen" are shoes."""
+    first = language in HEAD_FIRST
+    aside = _qualifier_stems(language) if first or language in INFLECTIONS else frozenset()
+    numbers = range(len(name)) if first else reversed(range(len(name)))
+    return next((number for number in numbers if name[number] not in aside), 0 if first else len(name) - 1)
 
 
 @lru_cache(maxsize=64)
@@ -305,7 +306,10 @@ def name_ends(names: Sequence[str], language: str) -> frozenset[Token]:
     for name in names:
         tokens = analyse(name, language)
         ends = (n for n, each in enumerate(tokens) if n and (each.word in marks or each.word[0].isdigit()))
-        found.update(tokens[:1] if language in HEAD_FIRST else tokens[: next(ends, None)][-1:])
+        if language in HEAD_FIRST and tokens:
+            found.add(tokens[head_of([each.stem for each in tokens], language)])
+        else:
+            found.update(tokens[: next(ends, None)][-1:])
     return frozenset(found)
 
 

@@ -13,15 +13,16 @@ from typing import Any
 from imagesim.language.stop_words import OWN_STEMS
 
 SNOWBALL = {
-    "ca": "catalan", "cs": "czech", "da": "danish", "de": "german", "el": "greek", "en": "english",
-    "es": "spanish", "et": "estonian", "eu": "basque", "fa": "persian", "fi": "finnish", "fr": "french",
-    "ga": "irish", "hi": "hindi", "hu": "hungarian", "hy": "armenian", "id": "indonesian", "it": "italian",
-    "lt": "lithuanian", "nb": "norwegian", "ne": "nepali", "nl": "dutch", "no": "norwegian", "pl": "polish",
-    "pt": "portuguese", "ro": "romanian", "ru": "russian", "sr": "serbian", "sv": "swedish", "ta": "tamil",
-    "tr": "turkish",
+    "bg": "russian", "bs": "serbian", "ca": "catalan", "cs": "czech", "da": "danish", "de": "german", "el": "greek",
+    "en": "english", "es": "spanish", "et": "estonian", "eu": "basque", "fa": "persian", "fi": "finnish",
+    "fr": "french", "ga": "irish", "gl": "portuguese", "hi": "hindi", "hr": "serbian", "hu": "hungarian",
+    "hy": "armenian", "id": "indonesian", "it": "italian", "lt": "lithuanian", "ms": "indonesian", "nb": "norwegian",
+    "ne": "nepali", "nl": "dutch", "nn": "norwegian", "no": "norwegian", "pl": "polish", "pt": "portuguese",
+    "ro": "romanian", "ru": "russian", "sk": "czech", "sl": "serbian", "sr": "serbian", "sv": "swedish", "ta": "tamil",
+    "tr": "turkish", "uk": "russian",
 }  # fmt: skip
-"""The name of the Snowball stemmer for each language code. Arabic has a better one here."""
-
+"""The name of the Snowball stemmer for each language code; that of a related language if there is none: it finds most
+plurals, and :data:`~imagesim.language.stop_words.PLURALS` has others. Arabic has a better one here."""
 
 SHORTEST = 3
 """The minimum number of letters of a stem in a language with a preparing step: "ça" is too short for the Turkish
@@ -213,7 +214,7 @@ _AROUND = {
 _PREPARED = {"nl": _dutch, "pl": _polish, "tr": _turkish}
 """Languages with a step before the stemmer; both are applied twice, because a word can have two endings."""
 
-CHANGED_WITHIN = frozenset({"ar", "ga", "he", "id", "nl"})
+CHANGED_WITHIN = frozenset({"ar", "bs", "ga", "he", "hr", "id", "ms", "nl", "sl", "sr"})
 """Languages in which the stem of a word may begin with letters other than those of the word."""
 
 

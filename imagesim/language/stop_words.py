@@ -5,14 +5,20 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+SAME_LISTS = {"bs": "hr", "no": "nb"}
+"""The codes of languages that have the lists of another one: Bosnian those of Croatian, and Norwegian, without saying
+which of its forms is meant, those of Bokmål."""
+
 
 def read_lists(path: str | Path) -> dict[str, str]:
-    """Return the lists of words in a file, by the code of their language, which is in brackets before each.
+    """Return the lists of words in a file, by the code of their language, which is in brackets before each, and also by
+    the codes of :data:`SAME_LISTS`.
 
     A relative path is relative to the lists of this package."""
     text = (Path(__file__).with_name("words") / path).read_text("utf-8")
     _, *found = re.split(r"^\[(\w+)\]$", text, flags=re.MULTILINE)
-    return dict(zip(found[::2], found[1::2], strict=True))
+    lists = dict(zip(found[::2], found[1::2], strict=True))
+    return {**lists, **{code: lists[other] for code, other in SAME_LISTS.items() if other in lists}}
 
 
 def read_table(path: Path) -> dict[str, dict[str, list[str]]]:
@@ -25,14 +31,7 @@ def read_table(path: Path) -> dict[str, dict[str, list[str]]]:
     return found
 
 
-def _read(name: str) -> dict[str, str]:
-    """Return the lists of words in a file, also by the code for Norwegian that does not say which of its forms is
-    meant."""
-    lists = read_lists(f"{name}.txt")
-    return {**lists, "no": lists["nb"]}
-
-
-STOP_WORDS = _read("stop_words")
+STOP_WORDS = read_lists("stop_words.txt")
 """Words without a meaning of their own, which are left out wherever other words remain."""
 
 PARTICLES = frozenset("的了吗呢子가과는도로를색에와은을의이")
@@ -44,10 +43,10 @@ ELIDED = frozenset({
 })  # fmt: skip
 """Words that lose their last vowel before another vowel, as in French, Italian and Catalan ("d'été", "dell'olio")."""
 
-FEATURES = _read("features")
+FEATURES = read_lists("features.txt")
 """Words after which a name says what a thing has, or what it is for: a "baby monitor with camera" is not a camera."""
 
-RELATIONS = _read("relations")
+RELATIONS = read_lists("relations.txt")
 """Further words after which a description only mentions things: a mirror that hangs "over the sofa" is not a sofa."""
 
 QUALITIES = {
@@ -57,20 +56,20 @@ QUALITIES = {
 """Words before which a word says what a thing withstands, includes or lacks: something "dishwasher safe" is not a
 dishwasher, and "batteries not included" is not a battery."""
 
-PREPOSITIONS = _read("prepositions")
+PREPOSITIONS = read_lists("prepositions.txt")
 """Further words after which a query says what a thing is for, or what it is like ("shirt in red", "Stuhl aus Holz")."""
 
-QUALIFIERS = _read("qualifiers")
+QUALIFIERS = read_lists("qualifiers.txt")
 """Words that say for whom, where or when a thing is used, or what it is like, and never what it is: an office chair is
 a chair, gym shoes are shoes, and a comfy chair is a chair. Words that make it another thing are not listed (ice cream,
 a bar stool, a hot dog, an artificial plant), nor adjectives with the stem of something that is sold. Languages whose
 adjectives follow need fewer: there, any unknown word directly after a thing says what it is like."""
 
-FILLERS = _read("fillers")
+FILLERS = read_lists("fillers.txt")
 """Words for asking and buying, which weigh very little in matches of words
 (:data:`~imagesim.indexes.text_scores.FILLER`) and are not embedded unless the catalogue calls something by them."""
 
-PICTURES = _read("pictures")
+PICTURES = read_lists("pictures.txt")
 """Those of the fillers that may say what a thing is for: a "picture of a vase" is a vase, a "picture frame" a frame."""
 
 AMOUNTS = frozenset({
@@ -78,14 +77,15 @@ AMOUNTS = frozenset({
     "size", "under", "below", "than", "größe", "unter", "bis", "taille", "moins", "jusqu", "talla", "menos", "hasta",
     "taglia", "meno", "fino", "maat", "onder", "tot", "rozmiar", "poniżej", "do", "tamanho", "até",
     "storlek", "størrelse", "koko", "velikost", "размер", "до", "beden", "numara",
+    "розмір", "méret", "μέγεθος", "νούμερο", "mărime", "mărimea", "veľkosť", "veličina",
 })  # fmt: skip
 """Words after which a number is a size, an age or a price ("size 42", "under 50"), known to filters rather than to
 texts."""
 
-NEGATIONS = _read("negations")
+NEGATIONS = read_lists("negations.txt")
 """Words after which a colour is excluded ("lamp, not white")."""
 
-SHADES = _read("shades")
+SHADES = read_lists("shades.txt")
 """Words that belong to the name of a colour next to it ("light blue", "bleu clair"), or are its first part
 ("hellblau")."""
 
@@ -109,27 +109,30 @@ NUMBERS_OF_THINGS = {
 """Words that say how many of a thing there are: someone who types "knife set" asks for knives, and not for any set."""
 
 CONJUNCTIONS = {
-    "ca": "i", "cs": "a", "da": "og", "de": "und", "el": "και", "en": "and", "es": "y", "fi": "ja", "fr": "et",
-    "hu": "és", "it": "e", "nb": "og", "nl": "en", "no": "og", "pl": "i", "pt": "e", "ro": "și", "ru": "и",
-    "sv": "och", "tr": "ve",
+    "bg": "и", "bs": "i", "ca": "i", "cs": "a", "da": "og", "de": "und", "el": "και", "en": "and", "es": "y",
+    "et": "ja", "fi": "ja", "fr": "et", "gl": "e", "hr": "i", "hu": "és", "it": "e", "ms": "dan", "nb": "og",
+    "nl": "en", "nn": "og", "no": "og", "pl": "i", "pt": "e", "ro": "și", "ru": "и", "sk": "a", "sl": "in", "sr": "i",
+    "sv": "och", "tr": "ve", "uk": "і",
 }  # fmt: skip
 """The word for "and" in each language, in lower case."""
 
-HEAD_FIRST = frozenset({"ar", "ca", "es", "fr", "ga", "he", "id", "it", "pl", "pt", "ro"})
+HEAD_FIRST = frozenset({"ar", "ca", "el", "es", "fr", "ga", "he", "id", "it", "pl", "pt", "ro"})
 """Languages in which the word that says what a thing is comes first ("silla de oficina"); in others it comes last
 ("office chair")."""
 
 INFLECTIONS = {
-    "da": "e er", "de": "e en er s", "ja": "", "nb": "e er", "nl": "en s", "no": "e er", "sv": "a ar or er",
+    "da": "e er", "de": "e en er s", "et": "a ad d e ed i id u ud", "fi": "a at e et i it o t u y",
+    "hu": "a ak e ek k ok", "ja": "", "nb": "e er", "nl": "en s", "no": "e er", "sv": "a ar or er",
 }  # fmt: skip
 """Endings that the last part of a compound may have after its stem ("Hängelampe", "Handtaschen"), in languages that
 write compounds as one word. In Japanese, these are the words of katakana."""
 
-SUFFIXES = {"de": "arm bar gel tor"}
-"""Short words that also end words other than compounds: "waschbar", "Spiegel", "Generator"."""
+SUFFIXES = {"de": "arm bar gel tor", "hu": "ing tal tok"}
+"""Short words that also end words other than compounds: "waschbar", "Spiegel", "Generator", the Hungarian "kabátok"."""
 
 OTHER_THINGS = {
     "de": "handschuh",
+    "fi": "alushousu jaakaap puuvilla sukkahousu",
     "ja": "アイス アウトドア イヤリング オレンジ カーペット キャビネット クランプ グリルパン サングラス シーリング "
     "スパイス スプリング ソースパン ダンボール デバイス トラック トランプ トランペット バーコード フライパン "
     "フローリング ブラック ベアリング ホットドッグ マグネット ライス レコード",
@@ -140,15 +143,23 @@ OTHER_THINGS = {
 them, look like its compounds: what is "マットブラック" (matt black) is not a rack ("ラック")."""
 
 PLURALS = {
+    "bg": "-ове па-пи ик-ици е-ета ен-на ен-ни ен-но ял-ели яла-ели",
+    "bs": "-ovi -evi k-ci h-si en-enje",
     "cs": "slo-sel dlo-del ice-ic",
     "da": "el-ler ffel-fler en-ner et-etter mmer-mre ue-uer ur-ure",
     "de": "achs-achse bs-bse fuchs-fuchse ks-kse ls-lse ns-nse ps-pse rs-rse",
-    "en": "-s s-ses f-ves fe-ves", "es": "-s -es z-ces",
-    "fi": "kka-kat kki-kit kke-ket ppa-pat ppi-pit tta-tat tti-tit nka-ngat nki-ngit nky-ngyt nta-nnat nti-nnit "
-    "ta-dat to-dot pa-vat in-imet tin-ttimet nen-set as-akset es-ekset is-ikset os-okset us-ukset ys-ykset kas-kkaat "
-    "pas-ppaat tas-ttaat ngas-nkaat mmas-mpaat vas-paat he-hkeet ne-neet ni-net ri-ret si-set si-det llin-ltimet "
-    "a-at i-it yo-yot",
-    "fr": "-s -x", "hu": "a-ak e-ek -ek -ok -ak",
+    "el": "οι-ογια δι-δια ιο-ια", "en": "-s s-ses f-ves fe-ves", "es": "-s -es z-ces",
+    "et": "-d -id",
+    "fi": "kka-kat kki-kit kke-ket kko-kot kku-kut ppa-pat ppi-pit ppo-pot ppu-put tta-tat tti-tit tto-tot ttu-tut "
+    "nka-ngat nki-ngit nky-ngyt nta-nnat nti-nnit ta-dat to-dot pa-vat in-imet tin-ttimet nen-set as-akset "
+    "es-ekset is-ikset os-okset us-ukset ys-ykset kas-kkaat pas-ppaat tas-ttaat ngas-nkaat mmas-mpaat "
+    "vas-paat he-hkeet ne-neet ni-net ri-ret si-set si-det llin-ltimet a-at e-et i-it o-ot u-ut y-yt yo-yot "
+    "lta-llat lti-llit lto-llot rta-rrat e-eet a-ia a-oja e-eita i-eja o-oja u-uja y-yja he-hkeita nen-sia "
+    "si-sia us-uksia pas-ppaita at-ia at-oja at-oita a-oita yt-yja ot-oja ut-uja it-eja ngat-nkia ngyt-nkyja "
+    "dat-tia dat-toja kat-kkia in-imia eat-eita",
+    "fr": "-s -x", "gl": "an-ans in-ins on-ons un-uns el-eis",
+    "hr": "-ovi -evi k-ci h-si en-enje",
+    "hu": "a-ak e-ek i-ik o-ok u-uk -ek -ok -ak a-at e-et o-ot kor-krok kor-krot tor-trak tor-trat",
     "it": "co-chi go-ghi ca-che ga-ghe aio-ai ano-ani asso-assi era-ere erna-erne icio-ici oio-oi ono-oni",
     "nb": "a-aer el-ler er-rer er-ere ffel-fler kkel-kler mmer-mre ue-uer",
     "no": "a-aer el-ler er-rer er-ere ffel-fler kkel-kler mmer-mre ue-uer",
@@ -156,8 +167,13 @@ PLURALS = {
     "l-llen m-mmen n-nnen p-ppen r-rren s-ssen t-tten",
     "pl": "ba-by ec-ce ek-ki el-le lo-el m-my sz-sze sz-szy ter-try",
     "pt": "-s m-ns ao-oes al-ais el-eis il-is ol-ois ul-uis",
+    "ro": "-uri u-uri er-ere or-oare on-oane op-oape iu-ii el-ele el-ei ara-ari asa-ese asa-esele eanta-enti "
+    "eanta-entile inda-inzi eaca-eci asca-asti osu-osie osu-osii egru-eagra egru-egre eagra-egre alb-alba alb-albe "
+    "alba-albe erde-erzi astru-astra astru-astre",
     "ru": "ек-ки ок-ки ел-лы ол-лы ец-цы ень-ни ка-ек ка-ок ьцо-ец ло-ел ло-ол но-он ля-ель",
+    "sk": "ica-ice ice-ic ka-ok ky-iek nky-niek ek-eky el-le en-ene", "sl": "elj-lji ec-ci esa-o",
     "sv": "a-an r-rna el-lar el-ler er-rar or-orer",
+    "uk": "а-і ии-а ии-і лець-льці ець-ці іл-оли іл-ола іж-ожі ок-ки ка-ок ко-ка ло-ла ом-оми ця-ці ня-ні ин-ини",
 }  # fmt: skip
 """The endings of singular and plural, without accents, where stemmers may give the two different stems ("shelf",
 "shelves"; the German "Keks", "Kekse"; the Dutch "hemd", "hemden"; the Swedish "stövel", "stövlar"; the Finnish "takki",
@@ -173,13 +189,13 @@ stem are other words, or say what is done with a thing."""
 PARTICIPLES = {"en": "ed"}
 """The ending of words for what was done to a thing ("hammered"), which have the stem of the word for another."""
 
-IRREGULAR_PLURALS = _read("irregular_plurals")
+IRREGULAR_PLURALS = read_lists("irregular_plurals.txt")
 """Words with an irregular plural, or another irregular form: in Korean of a colour, in French and in Scandinavian
 languages of an adjective, in Japanese the word of another script for a colour, spelled as by
 :func:`imagesim.language.kana.spelled`. "Men" and "women" are missing because they name departments of shops rather than
 several persons."""
 
-OWN_STEMS = _read("own_stems")
+OWN_STEMS = read_lists("own_stems.txt")
 """Words with a stem of their own, because the stemmer gives them that of another thing that shops sell, of what things
 are like, or of a frequent word: in German, leather ("Leder") gets the stem of LED; in English, leggings that of a
 "three-legged table"; in Spanish, a baby ("bebé") that of drinking; and in French, a base that of "low" ("bas"). Each
@@ -187,7 +203,7 @@ form of such a word is listed, unless the stemmer gives it the same stem or the 
 most of the stems are plurals, because, without its accent, the stem of a gate ("portão") is the word for a door
 ("porta")."""
 
-AUDIENCES = _read("audiences")
+AUDIENCES = read_lists("audiences.txt")
 """Words for the same people for whom a thing is made: "ladies watch" asks for a "Women's watch"."""
 
 SPELLINGS = read_lists("spellings.txt")

@@ -22,7 +22,8 @@ WORDS = read_table(Path(__file__).with_name("prices.txt"))
 
 CURRENCIES = (
     "euros|euro|eur|dollars|dollar|usd|bucks|pounds|pound|quid|gbp|franken|francs|francos|franchi|chf|złotych|złote|"
-    "zloty|zł|pln|kronor|kroner|kronen|kr|sek|nok|dkk|korun|kč|czk|рублей|руб|лир|tl|lira|reais|reales|pesos"
+    "zloty|zł|pln|kronor|kroner|kronen|kr|sek|nok|dkk|korun|kč|czk|рублей|руб|лир|tl|lira|reais|reales|pesos|"
+    "гривень|гривні|грн|uah|лева|лв|евро|євро|ευρώ|ευρω|lei|leu|ron|forint|huf|eura|evrov"
 )
 """Words and codes of currencies, as a pattern."""
 
@@ -33,11 +34,11 @@ IN_NAMES = ("max", "mak", "máx", "massimo")
 """The beginnings of words for a maximum that also occur in names. They state a limit only with a currency: "Air Max 90"
 is not a price."""
 
-CURRENCIES_BEHIND = "円|元|块|块钱|人民币|원|ユーロ|ドル|欧元|美元|유로|달러"
-"""Currencies in Chinese, Japanese and Korean."""
+CURRENCIES_BEHIND = "円|元|块|块钱|人民币|원|ユーロ|ドル|欧元|美元|유로|달러|ft|forint|euró"
+"""Currencies before such words, in Chinese, Japanese, Korean and Hungarian."""
 
 PARTICLES = "の|的"
-"""Particles between a limit and the word after it, in these languages."""
+"""Particles between a limit and the word after it, in Japanese and Chinese."""
 
 _NUMBER = r"\d{1,9}(?:[.,'’]\d{1,9}){0,3}"
 _SPACED = rf"(?:\d{{1,3}}(?:\s\d{{3}}){{1,2}}(?!\d)(?:,\d{{1,2}}(?!\d))?|{_NUMBER})"

@@ -28,7 +28,7 @@ from imagesim.language.word_forms import LINKS
 from imagesim.language.word_roles import SHORTEST_FIRST, Roles, has_digit
 from imagesim.retrieval.words.lookup import has_all, own_stems, words_in
 
-COMPOUNDING = frozenset({*INFLECTIONS, "fi", "hu"} - {"ja"})
+COMPOUNDING = frozenset(INFLECTIONS.keys() - {"ja"})
 """The languages in which two words of a query may be the parts of a compound that the catalogue writes as one word."""
 
 _aside = word_list(
