@@ -309,6 +309,7 @@ def test_the_last_part_of_a_compound_is_a_word() -> None:
         ("hr", "udobne ženske čizme", "cizm"),
         ("bs", "udobne ženske čizme", "cizm"),
         ("hu", "kényelmes csizma nőknek", "csizm"),
+        ("id", "jaket wanita hangat", "jaket"),
         ("ko", "여성용 부츠", "부츠"),
         ("ro", "cizme comode damă", "cizm"),
         ("sk", "pohodlné dámske čižmy", "cizm"),

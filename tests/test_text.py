@@ -677,6 +677,13 @@ def test_dutch_words_are_found_in_another_form(one: str, other: str) -> None:
     assert_one_word("nl", one, other)
 
 
+def test_an_indonesian_shirt_is_not_a_table() -> None:
+    """The stemmer takes the beginning of "kemeja" for a prefix of "meja"."""
+    index = TextIndex({"name": TextSpec(1, "id")})
+    index.set(0, {"name": ("Meja kopi",)})
+    assert scores_of(match(index, "kemeja")).get(0, 0.0) < 0.5
+
+
 @pytest.mark.parametrize(
     ("one", "other"), [("boom", "bom"), ("kam", "kan"), ("maan", "man"), ("pot", "poot"), ("raam", "ram")]
 )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-SAME_LISTS = {"bs": "hr", "no": "nb"}
-"""The codes of languages that have the lists of another one: Bosnian those of Croatian, and Norwegian, without saying
-which of its forms is meant, those of Bokmål."""
+SAME_LISTS = {"bs": "hr", "ms": "id", "no": "nb"}
+"""The codes of languages that have the lists of another one: Bosnian those of Croatian, Malay those of Indonesian, and
+Norwegian, without saying which of its forms is meant, those of Bokmål."""
 
 
 def read_lists(path: str | Path) -> dict[str, str]:
@@ -110,13 +110,13 @@ NUMBERS_OF_THINGS = {
 
 CONJUNCTIONS = {
     "bg": "и", "bs": "i", "ca": "i", "cs": "a", "da": "og", "de": "und", "el": "και", "en": "and", "es": "y",
-    "et": "ja", "fi": "ja", "fr": "et", "gl": "e", "hr": "i", "hu": "és", "it": "e", "ms": "dan", "nb": "og",
-    "nl": "en", "nn": "og", "no": "og", "pl": "i", "pt": "e", "ro": "și", "ru": "и", "sk": "a", "sl": "in", "sr": "i",
-    "sv": "och", "tr": "ve", "uk": "і",
+    "et": "ja", "fi": "ja", "fr": "et", "gl": "e", "hr": "i", "hu": "és", "id": "dan", "it": "e", "ms": "dan",
+    "nb": "og", "nl": "en", "nn": "og", "no": "og", "pl": "i", "pt": "e", "ro": "și", "ru": "и", "sk": "a", "sl": "in",
+    "sr": "i", "sv": "och", "tr": "ve", "uk": "і",
 }  # fmt: skip
 """The word for "and" in each language, in lower case."""
 
-HEAD_FIRST = frozenset({"ar", "ca", "el", "es", "fr", "ga", "he", "id", "it", "pl", "pt", "ro"})
+HEAD_FIRST = frozenset({"ar", "ca", "el", "es", "fr", "ga", "he", "id", "it", "ms", "pl", "pt", "ro"})
 """Languages in which the word that says what a thing is comes first ("silla de oficina"); in others it comes last
 ("office chair")."""
 
