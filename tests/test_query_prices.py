@@ -66,6 +66,7 @@ from tests.shop import picture
         ("φόρεμα κάτω από 50 ευρώ", "el", "φόρεμα", {"lt": 50}),
         ("haljina između 30 i 50 eura", "hr", "haljina", {"gte": 30, "lte": 50}),
         ("5000 Ft alatti ruha", "hu", "ruha", {"lt": 5000}),
+        ("کفش زیر 500 تومان", "fa", "کفش", {"lt": 500}),
         ("gaun di bawah 50", "id", "gaun", {"lt": 50}),
         ("rochie până la 200 lei", "ro", "rochie", {"lte": 200}),
         ("šaty pod 50 €", "sk", "šaty", {"lt": 50}),

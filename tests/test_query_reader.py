@@ -305,6 +305,7 @@ def test_the_last_part_of_a_compound_is_a_word() -> None:
         ("ja", "メンズ レザー ブーツ", "ブーツ"),
         ("bg", "удобни дамски ботуши", "ботуш"),
         ("el", "άνετες γυναικείες μπότες", "μποτ"),
+        ("fa", "کفش راحت زنانه", "کفش"),
         ("fi", "mukavat kengät naisille", "keng"),
         ("hr", "udobne ženske čizme", "cizm"),
         ("bs", "udobne ženske čizme", "cizm"),

@@ -552,6 +552,7 @@ def test_what_is_elided_asks_for_nothing(text: str, language: str, words: str) -
         ("hr", "stolica", "stolice"), ("hr", "nož", "noževi"), ("bs", "jastuk", "jastuci"),
         ("sl", "kozarec", "kozarci"), ("sl", "majica", "majice"), ("bg", "маса", "маси"), ("bg", "стол", "столове"),
         ("bg", "часовник", "часовници"), ("gl", "zapato", "zapatos"), ("gl", "pantalón", "pantalóns"),
+        ("fa", "مبل", "مبل\u200cها"), ("fa", "تیشرت", "تی\u200cشرت"), ("fa", "تی شرت", "تی\u200cشرت"),
         ("nn", "sykkel", "sykkelen"),
     ],
 )  # fmt: skip

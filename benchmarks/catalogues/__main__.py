@@ -38,7 +38,7 @@ SHOPS = (
     *("portuguese", "warenhuis", "homestore"),
     *("svenska", "russian", "turkish", "japanese", "baumarkt", "gadgets"),
     *("dansk", "cesky", "marketplace", "byggvaror", "perfumeria", "casalinghi", "boutique", "supplies"),
-    *("suomi", "magyar", "greek", "korean", "romanian", "ukrainian", "slovak", "indonesian"),
+    *("suomi", "magyar", "greek", "korean", "romanian", "ukrainian", "slovak", "indonesian", "persian"),
 )
 
 Queries = Sequence[tuple[str, str | None]]

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from imagesim.language.stop_words import UNITS
 
-HYPHEN = re.compile("[-‐‑]")
+HYPHEN = re.compile("[-‐‑\u200c]")
+"""A hyphen, or the character that separates the parts of a Persian word ("تی‌شرت") without a space."""
 _SEPARATOR = "[ ./_‐‑-]"
 
 SHORTEST_SPACED = 7

@@ -76,7 +76,7 @@ AMOUNTS = frozenset({
     "eu", "uk", "us", "age", "aged", "ages", "alter", "ab", "âge", "edad", "età", "idade", "leeftijd", "wiek",
     "size", "under", "below", "than", "größe", "unter", "bis", "taille", "moins", "jusqu", "talla", "menos", "hasta",
     "taglia", "meno", "fino", "maat", "onder", "tot", "rozmiar", "poniżej", "do", "tamanho", "até",
-    "storlek", "størrelse", "koko", "velikost", "размер", "до", "beden", "numara",
+    "سایز", "storlek", "størrelse", "koko", "velikost", "размер", "до", "beden", "numara",
     "розмір", "méret", "μέγεθος", "νούμερο", "mărime", "mărimea", "veľkosť", "veličina",
 })  # fmt: skip
 """Words after which a number is a size, an age or a price ("size 42", "under 50"), known to filters rather than to
@@ -110,13 +110,13 @@ NUMBERS_OF_THINGS = {
 
 CONJUNCTIONS = {
     "bg": "и", "bs": "i", "ca": "i", "cs": "a", "da": "og", "de": "und", "el": "και", "en": "and", "es": "y",
-    "et": "ja", "fi": "ja", "fr": "et", "gl": "e", "hr": "i", "hu": "és", "id": "dan", "it": "e", "ms": "dan",
-    "nb": "og", "nl": "en", "nn": "og", "no": "og", "pl": "i", "pt": "e", "ro": "și", "ru": "и", "sk": "a", "sl": "in",
-    "sr": "i", "sv": "och", "tr": "ve", "uk": "і",
+    "et": "ja", "fa": "و", "fi": "ja", "fr": "et", "gl": "e", "hr": "i", "hu": "és", "id": "dan", "it": "e",
+    "ms": "dan", "nb": "og", "nl": "en", "nn": "og", "no": "og", "pl": "i", "pt": "e", "ro": "și", "ru": "и", "sk": "a",
+    "sl": "in", "sr": "i", "sv": "och", "tr": "ve", "uk": "і",
 }  # fmt: skip
 """The word for "and" in each language, in lower case."""
 
-HEAD_FIRST = frozenset({"ar", "ca", "el", "es", "fr", "ga", "he", "id", "it", "ms", "pl", "pt", "ro"})
+HEAD_FIRST = frozenset({"ar", "ca", "el", "es", "fa", "fr", "ga", "he", "id", "it", "ms", "pl", "pt", "ro"})
 """Languages in which the word that says what a thing is comes first ("silla de oficina"); in others it comes last
 ("office chair")."""
 

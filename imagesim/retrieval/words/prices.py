@@ -23,7 +23,7 @@ WORDS = read_table(Path(__file__).with_name("prices.txt"))
 CURRENCIES = (
     "euros|euro|eur|dollars|dollar|usd|bucks|pounds|pound|quid|gbp|franken|francs|francos|franchi|chf|złotych|złote|"
     "zloty|zł|pln|kronor|kroner|kronen|kr|sek|nok|dkk|korun|kč|czk|рублей|руб|лир|tl|lira|reais|reales|pesos|"
-    "гривень|гривні|грн|uah|лева|лв|евро|євро|ευρώ|ευρω|lei|leu|ron|forint|huf|eura|evrov"
+    "гривень|гривні|грн|uah|лева|лв|евро|євро|ευρώ|ευρω|lei|leu|ron|forint|huf|eura|evrov|تومان|تومن|ریال"
 )
 """Words and codes of currencies, as a pattern."""
 
