@@ -24,7 +24,7 @@ from demo_shop.shop.models import Category, Photo, Product
 from imagesim.exceptions import IndexUnavailable
 from imagesim.indexes import get_index
 from imagesim.indexes.local import LocalIndex
-from imagesim.indexing import reconcile
+from imagesim.indexing import leases, reconcile
 from imagesim.insight.models import DailyCount, Finding
 from imagesim.items.registry import registry
 from imagesim.items.thumbnail_files import FOLDER
@@ -142,16 +142,22 @@ class TestSync:
         assert "Synced 2" in (text := call("imagesim_sync"))
         assert "1 failed" in text
 
-    def test_an_item_that_shares_its_picture_counts_once(self, settings):
-        settings.IMAGESIM = {**settings.IMAGESIM, "SYNC_BATCH_SIZE": 1}
-        first = product("shoe", picture("red"))
-        for number in range(3):
-            Photo.objects.create(product=product(f"copy-{number}"), file=first.photos.get().file.name)
+    def test_an_item_that_is_changed_meanwhile_counts_once(self, monkeypatch):
+        shoe = product("shoe", picture("red"))
+        mark, times = leases.mark, iter(range(2))
+
+        def save_once_more(lease, results):
+            marked = mark(lease, results)
+            if next(times, None) is not None:
+                Product.objects.get(pk=shoe.pk).save()
+            return marked
+
+        monkeypatch.setattr(leases, "mark", save_once_more)
         text = call("imagesim_sync")
-        assert "Synced 4 in" in text
-        assert "4 indexed" in text
-        assert "embedded. 6 times an item was synced again: it shares pictures, or was changed meanwhile." in text
-        Product.objects.get(pk=first.pk).save()
+        assert "Synced 1 in" in text
+        assert "1 indexed" in text
+        assert "embedded. 2 times an item was synced again, because it was changed meanwhile." in text
+        Product.objects.get(pk=shoe.pk).save()
         facts = as_json("imagesim_sync")
         assert (facts["done"], facts["indexed"], facts["again"]) == (1, 1, 0)
 

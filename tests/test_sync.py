@@ -345,6 +345,19 @@ def test_a_placeholder_of_many_products_does_not_queue_them_again():
     assert sync().done == 1
 
 
+def test_items_that_share_a_picture_are_not_queued_again():
+    """The sizes of a product, for example, or a first sync would take several times as long."""
+    first = product("shoe-38", picture("red"))
+    sync()
+    Photo.objects.create(product=product("shoe-39"), file=first.photos.get().file.name)
+    with CaptureQueriesContext(connection) as queries:
+        report = sync()
+    assert (report.indexed, report.again) == (1, 0)
+    assert not [each for each in queries if each["sql"].startswith("INSERT INTO") and "itemstate" in each["sql"]]
+    assert not state(first).pending
+    assert state(first).synced_version == state(first).version
+
+
 def test_a_first_index_that_cannot_be_filled_is_dropped(monkeypatch):
     """Otherwise, each sync would create another one."""
 

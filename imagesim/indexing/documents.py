@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
@@ -28,7 +29,7 @@ from imagesim.items import Items, measured_colours
 from imagesim.items.declarations import require_dict, require_texts
 from imagesim.items.hydrate import with_pks
 from imagesim.items.registry import make_key, registry
-from imagesim.models import ItemImage, ItemState, Scope
+from imagesim.models import ItemImage, ItemState, Scope, stored_name
 from imagesim.types import Entry, EntryImage, Removal, WriteResult
 
 logger = logging.getLogger("imagesim.indexing.sync")
@@ -186,13 +187,28 @@ def _has_no_attempts_left(state: ItemState) -> bool:
     return state.attempts > get_settings().SYNC_MAX_ATTEMPTS
 
 
-def _read_items(states: Iterable[ItemState]) -> dict[tuple[str, str], models.Model | Exception]:
+def names_of_images(states: Iterable[ItemState]) -> dict[tuple[str, str], set[str]]:
+    """Return the stored names of the images that items have now, by (label, primary key). Items that do not exist, and
+    those on which the shop's code fails, are left out."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for (label, pk), item in _read_items(states, images_only=True).items():
+        with suppress(Exception):  # which a sync of the item stores
+            if not isinstance(item, Exception):
+                found[label, pk] = {stored_name(str(each.name)) for each in _files(registry.for_label(label), item)}
+    return found
+
+
+def _read_items(
+    states: Iterable[ItemState], *, images_only: bool = False
+) -> dict[tuple[str, str], models.Model | Exception]:
     """Return the items by (label, primary key), or the exception that the shop's own code raised. Items of a model that
-    is no longer registered are left out, so their entries are removed."""
+    is no longer registered are left out, so their entries are removed. ``images_only``: of their relations, load only
+    their photos."""
     found: dict[tuple[str, str], models.Model | Exception] = {}
     for items, pks in registry.grouped((state.model, state.object_pk) for state in states):
+        reading = items.for_images if images_only else items
         try:
-            for item in items.for_reading(with_pks(queryset_of(items), pks)):
+            for item in reading.for_reading(with_pks(queryset_of(items), pks)):
                 found[items.label, items.pk_of(item)] = item
         except INFRASTRUCTURE_ERRORS:
             raise

@@ -29,7 +29,7 @@ from imagesim.exceptions import (
 )
 from imagesim.indexes import get_index
 from imagesim.indexing import jobs, leases, outbox
-from imagesim.indexing.documents import Document, Outcome, prepare, queryset_of, write
+from imagesim.indexing.documents import Document, Outcome, names_of_images, prepare, queryset_of, write
 from imagesim.indexing.embedding import Vectors, store_vectors
 from imagesim.indexing.interruptions import INFRASTRUCTURE_ERRORS, read_only_as_outage, stopped_at_time_limit
 from imagesim.indexing.item_regions import find_regions
@@ -59,15 +59,15 @@ METADATA_BATCH = 512
 
 MAX_OWNERS = 10
 """The number of items up to which an image may have been moved from one to another. An image of more items is shared by
-them, like a placeholder: queueing them all again with each new one would take quadratic time."""
+them, like a placeholder: reading them all again with each new one would take quadratic time."""
 
 
 @dataclass
 class SyncReport:
     """How many items a sync handled, by result. ``interrupted`` is the reason if it stopped early, otherwise empty.
 
-    An item that is synced several times counts once, and in ``again`` for each further time with the same result: its
-    picture turned up on another item too (see :func:`_queue_former_owners`), or it was changed meanwhile.
+    An item that is synced several times, because it was changed meanwhile, counts once, and in ``again`` for each
+    further time with the same result.
     """
 
     indexed: int = 0
@@ -269,7 +269,8 @@ def _store_again(documents: Sequence[Document], targets: Sequence[Target], vecto
 
 
 def _queue_former_owners(documents: Sequence[Document]) -> None:
-    """Queue the items that last had an image that is new here: it was moved, and no signal named that item.
+    """Queue the items that last had an image that is new here and have it no longer: it was moved, and no signal named
+    that item. Items that share the image, such as sizes of one product, are left alone.
 
     Called before the results are stored, after which the image is no longer new: if a worker dies in between, the items
     are already queued.
@@ -279,13 +280,17 @@ def _queue_former_owners(documents: Sequence[Document]) -> None:
         return
     images = primary(ItemImage)
     counted = images.filter(name__in=new).values("name").annotate(owners=models.Count("pk"))
-    owners = (
-        images.filter(name__in=counted.filter(owners__lte=MAX_OWNERS).values("name"))
+    # A query of its own: with a subquery, PostgreSQL reads both tables from end to end if a picture has many items.
+    names = list(counted.filter(owners__lte=MAX_OWNERS).values_list("name", flat=True))
+    last = list(
+        images.filter(name__in=names)
         .exclude(state__in=[document.state.pk for document in documents])
-        .values_list("state__model", "state__object_pk")
-        .distinct()
+        .select_related("state")
     )
-    for label, pk in owners:
+    have = names_of_images(image.state for image in last)
+    keys = [(image.state.model, image.state.object_pk) for image in last]
+    moved = {key for key, image in zip(keys, last, strict=True) if image.name not in have.get(key, ())}
+    for label, pk in moved:
         outbox.record_each(label, [pk], scope=Scope.METADATA)
 
 

@@ -88,7 +88,7 @@ def _text(report: SyncReport) -> str:
         parts.append(f"{report.retried} to be retried (`manage.py imagesim_status` says why)")
     text = f"Synced {report.done} in {report.seconds:.1f} s: {', '.join(parts)}; {report.embedded} images embedded."
     if report.again:
-        text += f" {report.again} times an item was synced again: it shares pictures, or was changed meanwhile."
+        text += f" {report.again} times an item was synced again, because it was changed meanwhile."
     return text
 
 
