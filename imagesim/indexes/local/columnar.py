@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from heapq import nsmallest
 from operator import attrgetter
@@ -148,8 +149,9 @@ class Table:
         self._slot_of_row: npt.NDArray[np.int32] = np.empty(16, dtype=np.int32)
         self._images = 0
         # Texts that are not in the index of words yet, by slot. A process that only answers vector queries never needs
-        # that index.
-        self._new_texts: dict[int, Mapping[str, Sequence[str]]] = {}
+        # that index, so they are kept as JSON, which takes a quarter of the memory of dicts, and no time of the garbage
+        # collector.
+        self._new_texts: dict[int, str] = {}
         self._text_lock = Lock()
         self._texts: TextIndex | None = None
         self._text_specs = meta.texts
@@ -186,7 +188,7 @@ class Table:
         self._images -= len(rows)
         self.matrix.free(rows)
         self.slots[slot] = FREE
-        self._new_texts[slot] = {}
+        self._new_texts[slot] = "{}"
         for column in (*self._filters.values(), self._categories, self._models, self._groups, self._rows):
             column.set(slot, ())
 
@@ -199,7 +201,7 @@ class Table:
         self._images += len(rows)
         images = tuple((str(digest), str(name)) for digest, name in record.images)
         self.slots[slot] = Slot(record.key, record.group, images, rows, tuple(record.categories))
-        self._new_texts[slot] = record.texts or {}
+        self._new_texts[slot] = json.dumps(record.texts or {}, ensure_ascii=False)
         filters = record.filters or {}
         for name, column in self._filters.items():
             column.set(slot, filters.get(name, ()))
@@ -263,7 +265,8 @@ class Table:
             if self._texts is None:
                 self._texts = TextIndex(self._text_specs)
             while self._new_texts:
-                self._texts.add(*self._new_texts.popitem())
+                slot, texts = self._new_texts.popitem()
+                self._texts.add(slot, json.loads(texts))
                 if monotonic() > ends:
                     break
             if not self._new_texts:
