@@ -56,9 +56,10 @@ def _translated_errors() -> Iterator[None]:
 class LocalIndex(BaseIndex):
     """Exact search, meant for up to some 100,000 images.
 
-    Every process keeps the vectors in memory (4 bytes per dimension, or 5 with the extra ``simd``). Before a search,
-    one small query asks the database whether anything was written since the last one; if so, only the changes are read.
-    Damaged rows are skipped with an error in the log, and reconciling writes them again.
+    Every process keeps the vectors in memory (4 bytes per dimension, or 5 with the extra ``simd``), and some kilobytes
+    of each entry. Before a search, one small query asks the database whether anything was written since the last one;
+    if so, only the changes are read. Damaged rows are skipped with an error in the log, and reconciling writes them
+    again.
     """
 
     def __init__(self, *, name: str = "imagesim", similarity: Similarity = "cosine") -> None:
@@ -227,8 +228,8 @@ class LocalIndex(BaseIndex):
             self._read_texts(self._snapshot(at, None), at)
 
     def _read_texts(self, snapshot: Snapshot, at: store.State) -> None:
-        """Index the words of entries that this process has not indexed yet, which takes seconds for a large
-        catalogue."""
+        """Index the words of entries that this process has not indexed yet, which takes half a second per thousand if
+        they have long descriptions."""
         done = False
         while not done:
             with snapshot.current(at) as table:

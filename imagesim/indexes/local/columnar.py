@@ -152,6 +152,8 @@ class Table:
         # that index, so they are kept as JSON, which takes a quarter of the memory of dicts, and no time of the garbage
         # collector.
         self._new_texts: dict[int, str] = {}
+        # The hashes of those that are in it. Most changes are of prices and stock, and analysing texts takes longest.
+        self._known_texts: dict[int, int] = {}
         self._text_lock = Lock()
         self._texts: TextIndex | None = None
         self._text_specs = meta.texts
@@ -201,7 +203,10 @@ class Table:
         self._images += len(rows)
         images = tuple((str(digest), str(name)) for digest, name in record.images)
         self.slots[slot] = Slot(record.key, record.group, images, rows, tuple(record.categories))
-        self._new_texts[slot] = json.dumps(record.texts or {}, ensure_ascii=False)
+        texts = json.dumps(record.texts or {}, ensure_ascii=False)
+        self._new_texts[slot] = texts
+        if self._known_texts.get(slot) == hash(texts):
+            del self._new_texts[slot]
         filters = record.filters or {}
         for name, column in self._filters.items():
             column.set(slot, filters.get(name, ()))
@@ -266,6 +271,7 @@ class Table:
                 self._texts = TextIndex(self._text_specs)
             while self._new_texts:
                 slot, texts = self._new_texts.popitem()
+                self._known_texts[slot] = hash(texts)
                 self._texts.add(slot, json.loads(texts))
                 if monotonic() > ends:
                     break
