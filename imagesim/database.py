@@ -139,10 +139,16 @@ def retry_conflicts(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def delete_in_batches(rows: models.QuerySet[Any], size: int | None = None) -> int:
-    """Delete the rows, ``size`` (``DELETE_BATCH``) per statement, so that none takes long; return how many."""
+    """Delete the rows, ``size`` (``DELETE_BATCH``) per statement, so that none takes long; return how many.
+
+    In the order of their keys, each batch behind the one before: from the start, PostgreSQL would read the rows that
+    were deleted again for every batch, and those that stay.
+    """
     deleted = 0
-    while pks := list(rows.order_by().values_list("pk", flat=True)[: size or DELETE_BATCH]):
+    rest = rows.order_by("pk")
+    while pks := list(rest.values_list("pk", flat=True)[: size or DELETE_BATCH]):
         deleted += retry_conflicts(rows.model._base_manager.filter(pk__in=pks).delete)()[0]
+        rest = rows.order_by("pk").filter(pk__gt=pks[-1])
     return deleted
 
 

@@ -12,7 +12,7 @@ from django.db import OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from imagesim import database
-from imagesim.database import after_commit, retry_conflicts
+from imagesim.database import after_commit, delete_in_batches, retry_conflicts
 from imagesim.indexing import leases
 from imagesim.models import Embedding, ItemState, Scope
 from tests.shop import picture, product
@@ -195,6 +195,19 @@ def test_workers_under_serializable_isolation_sync_each_change_once(monkeypatch)
     assert not errors
     assert len(set(taken)) == len(made)
     assert ItemState.objects.filter(pending=False, lease="").count() == len(made)
+
+
+@pytest.mark.django_db
+def test_rows_are_deleted_from_the_first_to_the_last():
+    """From the start, PostgreSQL would read those that were deleted again for every batch."""
+    Embedding.objects.bulk_create([Embedding(digest=str(n), fingerprint="a" if n % 3 else "b") for n in range(30)])
+    with CaptureQueriesContext(connection) as queries:
+        assert delete_in_batches(Embedding.objects.filter(fingerprint="a"), 8) == 20
+    assert Embedding.objects.filter(fingerprint="b").count() == Embedding.objects.count() == 10
+    first, *others = [each["sql"].replace("`", '"') for each in queries if each["sql"].startswith("SELECT")]
+    assert '"id" > ' not in first
+    assert len(others) == 3
+    assert all('"id" > ' in each for each in others)
 
 
 def test_rows_in_pages():
