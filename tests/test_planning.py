@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import secrets
+import tracemalloc
 from collections.abc import Iterator
 from io import StringIO
 from typing import Any
@@ -14,10 +16,11 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connections
 
-from imagesim.evaluation.planning import MAX_DIMS, MAX_PLAIN_DIMS, SOURCE_BYTES, Sample, plan
+from imagesim.evaluation.planning import LOCAL_MEMORY_BYTES, MAX_DIMS, MAX_PLAIN_DIMS, SOURCE_BYTES, Sample, plan
 from imagesim.exceptions import BadQuery
 from imagesim.indexes import get_index
 from imagesim.indexes.local import LocalIndex
+from imagesim.indexes.local.columnar import Record, Table
 from imagesim.indexes.pgvector import PgvectorIndex, tables
 from imagesim.indexes.tables import LocalEntry
 from imagesim.management.commands.imagesim_plan import _duration
@@ -29,7 +32,7 @@ from tests.shop import EMBEDDER, index_for
 @pytest.mark.parametrize(
     ("images", "dims", "server", "backend", "kind", "memory"),
     [
-        (10_000, 512, (8, 12), "local", "none", 10_000 * 512 * 4),
+        (10_000, 512, (8, 12), "local", "none", 10_000 * (512 * 4 + LOCAL_MEMORY_BYTES)),
         (1_000_000, 512, (8, 19), "elasticsearch", "int8", 1_000_000 * 580),
         (1_000_000, 128, (9, 5), "elasticsearch", "int8", 1_000_000 * 196),
         (1_000_000, 512, (9, 5), "elasticsearch", "bbq", 1_000_000 * 142),
@@ -95,9 +98,28 @@ def test_the_local_index_needs_as_much_of_the_database_as_its_rows() -> None:
     assert of_server == ("", {}, 1, 0, 0)
 
 
+def test_a_process_needs_the_planned_memory_for_the_local_index() -> None:
+    """Keys, values and words take more than the vectors."""
+    chosen, items = random.Random(1), 3_000
+    words = ["".join(chosen.choices("aeioubcdfglmnprst", k=7)) for _ in range(3_000)]
+    meta = IndexMeta("model", 16, {"brand": "keyword", "price": "number"}, texts={"name": TextSpec()})
+    table = Table(meta)
+    tracemalloc.start()
+    for number in range(items):
+        key, text = f"shop.product:{number}", " ".join(chosen.choices(words, k=25))
+        values, images = {"brand": ["acme"], "price": [9.5]}, [[f"{number:064}", f"products/{number}.jpg"]]
+        vectors = np.ones((1, 16), np.float32)
+        table.apply([Record(key, "shop.product", key, True, ["shoes"], values, images, vectors, {"name": [text]})])
+    table.read_texts()
+    held, _peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    planned = plan(items=items, images=items, dims=16, characters=200, backend="local")
+    assert 0.5 < held / planned.memory_bytes < 1.5
+
+
 def test_the_local_index_has_no_limit_on_dimensions() -> None:
     """The plan must not name the limit of Elasticsearch, which is not used."""
-    assert plan(items=10, images=10, dims=5_000, backend="local").memory_bytes == 10 * 5_000 * 4
+    assert plan(items=10, images=10, dims=5_000, backend="local").memory_bytes == 10 * (5_000 * 4 + LOCAL_MEMORY_BYTES)
     with pytest.raises(BadQuery, match="Elasticsearch takes 1 to 4096"):
         plan(items=10, images=10, dims=5_000, backend="elasticsearch")
     with pytest.raises(BadQuery, match="a dimension"):

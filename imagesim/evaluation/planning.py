@@ -39,6 +39,11 @@ LOCAL_ENTRY_BYTES = 400
 and one image."""
 LOCAL_IMAGE_BYTES = 110
 """Bytes of the digest and the name of another image there."""
+LOCAL_MEMORY_BYTES = 1_300
+"""Bytes of an entry of the local index in each process, besides its vectors and texts, as measured: its key, its images
+and its values of five filters."""
+LOCAL_WORD_BYTES = 9.5
+"""Bytes of each character of an item's texts in a process that was asked for words, as measured."""
 MAX_HEAP = 31 * GIB
 """Up to this many bytes, a Java heap has compressed pointers."""
 LOCAL_LIMIT = 100_000
@@ -261,7 +266,7 @@ def _in_the_database(of: _Catalogue) -> dict[str, Any]:
     vectors, entry = 4 * of.dims, LOCAL_ENTRY_BYTES + of.characters
     disk = of.images * vectors + of.items * entry + (of.images - of.items) * LOCAL_IMAGE_BYTES
     return {
-        "memory_bytes": of.images * vectors,
+        "memory_bytes": round(of.images * vectors + of.items * (LOCAL_MEMORY_BYTES + LOCAL_WORD_BYTES * of.characters)),
         "disk_bytes": disk,
         "rebuild_disk_bytes": 2 * disk,
         "parts": {"vector": vectors, "entry": entry},
