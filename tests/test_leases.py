@@ -11,7 +11,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 from django.core.files.base import ContentFile
-from django.db import OperationalError, close_old_connections, connections, transaction
+from django.db import OperationalError, close_old_connections, connection, connections, transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -788,3 +788,14 @@ def _raise(error):
         raise error
 
     return fail
+
+
+@pytest.mark.parametrize("scope", list(Scope))
+def test_changes_are_found_by_their_index(scope):
+    """Otherwise every batch, and every look for changes, reads and sorts all states."""
+    if connection.vendor != "sqlite":
+        pytest.skip("the planners of other databases read a small table from end to end")
+    plan = leases.due(scope).order_by("not_before", "id").explain()
+    assert "USING INDEX imagesim_pending (pending=? AND scope=?)" in plan
+    assert "TEMP B-TREE" not in plan
+    assert "PRIMARY KEY" in leases.due().filter(pk__in=range(64)).explain()

@@ -85,7 +85,8 @@ def due(scope: Scope | None = None) -> QuerySet[ItemState]:
     """Return the waiting changes that are due and not leased."""
     states = primary(ItemState).filter(_is_over("not_before"), pending=True)
     if scope is not None:
-        states = states.filter(scope=scope)
+        # For ``pending=True`` Django writes the bare column, by which SQLite does not search the index.
+        states = states.filter(scope=scope, pending__in=[True])
     return states.filter(Q(leased_until=None) | _is_over("leased_until", get_settings().SYNC_LEASE_SECONDS))
 
 

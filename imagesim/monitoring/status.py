@@ -151,7 +151,7 @@ def _mismatch(found: int | None, entries: int, kept: int, moving: int) -> int:
 def waits(now: datetime) -> Q:
     """Return the condition for a change that is due, or that has failed and is retried: between two attempts it still
     waits."""
-    return Q(pending=True) & (Q(not_before__lte=now) | Q(attempts__gt=0))
+    return Q(pending__in=[True]) & (Q(not_before__lte=now) | Q(attempts__gt=0))  # see leases.due()
 
 
 def queue_error() -> str:
