@@ -178,6 +178,8 @@ def store(batch: Iterable[Mapping[str, Any]]) -> int:
     rows = [_event(given) for given in batch]
     existing = load_items({row.item_key for row in rows})
     rows = [row for row in rows if row.item_key in existing]
+    # In one order: two requests that insert the same rows would otherwise wait for each other, a deadlock.
+    rows.sort(key=lambda row: (row.request, row.kind, row.item_key))
     before = _count(rows)
     insert_new(rows)
     return _count(rows) - before

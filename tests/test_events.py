@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from django.core import signing
@@ -70,6 +71,23 @@ def test_an_event_sent_twice_is_stored_once(shoe: Product) -> None:
     assert events.store([event(given, shoe), event(given, shoe, "cart")]) == 1
     kept = Event.objects.get(kind="cart")
     assert (kept.query_key, kept.category, kept.source) == ("shop.product:1", "shoes", "similar")
+
+
+def test_events_are_inserted_in_one_order(shoe: Product) -> None:
+    """Two requests that insert the same events in different orders would wait for each other, which is a deadlock."""
+    hat = product("hat")
+    tokens = [token(items=[shoe, hat]) for _number in range(3)]
+    batch = [event(each, item, kind) for each in tokens for item in (shoe, hat) for kind in ("view", "click")]
+    inserted: list[list[str]] = []
+
+    def insert(rows: list[Event]) -> None:
+        inserted.append([f"{row.request} {row.kind} {row.item_key}" for row in rows])
+
+    with patch.object(events, "insert_new", insert):
+        events.store(batch)
+        events.store(batch[::-1])
+    assert inserted[0] == inserted[1]
+    assert len(inserted[0]) == len(batch)
 
 
 class LaggingReplica:
