@@ -467,6 +467,18 @@ def test_a_day_is_computed_until_it_cannot_change() -> None:
     assert rollup.local_date(now) not in rollup.due_days()  # it would take a large share of the time
 
 
+def test_a_day_that_another_process_has_just_computed_is_not_computed_again(monkeypatch: Any) -> None:
+    """Otherwise, of several people who open a report at the same time, each waits until it was computed for all
+    others."""
+    search("a")
+    due = rollup.due_days()
+    rollup.roll_up()
+    [computed] = RolledDay.objects.values_list("rolled_at", flat=True)
+    monkeypatch.setattr(rollup, "due_days", lambda: due)  # found before the other process had finished
+    assert rollup.roll_up() == 0
+    assert RolledDay.objects.get().rolled_at == computed
+
+
 def test_computing_stops_when_its_time_is_up() -> None:
     search("old", at=timezone.now() - timedelta(days=5))
     assert rollup.roll_up(1e-9) == 5

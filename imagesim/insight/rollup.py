@@ -82,7 +82,7 @@ def roll_up(seconds: float = 0.0) -> int:
         if seconds and (is_late or took.get(day, most) > max(seconds, LONG)):
             left += 1
             continue
-        roll_up_day(day)
+        roll_up_day(day, only_if_due=True)
         done += 1
     return left
 
@@ -129,16 +129,18 @@ def bounds(day: date) -> tuple[datetime, datetime]:
 
 
 @retry_conflicts
-def roll_up_day(day: date) -> None:
-    """Replace the figures of a day."""
+def roll_up_day(day: date, *, only_if_due: bool = False) -> None:
+    """Replace the figures of a day; with ``only_if_due``, unless another process has just done so."""
     started = time.monotonic()
     now = timezone.now()
     start, end = bounds(day)
     with atomic(RolledDay):
         # The day's row is the lock: of two processes, the second computes the day after the first. Nothing is read
         # before, because SQLite does not let a transaction that has read wait for another one's writes.
-        insert_new([RolledDay(day=day, rolled_at=start)])
+        insert_new([RolledDay(day=day, rolled_at=start - FRESH)])
         rolled = RolledDay.objects.select_for_update().get(day=day)
+        if only_if_due and not _is_due(day, rolled, timezone.now()):
+            return
         counts = _count(start, end)
         DailyCount.objects.filter(day=day).delete()
         rows = (
