@@ -221,6 +221,14 @@ class TestWhat:
         assert len({hit.item.colour for hit in hits[:3]}) == 3
         assert ("Mixed",) in {hit.rules for hit in hits}
 
+    def test_limits_of_two_rules_with_one_name_are_counted_apart(self, shelf):
+        limit = {"action": "limit", "filters": "", "limit_field": "colour", "limit_count": 2, "name": "Mixed"}
+        with live(rule(**limit, limit_first=4)):
+            alone = names(imagesim.similar_to(shelf["red"]))
+        for first in (4, 5):
+            with live(rule(**limit, limit_first=4), rule(**limit, limit_first=first)):
+                assert names(imagesim.similar_to(shelf["red"])) == alone
+
     @pytest.mark.parametrize("when", ["equal", "contain", "synonym"])
     def test_replaced_words(self, shelf, when):
         with live(rule(action="replace", when=when, triggers="azure", replacement="blue", filters="")):

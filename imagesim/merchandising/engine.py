@@ -284,9 +284,10 @@ class Boost:
     factor: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Limit:
-    """Allow at most ``count`` candidates with one value of a field among the first."""
+    """Allow at most ``count`` candidates with one value of a field among the first. Limits are equal only if they are
+    the same: those of two rules are counted apart, even if the rules have one name."""
 
     rule: str
     field: str
@@ -336,11 +337,11 @@ class Arrangement:
     def _limited(self, judged: Sequence[Candidate], placed: Mapping[int, Candidate]) -> list[Candidate]:
         """Assign each position to the first candidate that no limit forbids there, or to the first one if all are
         forbidden."""
-        counts = Counter[tuple[str, Any]]()
+        counts = Counter[tuple[Limit, Any]]()
         for limit in self.limits:
             for position, each in placed.items():
                 if position < limit.first:
-                    counts.update((limit.rule, value) for value in each.values.get(limit.field, ()))
+                    counts.update((limit, value) for value in each.values.get(limit.field, ()))
         left, found = list(judged), list[Candidate]()
         position = 0
         while left and position < max(limit.first for limit in self.limits):
@@ -352,18 +353,18 @@ class Arrangement:
                     left[passed_over] = left[passed_over].moved_by(*sorted(rules - set(left[passed_over].rules)))
                 each = left.pop(number)
                 for limit in limits:
-                    counts.update((limit.rule, value) for value in each.values.get(limit.field, ()))
+                    counts.update((limit, value) for value in each.values.get(limit.field, ()))
                 found.append(each)
             position += 1
         return found + left
 
 
-def _forbidding(each: Candidate, limits: Sequence[Limit], counts: Mapping[tuple[str, Any], int]) -> list[Limit]:
+def _forbidding(each: Candidate, limits: Sequence[Limit], counts: Mapping[tuple[Limit, Any], int]) -> list[Limit]:
     values = each.values
     return [
         limit
         for limit in limits
-        if any(counts.get((limit.rule, value), 0) >= limit.count for value in values.get(limit.field, ()))
+        if any(counts.get((limit, value), 0) >= limit.count for value in values.get(limit.field, ()))
     ]
 
 
