@@ -479,6 +479,18 @@ def test_a_day_that_another_process_has_just_computed_is_not_computed_again(monk
     assert RolledDay.objects.get().rolled_at == computed
 
 
+def test_the_figures_of_a_day_are_written_in_batches(monkeypatch: Any) -> None:
+    """So that a day with hundreds of thousands of words, such as those of a program, is not in memory twice."""
+    monkeypatch.setattr(rollup, "CHUNK", 2)
+    for number in range(4):
+        search(str(number), f"word {number}")
+    with CaptureQueriesContext(connection) as queries:
+        rollup.roll_up()
+    table = connection.ops.quote_name(DailyCount._meta.db_table)
+    inserts = sum(query["sql"].startswith(f"INSERT INTO {table}") for query in queries)
+    assert inserts == -(-DailyCount.objects.count() // 2)
+
+
 def test_computing_stops_when_its_time_is_up() -> None:
     search("old", at=timezone.now() - timedelta(days=5))
     assert rollup.roll_up(1e-9) == 5

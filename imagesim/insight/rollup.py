@@ -20,7 +20,7 @@ from django.db.models import Min
 from django.utils import timezone
 
 from imagesim import events
-from imagesim.database import atomic, insert_new, pages, retry_conflicts
+from imagesim.database import atomic, batched, insert_new, pages, retry_conflicts
 from imagesim.insight.models import DailyCount, Purchase, RolledDay, Search
 from imagesim.models import Event
 
@@ -147,7 +147,8 @@ def roll_up_day(day: date, *, only_if_due: bool = False) -> None:
             DailyCount(day=day, kind=kind, where=where, name=name, **vars(figures))
             for (kind, where, name), figures in sorted(counts.items())
         )
-        DailyCount.objects.bulk_create(rows, batch_size=1000)
+        for batch in batched(rows, CHUNK):  # not all at once, which bulk_create() would hold in memory
+            DailyCount.objects.bulk_create(batch)
         rolled.rolled_at, rolled.seconds = now, time.monotonic() - started
         rolled.save()
 
