@@ -1366,6 +1366,9 @@ def test_the_matches_that_are_remembered_are_limited(monkeypatch):
     assert [len(each[0]) for each in found] == [10] * 40
     assert found[:20] == found[20:]
     assert sum(map(len, matcher._found.values())) <= 100
+    for number in range(100):
+        assert not matcher.match(query_words(f"unknown{number:02}", ["en"]), prefix=False)[0]
+    assert len(matcher._found) <= 20  # a word without matches takes memory, too
 
 
 @pytest.mark.parametrize(("language", "typed", "other"), [("en", "level", "Levelling"), ("es", "silla", "Sillo")])

@@ -57,6 +57,9 @@ MAX_REMEMBERED = 100_000
 """The number of matches of query words that are remembered together, some 10 MB. The beginning of many words has
 thousands, and a visitor can type each of them."""
 
+OWN_SIZE = 5
+"""How many matches take as much memory as a remembered word without any, such as each of those that programs type."""
+
 
 def known_part(word: QueryWord, in_compounds: Collection[str]) -> float:
     """Return the factor of a compound that ends with a word that the catalogue contains, too. ``in_compounds``: those
@@ -168,9 +171,9 @@ class WordMatcher:
         found = self._found.get(asked)
         if found is None:
             found = self._find(word, prefix=prefix, factor=factor, alone=alone)
-            self._remembered += 1 + len(found)
+            self._remembered += OWN_SIZE + len(found)
             if self._remembered > MAX_REMEMBERED:
-                self._found, self._remembered = {}, 1 + len(found)
+                self._found, self._remembered = {}, OWN_SIZE + len(found)
             self._found[asked] = found
         return found
 
