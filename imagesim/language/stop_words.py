@@ -121,8 +121,8 @@ HEAD_FIRST = frozenset({"ar", "ca", "el", "es", "fa", "fr", "ga", "he", "id", "i
 ("office chair")."""
 
 INFLECTIONS = {
-    "da": "e er", "de": "e en er s", "et": "a ad d e ed i id u ud", "fi": "a at e et i it o t u y",
-    "hu": "a ak e ek k ok", "ja": "", "nb": "e er", "nl": "en s", "no": "e er", "sv": "a ar or er",
+    "da": "e er", "de": "e en er s", "et": "d id", "fi": "i it t", "hu": "ak ek k ok", "ja": "", "nb": "e er",
+    "nl": "en s", "no": "e er", "sv": "a ar or er",
 }  # fmt: skip
 """Endings that the last part of a compound may have after its stem ("Hängelampe", "Handtaschen"), in languages that
 write compounds as one word. In Japanese, these are the words of katakana."""
