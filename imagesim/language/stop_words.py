@@ -10,6 +10,11 @@ SAME_LISTS = {"bs": "hr", "ms": "id", "no": "nb"}
 Norwegian, without saying which of its forms is meant, those of Bokmål."""
 
 
+def with_same(table: dict[str, str]) -> dict[str, str]:
+    """Return a table by language, also by the codes of :data:`SAME_LISTS`."""
+    return {**table, **{code: table[other] for code, other in SAME_LISTS.items() if other in table}}
+
+
 def read_lists(path: str | Path) -> dict[str, str]:
     """Return the lists of words in a file, by the code of their language, which is in brackets before each, and also by
     the codes of :data:`SAME_LISTS`.
@@ -17,8 +22,7 @@ def read_lists(path: str | Path) -> dict[str, str]:
     A relative path is relative to the lists of this package."""
     text = (Path(__file__).with_name("words") / path).read_text("utf-8")
     _, *found = re.split(r"^\[(\w+)\]$", text, flags=re.MULTILINE)
-    lists = dict(zip(found[::2], found[1::2], strict=True))
-    return {**lists, **{code: lists[other] for code, other in SAME_LISTS.items() if other in lists}}
+    return with_same(dict(zip(found[::2], found[1::2], strict=True)))
 
 
 def read_table(path: Path) -> dict[str, dict[str, list[str]]]:
@@ -108,22 +112,22 @@ NUMBERS_OF_THINGS = {
 }  # fmt: skip
 """Words that say how many of a thing there are: someone who types "knife set" asks for knives, and not for any set."""
 
-CONJUNCTIONS = {
-    "bg": "и", "bs": "i", "ca": "i", "cs": "a", "da": "og", "de": "und", "el": "και", "en": "and", "es": "y",
-    "et": "ja", "fa": "و", "fi": "ja", "fr": "et", "gl": "e", "hr": "i", "hu": "és", "id": "dan", "it": "e",
-    "ms": "dan", "nb": "og", "nl": "en", "nn": "og", "no": "og", "pl": "i", "pt": "e", "ro": "și", "ru": "и", "sk": "a",
-    "sl": "in", "sr": "i", "sv": "och", "tr": "ve", "uk": "і",
-}  # fmt: skip
+CONJUNCTIONS = with_same({
+    "bg": "и", "ca": "i", "cs": "a", "da": "og", "de": "und", "el": "και", "en": "and", "es": "y", "et": "ja",
+    "fa": "و", "fi": "ja", "fr": "et", "gl": "e", "hr": "i", "hu": "és", "id": "dan", "it": "e", "nb": "og", "nl": "en",
+    "nn": "og", "pl": "i", "pt": "e", "ro": "și", "ru": "и", "sk": "a", "sl": "in", "sr": "i", "sv": "och", "tr": "ve",
+    "uk": "і",
+})  # fmt: skip
 """The word for "and" in each language, in lower case."""
 
 HEAD_FIRST = frozenset({"ar", "ca", "el", "es", "fa", "fr", "ga", "he", "id", "it", "ms", "pl", "pt", "ro"})
 """Languages in which the word that says what a thing is comes first ("silla de oficina"); in others it comes last
 ("office chair")."""
 
-INFLECTIONS = {
+INFLECTIONS = with_same({
     "da": "e er", "de": "e en er s", "et": "d id", "fi": "i it t", "hu": "ak ek k ok", "ja": "", "nb": "e er",
-    "nl": "en s", "no": "e er", "sv": "a ar or er",
-}  # fmt: skip
+    "nl": "en s", "sv": "a ar or er",
+})  # fmt: skip
 """Endings that the last part of a compound may have after its stem ("Hängelampe", "Handtaschen"), in languages that
 write compounds as one word. In Japanese, these are the words of katakana."""
 
@@ -142,9 +146,8 @@ OTHER_THINGS = {
 ("フライパン") is not bread. In Japanese, also words that only end like another one and, with a further word before
 them, look like its compounds: what is "マットブラック" (matt black) is not a rack ("ラック")."""
 
-PLURALS = {
+PLURALS = with_same({
     "bg": "-ове па-пи ик-ици е-ета ен-на ен-ни ен-но ял-ели яла-ели",
-    "bs": "-ovi -evi k-ci h-si en-enje",
     "cs": "slo-sel dlo-del ice-ic",
     "da": "el-ler ffel-fler en-ner et-etter mmer-mre ue-uer ur-ure",
     "de": "achs-achse bs-bse fuchs-fuchse ks-kse ls-lse ns-nse ps-pse rs-rse",
@@ -162,7 +165,6 @@ PLURALS = {
     "hu": "a-ak e-ek i-ik o-ok u-uk -ek -ok -ak a-at e-et o-ot kor-krok kor-krot tor-trak tor-trat",
     "it": "co-chi go-ghi ca-che ga-ghe aio-ai ano-ani asso-assi era-ere erna-erne icio-ici oio-oi ono-oni",
     "nb": "a-aer el-ler er-rer er-ere ffel-fler kkel-kler mmer-mre ue-uer",
-    "no": "a-aer el-ler er-rer er-ere ffel-fler kkel-kler mmer-mre ue-uer",
     "nl": "-s -en f-ven s-zen b-bben d-dden f-ffen g-ggen k-kken "
     "l-llen m-mmen n-nnen p-ppen r-rren s-ssen t-tten",
     "pl": "ba-by ec-ce ek-ki el-le lo-el m-my sz-sze sz-szy ter-try",
@@ -174,7 +176,7 @@ PLURALS = {
     "sk": "ica-ice ice-ic ka-ok ky-iek nky-niek ek-eky el-le en-ene", "sl": "elj-lji ec-ci esa-o",
     "sv": "a-an r-rna el-lar el-ler er-rar or-orer",
     "uk": "а-і ии-а ии-і лець-льці ець-ці іл-оли іл-ола іж-ожі ок-ки ка-ок ко-ка ло-ла ом-оми ця-ці ня-ні ин-ини",
-}  # fmt: skip
+})  # fmt: skip
 """The endings of singular and plural, without accents, where stemmers may give the two different stems ("shelf",
 "shelves"; the German "Keks", "Kekse"; the Dutch "hemd", "hemden"; the Swedish "stövel", "stövlar"; the Finnish "takki",
 "takit"). In Russian, the plural may be the genitive, as after numbers and in "набор чашек" (set of cups) of "чашка"."""
