@@ -288,8 +288,7 @@ def _queue_former_owners(documents: Sequence[Document]) -> None:
         .select_related("state")
     )
     have = names_of_images(image.state for image in last)
-    keys = [(image.state.model, image.state.object_pk) for image in last]
-    moved = {key for key, image in zip(keys, last, strict=True) if image.name not in have.get(key, ())}
+    moved = {key for image in last if image.name not in have.get(key := (image.state.model, image.state.object_pk), ())}
     for label, pk in moved:
         outbox.record_each(label, [pk], scope=Scope.METADATA)
 

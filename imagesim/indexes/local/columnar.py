@@ -204,9 +204,10 @@ class Table:
         images = tuple((str(digest), str(name)) for digest, name in record.images)
         self.slots[slot] = Slot(record.key, record.group, images, rows, tuple(record.categories))
         texts = json.dumps(record.texts or {}, ensure_ascii=False)
-        self._new_texts[slot] = texts
         if self._known_texts.get(slot) == hash(texts):
-            del self._new_texts[slot]
+            self._new_texts.pop(slot, None)
+        else:
+            self._new_texts[slot] = texts
         filters = record.filters or {}
         for name, column in self._filters.items():
             column.set(slot, filters.get(name, ()))
