@@ -83,7 +83,7 @@ call_command("imagesim_sync", "--reconcile", verbosity=0)
     ("on_other", "router"),
     [
         pytest.param("shop", SETTINGS + STRICT, id="shop, each its own"),
-        pytest.param("imagesim", SETTINGS, id="imagesim, tables everywhere"),
+        pytest.param("imagesim", SETTINGS, id="imagesim, tables everywhere", marks=pytest.mark.long),
         pytest.param("shop", SETTINGS, id="shop, tables everywhere", marks=pytest.mark.long),
         pytest.param("imagesim", SETTINGS + STRICT, id="imagesim, each its own", marks=pytest.mark.long),
         pytest.param("shop imagesim", SETTINGS, id="both, tables everywhere", marks=pytest.mark.long),

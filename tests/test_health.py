@@ -144,6 +144,7 @@ class TestHealth:
         settings.IMAGESIM = {**settings.IMAGESIM, "PREVIOUS_EMBEDDERS": [EMBEDDER]}
         assert client.get("/visual/health/").json()["status"] == "ok"
 
+    @pytest.mark.long
     def test_a_model_that_cannot_be_loaded(self, client, shop, settings, tmp_path, local_clip, admin_user):
         """Photos are refused, and words are answered by texts alone."""
         shutil.copy(local_clip / CONFIG, tmp_path)  # without weights

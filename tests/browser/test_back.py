@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.browser.conftest import launched, until
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.long]
 
 
 @pytest.fixture(scope="module")

@@ -64,7 +64,7 @@ def white() -> dict[str, Any]:
     return {"name": "photo.png", "mimeType": "image/png", "buffer": data.getvalue()}
 
 
-@pytest.mark.parametrize(("width", "height"), [(360, 740), (1280, 900)])
+@pytest.mark.parametrize(("width", "height"), [(360, 740), pytest.param(1280, 900, marks=pytest.mark.long)])
 def test_nothing_moves_while_a_page_loads(open_page: Callable[..., Any], width: int, height: int) -> None:
     """What only scripts show must not push down what is below it, nor may the pictures of a product be a column at
     first."""

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.long]
 
 ASKED = "Please choose your photo again: the browser could not keep it."
 WITHOUT_STORAGE = "Storage.prototype.setItem = () => { throw new DOMException('full', 'QuotaExceededError'); }"

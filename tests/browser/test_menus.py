@@ -8,7 +8,7 @@ import pytest
 
 from tests.browser.conftest import until
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.long]
 
 OPEN = ".imagesim-refine__group[open]"
 

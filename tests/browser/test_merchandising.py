@@ -81,6 +81,7 @@ def test_enter_saves_a_rule_and_in_the_preview_shows_it(page):
     page.locator(".messagelist .success").wait_for()
 
 
+@pytest.mark.long
 def test_products_chosen_while_names_are_fetched_stay(page):
     log_in(page)
     page.goto(ADD)
@@ -104,6 +105,7 @@ def test_products_chosen_while_names_are_fetched_stay(page):
     assert picker.locator(".rule-chosen li").count() == 2
 
 
+@pytest.mark.long
 def test_a_pinned_product_that_is_gone_is_named(page):
     """Its key alone would look like a product whose name has not loaded yet."""
     log_in(page)
@@ -116,6 +118,7 @@ def test_a_pinned_product_that_is_gone_is_named(page):
     assert page.locator(".field-pins .rule-chosen li", has=gone.locator("visible=true")).count() == 1
 
 
+@pytest.mark.long
 def test_a_rule_whose_pins_were_edited_is_saved_by_one_click(page):
     """The list below the field must not grow or shrink when the field is left, because the button would move away below
     the pointer."""
@@ -137,6 +140,7 @@ def test_a_rule_whose_pins_were_edited_is_saved_by_one_click(page):
     page.locator(".messagelist .success").wait_for()
 
 
+@pytest.mark.long
 def test_a_line_that_is_no_pin_is_kept_when_a_product_is_chosen(page):
     log_in(page)
     page.goto(ADD)
@@ -152,6 +156,7 @@ def test_a_line_that_is_no_pin_is_kept_when_a_product_is_chosen(page):
     assert picker.locator("[data-slot=earlier]:visible").count() == 2
 
 
+@pytest.mark.long
 def test_suggestions_do_not_open_over_a_product_that_was_chosen(page):
     log_in(page)
     page.goto(ADD)
@@ -217,6 +222,7 @@ def test_the_names_of_places_are_on_one_line(open_page):
         assert heights == pytest.approx([heights[0]] * 4, abs=2)
 
 
+@pytest.mark.long
 def test_the_form_works_in_a_theme_with_other_classes(page):
     """Themes of the admin have their own templates for forms, and lack Django's style sheets."""
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.browser.conftest import until
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.long]
 
 COUNTED = """(() => {
     window.listeners = 0;

@@ -457,6 +457,7 @@ def test_results_stay_when_a_region_left_before_is_answered(page):
     assert results(page) == shown
 
 
+@pytest.mark.long
 def test_a_photo_that_is_pasted_while_a_region_is_searched_is_shown(page):
     open_sample(page, "juice")
     page.route(REGION, lambda route: None)  # never answered
@@ -503,6 +504,7 @@ def test_filters_apply_to_every_region(page):
     assert_accessible(page)
 
 
+@pytest.mark.long
 def test_an_expired_photo_is_cropped_in_the_browser(page):
     page.add_init_script(SENT)
     open_sample(page, "juice")
@@ -541,6 +543,7 @@ def test_errors_are_shown_and_can_be_retried(page):
 REFUSALS = [(413, "This picture is too large."), (429, "Please wait 7 seconds"), (502, "The search is not available.")]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("status", "text"), REFUSALS)
 def test_what_a_proxy_refuses_is_explained(page, status, text):
     """A proxy's answer is a page, not JSON. A visitor must not be told to try a photo that is too large again "in a
@@ -562,6 +565,7 @@ def test_what_a_proxy_refuses_is_explained(page, status, text):
     page.errors.clear()  # the browser logs the refused requests
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("refusals", [2, 3])
 def test_a_photo_that_finds_the_server_busy_is_sent_again(page, refusals):
     """Of six visitors who choose a photo at the same time, three must not be told that the server is busy."""
@@ -585,7 +589,7 @@ def test_a_photo_that_finds_the_server_busy_is_sent_again(page, refusals):
     page.errors.clear()  # the browser logs the refused requests
 
 
-@pytest.mark.parametrize("status", [0, pytest.param(429, marks=pytest.mark.long), 503])
+@pytest.mark.parametrize("status", [*(pytest.param(status, marks=pytest.mark.long) for status in (0, 429)), 503])
 def test_a_photo_that_cannot_be_fetched_now_keeps_its_address(page, status):
     """Otherwise, it would be said to have expired, and a reload would no longer find it."""
     open_sample(page, "white T-shirt")

@@ -569,6 +569,7 @@ def searches_of(page: Any) -> list[str]:
     return sent
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("target", "shown"), [("body", 0), ("#second input", 1)])
 def test_of_two_forms_one_takes_a_pasted_photo(page, photo, target, shown):
     page.goto("/search/")
@@ -595,6 +596,7 @@ def test_fragments_that_are_inserted_later_work(page, photo):
     page.get_by_role("option").first.wait_for()
 
 
+@pytest.mark.long
 def test_the_photo_that_was_chosen_last_is_searched(page, photo):
     """The first photo takes longer to reduce."""
     page.goto("/search/")

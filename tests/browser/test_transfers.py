@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.long]
 
 PASTE = """([selector, picture, text]) => {
     const transfer = new DataTransfer();

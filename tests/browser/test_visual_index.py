@@ -107,6 +107,7 @@ def test_the_list_of_items_is_searched_by_name(admin: Any) -> None:
     conftest.until(page, "(img) => img.naturalWidth > 0", image.element_handle())
 
 
+@pytest.mark.long
 def test_an_unreachable_server_is_reported(admin: Any) -> None:
     page = admin
     page.clock.install()

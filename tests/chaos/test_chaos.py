@@ -17,7 +17,7 @@ SEED = os.environ.get("IMAGESIM_CHAOS_SEED", "7")
 
 def test_nothing_is_lost():
     """A short run has the faults of a long one, and fewer writes between them, which take most of the time."""
-    assert_nothing_is_lost(*([] if "IMAGESIM_CHAOS_SECONDS" in os.environ else ["--pause", "0.08"]))
+    assert_nothing_is_lost(*([] if "IMAGESIM_CHAOS_SECONDS" in os.environ else ["--pause", "0.12"]))
 
 
 def test_each_protection_can_be_disabled():
