@@ -27,7 +27,7 @@ from django.views.defaults import server_error
 
 import imagesim
 from demo_shop import environment
-from demo_shop.shop import catalogue, own_catalogue, packages, seeding
+from demo_shop.shop import catalogue, own_catalogue, packages, seeding, views
 from demo_shop.shop.management.commands import demo
 from demo_shop.shop.models import COLOURS, Category, Photo, Product
 from demo_shop.shop.packages import PACKAGES, PackageUnavailable
@@ -451,6 +451,20 @@ class TestPages:
     )
     def test_a_department_with_filters(self, client: Client, shelf, query, names):
         assert self.names(client.get(f"/shop/things/{query}").content.decode()) == names
+
+    def test_the_products_of_a_large_department_are_on_several_pages(self, client: Client, shelf, monkeypatch):
+        monkeypatch.setattr(views, "PAGE", 2)
+        first, last, beyond = (client.get(f"/shop/things/?in_stock=&page={n}").content.decode() for n in (1, 2, "x9"))
+        assert [self.names(page) for page in (first, last, beyond)] == [
+            ["blue", "crimson"],
+            ["red"],
+            ["blue", "crimson"],
+        ]
+        assert re.search(r'<a rel="next" href="\?in_stock=&amp;page=2">Next</a>', first)
+        assert re.search(r'<a rel="prev" href="\?in_stock=&amp;page=1">Previous</a>', last)
+        assert "Page 2 of 2" in last
+        assert 'rel="next"' not in last
+        assert all("3 products" in page for page in (first, last))
 
     @pytest.mark.parametrize(
         ("address", "says"),

@@ -31,7 +31,7 @@ class ListingForm(forms.Form):
         if data.get("price__lte") is not None:
             products = products.filter(price__lte=data["price__lte"])
         order = data.get("order")
-        return products.order_by(order if order in ORDERINGS else "name", "name")
+        return products.order_by(order if order in ORDERINGS else "name", "name", "pk")
 
 
 class FilterForm(forms.Form):

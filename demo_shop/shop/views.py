@@ -3,8 +3,10 @@ from __future__ import annotations
 import logging
 import time
 from itertools import groupby
+from operator import itemgetter
 
 from django.core.files.storage import default_storage
+from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
@@ -26,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 TRAIL_LENGTH = 8
 WINDOW = 15
+PAGE = 60
+"""The number of products on a page of a category."""
 WANDER = 500
 """The maximum number of pictures, chosen at random, on the page of all pictures."""
 
@@ -34,15 +38,14 @@ WANDER = 500
 def home(request: HttpRequest) -> HttpResponse:
     """Show one product of each category on the home page, changing every hour."""
     hour = int(time.time() // 3600)
-    window = []
     products = on_sale().filter(parent=None, stock__gt=0).order_by("category__parent__position", "category", "pk")
-    for _category, shelf in groupby(products, key=lambda product: product.category_id):
-        choice = list(shelf)
-        window.append(choice[hour % len(choice)])
+    keys = list(products.values_list("category", "pk"))
+    shelves = [[pk for _category, pk in shelf] for _category, shelf in groupby(keys, key=itemgetter(0))]
+    window = [shelf[hour % len(shelf)] for shelf in shelves]
     if len(window) < WINDOW:  # a catalogue with few categories
-        shown = {product.pk for product in window}
-        window += [product for product in products[: 2 * WINDOW] if product.pk not in shown]
-    return render(request, "shop/home.html", {"products": window[:WINDOW]})
+        window += [pk for _category, pk in keys[: 2 * WINDOW] if pk not in window]
+    found = on_sale().in_bulk(window[:WINDOW])
+    return render(request, "shop/home.html", {"products": [found[pk] for pk in window[:WINDOW] if pk in found]})
 
 
 @require_safe
@@ -54,7 +57,7 @@ def category(request: HttpRequest, slug: str) -> HttpResponse:
     context = {
         "category": category,
         "siblings": (category.parent or category).children.all(),
-        "products": form.filter(everything),
+        "page": Paginator(form.filter(everything), PAGE).get_page(request.GET.get("page")),
         "total": everything.count(),
         "colours": colours(everything),
         "form": form,
