@@ -43,12 +43,8 @@ export class LookResults {
     this.closestList.replaceChildren(...closest.map((hit) => renderHit(this.template, hit)));
     this.closest.hidden = !closest.length;
     this.message.removeAttribute("role");
-    this.message.hidden = Boolean(own.length);
-    this.message.textContent = own.length
-      ? ""
-      : wider.length
-        ? this.texts.get("onlyWider")
-        : this.texts.reasonForNone(region);
+    this.message.hidden = Boolean(cells.length);
+    this.message.textContent = cells.length ? "" : this.texts.reasonForNone(region);
   }
 
   showError(text, { canRetry }) {
