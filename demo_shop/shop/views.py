@@ -134,7 +134,9 @@ def search(request: HttpRequest) -> HttpResponse:
                 if like:
                     hits = imagesim.similar_to(like, region_id=region and region.id, **arguments)
                 else:
-                    hits = imagesim.search(image=data["image"], text=data["q"] or None, model=Product, **arguments)
+                    text, photo = data["q"] or None, data["image"]
+                    region_of_photo = "auto" if photo else None
+                    hits = imagesim.search(image=photo, text=text, region=region_of_photo, model=Product, **arguments)
                 hits = refinement.apply(hits)
             except (BadImage, BadQuery) as problem:
                 error, status = str(problem), 400

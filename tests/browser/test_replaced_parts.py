@@ -157,7 +157,9 @@ def without_look(route: Any) -> None:
 def test_a_morphed_search_has_its_photo(page, photo, asks):
     page.route(lambda url: url.endswith("/search/") and "/api/" not in url, without_look)
     page.goto("/search/")
-    page.locator("[data-imagesim-search] input[name=image]").set_input_files(photo)
+    with page.expect_request("**/api/visual/search/") as asked:
+        page.locator("[data-imagesim-search] input[name=image]").set_input_files(photo)
+    assert b'name="region"\r\n\r\nauto\r\n' in asked.value.post_data_buffer
     page.locator("[data-imagesim-list] > li").first.wait_for()
     page.evaluate(MORPHED, asks)
     page.locator("[data-imagesim-list] > li").first.wait_for()

@@ -243,7 +243,8 @@ export class ImageSearch {
     // The REST API does not sort; the order belongs to the page.
     const ofPage = new Set([...this.form.elements].filter((field) => "imagesimPage" in field.dataset).map(({ name }) => name));
     const query = this.fields("text").filter(([name]) => !ofPage.has(name));
-    if (this.photo) query.push(["image", this.photo, "photo"]);
+    // Of a photo, search its main object; a picture with a plain background is searched as a whole.
+    if (this.photo) query.push(["image", this.photo, "photo"], ["region", "auto"]);
     await this.load(0, query);
   }
 
