@@ -70,12 +70,24 @@ def test_nothing_moves_while_a_page_loads(open_page: Callable[..., Any], width: 
     first."""
     page = open_page(viewport={"width": width, "height": height})
     page.add_init_script(SHIFTS)
-    for address in ("/", "/search/?q=white", "/search/?q=submarine", "/look/", "/product/confetti-plimsolls-mustard/"):
+    searches = ("/search/?q=white", "/search/?q=submarine")
+    for address in ("/", *searches, "/look/", "/product/confetti-plimsolls-mustard/", "/gallery/"):
         page.goto(address)
         page.wait_for_load_state("networkidle")
         page.wait_for_timeout(200)
         shifts = page.evaluate("window.shifts")
         assert sum(value for value, _sources in shifts) < 0.005, (address, shifts)
+
+
+def test_the_gallery_is_light(open_page: Callable[..., Any]) -> None:
+    """It shows every product of the demo."""
+    page = open_page(viewport={"width": 1280, "height": 900}, device_scale_factor=2)
+    page.goto("/gallery/")
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    page.wait_for_load_state("networkidle")
+    assert page.locator("main img").count() > 60
+    sizes = page.evaluate("performance.getEntries().map((entry) => [entry.name, entry.transferSize ?? 0])")
+    assert 200_000 < sum(size for _name, size in sizes) < 1_500_000, sizes
 
 
 def test_the_form_of_a_rule_is_shown_when_its_scripts_have_shaped_it(open_page: Callable[..., Any]) -> None:
