@@ -606,6 +606,31 @@ def test_a_photo_that_cannot_be_fetched_now_keeps_its_address(page, status):
     page.errors.clear()  # the requests that failed
 
 
+def test_the_address_of_results_has_their_filters(page):
+    open_sample(page, "white T-shirt")
+    page.get_by_text("Narrow it down").click()
+    for change in (
+        lambda: page.get_by_label("In stock only").uncheck(),
+        lambda: page.get_by_label("Category").select_option("t-shirts"),
+        lambda: page.get_by_label("To €").fill("80"),
+    ):
+        with page.expect_request(REGION):
+            change()
+            page.get_by_label("To €").blur()
+        wait_for_results(page)
+    shown, address = results(page), page.url
+    assert address.endswith("&category=t-shirts&price__lte=80&in_stock=")
+    page.goto("/")
+    page.goto(address)
+    wait_for_results(page)
+    assert results(page) == shown
+    assert page.get_by_label("To €").input_value() == "80"
+    assert page.get_by_label("Category").input_value() == "t-shirts"
+    assert not page.get_by_label("In stock only").is_checked()
+    page.get_by_role("button", name="Another photo").click()
+    assert page.url.endswith("/look/")
+
+
 def test_a_filter_that_changes_while_a_photo_is_searched_applies(page):
     page.goto("/look/")
     late = []

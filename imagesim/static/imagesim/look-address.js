@@ -1,21 +1,76 @@
-// The photo and the region in the URL of the page: results survive a reload and "back", and can be shared while the
-// server holds the photo.
+// The photo, the region and the filters in the URL of the page: results survive a reload and "back", and can be shared
+// while the server holds the photo.
 
-export function readAddress() {
-  const fields = new URL(location).searchParams;
-  return { token: fields.get("photo"), box: parseBox(fields.get("region") ?? "") };
+const OWN = ["photo", "region", "sample", "csrfmiddlewaretoken"];
+
+export class LookAddress {
+  // ``form``: its fields are the filters. Of these, the URL has the ones that were changed.
+  constructor(form) {
+    this.form = form;
+  }
+
+  read() {
+    const fields = new URL(location).searchParams;
+    return { token: fields.get("photo"), box: parseBox(fields.get("region") ?? "") };
+  }
+
+  // Set the filters to those in the URL.
+  restoreFilters() {
+    const given = new URL(location).searchParams;
+    for (const field of this.filters.filter(({ name }) => given.has(name))) {
+      const values = given.getAll(field.name);
+      for (const choice of choicesOf(field)) choice.selected = values.includes(choice.value);
+      if (isBox(field)) field.checked = values.includes(field.value);
+      else if (!field.options) [field.value] = values;
+    }
+  }
+
+  write(token, region = null) {
+    const url = new URL(location);
+    const fields = url.searchParams;
+    for (const name of ["photo", "region", "sample", ...this.filters.map((field) => field.name)]) fields.delete(name);
+    if (token) {
+      fields.set("photo", token);
+      if (region && !region.whole) {
+        const { x, y, width, height } = region.box;
+        fields.set("region", [x, y, width, height].map((side) => side.toFixed(3)).join(","));
+      }
+      this.writeFilters(fields);
+    }
+    if (url.href !== location.href) history.replaceState(history.state, "", url);
+  }
+
+  writeFilters(fields) {
+    for (const name of new Set(this.filters.map((field) => field.name))) {
+      const same = this.filters.filter((field) => field.name === name);
+      const values = same.flatMap(valuesOf);
+      if (String(values) === String(same.flatMap(initialValuesOf))) continue;
+      for (const value of values.length ? values : [""]) fields.append(name, value);
+    }
+  }
+
+  get filters() {
+    const kinds = ["file", "hidden", "submit", "button", "fieldset"];
+    return [...this.form.elements].filter(({ name, type }) => name && !OWN.includes(name) && !kinds.includes(type));
+  }
 }
 
-export function writeAddress(token, region = null) {
-  const url = new URL(location);
-  url.searchParams.delete("sample");
-  if (token) url.searchParams.set("photo", token);
-  else url.searchParams.delete("photo");
-  if (token && region && !region.whole) {
-    const { x, y, width, height } = region.box;
-    url.searchParams.set("region", [x, y, width, height].map((side) => side.toFixed(3)).join(","));
-  } else url.searchParams.delete("region");
-  if (url.href !== location.href) history.replaceState(history.state, "", url);
+const isBox = (field) => field.type === "checkbox" || field.type === "radio";
+const choicesOf = (field) => [...(field.options ?? [])];
+
+function valuesOf(field) {
+  if (isBox(field)) return field.checked ? [field.value] : [];
+  const values = field.options ? [...field.selectedOptions].map(({ value }) => value) : [field.value.trim()];
+  return values.filter(Boolean);
+}
+
+// The values that the page had from the server.
+function initialValuesOf(field) {
+  if (isBox(field)) return field.defaultChecked ? [field.value] : [];
+  if (!field.options) return [field.defaultValue.trim()].filter(Boolean);
+  const chosen = choicesOf(field).filter((choice) => choice.defaultSelected);
+  const [first] = choicesOf(field);
+  return (chosen.length || field.multiple || !first ? chosen : [first]).map(({ value }) => value).filter(Boolean);
 }
 
 // Parse "0.1,0.2,0.3,0.4" into {x, y, width, height}; return null if it is not a box.

@@ -7,7 +7,7 @@ import { attach } from "./attach.js";
 import { BoxEditor, boxAround, sameBox } from "./box-editor.js";
 import { fieldsRestored, isPhotoLost, receivePhoto, rememberPhoto } from "./handover.js";
 import { renderMessages } from "./hits.js";
-import { readAddress, writeAddress } from "./look-address.js";
+import { LookAddress } from "./look-address.js";
 import { RegionMarks, WHOLE, drawnRegion, move, regionAt, regionsOf, surest, update } from "./look-regions.js";
 import { LookRequests } from "./look-requests.js";
 import { LookResults } from "./look-results.js";
@@ -39,6 +39,7 @@ export class ShopTheLook {
     this.messages = find("messages"); // those of the shop
     this.server = find("server");
     this.texts = new LookTexts(root.dataset);
+    this.address = new LookAddress(this.form);
     this.requests = new LookRequests(root.dataset, this.form, (on) => this.setBusy(on));
     this.results = new LookResults(root, this.texts, csrfTokenOf(this.form));
     this.marks = new RegionMarks(find("dots"), find("chips"), (region) => this.select(region));
@@ -120,7 +121,7 @@ export class ShopTheLook {
   async restore() {
     if (!this.view.hidden) this.showStart(); // the copy of the page that htmx or Turbo shows after "back"
     const received = await receivePhoto();
-    const { token } = readAddress();
+    const { token } = this.address.read();
     const lost = isPhotoLost();
     if (received) return this.usePhoto(received);
     if (token) return this.restorePhoto(token);
@@ -133,6 +134,7 @@ export class ShopTheLook {
   // Fetch the photo that the URL names, if the server still holds it, and select the URL's region.
   async restorePhoto(token) {
     const choice = ++this.choice;
+    this.address.restoreFilters();
     this.setStatus(this.texts.get("looking"));
     let response;
     let photo;
@@ -145,14 +147,14 @@ export class ShopTheLook {
     if (choice !== this.choice) return;
     if (!photo) {
       const gone = GONE.includes(response?.status);
-      if (gone) writeAddress(null); // otherwise it would still be there after a reload
+      if (gone) this.address.write(null); // otherwise it would still be there after a reload
       const refusal = { status: response?.status, wait: retryAfter(response) };
       this.setStatus(gone ? this.texts.get("gone") : explainRefusal(this.texts.data, refusal), true);
       return;
     }
     await this.showPhoto(photo);
     if (choice !== this.choice) return;
-    const { box } = readAddress();
+    const { box } = this.address.read();
     await this.searchPhoto(token);
     if (choice !== this.choice || !this.regions.length || !box) return;
     const known = regionAt(box, this.regions);
@@ -220,7 +222,7 @@ export class ShopTheLook {
     this.choice += 1;
     this.showStart();
     this.file.value = "";
-    writeAddress(null);
+    this.address.write(null);
     rememberPhoto(false);
     this.setStatus("");
     if (focus) this.file.focus();
@@ -239,7 +241,7 @@ export class ShopTheLook {
     const answer = await (token ? this.requests.findHeldRegions(token) : this.requests.findRegions(this.photo));
     if (!answer) return;
     if (!answer.ok) {
-      if (token && GONE.includes(answer.status)) writeAddress(null);
+      if (token && GONE.includes(answer.status)) this.address.write(null);
       this.showError(answer);
       return;
     }
@@ -301,7 +303,9 @@ export class ShopTheLook {
 
   refresh() {
     for (const region of this.regions) region.stale = true;
-    if (this.active) this.search(this.active);
+    if (!this.active) return;
+    this.address.write(this.photoToken, this.active);
+    this.search(this.active);
   }
 
   // The selected region.
@@ -310,7 +314,7 @@ export class ShopTheLook {
     const changed = region !== this.active;
     this.active = region;
     this.setDrawing(false);
-    writeAddress(this.photoToken, region);
+    this.address.write(this.photoToken, region);
     this.editor.show(region.whole ? null : region.box);
     this.editor.label(region.name, this.texts.aboutBox(region));
     this.marks.select(region);
