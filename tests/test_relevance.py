@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 from asgiref.sync import async_to_sync
+from django.core.files.base import ContentFile
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -33,15 +34,16 @@ from imagesim.retrieval import feedback, relevance
 from imagesim.retrieval.feedback import MovedVectors
 from imagesim.retrieval.relevance import Cutoff, Judge, WithLabel, WithRelevance, calibration_of
 from imagesim.retrieval.retriever import WithFallback, WithMMR
-from imagesim.retrieval.suggestions import Suggestion, _distinct
+from imagesim.retrieval.suggestions import Suggestion, _distinct, _kind_of
 from imagesim.retrieval.words import with_text as retrieval_text
 from imagesim.retrieval.words.match_rules import keys_with_other_words
 from imagesim.retrieval.words.reader import QueryReader
 from imagesim.retrieval.words.readings import WithSynonyms
 from imagesim.retrieval.words.with_text import WithText
-from imagesim.types import Candidate, Candidates, Filters, Hit, HitImage, IndexMeta, Query
-from tests.shop import forget, picture, product, registered
+from imagesim.types import Candidate, Candidates, Filters, Hit, HitImage, IndexMeta, Query, TextSpec
+from tests.shop import encoded, forget, picture, product, registered
 from tests.test_retrieval_parts import Listed
+from tests.zoo.models import Lamp, Maker, Picture, Tag
 
 pytestmark = pytest.mark.django_db
 
@@ -964,6 +966,40 @@ class TestSuggestions:
         product("Gazelle", picture("white"), category=category.slug)
         sync()
         assert [each.text for each in imagesim.suggest("鞋")] == ["运动鞋", "Gazelle"]
+
+    def test_a_category_or_a_brand_is_one_whatever_its_field_is_called(self, media_root):
+        class LampItems(imagesim.Items[Lamp]):
+            images = "pictures__file"
+            category = "tags__label"
+            text: ClassVar = {"name": 3, "maker__name": 2, "tags__label": 2}
+
+        with registered(Lamp, LampItems):
+            lamp = Lamp.objects.create(name="Arc", maker=Maker.objects.create(name="Lumina", code="l"))
+            lamp.tags.add(Tag.objects.create(label="Reading lights"))
+            Picture.objects.create(lamp=lamp, file=ContentFile(encoded(picture("red")), "lamp.png"))
+            sync()
+            for typed, expected in (("lumi", ("brand", "Lumina")), ("light", ("category", "Reading lights"))):
+                found = [(each.kind, each.text) for each in imagesim.suggest(typed, model=Lamp)]
+                assert found == [expected, ("item", "Arc")]
+
+    @pytest.mark.parametrize(
+        ("path", "kind"),
+        [
+            ("marke__name_de", "brand"),
+            ("manufacturer", "brand"),
+            ("product__vendors__title", "brand"),
+            ("hersteller_name", "brand"),
+            ("brand", "brand"),
+            ("product_brand", "brand"),
+            ("maker_number", ""),
+            ("manufacturer_code", ""),
+            ("tags__label", ""),
+            ("name", ""),
+            ("categories__name", "category"),  # from a shop whose method names the categories
+        ],
+    )
+    def test_what_fields_are_usually_called(self, path, kind):
+        assert _kind_of(path, TextSpec()) == kind
 
     def test_a_repeated_suggestion_keeps_its_first_place(self):
         hit = Hit("item", 0.5, HitImage("a.jpg", "a"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -32,6 +33,12 @@ shown, or are called by the words in other languages than the visitor's."""
 
 BEST_SHARE = 0.5
 """The minimum share of the best match: entries that match less are not suggested."""
+
+BRAND = re.compile(
+    r"brand|(^|__)(maker|manufacturer|producer|vendor|designer|marke|hersteller|marca|marque|merk|marka|fabricante?|"
+    r"fabrikant|produttore|producent)s?(_name)?($|__)"
+)
+"""The paths of brands, by the usual names of fields in the languages of the interface."""
 
 SuggestionKind = Literal["item", "category", "brand"]
 _Kind = Literal["category", "brand", ""]
@@ -110,7 +117,7 @@ def _named(hits: Sequence[Hit], query: Query, meta: IndexMeta) -> tuple[Sequence
     all texts if only descriptions match. A visitor who types "head phones" is not looking for a tripod whose head
     turns phones."""
     least = MENTION * max(spec.weight for spec in meta.texts.values())
-    specs = {name: spec for name, spec in meta.texts.items() if spec.weight >= least or _kind_of(name)}
+    specs = {name: spec for name, spec in meta.texts.items() if spec.weight >= least or _kind_of(name, spec)}
     if len(specs) == len(meta.texts):
         return hits, specs
     names = TextIndex(specs)
@@ -129,9 +136,11 @@ def _texts_of(hit: Hit, names: Collection[str]) -> Iterator[tuple[str, TextSpec,
             yield path, spec, [str(each) for each in paths.read(hit.item, path)]
 
 
-def _kind_of(path: str) -> _Kind:
+def _kind_of(path: str, spec: TextSpec) -> _Kind:
     """Return the kind of group that the text at a path names; empty if it names none."""
-    return "category" if "categor" in path else "brand" if "brand" in path else ""
+    if spec.category or "categor" in path:  # the latter if get_categories() is overridden
+        return "category"
+    return "brand" if BRAND.search(path) else ""
 
 
 class _Begun(NamedTuple):
@@ -152,7 +161,7 @@ def _begun(hit: Hit, typed: Mapping[str, Sequence[Token]], names: Collection[str
     own, texts = base_language(get_language() or ""), list[tuple[_Kind, str, str, list[str]]]()
     for path, spec, values in _texts_of(hit, names):
         stem = path.removesuffix(f"_{paths.language_of(path)}".lower().replace("-", "_"))
-        texts.append((_kind_of(path), stem, base_language(spec.language), values))
+        texts.append((_kind_of(path, spec), stem, base_language(spec.language), values))
     at_home = {stem for _kind, stem, language, values in texts if language == own and any(values)}
     for kind, stem, language, values in texts:
         for value in values if typed.get(language) else ():
