@@ -62,13 +62,13 @@ def check_look(**kwargs: Any) -> list[CheckMessage]:
 
 @register("imagesim", deploy=True)
 def check_deployment(**kwargs: Any) -> list[CheckMessage]:
-    from imagesim import checks
+    from imagesim.checks import deployment
 
     return [
-        *checks.check_sync(),
-        *checks.check_sqlite(),
-        *checks.check_visitors(),
-        *checks.check_connections(),
-        *checks.check_index(),
-        *checks.check_maintenance(),
+        *deployment.check_sync(),
+        *deployment.check_sqlite(),
+        *deployment.check_visitors(),
+        *deployment.check_connections(),
+        *deployment.check_index(),
+        *deployment.check_maintenance(),
     ]

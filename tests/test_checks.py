@@ -26,6 +26,7 @@ from django.utils import timezone
 import imagesim
 from demo_shop.shop.models import Product
 from imagesim import checks
+from imagesim.checks import deployment
 from imagesim.checks.items import check_items, check_pages, check_texts
 from imagesim.exceptions import EmbedderError, IndexMissing, IndexUnavailable
 from imagesim.indexes.local import LocalIndex
@@ -221,7 +222,7 @@ class TestBackends:
 
         assert message in found.msg
         assert "hidden" not in found.msg
-        checks.check_connections()  # does not fail on it
+        deployment.check_connections()  # does not fail on it
 
     def test_the_checks_of_backends_are_included(self, monkeypatch):
         from imagesim.indexes import get_index
@@ -636,13 +637,13 @@ class TestActiveIndex:
     def test_the_same_model(self, monkeypatch):
         self.answer(monkeypatch, IndexMeta("new", 4))
 
-        assert checks.check_index() == []
+        assert deployment.check_index() == []
 
     @pytest.mark.django_db
     def test_another_model(self, monkeypatch):
         self.answer(monkeypatch, IndexMeta("old", 2))
 
-        (found,) = checks.check_index()
+        (found,) = deployment.check_index()
 
         assert found.id == "imagesim.W012"
         assert "vectors of model 'old' with 2 dimensions; the settings name model 'new' with 4." in found.msg
@@ -659,7 +660,7 @@ class TestActiveIndex:
     def test_an_unknown_fingerprint(self, monkeypatch, error, id):
         self.answer(monkeypatch, error)
 
-        assert ids(checks.check_index()) == [id]
+        assert ids(deployment.check_index()) == [id]
 
     def answer(self, monkeypatch, answer) -> None:
         def meta() -> IndexMeta:
@@ -675,7 +676,7 @@ class TestBeforeGoingLive:
     def test_the_sync_mode_is_reported(self, settings, mode, found):
         settings.IMAGESIM = {"SYNC": mode}
 
-        assert ids(checks.check_sync()) == found
+        assert ids(deployment.check_sync()) == found
 
     @pytest.mark.parametrize(
         ("vendor", "mode", "found"),
@@ -690,7 +691,7 @@ class TestBeforeGoingLive:
     def test_transactions_of_sqlite_that_do_not_wait_are_reported(self, monkeypatch, vendor, mode, found):
         monkeypatch.setattr(connection, "vendor", vendor)
         monkeypatch.setitem(connection.settings_dict, "OPTIONS", {"transaction_mode": mode} if mode else {})
-        messages = checks.check_sqlite()
+        messages = deployment.check_sqlite()
         assert ids(messages) == found
         if found:
             assert "'transaction_mode': 'IMMEDIATE'" in messages[0].hint
@@ -698,29 +699,29 @@ class TestBeforeGoingLive:
     def test_a_wrong_setting_is_reported_by_another_check(self, settings):
         settings.IMAGESIM = {"SYNC": "sometimes"}
 
-        assert checks.check_sync() == []
+        assert deployment.check_sync() == []
 
     @pytest.mark.django_db
     def test_a_reconcile_that_nobody_runs_is_reported(self, settings, media_root, monkeypatch):
         settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": EMBEDDER}
-        assert checks.check_maintenance() == []
+        assert deployment.check_maintenance() == []
         product("shoe", picture("red"))
         sync()
-        assert checks.check_maintenance() == []
+        assert deployment.check_maintenance() == []
         Job.objects.update(started_at=timezone.now() - timedelta(days=9))
-        (found,) = checks.check_maintenance()
+        (found,) = deployment.check_maintenance()
         assert found.id == "imagesim.W028"
         output = io.StringIO()
         call_command("imagesim_status", stdout=output)
         assert f"reconciled not since {timezone.now() - timedelta(days=9):%Y-%m-%d}: run" in output.getvalue()
         Job.objects.create(kind="reconcile", status="failed", finished_at=timezone.now())
-        assert ids(checks.check_maintenance()) == ["imagesim.W028"]
+        assert ids(deployment.check_maintenance()) == ["imagesim.W028"]
         reconcile()
-        assert checks.check_maintenance() == []
+        assert deployment.check_maintenance() == []
         Job.objects.filter(kind="reconcile").update(finished_at=timezone.now() - timedelta(days=9))
-        assert ids(checks.check_maintenance()) == ["imagesim.W028"]
+        assert ids(deployment.check_maintenance()) == ["imagesim.W028"]
         monkeypatch.setattr(Job.objects, "aggregate", Mock(side_effect=DatabaseError("no such table")), raising=False)
-        assert checks.check_maintenance() == []
+        assert deployment.check_maintenance() == []
 
     @pytest.mark.django_db
     def test_events_that_nobody_purges_are_reported(self, settings):
@@ -728,21 +729,21 @@ class TestBeforeGoingLive:
         event = Event.objects.create(request="a", kind="view", source="search", item_key="a:1", position=0)
         for days, found in ((31, []), (39, ["imagesim.W029"])):
             Event.objects.filter(pk=event.pk).update(created_at=timezone.now() - timedelta(days=days))
-            assert ids(checks.check_maintenance()) == found
+            assert ids(deployment.check_maintenance()) == found
         purge()
-        assert checks.check_maintenance() == []
+        assert deployment.check_maintenance() == []
 
     @pytest.mark.django_db
     def test_a_changed_model_on_the_real_index(self, settings, media_root):
         settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": EMBEDDER}
-        assert ids(checks.check_index()) == ["imagesim.W010"]  # nothing is in service yet
+        assert ids(deployment.check_index()) == ["imagesim.W010"]  # nothing is in service yet
         product("shoe", picture("red"))
         sync()
-        assert checks.check_index() == []
+        assert deployment.check_index() == []
 
         settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": {**EMBEDDER, "OPTIONS": {"dims": 32}}}
 
-        (found,) = checks.check_index()
+        (found,) = deployment.check_index()
         assert found.id == "imagesim.W012"
         assert "'test-pixels-64' with 64 dimensions; the settings name model 'test-pixels-32' with 32." in found.msg
         assert "PREVIOUS_EMBEDDERS" in found.hint
@@ -757,8 +758,8 @@ class TestTheCommand:
 
     def test_deployment_checks_run_only_with_deploy(self, settings, monkeypatch):
         settings.IMAGESIM = {"SYNC": "manual"}
-        monkeypatch.setattr(checks, "check_index", lambda: [Warning("The index was asked.", id="test.W1")])
-        monkeypatch.setattr(checks, "check_maintenance", list)
+        monkeypatch.setattr(deployment, "check_index", lambda: [Warning("The index was asked.", id="test.W1")])
+        monkeypatch.setattr(deployment, "check_maintenance", list)
 
         assert "test.W1" not in ids(run_checks(tags=["imagesim"]))
         assert "test.W1" in ids(run_checks(tags=["imagesim"], include_deployment_checks=True))
@@ -830,14 +831,14 @@ class TestVisitors:
         settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
         settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
         settings.REST_FRAMEWORK = {}
-        assert [message.id for message in checks.check_visitors()] == ["imagesim.W014", "imagesim.W015"]
+        assert [message.id for message in deployment.check_visitors()] == ["imagesim.W014", "imagesim.W015"]
         settings.REST_FRAMEWORK = {"NUM_PROXIES": 1}
         settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache"}}
-        assert checks.check_visitors() == []
+        assert deployment.check_visitors() == []
 
     def test_without_a_proxy_the_address_is_known(self, settings):
         settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache"}}
-        assert checks.check_visitors() == []
+        assert deployment.check_visitors() == []
 
 
 class TestConnections:
@@ -862,7 +863,7 @@ class TestConnections:
             "INDEX": {"BACKEND": "imagesim.indexes.elasticsearch.ElasticsearchIndex", "OPTIONS": index},
             "EMBEDDER": {"BACKEND": "imagesim.embedders.http.HttpEmbedder", "OPTIONS": embedder},
         }
-        found = checks.check_connections()
+        found = deployment.check_connections()
         assert [message.id for message in found] == ids
         assert "hidden" not in str(found)
 
@@ -873,7 +874,7 @@ class TestConnections:
             "photos": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
         }
         settings.IMAGESIM = {"LOOK_CACHE": "photos"}
-        assert ["'photos'" in str(message) for message in checks.check_visitors()] == [True]
+        assert ["'photos'" in str(message) for message in deployment.check_visitors()] == [True]
 
 
 def test_a_model_without_pages(register, monkeypatch):

@@ -20,7 +20,7 @@ call_command("check", fail_level="INFO", tags=["imagesim"])
 ASK = (
     CHECK
     + """
-from imagesim.checks import check_sqlite
+from imagesim.checks.deployment import check_sqlite
 assert check_sqlite() == []
 call_command("imagesim_sync")
 import imagesim

@@ -9,7 +9,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.urls import reverse
 
-from imagesim import checks, tasks
+from imagesim import tasks
+from imagesim.checks import deployment
 from imagesim.indexes import get_index
 from imagesim.indexing import jobs
 from imagesim.indexing.rebuild import rebuild
@@ -33,7 +34,7 @@ def _shop(settings: Any, media_root: Any) -> None:
 
 
 def test_the_command_and_the_status(capsys):
-    assert [each.id for each in checks.check_index()] == ["imagesim.W012"]
+    assert [each.id for each in deployment.check_index()] == ["imagesim.W012"]
     call_command("imagesim_rebuild", "--hold")
     job = jobs.standby()
     assert f"Rebuilt {job.target}: 6 items" in (said := capsys.readouterr().out)
@@ -44,7 +45,7 @@ def test_the_command_and_the_status(capsys):
     assert "run `manage.py imagesim_rebuild --swap` to change to it" in said
     assert get_status().standby.backing_index == job.target
     assert {check.state for check in get_health()} == {"ok"}
-    assert checks.check_index() == []
+    assert deployment.check_index() == []
     call_command("imagesim_jobs", "--format", "json")
     assert json.loads(capsys.readouterr().out)["jobs"][0]["status"] == "standby"
     with pytest.raises(CommandError, match="--discard"):
