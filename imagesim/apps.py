@@ -68,6 +68,7 @@ def check_deployment(**kwargs: Any) -> list[CheckMessage]:
         *deployment.check_sync(),
         *deployment.check_sqlite(),
         *deployment.check_visitors(),
+        *deployment.check_warm_up(),
         *deployment.check_connections(),
         *deployment.check_index(),
         *deployment.check_maintenance(),

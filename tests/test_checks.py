@@ -749,6 +749,43 @@ class TestBeforeGoingLive:
         assert "PREVIOUS_EMBEDDERS" in found.hint
 
 
+LITE = {"BACKEND": "imagesim.embedders.openclip.OpenClipEmbedder", "OPTIONS": {"model": "imagesim-lite"}}
+SERVICE = {
+    "BACKEND": "imagesim.embedders.http.HttpEmbedder",
+    "OPTIONS": {"url": "http://localhost:8100/v1", "model": "m", "dims": 4},
+}
+ENDPOINT = "imagesim.embedders.http.InferenceEmbedder"
+INFERENCE = {"url": "http://localhost:9200", "inference_id": "clip"}
+FINDER = {"BACKEND": "imagesim.regions.lite.LiteRegionFinder"}
+
+
+class TestTheFirstPhoto:
+    """``check --deploy``: whether web processes load their models before a visitor waits for them."""
+
+    @pytest.mark.parametrize(
+        ("given", "loaded"),
+        [
+            ({"EMBEDDER": LITE}, ["EMBEDDER"]),
+            ({"EMBEDDER": LITE, "REGIONS": FINDER}, ["EMBEDDER", "REGIONS"]),
+            ({"EMBEDDER": LITE, "REGIONS": FINDER, "WARM_UP": True}, []),
+            ({"EMBEDDER": SERVICE}, []),
+            ({"EMBEDDER": SERVICE, "REGIONS": FINDER}, ["REGIONS"]),
+            ({"EMBEDDER": {"BACKEND": ENDPOINT, "OPTIONS": {**INFERENCE, "images": LITE}}}, ["EMBEDDER"]),
+            ({"EMBEDDER": {"BACKEND": ENDPOINT, "OPTIONS": {**INFERENCE, "dims": 4, "fingerprint": "f"}}}, []),
+            ({"EMBEDDER": EMBEDDER}, []),  # which has no model
+            ({"EMBEDDER": {"BACKEND": "no.such.Embedder"}}, []),  # which another check reports
+            ({"EMBEDDER": 5}, []),
+        ],
+    )
+    def test_models_that_the_first_visitor_waits_for_are_reported(self, settings, given, loaded):
+        settings.IMAGESIM = given
+        found = deployment.check_warm_up()
+        assert ids(found) == ["imagesim.W035"] * bool(loaded)
+        assert [name for name in ("EMBEDDER", "REGIONS") if name in str(found)] == loaded
+        settings.ROOT_URLCONF = urlconf()  # a shop that only shows similar products
+        assert deployment.check_warm_up() == []
+
+
 class TestTheCommand:
     def test_it_fails_on_an_error(self, settings):
         settings.IMAGESIM = {"NO": 1}

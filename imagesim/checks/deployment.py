@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 from importlib.util import find_spec
+from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings as django_settings
@@ -15,8 +16,9 @@ from django.utils import timezone
 
 from imagesim import conf
 from imagesim.addresses import number_of_proxies
-from imagesim.checks import including_rest, listed
-from imagesim.exceptions import ImagesimError, SearchIndexError, mask_credentials
+from imagesim.checks import BACKENDS, including_rest, listed
+from imagesim.conf import get_instance
+from imagesim.exceptions import ConfigurationError, ImagesimError, SearchIndexError, mask_credentials
 from imagesim.shared_cache import is_of_one_process
 
 
@@ -72,6 +74,33 @@ def check_visitors() -> Iterator[CheckMessage]:
                 hint=f"Use one that the processes share (Redis, Memcached) in CACHES[{name!r}].",
                 id="imagesim.W015",
             )
+
+
+@listed
+def check_warm_up() -> Iterator[CheckMessage]:
+    """Check that web processes load their models before the first visitor with a photo or words waits for them."""
+    settings, errors = conf.read_settings()
+    if errors or settings.WARM_UP or find_spec("rest_framework") is None or not including_rest():
+        return
+    loaded = [name for name in ("EMBEDDER", "REGIONS") if _loads_a_model(getattr(settings, name), BACKENDS[name])]
+    if loaded:
+        yield Warning(
+            f"Each web process loads the model of {' and that of '.join(loaded)} with its first photo or words, whose "
+            "visitor waits for many seconds.",
+            hint="Set IMAGESIM['WARM_UP'] to True. It does no harm next to gunicorn's --config "
+            "python:imagesim.warm_up, which this check cannot see.",
+            id="imagesim.W035",
+        )
+
+
+def _loads_a_model(backend: conf.Backend, base: type[Any]) -> bool:
+    """Return whether a process that uses the backend loads a model; a service does it in its own."""
+    if "url" in backend.options and not backend.options.get("images"):
+        return False
+    try:
+        return type(get_instance(backend, base)).warm_up is not base.warm_up
+    except (ConfigurationError, ImportError):
+        return False  # check_backends reports it
 
 
 @listed
