@@ -372,7 +372,7 @@ class TestItems:
         assert repr(name) in found.msg
 
     def test_names_that_used_to_clash_are_reserved(self):
-        assert {"label", "region", "timeout", "heading", "empty"} < reserved_names()
+        assert {"label", "region", "timeout", "heading", "empty", "sort", "page"} < reserved_names()
 
     def test_a_kind_without_a_filter(self, register):
         register(filters={"lumen": "lumen"}, filter_kinds={"lumens": "number"})

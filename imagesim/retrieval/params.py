@@ -61,6 +61,9 @@ TAG_ARGUMENTS = ("item", "timeout", "heading", "empty", "min_hits", "section_id"
 REST_ARGUMENTS = ("q", "image", "photo", "regions", "point", "whole", "region", "label", "token", "format")
 """Arguments of ``shop_the_look`` and the REST views besides those of a request."""
 
+PAGE_PARAMETERS = ("sort", "page")
+"""What a page of results reads from its URL besides the arguments and filters (``imagesim.pages.refinement``)."""
+
 
 def _argument(kind: ArgumentType, default: Any, calls: Collection[str] = ALL, **defaults: Any) -> dict[str, Any]:
     """Return the metadata of an argument: its type, the calls that have it and its default. ``defaults``: the other
@@ -225,7 +228,7 @@ def reserved_names() -> frozenset[str]:
     """Return the names that no filter may have, because they mean something else in a query string, a form or a
     template tag."""
     names = (name for call in ALL for name in declared(call))
-    return frozenset((*names, "filters", *TAG_ARGUMENTS, *REST_ARGUMENTS))
+    return frozenset((*names, "filters", *TAG_ARGUMENTS, *REST_ARGUMENTS, *PAGE_PARAMETERS))
 
 
 def parse(
