@@ -91,6 +91,29 @@ def test_every_operation_with_a_body_says_that_it_may_be_too_large(client: Clien
     assert all("413" in each["responses"] for each in operations)
 
 
+@pytest.mark.parametrize("name", ["look", "similar"])
+def test_an_example_has_every_field_of_its_answer(client: Client, name: str) -> None:
+    described = client.get("/api/visual/schema/?format=json").json()
+    operations = {each["operationId"]: each for path in described["paths"].values() for each in path.values()}
+    answer = operations[name]["responses"]["200"]["content"]["application/json"]
+    for example in answer["examples"].values():
+        assert list(lacking(example["value"], answer["schema"], described["components"]["schemas"])) == []
+
+
+def lacking(value: Any, schema: Any, components: Any) -> Iterator[str]:
+    """Yield the required fields that a value and the objects in it do not have."""
+    if reference := (schema.get("$ref") or schema.get("allOf", [{}])[0].get("$ref")):
+        schema = components[reference.rpartition("/")[2]]
+    if isinstance(value, list):
+        for each in value:
+            yield from lacking(each, schema["items"], components)
+    elif isinstance(value, dict):
+        yield from (f"{name} in {sorted(value)}" for name in schema.get("required", ()) if name not in value)
+        for name, inner in schema.get("properties", {}).items():
+            if name in value:
+                yield from lacking(value[name], inner, components)
+
+
 def test_what_generated_clients_go_by(client: Client, settings: Any) -> None:
     settings.IMAGESIM = {"EVENTS": True}
     paths = client.get("/api/visual/schema/?format=json").json()["paths"]

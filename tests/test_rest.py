@@ -431,6 +431,13 @@ class TestLook:
         assert len(body["results"]) == 2
         assert response["Cache-Control"] == "private, no-store"
 
+    def test_how_many_hits_were_not_relevant_enough(self, shelf, api, street):
+        body = api.post(self.LOOK, {"image": street, "min_relevance": "1"}).json()
+        asked = {"region": "[0.2, 0.8, 0.6, 0.15]", "min_relevance": "1"}
+        region = api.post(f"{self.LOOK}{body['photo']}/region/", asked).json()
+        assert (body["results"], region["results"]) == ([], [])
+        assert (body["cut"] > 0, region["cut"] > 0) == (True, True)
+
     def test_regions_and_point(self, shelf, api, street):
         def boxes(**asked: str) -> list[dict[str, float]]:
             street.seek(0)

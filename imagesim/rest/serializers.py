@@ -197,6 +197,7 @@ class MessageSerializer(AnswerSerializer):
     url = serializers.CharField(help_text="A link, or empty.")
 
 
+CUT = "How many of the nearest items were below the relevance asked for."
 CLOSEST = "If there are no results: the few nearest items."
 
 
@@ -212,7 +213,7 @@ class HitsSerializer(AnswerSerializer):
     degraded = serializers.CharField(help_text="Empty, or why a valid query has few or no results.")
     facets = serializers.DictField(child=FacetSerializer(), help_text="By field, those that were asked for.")
     token = serializers.CharField(help_text="For `events/`; empty while events are off.")
-    cut = serializers.IntegerField(help_text="How many of the nearest items were below the relevance asked for.")
+    cut = serializers.IntegerField(help_text=CUT)
     closest = HitSerializer(many=True, help_text=CLOSEST)
     region = BoxSerializer(allow_null=True, help_text="What was searched with, if not all of the picture.")
     messages = MessageSerializer(many=True, help_text="The shop's messages about the answer.")
@@ -316,6 +317,7 @@ class LookRegionSerializer(AnswerSerializer):
         child=serializers.CharField(), help_text="The categories that were searched; empty for all."
     )
     results = HitSerializer(source="hits", many=True)
+    cut = serializers.IntegerField(source="hits.cut", help_text=CUT)
     closest = HitSerializer(source="hits.closest", many=True, help_text=CLOSEST)
     more = serializers.BooleanField(source="hits.more")
     token = serializers.CharField(source="hits.token", help_text="For `events/`; empty while events are off.")
@@ -372,6 +374,7 @@ class LookSerializer(AnswerSerializer):
     size = SizeSerializer()
     regions = LookRegionSerializer(many=True)
     results = HitSerializer(many=True, help_text="For the photo as a whole.")
+    cut = serializers.IntegerField(help_text=CUT)
     closest = HitSerializer(many=True, help_text=CLOSEST)
     more = serializers.BooleanField()
     token = serializers.CharField(help_text="For `events/`; empty while events are off.")

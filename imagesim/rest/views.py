@@ -293,6 +293,7 @@ def _look_response(request: Request, seen: look.Look, token: str, size: tuple[in
         "size": {"width": size[0], "height": size[1]},
         "regions": seen.regions,
         "results": list(seen.hits),
+        "cut": seen.hits.cut,
         "closest": list(seen.hits.closest),
         "more": seen.hits.more,
         "messages": seen.messages,
