@@ -162,7 +162,7 @@ class QueryTimeout(SearchIndexError):
 
 
 class IndexMissing(SearchIndexError):
-    """No index is in service yet: it has to be built first."""
+    """No index is active yet: it has to be built first."""
 
     code = "index_missing"
 
@@ -170,7 +170,7 @@ class IndexMissing(SearchIndexError):
 def index_missing(name: str, backing_index: str | None) -> IndexMissing:
     """Return the error for a missing active index of ``name``, or for a missing backing index."""
     if backing_index is None:
-        return IndexMissing(f"No index {name!r} is in service yet; build it with imagesim_rebuild or imagesim_sync.")
+        return IndexMissing(f"No index {name!r} is active yet; build it with imagesim_rebuild or imagesim_sync.")
     return IndexMissing(f"There is no index {backing_index!r} (any more); build one with imagesim_rebuild.")
 
 

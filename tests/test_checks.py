@@ -646,7 +646,10 @@ class TestActiveIndex:
         (found,) = deployment.check_index()
 
         assert found.id == "imagesim.W012"
-        assert "vectors of model 'old' with 2 dimensions; the settings name model 'new' with 4." in found.msg
+        assert (
+            "The active index holds vectors of model 'old' with 2 dimensions; the settings name model 'new' with 4."
+            in found.msg
+        )
 
     @pytest.mark.parametrize(
         ("error", "id"),
@@ -736,7 +739,9 @@ class TestBeforeGoingLive:
     @pytest.mark.django_db
     def test_a_changed_model_on_the_real_index(self, settings, media_root):
         settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": EMBEDDER}
-        assert ids(deployment.check_index()) == ["imagesim.W010"]  # nothing is in service yet
+        (missing,) = deployment.check_index()
+        assert missing.id == "imagesim.W010"
+        assert "is active yet; build it" in missing.msg
         product("shoe", picture("red"))
         sync()
         assert deployment.check_index() == []

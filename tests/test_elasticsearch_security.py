@@ -95,7 +95,7 @@ def test_the_key_suffices_for_all_operations_on_an_index(index: ElasticsearchInd
     assert keys(index, Query(axis(1), limit=1)) == ["1"]
     assert index.count() == 3
 
-    # Rebuilt alongside the index in service, while that one continues to change.
+    # Rebuilt alongside the active index, while that one continues to change.
     second = index.create(META)
     index.write([entry(n, axis(n)) for n in range(2)], backing_index=second)
     index.write([Removal(entry(2, axis(2)).key, 9)])

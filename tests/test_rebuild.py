@@ -174,7 +174,7 @@ def test_changes_during_the_fill_reach_both_indexes(shop, monkeypatch):
             shop[5].save()
             product("new", picture("blue"))
             sync()  # a worker, at the same time
-            assert len(entries()) == 5  # the index in service is kept up to date in the meantime
+            assert len(entries()) == 5  # the active index is kept up to date in the meantime
         pages.append(args)
         return failed
 

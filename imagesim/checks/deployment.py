@@ -150,7 +150,7 @@ def _unencrypted(setting: str, url: str) -> Warning:
 
 @listed
 def check_index() -> Iterator[CheckMessage]:
-    """Check that the index in service can be reached and was made by the embedder of the settings."""
+    """Check that the active index can be reached and was made by the embedder of the settings."""
     from imagesim.embedders import get_embedder, rebuild_hint
     from imagesim.indexes import get_index
 
@@ -168,7 +168,7 @@ def check_index() -> Iterator[CheckMessage]:
     if meta.fingerprint == fingerprint or _stands_by(fingerprint):
         return
     yield Warning(
-        f"The index in service holds vectors of model {meta.fingerprint!r} with {meta.dims} dimensions; "
+        f"The active index holds vectors of model {meta.fingerprint!r} with {meta.dims} dimensions; "
         f"the settings name model {fingerprint!r} with {dims}.",
         hint=rebuild_hint(meta.fingerprint, [fingerprint]),
         id="imagesim.W012",

@@ -104,7 +104,7 @@ def scan(seconds: float, *, restart: bool = False) -> CatalogueScan:
     """Look at items for about this many seconds; return the progress.
 
     It continues where the last scan stopped; it starts with the first item if that one was complete, or with
-    ``restart``. The list stays as it is until its items are looked at again.
+    ``restart``. The list stays as it is until its items are scanned again.
     """
     started = time.monotonic()
     if restart or progress().finished_at:
@@ -148,7 +148,7 @@ def _step() -> CatalogueScan:
             former.delete()
             Finding.objects.bulk_create([finding for item in items for finding in item.findings])
     if not states:
-        delete_in_batches(Finding.objects.filter(state__outcome=Outcome.REMOVED))  # these are not looked at again
+        delete_in_batches(Finding.objects.filter(state__outcome=Outcome.REMOVED))  # these are not scanned again
         used = ItemImage.objects.filter(digest=models.OuterRef("digest"))
         delete_in_batches(PictureFacts.objects.exclude(models.Exists(used)))
     at.refresh_from_db()

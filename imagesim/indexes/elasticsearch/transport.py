@@ -274,7 +274,7 @@ def from_api(status: int, body: object, name: str, where: str) -> SearchIndexErr
     reason = reason_of(body)
     if status == 404:
         return IndexMissing(
-            f"Elasticsearch has no index {name!r} in service; build it with imagesim_rebuild or imagesim_sync."
+            f"Elasticsearch has no active index {name!r}; build it with imagesim_rebuild or imagesim_sync."
         )
     types = types_of(body)
     if "media_type_header_exception" in types:
