@@ -450,3 +450,11 @@ def test_the_texts_of_a_category(model, category, names, others):
     """Whatever of it, or of its table of translations, is declared: what the category is called depends on it."""
     items = type("Own", (Items,), {"category": category})(model)
     assert [path for path in (*names, *others) if items.is_of_category(path)] == names
+
+
+@pytest.mark.parametrize("group", ["lamp", "lamp_id"])
+def test_the_name_of_a_product_does_not_name_the_category_of_its_variants(group):
+    """Where the category is a plain field of the product, the product is not the model of the category."""
+    variants = items(Bulb, category="lamp__link", group=group)
+    texts = ("lamp__link", "lamp__name", "lamp__maker__name")
+    assert [path for path in texts if variants.is_of_category(path)] == ["lamp__link"]

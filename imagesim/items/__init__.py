@@ -155,6 +155,8 @@ class Items(Generic[M]):
     def is_of_category(self, path: str) -> bool:
         """Return whether a path of ``text`` is read from the item's category, or from a category above it."""
         relation = category_relation(self)
+        if relation == self.group.removesuffix("_id"):
+            relation = ""  # the category is a plain field of the product that variants share
         return bool(self.category) and (path == self.category or (relation != "" and path.startswith(f"{relation}__")))
 
     # What a page shows.
