@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 import imagesim
-from imagesim.language.analysis import analyse, stem_collisions
+from imagesim.language.analysis import analyse
 from imagesim.language.query_words import foreign_to, query_words
+from imagesim.language.stem_collisions import stem_collisions
 from tests.shop import picture, product, sync_and_calibrate
 
 

@@ -36,9 +36,9 @@ from imagesim.language.analysis import (
     languages_of,
     listed_stems,
     naming,
-    stem_collisions,
     stop_words,
 )
+from imagesim.language.stem_collisions import stem_collisions
 from imagesim.language.word_roles import has_digit
 from imagesim.models import Embedding, ItemImage, StoredCalibration
 from imagesim.types import IndexMeta

@@ -75,7 +75,7 @@ class Roles:
     colours: frozenset[str] = frozenset()
     """The modifiers that name a colour."""
     collisions: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """See :func:`~imagesim.language.analysis.stem_collisions`."""
+    """See :func:`~imagesim.language.stem_collisions.stem_collisions`."""
     names: Mapping[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict)
     """The categories that have a whole name, as returned by :func:`~imagesim.indexing.fit_roles.kind_of`, or one with
     further words before its last: those called "Bar stools" for "stools"."""
