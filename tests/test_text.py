@@ -13,7 +13,7 @@ from imagesim.indexes import word_matcher
 from imagesim.indexes.text import TextIndex, TextMatches
 from imagesim.indexes.word_matcher import WordMatcher
 from imagesim.indexing.fit_roles import kind_of
-from imagesim.language.analysis import analyse, described_features, features, listed_stems
+from imagesim.language.analysis import analyse, described, features, listed_stems
 from imagesim.language.codes import codes, is_article_number, with_fractions
 from imagesim.language.query_words import query_words
 from imagesim.types import Query, TextSpec
@@ -982,7 +982,34 @@ def test_what_a_name_says_that_the_thing_has(name: str, language: str, mentioned
     ],
 )
 def test_what_a_description_says_that_the_thing_has(text: str, language: str, mentioned: str) -> None:
-    assert {token.word for token in described_features([text], language)} == set(mentioned.split())
+    assert {token.word for token in described([text], language)[1]} == set(mentioned.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("Written by J. R. R. Tolkien. Hardback.", "jrr"),
+        ("Aged in oak. V. S. O. P. Cognac.", "vsop"),
+        ("For mattresses of 90\nx 190 cm. Of beech.", "90x190"),
+    ],
+)
+def test_descriptions_are_found_by_words_with_what_else_ends_a_sentence(text: str, word: str) -> None:
+    assert word in {token.word for token in described([text], "en")[0]}
+
+
+def test_long_descriptions_are_found_by_the_words_at_their_beginning() -> None:
+    index = TextIndex(FIELDS)
+    index.set(0, {"name": ("Thing",), "description": (" ".join(f"Part{n} of it." for n in range(200)),)})
+    assert best(match(index, "part99")) == [0]
+    assert not best(match(index, "part199"))
+
+
+def test_each_sentence_is_analysed_once() -> None:
+    """Most of the time until a process has answered its first query by words is that of the analysis."""
+    analyse.cache_clear()
+    index = TextIndex(FIELDS)
+    index.set(0, {"name": ("Thing",), "description": ("Full of flavour. Good for coffee and tea. From Peru.",)})
+    assert analyse.cache_info().misses == 5  # with what follows the last sentence
 
 
 def test_a_description_that_mentions_a_feature_does_not_call_the_thing_so() -> None:

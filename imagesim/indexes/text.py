@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -29,7 +29,7 @@ from imagesim.indexes.text_scores import (
     word_weight,
 )
 from imagesim.indexes.word_matcher import COMPOUND, ENDING, STEM, WordMatcher, known_part
-from imagesim.language.analysis import base_language, described_features, features, indexed, listed_stems, name_ends
+from imagesim.language.analysis import base_language, described, features, indexed, listed_stems, name_ends
 from imagesim.language.codes import MODEL
 from imagesim.language.query_words import query_words, shades_of
 from imagesim.language.stop_words import INFLECTIONS
@@ -175,29 +175,33 @@ class TextIndex:
     def _words_of(self, number: int, values: tuple[str, ...]) -> list[int]:
         """Return the postings of the field ``number`` with these values. They are cached, since many entries share the
         name of a category or a brand."""
-        found = self._seen.get((number, values))
-        if found is None:
-            if len(self._seen) >= MAX_SEEN:
-                self._seen.clear()
-            language = self._language[number]
-            tokens = {token for value in values for token in indexed(value, language)}
-            words = {token: self._words.add(token, language) for token in tokens}
-            listed = listed_stems(values, language) if self._specs[number].category else ()
-            ends = name_ends(values, language) if number in self._main else ()
-            places = {token: IN_LIST for token in tokens if token.stem in listed}
-            places |= dict.fromkeys(ends, AT_END)
-            places |= dict.fromkeys(self._features_of(number, values), IN_FEATURE)
-            found = self._seen[number, values] = [
-                word << FIELD_BITS | number + places.get(token, IN_TEXT) * len(self._specs)
-                for token, word in words.items()
-            ]
+        key = number, values
+        if key in self._seen:
+            return self._seen[key]
+        if len(self._seen) >= MAX_SEEN:
+            self._seen.clear()
+        language = self._language[number]
+        tokens, mentioned = self._read(number, values)
+        listed = listed_stems(values, language) if self._specs[number].category else ()
+        ends = name_ends(values, language) if number in self._main else ()
+        places = {token: IN_LIST for token in tokens if token.stem in listed}
+        places |= dict.fromkeys(ends, AT_END)
+        places |= dict.fromkeys(mentioned, IN_FEATURE)
+        found = [
+            word << FIELD_BITS | number + places.get(token, IN_TEXT) * len(self._specs)
+            for token, word in self._words.numbers(tokens, language).items()
+        ]
+        self._seen[key] = found
         return found
 
-    def _features_of(self, number: int, values: Sequence[str]) -> frozenset[Token]:
-        if self._specs[number].category or self._specs[number].colours:
-            return frozenset()
-        language = self._language[number]
-        return features(values, language) if number in self._main else described_features(values, language)
+    def _read(self, number: int, values: Sequence[str]) -> tuple[Collection[Token], Collection[Token]]:
+        """Return the words of the field ``number`` with these values, and those that only mention a feature."""
+        spec, language = self._specs[number], self._language[number]
+        is_kind = spec.category or spec.colours
+        if not is_kind and number not in self._main:
+            return described(values, language)
+        tokens = {token for value in values for token in indexed(value, language)}
+        return tokens, frozenset() if is_kind else features(values, language)
 
     def pack(self) -> None:
         """Merge the overlay into the arrays, forget words if most no longer occur in any entry, and sort the others."""

@@ -99,6 +99,11 @@ class WordMatcher:
             self._found, self._remembered = {}, 0
         return number
 
+    def numbers(self, tokens: Iterable[Token], language: str) -> dict[Token, int]:
+        """Return the numbers of the words of texts in this language, which are added if they are new."""
+        known = self._tokens[language]
+        return {token: known[token] if token in known else self.add(token, language) for token in tokens}
+
     def only(self, numbers: Collection[int]) -> tuple[WordMatcher, npt.NDArray[np.int64]]:
         """Return a matcher of these words alone, and the new number of each by its number here."""
         kept, wanted = WordMatcher(self._languages), frozenset(numbers)

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from imagesim.language import kana, stemmers
@@ -53,20 +53,24 @@ _LETTERS = rf"[^\W_]+(?:[{_MARKS}][^\W_]*)*"
 # With more than two numbers, a comma may separate the items of a list: "38,39,40".
 DECIMAL = r"(?<!\d[.,])(?<!\d)\d+[.,]\d+(?![.,]?\d)"
 _DECIMAL = re.compile(r"(\d+)[.,](\d+)(.*)")
-_WORD = re.compile(rf"{FRACTION}|{DECIMAL}[^\W\d_]*|{_LETTERS}(?:['’]{_LETTERS})?")
+_WORD = re.compile(rf"(?=\d)(?:{FRACTION}|{DECIMAL}[^\W\d_]*)|{_LETTERS}(?:['’]{_LETTERS})?")
+_DIGIT = re.compile(r"\d")
 # Match from the start of a word only: from each letter, the time would grow with the square of the length of a word.
 JOINED = re.compile(rf"(?<![^\W_])(?<![{_MARKS}]){_LETTERS}(?:{HYPHEN.pattern}{_LETTERS})+")
+_JOINING = re.compile(rf"{HYPHEN.pattern}[^\W_]")
 # "J. R. R. Tolkien", "V.S.O.P": the letters are one word, too.
 INITIALS = re.compile(r"(?<![^\W_])(?:[^\W\d_]\.\s?){2,}(?:[^\W\d_](?![^\W_]))?")
+_INITIAL = re.compile(r"\.\s?[^\W\d_]\.")
 # "90x190", "90 cm × 190 cm", "M8 x 40": the "x" is not a word of its own. A cable of 3 x 1.5 mm² with earth is a
 # "3G1.5".
 _NUMBER = r"\d+(?:[.,]\d+)?"
 _UNIT = rf"\s?(?:{'|'.join(sorted(UNITS, key=len, reverse=True))})\b"
 _BY = re.compile(rf"(?:(?:{_UNIT})?\s?[x×*]\s?|(?<=\d)g)(?=\d)")
-_TIMES = re.compile(r"[x×*]\s?\d|\dg\d")
+_TIMES = re.compile(r"[x×*g]\s?\d")
 _DIMENSIONS = re.compile(rf"(?<![^\W_])[^\W\d_]{{0,2}}{_NUMBER}(?:{_BY.pattern}{_NUMBER})+")
 _POSSESSIVE = re.compile(r"['’]s?$|['’]")
 _DOTTED_CAPITAL = "İ"  # ``str.lower`` makes two characters of it
+_LINE_END = re.compile(r"[\n\r]")
 _SENTENCES = re.compile(r"[.!?;:…。！？]+(?:\s+|$)|[\n\r•]+")
 _SOFT_HYPHEN = "\u00ad"
 _VOICED = frozenset("\u3099\u309a")  # Unicode takes these marks of Japanese letters for accents: "ハ", "バ", "パ"
@@ -157,36 +161,53 @@ def analyse(text: str, language: str) -> tuple[Token, ...]:
     """
     text = normalised(text, language)
     tokens: list[Token] = []
-    dimensions = _DIMENSIONS.findall(text) if _TIMES.search(text) else ()
+    # A process that is asked for words calls this for every sentence of the catalogue, so a slow pattern is only
+    # searched for if a quick one says that it may be found.
+    has_digits = _DIGIT.search(text) is not None
+    is_spaced = text.isascii() or not NO_SPACES.search(text)
+    dimensions = _DIMENSIONS.findall(text) if has_digits and _TIMES.search(text) else ()
     plain = _DIMENSIONS.sub(lambda match: _BY.sub(" ", match[0]) + " ", text) if dimensions else text
-    for match in _WORD.finditer(apart_from_letters(plain)):
-        word = match[0][:MAX_WORD]
-        if "/" in word:
-            tokens.append(_token(word.replace(" ", "-"), language))
-            continue
-        if not word.isalnum():
-            elided, _, rest = word.replace("’", "'").partition("'")
-            if rest and elided.replace("ı", "i") in ELIDED:  # Turkish makes the "I" of "PUISQU'ON" an "ı"
-                tokens.append(_token(elided, language))
-                word = rest
-            word = _POSSESSIVE.sub("", _number(word))
-        for part in [word] if word.isascii() else _SCRIPTS.findall(word):
-            if NO_SPACES.match(part):
-                tokens += [Token(each, each) for piece in kana.parts(part) for each in _without_spaces(piece)]
-            elif (token := _token(part, language)).word:  # empty for an accent after a character of such a script
-                tokens.append(token)
+    for each in _WORD.findall(apart_from_letters(plain)):
+        word = each[:MAX_WORD]
+        if is_spaced and word.isalnum():
+            tokens.append(_token(word, language))
+        else:
+            tokens += _tokens_of(word, language)
         if len(tokens) >= MAX_TOKENS:
             break
-    for match in JOINED.finditer(re.sub(FRACTION, " ", text)) if HYPHEN.search(text) else ():
-        tokens.append(_token(in_one_piece(match[0]), language))
-    for match in INITIALS.finditer(text) if "." in text else ():
+    if _JOINING.search(text):
+        pieces = (re.sub(FRACTION, " ", text) if "/" in text else text).split()
+        for match in chain.from_iterable(JOINED.finditer(piece) for piece in pieces if _JOINING.search(piece)):
+            tokens.append(_token(in_one_piece(match[0]), language))
+    for match in INITIALS.finditer(text) if _INITIAL.search(text) else ():
         tokens.append(_token(without_dots(match[0]), language))
     for each in dimensions:
         tokens.append(_token("x".join(map(_number, _BY.split(each)))[:MAX_WORD], language))
-    for code in codes(text):
+    for code in codes(text) if has_digits else ():
         tokens += [_token(each, language) for each in code.joined]
-    tokens += [_token(short, language) for token in tokens if (short := without_zeros(token.word))]
+    if "0" in text:
+        long = [each.word for each in tokens if each.word.startswith("0")]
+        tokens += [_token(short, language) for short in map(without_zeros, long) if short]
     return tuple(tokens[:MAX_TOKENS])
+
+
+def _tokens_of(word: str, language: str) -> Iterator[Token]:
+    """Yield the words of a match of ``_WORD``: an elided word is one of its own, and so is each part in a script
+    without spaces."""
+    if "/" in word:
+        yield _token(word.replace(" ", "-"), language)
+        return
+    if not word.isalnum():
+        elided, _, rest = word.replace("’", "'").partition("'")
+        if rest and elided.replace("ı", "i") in ELIDED:  # Turkish makes the "I" of "PUISQU'ON" an "ı"
+            yield _token(elided, language)
+            word = rest
+        word = _POSSESSIVE.sub("", _number(word))
+    for part in [word] if word.isascii() else _SCRIPTS.findall(word):
+        if NO_SPACES.match(part):
+            yield from (Token(each, each) for piece in kana.parts(part) for each in _without_spaces(piece))
+        elif (token := _token(part, language)).word:  # empty for an accent after a character of such a script
+            yield token
 
 
 def _without_spaces(part: str) -> list[str]:
@@ -225,9 +246,14 @@ def naming(text: str, language: str) -> tuple[Token, ...]:
 def _with_parts(text: str, language: str, *, last: bool) -> tuple[Token, ...]:
     """Return the words of ``text`` after their parts; with ``last``, only the last of the single characters is a
     part."""
+    return (*_parts_of(text, language, last=last), *analyse(text, language))
+
+
+def _parts_of(text: str, language: str, *, last: bool = False) -> Iterator[Token]:
+    """Yield the words that :func:`indexed` adds to those of :func:`analyse`."""
     plain = normalised(text, language)
     found = [] if text.isascii() else [*_parts_found(plain, last=last)]
-    return (*(Token(each, each) for each in dict.fromkeys((*found, *models(plain)))), *analyse(text, language))
+    return (Token(each, each) for each in dict.fromkeys((*found, *models(plain))))
 
 
 def _parts_found(plain: str, *, last: bool) -> Iterator[str]:
@@ -332,12 +358,22 @@ def _behind_audience(words: Sequence[Token], language: str) -> Iterator[Sequence
     yield words
 
 
-def described_features(texts: Sequence[str], language: str) -> frozenset[Token]:
-    """Return the words of descriptions that only say what a thing has or is for: "coffee" for "Full of flavour. Good
-    for coffee and tea."."""
+def described(texts: Sequence[str], language: str) -> tuple[set[Token], frozenset[Token]]:
+    """Return the words by which descriptions are found, as :func:`indexed` does, and those of them that only say what a
+    thing has or is for: "coffee" for "Full of flavour. Good for coffee and tea."."""
     marks = feature_marks((language,)) | _relations((language,))
-    parts = [analyse(sentence, language) for text in texts for sentence in _SENTENCES.split(text)]
-    return _features(parts, language, marks, start=0)
+    words, parts = set[Token](), list[Sequence[Token]]()
+    for text in texts:
+        sentences = [analyse(sentence, language) for sentence in _SENTENCES.split(text)]
+        parts += sentences
+        # The words of a text are those of its sentences, unless it is cut off, or one of them may have parts in two.
+        plain = normalised(text, language)
+        is_divided = _INITIAL.search(plain) or (_LINE_END.search(plain) and _TIMES.search(plain))
+        if is_divided or sum(map(len, sentences)) >= MAX_TOKENS:
+            words.update(indexed(text, language))
+        else:
+            words.update(_parts_of(text, language), *sentences)
+    return words, _features(parts, language, marks, start=0)
 
 
 def _features(

@@ -55,6 +55,7 @@ DIGITS = {
 _IN_ONE_PIECE = re.compile(r"[^\W\d_]{0,2}\d[\d.]*(?:x\d[\d.]*)+")
 
 _NUMERALS = DIGITS | {ord("٫"): ".", ord("٬"): ","}
+_NUMERAL = re.compile(f"[{''.join(map(chr, _NUMERALS))}]")
 
 _PART = r"(?=[^\W_]*\d)[^\W_]+"
 # A few letters in front and at the end belong to the code: "5Q0 615 301 F". After a space at the end, only one letter
@@ -66,6 +67,7 @@ _CODE = re.compile(
 _DIVIDED = re.compile(rf"\d[^\W\d_]*{_SEPARATOR}[^\W\d_]*\d")
 _SPACED = re.compile(r"\d[^\W\d_]* [^\W\d_]*\d")
 _HYPHENATED = re.compile(rf"(?<![^\W_])[^\W_]+(?:{HYPHEN.pattern}[^\W_]+){{2,}}")
+_TWO_HYPHENS = re.compile(rf"{HYPHEN.pattern}[^\W_]+{HYPHEN.pattern}")
 _QUANTITY = re.compile(rf"\d*(?:{'|'.join(sorted(UNITS, key=len, reverse=True))})")
 _ONE_LETTER = re.compile(r"\d+[^\W\d_]")
 # Dimensions, a decimal, thousands, or a date.
@@ -73,6 +75,7 @@ _OTHER_NUMBER = re.compile(
     r".*\d[x×*]\d.*|\d+\.\d{1,2}|\d{1,3}(?:\.\d{3})+|\d{4}[-./]\d\d?[-./]\d\d?|\d\d?[-./]\d\d?[-./]\d{4}"
 )
 _MODEL = re.compile(rf"(?<![^\W_]){MODEL}(?![^\W_]|[ ./,-]?\d| (?:{'|'.join(sorted(UNITS))})\b)")
+_THREE_DIGITS = re.compile(r"\d{3}")
 _YEAR_OR_ROUND = re.compile(r"(?:19|20)\d\d|\d\d\d?0")
 
 
@@ -94,7 +97,7 @@ def codes(text: str) -> tuple[Code, ...]:
 
 
 def _codes(text: str) -> Iterator[Code]:
-    for match in _HYPHENATED.finditer(text) if HYPHEN.search(text) else ():
+    for match in _HYPHENATED.finditer(text) if _TWO_HYPHENS.search(text) else ():
         words = HYPHEN.split(match[0])
         if len(match[0]) <= LONGEST:
             runs = {"".join(words[i:j]) for i in range(len(words)) for j in range(i + 2, len(words) + 1)}
@@ -123,7 +126,7 @@ def _is_code(text: str, parts: list[str]) -> bool:
 
 def models(text: str) -> list[str]:
     """Return the short words of a text in lower case with the numbers that follow, in one piece: ``spa1250``."""
-    return [each.replace(" ", "") for each in _MODEL.findall(text)]
+    return [each.replace(" ", "") for each in _MODEL.findall(text)] if _THREE_DIGITS.search(text) else []
 
 
 def without_zeros(word: str) -> str:
@@ -167,7 +170,8 @@ def are_numbers(first: str, second: str) -> bool:
 def plain_numbers(text: str) -> str:
     """Return a text in the normal form NFKC, with the characters of fractions in digits ("1-1/2" for "1½", which
     Unicode makes "11/2") and the digits of other scripts as ASCII ("1.5" for "١٫٥")."""
-    return unicodedata.normalize("NFKC", _VULGAR.sub("-", text)).replace(_FRACTION_SLASH, "/").translate(_NUMERALS)
+    text = unicodedata.normalize("NFKC", _VULGAR.sub("-", text)).replace(_FRACTION_SLASH, "/")
+    return text.translate(_NUMERALS) if _NUMERAL.search(text) else text
 
 
 def apart_from_letters(text: str) -> str:

@@ -228,8 +228,8 @@ class LocalIndex(BaseIndex):
             self._read_texts(self._snapshot(at, None), at)
 
     def _read_texts(self, snapshot: Snapshot, at: store.State) -> None:
-        """Index the words of entries that this process has not indexed yet, which takes half a second per thousand if
-        they have long descriptions."""
+        """Index the words of entries that this process has not indexed yet, which takes a third of a second per
+        thousand if they have descriptions."""
         done = False
         while not done:
             with snapshot.current(at) as table:
