@@ -55,4 +55,4 @@ def _hashes(language: str) -> npt.NDArray[np.int64]:
         return np.empty(0, dtype=np.int64)
     words = (word for word in SpellChecker(language=language).word_frequency.dictionary if len(word) in LENGTHS)
     folded = (word if word.isascii() else fold(word) for word in words)  # they are in lower case
-    return np.unique(np.fromiter(map(hash, folded), dtype=np.int64))
+    return np.sort(np.fromiter(map(hash, folded), dtype=np.int64))
