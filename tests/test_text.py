@@ -1012,6 +1012,17 @@ def test_each_sentence_is_analysed_once() -> None:
     assert analyse.cache_info().misses == 5  # with what follows the last sentence
 
 
+def test_the_name_of_a_brand_is_read_once(monkeypatch) -> None:
+    """Although each product has a description of its own."""
+    read: list[object] = []
+    monkeypatch.setattr("imagesim.indexes.text.described", lambda *given: read.append(given[0]) or described(*given))
+    monkeypatch.setattr("imagesim.indexes.text.MAX_SEEN", 10)
+    index = TextIndex(FIELDS)
+    for slot in range(20):
+        index.add(slot, {"brand": ("Saleor",), "description": (f"Number {slot}",)})
+    assert read.count(("Saleor",)) == 1
+
+
 def test_a_description_that_mentions_a_feature_does_not_call_the_thing_so() -> None:
     """For "coffee", a grocery shop must not show milk that is good for coffee, and then whatever looks like milk."""
     index = TextIndex(FIELDS)
