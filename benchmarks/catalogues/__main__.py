@@ -39,6 +39,7 @@ SHOPS = (
     *("svenska", "russian", "turkish", "japanese", "baumarkt", "gadgets"),
     *("dansk", "cesky", "marketplace", "byggvaror", "perfumeria", "casalinghi", "boutique", "supplies"),
     *("suomi", "magyar", "greek", "korean", "romanian", "ukrainian", "slovak", "indonesian", "persian"),
+    *("vietnamese", "thai", "hindi", "hebrew", "latvian", "lithuanian", "serbian"),
 )
 
 Queries = Sequence[tuple[str, str | None]]
