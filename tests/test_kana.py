@@ -10,7 +10,8 @@ from imagesim.indexes.text import TextIndex
 from imagesim.indexing.fit_roles import parts_of
 from imagesim.items.measured_colours import colours_by_stem
 from imagesim.language import kana
-from imagesim.language.analysis import MAX_WORD, analyse, fold, indexed
+from imagesim.language.analysis import MAX_WORD, analyse, indexed
+from imagesim.language.letters import fold
 from imagesim.language.stop_words import OTHER_THINGS
 from imagesim.language.word_roles import Roles
 from imagesim.retrieval.words.spacing import spaced

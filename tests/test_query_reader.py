@@ -117,6 +117,21 @@ def test_text_without_spaces_is_divided_where_words_meet(typed: str, asked: str)
     assert spaced(typed, CHINESE, ["ko" if typed[0] == "빨" else "zh"]) == asked
 
 
+def test_thai_words_are_told_apart_between_whole_characters() -> None:
+    """The vowels and the tone of a consonant are not characters of their own: "อยากซื้อหมวก" (want to buy a hat) must
+    find something although no text has "กซื้" or "อห"."""
+    roles = Roles(dict.fromkeys(("หม", "มว", "วก"), ("hats",)))
+    assert spaced("อยากซื้อหมวก", roles, ["th"]) == "อยาก ซื้อ หมวก"
+
+
+def test_a_hebrew_preposition_is_divided_from_a_word_of_the_catalogue() -> None:
+    """ "שטיח לאמבטיה" is a rug for the bathroom; but a lamp ("מנורה") is not "of a bulb"."""
+    roles = Roles({"שטיח": ("rugs",)}, things=frozenset({"אמבטי", "מנור", "נור"}))
+    assert spaced("שטיח לאמבטיה", roles, ["he"]) == "שטיח ל אמבטיה"
+    assert spaced("מנורה", roles, ["he"]) == "מנורה"
+    assert [word.word for word in query_words("שטיח ל אמבטיה", ("he",))] == ["שטיח", "אמבטיה"]
+
+
 @pytest.mark.parametrize("typed", ["e-bike", "e bike", "E-Bike"])
 def test_a_stop_word_is_a_part_of_what_is_written_as_one(typed: str) -> None:
     """ "E-bike" must not show mountain bikes first in an Italian shop, where "e" is also the Italian "and"."""
@@ -315,6 +330,13 @@ def test_the_last_part_of_a_compound_is_a_word() -> None:
         ("ro", "cizme comode damă", "cizm"),
         ("sk", "pohodlné dámske čižmy", "cizm"),
         ("uk", "зручні жіночі чоботи", "чобот"),
+        ("he", "מגפיים נוחים לנשים", "מגפ"),
+        ("hi", "महिलाओं के आरामदायक जूते", "जूत"),
+        ("lt", "patogūs moteriški batai", "bat"),
+        ("lv", "ērti zābaki sievietēm", "zabak"),
+        ("sr", "udobne ženske čizme", "cizm"),
+        ("sr", "удобне женске чизме", "cizm"),
+        ("vi", "giày đẹp cho nữ", "gìay"),
     ],
 )
 def test_each_language_has_qualifiers_for_what_a_thing_is_made_of_or_like(language: str, typed: str, kind: str) -> None:

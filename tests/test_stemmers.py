@@ -12,7 +12,8 @@ import pytest
 from snowballstemmer.polish_stemmer import PolishStemmer
 
 from imagesim.language import stemmers
-from imagesim.language.analysis import fold, stem_of
+from imagesim.language.analysis import stem_of
+from imagesim.language.letters import fold
 from imagesim.language.stop_words import OWN_STEMS
 
 WORDS = [f"{first}{last}" for first in ("garten", "tisch", "leucht", "hand") for last in ("ungen", "lampen", "schuhe")]
@@ -60,6 +61,20 @@ def test_what_ends_with_a_digit_has_no_other_form(code: str, language: str) -> N
             for each in ("مكتبة مكتبه مكتبات المكتبه", "ستارة ستاره ستائر", "كرسي کرسی", "إلكترونيات الإلكترونيات")
         ),
         *(("he", each) for each in ("שמלה שמלות שמלת השמלות", "נעל נעליים נעלי", "אדום אדומה אדומות", "כרית כריות")),
+        ("he", "כפפות וכפפות"),
+        *(
+            ("lv", each)
+            for each in (
+                "lampa lampas lampu lampām lampai",
+                "krēsls krēsli krēslu krēsliem kresli",
+                "nazis naži nažu nažiem nazi",
+                "skapis skapji skapju skapim",
+                "dēlītis dēlīši dēlīti delisi",
+                "telts teltis teltīm",
+                "melns melna melni melnas melnajai",
+            )
+        ),
+        *(("sr", each) for each in ("сто столови стола столовима sto stolovi", "чизме čizme čizama", "фотеља fotelje")),
         ("es", "cámara cámaras camara camaras"),
         ("fr", "bougie bougies"),
         ("it", "camera camere"),

@@ -61,6 +61,92 @@ def assert_one_word(language: str, one: str, other: str) -> None:
         assert scores_of(match(index, typed))[0] > 0.9, typed
 
 
+VIETNAMESE = ("Giày tây", "Giấy in", "Bộ dao", "Đảo bếp", "Khóa xe đạp", "Sofa góc")
+
+
+def vietnamese(text: str, **options: object) -> set[str]:
+    """Return the names that a query finds in a small Vietnamese shop, apart from those that it might mean."""
+    index = TextIndex({"name": TextSpec(1, "vi")})
+    for slot, name in enumerate(VIETNAMESE):
+        index.set(slot, {"name": (name,)})
+    return {VIETNAMESE[slot] for slot, score in scores_of(match(index, text, **options)).items() if score > 0.5}
+
+
+@pytest.mark.parametrize(
+    ("typed", "names"),
+    [
+        ("giấy", {"Giấy in"}),
+        ("giày", {"Giày tây"}),
+        ("gìay", {"Giày tây"}),
+        ("giay", {"Giày tây", "Giấy in"}),
+        ("giay tay", {"Giày tây"}),
+        ("khoá", {"Khóa xe đạp"}),
+        ("khoa", {"Khóa xe đạp"}),
+        ("dao", {"Bộ dao", "Đảo bếp"}),
+        ("bộ dao", {"Bộ dao"}),
+        ("SOFA", {"Sofa góc"}),
+    ],
+)
+def test_vietnamese_accents_tell_words_apart_if_a_query_has_any(typed: str, names: set[str]) -> None:
+    """ "Giấy" is paper and "giày" a shoe, but many people type "giay". The mark of a tone may be on either vowel."""
+    assert vietnamese(typed) == names
+
+
+def test_vietnamese_words_begin_with_and_without_accents() -> None:
+    assert vietnamese("gia", typing=True) == {"Giày tây", "Giấy in"}
+    assert vietnamese("giấ", typing=True) == {"Giấy in"}
+
+
+def test_vietnamese_accents_tell_words_apart_beside_other_languages() -> None:
+    index = TextIndex({"name_fr": TextSpec(1, "fr"), "name_vi": TextSpec(1, "vi")})
+    for slot, (french, name) in enumerate([("Chaussure", "Giày tây"), ("Papier léger", "Giấy in")]):
+        index.set(slot, {"name_fr": (french,), "name_vi": (name,)})
+    scores = scores_of(match(index, "giấy"))
+    assert scores[1] > 0.85 > 0.5 > scores[0]
+    assert min(scores_of(match(index, "giay")).values()) > 0.85
+    assert set(scores_of(match(index, "légers"))) == {1}
+    assert set(scores_of(match(index, "lég", typing=True))) == {1}
+
+
+@pytest.mark.parametrize(
+    ("language", "written", "typed"),
+    [
+        ("ru", "Йогурт", "йогурт"),
+        ("ru", "Йогурт", "йогрут"),
+        ("fr", "Café moulu", "café"),
+        ("fr", "Écharpe", "écharppe"),
+    ],
+)
+def test_the_spelling_of_one_language_is_not_that_of_another(language: str, written: str, typed: str) -> None:
+    """Serbian words have Latin letters in the index, and Vietnamese ones accents, but Russian and French ones have
+    not, in whatever order the languages are."""
+    for others in (("sr", "vi", language), (language, "vi", "sr")):
+        index = TextIndex({each: TextSpec(1, each) for each in others})
+        index.set(0, {language: (written,)})
+        assert scores_of(match(index, typed))[0] > 0.7, others
+
+
+def test_vietnamese_without_accents_may_be_misspelled() -> None:
+    assert vietnamese("sofaa") == {"Sofa góc"}
+    assert vietnamese("giaay") == {"Giày tây", "Giấy in"}
+
+
+@pytest.mark.parametrize(
+    ("typed", "written", "is_found"),
+    [
+        ("ร่ม", "พรมขนสัตว์", False),  # an umbrella is no rug
+        ("หมวก", "หมวกกันน็อค", True),
+        ("เต้นท์", "เต็นท์ 2 คน", True),
+        ("ตู้", "ตู้เย็น", True),
+        ("รองเท้า", "รองเท้าวิ่ง", True),
+    ],
+)
+def test_the_characters_of_thai_have_their_vowels_and_tones(typed: str, written: str, is_found: bool) -> None:
+    index = TextIndex({"name": TextSpec(1, "th")})
+    index.set(0, {"name": (written,)})
+    assert (max(scores_of(match(index, typed)).values(), default=0) > 0.5) == is_found
+
+
 def found(index: TextIndex, text: str, **options: object) -> list[str]:
     return [SHOP[slot]["name"][0] for slot in best(match(index, text, **options))]
 
@@ -554,6 +640,9 @@ def test_what_is_elided_asks_for_nothing(text: str, language: str, words: str) -
         ("bg", "часовник", "часовници"), ("gl", "zapato", "zapatos"), ("gl", "pantalón", "pantalóns"),
         ("fa", "مبل", "مبل\u200cها"), ("fa", "تیشرت", "تی\u200cشرت"), ("fa", "تی شرت", "تی\u200cشرت"),
         ("nn", "sykkel", "sykkelen"),
+        ("he", "מחבת", "מחבתות"), ("he", "כיסא", "כסאות"), ("he", "שק", "שקי"), ("hi", "तकिया", "तकिए"),
+        ("hi", "तंबू", "तम्बू"), ("hi", "कुर्सियाँ", "कुर्सियां"), ("hi", "कड़ाही", "कढ़ाई"), ("sr", "ранац", "ранчеви"),
+        ("sr", "нож", "noževi"), ("sr", "Џемпер", "dzemper"),
     ],
 )  # fmt: skip
 def test_another_form_has_the_stem_that_the_stemmer_does_not_find(language: str, one: str, other: str) -> None:
@@ -1071,6 +1160,11 @@ def test_a_feature_counts_in_full_beside_what_the_thing_is() -> None:
         ("Byxor & jeans dam", "sv", {"byx", "jean"}),
         ("Chemises et tops femme", "fr", {"chemis", "top"}),
         ("Sand and Land", "xx", {"sand", "land"}),
+        ("ספות וכורסאות", "he", {"ספ", "כורסא"}),
+        ("Столови и столице", "sr", {"sto", "stolic"}),
+        ("Stolovi i stolice", "sr", {"sto", "stolic"}),
+        ("ผ้าและหมอน", "th", {"ผ้า", "หม"}),
+        ("Bàn và ghế", "vi", {"bàn", "ghế"}),
         (" & ", "en", set()),
         ("", "en", set()),
     ],

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from imagesim.language import kana
+from imagesim.language.letters import UNACCENTED
 from imagesim.language.word_roles import has_digit
 
 if TYPE_CHECKING:
@@ -116,7 +117,11 @@ class Vocabulary:
         found = found + [
             (candidates[position], int(distance))
             for known, distance, position in near
-            if distance and len(known) >= 3 and not has_digit(known) and known[0] == typed[0]
+            if distance
+            and len(known) >= 3
+            and not has_digit(known)
+            and known[0] == typed[0]
+            and (known[-1] == UNACCENTED) == (typed[-1] == UNACCENTED)
         ]
         if len(self._near) >= FUZZY_CACHE:
             self._near = {}

@@ -16,6 +16,7 @@ from imagesim.indexes.vocabulary import Vocabulary, consonants, shortest_beginni
 from imagesim.language import kana
 from imagesim.language.analysis import Token, stop_words
 from imagesim.language.codes import begun_codes, may_begin_code
+from imagesim.language.letters import UNACCENTED
 from imagesim.language.query_words import QueryWord
 from imagesim.language.stop_words import FORMS_BY_NUMBER, INFLECTIONS, UNITS
 from imagesim.language.word_forms import is_made_so, may_be_compound
@@ -205,6 +206,7 @@ class WordMatcher:
             note(self._longer(typed, vocabulary.containing(typed), factor=factor))
             starting = [number for number in starting if prefix or kana.may_begin(typed, words[number])]
         longer = (number for number in starting if len(words[number]) > len(typed))
+        longer = (number for number in longer if prefix or words[number][-1] != UNACCENTED)
         # A number with further digits is another number, not a longer word.
         longer = (number for number in longer if prefix or not _goes_on(typed, words[number]))
         note(self._longer(typed, longer, prefix=prefix, factor=factor))

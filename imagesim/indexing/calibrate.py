@@ -237,7 +237,9 @@ def _described(
             called.update(kind_of(value, language) for value in values)
         elif weight == 1.0:
             name |= stems
-            heads.update(head for value in values for head in [w for w in kind_of(value, language) if w.isalpha()][-1:])
+            heads.update(
+                head for value in values for head in [w for w in kind_of(value, language) if not has_digit(w)][-1:]
+            )
         for stem in stems:
             weights[stem] = max(weights.get(stem, 0.0), weight)
     if not any(spec.category for spec in specs.values()):  # only the key says what the category is called

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from imagesim.language import kana, stemmers
 from imagesim.language.codes import (
-    DIGITS,
     FRACTION,
     HYPHEN,
     apart_from_letters,
@@ -20,6 +19,7 @@ from imagesim.language.codes import (
     plain_numbers,
     without_zeros,
 )
+from imagesim.language.letters import ACCENTED, UNACCENTED, characters, fold, spelled
 from imagesim.language.stop_words import (
     AUDIENCES,
     CONJUNCTIONS,
@@ -27,6 +27,7 @@ from imagesim.language.stop_words import (
     FEATURES,
     HEAD_FIRST,
     INFLECTIONS,
+    JOINING,
     QUALIFIERS,
     QUALITIES,
     RELATIONS,
@@ -37,7 +38,7 @@ from imagesim.language.stop_words import (
 if TYPE_CHECKING:
     from imagesim.types import IndexMeta
 
-ANALYSIS = 17
+ANALYSIS = 18
 """The version of the analysis without the stemmers, increased when earlier indexes have to be rebuilt to find words as
 well as new indexes do."""
 
@@ -73,9 +74,6 @@ _DOTTED_CAPITAL = "İ"  # ``str.lower`` makes two characters of it
 _LINE_END = re.compile(r"[\n\r]")
 _SENTENCES = re.compile(r"[.!?;:…。！？]+(?:\s+|$)|[\n\r•]+")
 _SOFT_HYPHEN = "\u00ad"
-_VOICED = frozenset("\u3099\u309a")  # Unicode takes these marks of Japanese letters for accents: "ハ", "バ", "パ"
-# These letters are not decomposed into a letter and an accent by Unicode.
-_PLAIN_LETTERS = str.maketrans({"æ": "ae", "đ": "d", "ı": "i", "ł": "l", "ø": "o", "œ": "oe"}) | DIGITS
 _WITHOUT_SPACES = r"\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f"
 NO_SPACES = re.compile(f"[{_WITHOUT_SPACES}]+")
 _SCRIPTS = re.compile(f"[{_WITHOUT_SPACES}]+|[^{_WITHOUT_SPACES}]+")
@@ -88,20 +86,9 @@ class Token(NamedTuple):
     stem: str
 
 
-def fold(text: str) -> str:
-    """Return ``text`` without case, compatibility characters and accents, and with ASCII digits."""
-    if text.isascii():
-        return text.lower()
-    decomposed = unicodedata.normalize("NFKD", text.casefold())
-    plain = "".join(each for each in decomposed if not unicodedata.combining(each) or each in _VOICED)
-    if not _VOICED.isdisjoint(plain):
-        plain = unicodedata.normalize("NFC", plain)
-    return plain.translate(_PLAIN_LETTERS)
-
-
 @lru_cache(maxsize=50_000)  # some 25 MB
 def _token(word: str, language: str) -> Token:
-    return Token(fold(word), fold(stemmers.stem(word, language)))
+    return Token(spelled(word, language), spelled(stemmers.stem(word, language), language))
 
 
 def stem_of(word: str, language: str) -> str:
@@ -122,7 +109,7 @@ def word_list(table: Mapping[str, str]) -> Callable[[tuple[str, ...]], frozenset
 
     @lru_cache(maxsize=64)
     def words(languages: tuple[str, ...]) -> frozenset[str]:
-        return frozenset(fold(word) for language in languages for word in table.get(language, "").split())
+        return frozenset(spelled(word, language) for language in languages for word in table.get(language, "").split())
 
     return words
 
@@ -216,7 +203,7 @@ def _without_spaces(part: str) -> list[str]:
 
 
 def _pairs(part: str) -> list[str]:
-    return [part[i : i + 2] for i in range(len(part) - 1)] or [part]
+    return [first + second for first, second in pairwise(characters(part))] or [part]
 
 
 def normalised(text: str, language: str = "") -> str:
@@ -233,8 +220,18 @@ def indexed(text: str, language: str) -> tuple[Token, ...]:
     """Return the words of ``text`` by which it is found: those of :func:`analyse`, :func:`models`, and each character
     of scripts without spaces, except kana. A query for one of these has no pair: ``鞋`` finds ``运动鞋``. Words in
     hiragana are also found by their pairs, and those next to Chinese characters as words: ``赤いりんご`` by
-    ``リンゴ``."""
+    ``リンゴ``. In Vietnamese, words are also found without their accents, in a form that no word of a text has:
+    ``giấy`` by ``giayˑ``."""
     return _with_parts(text, language, last=False)
+
+
+def asked(text: str, language: str) -> tuple[Token, ...]:
+    """Return the words of a query; without any accents in a language in which they tell words apart, with the stems of
+    all words that differ only in these."""
+    words = analyse(text, language)
+    if language in ACCENTED and all(word.word.isascii() for word in words):
+        return tuple(word._replace(stem=word.stem + UNACCENTED) if word.stem.isalpha() else word for word in words)
+    return words
 
 
 def naming(text: str, language: str) -> tuple[Token, ...]:
@@ -253,12 +250,14 @@ def _parts_of(text: str, language: str, *, last: bool = False) -> Iterator[Token
     """Yield the words that :func:`indexed` adds to those of :func:`analyse`."""
     plain = normalised(text, language)
     found = [] if text.isascii() else [*_parts_found(plain, last=last)]
+    if language in ACCENTED:
+        found += [fold(token.word) + UNACCENTED for token in analyse(text, language) if token.word.isalpha()]
     return (Token(each, each) for each in dict.fromkeys((*found, *models(plain))))
 
 
 def _parts_found(plain: str, *, last: bool) -> Iterator[str]:
     for run in NO_SPACES.findall(plain):
-        yield from kana.KANA.sub("", run[-1:] if last else run)
+        yield from characters(kana.KANA.sub("", run[-1:] if last else run))
         for part in kana.parts(run):
             if not kana.is_written(part):
                 yield from (word[:MAX_WORD] for word in kana.words_within(part))
@@ -295,12 +294,11 @@ def listed_stems(names: Sequence[str], language: str) -> frozenset[str]:
     Only the head of each part counts: "shirt" and "top" for "Women's shirts and tops". The set is empty if no name
     lists different things.
     """
-    conjunction = CONJUNCTIONS.get(language, "and")
+    conjunction = JOINING.get(language) or rf"\s{CONJUNCTIONS.get(language, 'and')}\s"
     found: set[str] = set()
     for name in names:
         parts = [
-            analyse(part, language)
-            for part in re.split(rf"[&,/+;|、，・]|\s{conjunction}\s", name, flags=re.IGNORECASE)
+            analyse(part, language) for part in re.split(rf"[&,/+;|、，・]|{conjunction}", name, flags=re.IGNORECASE)
         ]
         heads = {stems[head_of(stems, language)] for tokens in parts if (stems := [each.stem for each in tokens])}
         found |= heads if len(heads) > 1 else set()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from imagesim.language.analysis import fold
+from imagesim.language.letters import fold
 
 if TYPE_CHECKING:
     import numpy.typing as npt

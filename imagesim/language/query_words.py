@@ -17,8 +17,8 @@ from imagesim.language.analysis import (
     MAX_WORD,
     NO_SPACES,
     analyse,
+    asked,
     feature_marks,
-    fold,
     in_one_piece,
     normalised,
     qualifiers,
@@ -29,6 +29,7 @@ from imagesim.language.analysis import (
     word_list,
 )
 from imagesim.language.codes import are_numbers, codes, without_zeros
+from imagesim.language.letters import fold, spelled, spelling_language
 from imagesim.language.stemmers import CHANGED_WITHIN, is_other_word
 from imagesim.language.stop_words import (
     AMOUNTS,
@@ -263,8 +264,8 @@ def query_words(
 def _query_words(text: str, languages: tuple[str, ...], foreign: frozenset[tuple[str, str]]) -> tuple[QueryWord, ...]:
     text = _ELISION.sub("", text)  # the elided words of "c'è" or "l'huile" ask for nothing
     text = INITIALS.sub(lambda match: f"{without_dots(match[0])} ", text)
-    by_language = {language: analyse(text, language) for language in languages}
-    typed = [token.word for token in next(iter(by_language.values()), ())]
+    by_language = {language: asked(text, language) for language in languages}
+    typed = [token.word for token in by_language.get(spelling_language(languages), ())]
     stems = [
         {each: by_language[each][i].stem for each in languages if not foreign or (word, each) not in foreign}
         for i, word in enumerate(typed)
@@ -337,7 +338,7 @@ def _with_codes(
     others in one piece: "t-shirt" is searched as two words or as one, not as three."""
     found = list(words)
     plain = normalised(text)
-    whole = {fold(in_one_piece(match[0])) for match in JOINED.finditer(plain)}
+    whole = {spelled(in_one_piece(match[0]), *languages) for match in JOINED.finditer(plain)}
     whole.update(filter(None, map(without_zeros, typed)))
     for code in codes(plain):
         joined = tuple(map(fold, code.joined))

@@ -10,6 +10,7 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import Any
 
+from imagesim.language.letters import fold
 from imagesim.language.stop_words import OWN_STEMS
 
 SNOWBALL = {
@@ -78,6 +79,8 @@ shops sell: curtains ("ستائر") with those of jackets, a bookcase ("مكتب
 def _arabic(word: str) -> str:
     """Return the consonants of an Arabic word. Most plurals differ from the singular in their vowels, so no ending
     marks them: "فستان" (dress) and "فساتين", "كوب" (cup) and "أكواب"."""
+    if word.isascii():
+        return word
     word = _ARTICLE.sub("", _NOT_SPELLED.sub("", word)).translate(_ALIFS)
     if own := _ARABIC.get(word):
         return own
@@ -92,14 +95,28 @@ def _arabic(word: str) -> str:
 
 
 def _hebrew(word: str) -> str:
-    """Return a Hebrew word without the article and the endings of number, gender and the construct state: "שמל" for
-    "שמלה" (dress), "השמלות" and "שמלת"."""
+    """Return a Hebrew word without "and", the article and the endings of number, gender and the construct state: "שמל"
+    for "שמלה" (dress), "השמלות", "ושמלות" and "שמלת"."""
     word = word.translate(_FINAL_LETTERS)
-    word = word[1:] if word.startswith("ה") and len(word) > SHORTEST + 1 else word
+    for prefix in "וה":
+        word = word[1:] if word.startswith(prefix) and len(word) > SHORTEST + 1 else word
     for ending, least in (("יימ", 2), ("ימ", 2), ("ות", 2), ("ה", 2), ("ת", 3), ("י", 3)):
         if word.endswith(ending) and len(word) - len(ending) >= least:
             return word[: -len(ending)]
     return word
+
+
+_LATVIAN_ENDING = re.compile("(?<=...)(?:aj(?:iem|ai|am|os|as|a)|iem|ais|[ae]i|[aeiu]m|[aeiou]s|ie|[aeious])$")
+_LATVIAN_J = re.compile("(?<=[bmpv])j$")
+_LATVIAN_DIMINUTIVE = re.compile("(?<=i)t$")
+
+
+def _latvian(word: str) -> str:
+    """Return a Latvian word without its accents, which many type it without, and the ending of number and case: "naz"
+    for "nazis" (knife) and "naži", "skap" for "skapis" (cupboard) and "skapji", "delis" for "dēlītis" (board) and
+    "dēlīši"."""
+    stem = _LATVIAN_ENDING.sub("", fold(word))
+    return _LATVIAN_DIMINUTIVE.sub("s", _LATVIAN_J.sub("", stem))
 
 
 def _german(word: str, stem_word: Callable[[str], str]) -> str:
@@ -203,7 +220,7 @@ def is_other_word(word: str, stem: str, language: str) -> bool:
 PLURALS_ONLY = frozenset(word for word, own in _LISTED["en"].items() if word == own and word.endswith("s"))
 """English words without a singular."""
 
-_OWN = {"ar": _arabic, "he": _hebrew}
+_OWN = {"ar": _arabic, "he": _hebrew, "lv": _latvian}
 """Languages without a Snowball stemmer, or with a better one here."""
 
 _AROUND = {
@@ -224,7 +241,7 @@ def stem(word: str, language: str) -> str:
     if word[-1:].isdigit():
         return word
     if own := _OWN.get(language):
-        return word if word.isascii() else own(word)
+        return own(word)
     name = SNOWBALL.get(language)
     if not name:
         return word

@@ -108,19 +108,28 @@ UNITS = frozenset({
 NUMBERS_OF_THINGS = {
     "de": "paar packung stück", "en": "assortment bundle pack packs pair pairs piece pieces set sets",
     "es": "pack paquete par pares set", "fr": "lot paire paires set", "it": "confezione paio set",
-    "nl": "paar stuks", "pt": "conjunto kit pacote par pares",
+    "nl": "paar stuks", "pt": "conjunto kit pacote par pares", "vi": "bộ cặp đôi",
 }  # fmt: skip
 """Words that say how many of a thing there are: someone who types "knife set" asks for knives, and not for any set."""
 
 CONJUNCTIONS = with_same({
     "bg": "и", "ca": "i", "cs": "a", "da": "og", "de": "und", "el": "και", "en": "and", "es": "y", "et": "ja",
-    "fa": "و", "fi": "ja", "fr": "et", "gl": "e", "hr": "i", "hu": "és", "id": "dan", "it": "e", "nb": "og", "nl": "en",
-    "nn": "og", "pl": "i", "pt": "e", "ro": "și", "ru": "и", "sk": "a", "sl": "in", "sr": "i", "sv": "och", "tr": "ve",
-    "uk": "і",
+    "fa": "و", "fi": "ja", "fr": "et", "gl": "e", "hi": "और", "hr": "i", "hu": "és", "id": "dan", "it": "e", "lt": "ir",
+    "lv": "un", "nb": "og", "nl": "en", "nn": "og", "pl": "i", "pt": "e", "ro": "și", "ru": "и", "sk": "a", "sl": "in",
+    "sr": "i", "sv": "och", "tr": "ve", "uk": "і", "vi": "và",
 })  # fmt: skip
 """The word for "and" in each language, in lower case."""
 
-HEAD_FIRST = frozenset({"ar", "ca", "el", "es", "fa", "fr", "ga", "he", "id", "it", "ms", "pl", "pt", "ro"})
+JOINING = {"he": r"\sו(?=\w\w)", "sr": r"\s[иi]\s", "th": "และ"}
+"""Regular expressions of the word for "and" in languages that do not always write it as a word of its own, or in which
+it has two spellings; in others it has spaces around it."""
+
+ATTACHED = {"he": "ב ל מ"}
+"""Words that are written as one with the word behind them: the Hebrew "לאמבטיה" is "for the bathroom"."""
+
+HEAD_FIRST = frozenset({
+    "ar", "ca", "el", "es", "fa", "fr", "ga", "he", "id", "it", "ms", "pl", "pt", "ro", "th", "vi",
+})  # fmt: skip
 """Languages in which the word that says what a thing is comes first ("silla de oficina"); in others it comes last
 ("office chair")."""
 
@@ -160,7 +169,7 @@ PLURALS = with_same({
     "lta-llat lti-llit lto-llot rta-rrat e-eet a-ia a-oja e-eita i-eja o-oja u-uja y-yja he-hkeita nen-sia "
     "si-sia us-uksia pas-ppaita at-ia at-oja at-oita a-oita yt-yja ot-oja ut-uja it-eja ngat-nkia ngyt-nkyja "
     "dat-tia dat-toja kat-kkia in-imia eat-eita",
-    "fr": "-s -x", "gl": "an-ans in-ins on-ons un-uns el-eis",
+    "fr": "-s -x", "gl": "an-ans in-ins on-ons un-uns el-eis", "he": "ת-תות", "hi": "या-ए या-ये या-यों",
     "hr": "-ovi -evi k-ci h-si en-enje",
     "hu": "a-ak e-ek i-ik o-ok u-uk -ek -ok -ak a-at e-et o-ot kor-krok kor-krot tor-trak tor-trat",
     "it": "co-chi go-ghi ca-che ga-ghe aio-ai ano-ani asso-assi era-ere erna-erne icio-ici oio-oi ono-oni",
@@ -174,6 +183,7 @@ PLURALS = with_same({
     "alba-albe erde-erzi astru-astra astru-astre",
     "ru": "ек-ки ок-ки ел-лы ол-лы ец-цы ень-ни ка-ек ка-ок ьцо-ец ло-ел ло-ол но-он ля-ель",
     "sk": "ica-ice ice-ic ka-ok ky-iek nky-niek ek-eky el-le en-ene", "sl": "elj-lji ec-ci esa-o",
+    "sr": "-ovi -evi k-ci h-si en-enje nac-ncevi",
     "sv": "a-an r-rna el-lar el-ler er-rar or-orer",
     "uk": "а-і ии-а ии-і лець-льці ець-ці іл-оли іл-ола іж-ожі ок-ки ка-ок ко-ка ло-ла ом-оми ця-ці ня-ні ин-ини",
 })  # fmt: skip

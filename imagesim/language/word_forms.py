@@ -22,7 +22,7 @@ from imagesim.language.stop_words import (
     SUFFIXES,
     UNITS,
 )
-from imagesim.language.word_roles import SHORTEST_FIRST, shortest_before
+from imagesim.language.word_roles import SHORTEST_FIRST, has_digit, shortest_before
 
 SHORTEST = 3
 """The minimum number of letters of a singular."""
@@ -44,7 +44,7 @@ SHORTEST_BEFORE_SHORT = 4
 @lru_cache(maxsize=4_000)
 def plurals(word: str, language: str) -> tuple[str, ...]:
     """Return possible plurals and singulars of a word; not all of them need to be real words."""
-    if not word.isalpha():  # "501s" are jeans of the model 501
+    if has_digit(word):  # "501s" are jeans of the model 501
         return (word[:-1],) if language == "en" and word.endswith("s") and word[:-1].isdecimal() else ()
     found = [word[:-1]] if word.endswith("s") and word[:-1] in UNITS else []  # "kgs" and "mls"
     found += irregular_forms(word, language)

@@ -17,7 +17,8 @@ from django.conf import settings
 from django.utils.functional import Promise
 from django.utils.translation import pgettext_lazy
 
-from imagesim.language.analysis import base_language, fold, stem_of
+from imagesim.language.analysis import base_language, stem_of
+from imagesim.language.letters import fold
 from imagesim.language.query_words import query_words
 from imagesim.language.stop_words import HEAD_FIRST, INFLECTIONS, read_lists
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import permutations
 from typing import Any
@@ -121,16 +122,52 @@ LANGUAGES = {
     "hi": (("लाल जूते", "कुर्सी"), ("जूते", "जूता", "कुर्सी")),
     "ja": (("ガーデンチェア", "緑茶"), ("チェア", "緑茶")),
     "ko": (("빨간 운동화", "녹차"), ("운동화", "녹차")),
+    "lv": (("Zils nazis", "Apaļi galdiņi"), ("naži", "galdins")),
     "nl": (("Blauw kussen", "Wollen deken"), ("kussens", "dekens")),
     "pl": (("Łóżko drewniane", "Żółta łyżka"), ("łóżko", "lozko", "łyż", "łóż")),
     "ru": (("Йогурт клубничный", "Чай зелёный"), ("йогурт", "чай", "зеленый", "йог")),
+    "sr": (("Плава кошуља", "Сто и столица"), ("кошуље", "kosulja", "столови", "koš")),
     "sv": (("Gummistövel grön", "Hög bokhylla"), ("stövlar", "gummistövlar", "hyllor")),
     "th": (("รองเท้าวิ่ง", "ชาเขียว"), ("รองเท้า", "ชาเขียว")),
     "tr": (("Kırmızı ışık", "İpek gömlek"), ("kırmızı", "ipek", "İpek", "kır")),
-    "vi": (("Áo sơ mi trắng", "Đèn bàn"), ("áo", "đèn", "đè")),
+    "vi": (
+        ("Áo sơ mi trắng", "Đèn bàn", "Giày đen", "Giấy in"),
+        ("áo", "đèn", "đè", "giấy", "giay", "gìay", "giày den"),
+    ),
     "zh": (("白色运动鞋", "面包刀"), ("鞋", "刀", "运动鞋", "白")),
 }
 """Names and queries in several languages."""
+
+
+SPELLED = {
+    "hi": ("कुरसी", "जूतेे"),
+    "sr": ("kosulja", "kosulaj", "столци", "кош", "ko"),
+    "th": ("รองเท่า", "ชาเขี"),
+    "vi": ("giay", "giaay", "gia", "giấ", "giãy", "den ban", "áo trắgn"),
+}
+"""Further queries in languages that spell words differently in a catalogue without others: with typing errors, and with
+what has been typed of a word."""
+
+
+def assert_ranked_alike(index: BaseIndex, languages: Mapping[str, tuple[Sequence[str], Sequence[str]]]) -> None:
+    """Assert that an index of these names, of which each language has some, gives the scores of :class:`TextIndex` for
+    the queries, and finds something for each that is still being typed."""
+    texts = {f"name_{code}": TextSpec(language=code) for code in languages}
+    index.promote(index.create(replace(META, texts=texts)))
+    reference = TextIndex(texts)
+    named = [(f"name_{code}", name) for code, (names, _) in languages.items() for name in names]
+    entries = [entry(n, axis(n % 16), texts={field: (name,)}) for n, (field, name) in enumerate(named)]
+    assert {result.status for result in index.write(entries)} == {"done"}
+    index.refresh()
+    for slot, each in enumerate(entries):
+        reference.set(slot, each.texts)
+    asked = [(text, typing) for _, queries in languages.values() for text in queries for typing in (False, True)]
+    queries = [Query(axis(0), text=text, typing=typing, limit=50) for text, typing in asked]
+    for query, found in zip(queries, index.search(queries), strict=True):
+        matches = reference.match(query)
+        expected = {entries[slot].key: score for slot, score in zip(matches.slots, matches.scores, strict=True)}
+        assert {each.key: each.text for each in found.candidates} == pytest.approx(expected, abs=1e-5), query
+        assert expected or not query.typing, query
 
 
 class TextContract(IndexFixtures):
@@ -333,22 +370,12 @@ class TextContract(IndexFixtures):
         assert [each.key for each in answer(index, "hat", foreign=foreign)] == ["shop.product:50"]
 
     def test_words_of_every_language(self, index: BaseIndex) -> None:
-        texts = {f"name_{code}": TextSpec(language=code) for code in LANGUAGES}
-        index.promote(index.create(replace(META, texts=texts)))
-        reference = TextIndex(texts)
-        named = [(f"name_{code}", name) for code, (names, _) in LANGUAGES.items() for name in names]
-        entries = [entry(n, axis(n % 16), texts={field: (name,)}) for n, (field, name) in enumerate(named)]
-        assert {result.status for result in index.write(entries)} == {"done"}
-        index.refresh()
-        for slot, each in enumerate(entries):
-            reference.set(slot, each.texts)
-        asked = [(text, typing) for _, queries in LANGUAGES.values() for text in queries for typing in (False, True)]
-        queries = [Query(axis(0), text=text, typing=typing, limit=50) for text, typing in asked]
-        for query, found in zip(queries, index.search(queries), strict=True):
-            matches = reference.match(query)
-            expected = {entries[slot].key: score for slot, score in zip(matches.slots, matches.scores, strict=True)}
-            assert {each.key: each.text for each in found.candidates} == pytest.approx(expected, abs=1e-5), query
-            assert expected or not query.typing, query
+        assert_ranked_alike(index, LANGUAGES)
+
+    @pytest.mark.parametrize("language", sorted(SPELLED))
+    def test_words_of_a_language_with_a_spelling_of_its_own(self, index: BaseIndex, language: str) -> None:
+        names, queries = LANGUAGES[language]
+        assert_ranked_alike(index, {language: (names, (*queries, *SPELLED[language]))})
 
     def test_a_word_is_found_among_many_that_look_like_it(self, index: BaseIndex) -> None:
         index.promote(index.create(TEXT_META))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 
-from imagesim.language.analysis import NO_SPACES, fold, normalised, stem_of
+from imagesim.language.analysis import NO_SPACES, normalised, stem_of
+from imagesim.language.letters import spelled
 from imagesim.language.query_words import QueryWord, query_words
 from imagesim.language.stop_words import INFLECTIONS
 from imagesim.language.word_roles import Roles
@@ -25,7 +26,7 @@ def words_in(typed: str, languages: Sequence[str]) -> Sequence[QueryWord]:
     divided, the word has only its stems, and none of the properties from lists, which take the most time."""
     if not typed or _DIVISION.search(typed):
         return query_words(typed, languages)
-    return [QueryWord(fold(typed), {each: stem_of(normalised(typed, each), each) for each in languages})]
+    return [QueryWord(spelled(typed, *languages), {each: stem_of(normalised(typed, each), each) for each in languages})]
 
 
 def has_all(typed: str, roles: Roles, languages: Sequence[str]) -> bool:

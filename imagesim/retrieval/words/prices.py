@@ -12,7 +12,8 @@ from django.utils.formats import number_format
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
-from imagesim.language.analysis import base_language, fold, languages_of
+from imagesim.language.analysis import base_language, languages_of
+from imagesim.language.letters import spelled
 from imagesim.language.query_words import is_on_a_list
 from imagesim.language.stop_words import AMOUNTS, read_table
 from imagesim.retrieval.arguments import Searched
@@ -141,7 +142,7 @@ def _is_price(match: re.Match[str], languages: tuple[str, ...]) -> bool:
         return False
     if not after or match.string[match.end()] == ",":
         return True
-    return any(is_on_a_list(fold(after[0].strip(",.")), language) for language in languages)
+    return any(is_on_a_list(spelled(after[0].strip(",."), language), language) for language in languages)
 
 
 def _amount(number: str, times: str | None) -> float:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
-from imagesim.language.analysis import analyse, fold
+from imagesim.language.analysis import analyse
 from imagesim.language.codes import HYPHEN, with_fractions
 from imagesim.language.dictionaries import in_dictionary
+from imagesim.language.letters import spelled
 from imagesim.language.query_words import (
     ENGLISH,
     QueryWord,
@@ -113,7 +114,7 @@ class QueryReader:
         if not (synonym := replaced_word(text, other.text, languages)):
             return False
         words, _foreign = self._words_of(other.text)
-        return fold(synonym) in {words[number].word for number in other.heads}
+        return spelled(synonym, *languages) in {words[number].word for number in other.heads}
 
     def read_text(self, text: str) -> QueryText:
         """Return what one text means in the catalogue."""

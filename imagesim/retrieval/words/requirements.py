@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from imagesim.indexes.validation import MAX_TEXT_MATCHES
-from imagesim.language.analysis import analyse, feature_marks, fold, stem_of, word_list
+from imagesim.language.analysis import analyse, feature_marks, stem_of, word_list
 from imagesim.language.codes import is_article_number
+from imagesim.language.letters import fold
 from imagesim.language.query_words import negations
 from imagesim.language.stop_words import INFLECTIONS, read_table
 from imagesim.retrieval.relevance import CLOSEST_RELEVANCE

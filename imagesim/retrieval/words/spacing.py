@@ -11,11 +11,13 @@ from functools import partial
 from itertools import pairwise, product
 
 from imagesim.language import kana
-from imagesim.language.analysis import DECIMAL, NO_SPACES, fold, normalised, qualifiers, stop_words, word_list
+from imagesim.language.analysis import DECIMAL, NO_SPACES, normalised, qualifiers, stop_words, word_list
 from imagesim.language.codes import HYPHEN, codes
+from imagesim.language.letters import characters, fold, spelled
 from imagesim.language.query_words import MAX_TERMS, divided, query_words, shades
 from imagesim.language.stemmers import CHANGED_WITHIN
 from imagesim.language.stop_words import (
+    ATTACHED,
     CONJUNCTIONS,
     FEATURES,
     INFLECTIONS,
@@ -40,6 +42,8 @@ _separate = word_list(
     {each: " ".join(words.get(each, "") for words in (NEGATIONS, CONJUNCTIONS)) for each in COMPOUNDING}
 )
 """Those that may not: "sofa ohne leder", "sofa und kissen"."""
+
+attached = word_list(ATTACHED)
 
 _RUNS = re.compile(rf"{DECIMAL}|\d+|[^\W\d_]+")
 """The runs of digits and the runs of letters in a word."""
@@ -98,8 +102,11 @@ class _Spacing:
         if runs := _divided_runs(typed, self._has):
             return runs
         compounding = tuple(each for each in self.languages if each in INFLECTIONS)
-        qualifier, rest = divided(typed, qualifiers(compounding))
-        return f"{qualifier} {rest}" if qualifier and self._has(rest) else typed
+        for first in (qualifiers(compounding), attached(tuple(self.languages))):
+            part, rest = divided(typed, first)
+            if part and self._has(rest):
+                return f"{part} {rest}"
+        return typed
 
     def is_compound(self, parts: Sequence[str]) -> bool:
         """Return whether the catalogue writes these words as one, and not also as several words."""
@@ -108,7 +115,7 @@ class _Spacing:
         roles, joined = self.roles, "".join(parts)
         # Most pairs of words are not compounds, and stemming them takes most of the time of reading a query.
         if CHANGED_WITHIN.isdisjoint(self.languages) and not roles.has_beginning(
-            fold("".join(parts[:-1])) + fold(parts[-1])[:1]
+            spelled("".join(parts[:-1]), *self.languages) + spelled(parts[-1], *self.languages)[:1]
         ):
             return False
         # The stem has to contain a part of the last word: that of "silverring" is "silver".
@@ -118,9 +125,9 @@ class _Spacing:
             return False
         # A stop word may be part of a compound: the "e" of "e-bike" is "and" in Italian. But the stem has to begin with
         # the first word and a letter of the second: "the" and "rings" joined have the stem of "there".
-        with_stop = not stop_words(tuple(self.languages)).isdisjoint(map(fold, parts))
+        with_stop = not stop_words(tuple(self.languages)).isdisjoint(spelled(part, *self.languages) for part in parts)
         known = (stem for each in stems for stem in roles.known.intersection(each))
-        if with_stop and not any(stem.startswith(fold(joined[: first + 2])) for stem in known):
+        if with_stop and not any(stem.startswith(spelled(joined[: first + 2], *self.languages)) for stem in known):
             return False
         has_parts = not with_stop and all(map(self._has, parts))
         return not has_parts or _is_kind(joined, parts, roles, self.languages)
@@ -160,19 +167,20 @@ def _segmented_run(run: str, roles: Roles, languages: Sequence[str]) -> str:
     for at in kana.endings(run):  # "赤い りんご"
         if roles.has({kana.spelled(run[at:])}):
             return f"{_segmented_run(run[:at], roles, languages)} {run[at:]}"
-    together = [is_known(run[at : at + 2]) for at in range(len(run) - 1)]
+    letters = characters(run)
+    together = [is_known(first + second) for first, second in pairwise(letters)]
     if all(together):
         return run
     known = {at for first, is_word in enumerate(together) if is_word for at in (first, first + 1)}
-    for at, letter in enumerate(run):
-        ends = at not in known and letter in roles.kinds and (run[at + 1 : at + 2] or "的") in PARTICLES
-        before = run[max(at - 1, 0)]
+    for at, letter in enumerate(letters):
+        ends = at not in known and letter in roles.kinds and PARTICLES.issuperset(letters[at + 1 : at + 2])
+        before = letters[max(at - 1, 0)]
         if ends and (at == 0 or at - 1 in known or before in PARTICLES or before in roles.modifiers):
             known |= {at, at - 1} if before in roles.modifiers else {at}
-    if 1 in known and run[0] in roles.modifiers:
+    if 1 in known and letters[0] in roles.modifiers:
         known.add(0)
-    divided = run[0]
-    for at, letter in enumerate(run[1:], start=1):
+    divided = letters[0]
+    for at, letter in enumerate(letters[1:], start=1):
         if letter in PARTICLES and at not in known and at - 1 in known:
             divided += " "
         else:

@@ -8,9 +8,10 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 from imagesim.language import kana
-from imagesim.language.analysis import NO_SPACES, analyse, fold, stop_words
+from imagesim.language.analysis import NO_SPACES, analyse, stop_words
 from imagesim.language.codes import HYPHEN
 from imagesim.language.dictionaries import in_dictionary
+from imagesim.language.letters import fold
 from imagesim.language.query_words import MAX_TERMS, QueryWord, negations, query_words
 from imagesim.language.stop_words import HEAD_FIRST, INFLECTIONS
 from imagesim.language.word_forms import other_endings, plurals
