@@ -72,6 +72,17 @@ from tests.shop import picture
         ("šaty pod 50 €", "sk", "šaty", {"lt": 50}),
         ("obleka do 50 €", "sl", "obleka", {"lte": 50}),
         ("сукня від 500 до 900 грн", "uk", "сукня", {"gte": 500, "lte": 900}),
+        ("שמלה עד 200 ₪", "he", "שמלה", {"lte": 200}),
+        ('שמלה מתחת ל-200 ש"ח', "he", "שמלה", {"lt": 200}),
+        ("500 रुपये से कम जूते", "hi", "जूते", {"lt": 500}),
+        ("जूते 200 से 500 रुपये", "hi", "जूते", {"gte": 200, "lte": 500}),
+        ("suknelė nuo 30 iki 50 eurų", "lt", "suknelė", {"gte": 30, "lte": 50}),
+        ("kleita līdz 50 eiro", "lv", "kleita", {"lte": 50}),
+        ("haljina do 5.000 dinara", "sr", "haljina", {"lte": 5000}),
+        ("хаљина између 3000 и 5000 дин", "sr", "хаљина", {"gte": 3000, "lte": 5000}),
+        ("เดรส ไม่เกิน 500 บาท", "th", "เดรส", {"lte": 500}),
+        ("váy dưới 200k", "vi", "váy", {"lt": 200_000}),
+        ("giày từ 300.000 đến 500.000đ", "vi", "giày", {"gte": 300_000, "lte": 500_000}),
     ],
 )
 def test_limits_of_a_price(typed, language, rest, limits):

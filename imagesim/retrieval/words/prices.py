@@ -24,19 +24,20 @@ WORDS = read_table(Path(__file__).with_name("prices.txt"))
 CURRENCIES = (
     "euros|euro|eur|dollars|dollar|usd|bucks|pounds|pound|quid|gbp|franken|francs|francos|franchi|chf|złotych|złote|"
     "zloty|zł|pln|kronor|kroner|kronen|kr|sek|nok|dkk|korun|kč|czk|рублей|руб|лир|tl|lira|reais|reales|pesos|"
-    "гривень|гривні|грн|uah|лева|лв|евро|євро|ευρώ|ευρω|lei|leu|ron|forint|huf|eura|evrov|تومان|تومن|ریال"
+    "гривень|гривні|грн|uah|лева|лв|евро|євро|ευρώ|ευρω|lei|leu|ron|forint|huf|eura|evra|evrov|eurai|eurų|eiro|"
+    'dinara|din|rsd|динара|дин|евра|đồng|đ|vnd|บาท|thb|שקלים|שקל|ש"ח|nis|تومان|تومن|ریال'
 )
 """Words and codes of currencies, as a pattern."""
 
-SIGNS = r"us\$|[$€£¥₹₺₽₩￥]"
+SIGNS = r"us\$|[$€£¥₹₺₽₩￥₪₫฿]"
 """Signs of currencies, as a pattern."""
 
 IN_NAMES = ("max", "mak", "máx", "massimo")
 """The beginnings of words for a maximum that also occur in names. They state a limit only with a currency: "Air Max 90"
 is not a price."""
 
-CURRENCIES_BEHIND = "円|元|块|块钱|人民币|원|ユーロ|ドル|欧元|美元|유로|달러|ft|forint|euró"
-"""Currencies before such words, in Chinese, Japanese, Korean and Hungarian."""
+CURRENCIES_BEHIND = "円|元|块|块钱|人民币|원|ユーロ|ドル|欧元|美元|유로|달러|ft|forint|euró|रुपये|रुपए|रुपयों"
+"""Currencies before such words, in Chinese, Japanese, Korean, Hungarian and Hindi."""
 
 PARTICLES = "の|的"
 """Particles between a limit and the word after it, in Japanese and Chinese."""
