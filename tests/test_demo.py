@@ -709,6 +709,15 @@ class TestLook:
         assert 'href="/product/red/"' in html
         assert sorted(media_root.rglob("*")) == before
 
+    def test_what_looks_like_it_in_another_colour(self, client: Client, shelf):
+        product("navy", picture("navy"), colour="blue")
+        shop.index()
+        assert '<option value="blue">' in client.get("/look/").content.decode()
+        html = self.post(client, colour="blue").content.decode()
+        assert '<option value="blue" selected>' in html
+        assert 'href="/product/navy/"' in html
+        assert 'href="/product/red/"' not in html
+
     @pytest.mark.parametrize(
         "asked", [{"image": ""}, {"category": "nowhere"}, {"price__lte": "-1"}, {"image": io.BytesIO(b"no picture")}]
     )

@@ -37,6 +37,7 @@ class ListingForm(forms.Form):
 class FilterForm(forms.Form):
     """The filters of a visual search."""
 
+    names = ("price__gte", "price__lte")
     category = forms.CharField(required=False, max_length=50)
     in_stock = forms.BooleanField(required=False)
     price__gte = forms.DecimalField(required=False, min_value=0, max_value=MAX_PRICE, label=_("Price from"))
@@ -50,8 +51,8 @@ class FilterForm(forms.Form):
 
     @property
     def filters(self) -> dict[str, Any]:
-        names = ("price__gte", "price__lte")
-        return {name: self.cleaned_data[name] for name in names if self.cleaned_data[name] is not None}
+        given = {name: self.cleaned_data[name] for name in self.names}
+        return {name: value for name, value in given.items() if value not in (None, "")}
 
 
 class SearchForm(FilterForm):
@@ -65,7 +66,9 @@ class SearchForm(FilterForm):
 class LookForm(FilterForm):
     """A photo for "shop the look"."""
 
+    names = (*FilterForm.names, "colour")
     image = forms.FileField()
+    colour = forms.CharField(required=False, max_length=50)
 
 
 def colours(products: Any) -> list[str]:

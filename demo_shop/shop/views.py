@@ -156,7 +156,7 @@ def search(request: HttpRequest) -> HttpResponse:
 
 
 def look_refused(request: HttpRequest, message: str, status: int) -> HttpResponse:
-    context = {"look": None, "samples": [], "error": message, "form": LookForm()}
+    context = {"look": None, "samples": [], "error": message, "form": LookForm(), "colours": colours(on_sale())}
     return render(request, "shop/look.html", context, status=status)
 
 
@@ -199,6 +199,7 @@ def look(request: HttpRequest) -> HttpResponse:
         for one in samples
     ]
     context = {"look": found, "photo": photo, "samples": shown, "error": error, "form": form}
+    context["colours"] = colours(on_sale())
     return render(request, "shop/look.html", context, status=status)
 
 
