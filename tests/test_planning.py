@@ -214,7 +214,7 @@ def test_pgvector_takes_as_much_as_planned(filled: tuple[str, int, int, str], pg
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("kind", ["elasticsearch", "pgvector", "local"])
+@pytest.mark.parametrize("kind", ["elasticsearch", pytest.param("pgvector", marks=pytest.mark.long), "local"])
 def test_the_command_measures_the_configured_index(
     request: pytest.FixtureRequest, settings: Any, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:

@@ -43,8 +43,10 @@ TYPED += ["<end_of_text>", "<START_OF_TEXT>", "<s><pad></s>"]
 
 
 @pytest.mark.timeout(400)  # the first to use ONNX Runtime exports the model
-@pytest.mark.parametrize("runtime", ["torch", "onnx"])
-@pytest.mark.parametrize("kind", ["lite", "clip"])
+@pytest.mark.parametrize(
+    ("kind", "runtime"),
+    [("lite", "torch"), ("lite", "onnx"), ("clip", "torch"), pytest.param("clip", "onnx", marks=pytest.mark.long)],
+)
 def test_the_models_read_them_as_text(kind: str, runtime: str, model_cache: Path, local_clip: Path) -> None:
     if runtime == "onnx" and not (find_spec("onnxruntime") and find_spec("onnx")):
         pytest.skip("ONNX Runtime is not installed")
