@@ -30,6 +30,7 @@ if "pytest" in sys.modules:
         "imagesim.testing.index_filters",
         "imagesim.testing.index_history",
         "imagesim.testing.index_japanese",
+        "imagesim.testing.index_languages",
         "imagesim.testing.index_mentions",
         "imagesim.testing.index_numbers",
         "imagesim.testing.index_reading",

@@ -16,6 +16,7 @@ from imagesim.indexes import BaseIndex
 from imagesim.testing.index_filters import FacetContract
 from imagesim.testing.index_history import HistoryContract
 from imagesim.testing.index_japanese import JapaneseContract
+from imagesim.testing.index_languages import LanguageContract
 from imagesim.testing.index_mentions import MentionContract
 from imagesim.testing.index_numbers import NumberContract
 from imagesim.testing.index_reading import ReadingContract
@@ -30,6 +31,7 @@ class IndexContract(
     ReadingContract,
     FacetContract,
     TextContract,
+    LanguageContract,
     JapaneseContract,
     MentionContract,
     NumberContract,
