@@ -1,7 +1,9 @@
 // The photo, the region and the filters in the URL of the page: results survive a reload and "back", and can be shared
 // while the server holds the photo.
 
-const OWN = ["photo", "region", "sample", "csrfmiddlewaretoken"];
+import { fieldsOf } from "./requests.js";
+
+const OWN = ["photo", "region", "sample"];
 
 export class LookAddress {
   // ``form``: its fields are the filters. Of these, the URL has the ones that were changed.
@@ -28,7 +30,7 @@ export class LookAddress {
   write(token, region = null) {
     const url = new URL(location);
     const fields = url.searchParams;
-    for (const name of ["photo", "region", "sample", ...this.filters.map((field) => field.name)]) fields.delete(name);
+    for (const name of [...OWN, ...this.filters.map((field) => field.name)]) fields.delete(name);
     if (token) {
       fields.set("photo", token);
       if (region && !region.whole) {
@@ -41,10 +43,11 @@ export class LookAddress {
   }
 
   writeFilters(fields) {
+    const now = fieldsOf(this.form);
     for (const name of new Set(this.filters.map((field) => field.name))) {
-      const same = this.filters.filter((field) => field.name === name);
-      const values = same.flatMap(valuesOf);
-      if (String(values) === String(same.flatMap(initialValuesOf))) continue;
+      const values = now.filter(([field]) => field === name).map(([, value]) => value);
+      const initial = this.filters.filter((field) => field.name === name).flatMap(initialValuesOf);
+      if (String(values) === String(initial)) continue;
       for (const value of values.length ? values : [""]) fields.append(name, value);
     }
   }
@@ -57,12 +60,6 @@ export class LookAddress {
 
 const isBox = (field) => field.type === "checkbox" || field.type === "radio";
 const choicesOf = (field) => [...(field.options ?? [])];
-
-function valuesOf(field) {
-  if (isBox(field)) return field.checked ? [field.value] : [];
-  const values = field.options ? [...field.selectedOptions].map(({ value }) => value) : [field.value.trim()];
-  return values.filter(Boolean);
-}
 
 // The values that the page had from the server.
 function initialValuesOf(field) {
