@@ -42,8 +42,10 @@ WRITE_SIDE = ["collation", "database", "leases", "outbox", "reconcile", "sync"]
 # Tests of code that locks rows, or has its own tables and SQL.
 OF_DATABASES = [*WRITE_SIDE, "autocommit", "events", "index_local", "migrations", "tasks"]
 # Tests that load models, or run projects of their own.
-OF_MODELS = ["embedders", "hub", "lite_base", "model_files", "onnx", "precision", "reduced_precision", "regions"]
-OF_MODELS += ["special_tokens"]
+OF_MODELS = [
+    *("embedders", "hub", "lite_base", "model_files", "onnx", "precision", "reduced_precision", "regions"),
+    "special_tokens",
+]
 OF_PROJECTS = ["howto_project", "howto_testing", "quickstart", "readme"]
 
 

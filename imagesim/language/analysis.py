@@ -58,7 +58,7 @@ _WORD = re.compile(rf"(?=\d)(?:{FRACTION}|{DECIMAL}[^\W\d_]*)|{_LETTERS}(?:['’
 _DIGIT = re.compile(r"\d")
 # Match from the start of a word only: from each letter, the time would grow with the square of the length of a word.
 JOINED = re.compile(rf"(?<![^\W_])(?<![{_MARKS}]){_LETTERS}(?:{HYPHEN.pattern}{_LETTERS})+")
-_JOINING = re.compile(rf"{HYPHEN.pattern}[^\W_]")
+_HYPHEN_WITHIN = re.compile(rf"{HYPHEN.pattern}[^\W_]")
 # "J. R. R. Tolkien", "V.S.O.P": the letters are one word, too.
 INITIALS = re.compile(r"(?<![^\W_])(?:[^\W\d_]\.\s?){2,}(?:[^\W\d_](?![^\W_]))?")
 _INITIAL = re.compile(r"\.\s?[^\W\d_]\.")
@@ -162,9 +162,9 @@ def analyse(text: str, language: str) -> tuple[Token, ...]:
             tokens += _tokens_of(word, language)
         if len(tokens) >= MAX_TOKENS:
             break
-    if _JOINING.search(text):
+    if _HYPHEN_WITHIN.search(text):
         pieces = (re.sub(FRACTION, " ", text) if "/" in text else text).split()
-        for match in chain.from_iterable(JOINED.finditer(piece) for piece in pieces if _JOINING.search(piece)):
+        for match in chain.from_iterable(JOINED.finditer(piece) for piece in pieces if _HYPHEN_WITHIN.search(piece)):
             tokens.append(_token(in_one_piece(match[0]), language))
     for match in INITIALS.finditer(text) if _INITIAL.search(text) else ():
         tokens.append(_token(without_dots(match[0]), language))

@@ -43,7 +43,7 @@ _separate = word_list(
 )
 """Those that may not: "sofa ohne leder", "sofa und kissen"."""
 
-attached = word_list(ATTACHED)
+_attached = word_list(ATTACHED)
 
 _RUNS = re.compile(rf"{DECIMAL}|\d+|[^\W\d_]+")
 """The runs of digits and the runs of letters in a word."""
@@ -102,7 +102,7 @@ class _Spacing:
         if runs := _divided_runs(typed, self._has):
             return runs
         compounding = tuple(each for each in self.languages if each in INFLECTIONS)
-        for first in (qualifiers(compounding), attached(tuple(self.languages))):
+        for first in (qualifiers(compounding), _attached(tuple(self.languages))):
             part, rest = divided(typed, first)
             if part and self._has(rest):
                 return f"{part} {rest}"
