@@ -55,6 +55,7 @@ FAMILIES = {
     "MobileCLIP": Family("MobileCLIP-S1", "datacompdr", 256, NONE, "bilinear", "shortest", 77, _FASTVIT),
     "Perception Encoder": Family("PE-Core-T-16-384", "meta", 384, HALF, "bilinear", "squash", 32, _EVA),
     "ConvNeXt": Family("convnext_base_w", "laion2b_s13b_b82k", 256, CLIP, "bicubic", "shortest", 77, _CONVNEXT),
+    "XLM-RoBERTa": Family("xlm-roberta-base-ViT-B-32", "laion5b_s13b_b90k", 224, CLIP, "bicubic", "shortest", 77),
     "EVA": Family("EVA02-B-16", "merged2b_s8b_b131k", 224, CLIP, "bicubic", "shortest", 77, _EVA),
 }
 
@@ -100,7 +101,15 @@ def write(folder: Path, family: Family) -> Path:
     config = configuration(family)
     torch.manual_seed(7)
     kind = CustomTextCLIP if config.get("custom_text") else CLIP
-    model = kind(**{name: value for name, value in config.items() if name != "custom_text"})
+    sizes = {name: value for name, value in config.items() if name != "custom_text"}
+    if "hf_model_name" in config["text_cfg"]:
+        kind = CustomTextCLIP
+        sizes["text_cfg"] = {
+            **config["text_cfg"],
+            "hf_model_name": str(write_text_tower(folder)),
+            "hf_model_pretrained": False,
+        }
+    model = kind(**sizes)
     for part in model.modules():
         if isinstance(part, torch.nn.modules.batchnorm._BatchNorm):
             part.running_mean.uniform_(-0.2, 0.2)
@@ -111,14 +120,25 @@ def write(folder: Path, family: Family) -> Path:
     return folder
 
 
+def write_text_tower(folder: Path) -> Path:
+    """Write the configuration of a small text tower from transformers; return ``folder``."""
+    from transformers import XLMRobertaConfig
+
+    XLMRobertaConfig(
+        vocab_size=400, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64
+    ).save_pretrained(folder)
+    return folder
+
+
 def write_tokenizer(folder: Path, kind: str) -> None:
-    """Write the files of a tokenizer in the form of SigLIP's (T5's pieces) or of SigLIP 2's (Gemma's bytes)."""
+    """Write the files of a tokenizer in the form of SigLIP's (T5's pieces), SigLIP 2's (Gemma's bytes) or XLM-RoBERTa's
+    (which do not name their class)."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
     folder.mkdir(parents=True, exist_ok=True)
     letters = "abcdefghijklmnopqrstuvwxyz0123456789"
     settings: dict[str, Any] = {"model_max_length": 64}
-    if kind == "SigLIP":
+    if kind != "SigLIP 2":
         known = ["<pad>", "</s>", "<unk>"]
         pieces = ["▁", "▁red", "▁dress", *letters]
         scored = [(piece, 0.0) for piece in known] + [(piece, -2 - n / 100) for n, piece in enumerate(pieces)]
@@ -127,6 +147,8 @@ def write_tokenizer(folder: Path, kind: str) -> None:
         end = "</s>"
         settings |= {"tokenizer_class": "T5Tokenizer", "pad_token": end, "eos_token": end, "unk_token": "<unk>"}
         settings |= {"extra_ids": 0, "additional_special_tokens": []}
+        if kind != "SigLIP":
+            settings = {"model_max_length": 64}
     else:
         known = ["<pad>", "<eos>", "<bos>", "<unk>"]
         every = [*known, *(f"<0x{byte:02X}>" for byte in range(256)), "▁", *letters, "re", "red"]

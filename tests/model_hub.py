@@ -89,9 +89,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.requests.append((self.command, path, self.headers.get("Range", "")))
         if match := re.fullmatch(r"/blobs/([0-9a-f]{64})", path):
             self._send_large(self.server.blobs[match[1]])
-        elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)(/revision/[^/]+)?", path):
+        elif match := re.fullmatch(r"/api/models/((?:[^/]+/)?[^/]+)(/revision/[^/]+)?", path):
             self._describe(match[1])
-        elif match := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
+        elif match := re.fullmatch(r"/((?:[^/]+/)?[^/]+)/resolve/([^/]+)/(.+)", path):
             self._resolve(*match.groups(), body=body)
         else:
             self._refuse(HTTPStatus.NOT_FOUND, "EntryNotFound")

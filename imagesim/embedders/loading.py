@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import functools
-import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from imagesim.embedders import lite, model_files
-from imagesim.embedders.model_spec import ModelName, naflex_problem
+from imagesim.embedders import lite
+from imagesim.embedders.model_source import model_source
+from imagesim.embedders.model_spec import ModelName
 from imagesim.embedders.onnx import separator
 from imagesim.embedders.process import import_torchvision
 from imagesim.embedders.reduced_precision import DTYPES
@@ -75,15 +74,6 @@ class Loaded:
         return vectors
 
 
-@dataclass(frozen=True)
-class _Source:
-    """The arguments for open_clip: the names of the model and of its tokenizer, and further keyword arguments."""
-
-    model: str
-    tokenizer: str
-    arguments: dict[str, Any]
-
-
 def load(name: ModelName, device: Any, precision: str, cache_dir: Path | None) -> Loaded:
     """Build the model and load its weights.
 
@@ -94,11 +84,11 @@ def load(name: ModelName, device: Any, precision: str, cache_dir: Path | None) -
 
     inside = name.kind == "lite"  # the built-in model casts its trunk itself and keeps the heads in fp32
     try:
-        source = _source(name, cache_dir)
+        source = model_source(name, cache_dir)
         model, preprocess = open_clip.create_model_from_pretrained(
             source.model, device=device, precision="fp32" if inside else precision, **source.arguments
         )
-        tokenizer = open_clip.get_tokenizer(source.tokenizer, cache_dir=str(cache_dir) if cache_dir else None)
+        tokenizer = source.create_tokenizer()
         adapt_tokenizer(tokenizer)
     except EmbedderError:
         raise
@@ -123,64 +113,6 @@ def load(name: ModelName, device: Any, precision: str, cache_dir: Path | None) -
         loaded._dtype = DTYPES.get(precision, torch.float32)
     logger.info("%s runs on %s in %s.", name, device, precision)
     return loaded
-
-
-def _source(name: ModelName, cache_dir: Path | None) -> _Source:
-    """Return the arguments for open_clip, after every file of the model has been fetched and verified.
-
-    :raises EmbedderError: if a file cannot be fetched, or the model cannot be used.
-    """
-    if name.kind == "hf-hub":
-        return _from_hub(name, cache_dir)
-    if name.kind == "built-in":
-        return _from_tag(name, cache_dir)
-    if name.kind == "lite":
-        from imagesim.embedders import lite_model  # noqa: F401  # registers the trunk with timm
-    folder = lite.folder(cache_dir, name.size) if name.kind == "lite" else Path(name.value)
-    return _Source(f"local-dir:{folder}", f"local-dir:{folder}", _local_text(folder))
-
-
-def _from_hub(name: ModelName, cache_dir: Path | None) -> _Source:
-    """Return the arguments for a model on the hub, read from the folder of one commit.
-
-    The tokenizer can be in another repository.
-    """
-    folder = model_files.fetch(name.value, (model_files.CONFIG,), name.revision, cache_dir).parent
-    config = name.fetched_config(cache_dir)
-    problem = naflex_problem(name, config)
-    if problem:
-        raise EmbedderError(problem)
-    model_files.fetch(name.value, model_files.WEIGHTS, folder.name, cache_dir)
-    text = config.get("text_cfg", {})
-    model = tokenizer = f"local-dir:{folder}"
-    if text.get("hf_tokenizer_name"):
-        if name.revision or text["hf_tokenizer_name"] == name.value:
-            model_files.fetch_all(name.value, model_files.TOKENIZER, folder.name, cache_dir)
-            beside = (folder / model_files.TOKENIZER[0]).is_file()
-        else:
-            beside = False
-        tokenizer = model if beside else f"hf-hub:{name.value}"
-    if name.revision and "hf_model_name" in text:
-        model_files.fetch_all(name.value, [model_files.TEXT_CONFIG], folder.name, cache_dir)
-    return _Source(model, tokenizer, _local_text(folder) if name.revision else {})
-
-
-def _from_tag(name: ModelName, cache_dir: Path | None) -> _Source:
-    """Return the arguments for a tag: the weights, preprocessing and activation that open_clip knows for it.
-
-    open_clip itself keeps the activation of the architecture, and only warns if the weights have another, as those of
-    OpenAI for ``ViT-B-32`` do: https://github.com/mlfoundations/open_clip#pretrained-model-interface
-    """
-    from open_clip.pretrained import get_pretrained_cfg
-
-    tag = get_pretrained_cfg(name.value.replace("/", "-"), name.pretrained or "")
-    repository, _, file = tag.get("hf_hub", "").rpartition("/")
-    if not repository:  # a file of weights, or an unknown tag, which open_clip reports itself
-        return _Source(name.value, name.value, {"pretrained": name.pretrained})
-    files = (f"{Path(file).stem}.safetensors", file) if file else model_files.WEIGHTS
-    arguments = {f"image_{key}": tag[key] for key in ("mean", "std", "interpolation", "resize_mode")}
-    arguments["pretrained"] = str(model_files.fetch(repository, files, None, cache_dir))
-    return _Source(name.value, name.value, {**arguments, "force_quick_gelu": tag.get("quick_gelu", False)})
 
 
 class _BoundedCache(dict[str, str]):
@@ -219,20 +151,6 @@ def _share(model: Any, folder: Path) -> None:
     from safetensors.torch import load_file
 
     model.load_state_dict(load_file(folder / "open_clip_model.safetensors"), assign=True)
-
-
-def _local_text(folder: Path) -> dict[str, Any]:
-    """Return keyword arguments that point a Hugging Face text tower at the folder of its model.
-
-    open_clip does this for the tokenizer only, and would request the text tower's configuration from the hub.
-    """
-    try:
-        text = dict(json.loads((folder / model_files.CONFIG).read_text("utf-8"))["model_cfg"]["text_cfg"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}  # open_clip reports it
-    if "hf_model_name" not in text or not (folder / "config.json").is_file():
-        return {}
-    return {"text_cfg": {**text, "hf_model_name": str(folder), "hf_model_pretrained": False}}
 
 
 def _dims(name: ModelName, cache_dir: Path | None) -> int:

@@ -20,20 +20,13 @@ from imagesim.exceptions import EmbedderError
 
 CONFIG = "open_clip_config.json"
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
-TOKENIZER = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "vocab.txt",
-    "merges.txt",
-    "spiece.model",
-    "sentencepiece.bpe.model",
-)
-"""The files that tokenizers can consist of; no tokenizer has all of them."""
 TEXT_CONFIG = "config.json"
 """The configuration file of a text tower from transformers."""
+
+_TOKENIZER = "tokenizer.json"
+_VOCABULARY = ("vocab.json", "vocab.txt", "merges.txt", "spiece.model", "sentencepiece.bpe.model")
+"""What a tokenizer without ``tokenizer.json`` consists of; none has all of them."""
+_TOKENIZER_SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -67,6 +60,33 @@ def fetch(repository: str, names: Sequence[str], revision: str | None, cache_dir
         if path is not None:
             return path
     raise EmbedderError(f"The repository {repository!r} has no file {' or '.join(map(repr, names))}.")
+
+
+def fetch_tokenizer(repository: str, revision: str | None, cache_dir: Path | None) -> Path | None:
+    """Return the folder of a repository's tokenizer, fetched if necessary; None if it has none. All files are those
+    of one commit.
+
+    :raises EmbedderError: if a file cannot be fetched or differs from its checksum.
+    """
+    tries = (_fetch(repository, name, revision, cache_dir) for name in (_TOKENIZER, *_VOCABULARY))
+    first = next(filter(None, tries), None)
+    if first is None:
+        return None
+    folder = first.parent
+    fetch_all(repository, _TOKENIZER_SETTINGS, folder.name, cache_dir)
+    if first.name != _TOKENIZER:
+        fetch_all(repository, _VOCABULARY, folder.name, cache_dir)
+    if not _names_its_class(folder / _TOKENIZER_SETTINGS[0]):
+        fetch_all(repository, (TEXT_CONFIG,), folder.name, cache_dir)
+    return folder
+
+
+def _names_its_class(settings: Path) -> bool:
+    """Return whether the settings of a tokenizer name its class. Otherwise, it depends on the text tower's."""
+    try:
+        return "tokenizer_class" in json.loads(settings.read_text("utf-8"))
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def fetch_all(repository: str, names: Sequence[str], revision: str | None, cache_dir: Path | None) -> None:
