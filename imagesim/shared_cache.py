@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from threading import Event
 from time import monotonic
@@ -39,17 +39,28 @@ def is_of_one_process(name: str = "default") -> bool:
 
 def read(key: str) -> Any:
     """Return the value kept under ``key``; None if there is none, or if the cache cannot be reached."""
+    return read_many([key]).get(key)
+
+
+def read_many(keys: Collection[str]) -> dict[str, Any]:
+    """Return the values kept under ``keys``, without those of which there is none; nothing if the cache cannot be
+    reached."""
     try:
-        return cache.get(key)
+        return cache.get_many(keys)
     except Exception:  # the errors of a cache are those of its client
         log_repeated(logger, logging.WARNING, "cache", "The cache cannot be read", exc_info=True)
-        return None
+        return {}
 
 
 def keep(key: str, value: Any, seconds: int | None) -> None:
     """Keep ``value`` for ``seconds``, or for ever if None. A failure of the cache is logged."""
+    keep_many({key: value}, seconds)
+
+
+def keep_many(values: dict[str, Any], seconds: int | None) -> None:
+    """Keep each of the values under its key for ``seconds``, or for ever if None. A failure of the cache is logged."""
     try:
-        cache.set(key, value, seconds)
+        cache.set_many(values, seconds)
     except Exception:
         log_repeated(logger, logging.WARNING, "cache", "The cache cannot be written", exc_info=True)
 

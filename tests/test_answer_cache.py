@@ -6,10 +6,12 @@ import io
 
 import pytest
 from django.core.cache import cache
+from django.core.files.base import ContentFile
 
 import imagesim
-from demo_shop.shop.models import Category, Product
+from demo_shop.shop.models import Category, Photo, Product
 from imagesim.indexes import get_index
+from imagesim.indexing.sync import sync
 from imagesim.items.registry import registry
 from imagesim.pages import widgets
 from imagesim.retrieval.answer_cache import CachedAnswer
@@ -99,6 +101,27 @@ def test_a_hit_that_no_longer_fits_is_seen_at_once(shelf, searches, change):
     assert names(similar(shelf["red"], **asked)) == ["blue"]
     assert names(similar(shelf["red"], **asked)) == ["blue"]
     assert len(searches) == 2
+
+
+def test_other_pictures_of_the_item_are_seen_at_once(shelf, searches):
+    assert names(similar(shelf["red"]))[0] == "dark"
+    shelf["red"].price = 11
+    shelf["red"].save()
+    sync()
+    assert names(similar(shelf["red"]))[0] == "dark"
+    assert len(searches) == 1
+    shelf["red"].photos.all().delete()
+    Photo.objects.create(product=shelf["red"], file=ContentFile(encoded(picture("blue")), "other.png"))
+    sync()
+    for _time in range(2):
+        assert names(similar(shelf["red"]))[0] == "blue"
+    assert len(searches) == 2
+
+
+def test_the_first_pictures_of_items_take_no_place_in_the_cache(db):
+    shop.product("red", picture("red"))
+    assert sync().indexed == 1
+    assert not [key for key in cache._cache if "imagesim.pictures" in key]
 
 
 @pytest.mark.parametrize("change", [{"active": False}, {"stock": 0}, {"price": 70}])

@@ -13,6 +13,7 @@ from django.db import Error as DatabaseError
 from django.db import models
 from django.utils import timezone
 
+from imagesim import picture_versions
 from imagesim.circuit_breaker import log_repeated
 from imagesim.conf import get_settings
 from imagesim.database import primary, related_rows_from_primary
@@ -36,7 +37,7 @@ from imagesim.indexing.item_regions import find_regions
 from imagesim.indexing.leases import Lease, SyncResult
 from imagesim.indexing.statistics import calibrate_while_filling, update_if_grown
 from imagesim.indexing.write_targets import Target, live_targets, new_meta
-from imagesim.items.registry import registry
+from imagesim.items.registry import make_key, registry
 from imagesim.models import Embedding, ItemImage, ItemState, Job, Scope
 
 logger = logging.getLogger("imagesim.indexing.sync")
@@ -235,6 +236,7 @@ def _sync_batch(lease: Lease, states: Sequence[ItemState], report: SyncReport, b
         find_regions(read, targets, renew)
         _queue_former_owners(documents)
         leases.mark(lease, results)
+        _renew_picture_versions(results)
         _store_again(documents, targets, vectors)
     except NOT_THE_ITEMS:
         raise
@@ -254,6 +256,12 @@ def _sync_batch(lease: Lease, states: Sequence[ItemState], report: SyncReport, b
     seconds = time.monotonic() - started
     extra = {"event_name": "sync.batch", "items": len(states), "seconds": seconds}
     logger.debug("batch of %d in %.3f s", len(states), seconds, extra=extra)
+
+
+def _renew_picture_versions(results: Sequence[SyncResult]) -> None:
+    """Let pages know which of the items that they may have asked about have other pictures now."""
+    changed = [each.state for each in results if each.images is not None and each.state.outcome == Outcome.INDEXED]
+    picture_versions.renew(make_key(state.model, state.object_pk) for state in changed)
 
 
 def _store_again(documents: Sequence[Document], targets: Sequence[Target], vectors: Vectors) -> None:

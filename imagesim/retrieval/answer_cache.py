@@ -14,6 +14,7 @@ from imagesim.indexes import get_index
 from imagesim.items import Items, hydrate
 from imagesim.items.measured_colours import filter_values
 from imagesim.items.registry import key_of
+from imagesim.picture_versions import version_name
 from imagesim.retrieval import rerank
 from imagesim.retrieval.params import SearchRequest
 from imagesim.retrieval.variants import Variant
@@ -25,7 +26,7 @@ class _Answer:
     """An answer without its items.
 
     ``facts``: for each hit and each of the closest, the values that the request filters by; ``about``: the other
-    attributes of the hits; ``categories``: those that were searched.
+    attributes of the hits; ``categories``: those that were searched; ``version``: that of the item's pictures.
     """
 
     candidates: tuple[Candidate, ...]
@@ -33,6 +34,7 @@ class _Answer:
     facts: list[Any]
     about: dict[str, Any]
     categories: tuple[str, ...]
+    version: str
 
 
 class CachedAnswer:
@@ -47,25 +49,28 @@ class CachedAnswer:
         shown = (variant.key, variant.backing_index) if variant else ()
         parts = (__version__, get_index().name, key, *own, request.cache_key, rerank.active().version, *shown)
         self.name = f"imagesim.similar.{hashlib.sha256(repr(parts).encode()).hexdigest()}"
+        self._version_name, self._version = version_name(key), ""
         self._items, self._request = items, request
 
     def read(self) -> tuple[Hits, tuple[str, ...]] | None:
         """Return the hits, their items as they are now, and the categories that were searched.
 
-        None if there is no answer, if one of its hits is no longer shown, or if a value that the request filters by
-        has changed: the stock, the category or one of the filters.
+        None if there is no answer, if the item has other pictures since, if one of its hits is no longer shown, or if a
+        value that the request filters by has changed: the stock, the category or one of the filters.
         """
-        known: _Answer | None = shared_cache.read(self.name)
-        if known is None:
+        found = shared_cache.read_many([self.name, self._version_name])
+        self._version = found.get(self._version_name, "")
+        known: _Answer | None = found.get(self.name)
+        if known is None or known.version != self._version:
             return None
-        found, closest = hydrate.load(known.candidates, known.closest)
-        if [self._facts(hit.item) for hit in (*found, *closest)] != known.facts:
+        hits, closest = hydrate.load(known.candidates, known.closest)
+        if [self._facts(hit.item) for hit in (*hits, *closest)] != known.facts:
             return None
-        return Hits(found, closest=closest, **known.about), known.categories
+        return Hits(hits, closest=closest, **known.about), known.categories
 
     def keep(self, hits: Hits, categories: tuple[str, ...], seconds: int) -> None:
-        """Keep an answer for this number of seconds, unless it is degraded, or the stock of an item has changed since
-        it was indexed."""
+        """Keep an answer, found after :meth:`read`, for this number of seconds, unless it is degraded, or the stock of
+        an item has changed since it was indexed."""
         request = self._request
         shown = [hit.item for hit in (*hits, *hits.closest)]
         stale = request.in_stock is not None and any(_in_stock(each) != request.in_stock for each in shown)
@@ -74,7 +79,7 @@ class CachedAnswer:
         kept = ("more", "exact", "next_offset", "facets", "cut", "messages", "region")
         about = {each: getattr(hits, each) for each in kept}
         facts = [self._facts(each) for each in shown]
-        answer = _Answer(_candidates(hits), _candidates(hits.closest), facts, about, categories)
+        answer = _Answer(_candidates(hits), _candidates(hits.closest), facts, about, categories, self._version)
         shared_cache.keep(self.name, answer, seconds)
 
     def _facts(self, item: models.Model) -> Any:
