@@ -21,7 +21,7 @@ from django.contrib.auth import get_user_model
 from django.core.cache import cache
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.handlers.base import BaseHandler
-from django.db import connection
+from django.db import OperationalError, connection
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template import engines
 from django.test import AsyncClient, Client, override_settings
@@ -1050,6 +1050,15 @@ class TestNotAvailable:
         monkeypatch.setattr("tests.embedders.PixelEmbedder.embed_texts", embed_texts)
         assert "secret" not in refused(api.get(SEARCH, {"q": "red"}), 503, "embedder")
         assert "secret" in caplog.text
+
+    @pytest.mark.parametrize("method", ["get_queryset", "get_hit_queryset"])  # the item, and the hits
+    def test_without_the_database_of_the_items(self, shelf, api, monkeypatch, caplog, method):
+        error = OperationalError("connection to 10.0.0.7 refused")
+        monkeypatch.setattr(registry.for_model(Product), method, Mock(side_effect=error))
+        response = api.get(similar(shelf["red"]))
+        assert "10.0.0.7" not in refused(response, 503, "index_unavailable")
+        assert int(response["Retry-After"]) > 0
+        assert "10.0.0.7" in caplog.text
 
     @pytest.mark.parametrize(
         ("method", "shown", "nothing"), [("get_details", "details", {}), ("get_categories", "category", None)]

@@ -24,6 +24,7 @@ from rest_framework.views import APIView, exception_handler
 from imagesim import exceptions
 from imagesim.circuit_breaker import log_repeated, logged, outage_of
 from imagesim.conf import get_settings
+from imagesim.database import CONNECTION_ERRORS
 from imagesim.middleware import HEADER
 
 logger = logging.getLogger(__name__)
@@ -67,6 +68,9 @@ class LengthRequired(APIException):
 def handle(error: Exception, context: dict[str, Any]) -> Response | None:
     """Handle errors for the views here, in place of DRF's handler; return None, and so a reported 500, for unexpected
     ones."""
+    if isinstance(error, CONNECTION_ERRORS):  # such as while the database with the items is restarted
+        cause, error = error, exceptions.IndexUnavailable(f"The database cannot be used: {error}")
+        error.__cause__ = cause
     if isinstance(error, exceptions.ImagesimError):
         return _answer_own(error)
     if isinstance(error, RequestDataTooBig):
