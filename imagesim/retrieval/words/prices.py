@@ -25,7 +25,8 @@ CURRENCIES = (
     "euros|euro|eur|dollars|dollar|usd|bucks|pounds|pound|quid|gbp|franken|francs|francos|franchi|chf|złotych|złote|"
     "zloty|zł|pln|kronor|kroner|kronen|kr|sek|nok|dkk|korun|kč|czk|рублей|руб|лир|tl|lira|reais|reales|pesos|"
     "гривень|гривні|грн|uah|лева|лв|евро|євро|ευρώ|ευρω|lei|leu|ron|forint|huf|eura|evra|evrov|eurai|eurų|eiro|"
-    'dinara|din|rsd|динара|дин|евра|đồng|đ|vnd|บาท|thb|שקלים|שקל|ש"ח|nis|تومان|تومن|ریال'
+    'dinara|din|rsd|динара|дин|евра|đồng|đ|vnd|บาท|thb|שקלים|שקל|ש"ח|nis|تومان|تومن|ریال|'
+    "ريالا|ريال|درهما|درهم|دينارا|دينار|جنيها|جنيه|دولار|يورو"
 )
 """Words and codes of currencies, as a pattern."""
 
@@ -36,11 +37,11 @@ IN_NAMES = ("max", "mak", "máx", "massimo")
 """The beginnings of words for a maximum that also occur in names. They state a limit only with a currency: "Air Max 90"
 is not a price."""
 
-CURRENCIES_BEHIND = "円|元|块|块钱|人民币|원|ユーロ|ドル|欧元|美元|유로|달러|ft|forint|euró|रुपये|रुपए|रुपयों"
-"""Currencies before such words, in Chinese, Japanese, Korean, Hungarian and Hindi."""
+CURRENCIES_BEHIND = "円|元|块|块钱|人民币|원|ユーロ|ドル|欧元|美元|유로|달러|ft|forint|euró|रुपये|रुपए|रुपयों|tl|lira"
+"""Currencies before such words, in Chinese, Japanese, Korean, Hungarian, Hindi and Turkish."""
 
-PARTICLES = "の|的"
-"""Particles between a limit and the word after it, in Japanese and Chinese."""
+PARTICLES = r"の|的|\s*aras[ıi](?:nda(?:ki)?)?(?!\w)"
+"""What follows a limit before the next word: particles in Japanese and Chinese, "between" in Turkish."""
 
 _NUMBER = r"\d{1,9}(?:[.,'’]\d{1,9}){0,3}"
 _SPACED = rf"(?:\d{{1,3}}(?:\s\d{{3}}){{1,2}}(?!\d)(?:,\d{{1,2}}(?!\d))?|{_NUMBER})"
@@ -188,19 +189,23 @@ def _patterns(languages: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
         rf"(?P<between>{first})\s+{_price(1)}\s+(?:{second})\s+{_price(2)}"
         for first, second in (line.split(" / ") for each in languages for line in WORDS["between"].get(each, ()))
     ]
-    ranges = rf"(?:{words('at least')}\s+)?{_price(1, _NUMBER)}\s*(?:[-–]|\s{words('to')}\s)\s*{_price(2)}"
+    ranges = (
+        rf"(?:{words('at least')}\s+)?{_price(1, _NUMBER)}\s*(?:[-–]|\s{words('to')}\s)\s*{_price(2)}(?:{PARTICLES})?"
+    )
     below, most, least = words("less than"), words("at most"), words("at least")
     single = rf"(?:(?P<below>{below}|<)|(?P<most>{most}|<=|≤)|(?P<least>{least}|>=?|≥))\.?\s*(?:of\s+)?{_price(1)}"
     # The name of a group can occur only once in a pattern, so limits after their number have a pattern of their own.
     behind = (
-        rf"(?P<number1>{_NUMBER})\s*(?P<times1>[千万만])?\s*(?P<behind1>{SIGNS}|{CURRENCIES_BEHIND})\s*"
+        rf"(?:(?P<before1>{SIGNS})\s*)?(?P<number1>{_NUMBER})\s*(?P<times1>[千万만])?"
+        rf"(?(before1)|\s*(?P<behind1>{SIGNS}|{CURRENCIES_BEHIND}))\s*"
         rf"(?:(?P<below>{words('less than behind')})|(?P<most>{words('at most behind')})"
         rf"|(?P<least>{words('at least behind')}))(?:{PARTICLES})?"
     )
     ranges_behind = (
-        rf"(?P<number1>{_NUMBER})\s*(?P<times1>[千万만])?\s*(?P<behind1>{SIGNS}|{CURRENCIES_BEHIND})?\s*"
-        rf"{words('to behind')}\s*(?P<number2>{_NUMBER})\s*(?P<times2>[千万만])?\s*"
-        rf"(?P<behind2>{SIGNS}|{CURRENCIES_BEHIND})(?:{PARTICLES})?"
+        rf"(?:(?P<before1>{SIGNS})\s*)?(?P<number1>{_NUMBER})\s*(?P<times1>[千万만])?"
+        rf"\s*(?P<behind1>{SIGNS}|{CURRENCIES_BEHIND})?\s*"
+        rf"{words('to behind')}\s*(?:(?P<before2>{SIGNS})\s*)?(?P<number2>{_NUMBER})\s*(?P<times2>[千万만])?"
+        rf"(?(before2)|(?(before1)|\s*(?P<behind2>{SIGNS}|{CURRENCIES_BEHIND})))(?:{PARTICLES})?"
     )
     found = [*(lead + each for each in (*pairs, ranges, single)), ranges_behind, behind]
     return tuple(re.compile(each, re.IGNORECASE) for each in found)
