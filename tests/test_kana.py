@@ -217,7 +217,15 @@ def test_the_end_of_a_query_without_spaces_is_replaced(typed: str, first: str) -
 
 
 @pytest.mark.parametrize(
-    ("typed", "written"), [("黒い", "ブラック"), ("ホワイト", "白"), ("黄色", "イエロー"), ("グレー", "灰色")]
+    ("typed", "written"),
+    [
+        ("黒い", "ブラック"),
+        ("ホワイト", "白"),
+        ("黄色", "イエロー"),
+        ("グレー", "灰色"),
+        ("紺色", "ネイビー"),
+        ("赤色", "レッド"),
+    ],
 )
 def test_a_colour_has_a_word_in_each_script(typed: str, written: str) -> None:
     """ "黒いスニーカー" must show a "スニーカー ブラック" before a white one."""
