@@ -69,8 +69,7 @@ class Removal:
 @dataclass(frozen=True, slots=True)
 class WriteResult:
     """The result of writing one entry or removal. ``newer`` is a success: the index already holds that version or a
-    later one. A temporary failure (``retryable``) is retried; a permanent error is stored with the item.
-    """
+    later one. A temporary failure (``retryable``) is retried; a permanent error is stored with the item."""
 
     key: str
     status: Literal["done", "newer", "failed"]
@@ -186,8 +185,7 @@ class Facet:
     """The values of one field among the entries that satisfy the filters.
 
     ``count`` entries have a value at all. A keyword, boolean or category has ``values``, each with its entry count, the
-    commonest first, and ``more`` if others follow; a number or date has ``minimum`` and ``maximum``.
-    """
+    commonest first, and ``more`` if others follow; a number or date has ``minimum`` and ``maximum``."""
 
     kind: FilterKind
     count: int = 0
@@ -202,7 +200,8 @@ class Candidates:
     """The answer to one query, best first.
 
     ``more``: further matches follow this page. ``took_ms``: the engine's own time, shared by queries answered together.
-    """
+    ``relevant``: all that were relevant enough, on any page, and ``facets`` the counts of their values, by field; an
+    index leaves both empty."""
 
     candidates: tuple[Candidate, ...]
     more: bool = False
@@ -212,6 +211,8 @@ class Candidates:
     """How many of the requested candidates were not relevant enough; an index leaves it at 0."""
     closest: tuple[Candidate, ...] = ()
     """The best of those that were cut, if nothing is left."""
+    relevant: tuple[Candidate, ...] = ()
+    facets: Mapping[str, Facet] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.candidates)
@@ -310,12 +311,12 @@ class Hits(Sequence[Hit[Item]]):
 
     ``more``: further hits follow this page. ``took_ms``: the engine's time, for all regions of a look. ``exact``: every
     entry that passed the filters was scored. ``degraded``: why there are no hits, or too few, though the query was
-    valid (such as "the index is not reachable"), else empty. ``next_offset``: where the next page starts, which is past
-    ``offset + limit`` if deleted items were skipped. ``facets``: the counts of each field asked for, over the items
-    that pass the filters. ``token``: to be sent back with what the visitor does with the hits; empty while events are
-    off. ``cut``: how many of the nearest were not relevant enough (``min_relevance``). ``closest``: if nothing was
-    relevant enough, a few that come closest, to be shown separately and labelled so. ``region``: the part of the
-    picture that was searched with, if not all of it. ``messages``: the shop's messages about the answer.
+    valid, else empty. ``next_offset``: where the next page starts, which is past ``offset + limit`` if deleted items
+    were skipped. ``facets``: the counts of each field asked for, over the items that pass the filters; in a look, over
+    the relevant ones. ``token``: to be sent back with what the visitor does with the hits; empty while events are off.
+    ``cut``: how many of the nearest were not relevant enough (``min_relevance``). ``closest``: if nothing was relevant
+    enough, a few that come closest, to be shown separately and labelled so. ``region``: the part of the picture that
+    was searched with, if not all of it. ``messages``: the shop's messages about the answer.
     """
 
     def __init__(

@@ -4,6 +4,7 @@ import logging
 import time
 from itertools import groupby
 from operator import itemgetter
+from typing import Any
 
 from django.core.files.storage import default_storage
 from django.core.paginator import Paginator
@@ -156,8 +157,18 @@ def search(request: HttpRequest) -> HttpResponse:
 
 
 def look_refused(request: HttpRequest, message: str, status: int) -> HttpResponse:
-    context = {"look": None, "samples": [], "error": message, "form": LookForm(), "colours": colours(on_sale())}
+    context = {"look": None, "samples": [], "error": message, "form": LookForm(), **_look_facets()}
     return render(request, "shop/look.html", context, status=status)
+
+
+def _look_facets() -> dict[str, Any]:
+    """Return the facets of a look, and the colours for a page without JavaScript."""
+    known = colours(on_sale())
+    return {
+        "facets": {"brand": _("Brand"), "colour": _("Colour")},
+        "names": {"colour": {colour: _(colour) for colour in known}},
+        "colours": known,
+    }
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -198,8 +209,7 @@ def look(request: HttpRequest) -> HttpResponse:
         {"url": default_storage.url(one.path), "name": one.local_name, "page": f"{request.path}?sample={one.slug}"}
         for one in samples
     ]
-    context = {"look": found, "photo": photo, "samples": shown, "error": error, "form": form}
-    context["colours"] = colours(on_sale())
+    context = {"look": found, "photo": photo, "samples": shown, "error": error, "form": form, **_look_facets()}
     return render(request, "shop/look.html", context, status=status)
 
 

@@ -19,7 +19,15 @@ from django.utils.translation import get_language, gettext, ngettext
 from imagesim import events
 from imagesim.circuit_breaker import log_repeated, outage_of
 from imagesim.conf import get_settings
-from imagesim.exceptions import CircuitOpen, EmbedderError, NotIndexed, SearchIndexError
+from imagesim.exceptions import (
+    CircuitOpen,
+    ConfigurationError,
+    EmbedderError,
+    NotIndexed,
+    SearchIndexError,
+    format_choices,
+)
+from imagesim.images.colours import NAMES
 from imagesim.items import SIMILAR_ID, Items, make_key
 from imagesim.items.hydrate import fact_of
 from imagesim.items.registry import key_of, registry
@@ -251,6 +259,24 @@ def sections(look: Look) -> list[Section]:
         found = [whole, *found]
     if any(section.cards for section in found):
         found = [replace(each, closest=[]) for each in sorted(found, key=lambda section: not section.cards)]
+    return found
+
+
+def look_facets(facets: Mapping[str, str], names: Mapping[str, Mapping[str, str]]) -> list[dict[str, Any]]:
+    """Return the facets of a look for its template: the names of filters with their titles, and what to show for their
+    values: ``names``, and those of measured colours.
+
+    :raises ConfigurationError: if there is no such filter with texts.
+    """
+    known = {name for items in registry for name, kind in items.kinds.items() if kind == "keyword"}
+    if unknown := next((name for name in facets if name not in known), None):
+        raise ConfigurationError(f"'facets' of a look names {unknown!r}; it can name {format_choices(sorted(known))}.")
+    palettes = {items.measured_colours for items in registry}
+    found = []
+    for name, label in facets.items():
+        shown = {**(NAMES if name in palettes else {}), **names.get(name, {})}
+        as_json = json.dumps({value: str(text) for value, text in shown.items()})
+        found.append({"name": name, "label": label, "is_palette": name in palettes, "names": as_json})
     return found
 
 

@@ -64,9 +64,7 @@ class ItemSerializer(AnswerSerializer):
     similar = serializers.CharField(
         read_only=True, allow_null=True, help_text="The URL of items that look like it; null if there is none."
     )
-    category = serializers.CharField(
-        read_only=True, allow_null=True, help_text="Its (first) category; null if it has none."
-    )
+    category = serializers.CharField(read_only=True, allow_null=True, help_text="Its (first) category, or null.")
     details = serializers.DictField(
         child=serializers.CharField(),
         read_only=True,
@@ -199,6 +197,7 @@ class MessageSerializer(AnswerSerializer):
 
 CUT = "How many of the nearest items were below the relevance asked for."
 CLOSEST = "If there are no results: the few nearest items."
+FACETS = "By field, those that were asked for."
 
 
 class HitsSerializer(AnswerSerializer):
@@ -211,7 +210,7 @@ class HitsSerializer(AnswerSerializer):
     exact = serializers.BooleanField(help_text="Whether every item that passed the filters was compared.")
     took_ms = serializers.FloatField(help_text="The search engine's own time, in milliseconds.")
     degraded = serializers.CharField(help_text="Empty, or why a valid query has few or no results.")
-    facets = serializers.DictField(child=FacetSerializer(), help_text="By field, those that were asked for.")
+    facets = serializers.DictField(child=FacetSerializer(), help_text=FACETS)
     token = serializers.CharField(help_text="For `events/`; empty while events are off.")
     cut = serializers.IntegerField(help_text=CUT)
     closest = HitSerializer(many=True, help_text=CLOSEST)
@@ -320,6 +319,7 @@ class LookRegionSerializer(AnswerSerializer):
     cut = serializers.IntegerField(source="hits.cut", help_text=CUT)
     closest = HitSerializer(source="hits.closest", many=True, help_text=CLOSEST)
     more = serializers.BooleanField(source="hits.more")
+    facets = serializers.DictField(child=FacetSerializer(), source="hits.facets", help_text=FACETS)
     token = serializers.CharField(source="hits.token", help_text="For `events/`; empty while events are off.")
 
 
@@ -377,6 +377,7 @@ class LookSerializer(AnswerSerializer):
     cut = serializers.IntegerField(help_text=CUT)
     closest = HitSerializer(many=True, help_text=CLOSEST)
     more = serializers.BooleanField()
+    facets = serializers.DictField(child=FacetSerializer(), help_text=FACETS)
     token = serializers.CharField(help_text="For `events/`; empty while events are off.")
     photo = serializers.CharField(
         allow_null=True, help_text="The token of the photo in `look/{photo}/region/`; null if it is not held."

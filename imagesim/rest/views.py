@@ -296,6 +296,7 @@ def _look_response(request: Request, seen: look.Look, token: str, size: tuple[in
         "cut": seen.hits.cut,
         "closest": list(seen.hits.closest),
         "more": seen.hits.more,
+        "facets": seen.hits.facets,
         "messages": seen.messages,
     }
     return Response(LookSerializer(answer, context={"request": request}).data)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from imagesim import events, images
 from imagesim.exceptions import BadQuery
 from imagesim.indexes.projections import project
+from imagesim.indexes.validation import facet_kinds
 from imagesim.items.hydrate import fact_of, load
 from imagesim.items.registry import key_of
 from imagesim.metrics import timed
@@ -22,6 +23,7 @@ from imagesim.retrieval import variants
 from imagesim.retrieval.arguments import Searched
 from imagesim.retrieval.category_names import CategoryNames
 from imagesim.retrieval.concurrency import asynchronous, check_deadline
+from imagesim.retrieval.facets import WithFacets
 from imagesim.retrieval.params import SearchRequest, takes
 from imagesim.retrieval.query_image import QueryImage, read_picture
 from imagesim.retrieval.query_vector import to_query
@@ -37,7 +39,7 @@ from imagesim.retrieval.regions import (
 from imagesim.retrieval.relevance import Cutoff, Judge, WithRelevance, calibration_of
 from imagesim.retrieval.rerank import Plan, Question, plan_for
 from imagesim.retrieval.retriever import GuardedIndex, open_index, retry_on_swap, unseen
-from imagesim.types import Filters, Hit, Hits, IndexMeta, Message, Query, Region
+from imagesim.types import FilterKind, Filters, Hit, Hits, IndexMeta, Message, Query, Region
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -141,7 +143,8 @@ def shop_the_look(
     queries = [to_query(request, filters, vector, meta, plan.fields) for vector in vectors]
     judge = Judge(calibration_of(meta), "region", names=CategoryNames(request.searched, meta))
     cutoff = Cutoff(request.min_relevance or 0.0, plan)
-    answers = _search(index, cutoff, judge, queries, searched, request.searched)
+    kinds = facet_kinds(request.facets, meta.filters)
+    answers = _search(index, cutoff, judge, queries, searched, request.searched, kinds)
     hits = answers.pop(0).hits if whole else Hits()
     found = tuple(_look_region(box, each, request.searched) for box, each in zip(boxes, answers, strict=True))
     if regions is None and tapped is None:
@@ -233,6 +236,7 @@ def _search(
     queries: Sequence[Query],
     regions: Sequence[Region | None],
     searched: Searched,
+    kinds: Mapping[str, FilterKind],
 ) -> list[_Answer]:
     """Search all regions (None: the whole photo) in one request.
 
@@ -247,7 +251,7 @@ def _search(
             labelled = replace(judge, label=region.score, beside=len(asked))
             asked[number] = _within(queries[number], categories), labelled
             asked.append((queries[number], judge))
-    answers = _answer(index, cutoff, asked)
+    answers = _answer(index, cutoff, asked, kinds)
     for number, region in enumerate(regions):
         if region is None or chosen[number]:
             continue
@@ -260,17 +264,21 @@ def _search(
 
 def _with_others(own: _Answer, wide: _Answer, plan: Plan) -> _Answer:
     """Return the answer in some categories (``own``), filled up from the answer in all (``wide``). If the former has no
-    hits, those of the latter in the category of most of them take their place, or all if no category has a majority."""
-    if not own.hits and wide.hits:
+    hits, even of what is left out by the value of a facet, those of the latter in the category of most of them take
+    their place, or all if no category has a majority."""
+    is_counted = _is_counted(own.hits)
+    facets = own.hits.facets if own.hits or is_counted else wide.hits.facets
+    if not own.hits and wide.hits and not is_counted:
         category = _voted(wide.hits)
         hits = wide.hits.replace(hits=plan.in_place(_of(category, wide.hits))) if category else wide.hits
         own = _Answer(_within(wide.query, (category,) if category else ()), hits, relabelled=bool(own.categories))
-    if len(own.hits) >= own.query.limit:
-        return own
-    return replace(own, hits=_filled(own.hits, wide.hits, own.query.limit))
+    hits = own.hits if len(own.hits) >= own.query.limit else _filled(own.hits, wide.hits, own.query.limit)
+    return replace(own, hits=hits.replace(facets=facets))
 
 
-def _answer(index: GuardedIndex, cutoff: Cutoff, asked: Sequence[tuple[Query, Judge]]) -> list[_Answer]:
+def _answer(
+    index: GuardedIndex, cutoff: Cutoff, asked: Sequence[tuple[Query, Judge]], kinds: Mapping[str, FilterKind]
+) -> list[_Answer]:
     """Search all queries, each with its judge, in one request, and load the items of all answers together.
 
     A second request follows if too many of the items are no longer shown.
@@ -278,7 +286,7 @@ def _answer(index: GuardedIndex, cutoff: Cutoff, asked: Sequence[tuple[Query, Ju
     if not asked:
         return []
     queries, judges = zip(*asked, strict=True)
-    retriever = WithRelevance(index, judges, cutoff)
+    retriever = WithFacets(index, judges, cutoff, kinds) if kinds else WithRelevance(index, judges, cutoff)
     for spare in SPARES:
         answers = retriever.search([replace(query, limit=query.limit + spare) for query in queries])
         for query, judge, found in zip(queries, judges, answers, strict=True):
@@ -303,6 +311,7 @@ def _answer(index: GuardedIndex, cutoff: Cutoff, asked: Sequence[tuple[Query, Ju
                 exact=found.exact,
                 cut=found.cut,
                 closest=[] if hits else near,
+                facets=found.facets,
             ),
         )
         for query, found, hits, near in zip(queries, answers, loaded[::2], loaded[1::2], strict=True)
@@ -332,7 +341,14 @@ def _look_region(box: Region, answer: _Answer, searched: Searched) -> LookRegion
 def _is_unlike_all(found: LookRegion) -> bool:
     """Return whether a region has no hits because all candidates were below the floor. One labelled as a garment is
     then left out even if it has closest hits, because its label is more likely wrong than right."""
-    return bool(found.hits.cut) and not found.hits and (found.region.label not in ("", ITEM) or not found.hits.closest)
+    if found.hits or not found.hits.cut or _is_counted(found.hits):
+        return False
+    return found.region.label not in ("", ITEM) or not found.hits.closest
+
+
+def _is_counted(hits: Hits) -> bool:
+    """Return whether a facet has values: something is relevant, though it may be left out by the value of another."""
+    return any(facet.count for facet in hits.facets.values())
 
 
 def _filled(own: Hits, wide: Hits, limit: int) -> Hits:

@@ -155,7 +155,7 @@ class SearchRequest:
     )
     facets: tuple[str, ...] = field(
         metadata=_argument(
-            Choices(lambda searched: (*FACET_FIELDS, *filter_names(searched)), "Fields to count."), False, PAGED
+            Choices(lambda searched: (*FACET_FIELDS, *filter_names(searched)), "Fields to count."), False
         )
     )
     filters: tuple[Condition, ...] = ()
@@ -338,6 +338,7 @@ class _EveryArgument(_FilterArguments, total=False):
     min_relevance: float | None
     collapse: bool
     exact: bool | None
+    facets: bool | Iterable[str]
 
 
 class _PagedArguments(_EveryArgument, total=False):
@@ -347,7 +348,6 @@ class _PagedArguments(_EveryArgument, total=False):
     components: Mapping[str, float] | None
     diversity: float
     fallback: bool | Iterable[str]
-    facets: bool | Iterable[str]
 
 
 class LookArguments(_EveryArgument, total=False):

@@ -86,6 +86,8 @@ class Judge:
       label. Other categories in the filters were chosen by the visitor, and are not evidence: shoes are not an answer
       to a blank picture.
     - ``names``: if the query is a picture, the names of the categories, with which it is compared.
+    - ``unfiltered``: the position in the request of the same query without the choices of the visitor. A candidate is
+      as relevant as there: that others are filtered out, which would have voted, says nothing about it.
     """
 
     calibration: Calibration
@@ -95,6 +97,7 @@ class Judge:
     label: float | None = None
     names: CategoryNames | None = None
     beside: int | None = None
+    unfiltered: int | None = None
 
     def relevances(
         self,
@@ -247,6 +250,7 @@ class Cutoff:
             more=len(kept) > end,
             cut=sum(each.relevance < self.floor for each in judged[:end]),
             closest=tuple(near[: min(CLOSEST, query.limit)]),
+            relevant=tuple(kept),
         )
 
 
@@ -290,12 +294,21 @@ class WithRelevance:
                 asked[n] = widened(asked[n])
             for n, windows[n] in zip(short, self.retriever.search([asked[n] for n in short]), strict=True):
                 judged[n] = self.judges[n].judged(queries[n], windows[n].candidates, voters[n])
+        for n, judge in enumerate(self.judges):
+            if judge.unfiltered is not None:
+                judged[n] = _judged_as(judged[judge.unfiltered], judged[n])
         return [
             self.cutoff.page(query, found, window, judge.judged(query, pins.candidates, nearest))
             for judge, query, found, window, pins, nearest in zip(
                 self.judges, queries, judged, windows, pinned, voters, strict=True
             )
         ]
+
+
+def _judged_as(others: Sequence[Candidate], candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Return the candidates with the relevance that they have among the others, if they are there."""
+    known = {each.key: each.relevance for each in others}
+    return [each._replace(relevance=known.get(each.key, each.relevance)) for each in candidates]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from django import template
@@ -228,6 +229,8 @@ def shop_the_look(
     look: Look | None = None,
     photo: str = "",
     limit: int = 8,
+    facets: Mapping[str, str] = MappingProxyType({}),
+    names: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
     form_id: str = "imagesim-look",
 ) -> dict[str, Any]:
     """``{% shop_the_look action=url samples=photos %}``: upload a photo, and see similar products for its regions.
@@ -235,8 +238,10 @@ def shop_the_look(
     ``action`` is a page of the shop that answers the form without JavaScript: ``image`` and the filters, by POST.
     ``look`` is what that page found, and ``photo`` the URL of the photo, if it has one. ``samples`` are photos to try
     it with: dicts of ``url`` (of the photo, on this site), ``name`` (what it shows) and ``page`` (a URL that answers
-    with the look without JavaScript). ``limit`` is how many results each region has. Fields elsewhere on the page, such
-    as filters, belong to the form by ``form="imagesim-look"``.
+    with the look without JavaScript). ``limit`` is how many results each region has. ``facets`` are filters with their
+    titles (``{"brand": "Brand"}``), by whose values visitors can narrow the results, and ``names`` what to show for
+    values (``{"colour": {"red": "Rot"}}``). Fields elsewhere on the page, such as filters, belong to the form by
+    ``form="imagesim-look"``.
     """
     request, has_page = context.get("request"), bool(action) or look is not None
     return _photo_form(context, action, form_id) | {
@@ -249,4 +254,5 @@ def shop_the_look(
         "photo": photo,
         "size": None if look is None else look.size,
         "limit": widgets.whole_number("limit", limit),
+        "facets": widgets.look_facets(facets, names),
     }

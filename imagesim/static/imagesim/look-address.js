@@ -6,9 +6,11 @@ import { fieldsOf } from "./requests.js";
 const OWN = ["photo", "region", "sample"];
 
 export class LookAddress {
-  // ``form``: its fields are the filters. Of these, the URL has the ones that were changed.
-  constructor(form) {
+  // ``form``: its fields are the filters. Of these, the URL has the ones that were changed. ``facets``: the names of
+  // further filters, which have a field only while there is something to choose; separated by commas.
+  constructor(form, facets = "") {
     this.form = form;
+    this.facets = facets.split(",");
   }
 
   read() {
@@ -30,7 +32,7 @@ export class LookAddress {
   write(token, region = null) {
     const url = new URL(location);
     const fields = url.searchParams;
-    for (const name of [...OWN, ...this.filters.map((field) => field.name)]) fields.delete(name);
+    for (const name of [...OWN, ...this.facets, ...this.filters.map((field) => field.name)]) fields.delete(name);
     if (token) {
       fields.set("photo", token);
       if (region && !region.whole) {

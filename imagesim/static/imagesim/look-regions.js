@@ -17,18 +17,18 @@ export function regionsOf(answer, texts) {
     name: region.name || texts.get("box"),
     results: dropWeakFallback(region.results),
   }));
-  const { closest, more, token } = answer;
+  const { closest, more, token, facets } = answer;
   const results = dropWeakFallback(answer.results);
   const whole = { whole: true, box: WHOLE, foundBox: WHOLE, label: "", name: texts.get("whole") };
-  regions.push({ ...whole, results, closest, more, token });
+  regions.push({ ...whole, results, closest, more, token, facets });
   numberNames(regions);
   for (const region of regions) Object.assign(region, { foundLabel: region.label, foundName: region.name });
   return regions;
 }
 
 // Update a region with the REST API's answer for it.
-export function update(region, { results, closest, more, token }) {
-  Object.assign(region, { results: dropWeakFallback(results), closest, more, token, stale: false });
+export function update(region, { results, closest, more, token, facets }) {
+  Object.assign(region, { results: dropWeakFallback(results), closest, more, token, facets, stale: false });
 }
 
 // Move a region; it keeps its label and name near the place where it was found.

@@ -13,19 +13,21 @@ export class LookRequests {
 
   // Search a photo for regions and hits.
   findRegions(photo) {
-    return this.post(this.data.api, { image: photo });
+    return this.post(this.data.api, { image: photo, facets: this.data.facets });
   }
 
   // Search the photo that the server holds as ``token``.
   findHeldRegions(token) {
-    return this.post(`${this.data.api}${encodeURIComponent(token)}/`);
+    return this.post(`${this.data.api}${encodeURIComponent(token)}/`, { facets: this.data.facets });
   }
 
   searchRegion(token, { box: { x, y, width, height }, label }) {
     const region = JSON.stringify([x, y, width, height]);
-    return this.post(this.data.regionApi.replace("TOKEN", encodeURIComponent(token)), { region, label });
+    const url = this.data.regionApi.replace("TOKEN", encodeURIComponent(token));
+    return this.post(url, { region, label, facets: this.data.facets });
   }
 
+  // Without facets: those of this call count what passes the filters, not what is like the picture.
   searchPicture(picture) {
     return this.post(this.data.searchApi, { image: picture });
   }

@@ -2,11 +2,13 @@
 
 import { ResultEvents } from "./events.js";
 import { hitKey, renderHit } from "./hits.js";
+import { LookFacets } from "./look-facets.js";
 
 const SKELETONS = 8; // at most
 
 export class LookResults {
-  constructor(root, texts, csrfToken) {
+  // ``onChange`` is called when the visitor chooses a value of a facet.
+  constructor(root, texts, csrfToken, onChange) {
     const find = (name) => root.querySelector(`[data-imagesim-${name}]`);
     this.texts = texts;
     this.section = find("results");
@@ -22,11 +24,13 @@ export class LookResults {
     this.skeleton = find("skeleton");
     this.limit = Number(root.dataset.limit);
     this.events = new ResultEvents(root.dataset.events, csrfToken);
+    this.facets = new LookFacets(root, texts, onChange);
   }
 
   show(region) {
     this.title.textContent = region.name;
     this.title.hidden = false;
+    this.facets.show(region.facets);
     this.retry.hidden = true;
     const cells = region.results.map((hit, position) => {
       const cell = renderHit(this.template, hit);
@@ -70,6 +74,7 @@ export class LookResults {
 
   clear() {
     this.hideAll();
+    this.facets.clear();
     this.list.replaceChildren();
   }
 

@@ -39,9 +39,9 @@ export class ShopTheLook {
     this.messages = find("messages"); // those of the shop
     this.server = find("server");
     this.texts = new LookTexts(root.dataset);
-    this.address = new LookAddress(this.form);
+    this.address = new LookAddress(this.form, root.dataset.facets);
     this.requests = new LookRequests(root.dataset, this.form, (on) => this.setBusy(on));
-    this.results = new LookResults(root, this.texts, csrfTokenOf(this.form));
+    this.results = new LookResults(root, this.texts, csrfTokenOf(this.form), () => this.refresh());
     this.marks = new RegionMarks(find("dots"), find("chips"), (region) => this.select(region));
     this.editor = new BoxEditor(this.stage, find("box"));
     this.regions = []; // the whole photo comes last
@@ -154,6 +154,7 @@ export class ShopTheLook {
     }
     await this.showPhoto(photo);
     if (choice !== this.choice) return;
+    this.results.facets.restore(new URL(location).searchParams);
     const { box } = this.address.read();
     await this.searchPhoto(token);
     if (choice !== this.choice || !this.regions.length || !box) return;
@@ -257,8 +258,7 @@ export class ShopTheLook {
     if (filters !== String(fieldsOf(this.form))) this.refresh(); // filters were changed meanwhile
   }
 
-  // Only the server can read the photo, such as HEIC: show the JPEG that it holds. Return whether the photo is still
-  // wanted.
+  // Only the server can read the photo (HEIC): show the JPEG that it holds. Return whether the photo is still wanted.
   async drawHeldPhoto() {
     const { choice } = this;
     const held = await this.requests.fetchHeld(this.photoToken).catch(() => null);
