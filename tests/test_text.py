@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 import tracemalloc
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -716,11 +717,17 @@ def test_turkish_words_are_found_in_another_form(one: str, other: str) -> None:
     assert_one_word("tr", one, other)
 
 
-@pytest.mark.parametrize("text", ["15,6İNÇ laptop", "15,6I\u0307NÇ laptop", "QUI PUISQU'K", "İ" * 40 + "กขคง" * 10])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("15,6İNÇ laptop", "15,6I\u0307NÇ laptop", "QUI PUISQU'K", "İ" * 40 + "กขคง" * 10),
+        *("4 INCH x 6 INCH", "12LITRI 500", "HOSE 5INCH 301", "鞋\u0302", "鞋\u0302\u0323"),
+    ],
+)
 def test_every_language_divides_a_text_alike(text: str) -> None:
-    counts = {language: len(analyse(text, language)) for language in ("en", "tr", "fr")}
+    counts = {language: len(analyse(text, language)) for language in ("en", "tr", "fr", "vi")}
     assert len(set(counts.values())) == 1, counts
-    assert len(query_words(text, ("en", "tr"))) == len(query_words(text, ("tr", "en")))
+    assert len({len(query_words(text, languages)) for languages in permutations(("en", "tr", "vi"), 2)}) == 1
 
 
 def test_the_listed_words_of_turkish_capitals_have_the_stems_of_the_words() -> None:

@@ -13,6 +13,7 @@ from imagesim.language import kana, stemmers
 from imagesim.language.codes import (
     FRACTION,
     HYPHEN,
+    UNIT,
     apart_from_letters,
     codes,
     models,
@@ -32,7 +33,6 @@ from imagesim.language.stop_words import (
     QUALITIES,
     RELATIONS,
     STOP_WORDS,
-    UNITS,
 )
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ _INITIAL = re.compile(r"\.\s?[^\W\d_]\.")
 # "90x190", "90 cm × 190 cm", "M8 x 40": the "x" is not a word of its own. A cable of 3 x 1.5 mm² with earth is a
 # "3G1.5".
 _NUMBER = r"\d+(?:[.,]\d+)?"
-_UNIT = rf"\s?(?:{'|'.join(sorted(UNITS, key=len, reverse=True))})\b"
+_UNIT = rf"\s?(?:{UNIT})\b"
 _BY = re.compile(rf"(?:(?:{_UNIT})?\s?[x×*]\s?|(?<=\d)g)(?=\d)")
 _TIMES = re.compile(r"[x×*g]\s?\d")
 _DIMENSIONS = re.compile(rf"(?<![^\W_])[^\W\d_]{{0,2}}{_NUMBER}(?:{_BY.pattern}{_NUMBER})+")
@@ -193,8 +193,8 @@ def _tokens_of(word: str, language: str) -> Iterator[Token]:
     for part in [word] if word.isascii() else _SCRIPTS.findall(word):
         if NO_SPACES.match(part):
             yield from (Token(each, each) for piece in kana.parts(part) for each in _without_spaces(piece))
-        elif (token := _token(part, language)).word:  # empty for an accent after a character of such a script
-            yield token
+        elif any(map(str.isalnum, part)):  # not an accent after a character of such a script
+            yield _token(part, language)
 
 
 def _without_spaces(part: str) -> list[str]:

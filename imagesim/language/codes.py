@@ -35,6 +35,9 @@ MODEL = r"[^\W\d_]{2,3} ?\d{3,}"
 FRACTION = r"(?<![\d/.,])(?:[1-9][ -])?(?:\d?[13579]/(?:2|4|8|16|32|64)|[12]/3)(?![/.,]?\d)"
 """A fraction of an inch, or a mixed number: "1/2", "1 1/4". Others are two numbers: the "4/64 GB" of a phone."""
 
+UNIT = "|".join(sorted(UNITS, key=len, reverse=True)).replace("i", "[iı]")
+"""The units as a pattern. In Turkish, the lower case of "INCH" is "ınch"."""
+
 _SPOKEN = re.compile(
     r"\b(?:(?P<whole>one|two|three|\d+) and (?:a )?)?(?:(?P<times>a|an|one|three|five|seven)[ -])?"
     r"(?P<part>half|quarter|eighth)s?[ -](?:(?:of )?an )?(?P<unit>inch(?:es)?)\b",
@@ -68,13 +71,13 @@ _DIVIDED = re.compile(rf"\d[^\W\d_]*{_SEPARATOR}[^\W\d_]*\d")
 _SPACED = re.compile(r"\d[^\W\d_]* [^\W\d_]*\d")
 _HYPHENATED = re.compile(rf"(?<![^\W_])[^\W_]+(?:{HYPHEN.pattern}[^\W_]+){{2,}}")
 _TWO_HYPHENS = re.compile(rf"{HYPHEN.pattern}[^\W_]+{HYPHEN.pattern}")
-_QUANTITY = re.compile(rf"\d*(?:{'|'.join(sorted(UNITS, key=len, reverse=True))})")
+_QUANTITY = re.compile(rf"\d*(?:{UNIT})")
 _ONE_LETTER = re.compile(r"\d+[^\W\d_]")
 # Dimensions, a decimal, thousands, or a date.
 _OTHER_NUMBER = re.compile(
     r".*\d[x×*]\d.*|\d+\.\d{1,2}|\d{1,3}(?:\.\d{3})+|\d{4}[-./]\d\d?[-./]\d\d?|\d\d?[-./]\d\d?[-./]\d{4}"
 )
-_MODEL = re.compile(rf"(?<![^\W_]){MODEL}(?![^\W_]|[ ./,-]?\d| (?:{'|'.join(sorted(UNITS))})\b)")
+_MODEL = re.compile(rf"(?<![^\W_]){MODEL}(?![^\W_]|[ ./,-]?\d| (?:{UNIT})\b)")
 _THREE_DIGITS = re.compile(r"\d{3}")
 _YEAR_OR_ROUND = re.compile(r"(?:19|20)\d\d|\d\d\d?0")
 
