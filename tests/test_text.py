@@ -471,10 +471,19 @@ def test_all_languages_divide_a_text_in_the_same_way() -> None:
         ("WEIẞ", "weiss"),
         ("IŞIK", "ışık"),
         ("İpek", "ipek"),
+        ("قمـــيص", "قميص"),
     ],
 )
 def test_the_same_word_in_other_letters(written: str, typed: str) -> None:
     assert {token.word for token in analyse(typed, "de")} <= {token.word for token in analyse(written, "de")}
+
+
+def test_an_arabic_line_between_words_is_no_word() -> None:
+    assert [token.word for token in analyse("حذاء ـ أسود", "ar")] == ["حذاء", "اسود"]
+
+
+def test_words_of_which_the_stemmer_leaves_nothing_are_different_words() -> None:
+    assert [token.stem for token in analyse("ιου ους", "el")] == ["ιου", "ουσ"]
 
 
 @pytest.mark.parametrize("typed", ["t-shirt", "t\uff0dshirt", "t-\u00adshirt"])

@@ -73,7 +73,7 @@ _POSSESSIVE = re.compile(r"['’]s?$|['’]")
 _DOTTED_CAPITAL = "İ"  # ``str.lower`` makes two characters of it
 _LINE_END = re.compile(r"[\n\r]")
 _SENTENCES = re.compile(r"[.!?;:…。！？]+(?:\s+|$)|[\n\r•]+")
-_SOFT_HYPHEN = "\u00ad"
+_UNREAD = re.compile("[\u00ad\u0640]")  # soft hyphens, and the line that only makes an Arabic word wider
 _WITHOUT_SPACES = r"\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f"
 NO_SPACES = re.compile(f"[{_WITHOUT_SPACES}]+")
 _SCRIPTS = re.compile(f"[{_WITHOUT_SPACES}]+|[^{_WITHOUT_SPACES}]+")
@@ -88,7 +88,8 @@ class Token(NamedTuple):
 
 @lru_cache(maxsize=50_000)  # some 25 MB
 def _token(word: str, language: str) -> Token:
-    return Token(spelled(word, language), spelled(stemmers.stem(word, language), language))
+    own = spelled(word, language)
+    return Token(own, spelled(stemmers.stem(word, language), language) or own)  # Snowball leaves nothing of "ιου"
 
 
 def stem_of(word: str, language: str) -> str:
@@ -207,12 +208,12 @@ def _pairs(part: str) -> list[str]:
 
 
 def normalised(text: str, language: str = "") -> str:
-    """Return ``text`` in the normal form NFKC, without soft hyphens, and in the lower case of the language.
+    """Return ``text`` in the normal form NFKC, without what is not read, and in the lower case of the language.
 
     Every language gets the same number of characters, so that :func:`analyse` divides the text in the same way.
     """
     if not text.isascii():
-        text = plain_numbers(text).replace(_SOFT_HYPHEN, "").replace(_DOTTED_CAPITAL, "i")
+        text = _UNREAD.sub("", plain_numbers(text)).replace(_DOTTED_CAPITAL, "i")
     return (text.replace("I", "ı") if language == "tr" else text).lower()
 
 
