@@ -967,6 +967,13 @@ class TestSuggestions:
         sync()
         assert [each.text for each in imagesim.suggest("鞋")] == ["运动鞋", "Gazelle"]
 
+    @pytest.mark.parametrize("typed", ["wi-fi rou", "0066896 rou", "90 x 190 rou"])
+    def test_the_word_being_typed_is_the_last_one(self, shop, typed):
+        category = Category.objects.create(name="Routers", slug="routers")
+        product("Wi-Fi router 0066896, 90 x 190", picture("white"), category=category.slug)
+        sync()
+        assert "Routers" in [each.text for each in imagesim.suggest(typed)]
+
     def test_a_category_or_a_brand_is_one_whatever_its_field_is_called(self, media_root):
         class LampItems(imagesim.Items[Lamp]):
             images = "pictures__file"

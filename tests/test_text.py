@@ -14,7 +14,7 @@ from imagesim.indexes import word_matcher
 from imagesim.indexes.text import TextIndex, TextMatches
 from imagesim.indexes.word_matcher import WordMatcher
 from imagesim.indexing.fit_roles import kind_of
-from imagesim.language.analysis import analyse, described, features, listed_stems
+from imagesim.language.analysis import analyse, described, features, listed_stems, name_ends
 from imagesim.language.codes import codes, is_article_number, with_fractions
 from imagesim.language.query_words import query_words
 from imagesim.types import Query, TextSpec
@@ -1181,12 +1181,37 @@ def test_a_feature_counts_in_full_beside_what_the_thing_is() -> None:
         ("Stolovi i stolice", "sr", {"sto", "stolic"}),
         ("ผ้าและหมอน", "th", {"ผ้า", "หม"}),
         ("Bàn và ghế", "vi", {"bàn", "ghế"}),
+        ("Wi-Fi routers & modems", "en", {"router", "modem"}),
+        ("T-shirts et polos", "fr", {"tshirt", "polos"}),
         (" & ", "en", set()),
         ("", "en", set()),
     ],
 )
 def test_what_the_name_of_a_category_lists(name: str, language: str, listed: set[str]) -> None:
     assert listed_stems([name], language) == listed
+
+
+@pytest.mark.parametrize(
+    ("name", "language", "words"),
+    [
+        ("Allstar Sneakers 42 for men", "en", "sneakers"),
+        ("Wi-Fi Router", "en", "router"),
+        ("J. R. R. Tolkien Calendar", "en", "calendar"),
+        ("Cotton T-Shirt", "en", "shirt tshirt"),
+        ("Bluetooth-Lautsprecher", "de", "bluetoothlautsprecher lautsprecher"),
+        ("T-shirt blanc", "fr", "t tshirt"),
+    ],
+)
+def test_what_a_name_ends_with(name: str, language: str, words: str) -> None:
+    assert " ".join(sorted(token.word for token in name_ends([name], language))) == words
+
+
+def test_a_name_with_a_hyphenated_word_ends_with_its_last_word() -> None:
+    index = TextIndex({"name": TextSpec(1, "en")})
+    for slot, name in enumerate(["Allstar Sneakers", "Slip-on Sneakers", "Sneakers brush"]):
+        index.set(slot, {"name": (name,)})
+    allstar, slip_on, brush = match(index, "sneakers").heads.tolist()
+    assert allstar == slip_on > brush
 
 
 @pytest.mark.parametrize(

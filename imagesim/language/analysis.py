@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from imagesim.language import kana, stemmers
 from imagesim.language.codes import (
+    DECIMAL,
     FRACTION,
     HYPHEN,
     UNIT,
     apart_from_letters,
     codes,
     models,
+    plain_decimal,
     plain_numbers,
     without_zeros,
 )
@@ -51,9 +53,6 @@ MAX_TOKENS = 400
 # Regular expressions do not count vowel signs and other marks as letters, but they are parts of words in Hindi or Thai.
 _MARKS = "".join(map(chr, filter(lambda code: unicodedata.category(chr(code))[0] == "M", range(0x300, 0x2000))))
 _LETTERS = rf"[^\W_]+(?:[{_MARKS}][^\W_]*)*"
-# With more than two numbers, a comma may separate the items of a list: "38,39,40".
-DECIMAL = r"(?<!\d[.,])(?<!\d)\d+[.,]\d+(?![.,]?\d)"
-_DECIMAL = re.compile(r"(\d+)[.,](\d+)(.*)")
 _WORD = re.compile(rf"(?=\d)(?:{FRACTION}|{DECIMAL}[^\W\d_]*)|{_LETTERS}(?:['’]{_LETTERS})?")
 _DIGIT = re.compile(r"\d")
 # Match from the start of a word only: from each letter, the time would grow with the square of the length of a word.
@@ -170,7 +169,7 @@ def analyse(text: str, language: str) -> tuple[Token, ...]:
     for match in INITIALS.finditer(text) if _INITIAL.search(text) else ():
         tokens.append(_token(without_dots(match[0]), language))
     for each in dimensions:
-        tokens.append(_token("x".join(map(_number, _BY.split(each)))[:MAX_WORD], language))
+        tokens.append(_token("x".join(map(plain_decimal, _BY.split(each)))[:MAX_WORD], language))
     for code in codes(text) if has_digits else ():
         tokens += [_token(each, language) for each in code.joined]
     if "0" in text:
@@ -190,7 +189,7 @@ def _tokens_of(word: str, language: str) -> Iterator[Token]:
         if rest and elided.replace("ı", "i") in ELIDED:  # Turkish makes the "I" of "PUISQU'ON" an "ı"
             yield _token(elided, language)
             word = rest
-        word = _POSSESSIVE.sub("", _number(word))
+        word = _POSSESSIVE.sub("", plain_decimal(word))
     for part in [word] if word.isascii() else _SCRIPTS.findall(word):
         if NO_SPACES.match(part):
             yield from (Token(each, each) for piece in kana.parts(part) for each in _without_spaces(piece))
@@ -266,19 +265,6 @@ def _parts_found(plain: str, *, last: bool) -> Iterator[str]:
                 yield from _pairs(part)
 
 
-def _number(word: str) -> str:
-    """Return a decimal number, with or without a unit, as it is compared: "1.5" for "1,50", "2" for "2.0", and "1000"
-    for "1,000"."""
-    match = _DECIMAL.match(word)
-    if not match:
-        return word
-    whole, places, unit = match.groups()
-    if len(places) == 3 and len(whole) <= 3 and whole.strip("0"):
-        return whole + places + unit
-    places = places.rstrip("0")
-    return (f"{whole}.{places}" if places else whole) + unit
-
-
 def without_dots(initials: str) -> str:
     """Return initials in one piece: "jrr" for "j. r. r."."""
     return re.sub(r"[\W_]", "", initials)[:MAX_WORD]
@@ -299,7 +285,7 @@ def listed_stems(names: Sequence[str], language: str) -> frozenset[str]:
     found: set[str] = set()
     for name in names:
         parts = [
-            analyse(part, language) for part in re.split(rf"[&,/+;|、，・]|{conjunction}", name, flags=re.IGNORECASE)
+            _in_order(part, language) for part in re.split(rf"[&,/+;|、，・]|{conjunction}", name, flags=re.IGNORECASE)
         ]
         heads = {stems[head_of(stems, language)] for tokens in parts if (stems := [each.stem for each in tokens])}
         found |= heads if len(heads) > 1 else set()
@@ -327,14 +313,23 @@ def name_ends(names: Sequence[str], language: str) -> frozenset[Token]:
     numbers; the first in languages whose adjectives follow. That of "Allstar Sneakers 42 for men" is "sneakers"."""
     marks = feature_marks((language,))
     found: set[Token] = set()
-    for name in names:
-        tokens = analyse(name, language)
+    for tokens in (_in_order(name, language, hyphen) for name in names for hyphen in ("", " ")):
         ends = (n for n, each in enumerate(tokens) if n and (each.word in marks or each.word[0].isdigit()))
         if language in HEAD_FIRST and tokens:
             found.add(tokens[head_of([each.stem for each in tokens], language)])
         else:
             found.update(tokens[: next(ends, None)][-1:])
     return frozenset(found)
+
+
+def _in_order(text: str, language: str, hyphen: str = "") -> tuple[Token, ...]:
+    """Return the words of a text in order, without those in one piece that :func:`analyse` adds at the end. A
+    hyphenated word is one word, or has ``hyphen`` between its parts; initials are one word."""
+    plain = normalised(text, language)
+    if not (_HYPHEN_WITHIN.search(plain) or _INITIAL.search(plain)):
+        return analyse(text, language)
+    plain = INITIALS.sub(lambda match: f"{without_dots(match[0])} ", plain)
+    return analyse(JOINED.sub(lambda match: HYPHEN.sub(hyphen, match[0]), plain), language)
 
 
 def features(names: Sequence[str], language: str) -> frozenset[Token]:

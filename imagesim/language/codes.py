@@ -35,6 +35,11 @@ MODEL = r"[^\W\d_]{2,3} ?\d{3,}"
 FRACTION = r"(?<![\d/.,])(?:[1-9][ -])?(?:\d?[13579]/(?:2|4|8|16|32|64)|[12]/3)(?![/.,]?\d)"
 """A fraction of an inch, or a mixed number: "1/2", "1 1/4". Others are two numbers: the "4/64 GB" of a phone."""
 
+# With more than two numbers, a comma may separate the items of a list: "38,39,40".
+DECIMAL = r"(?<!\d[.,])(?<!\d)\d+[.,]\d+(?![.,]?\d)"
+"""A decimal number, or one with a separator of thousands."""
+_DECIMAL = re.compile(r"(\d+)[.,](\d+)(.*)")
+
 UNIT = "|".join(sorted(UNITS, key=len, reverse=True)).replace("i", "[iı]")
 """The units as a pattern. In Turkish, the lower case of "INCH" is "ınch"."""
 
@@ -175,6 +180,19 @@ def plain_numbers(text: str) -> str:
     Unicode makes "11/2") and the digits of other scripts as ASCII ("1.5" for "١٫٥")."""
     text = unicodedata.normalize("NFKC", _VULGAR.sub("-", text)).replace(_FRACTION_SLASH, "/")
     return text.translate(_NUMERALS) if _NUMERAL.search(text) else text
+
+
+def plain_decimal(word: str) -> str:
+    """Return a decimal number, with or without a unit, as it is compared: "1.5" for "1,50", "2" for "2.0", and "1000"
+    for "1,000"."""
+    match = _DECIMAL.match(word)
+    if not match:
+        return word
+    whole, places, unit = match.groups()
+    if len(places) == 3 and len(whole) <= 3 and whole.strip("0"):
+        return whole + places + unit
+    places = places.rstrip("0")
+    return (f"{whole}.{places}" if places else whole) + unit
 
 
 def apart_from_letters(text: str) -> str:

@@ -76,7 +76,8 @@ def suggest(text: str, **arguments: Unpack[SuggestArguments]) -> list[Suggestion
     plan = plan_for(Question("words", request, meta, request.text))
     nothing = np.empty(0, dtype=np.float32)
     query = Query(nothing, plan.filters(filters), text=request.text, typing=True, fingerprint=meta.fingerprint)
-    typed = {language: analyse(request.text, language)[-1:] for language in languages_of(meta)}
+    last = request.text.split()[-1]  # alone: of several words, some in one piece come last
+    typed = {language: analyse(last, language)[-1:] for language in languages_of(meta)}
     for shown in _shown(query, index, limit):
         hits, names = _named(shown, query, meta)
         begun = [(hit, list(_begun(hit, typed, names))) for hit in hits]

@@ -11,8 +11,8 @@ from functools import partial
 from itertools import pairwise, product
 
 from imagesim.language import kana
-from imagesim.language.analysis import DECIMAL, NO_SPACES, normalised, qualifiers, stop_words, word_list
-from imagesim.language.codes import HYPHEN, codes
+from imagesim.language.analysis import NO_SPACES, normalised, qualifiers, stop_words, word_list
+from imagesim.language.codes import DECIMAL, HYPHEN, codes
 from imagesim.language.letters import characters, fold, spelled
 from imagesim.language.query_words import MAX_TERMS, divided, query_words, shades
 from imagesim.language.stemmers import CHANGED_WITHIN
