@@ -775,5 +775,8 @@ def test_what_can_be_read_once_is_kept_for_a_second_search(shelf, monkeypatch):
     assert len(imagesim.shop_the_look(shop.picture("red"), regions=iter(boxes)).regions) == 2
     swaps.append(True)
     imagesim.similar_to(shelf["red shoe"], category=iter(["shoes"]))
-    assert not swaps
     assert asked[-1][0].filters.categories == ("shoes",)
+    swaps.append(True)
+    imagesim.search(text="shoe", filters={"colour__in": iter(["red"])})
+    assert not swaps
+    assert asked[-1][0].filters.conditions[0].value == ("red",)

@@ -158,6 +158,8 @@ def _rereadable(value: Any) -> Any:
     """Return an argument of a call in a form that can be read again, such as the bytes of a stream in memory."""
     if type(value) in (list, tuple):
         return type(value)(map(_rereadable, value))
+    if type(value) is dict:
+        return {name: _rereadable(each) for name, each in value.items()}
     if images.reads_once(value):
         return BytesIO(images.read(value))
     return list(value) if isinstance(value, Iterator) and not hasattr(value, "read") else value
