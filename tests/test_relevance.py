@@ -845,6 +845,14 @@ class TestStored:
         sample, _, _ = calibration._catalogue(get_index().meta())
         assert sorted(map(sorted, sample.categories)) == 2 * [["dresses", "kleider"]] + 2 * [["schuhe", "shoes"]]
 
+    def test_a_category_with_one_parent_is_in_one_department(self, monkeypatch):
+        items = get_items("shop.product")
+        monkeypatch.setattr(items, "get_category_parents", lambda: {"boots": "attic", "hats": "cellar"}, raising=False)
+        product("Boot", picture("red"), category="boots")
+        sync()
+        sample, _, _ = calibration._catalogue(get_index().meta())
+        assert sample.departments == {"boots": {"boots"}, "hats": {"hats"}}
+
     def test_a_group_is_described_once_in_each_language(self):
         for name, german in (("Shoe", "Schuh"), ("Dress", "Kleid")):
             shown = product(f"Red {name}", picture("red"))

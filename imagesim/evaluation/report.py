@@ -26,6 +26,7 @@ from imagesim.indexes.projections import get_projection, project
 from imagesim.indexes.tables import FittedProjection
 from imagesim.indexing.calibrate import departments_of
 from imagesim.items import Items
+from imagesim.items.declarations import category_parents
 from imagesim.types import Filters, Query
 
 Report = dict[str, Any]
@@ -131,7 +132,7 @@ def _outcome(loaded: Catalogue, cases: Sequence[Case], compared: Variant | Fitte
 
 
 def _sample(loaded: Catalogue, items: Items[Any]) -> Sample:
-    vectors, departments = loaded.vectors[loaded.first_images()], departments_of(items.get_category_parents())
+    vectors, departments = loaded.vectors[loaded.first_images()], departments_of(category_parents(items))
     return Sample(vectors, loaded.categories, loaded.groups, departments)
 
 

@@ -25,6 +25,7 @@ from imagesim.indexes.projections import project
 from imagesim.indexing.fit_roles import Described, fit_roles, kind_of, parts_of
 from imagesim.indexing.interruptions import INFRASTRUCTURE_ERRORS
 from imagesim.items import Items
+from imagesim.items.declarations import category_parents
 from imagesim.items.hydrate import with_pks
 from imagesim.items.keys import canonical_pk
 from imagesim.items.measured_colours import colours_by_stem
@@ -162,7 +163,7 @@ def _catalogue(meta: IndexMeta) -> _Catalogue | None:
             categories.append(found)
             groups.append(group)
             described[one] = _with_numbers(described[one], words) if one in described else words
-        above = items.get_category_parents()
+        above = category_parents(items)
         departments |= departments_of(above)
         parents |= above
     if not vectors:

@@ -80,6 +80,14 @@ def image_paths(items: Any) -> tuple[str, ...]:
     return (items.images,) if isinstance(items.images, str) else tuple(items.images)
 
 
+def category_parents(items: Any) -> dict[str, list[str]]:
+    """Return the parents of every category, as texts: a method of the shop may give one without a list."""
+    return {
+        str(category): [parents] if isinstance(parents, str) else list(map(str, parents))
+        for category, parents in items.get_category_parents().items()
+    }
+
+
 def category_relation(items: Any) -> str:
     """Return the path to the model of an item's category, of which ``category`` is the key, a field or a translated
     field; empty if there is no such model."""

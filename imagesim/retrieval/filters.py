@@ -17,6 +17,7 @@ from imagesim.exceptions import BadQuery, local_choices
 from imagesim.filter_types import FILTER_TYPES, FilterType
 from imagesim.indexes import get_index
 from imagesim.items import Items, paths
+from imagesim.items.declarations import category_parents
 from imagesim.items.registry import registry
 from imagesim.retrieval.arguments import (
     JSONSchema,
@@ -274,10 +275,7 @@ def _parents_of(items: Items[Any]) -> dict[str, list[str]]:
     if monotonic() >= kept.until:
         known: dict[str, list[str]] | None = shared_cache.read(name)
         if known is None:
-            known = {
-                str(category): [parents] if isinstance(parents, str) else list(map(str, parents))
-                for category, parents in items.get_category_parents().items()
-            }
+            known = category_parents(items)
             shared_cache.keep(name, known, CATEGORY_SECONDS)
         kept.known, kept.until = known, monotonic() + PROCESS_SECONDS
     return kept.known
