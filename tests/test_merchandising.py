@@ -283,6 +283,16 @@ class TestWhat:
         assert made.by_trigger == {}
         assert "old" in caplog.text
 
+    @pytest.mark.parametrize("action", ["boost", "bury", "exclude"])
+    def test_a_filter_whose_values_are_of_another_kind_until_the_rebuild(self, shelf, monkeypatch, action):
+        """Otherwise, no page of the shop would have similar products until then."""
+        items = registry.for_model(Product)
+        before = names(imagesim.similar_to(shelf["red"]))
+        monkeypatch.setattr(type(items), "filters", {**items.filters, "price": "brand"})
+        monkeypatch.delitem(vars(items), "kinds", raising=False)
+        with live(rule(action=action, filters="price = acme")):
+            assert names(imagesim.similar_to(shelf["red"])) == before
+
 
 class TestTexts:
     def test_filters(self):

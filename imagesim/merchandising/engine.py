@@ -22,12 +22,12 @@ from django.utils import timezone
 
 from imagesim.conf import get_settings
 from imagesim.database import primary
+from imagesim.exceptions import BadQuery
 from imagesim.filter_types import COMPARE, several
 from imagesim.indexes.validation import MAX_NONE_OF, CompiledFilters, compile_filters
 from imagesim.items.measured_colours import filter_values
 from imagesim.items.registry import registry
 from imagesim.merchandising.conditions import (
-    CATEGORY,
     IN_STOCK,
     check_field,
     lines_of,
@@ -39,7 +39,7 @@ from imagesim.merchandising.conditions import (
 from imagesim.merchandising.models import OTHERS, LabelCategories, Rule
 from imagesim.retrieval.rerank import Pin, Plan, Question
 from imagesim.shared_cache import Versioned
-from imagesim.types import Candidate, Condition, FilterKind, Filters, IndexMeta, Message
+from imagesim.types import Candidate, Condition, FilterKind, Filters, Message
 
 logger = logging.getLogger(__name__)
 
@@ -207,7 +207,7 @@ def _plan(found: Iterable[Ready], question: Question) -> Plan:
         elif rule.action == Action.MESSAGE:
             messages.append(Message(rule.message, rule.link))
         elif rule.action == Action.LIMIT:
-            if _is_known([rule.limit_field], question.meta):
+            if rule.limit_field in (*question.meta.filters, IN_STOCK):
                 limits.append(Limit(rule.name, rule.limit_field, rule.limit_count or 1, rule.limit_first or 2))
         elif (selected := _selected(ready, question)) is not None:
             if rule.action == Action.EXCLUDE:
@@ -227,7 +227,7 @@ def _plan(found: Iterable[Ready], question: Question) -> Plan:
 
 def _selected(ready: Ready, question: Question) -> Filters | None:
     """Return the filters that a rule selects; None if it selects nothing, because the index does not have a filter yet,
-    or the query has no product with a value."""
+    or has it with values of another kind, or the query has no product with a value."""
     filters, name = ready.filters, ready.rule.same_field
     if name:
         if question.item is None:
@@ -241,11 +241,11 @@ def _selected(ready: Ready, question: Question) -> Filters | None:
             if not values:
                 return None
             filters = replace(filters, conditions=(*filters.conditions, Condition(name, "in", values)))
-    return filters if _is_known([condition.field for condition in filters.conditions], question.meta) else None
-
-
-def _is_known(names: Iterable[str], meta: IndexMeta) -> bool:
-    return all(name in meta.filters or name in (CATEGORY, IN_STOCK) for name in names)
+    try:
+        compile_filters(filters, question.meta.filters)
+    except BadQuery:
+        return None
+    return filters
 
 
 def _load(version: str) -> RuleSet:
