@@ -523,6 +523,16 @@ def test_a_very_long_word_takes_linear_time(text: str) -> None:
     assert min(seconds(number) for number in range(3)) < 0.1
 
 
+@pytest.mark.parametrize("text", ["." * 9_000 + "a", "!" * 9_000 + "1", "…\n" * 4_500])
+def test_a_description_of_many_marks_takes_linear_time(text: str) -> None:
+    def seconds(number: int) -> float:
+        begun = time.process_time()
+        described([f"{number} {text}"], "en")
+        return time.process_time() - begun
+
+    assert min(seconds(number) for number in range(3)) < 0.1
+
+
 @pytest.mark.slow
 def test_a_prefix_of_many_words_costs_about_as_much_as_one_word() -> None:
     """Where each entry has its own number, a single character that is being typed begins a word of every entry."""
