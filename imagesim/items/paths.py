@@ -11,7 +11,7 @@ from operator import attrgetter
 from typing import Any, Literal
 
 from django.conf import global_settings, settings
-from django.core.exceptions import FieldDoesNotExist, ObjectDoesNotExist
+from django.core.exceptions import FieldDoesNotExist, ObjectDoesNotExist, SuspiciousOperation
 from django.db import models
 from django.db.models.manager import BaseManager
 from django.utils.html import strip_tags
@@ -181,7 +181,11 @@ def plain_text(value: Any) -> str:
     text = str(value)[:MAX_TEXT]
     if "<" in text:
         # Spaces where a browser begins a line: "<li>red</li><li>blue</li>" are two words.
-        text = html.unescape(strip_tags(_BLOCK.sub(" <", text)))
+        text = _BLOCK.sub(" <", text)
+        try:
+            text = html.unescape(strip_tags(text))
+        except SuspiciousOperation:  # too many of them, as in a table of values such as "a<b", are not closed
+            text = html.unescape(text.replace("<", " "))
     return text.replace("\0", "").strip()
 
 
