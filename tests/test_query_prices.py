@@ -112,6 +112,8 @@ def test_limits_of_a_price(typed, language, rest, limits):
         ("kids under 5", "en"),
         ("コート 100～120cm", "ja"),
         ("toys for children under 3 years", "en"),
+        ("leksaker under 3 år", "sv"),
+        ("legetøj under 3 år", "da"),
         ("size under 42", "en"),
         ("desk under 120 cm", "en"),
         ("tv over 50 inch", "en"),

@@ -101,7 +101,7 @@ UNITS = frozenset({
     "gb", "ghz", "gram", "gramm", "grams", "h", "hp", "hz", "inch", "inches", "jaar", "jahre", "jahren", "kg", "km",
     "kw", "l", "lat", "lb", "lbs", "liter", "liters", "litre", "litres", "litri", "litro", "litros", "litry", "litrów",
     "lm", "lumen", "m", "mah", "mb", "mhz", "ml", "mm", "months", "nm", "oz", "polegadas", "pollici", "pouce", "pouces",
-    "ps", "pulgadas", "tb", "v", "volt", "volts", "w", "watt", "watts", "year", "years", "zoll",
+    "ps", "pulgadas", "tb", "v", "volt", "volts", "w", "watt", "watts", "year", "years", "zoll", "år",
 })  # fmt: skip
 """Units of a number before them. A query for "dumbbell 5 kg" asks for a dumbbell, not for a "kg"."""
 

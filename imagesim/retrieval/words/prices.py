@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from imagesim.language.analysis import base_language, languages_of
 from imagesim.language.letters import spelled
 from imagesim.language.query_words import is_on_a_list
-from imagesim.language.stop_words import AMOUNTS, read_table
+from imagesim.language.stop_words import AMOUNTS, UNITS, read_table
 from imagesim.retrieval.arguments import Searched
 from imagesim.types import Condition, IndexMeta, Message, Operator
 
@@ -144,7 +144,10 @@ def _is_price(match: re.Match[str], languages: tuple[str, ...]) -> bool:
         return False
     if not after or match.string[match.end()] == ",":
         return True
-    return any(is_on_a_list(spelled(after[0].strip(",."), language), language) for language in languages)
+    follower = after[0].casefold().strip(",.")
+    if len(follower) > 1 and follower in UNITS:  # "år" (years), which differs from "är" (is) only in its accent
+        return False
+    return any(is_on_a_list(spelled(follower, language), language) for language in languages)
 
 
 def _amount(number: str, times: str | None) -> float:
