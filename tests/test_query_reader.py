@@ -505,6 +505,11 @@ def test_the_words_of_which_an_answer_must_have_one(typed, languages, asked):
     assert " ".join(words[number] for number in text.heads or range(len(words))) == (asked or typed)
 
 
+def test_turkish_water_is_no_stop_word() -> None:
+    """ "Su ısıtıcı" (kettle) must not find every heater, although "şu" means "that"."""
+    assert [word.word for word in query_words("su ısıtıcı", ("tr",))] == ["su", "isitici"]
+
+
 @pytest.mark.parametrize("typed", ["uñas postizas", "unas postizas"])
 def test_a_word_without_its_accent_is_no_stop_word(typed: str) -> None:
     """ "Uñas postizas" (false nails) must not find false eyelashes, although "unas" means "some"."""
