@@ -494,6 +494,31 @@ def test_a_row_is_moved_from_its_item_in_the_database(two_lamps, declared, how):
         assert len({pk for found, pk in changed() if found == label}) == 1
 
 
+def test_a_row_that_moves_back_concerns_both_items(two_lamps):
+    """Otherwise, the second item would be in stock until the next reconcile."""
+    with registered(Lamp, type("Items", (Items,), {"images": "plan", "text": {}, "in_stock": "bulb__watt"})):
+        bulb, both = Bulb.objects.first(), {("zoo.lamp", str(each.pk)) for each in two_lamps}
+        changed()
+        for lamp in reversed(two_lamps):
+            bulb.lamp = lamp
+            bulb.save()
+            assert changed() == both
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_move_that_is_saved_twice_and_tried_again_concerns_the_former_item(two_lamps):
+    with registered(Lamp, type("Items", (Items,), {"images": "plan", "text": {}, "in_stock": "bulb__watt"})):
+        bulb = Bulb.objects.first()
+        bulb.lamp = two_lamps[1]
+        with transaction.atomic():
+            bulb.save()
+            bulb.save()
+            transaction.set_rollback(True)
+        changed()
+        bulb.save()
+        assert changed() == {("zoo.lamp", str(each.pk)) for each in two_lamps}
+
+
 @pytest.mark.parametrize("declared", [{"in_stock": "lamp__bulb__watt"}, {"related": {Bulb: "lamp__maker"}}])
 def test_both_items_of_a_row_that_moves_are_found_by_an_index(two_lamps, declared):
     """If the conditions were joined by OR across two tables, the database would read these from beginning to end."""

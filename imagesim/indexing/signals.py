@@ -23,6 +23,9 @@ _UID = "imagesim.changes"
 _FROM_FIXTURE = "_imagesim_from_fixture"
 """Set on a row that a fixture may load before the rows that it refers to, and before this app's own."""
 
+_MOVED = "_imagesim_moved"
+"""Set on a row: the ``owner`` of each link whose values differed from those of the row in the database at a save."""
+
 _DELETED = "_imagesim_deleted"
 """Set on the instance or the queryset whose ``delete()`` was called: the items that are deleted with it, as pairs of
 label and primary key."""
@@ -71,13 +74,18 @@ def _loaded(sender: type[models.Model], instance: models.Model, **kwargs: Any) -
 def _to_be_saved(
     sender: type[models.Model], instance: models.Model, using: str, raw: bool = False, **kwargs: Any
 ) -> None:
-    """Read the owner of a row that moves. Since the instance was loaded it may have been refreshed, its save may have
-    been rolled back, or another process may have moved the row."""
+    """Read the owner of a row that moves, and from then on at each save: it may move back. Since the instance was
+    loaded it may have been refreshed, its save may have been rolled back, or another process may have moved the row."""
     former = instance.__dict__.setdefault(FORMER_OWNERS, {})
+    moved = instance.__dict__.setdefault(_MOVED, set())
     for owner in _owners[sender]:
         now = _values(instance, owner)
-        if not raw and now != former.get(owner):
-            former[owner] = now if instance._state.adding else _stored_values(instance, owner, using) or now
+        if raw or (now == former.get(owner) and owner not in moved):
+            continue
+        former[owner] = now
+        if not instance._state.adding:
+            former[owner] = _stored_values(instance, owner, using) or now
+            moved.add(owner)
 
 
 def _values(instance: models.Model, owner: tuple[str, ...]) -> tuple[Any, ...]:
