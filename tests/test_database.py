@@ -99,6 +99,23 @@ def test_results_are_stored_once_after_a_deadlock(monkeypatch):
     assert ItemState.objects.get().attempts == 1
 
 
+def test_a_late_entry_of_a_rebuild_is_repaired_after_a_deadlock(monkeypatch):
+    product("boot", picture("red"))
+    filled = ItemState.objects.get()
+    ItemState.objects.update(version=filled.version + 1, pending=False)  # changed and synced meanwhile
+    update, calls = leases._update, []
+
+    def deadlock_once(rows, **values):
+        calls.append(values)
+        if len(calls) == 3:
+            raise DEADLOCKS[0]
+        return update(rows, **values)
+
+    monkeypatch.setattr(leases, "_update", deadlock_once)
+    leases.account_for([(filled, "")])
+    assert ItemState.objects.get().pending
+
+
 def test_two_transactions_in_a_deadlock_are_both_stored():
     """A real one: each holds a row and waits for the other's."""
     if connection.vendor == "sqlite":

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import secrets
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -271,7 +271,7 @@ def _values_after(result: SyncResult, now: datetime) -> dict[str, Any]:
 
 
 @retry_conflicts
-def repair_late(written: Iterable[ItemState]) -> int:
+def repair_late(written: Collection[ItemState]) -> int:
     """Queue items that changed while an older version of them was being written; return how many.
 
     If the newer version was a removal, and the index has since purged its tombstone (Elasticsearch does so after a
@@ -302,7 +302,7 @@ def account_for(filled: Sequence[tuple[ItemState, str]]) -> None:
     stored = primary(ItemState).filter(pk__in=made).values_list("pk", "checksum")
     different = [pk for pk, checksum in stored if checksum != made[pk]]
     _update(primary(ItemState).filter(pk__in=different), wait=True, checksum="")
-    repair_late(state for state, _ in filled)
+    repair_late([state for state, _ in filled])
 
 
 @retry_conflicts
