@@ -40,6 +40,7 @@ SHOPS = (
     *("dansk", "cesky", "marketplace", "byggvaror", "perfumeria", "casalinghi", "boutique", "supplies"),
     *("suomi", "magyar", "greek", "korean", "romanian", "ukrainian", "slovak", "indonesian", "persian"),
     *("vietnamese", "thai", "hindi", "hebrew", "latvian", "lithuanian", "serbian"),
+    *("pharmacy", "autoparts", "cellar", "attic"),
 )
 
 Queries = Sequence[tuple[str, str | None]]
