@@ -944,6 +944,27 @@ def test_a_word_for_how_many_there_are_is_not_what_is_sought() -> None:
     assert "cookware-sets" in QueryReader(called, ["en"], {"set"}.__contains__).read_text("set").categories
 
 
+def test_a_container_is_not_what_is_sought() -> None:
+    """ "Bottle of champagne" must not show a bucket for two bottles, nor "case of beer" nothing."""
+    roles = Roles({"champagn": ("sparkling",)}, things=frozenset({"bottl", "opener", "box"}))
+    read = QueryReader(roles, ["en"], lambda _word: True).read_text
+    assert (read("bottle of champagne").heads, read("case of champagne").categories) == ((1,), {"sparkling"})
+    assert read("champagne bottle").heads != (0,)
+    called = replace(roles, kinds={**roles.kinds, "box": ("boxes",)})
+    assert QueryReader(called, ["en"], lambda _word: True).read_text("box of champagne").heads != (1,)
+
+
+def test_what_is_done_about_a_problem_is_not_sought() -> None:
+    """ "Headache tablets" must not show tablet computers, nor "thrush treatment" one for warts."""
+    kinds = {"tablet": ("computers",)}
+    roles = Roles(kinds, things=frozenset({"headach", "treatment", "thrush", "hair"}))
+    read = QueryReader(roles, ["en"], lambda _word: True).read_text
+    assert (read("headache tablets").heads, read("headache tablets").categories) == ((0,), frozenset())
+    assert read("thrush treatment").heads == (0,)
+    assert 1 in (read("hair treatment").heads or (1,))
+    assert 1 in (read("migraine tablets").heads or (1,))  # no text mentions one
+
+
 def test_a_short_stem_of_a_long_word_is_no_misspelling() -> None:
     """The Spanish "suéter" must not show bras: its stem differs by one letter from that of "sujetadores"."""
     roles = Roles({"sujet": ("bras",), "sandali": ("sandals",)}, frozenset({"plat"}), things=frozenset({"body"}))

@@ -68,6 +68,13 @@ def test_other_words_stay(typed: str) -> None:
     assert replace_with_synonyms(typed, ROLES, ["en"]) == []
 
 
+@pytest.mark.parametrize("typed", ["tire pump", "tyre pump"])
+def test_either_spelling_of_a_phrase_is_replaced(typed: str) -> None:
+    """A list has one of them."""
+    roles = Roles({"inflat": ("pumps",)}, things=frozenset({"tyre", "inflat"}))
+    assert replace_with_synonyms(typed, roles, ["en"])[:1] == [("tyre inflator", "en")]
+
+
 def test_either_number_of_a_phrase_is_replaced() -> None:
     """ "Bookshelves" must find the bookcases of a shop, although it has a different stem from "bookshelf"."""
     roles = Roles(things=frozenset({"bookcas"}))
@@ -437,6 +444,16 @@ def test_what_is_called_by_the_words_is_shown_beside_a_category_of_that_meaning(
         assert found >= {"trail running shoe", "low 0", "low 1", "low 2"}
     finally:
         shop.drop_index()
+
+
+def test_a_synonym_that_says_more_than_a_category_does_not_mean_all_of_it() -> None:
+    """After flares, other trousers must not follow by their looks, as sofas do after a settee."""
+    roles = Roles({"trouser": ("trousers",), "sofa": ("sofas",)}, things=frozenset({"flare", "sette"}))
+    reader = QueryReader(roles, ["en"], lambda _word: True)
+    assert reader.read_texts("flares").synonym_categories == frozenset()
+    assert reader.read_texts("settee").synonym_categories == {"sofas"}
+    roles = Roles({"jacket": ("jackets",)}, frozenset({"dinner"}), things=frozenset({"tuxedo"}))
+    assert QueryReader(roles, ["en"], lambda _word: True).read_texts("tuxedo").synonym_categories == frozenset()
 
 
 def test_a_word_beside_what_is_sought_is_replaced_on_demand() -> None:

@@ -1374,6 +1374,11 @@ def test_a_decimal_is_one_word(text: str, words: str) -> None:
         ("bolt M8 × 40", "bolt m8 40 m8x40"),
         ("0,5x0,7m", "0.5 0.7 m 0.5x0.7"),
         ("90cm x 190cm", "90 190 cm 90x190"),
+        ("Tyre 205/55 R16 91V", "tyre 205 55 16 r16 91v 205x55x16"),
+        ("205 55 16", "205 55 16 r16 205x55x16"),
+        ("215/60/16C", "215 60 16 r16 215x60x16"),
+        ("120/70zr17", "120 70 17 r17 120x70x17"),
+        ("210 60 16", "210 60 16 2106016"),  # without slashes, only a width that ends with 5 is that of a tyre
         ("40*30*20 cm", "40 30 20 cm 40x30x20"),
         ("4x4 tyres", "4 4 tyres 4x4"),
         ("x 40, 3x, RAV4 x 4", "x 40 3x rav4 x 4"),

@@ -12,6 +12,7 @@ from array import array
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
+from operator import or_
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -359,5 +360,8 @@ class TextIndex:
 
 
 def _asks_for_features(words: Sequence[QueryWord]) -> bool:
-    """Return whether a query only says what the thing is for, or what it has: "something for a headache"."""
-    return any(word.complement for word in words) and all(word.complement or word.filler for word in words)
+    """Return whether a query only says what the thing is for, or what it has: "something for a headache", "headache
+    tablets"."""
+    purposes = [word.complement or word.problem for word in words]
+    asides = (word.filler or word.remedy for word in words)
+    return any(purposes) and all(map(or_, purposes, asides))

@@ -48,13 +48,15 @@ ENDS = 0.9
 
 
 def word_weight(word: QueryWord, entries: int, known: int, *, shade: bool, spelled: Collection[str]) -> float:
-    """Return how much a word of a query counts: less if it asks for nothing, is the shade of a colour, or a unit."""
+    """Return how much a word of a query counts: less if it asks for nothing, says what is done about a problem, is the
+    shade of a colour, or a unit."""
     slip = word.slip and not known and word.word not in spelled
     is_size = word.filler and not word.before_amount and (word.word[0].isdigit() or word.word in SIZES)
     if is_size and known:
         return rarity(entries, known) * SIZE
     repeats = not known and are_dimensions(word.word)
-    return rarity(entries, known) * (FILLER if word.filler or slip else SHADE if shade or word.unit or repeats else 1)
+    weight = FILLER if word.filler or word.remedy or slip else SHADE if shade or word.unit or repeats else 1
+    return rarity(entries, known) * weight
 
 
 def rarity(entries: int, known: int) -> float:

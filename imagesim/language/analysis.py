@@ -20,6 +20,7 @@ from imagesim.language.codes import (
     models,
     plain_decimal,
     plain_numbers,
+    with_tyre_sizes,
     without_zeros,
 )
 from imagesim.language.letters import ACCENTED, UNACCENTED, characters, fold, spelled
@@ -40,7 +41,7 @@ from imagesim.language.stop_words import (
 if TYPE_CHECKING:
     from imagesim.types import IndexMeta
 
-ANALYSIS = 18
+ANALYSIS = 19
 """The version of the analysis without the stemmers, increased when earlier indexes have to be rebuilt to find words as
 well as new indexes do."""
 
@@ -213,7 +214,7 @@ def normalised(text: str, language: str = "") -> str:
     """
     if not text.isascii():
         text = _UNREAD.sub("", plain_numbers(text)).replace(_DOTTED_CAPITAL, "i")
-    return (text.replace("I", "ı") if language == "tr" else text).lower()
+    return with_tyre_sizes((text.replace("I", "ı") if language == "tr" else text).lower())
 
 
 def indexed(text: str, language: str) -> tuple[Token, ...]:

@@ -87,6 +87,13 @@ _THREE_DIGITS = re.compile(r"\d{3}")
 _YEAR_OR_ROUND = re.compile(r"(?:19|20)\d\d|\d\d\d?0")
 
 
+# Width, height in percent, and diameter of a tyre: "205/55 R16", "205/55R16", "205 55 16", "120/70 ZR17".
+_TYRE = re.compile(
+    r"(?<![^\W_])(?:(\d{2,3}) ?/ ?([2-9][05])|([1-3]\d5) ([2-8][05]))"
+    r"(?:[ /] ?(?:z?r|b)?|z?r|b) ?(1\d|2[0-4])c?(?![\w.,/])"
+)
+
+
 class Code(NamedTuple):
     """The number of a part or a model that is written in several parts: its text, and the words as which the parts may
     be written, the longest first. Letters in front of it may be another word."""
@@ -135,6 +142,17 @@ def _is_code(text: str, parts: list[str]) -> bool:
 def models(text: str) -> list[str]:
     """Return the short words of a text in lower case with the numbers that follow, in one piece: ``spa1250``."""
     return [each.replace(" ", "") for each in _MODEL.findall(text)] if _THREE_DIGITS.search(text) else []
+
+
+def with_tyre_sizes(text: str) -> str:
+    """Return a text in lower case with sizes of tyres as dimensions, and their diameters as they are named alone:
+    "205x55x16 r16" for "205/55 r16", "205 55 16" and the like."""
+    return _TYRE.sub(_as_dimensions, text) if _THREE_DIGITS.search(text) else text
+
+
+def _as_dimensions(match: re.Match[str]) -> str:
+    width, height, diameter = filter(None, match.groups())
+    return f"{width}x{height}x{diameter} r{diameter}"
 
 
 def without_zeros(word: str) -> str:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import accumulate, pairwise
 from operator import or_
-from typing import NamedTuple
 
 from imagesim.language.analysis import (
     INITIALS,
@@ -18,121 +17,39 @@ from imagesim.language.analysis import (
     NO_SPACES,
     analyse,
     asked,
-    feature_marks,
     in_one_piece,
     normalised,
     qualifiers,
     stem_key,
     stem_of,
-    stop_words,
     without_dots,
-    word_list,
 )
 from imagesim.language.codes import are_numbers, codes, without_zeros
 from imagesim.language.letters import fold, spelled, spelling_language
-from imagesim.language.stemmers import CHANGED_WITHIN, is_other_word
+from imagesim.language.stemmers import CHANGED_WITHIN
 from imagesim.language.stop_words import (
     AMOUNTS,
     ELIDED,
-    FILLERS,
-    HEAD_FIRST,
-    NEGATIONS,
-    NUMBERS_OF_THINGS,
-    PICTURES,
-    PREPOSITIONS,
-    QUALIFIERS,
-    SHADES,
     SIZES,
     UNITS,
 )
 from imagesim.language.word_forms import (
     compound_endings,
     diminutive_of,
+    equivalents,
     other_spellings,
     plurals,
-    same_audience,
 )
+from imagesim.language.word_lists import ENGLISH, GRAMMAR, is_on_a_list, lists_of, picture_forms, specifies
 from imagesim.language.word_roles import has_digit
 
 MAX_TERMS = 16
 """The maximum number of distinct words of a query that are looked up; further ones are ignored."""
 
-SHORTEST_SLIP = 3
-"""The minimum number of letters of a stop word that is recognised with two neighbouring letters exchanged."""
-
-SHORTEST_STEM = 4
-"""The minimum number of letters of a stem by which other forms of a listed word are recognised: "pot" is the stem of
-the Italian "potete" (you can), but also of "potato"."""
-
-ENGLISH = "en"
-"""The language of the words that an embedding model knows. Its lists contain every form of a word, so stems are not
-used for them: "short" says what a thing is like, "shorts" what it is."""
-
 _ELISION = re.compile(rf"(?<![^\W_])(?:{'|'.join(sorted(ELIDED))})['’](?=[aeiouyhàâéèêëîïôùûœ])", re.IGNORECASE)
-# One letter of hiragana, the script of Japanese particles and endings, next to at most one letter of another script.
-_GRAMMAR = re.compile(r"([^\u3041-\u309f])?[\u3041-\u309f](?(1)|([^\u3041-\u309f]))")
+_OF = "of"
 _AMOUNTS = frozenset(map(fold, AMOUNTS))
 _UNITS = frozenset(map(fold, UNITS))
-
-negations = word_list(NEGATIONS)
-_prepositions = word_list(PREPOSITIONS)
-shades = word_list(SHADES)
-_numbers_of_things = word_list(NUMBERS_OF_THINGS)
-
-Forms = Callable[[str], tuple[frozenset[str], frozenset[str]]]
-"""A function from a language to the words of a list, and the stems by which other forms of them are recognised."""
-
-
-def _forms_of(table: Mapping[str, str]) -> Forms:
-    """Return a cached function of this type for a table of :mod:`~imagesim.language.stop_words`."""
-
-    @lru_cache(maxsize=64)
-    def forms(language: str) -> tuple[frozenset[str], frozenset[str]]:
-        words = table.get(language, "").split()  # one by one: a text has a maximum number of words
-        tokens = [token for word in words for token in analyse(word, language)]
-        stems = () if language == ENGLISH else (token.stem for token in tokens if len(token.stem) >= SHORTEST_STEM)
-        # Without its accents, "küchen" (kitchens) is another word, "Kuchen" (cake): it is recognised by its stem.
-        others = {plain for word in words if is_other_word(word, stem_of(plain := fold(word), language), language)}
-        return frozenset(token.word for token in tokens) - others, frozenset(stems)
-
-    return forms
-
-
-_filler_forms = _forms_of(FILLERS)
-_picture_forms = _forms_of(PICTURES)
-_qualifier_forms = _forms_of(QUALIFIERS)
-_shade_forms = _forms_of(SHADES)
-
-
-def _is_listed(word: str, stems: Mapping[str, str], forms: Forms) -> bool:
-    """Return whether a list contains a word, or another form of it, in one of the languages of its ``stems``."""
-    for language, stem in stems.items():
-        words, others = forms(language)
-        if word in words or stem in others:
-            return True
-    return False
-
-
-def _specifies(word: str, stems: Mapping[str, str], forms: Forms, *, follows: bool, precedes: bool) -> bool:
-    """Return whether a word is on a list and next to a word that it specifies: the "photo" of a "photo frame", or of
-    the French "cadre photo"."""
-    return any(
-        (follows if language in HEAD_FIRST else precedes) and _is_listed(word, {language: stem}, forms)
-        for language, stem in stems.items()
-    )
-
-
-@lru_cache(maxsize=64)
-def _slips(languages: tuple[str, ...]) -> frozenset[str]:
-    """Return the stop words of these languages with two neighbouring letters exchanged."""
-    stop = stop_words(languages)
-    slips = {
-        word[:i] + word[i + 1] + word[i] + word[i + 2 :]
-        for word in stop
-        if len(word) >= SHORTEST_SLIP
-        for i in range(len(word) - 1)
-    }
-    return frozenset(slips - stop)
 
 
 @lru_cache(maxsize=4_000)
@@ -141,7 +58,7 @@ def _forms(word: str, languages: tuple[str, ...]) -> tuple[list[tuple[str, Mappi
     have no stems here: it is enough to know the word."""
     found: list[tuple[str, Mapping[str, str]]] = []
     every: set[str] = set()
-    for of in (plurals, diminutive_of, other_spellings, same_audience):
+    for of in (plurals, diminutive_of, other_spellings, equivalents):
         stems: dict[str, dict[str, str]] = {}
         for language in languages:
             for form in of(word, language):
@@ -149,34 +66,6 @@ def _forms(word: str, languages: tuple[str, ...]) -> tuple[list[tuple[str, Mappi
         found += [(form, {} if of is plurals else each) for form, each in stems.items()]
         every.update(*(each.values() for each in stems.values()))
     return found, frozenset(every)
-
-
-class _Lists(NamedTuple):
-    """Which lists a word is on."""
-
-    stop: bool
-    slip: bool
-    filler: bool
-    complement: bool
-    shade: bool
-    qualifier: bool
-    number: bool
-
-
-@lru_cache(maxsize=10_000)
-def _lists_of(word: str, stems: tuple[tuple[str, str], ...]) -> _Lists:
-    """Return which lists of the languages that it has ``stems`` in a word is on."""
-    of_languages = dict(stems)
-    languages = tuple(of_languages)
-    return _Lists(
-        stop=word in stop_words(languages),
-        slip=word in _slips(languages) or _GRAMMAR.fullmatch(word) is not None,
-        filler=_is_listed(word, of_languages, _filler_forms),
-        complement=word in feature_marks(languages) or word in _prepositions(languages),
-        shade=_is_listed(word, of_languages, _shade_forms),
-        qualifier=_is_listed(word, of_languages, _qualifier_forms),
-        number=word in _numbers_of_things(languages),
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +81,9 @@ class QueryWord:
     - ``complement``: it says what the thing named before is for, or what it is like.
     - ``shade``: next to a colour, it is a part of the name of the colour, as in "light blue".
     - ``unit``: it is the unit of the number before it, as in "5 kg".
-    - ``number``: it says how many there are: the "set" of "knife set".
+    - ``number``: it says how many there are: the "set" of "knife set", the "bottle" of "bottle of wine".
+    - ``problem``: people buy things against it, such as "rust".
+    - ``remedy``: it says that something is done about the problem before it: the "remover" of "rust remover".
     - ``qualifier``: it never says what a thing is, such as "modern", or is a part of such a word: "heavy-duty".
     - ``not_of``: the languages of the index that it does not belong to; it has no stem in them.
     - ``code``: the words as which the part number that it belongs to may be written, the longest first.
@@ -210,6 +101,8 @@ class QueryWord:
     shade: bool = False
     unit: bool = False
     number: bool = False
+    problem: bool = False
+    remedy: bool = False
     qualifier: bool = False
     not_of: frozenset[str] = frozenset()
     code: tuple[str, ...] = ()
@@ -232,7 +125,7 @@ class QueryWord:
             stems = {language: stem_of(joined, language) for language in self.stems}
             # "weisses" and "t" in one piece have the stem "weiss", which contains nothing of the second word.
             found.append((joined, {language: stem for language, stem in stems.items() if len(stem) > first}))
-        if match := _GRAMMAR.fullmatch(self.word):  # "青い" (blue) is written "青" alone, too
+        if match := GRAMMAR.fullmatch(self.word):  # "青い" (blue) is written "青" alone, too
             found.append((match[1] or match[2], {}))
         return found + _forms(self.word, tuple(self.stems))[0]
 
@@ -281,7 +174,7 @@ def _with_roles(
     typed: Sequence[str], stems: Sequence[Mapping[str, str]], foreign: Collection[tuple[str, str]]
 ) -> list[QueryWord]:
     """Return the words of a query with their roles, without stop words if other words remain."""
-    on = [_lists_of(word, tuple(each.items())) for word, each in zip(typed, stems, strict=True)]
+    on = [lists_of(word, tuple(each.items())) for word, each in zip(typed, stems, strict=True)]
     apart = [each.stop or NO_SPACES.match(word) is not None for word, each in zip(typed, on, strict=True)]
     pairs = [
         "" if apart[i] or apart[i + 1] or are_numbers(first, second) else (first + second)[:MAX_WORD]
@@ -293,7 +186,7 @@ def _with_roles(
     for i, (word, complement) in enumerate(zip(typed, complements, strict=True)):
         follows = i > 0 and not on[i - 1].stop
         precedes = i + 1 < len(typed) and not on[i + 1].stop
-        is_picture = on[i].filler and _specifies(word, stems[i], _picture_forms, follows=follows, precedes=precedes)
+        is_picture = on[i].filler and specifies(word, stems[i], picture_forms, follows=follows, precedes=precedes)
         joined = tuple(filter(None, (*pairs[max(i - 1, 0) : i + 1], without_zeros(word))))
         words.append(
             QueryWord(
@@ -307,7 +200,9 @@ def _with_roles(
                 complement=complement,
                 shade=on[i].shade,
                 unit=follows and word in _UNITS and typed[i - 1][0].isdigit(),
-                number=on[i].number,
+                number=on[i].number or (on[i].container and typed[i + 1 : -1][:1] == [_OF]),
+                problem=on[i].problem,
+                remedy=follows and on[i].remedy and on[i - 1].problem,
                 qualifier=on[i].qualifier or not qualifiers(tuple(stems[i])).isdisjoint(joined),
                 not_of=frozenset(language for each, language in foreign if each == word),
             )
@@ -372,15 +267,6 @@ def words_not_of(text: str, languages: Sequence[str]) -> frozenset[tuple[str, st
     "hat" is a form of the German "haben" (have), and "fur" the German "für" (for) without its accent."""
     words = {token.word for token in analyse(text, ENGLISH)}
     return frozenset((word, language) for language in languages for word in words if is_on_a_list(word, language))
-
-
-def is_on_a_list(word: str, language: str) -> bool:
-    """Return whether a word, given without accents, is on any list of a language."""
-    stems = {language: stem_of(word, language)}
-    lists = (stop_words, negations, feature_marks, _prepositions, _slips)
-    return any(word in words((language,)) for words in lists) or any(
-        _is_listed(word, stems, forms) for forms in (_filler_forms, _qualifier_forms, _shade_forms)
-    )
 
 
 def shades_of(words: Sequence[QueryWord], colours: Collection[int]) -> frozenset[int]:

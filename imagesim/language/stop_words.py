@@ -112,6 +112,16 @@ NUMBERS_OF_THINGS = {
 }  # fmt: skip
 """Words that say how many of a thing there are: someone who types "knife set" asks for knives, and not for any set."""
 
+CONTAINERS = read_lists("containers.txt")
+"""Words that say how many of a thing there are if "of" follows: a "case of beer" is beer, a "pencil case" is a case."""
+
+PROBLEMS = read_lists("problems.txt")
+"""Words for what people buy things against. No shop sells a headache: who types it asks for what helps."""
+
+REMEDIES = read_lists("remedies.txt")
+"""Words for what is done about a problem, in whichever form: "acne treatment" asks for anything that is for acne, and
+for no treatment of warts."""
+
 CONJUNCTIONS = with_same({
     "bg": "и", "ca": "i", "cs": "a", "da": "og", "de": "und", "el": "και", "en": "and", "es": "y", "et": "ja",
     "fa": "و", "fi": "ja", "fr": "et", "gl": "e", "hi": "और", "hr": "i", "hu": "és", "id": "dan", "it": "e", "lt": "ir",
@@ -217,6 +227,10 @@ most of the stems are plurals, because, without its accent, the stem of a gate (
 
 AUDIENCES = read_lists("audiences.txt")
 """Words for the same people for whom a thing is made: "ladies watch" asks for a "Women's watch"."""
+
+EQUIVALENTS = read_lists("equivalents.txt")
+"""Words that say the same of a thing: where it is from, of which decade it is, or its rank. "Irish whiskey" asks for a
+whiskey that is made in Ireland, and "1960s dress" for a dress of the 60s."""
 
 SPELLINGS = read_lists("spellings.txt")
 """Parts of words that have two correct spellings, such as American and British ones, so that neither is taken for a

@@ -13,6 +13,7 @@ from imagesim.language.stemmers import PLURALS_ONLY, is_other_word
 from imagesim.language.stop_words import (
     AUDIENCES,
     DIMINUTIVES,
+    EQUIVALENTS,
     INFLECTIONS,
     IRREGULAR_PLURALS,
     OTHER_THINGS,
@@ -99,9 +100,9 @@ def other_spellings(word: str, language: str) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=4_000)
-def same_audience(word: str, language: str) -> tuple[str, ...]:
-    """Return the other words for the people that a word says a thing is for."""
-    pairs = _pairs(AUDIENCES.get(language, ""))
+def equivalents(word: str, language: str) -> tuple[str, ...]:
+    """Return the other words for the people that a word says a thing is for, or for its origin, decade or rank."""
+    pairs = (*_pairs(AUDIENCES.get(language, "")), *_pairs(EQUIVALENTS.get(language, "")))
     found = [other for pair in pairs for form, other in (pair, pair[::-1]) if form == word]
     return tuple(dict.fromkeys(found))
 

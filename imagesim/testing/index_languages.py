@@ -32,10 +32,12 @@ LANGUAGES = {
                 "J. R. R. Tolkien",
             ),
             *("Brake disc 5Q0 615 301 F", "Rotor 5Q0615301G", "Buds WH-1000XM4", "Chain CN-HG601-11"),
+            *("Tyre 205/55 R16 91V", "Irish Whiskey", "Mini dress 60s"),
         ),
         (
             *("shelves", "mice", "bed 90", "90x190", "80 × 120cm", "1,5 litres", "jrr", "J.R.R. Tolkien"),
             *("5q0615301f", "5Q0 615 301 G", "wh 1000 xm4", "wh1000xm4", "cnhg601", "cn hg 601"),
+            *("205 55 16", "Ireland", "1960s"),
         ),
     ),
     "es": (("Lápiz rojo", "Olla roja"), ("lápices", "ollas")),

@@ -29,11 +29,14 @@ class MentionContract(IndexFixtures):
         assert kit.text == kit.head < 0.96
 
     def test_a_query_for_a_purpose_asks_for_what_serves_it(self, index: BaseIndex) -> None:
-        """ "Something for a headache" showed nothing in a shop with tablets "for headaches and fever"."""
+        """ "Something for a headache" showed nothing in a shop with tablets "for headaches and fever", nor did
+        "headache", which no shop sells."""
         index.promote(index.create(TEXT_META))
-        index.write([described(20, "Soluble tablets", description="Good for headaches and fever.")])
+        index.write([described(20, "Soluble tablets", description="Good for headaches and visitors.")])
         index.refresh()
-        (purpose,) = answer(index, "something for a headache")
-        (thing,) = answer(index, "headache")
-        assert purpose.key == thing.key == "shop.product:20"
+        (purpose,) = answer(index, "something for visitors")
+        (thing,) = answer(index, "visitors")
+        (problem,) = answer(index, "headache")
+        assert purpose.key == thing.key == problem.key == "shop.product:20"
         assert purpose.text > 1.8 * thing.text > 0
+        assert problem.text > 1.8 * thing.text

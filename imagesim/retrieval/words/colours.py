@@ -11,7 +11,8 @@ from django.utils.translation import gettext as _
 
 from imagesim.items.measured_colours import colours_by_stem
 from imagesim.language.analysis import analyse, stop_words
-from imagesim.language.query_words import negations, query_words
+from imagesim.language.query_words import query_words
+from imagesim.language.word_lists import negations
 from imagesim.retrieval.fusion import ALL_OF_NAME, KIND_MATCH
 from imagesim.types import Message, Query
 

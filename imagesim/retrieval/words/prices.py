@@ -14,8 +14,8 @@ from django.utils.translation import gettext as _
 
 from imagesim.language.analysis import base_language, languages_of
 from imagesim.language.letters import spelled
-from imagesim.language.query_words import is_on_a_list
 from imagesim.language.stop_words import AMOUNTS, UNITS, read_table
+from imagesim.language.word_lists import is_on_a_list
 from imagesim.retrieval.arguments import Searched
 from imagesim.types import Condition, IndexMeta, Message, Operator
 

@@ -12,14 +12,13 @@ from imagesim.language.codes import HYPHEN, with_fractions
 from imagesim.language.dictionaries import in_dictionary
 from imagesim.language.letters import spelled
 from imagesim.language.query_words import (
-    ENGLISH,
     QueryWord,
     foreign_to,
-    is_on_a_list,
     query_words,
     shades_of,
     words_not_of,
 )
+from imagesim.language.word_lists import ENGLISH, is_on_a_list
 from imagesim.language.word_roles import Interpretation, Roles
 from imagesim.retrieval.words.colours import named_colours, without_negated_colours
 from imagesim.retrieval.words.compounds import MOST_LETTERS, divided_compound, kinds_of_ending
@@ -86,7 +85,9 @@ class QueryReader:
         synonyms = replaced(text)
         known = () if synonyms or own.categories else replaced(text, even_if_known=True)
         read = [self.read_text(each) for each, _language in (*synonyms, *known)]
-        categories = frozenset[str]().union(*(each.meaning.mentioned for each in read))
+        # "Flares" are trousers, but other trousers are no answer to it, as other sofas are to "settee".
+        whole = (each.categories for each in read if each.meaning.in_full or not each.narrowed)
+        categories = frozenset[str]().union(*whole)
         # In a shop with nappies, "diapers" means these, even if it has a "Diaper Backpack".
         kind_synonyms = [each for each in read if each.is_part] if known else []
         in_place = None

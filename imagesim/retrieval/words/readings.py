@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from imagesim.embedders import get_embedder, get_embedder_of
 from imagesim.exceptions import ModelMismatch
 from imagesim.language.analysis import base_language, languages_of
-from imagesim.language.query_words import ENGLISH
+from imagesim.language.word_lists import ENGLISH
 from imagesim.retrieval.feedback import MovedVectors
 from imagesim.retrieval.fusion import BY_NAME
 from imagesim.retrieval.relevance import calibration_of

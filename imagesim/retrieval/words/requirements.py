@@ -15,8 +15,8 @@ from imagesim.indexes.validation import MAX_TEXT_MATCHES
 from imagesim.language.analysis import analyse, feature_marks, stem_of, word_list
 from imagesim.language.codes import is_article_number
 from imagesim.language.letters import fold
-from imagesim.language.query_words import negations
 from imagesim.language.stop_words import INFLECTIONS, read_table
+from imagesim.language.word_lists import negations
 from imagesim.retrieval.relevance import CLOSEST_RELEVANCE
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from imagesim.language import kana
 from imagesim.language.analysis import NO_SPACES, normalised, qualifiers, stop_words, word_list
 from imagesim.language.codes import DECIMAL, HYPHEN, codes
 from imagesim.language.letters import characters, fold, spelled
-from imagesim.language.query_words import MAX_TERMS, divided, query_words, shades
+from imagesim.language.query_words import MAX_TERMS, divided, query_words
 from imagesim.language.stemmers import CHANGED_WITHIN
 from imagesim.language.stop_words import (
     ATTACHED,
@@ -27,6 +27,7 @@ from imagesim.language.stop_words import (
     STOP_WORDS,
 )
 from imagesim.language.word_forms import LINKS
+from imagesim.language.word_lists import shades
 from imagesim.language.word_roles import SHORTEST_FIRST, Roles, has_digit
 from imagesim.retrieval.words.lookup import has_all, own_stems, words_in
 

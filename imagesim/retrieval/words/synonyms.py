@@ -12,9 +12,10 @@ from imagesim.language.analysis import NO_SPACES, analyse, stop_words
 from imagesim.language.codes import HYPHEN
 from imagesim.language.dictionaries import in_dictionary
 from imagesim.language.letters import fold
-from imagesim.language.query_words import MAX_TERMS, QueryWord, negations, query_words
+from imagesim.language.query_words import MAX_TERMS, QueryWord, query_words
 from imagesim.language.stop_words import HEAD_FIRST, INFLECTIONS
-from imagesim.language.word_forms import other_endings, plurals
+from imagesim.language.word_forms import other_endings, other_spellings, plurals
+from imagesim.language.word_lists import negations
 from imagesim.language.word_roles import SHORTEST, SHORTEST_FIRST, Roles
 from imagesim.retrieval.words.lookup import own_stems
 from imagesim.retrieval.words.spacing import LONGEST
@@ -73,11 +74,17 @@ def _groups_of(phrase: str, language: str) -> list[list[str]]:
     """Return the groups that a phrase is in; of each, the phrases that may replace it.
 
     Shoppers leave out or exchange the stop words within: "goma pelo" and "gomas para el pelo" are the "goma de pelo" of
-    a list. But a "curtain with rod" is no "curtain rod".
+    a list. But a "curtain with rod" is no "curtain rod". A list has one spelling of a word: "tyre pump" is its "tire
+    pump".
     """
-    groups = _groups_with(_beginning(phrase), language)
-    stems, without = _stems(phrase, language) if groups else ("", "")
-    return groups.get(stems) or groups.get(without, [])
+    # The German "phone" is no "Fön" (hair dryer), which is also written "Fon".
+    spellings = () if language in INFLECTIONS else other_spellings(phrase, language)
+    for written in (phrase, *spellings):
+        groups = _groups_with(_beginning(written), language)
+        stems, without = _stems(written, language) if groups else ("", "")
+        if found := groups.get(stems) or groups.get(without):
+            return found
+    return []
 
 
 def is_listed(phrase: str, language: str) -> bool:
@@ -238,7 +245,8 @@ def _is_known(phrase: str, roles: Roles, language: str) -> bool:
 
 def _synonyms(phrase: str, roles: Roles, language: str) -> list[str]:
     """Return the synonyms of a phrase by which the catalogue calls something, those that name a kind first."""
-    found = [each for each in _replacements(phrase, language) if each != phrase and _calls(each, roles, language)]
+    own = {phrase, *other_spellings(phrase, language)}
+    found = [each for each in _replacements(phrase, language) if each not in own and _calls(each, roles, language)]
     return sorted(found, key=lambda each: not _names_kind(each, roles, language))
 
 

@@ -70,7 +70,8 @@ class Phrase:
     def fillers(self, spelled: Collection[str]) -> set[int]:
         """Return the words that say nothing about what is sought, such as "buy" or "cheap". A number or a single letter
         is one of them, being a size, a quantity or a type ("USB C"), unless the catalogue contains it or the number may
-        be an article number."""
+        be an article number; and so is what is done about a problem that the catalogue knows: the tablets for a
+        headache, even in a shop with tablet computers."""
 
         def is_filler(word: QueryWord, stems: Collection[str]) -> bool:
             if word.filler and (word.before_amount or not self.roles.calls(stems)):
@@ -82,7 +83,8 @@ class Phrase:
             unknown = is_amount or is_letter or (word.slip and word.word not in spelled)
             return unknown and not self.roles.has(stems)
 
-        return {n for n, word in enumerate(self.words) if is_filler(word, self.stems[n])}
+        remedies = {n for n, word in enumerate(self.words) if word.remedy and self.roles.has(self.stems[n - 1])}
+        return remedies.union(n for n, word in enumerate(self.words) if is_filler(word, self.stems[n]))
 
     def units(self) -> set[int]:
         """Return the units of numbers ("5 kg"), and words for a number ("set") that name no kind here."""
