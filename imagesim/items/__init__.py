@@ -19,6 +19,7 @@ from imagesim.filter_types import FILTER_TYPES, amount_of, kind_of_field
 from imagesim.items import paths
 from imagesim.items.declarations import as_files, category_relation, each_once, image_paths, require_types
 from imagesim.items.keys import canonical_pk
+from imagesim.items.plain_text import plain_text
 from imagesim.types import FilterKind, FilterValue, Scalar, TextSpec
 
 M = TypeVar("M", bound=models.Model)
@@ -149,7 +150,7 @@ class Items(Generic[M]):
 
     def get_texts(self, item: M, /) -> dict[str, tuple[str, ...]]:
         """Return the item's texts by path, without mark-up."""
-        found = {path: tuple(paths.plain_text(value) for value in self._read(item, path)) for path in self.text_specs}
+        found = {path: tuple(plain_text(value) for value in self._read(item, path)) for path in self.text_specs}
         return {path: values for path, given in found.items() if (values := tuple(filter(None, given)))}
 
     def is_of_category(self, path: str) -> bool:

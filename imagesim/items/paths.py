@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,22 +10,16 @@ from operator import attrgetter
 from typing import Any, Literal
 
 from django.conf import global_settings, settings
-from django.core.exceptions import FieldDoesNotExist, ObjectDoesNotExist, SuspiciousOperation
+from django.core.exceptions import FieldDoesNotExist, ObjectDoesNotExist
 from django.db import models
 from django.db.models.manager import BaseManager
-from django.utils.html import strip_tags
 
 from imagesim.exceptions import ConfigurationError, format_choices
 
 SEPARATOR = "__"
 
-MAX_TEXT = 10_000
-"""The maximum number of characters of a text that are read."""
-
 LANGUAGE = re.compile(r"^(language|lang|locale)(_?(code|id))?$", re.IGNORECASE)
 """The column of a table of translations that holds the language of a row, or the foreign key that leads to it."""
-
-_BLOCK = re.compile(r"<(?!/?(?:b|em|i|mark|s|small|span|strong|sub|sup|u|wbr)\b)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -174,19 +167,6 @@ def _is_step_loaded(value: Any, step: Step) -> bool:
         return step.name in value._state.fields_cache
     relation = step.language[0].rpartition(SEPARATOR)[0]
     return step.name not in value.get_deferred_fields() and (not relation or relation in value._state.fields_cache)
-
-
-def plain_text(value: Any) -> str:
-    """Return a value as text without mark-up, at most :data:`MAX_TEXT` characters of it."""
-    text = str(value)[:MAX_TEXT]
-    if "<" in text:
-        # Spaces where a browser begins a line: "<li>red</li><li>blue</li>" are two words.
-        text = _BLOCK.sub(" <", text)
-        try:
-            text = html.unescape(strip_tags(text))
-        except SuspiciousOperation:  # too many of them, as in a table of values such as "a<b", are not closed
-            text = html.unescape(text.replace("<", " "))
-    return text.replace("\0", "").strip()
 
 
 def target(model: type[models.Model], path: str) -> type[models.Model] | None:
