@@ -73,7 +73,7 @@ def _from_hub(name: ModelName, cache_dir: Path | None) -> ModelSource:
         tokenizer = model_files.fetch_tokenizer(name.value, folder.name, cache_dir)
     if "hf_model_name" in text and name.revision:
         model_files.fetch_all(name.value, [model_files.TEXT_CONFIG], folder.name, cache_dir)
-        tower = _local_tower(folder)
+        tower = _tower_in(folder, text)
     return ModelSource(
         f"local-dir:{folder}",
         tower or _named_tower(text, cache_dir),
@@ -122,7 +122,7 @@ def _named_tower(text: dict[str, Any], cache_dir: Path | None) -> dict[str, Any]
     name = text.get("hf_model_name")
     if not name or Path(name).is_dir():
         return {}
-    return _tower(text, model_files.fetch(name, (model_files.TEXT_CONFIG,), None, cache_dir).parent)
+    return _tower_in(model_files.fetch(name, (model_files.TEXT_CONFIG,), None, cache_dir).parent, text)
 
 
 def _local_tower(folder: Path) -> dict[str, Any]:
@@ -132,9 +132,10 @@ def _local_tower(folder: Path) -> dict[str, Any]:
         text = dict(json.loads((folder / model_files.CONFIG).read_text("utf-8"))["model_cfg"]["text_cfg"])
     except (OSError, ValueError, KeyError, TypeError):
         return {}  # open_clip reports it
-    has_tower = "hf_model_name" in text and (folder / model_files.TEXT_CONFIG).is_file()
-    return _tower(text, folder) if has_tower else {}
+    return _tower_in(folder, text)
 
 
-def _tower(text: dict[str, Any], folder: Path) -> dict[str, Any]:
+def _tower_in(folder: Path, text: dict[str, Any]) -> dict[str, Any]:
+    if "hf_model_name" not in text or not (folder / model_files.TEXT_CONFIG).is_file():
+        return {}
     return {"text_cfg": {**text, "hf_model_name": str(folder), "hf_model_pretrained": False}}

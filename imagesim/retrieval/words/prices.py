@@ -174,6 +174,12 @@ def _price(n: int, number: str = _SPACED) -> str:
     )
 
 
+def _sum(n: int) -> str:
+    """Return a pattern of a number before the word of its limit, with a sign before it, or none; ``n`` numbers its
+    groups."""
+    return rf"(?:(?P<before{n}>{SIGNS})\s*)?(?P<number{n}>{_NUMBER})\s*(?P<times{n}>[千万만])?"
+
+
 @lru_cache(maxsize=64)
 def _aged(languages: tuple[str, ...]) -> re.Pattern[str]:
     """Return a pattern of the words before a limit of age or number: "kids" in "kids under 5"."""
@@ -199,15 +205,12 @@ def _patterns(languages: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
     single = rf"(?:(?P<below>{below}|<)|(?P<most>{most}|<=|≤)|(?P<least>{least}|>=?|≥))\.?\s*(?:of\s+)?{_price(1)}"
     # The name of a group can occur only once in a pattern, so limits after their number have a pattern of their own.
     behind = (
-        rf"(?:(?P<before1>{SIGNS})\s*)?(?P<number1>{_NUMBER})\s*(?P<times1>[千万만])?"
-        rf"(?(before1)|\s*(?P<behind1>{SIGNS}|{CURRENCIES_BEHIND}))\s*"
+        rf"{_sum(1)}(?(before1)|\s*(?P<behind1>{SIGNS}|{CURRENCIES_BEHIND}))\s*"
         rf"(?:(?P<below>{words('less than behind')})|(?P<most>{words('at most behind')})"
         rf"|(?P<least>{words('at least behind')}))(?:{PARTICLES})?"
     )
     ranges_behind = (
-        rf"(?:(?P<before1>{SIGNS})\s*)?(?P<number1>{_NUMBER})\s*(?P<times1>[千万만])?"
-        rf"\s*(?P<behind1>{SIGNS}|{CURRENCIES_BEHIND})?\s*"
-        rf"{words('to behind')}\s*(?:(?P<before2>{SIGNS})\s*)?(?P<number2>{_NUMBER})\s*(?P<times2>[千万만])?"
+        rf"{_sum(1)}\s*(?P<behind1>{SIGNS}|{CURRENCIES_BEHIND})?\s*{words('to behind')}\s*{_sum(2)}"
         rf"(?(before2)|(?(before1)|\s*(?P<behind2>{SIGNS}|{CURRENCIES_BEHIND})))(?:{PARTICLES})?"
     )
     found = [*(lead + each for each in (*pairs, ranges, single)), ranges_behind, behind]
