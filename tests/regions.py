@@ -8,6 +8,7 @@ from PIL import Image
 from imagesim.regions import BaseRegionFinder
 from imagesim.types import Region
 
+FINDER = {"BACKEND": "tests.regions.ColourFinder"}
 LABELS = {"shoes": (255, 0, 0), "hat": (0, 0, 255), "item": (0, 128, 0)}
 
 
@@ -37,3 +38,11 @@ class ColourFinder(BaseRegionFinder):
                     )
                 )
         return found
+
+
+def hat_and_shoes() -> Image.Image:
+    """Draw a blue hat above and red shoes below, on white."""
+    image = Image.new("RGB", (300, 600), "white")
+    image.paste("blue", (100, 60, 200, 120))
+    image.paste("red", (60, 480, 240, 570))
+    return image

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from django.core.cache import cache
 from django.core.files.base import ContentFile
 from django.db import models
 from PIL import Image
@@ -217,6 +218,19 @@ def price_in_the_index(item: Product) -> float:
     _model, _group, _in_stock, _categories, filters, *_rest = json.loads(bytes(entry.document))
     (price,) = dict(filters)["price"]
     return float(price)
+
+
+@contextmanager
+def with_index(request: pytest.FixtureRequest, settings: Any, kind: str, **others: Any) -> Iterator[None]:
+    """Use an index of one of :data:`INDEXES` with the embedder of the tests, and drop it at the end.
+
+    ``others``: further settings of imagesim.
+    """
+    settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": EMBEDDER, "INDEX": index_for(request, kind), **others}
+    cache.clear()
+    yield
+    cache.clear()
+    drop_index()
 
 
 def drop_index() -> None:

@@ -36,10 +36,8 @@ def index_kind(request) -> str:
 
 @pytest.fixture(autouse=True)
 def _index(index_kind, request, settings, media_root) -> Iterator[None]:
-    settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": shop.EMBEDDER, "INDEX": shop.index_for(request, index_kind)}
-    cache.clear()
-    yield
-    shop.drop_index()
+    with shop.with_index(request, settings, index_kind):
+        yield
 
 
 @pytest.fixture

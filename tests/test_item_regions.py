@@ -78,17 +78,9 @@ def index_kind(request: Any) -> str:
 
 @pytest.fixture(autouse=True)
 def _settings(index_kind: str, request: Any, settings: Any, media_root: Any) -> Iterator[None]:
-    settings.IMAGESIM = {
-        "SYNC": "manual",
-        "EMBEDDER": shop.EMBEDDER,
-        "REGIONS": FINDER,
-        "ITEM_REGIONS": True,
-        "MIN_RELEVANCE": 0.0,
-        "INDEX": shop.index_for(request, index_kind),
-    }
     CountingFinder.searched, CountingFinder.broken, CountingFinder.fails_on = [], False, None
-    yield
-    shop.drop_index()
+    with shop.with_index(request, settings, index_kind, REGIONS=FINDER, ITEM_REGIONS=True, MIN_RELEVANCE=0.0):
+        yield
 
 
 def sync() -> None:

@@ -33,10 +33,10 @@ from imagesim.retrieval.search import Search
 from imagesim.types import Hits, Query, Region
 from tests import shop
 from tests.embedders import PixelEmbedder
+from tests.regions import FINDER, hat_and_shoes
 from tests.shop import encoded, product
 
 pytestmark = pytest.mark.django_db
-FINDER = {"BACKEND": "tests.regions.ColourFinder"}
 
 
 @pytest.fixture(params=shop.LOCAL_DAILY)
@@ -46,16 +46,8 @@ def index_kind(request) -> str:
 
 @pytest.fixture(autouse=True)
 def _index(index_kind, request, settings, media_root) -> Iterator[None]:
-    settings.IMAGESIM = {
-        "SYNC": "manual",
-        "EMBEDDER": shop.EMBEDDER,
-        "REGIONS": FINDER,
-        "INDEX": shop.index_for(request, index_kind),
-    }
-    cache.clear()
-    yield
-    cache.clear()
-    shop.drop_index()
+    with shop.with_index(request, settings, index_kind, REGIONS=FINDER):
+        yield
 
 
 @pytest.fixture
@@ -78,11 +70,7 @@ def shelf() -> dict[str, Product]:
 
 @pytest.fixture
 def photo() -> Image.Image:
-    """A blue hat above, red shoes below, on white."""
-    image = Image.new("RGB", (300, 600), "white")
-    image.paste("blue", (100, 60, 200, 120))
-    image.paste("red", (60, 480, 240, 570))
-    return image
+    return hat_and_shoes()
 
 
 def noise(size: tuple[int, int]) -> Image.Image:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from django.core.cache import cache
 from django.template import Context, Template
 from PIL import Image
 
@@ -20,6 +19,7 @@ from imagesim.retrieval import look
 from imagesim.retrieval.facets import count_values
 from imagesim.types import Candidate, Facet, Hits, Query
 from tests import shop
+from tests.regions import FINDER, hat_and_shoes
 from tests.shop import encoded, product
 
 pytestmark = pytest.mark.django_db
@@ -35,16 +35,8 @@ def index_kind(request) -> str:
 
 @pytest.fixture(autouse=True)
 def _index(index_kind, request, settings, media_root) -> Iterator[None]:
-    settings.IMAGESIM = {
-        "SYNC": "manual",
-        "EMBEDDER": shop.EMBEDDER,
-        "REGIONS": {"BACKEND": "tests.regions.ColourFinder"},
-        "INDEX": shop.index_for(request, index_kind),
-    }
-    cache.clear()
-    yield
-    cache.clear()
-    shop.drop_index()
+    with shop.with_index(request, settings, index_kind, REGIONS=FINDER):
+        yield
 
 
 @pytest.fixture
@@ -75,11 +67,7 @@ def shelf() -> dict[str, Product]:
 
 @pytest.fixture
 def photo() -> Image.Image:
-    """A blue hat above, red shoes below, on white."""
-    image = Image.new("RGB", (300, 600), "white")
-    image.paste("blue", (100, 60, 200, 120))
-    image.paste("red", (60, 480, 240, 570))
-    return image
+    return hat_and_shoes()
 
 
 @pytest.fixture

@@ -28,9 +28,8 @@ COLOURS = ("red", "darkred", "tomato", "blue", "navy", "royalblue", "green", "ol
 
 @pytest.fixture(params=shop.INDEXES, autouse=True)
 def _index(request, settings, media_root) -> Iterator[None]:
-    settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": shop.EMBEDDER, "INDEX": shop.index_for(request, request.param)}
-    yield
-    shop.drop_index()
+    with shop.with_index(request, settings, request.param):
+        yield
 
 
 @pytest.fixture

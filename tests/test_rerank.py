@@ -31,15 +31,8 @@ def index_kind(request) -> str:
 @pytest.fixture(autouse=True)
 def _index(index_kind, request, settings, media_root) -> Iterator[None]:
     throttles = {"similar": None, "search": None, "look": None, "refused": None}
-    settings.IMAGESIM = {
-        "SYNC": "manual",
-        "MIN_RELEVANCE": 0.0,
-        "EMBEDDER": shop.EMBEDDER,
-        "INDEX": shop.index_for(request, index_kind),
-        "REST_THROTTLES": throttles,
-    }
-    yield
-    shop.drop_index()
+    with shop.with_index(request, settings, index_kind, MIN_RELEVANCE=0.0, REST_THROTTLES=throttles):
+        yield
 
 
 @pytest.fixture
