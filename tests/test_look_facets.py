@@ -15,6 +15,7 @@ import imagesim
 from demo_shop.shop.models import Product
 from imagesim.exceptions import BadQuery, ConfigurationError
 from imagesim.indexes import get_index
+from imagesim.items.registry import registry
 from imagesim.retrieval import look
 from imagesim.retrieval.facets import count_values
 from imagesim.types import Candidate, Facet, Hits, Query
@@ -141,6 +142,16 @@ class TestCounts:
             imagesim.shop_the_look(photo, facets=["size"])
         assert caught.value.field == "facets"
 
+    @pytest.mark.parametrize("asked", [True, ["new", "brand"]])
+    def test_a_filter_that_the_index_does_not_know_yet(self, shelf, photo, monkeypatch, asked):
+        """A page with a menu for it finds things in photos all along, and not only after the rebuild."""
+        items = registry.for_model(Product)
+        monkeypatch.setattr(type(items), "filters", {**items.filters, "new": "brand"})
+        monkeypatch.setattr(items, "kinds", {**items.kinds, "new": "keyword"})
+        facets = imagesim.shop_the_look(photo, facets=asked).hits.facets
+        assert facets["brand"].count
+        assert "new" not in facets
+
 
 class TestChoosing:
     """A value that is offered has results."""
@@ -258,6 +269,11 @@ class TestTag:
         html = rendered()
         for part in ("data-facets", "imagesim-refine", "refine.js", "data-imagesim-choice"):
             assert part not in html
+
+    def test_a_page_without_these_variables(self, rendered):
+        """Such as the page that refuses a photo: Django replaces variables that it does not have by the empty text."""
+        assert "data-facets" not in rendered(facets="", names="")
+        assert 'data-facets="brand"' in rendered(facets={"brand": "Brand"}, names="")
 
     @pytest.mark.parametrize("name", ["price", "size", "category"])
     def test_a_filter_that_has_no_texts(self, rendered, name):

@@ -24,7 +24,7 @@ from imagesim.retrieval.arguments import Searched
 from imagesim.retrieval.category_names import CategoryNames
 from imagesim.retrieval.concurrency import asynchronous, check_deadline
 from imagesim.retrieval.facets import WithFacets
-from imagesim.retrieval.params import SearchRequest, takes
+from imagesim.retrieval.params import FACET_FIELDS, SearchRequest, takes
 from imagesim.retrieval.query_image import QueryImage, read_picture
 from imagesim.retrieval.query_vector import to_query
 from imagesim.retrieval.regions import (
@@ -143,7 +143,8 @@ def shop_the_look(
     queries = [to_query(request, filters, vector, meta, plan.fields) for vector in vectors]
     judge = Judge(calibration_of(meta), "region", names=CategoryNames(request.searched, meta))
     cutoff = Cutoff(request.min_relevance or 0.0, plan)
-    kinds = facet_kinds(request.facets, meta.filters)
+    known = facet_kinds((*FACET_FIELDS, *meta.filters), meta.filters)
+    kinds = {name: known[name] for name in request.facets if name in known}  # a filter that is new has no values yet
     answers = _search(index, cutoff, judge, queries, searched, request.searched, kinds)
     hits = answers.pop(0).hits if whole else Hits()
     found = tuple(_look_region(box, each, request.searched) for box, each in zip(boxes, answers, strict=True))

@@ -254,5 +254,5 @@ def shop_the_look(
         "photo": photo,
         "size": None if look is None else look.size,
         "limit": widgets.whole_number("limit", limit),
-        "facets": widgets.look_facets(facets, names),
+        "facets": widgets.look_facets(facets or {}, names or {}),  # "" if the page has no such variable
     }
