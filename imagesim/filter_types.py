@@ -129,10 +129,10 @@ class Keyword(FilterType):
         raise ValueError(value)
 
     def convert(self, value: Scalar) -> Scalar:
-        return str(value)
+        return str(value).strip()  # as in a query string, or no link to the facet "Acme " would find anything
 
     def canonical(self, value: Scalar) -> Canonical:
-        return check_text(str(value))
+        return check_text(str(value).strip())
 
 
 class Number(FilterType):

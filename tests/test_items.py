@@ -261,6 +261,7 @@ class TestFilters:
         ("kind", "given", "value"),
         [
             ("keyword", 7, "7"),
+            ("keyword", " Acme\n", "Acme"),
             ("keyword", timedelta(1), "1 day, 0:00:00"),
             ("number", True, 1),
             ("number", "2.50", Decimal("2.50")),

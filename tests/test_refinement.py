@@ -84,6 +84,17 @@ def test_facets_count_the_hits(shelf):
     assert choices(refinement, "colour") == [("red", 3), ("blue", 2), ("orange", 1)]
 
 
+def test_a_value_with_space_around_it_can_be_chosen():
+    """Spreadsheets have such values, and query strings lose the space: the choice found nothing."""
+    for number, brand in enumerate(("Acme ", "Acme", "Zeta")):
+        product(f"shoe {number}", picture("red"), brand=brand)
+    shop.index()
+    refinement, _hits = refined("")
+    assert choices(refinement, "brand") == [("Acme", 2), ("Zeta", 1)]
+    _refinement, hits = refined("brand=Acme+")
+    assert sorted(names(hits)) == ["shoe 0", "shoe 1"]
+
+
 def test_a_hit_on_which_the_shops_code_fails_is_in_no_facet(shelf, monkeypatch):
     items = registry.for_model(Product)
     asked = items.get_filters

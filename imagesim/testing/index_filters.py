@@ -52,6 +52,15 @@ class FilterContract(IndexFixtures):
             assert "".join(sorted(keys(index, Query(axis(0), asked)))) == found, condition
             assert index.count(asked) == len(found), condition
 
+    def test_the_space_around_a_text_does_not_count(self, filled: Callable[..., BaseIndex]) -> None:
+        index = filled(
+            *(entry(n, axis(0), filters={"brand": brand}) for n, brand in enumerate(("Acme\n", " Acme", " ")))
+        )
+        for brand in ("Acme", " Acme "):
+            asked = Filters(conditions=(Condition("brand", "eq", brand),))
+            assert keys(index, Query(axis(0), asked)) == ["0", "1"]
+        assert dict(index.facets(Filters(), ["brand"])["brand"].values) == {"Acme": 2, "": 1}
+
     def test_moments_at_the_ends_of_the_calendar(self, filled: Callable[..., BaseIndex]) -> None:
         """In UTC they fall in the year 0 or 10000, which neither an index nor a date can hold."""
         first = datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))
