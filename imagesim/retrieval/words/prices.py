@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from imagesim.language.analysis import base_language, languages_of
 from imagesim.language.letters import spelled
 from imagesim.language.stop_words import AMOUNTS, UNITS, read_table
-from imagesim.language.word_lists import is_on_a_list
+from imagesim.language.word_lists import is_on_a_list, negations
 from imagesim.retrieval.arguments import Searched
 from imagesim.types import Condition, IndexMeta, Message, Operator
 
@@ -23,7 +23,7 @@ WORDS = read_table(Path(__file__).with_name("prices.txt"))
 
 CURRENCIES = (
     "euros|euro|eur|dollars|dollar|usd|bucks|pounds|pound|quid|gbp|franken|francs|francos|franchi|chf|złotych|złote|"
-    "zloty|zł|pln|kronor|kroner|kronen|kr|sek|nok|dkk|korun|kč|czk|рублей|руб|лир|tl|lira|reais|reales|pesos|"
+    "zloty|zł|zl|pln|kronor|kroner|kronen|kr|sek|nok|dkk|korun|kč|kc|czk|рублей|руб|лир|tl|lira|reais|reales|pesos|"
     "гривень|гривні|грн|uah|лева|лв|евро|євро|ευρώ|ευρω|lei|leu|ron|forint|huf|eura|evra|evrov|eurai|eurų|eiro|"
     'dinara|din|rsd|динара|дин|евра|đồng|đ|vnd|บาท|thb|שקלים|שקל|ש"ח|nis|تومان|تومن|ریال|'
     "ريالا|ريال|درهما|درهم|دينارا|دينار|جنيها|جنيه|دولار|يورو"
@@ -40,15 +40,16 @@ is not a price."""
 CURRENCIES_BEHIND = "円|元|块|块钱|人民币|원|ユーロ|ドル|欧元|美元|유로|달러|ft|forint|euró|रुपये|रुपए|रुपयों|tl|lira"
 """Currencies before such words, in Chinese, Japanese, Korean, Hungarian, Hindi and Turkish."""
 
-PARTICLES = r"の|的|\s*aras[ıi](?:nda(?:ki)?)?(?!\w)"
-"""What follows a limit before the next word: particles in Japanese and Chinese, "between" in Turkish."""
+PARTICLES = r"の|的|\s*aras[ıi](?:nda(?:ki)?)?(?!\w)|\s*के बीच(?: के| की| में)?"
+"""What follows a limit before the next word: particles in Japanese and Chinese, "between" in Turkish and Hindi."""
 
 _NUMBER = r"\d{1,9}(?:[.,'’]\d{1,9}){0,3}"
 _SPACED = rf"(?:\d{{1,3}}(?:\s\d{{3}}){{1,2}}(?!\d)(?:,\d{{1,2}}(?!\d))?|{_NUMBER})"
 """The same with spaces between thousands, as in French and Polish. Not in a range such as "50-100", before which
 another number may stand."""
 _CURRENCY = rf"(?:{SIGNS}|(?:{CURRENCIES})(?!\w))"
-_TIMES = {"k": 1_000, "千": 1_000, "万": 10_000, "만": 10_000}
+_OPPOSITES: Mapping[Operator, Operator] = {"gte": "lte", "lt": "gte"}
+_TIMES = {"k": 1_000, "千": 1_000, "천": 1_000, "万": 10_000, "만": 10_000}
 
 
 class PriceLimits(NamedTuple):
@@ -115,7 +116,11 @@ def _first_limits(text: str, known: tuple[str, ...]) -> PriceLimits | None:
             limits = _limits_of(match)
             if not limits or not _is_price(match, known):
                 continue
-            rest = " ".join(f"{text[: match.start()]} {text[match.end() :]}".split()).strip(" ,;-–")
+            before = text[: match.start()].rstrip()
+            if (negation := _negation(before, known)) and not (limits := _negated(match, limits)):
+                continue
+            rest = f"{before.removesuffix(negation)} {text[match.end() :]}"
+            rest = " ".join(rest.split()).strip(" ,;-–")
             return PriceLimits(rest if any(map(str.isalnum, rest)) else "", limits)
     return None
 
@@ -130,11 +135,30 @@ def _limits_of(match: re.Match[str]) -> dict[Operator, float]:
     return {operator: numbers[0]}
 
 
+def _negation(before: str, languages: tuple[str, ...]) -> str:
+    """Return the negation at the end of the text before a limit: the "not" of "not more than 50 €"."""
+    last = before.rpartition(" ")[2]
+    return last if any(spelled(last.casefold(), each) in negations((each,)) for each in languages) else ""
+
+
+def _negated(match: re.Match[str], limits: Mapping[Operator, float]) -> dict[Operator, float]:
+    """Return the opposite of a limit; empty if it has none, or no currency: "not under 3" is mostly an age."""
+    if len(limits) > 1 or not _has_currency(match):
+        return {}
+    return {_OPPOSITES[operator]: limit for operator, limit in limits.items() if operator in _OPPOSITES}
+
+
+def _has_currency(match: re.Match[str]) -> bool:
+    """Return whether a number in a match has a currency."""
+    found = match.groupdict()
+    return any(found.get(f"{side}{n}") for side in ("before", "behind") for n in "12")
+
+
 def _is_price(match: re.Match[str], languages: tuple[str, ...]) -> bool:
     """Return whether the numbers in a match are prices (see :func:`price_limits`)."""
-    found = match.groupdict()
-    if any(found.get(f"{side}{n}") for side in ("before", "behind") for n in "12"):
+    if _has_currency(match):
         return True
+    found = match.groupdict()
     said = found.get("below") or found.get("most") or found.get("between")
     if not said or said.casefold().startswith(IN_NAMES):
         return False
@@ -151,12 +175,14 @@ def _is_price(match: re.Match[str], languages: tuple[str, ...]) -> bool:
 
 
 def _amount(number: str, times: str | None) -> float:
-    """Return the value of a number in the notation of any language: "1,299.00", "1.299,00", "1 299,00", "1'299"."""
-    number = "".join(number.split())
+    """Return the value of a number in the notation of any language: "1,299.00", "1.299,00", "1 299,00", "1'299",
+    "1万5000"."""
+    *ten_thousands, number = re.split("[万만]", "".join(number.split()))
     *groups, last = re.split(r"[.,'’]", number)
     has_cents = bool(groups) and (len(last) != 3 or (len(groups) > 1 and len(set(re.findall(r"[.,'’]", number))) > 1))
     whole = "".join(groups if has_cents else [*groups, last])
-    return float(f"{whole}.{last}" if has_cents else whole) * _TIMES.get((times or "").casefold(), 1)
+    amount = float(f"{whole}.{last}" if has_cents else whole) * _TIMES.get((times or "").casefold(), 1)
+    return amount + sum(map(float, ten_thousands)) * 10_000
 
 
 def _any_of(name: str, languages: tuple[str, ...]) -> str:
@@ -177,7 +203,8 @@ def _price(n: int, number: str = _SPACED) -> str:
 def _sum(n: int) -> str:
     """Return a pattern of a number before the word of its limit, with a sign before it, or none; ``n`` numbers its
     groups."""
-    return rf"(?:(?P<before{n}>{SIGNS})\s*)?(?P<number{n}>{_NUMBER})\s*(?P<times{n}>[千万만])?"
+    number = rf"(?P<number{n}>(?:\d{{1,4}}[万만])?{_NUMBER})"
+    return rf"(?:(?P<before{n}>{SIGNS})\s*)?{number}\s*(?P<times{n}>[千천万만])?"
 
 
 @lru_cache(maxsize=64)
@@ -195,7 +222,7 @@ def _patterns(languages: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
 
     lead = rf"(?<![\w.,-])(?:{words('before')}\s+)?"
     pairs = [
-        rf"(?P<between>{first})\s+{_price(1)}\s+(?:{second})\s+{_price(2)}"
+        rf"(?P<between>{first})\s+{_price(1)}\s+(?:{second})\s*{_price(2)}"
         for first, second in (line.split(" / ") for each in languages for line in WORDS["between"].get(each, ()))
     ]
     ranges = (
