@@ -976,7 +976,7 @@ class TestSuggestions:
         sync()
         assert [each.text for each in imagesim.suggest("鞋")] == ["运动鞋", "Gazelle"]
 
-    @pytest.mark.parametrize("typed", ["wi-fi rou", "0066896 rou", "90 x 190 rou"])
+    @pytest.mark.parametrize("typed", ["wi-fi rou", "0066896 rou", "90 x 190 rou", "routers &"])
     def test_the_word_being_typed_is_the_last_one(self, shop, typed):
         category = Category.objects.create(name="Routers", slug="routers")
         product("Wi-Fi router 0066896, 90 x 190", picture("white"), category=category.slug)

@@ -76,7 +76,8 @@ def suggest(text: str, **arguments: Unpack[SuggestArguments]) -> list[Suggestion
     plan = plan_for(Question("words", request, meta, request.text))
     nothing = np.empty(0, dtype=np.float32)
     query = Query(nothing, plan.filters(filters), text=request.text, typing=True, fingerprint=meta.fingerprint)
-    last = request.text.split()[-1]  # alone: of several words, some in one piece come last
+    # The last word alone: of several words, some in one piece come last. An "&" is none.
+    last = next((each for each in reversed(request.text.split()) if any(map(str.isalnum, each))), "")
     typed = {language: analyse(last, language)[-1:] for language in languages_of(meta)}
     for shown in _shown(query, index, limit):
         hits, names = _named(shown, query, meta)
