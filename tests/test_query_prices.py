@@ -108,6 +108,7 @@ from tests.shop import picture
         ("взуття дешевші від 500 грн", "uk", "взуття", {"lt": 500}),
         # A negation makes the opposite of a limit.
         ("coat no less than 50 €", "en", "coat", {"gte": 50}),
+        ("nothing under $20", "en", "", {"gte": 20}),
         ("Mantel nicht mehr als 50 €", "de", "Mantel", {"lte": 50}),
         ("vestido no más de 50 euros", "es", "vestido", {"lte": 50}),
         ("pas plus de 50 € la robe", "fr", "la robe", {"lte": 50}),
