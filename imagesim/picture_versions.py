@@ -11,7 +11,7 @@ from imagesim import shared_cache
 from imagesim.indexes import get_index
 
 SECONDS = 24 * 60 * 60
-"""Pages keep answers for less. A version that is forgotten only means that an answer is searched again."""
+"""No answer is kept for longer. A version that is forgotten only means that an answer is searched again."""
 
 
 def version_name(key: str) -> str:

@@ -10,6 +10,7 @@ from django.core.files.base import ContentFile
 
 import imagesim
 from demo_shop.shop.models import Category, Photo, Product
+from imagesim import picture_versions, shared_cache
 from imagesim.indexes import get_index
 from imagesim.indexing.sync import sync
 from imagesim.items.registry import registry
@@ -116,6 +117,25 @@ def test_other_pictures_of_the_item_are_seen_at_once(shelf, searches):
     for _time in range(2):
         assert names(similar(shelf["red"]))[0] == "blue"
     assert len(searches) == 2
+
+
+def test_and_so_are_those_that_it_got_while_it_was_not_shown(shelf, searches):
+    assert names(similar(shelf["red"]))[0] == "dark"
+    for active in (False, True):
+        shelf["red"].active = active
+        shelf["red"].save()
+        shelf["red"].photos.all().delete()
+        Photo.objects.create(product=shelf["red"], file=ContentFile(encoded(picture("blue")), "other.png"))
+        sync()
+    assert names(similar(shelf["red"]))[0] == "blue"
+
+
+def test_an_answer_is_not_kept_for_longer_than_the_version_of_the_pictures(shelf, monkeypatch):
+    """Otherwise, an answer from before another picture would count again once the version is forgotten."""
+    kept: dict[str, int] = {}
+    monkeypatch.setattr(shared_cache, "keep", lambda key, value, seconds: kept.update({key: seconds}))
+    imagesim.similar_to(shelf["red"], timeout=7 * picture_versions.SECONDS)
+    assert max(kept.values()) == picture_versions.SECONDS
 
 
 def test_the_first_pictures_of_items_take_no_place_in_the_cache(db):

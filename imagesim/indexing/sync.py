@@ -260,7 +260,7 @@ def _sync_batch(lease: Lease, states: Sequence[ItemState], report: SyncReport, b
 
 def _renew_picture_versions(results: Sequence[SyncResult]) -> None:
     """Let pages know which of the items that they may have asked about have other pictures now."""
-    changed = [each.state for each in results if each.images is not None and each.state.outcome == Outcome.INDEXED]
+    changed = [each.state for each in results if each.images is not None and each.state.outcome != Outcome.NEW]
     picture_versions.renew(make_key(state.model, state.object_pk) for state in changed)
 
 

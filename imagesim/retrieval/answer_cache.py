@@ -9,12 +9,11 @@ from typing import Any
 
 from django.db import models
 
-from imagesim import __version__, shared_cache
+from imagesim import __version__, picture_versions, shared_cache
 from imagesim.indexes import get_index
 from imagesim.items import Items, hydrate
 from imagesim.items.measured_colours import filter_values
 from imagesim.items.registry import key_of
-from imagesim.picture_versions import version_name
 from imagesim.retrieval import rerank
 from imagesim.retrieval.params import SearchRequest
 from imagesim.retrieval.variants import Variant
@@ -49,7 +48,7 @@ class CachedAnswer:
         shown = (variant.key, variant.backing_index) if variant else ()
         parts = (__version__, get_index().name, key, *own, request.cache_key, rerank.active().version, *shown)
         self.name = f"imagesim.similar.{hashlib.sha256(repr(parts).encode()).hexdigest()}"
-        self._version_name, self._version = version_name(key), ""
+        self._version_name, self._version = picture_versions.version_name(key), ""
         self._items, self._request = items, request
 
     def read(self) -> tuple[Hits, tuple[str, ...]] | None:
@@ -80,7 +79,7 @@ class CachedAnswer:
         about = {each: getattr(hits, each) for each in kept}
         facts = [self._facts(each) for each in shown]
         answer = _Answer(_candidates(hits), _candidates(hits.closest), facts, about, categories, self._version)
-        shared_cache.keep(self.name, answer, seconds)
+        shared_cache.keep(self.name, answer, min(seconds, picture_versions.SECONDS))
 
     def _facts(self, item: models.Model) -> Any:
         """Return the key of an item and the values that the request filters by."""
