@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.template import Context, Template
@@ -269,6 +270,11 @@ class TestTag:
         html = rendered()
         for part in ("data-facets", "imagesim-refine", "refine.js", "data-imagesim-choice"):
             assert part not in html
+
+    def test_names_by_the_keys_of_other_rows(self, rendered):
+        """The values of a filter that ends in a relation are primary keys as texts."""
+        html = rendered(facets={"brand": "Brand"}, names={"brand": {UUID(int=7): "Acme"}})
+        assert f"&quot;{UUID(int=7)}&quot;: &quot;Acme&quot;" in html
 
     def test_a_page_without_these_variables(self, rendered):
         """Such as the page that refuses a photo: Django replaces variables that it does not have by the empty text."""

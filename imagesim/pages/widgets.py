@@ -275,7 +275,7 @@ def look_facets(facets: Mapping[str, str], names: Mapping[str, Mapping[str, str]
     found = []
     for name, label in facets.items():
         shown = {**(NAMES if name in palettes else {}), **names.get(name, {})}
-        as_json = json.dumps({value: str(text) for value, text in shown.items()})
+        as_json = json.dumps({str(value): str(text) for value, text in shown.items()})
         found.append({"name": name, "label": label, "is_palette": name in palettes, "names": as_json})
     return found
 
