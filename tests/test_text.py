@@ -1376,6 +1376,9 @@ def test_a_decimal_is_one_word(text: str, words: str) -> None:
         ("90cm x 190cm", "90 190 cm 90x190"),
         ("Tyre 205/55 R16 91V", "tyre 205 55 16 r16 91v 205x55x16"),
         ("205 55 16", "205 55 16 r16 205x55x16"),
+        ("Tyre 205/55 R16, winter.", "tyre 205 55 16 r16 winter 205x55x16"),
+        ("P205/55R16.", "205 55 16 r16 205x55x16"),
+        ("205/55 R16.5", "205 55 r16 5 20555"),  # another diameter
         ("215/60/16C", "215 60 16 r16 215x60x16"),
         ("120/70zr17", "120 70 17 r17 120x70x17"),
         ("210 60 16", "210 60 16 2106016"),  # without slashes, only a width that ends with 5 is that of a tyre

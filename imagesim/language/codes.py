@@ -87,10 +87,10 @@ _THREE_DIGITS = re.compile(r"\d{3}")
 _YEAR_OR_ROUND = re.compile(r"(?:19|20)\d\d|\d\d\d?0")
 
 
-# Width, height in percent, and diameter of a tyre: "205/55 R16", "205/55R16", "205 55 16", "120/70 ZR17".
+# Width, height in percent, and diameter of a tyre: "205/55 R16", "P205/55R16", "205 55 16", "120/70 ZR17".
 _TYRE = re.compile(
-    r"(?<![^\W_])(?:(\d{2,3}) ?/ ?([2-9][05])|([1-3]\d5) ([2-8][05]))"
-    r"(?:[ /] ?(?:z?r|b)?|z?r|b) ?(1\d|2[0-4])c?(?![\w.,/])"
+    r"(?<![^\W_])(?:p|lt)?(?:(\d{2,3}) ?/ ?([2-9][05])|([1-3]\d5) ([2-8][05]))"
+    r"(?:[ /] ?(?:z?r|b)?|z?r|b) ?(1\d|2[0-4])c?(?!\w|[.,/]\d)"
 )
 
 
