@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from django.contrib import admin
+from django.contrib.admin.models import LogEntry
 from django.core.files.base import ContentFile
 from django.db import connection
 from django.http import HttpRequest, QueryDict
@@ -22,6 +23,7 @@ import imagesim
 from demo_shop.shop.models import Photo, Product
 from imagesim.admin import ItemStateMixin, index_page
 from imagesim.admin.base import badge, shorten
+from imagesim.admin.buttons import BUTTONS
 from imagesim.indexes import get_index
 from imagesim.indexing import dispatch
 from imagesim.indexing.sync import sync
@@ -439,6 +441,22 @@ class TestVisualIndexPage:
 
         assert names == [job]
         assert messages_of(page)[0].startswith("Started: ")
+        entry = LogEntry.objects.get()
+        assert entry.user.username == "staff"
+        assert entry.change_message == str(BUTTONS[job].title)
+
+    def test_a_job_that_runs_is_not_started_again(self, admin_client, monkeypatch):
+        """An index that the admin asked to keep on standby would be switched to."""
+        names = started(monkeypatch)
+        running = Job.objects.create(kind="rebuild", slot="rebuild", status="running")
+        given = CONFIRMED | {"option": "on"}
+        page = admin_client.post(reverse("admin:imagesim_visualindex_start", args=["rebuild"]), given, follow=True)
+        assert messages_of(page) == ["A job of this kind is running already."]
+        assert names == []
+        running.heartbeat_at -= timedelta(hours=1)  # its process died: another one continues it
+        running.save()
+        admin_client.post(reverse("admin:imagesim_visualindex_start", args=["rebuild"]), given)
+        assert names == ["rebuild"]
 
     def test_a_rebuild_is_asked_about_first(self, admin_client, monkeypatch):
         names = started(monkeypatch)
@@ -668,6 +686,21 @@ class TestJobs:
         page = admin_client.get(reverse("admin:imagesim_job_change", args=[run.pk]))
         assert "&quot;repaired&quot;: 1" in page.content.decode()
         assert admin_client.get(reverse("admin:imagesim_job_add")).status_code == 403
+
+    def test_a_job_whose_process_died_waits(self, admin_client):
+        job = Job.objects.create(kind="rebuild", slot="rebuild", status="running")
+        badge_of = '<span class="imagesim-badge" data-tone="waiting">{}</span>'.format
+        assert badge_of("running") in admin_client.get(RUNS).content.decode()
+        Job.objects.update(heartbeat_at=timezone.now() - timedelta(hours=1))
+        for page in (RUNS, reverse("admin:imagesim_job_change", args=[job.pk])):
+            assert badge_of("waiting") in admin_client.get(page).content.decode()
+
+    def test_the_history_says_who_paused_it(self, staff):
+        client = staff("imagesim.view_job", "imagesim.rebuild_visualindex")
+        job = Job.objects.create(kind="rebuild", slot="rebuild", status="running")
+        client.post(reverse("admin:imagesim_job_control", args=["rebuild", "pause"]), {"job": job.pk})
+        history = text_of(client.get(reverse("admin:imagesim_job_history", args=[job.pk])))
+        assert "staff Pause" in history
 
 
 def test_badges():

@@ -89,6 +89,8 @@ def start(name: str, *, hold: bool = False) -> tuple[int, str]:
             return messages.WARNING, _("A job of this kind is paused: resume or cancel it.")
         if job.status == Job.Status.STANDBY:
             return messages.WARNING, _("An index is on standby: switch to it or discard it.")
+        if not jobs.abandoned(job):
+            return messages.WARNING, _("A job of this kind is running already.")
     if dispatch.start(name, **({"hold": True} if hold else {})):
         return messages.SUCCESS, _("Started: %(job)s. This page shows its progress.") % {"job": button.title}
     if dispatch.mode() == "manual":

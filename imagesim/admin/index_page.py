@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseNotFound, HttpResponseRedirect, JsonResponse
 from django.urls import URLPattern, path
@@ -116,6 +116,8 @@ class VisualIndexAdmin(ReadOnlyAdmin):
             }
             return page(self, request, "admin/imagesim/confirm.html", context)
         level, message = start(job, hold=bool(button.option) and "option" in request.POST)
+        if level == messages.SUCCESS:
+            self.log_change(request, VisualIndex(kind=job), str(button.title))
         self.message_user(request, message, level)
         return HttpResponseRedirect(self._address(request))
 

@@ -178,6 +178,7 @@ class JobAdmin(ReadOnlyAdmin):
             }
             return page(self, request, "admin/imagesim/confirm.html", context)
         if job is not None and request.POST.get("job") == str(job.pk) and chosen.do(job):
+            self.log_change(request, job, str(chosen.title))
             messages.success(request, _done(job, action))
         else:
             messages.warning(request, _("There is no such job any more, or it has been done already."))
@@ -213,8 +214,10 @@ class JobAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("status"), ordering="status")
     def state(self, job: Job) -> SafeString:
-        tone = JOB_TONES.get(Job.Status(job.status), "waiting")
-        return format_html('<span class="imagesim-badge" data-tone="{}">{}</span>', tone, job.get_status_display())
+        is_left = job.status == Job.Status.RUNNING and jobs.abandoned(job)  # for the next process
+        status = Job.Status.WAITING if is_left else Job.Status(job.status)
+        tone = JOB_TONES.get(status, "waiting")
+        return format_html('<span class="imagesim-badge" data-tone="{}">{}</span>', tone, status.label)
 
     @admin.display(description=gettext_lazy("progress"))
     def progress(self, job: Job) -> SafeString | str:
