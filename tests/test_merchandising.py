@@ -19,6 +19,7 @@ from django.core.cache import cache as default_cache
 from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import ProgrammingError, connection
+from django.db.models.signals import post_save
 from django.template import Context, Template
 from django.test.utils import CaptureQueriesContext, override_settings
 from django.urls import reverse
@@ -607,6 +608,33 @@ class TestAdmin:
         answer = boss.post(add, given | {"starts_0": "", "starts_1": "10:00"})
         assert "Enter a valid date." in answer.content.decode()
 
+    @pytest.mark.parametrize(
+        ("zone", "field", "day"),
+        [("America/New_York", "ends_0", "9999-12-31"), ("Asia/Tokyo", "starts_0", "0001-01-01")],
+    )
+    def test_a_time_that_cannot_be_stored_is_refused(self, boss, settings, zone, field, day):
+        """In UTC it would be in the year 10000, or before the first year."""
+        settings.TIME_ZONE = zone
+        page = boss.post(reverse(ADD), FORM | {"action": "message", "message": "x", field: day})
+        assert "Enter a valid date." in page.content.decode()
+
+    def test_switching_rules_keeps_what_someone_else_saves_meanwhile(self, boss):
+        first = Rule.objects.create(name="first", priority=1, action="message", message="x")
+        second = Rule.objects.create(name="second", action="message", message="x")
+
+        def meanwhile(instance: Rule, **_: Any) -> None:
+            if instance == first:
+                Rule.objects.filter(pk=second.pk).update(message="new")
+
+        post_save.connect(meanwhile, Rule)
+        boss.post(
+            reverse("admin:imagesim_merchandising_rule_changelist"),
+            {"action": "switch_off", "_selected_action": [first.pk, second.pk]},
+        )
+        post_save.disconnect(meanwhile, Rule)
+        second.refresh_from_db()
+        assert (second.enabled, second.message) == (False, "new")
+
     def test_a_field_that_the_shop_has_removed_is_named_and_not_dropped(self, boss):
         """Without it the rule would exclude more."""
         former = Rule.objects.create(name="former", action="exclude", filters="colour = red", same_field="material")
@@ -784,6 +812,12 @@ class TestAdmin:
     def test_products_are_for_those_who_may_see_rules(self, client, shelf):
         client.force_login(get_user_model().objects.create_user("other", is_staff=True))
         assert client.get(reverse(PRODUCTS), {"q": "navy"}).status_code == 403
+
+    def test_products_are_found_by_those_who_may_only_add_rules(self, client, shelf):
+        user = get_user_model().objects.create_user("new", is_staff=True)
+        user.user_permissions.add(Permission.objects.get(codename="add_rule"))
+        client.force_login(user)
+        assert client.get(reverse(PRODUCTS), {"q": "navy"}).status_code == 200
 
     def test_categories_of_a_label(self, boss, shelf):
         page = boss.get(reverse(LABEL)).content.decode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import time
+from datetime import timezone as zones
 from functools import partial
 from typing import Any, ClassVar
 
@@ -106,7 +107,13 @@ class MomentField(forms.SplitDateTimeField):
     def compress(self, data_list: Any) -> Any:
         if data_list and data_list[0] and data_list[1] is None:
             data_list = [data_list[0], self.time]
-        return super().compress(data_list)
+        moment = super().compress(data_list)
+        try:
+            if moment is not None and timezone.is_aware(moment):
+                moment.astimezone(zones.utc)  # as it is stored
+        except OverflowError:  # such as the end of the year 9999, west of Greenwich
+            raise ValidationError(self.error_messages["invalid_date"], code="invalid_date") from None
+        return moment
 
 
 STATES = {
@@ -242,7 +249,9 @@ class RuleAdmin(ShowsWhere, admin.ModelAdmin):  # type: ignore[type-arg]
         changed = list(rules.exclude(enabled=on))
         for rule in changed:
             rule.enabled = on
-            rule.save()  # one by one, so that each is announced to the processes and recorded in the history
+            # One by one, so that each is announced to the processes and recorded in the history; only this field,
+            # because someone else may have changed the others meanwhile.
+            rule.save(update_fields=["enabled"])
             self.log_change(request, rule, _("Switched on.") if on else _("Switched off."))
         count = len(changed)
         if on:
@@ -284,7 +293,7 @@ class RuleAdmin(ShowsWhere, admin.ModelAdmin):  # type: ignore[type-arg]
 
     def products(self, request: HttpRequest) -> HttpResponse:
         """Return the products whose names contain the words of ``q``, or those with the keys in ``key``, as JSON."""
-        if not self.has_view_permission(request):
+        if not (self.has_view_permission(request) or self.has_add_permission(request)):
             raise PermissionDenied
         keys = request.GET.getlist("key")
         try:
