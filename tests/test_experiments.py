@@ -19,7 +19,7 @@ from django.contrib.sessions.backends.signed_cookies import SessionStore
 from django.core.cache import cache as default_cache
 from django.core.exceptions import ValidationError
 from django.core.management import call_command
-from django.db import connection
+from django.db import InternalError, connection
 from django.db.models import F
 from django.http import HttpResponse
 from django.middleware.cache import FetchFromCacheMiddleware, UpdateCacheMiddleware
@@ -801,6 +801,12 @@ class TestAdmin:
         assert "Search by words, Search by photo" in client.get(change).content.decode()  # not the stored value
         assert client.get(page("report", made).replace(str(made.pk), "999")).status_code in (403, 404)
 
+    def test_who_may_change_one_sees_the_variants_of_a_running_one(self, client):
+        """In Django's admin, the permission to change includes that to view."""
+        made = experiment({"diversity": 0.4})
+        staff(client, "change_experiment")
+        assert "variants-group" in client.get(change(made)).content.decode()
+
     def test_one_that_is_stopped_while_its_form_is_saved_stays_stopped(self, client, monkeypatch):
         staff(client, *EVERY)
         made = experiment()
@@ -990,6 +996,21 @@ class TestReport:
         row = report_of(made).rows[1]
         assert row.figure == "1.80"
         assert row.change == "+0.30 (+20.0 %)"
+
+    def test_figures_are_shown_while_the_database_can_only_be_read(self, client, monkeypatch):
+        made = self.started(3)
+        filled(made, 1, (1000, 100), (1000, 135))
+        Experiment.objects.update(settled=False)
+        staff(client, "view_experiment")
+
+        def refuse(*_: Any, **__: Any) -> None:
+            raise InternalError("cannot execute INSERT in a read-only transaction")
+
+        monkeypatch.setattr(experiment_admin, "update", refuse)
+        seen = client.get(page("report", made)).content.decode()
+        assert "1000" in seen
+        assert "figures of the last days are not computed yet" in seen
+        assert client.get(page("csv", made)).status_code == 200
 
     def test_nobody_came(self):
         made = self.started(2)

@@ -126,10 +126,11 @@ def test_it_needs_the_permission_at_each_search(client, shelf):
     made = experiment({"min_relevance": 1.0}, start=False)
     client.force_login(user)
     assert begin(client, made).status_code == 403
-    permission = Permission.objects.get(codename="view_experiment")
-    user.user_permissions.add(permission)
-    begin(client, made)
-    assert results(client, shelf[0])["results"] == []
+    for codename in ("change_experiment", "view_experiment"):
+        permission = Permission.objects.get(codename=codename)
+        user.user_permissions.set([permission])
+        begin(client, made)
+        assert results(client, shelf[0])["results"] == []
     user.user_permissions.clear()
     assert len(results(client, shelf[0])["results"]) == 4
     assert preview.COOKIE not in {name for name, each in client.cookies.items() if each.value}

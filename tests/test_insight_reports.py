@@ -13,6 +13,8 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.core.management import call_command
+from django.db import InternalError
+from django.db.models import F
 from django.urls import reverse
 from django.utils import timezone, translation
 
@@ -256,6 +258,20 @@ def test_pages_compute_what_is_due_and_say_what_is_left(staff, monkeypatch) -> N
     for _time in range(4):
         page = staff.get(PAGE).content.decode()
     assert "not computed" not in page
+
+
+def test_figures_are_shown_while_the_database_can_only_be_read(staff, shop, monkeypatch) -> None:
+    """For instance during a fail-over."""
+    DailyCount.objects.update(day=F("day") - timedelta(days=1))
+    rollup.RolledDay.objects.all().delete()
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise InternalError("cannot execute INSERT in a read-only transaction")
+
+    monkeypatch.setattr(rollup, "roll_up_day", refuse)
+    page = staff.get(address("words")).content.decode()
+    assert "red shoe" in page
+    assert "The figures of 1 day are not computed yet" in page
 
 
 def test_money_has_two_places_in_csv() -> None:

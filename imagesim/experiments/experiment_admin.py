@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection
 from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import DatabaseError
 from django.forms.models import BaseInlineFormSet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path
@@ -19,12 +21,15 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from imagesim.admin.base import ShowsWhere, WhereField, admin_url, page, posted, state_dot
+from imagesim.circuit_breaker import log_repeated
 from imagesim.experiments import preview
 from imagesim.experiments.analysis import CONTROL
 from imagesim.experiments.models import LETTERS, MAX_VARIANTS, UNCHANGEABLE, Experiment, Variant, check_variants
 from imagesim.experiments.report import chart_of, csv_rows, report_of
 from imagesim.experiments.results import is_due, update
 from imagesim.insight.reports import csv_response
+
+logger = logging.getLogger(__name__)
 
 UPDATE_SECONDS = 3.0
 """How long a page may compute figures that are due; the task or the command computes the rest."""
@@ -102,7 +107,7 @@ class VariantInline(admin.TabularInline):  # type: ignore[type-arg]
     has_delete_permission = has_change_permission
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return bool(request.user.has_perm("imagesim_experiments.view_experiment")) or self._may("change", request, obj)
+        return preview.may_see(request.user)
 
     def _may(self, what: str, request: HttpRequest, experiment: Experiment | None) -> bool:
         return _is_draft(experiment) and bool(request.user.has_perm(f"imagesim_experiments.{what}_experiment"))
@@ -110,6 +115,17 @@ class VariantInline(admin.TabularInline):  # type: ignore[type-arg]
 
 def _is_draft(experiment: Experiment | None) -> bool:
     return experiment is None or experiment.started is None
+
+
+def _update(experiment: Experiment) -> None:
+    """Compute the figures that are due, as far as there is time. While the database can only be read, the others are
+    shown."""
+    try:
+        update(experiment, UPDATE_SECONDS)
+    except DatabaseError:
+        log_repeated(
+            logger, logging.WARNING, "figures", "The figures of an experiment were not computed", exc_info=True
+        )
 
 
 @admin.register(Experiment)
@@ -188,7 +204,7 @@ class ExperimentAdmin(ShowsWhere, admin.ModelAdmin):  # type: ignore[type-arg]
 
     def report_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         experiment = self._found(request, pk)
-        update(experiment, UPDATE_SECONDS)
+        _update(experiment)
         report = report_of(experiment)
         comparisons = report.result.comparisons if report.result else {}
         drawn = [
@@ -219,7 +235,7 @@ class ExperimentAdmin(ShowsWhere, admin.ModelAdmin):  # type: ignore[type-arg]
 
     def csv_view(self, request: HttpRequest, pk: int) -> Any:
         experiment = self._found(request, pk)
-        update(experiment, UPDATE_SECONDS)
+        _update(experiment)
         rows = [[row.get(name, "") for name in CSV_COLUMNS] for row in csv_rows(experiment)]
         return csv_response(f"experiment-{pk}.csv", CSV_COLUMNS, rows)
 

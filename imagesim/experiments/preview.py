@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from functools import cached_property
+from typing import Any
 
 from django.core import signing
 from django.core.exceptions import ValidationError
@@ -27,11 +28,16 @@ from imagesim.retrieval import variants
 
 COOKIE = "imagesim_preview"
 SALT = "imagesim.experiments.preview"
-PERMISSION = "imagesim_experiments.view_experiment"
+PERMISSIONS = ("imagesim_experiments.view_experiment", "imagesim_experiments.change_experiment")
+"""Either of them, as in Django's admin."""
 MAX_AGE = 24 * 60 * 60
 """Seconds after which a preview ends by itself, unless the browser is closed before."""
 
 _BODY_END = re.compile(rb"</body\s*>", re.IGNORECASE)
+
+
+def may_see(user: Any) -> bool:
+    return bool(user.is_staff) and any(map(user.has_perm, PERMISSIONS))
 
 
 def begin(response: HttpResponse, request: HttpRequest, variant: Variant) -> None:
@@ -91,7 +97,7 @@ class Preview:
     def _row(self) -> Variant | None:
         """The variant; None if the user is a different one, or may no longer see it."""
         user = getattr(self._request, "user", None)
-        if user is None or str(user.pk) != self._user_pk or not (user.is_staff and user.has_perm(PERMISSION)):
+        if user is None or str(user.pk) != self._user_pk or not may_see(user):
             return None
         return Variant.objects.select_related("experiment").filter(pk=self._pk).first()
 
