@@ -49,6 +49,20 @@ def test_what_visitors_do_is_in_the_reports(open_page) -> None:
             assert fits(staff)
             is_accessible(staff, ".insight")
             picture(staff, f"insight-{name}-{width}")
+    staff.set_viewport_size({"width": 320, "height": 256})  # 400 %
+    staff.goto(REPORTS)
+    assert fits(staff)
+    staff.set_viewport_size({"width": 718, "height": 1000})  # a sheet of A4
+    staff.emulate_media(media="print")
+    assert fits(staff), "the last columns are not printed"
+    assert staff.locator(".insight-filter").is_hidden()
+    staff.emulate_media(media="screen")
+    staff.evaluate("document.documentElement.dir = 'rtl'")
+    captions = staff.locator(".insight-chart figcaption > span")
+    assert captions.first.bounding_box()["x"] > captions.last.bounding_box()["x"]
+    bars = staff.locator(".insight-chart .insight-bar")
+    assert bars.first.bounding_box()["x"] > bars.last.bounding_box()["x"], "the days are in the other order"
+    staff.set_viewport_size({"width": 1280, "height": 900})
     staff.goto("/admin/imagesim_insight/finding/")
     staff.locator(".insight-scan button").first.click()
     staff.locator(".messagelist .success").wait_for()

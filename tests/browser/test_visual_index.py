@@ -80,6 +80,12 @@ def test_the_page_fits_a_phone_in_german(admin: Any) -> None:
     admin.goto(PAGE)
     admin.get_by_role("region", name="Nach Seite").wait_for()
     assert admin.evaluate("document.documentElement.scrollWidth") <= 360
+    show = (
+        """(element, address) => { element.closest("[data-shown]").hidden = false; element.textContent = address; }"""
+    )
+    for name in ("index_error", "job_left"):
+        admin.locator(f"[data-field={name}]").evaluate(show, f"https://storage.test/{'a' * 200}.jpg")
+        assert admin.evaluate("document.documentElement.scrollWidth") <= 360, name
 
 
 def test_reindexing_a_product_from_the_admin_list_of_the_shop(admin: Any) -> None:
