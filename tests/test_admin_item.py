@@ -316,16 +316,18 @@ class TestSimilarItems:
         assert "The index cannot answer now: " in text_of(answer)
         assert "secret" not in text_of(answer)
 
-    def test_an_item_on_which_the_code_of_the_shop_fails(self, admin_client, monkeypatch):
+    def test_an_item_on_which_the_code_of_the_shop_fails(self, admin_client, monkeypatch, caplog):
         def fail(self: Any, item: Any) -> Any:
             raise KeyError("season")
 
         item = product("red", picture("red"))
+        Product.objects.update(name="red\nERROR invented")
         monkeypatch.setattr(ProductItems, "get_categories", fail)
         sync()
         answer = admin_client.get(similar_page(item))
         assert answer.status_code == 200
         assert "KeyError: 'season'" in text_of(answer)
+        assert "ERROR invented" not in caplog.text
 
     def test_what_the_user_may_not_see_is_left_out(self, staff, monkeypatch):
         red, dark = product("red", picture("red")), product("dark", picture("darkred"))

@@ -222,7 +222,8 @@ def similar_items(
     except DatabaseError:
         raise
     except Exception as error:
-        log_repeated(logger, logging.ERROR, "similar", "The items similar to %s were not found", item, exc_info=True)
+        key = registry.for_item(item).key_of(item)  # not its name, which may have line breaks
+        log_repeated(logger, logging.ERROR, "similar", "The items similar to %s were not found", key, exc_info=True)
         return [], f"{type(error).__name__}: {error}"
     shown = [_shown(site, hit) for hit in _visible(site, request, hits)]
     if shown:
