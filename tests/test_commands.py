@@ -372,6 +372,13 @@ class TestStatus:
         assert "running, 50 of 100" in call("imagesim_status")
         run.delete()
 
+    def test_a_job_whose_process_died_waits(self):
+        died = timezone.now() - timedelta(hours=1)
+        numbers = {"total": 100, "done": 50, "started_at": died, "heartbeat_at": died}
+        Job.objects.create(kind="rebuild", slot="rebuild", status="running", **numbers)
+        assert "rebuild    waiting, 50 of 100\n" in call("imagesim_status")  # nobody knows for how long
+        assert call("imagesim_jobs") == "rebuild: waiting, 50 of 100\n"
+
 
 def _unavailable(*args, **kwargs):
     raise IndexUnavailable("no answer")

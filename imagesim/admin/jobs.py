@@ -214,8 +214,7 @@ class JobAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("status"), ordering="status")
     def state(self, job: Job) -> SafeString:
-        is_left = job.status == Job.Status.RUNNING and jobs.abandoned(job)  # for the next process
-        status = Job.Status.WAITING if is_left else Job.Status(job.status)
+        status = jobs.status_of(job)
         tone = JOB_TONES.get(status, "waiting")
         return format_html('<span class="imagesim-badge" data-tone="{}">{}</span>', tone, status.label)
 

@@ -146,6 +146,12 @@ def abandoned(job: Job) -> bool:
     return processes.has_ended(job.owner)
 
 
+def status_of(job: Job) -> Job.Status:
+    """Return the status of the job; if its process has ended, it waits for another one to continue it."""
+    is_left = job.status == Job.Status.RUNNING and abandoned(job)
+    return Job.Status.WAITING if is_left else Job.Status(job.status)
+
+
 def unfinished_rebuild() -> Job | None:
     """Return the rebuild that its process left unfinished, if there is one."""
     job = unfinished(Job.Kind.REBUILD)

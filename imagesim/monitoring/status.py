@@ -188,9 +188,9 @@ def _latest(kind: Job.Kind) -> JobStatus | None:
     if job is None:
         return None
     left = None
-    if job.status == Job.Status.RUNNING and job.done:
+    abandoned = jobs.status_of(job) == Job.Status.WAITING
+    if job.status == Job.Status.RUNNING and job.done and not abandoned:
         spent = (timezone.now() - job.started_at).total_seconds()
         left = spent / job.done * max(job.total - job.done, 0)
-    abandoned = job.status == Job.Status.RUNNING and jobs.abandoned(job)
     same = {each.name: getattr(job, each.name) for each in fields(JobStatus) if hasattr(job, each.name)}
     return JobStatus(**same, seconds_left=left, abandoned=abandoned)

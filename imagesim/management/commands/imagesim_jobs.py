@@ -52,4 +52,4 @@ def _values(job: Job) -> dict[str, Any]:
 def _line(job: Job) -> str:
     asked = f", {job.requested} requested" if job.requested else ""
     reason = f": {job.error}" if job.error else ""
-    return f"{job.kind}: {job.status}{asked}, {job.done} of {job.total}{reason}"
+    return f"{job.kind}: {jobs.status_of(job)}{asked}, {job.done} of {job.total}{reason}"

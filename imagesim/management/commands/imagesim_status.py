@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from imagesim.management import ImagesimCommand
+from imagesim.models import Job
 from imagesim.monitoring.status import Status, get_status
 
 
@@ -122,5 +123,6 @@ def _lines(status: Status) -> list[str]:
         if job and (job.total or job.status != "done"):  # the first sync creates an index without filling it
             left = f", about {job.seconds_left:.0f} s left" if job.seconds_left else ""
             error = f": {job.error}" if job.error else ""
-            lines.append(f"{job.kind:<10} {job.status}, {job.done} of {job.total}{left}{error}")
+            state = Job.Status.WAITING if job.abandoned else job.status
+            lines.append(f"{job.kind:<10} {state}, {job.done} of {job.total}{left}{error}")
     return lines
