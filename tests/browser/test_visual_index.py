@@ -113,6 +113,21 @@ def test_the_list_of_items_is_searched_by_name(admin: Any) -> None:
     conftest.until(page, "(img) => img.naturalWidth > 0", image.element_handle())
 
 
+def test_a_session_that_has_ended_is_not_taken_for_a_server_that_is_down(admin: Any) -> None:
+    page = admin
+    page.clock.install()
+    page.goto(PAGE)
+    until(page, "coverage", "%")
+    cookies = page.context.cookies()
+    page.context.clear_cookies()
+    page.clock.fast_forward(10_000)
+    page.get_by_role("alert").filter(has_text="no longer logged in").wait_for(timeout=30_000)
+    assert page.locator("[data-offline]").is_hidden()
+    page.context.add_cookies(cookies)  # the user has logged in again in another tab
+    page.clock.fast_forward(60_000)
+    page.locator("[data-logged-out]").wait_for(state="hidden", timeout=30_000)
+
+
 @pytest.mark.long
 def test_an_unreachable_server_is_reported(admin: Any) -> None:
     page = admin

@@ -9,6 +9,7 @@ const MAX_INTERVAL = 60000; // the longest one, while the server does not respon
 
 const page = document.querySelector("[data-visual-index]");
 const offline = page.querySelector("[data-offline]");
+const loggedOut = page.querySelector("[data-logged-out]");
 let wait = IDLE_INTERVAL;
 let timer = 0;
 
@@ -32,21 +33,23 @@ function update(answer) {
 }
 
 async function refresh() {
+  let problem = offline;
   try {
     const response = await fetch(page.dataset.statusUrl, {
       headers: { Accept: "application/json" },
       signal: withLimit(),
-      redirect: "error", // a redirect to the login page means that the session has ended
+      redirect: "manual", // to the login page, if the session has ended
     });
+    if (response.type === "opaqueredirect" || response.status === 403) problem = loggedOut;
     if (!response.ok) throw new Error(response.statusText);
     const answer = await response.json();
     update(answer);
-    offline.hidden = true;
+    problem = null;
     wait = answer.running ? RUNNING_INTERVAL : IDLE_INTERVAL;
   } catch {
-    offline.hidden = false;
     wait = Math.min(wait * 2, MAX_INTERVAL);
   }
+  for (const each of [offline, loggedOut]) each.hidden = each !== problem;
   schedule();
 }
 
