@@ -160,8 +160,8 @@ class BaseIndex(ABC):
 
         A field is a filter, ``category`` or ``in_stock``. It is counted without the conditions on itself, so that a
         page can show what another choice would give. Entries are counted, not groups, and an entry with two values
-        counts for both. At most the 100 commonest values of a field are returned, equally common ones in the order of
-        their values.
+        counts for both; the empty text, which means "no value" in Django, counts for none. At most the 100 commonest
+        values of a field are returned, equally common ones in the order of their values.
 
         :raises BadQuery: for a field that the index does not have.
         """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,7 @@ from imagesim.retrieval.arguments import (
     split_commas,
 )
 from imagesim.runtime import runtime
-from imagesim.types import LOOKUPS, Condition, Facet, Filters, Operator, Scalar
+from imagesim.types import LOOKUPS, Condition, Filters, Operator, Scalar
 
 if TYPE_CHECKING:
     from imagesim.retrieval.retriever import GuardedIndex
@@ -226,14 +226,6 @@ def categories_of(items: Items[Any]) -> list[str]:
             known = sorted({str(value) for value in values if value not in (None, "")})
         shared_cache.keep(name, known, CATEGORY_SECONDS)
     return known
-
-
-def without_blank(facet: Facet) -> Facet:
-    """Return a facet without the empty text, which means "no value" in Django."""
-    blank = dict(facet.values).get("", 0)
-    if not blank:
-        return facet
-    return replace(facet, count=facet.count - blank, values=tuple(each for each in facet.values if each[0] != ""))
 
 
 def unknown_category(index: GuardedIndex, filters: Filters) -> str:

@@ -20,7 +20,7 @@ from imagesim.retrieval import variants
 from imagesim.retrieval.answer_cache import CachedAnswer, can_keep
 from imagesim.retrieval.category_names import CategoryNames
 from imagesim.retrieval.concurrency import asynchronous, check_deadline
-from imagesim.retrieval.filters import unknown_category, wider_categories, without_blank
+from imagesim.retrieval.filters import unknown_category, wider_categories
 from imagesim.retrieval.params import SearchRequest, takes
 from imagesim.retrieval.query_image import QueryImage, take
 from imagesim.retrieval.query_vector import (
@@ -251,8 +251,7 @@ class Search:
             messages += self._about_looks() if by_looks else self._about_colours(reading, match, query, index, meta)
         if not hits and not request.offset and self.filters.categories:
             degraded = unknown_category(index, self.filters)
-        found = index.facets(asked.filters, request.facets) if request.facets else {}
-        facets = {name: without_blank(facet) for name, facet in found.items()}
+        facets = index.facets(asked.filters, request.facets) if request.facets else {}
         took_ms = index.took_ms
         return hits.replace(degraded=degraded, facets=facets, messages=messages, region=self.region, took_ms=took_ms)
 

@@ -59,7 +59,7 @@ class FilterContract(IndexFixtures):
         for brand in ("Acme", " Acme "):
             asked = Filters(conditions=(Condition("brand", "eq", brand),))
             assert keys(index, Query(axis(0), asked)) == ["0", "1"]
-        assert dict(index.facets(Filters(), ["brand"])["brand"].values) == {"Acme": 2, "": 1}
+        assert dict(index.facets(Filters(), ["brand"])["brand"].values) == {"Acme": 2}
 
     def test_moments_at_the_ends_of_the_calendar(self, filled: Callable[..., BaseIndex]) -> None:
         """In UTC they fall in the year 0 or 10000, which neither an index nor a date can hold."""
@@ -231,6 +231,15 @@ class FacetContract(IndexFixtures):
         # Equal to Python, but not as text.
         equal = [Filters(conditions=(Condition("brand", "eq", value),)) for value in (1, 1.0, True)]
         assert [len(found) for found in index.search([Query(axis(0), each) for each in equal])] == [1, 0, 0]
+
+    def test_the_empty_text_is_no_value(self, filled: Callable[..., BaseIndex]) -> None:
+        brands: tuple[FilterValue, ...] = ("", ("", "a"), ("b", ""), None, ("a", "b"), ("",))
+        index = filled(*(entry(n, axis(0), filters={"brand": brand}) for n, brand in enumerate(brands)))
+        assert index.facets(Filters(), ("brand",)) == {"brand": Facet("keyword", 3, (("a", 2), ("b", 2)))}
+        only_blank = Filters(keys=tuple(f"shop.product:{n}" for n in (0, 5)))
+        assert index.facets(only_blank, ("brand",)) == {"brand": Facet("keyword")}
+        blank = Filters(conditions=(Condition("brand", "eq", ""),))
+        assert index.count(blank) == 4
 
     def test_facets_give_the_most_common_of_many_values(self, filled: Callable[..., BaseIndex]) -> None:
         index = filled(

@@ -178,7 +178,8 @@ def _facet(entries: Sequence[Entry], filters: Filters, name: str) -> Facet:
         in_stock=None if name == "in_stock" else filters.in_stock,
         conditions=tuple(each for each in filters.conditions if each.field != name),
     )
-    found = [values for entry in entries if passes(entry, filters) and (values := _values(entry, name))]
+    each = [[value for value in _values(entry, name) if value != ""] for entry in entries if passes(entry, filters)]
+    found = [values for values in each if values]
     kind = {**KINDS, "category": "keyword", "in_stock": "boolean"}[name]
     every: list[Any] = [value for values in found for value in values]
     if FILTER_TYPES[kind].is_range and every:

@@ -315,6 +315,7 @@ def _aggregation(
     conditions = tuple(each for each in compiled.conditions if each.field in kinds)
     beside = filter_clauses(CompiledFilters(counted, conditions).without((name,)))
     field = {"category": "categories", "in_stock": "in_stock"}.get(name, f"filters.{name}")
+    has_value: dict[str, Any] = {"exists": {"field": field}}
     if name == "in_stock":
         # Count with queries: the field lacks the doc values that a ``terms`` aggregation needs.
         values = {"true": {"term": {"in_stock": True}}, "false": {"term": {"in_stock": False}}}
@@ -324,8 +325,11 @@ def _aggregation(
     else:
         order = [{"_count": "desc"}, {"_key": "asc"}]
         terms = {"field": field, "size": MAX_FACET_VALUES + 1, "shard_size": FACET_SHARD_SIZE, "order": order}
+        if FILTER_TYPES[kind].is_text:
+            terms["exclude"] = [""]
+            has_value = {"range": {field: {"gt": ""}}}
         of = {"values": {"terms": terms}}
-    return {"filter": {"bool": {"filter": [{"exists": {"field": field}}, *beside.get("filter", [])]}}, "aggs": of}
+    return {"filter": {"bool": {"filter": [has_value, *beside.get("filter", [])]}}, "aggs": of}
 
 
 def parse_facets(answer: Mapping[str, Any], kinds: Mapping[str, FilterKind]) -> dict[str, Facet]:

@@ -112,8 +112,11 @@ class Column:
         return self._texts
 
     def facet(self, kind: FilterKind, passing: Mask) -> Facet:
-        """Count the values of the passing slots."""
+        """Count the values of the passing slots, without the empty text."""
         count, numbers = self.values(passing)
+        if self.text and (blank := self._codes.get("")) is not None:
+            named = self._where(lambda a: (a != -1) & (a != blank), len(passing))
+            count, numbers = int((named & passing).sum()), numbers[numbers != blank]
         if not count:
             return Facet(kind)
         restore = FILTER_TYPES[kind].restore

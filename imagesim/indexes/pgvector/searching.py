@@ -352,11 +352,14 @@ def facet(
         if not counted:
             return Facet(kind)
         return Facet(kind, counted, minimum=restore(least), maximum=restore(most))
+    values = _values_of(name, generation)
+    if FILTER_TYPES[kind].is_text:
+        values = sql.SQL("array_remove({}, '')").format(values)
     counts = sql.SQL(
         "WITH e AS (SELECT {values} AS of FROM {entry} e WHERE {where}) "
         "SELECT v, count(*) AS entries, (SELECT count(*) FROM e WHERE of <> '{{}}') FROM e, unnest(e.of) AS v "
         "GROUP BY v ORDER BY entries DESC, v LIMIT {most}"
-    ).format(values=_values_of(name, generation), most=sql.Literal(MAX_FACET_VALUES + 1), **parts)
+    ).format(values=values, most=sql.Literal(MAX_FACET_VALUES + 1), **parts)
     found = rows(cursor, counts, bind.values)
     counted = found[0][2] if found else 0
     pairs = tuple((restore(value), int(number)) for value, number, _ in found[:MAX_FACET_VALUES])
