@@ -230,6 +230,14 @@ class TestResults:
         assert [hit.stage for hit in hat.hits] == ["", "wider", "wider", "wider"]
         assert len(set(names(hat.hits))) == 4
 
+    @pytest.mark.parametrize("collapse", [True, False])
+    def test_these_may_be_variants(self, shelf, photo, collapse):
+        product("red shoe box", shop.picture("red"), category="boxes", parent=shelf["red shoe"])
+        shop.index()
+        shoes, _hat = imagesim.shop_the_look(photo, collapse=collapse).regions
+        assert "red shoe" in names(shoes.hits)
+        assert ("red shoe box" in names(shoes.hits)) is not collapse
+
     def test_sold_out_items_are_found_unless_in_stock(self, shelf, photo):
         assert "sold shoe" not in names(imagesim.shop_the_look(photo, in_stock=True).regions[0].hits)
         assert "sold shoe" in names(imagesim.shop_the_look(photo).regions[0].hits)

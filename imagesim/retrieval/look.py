@@ -273,7 +273,7 @@ def _with_others(own: _Answer, wide: _Answer, plan: Plan) -> _Answer:
         category = _voted(wide.hits)
         hits = wide.hits.replace(hits=plan.in_place(_of(category, wide.hits))) if category else wide.hits
         own = _Answer(_within(wide.query, (category,) if category else ()), hits, relabelled=bool(own.categories))
-    hits = own.hits if len(own.hits) >= own.query.limit else _filled(own.hits, wide.hits, own.query.limit)
+    hits = own.hits if len(own.hits) >= own.query.limit else _filled(own.hits, wide.hits, own.query)
     return replace(own, hits=hits.replace(facets=facets))
 
 
@@ -352,9 +352,14 @@ def _is_counted(hits: Hits) -> bool:
     return any(facet.count for facet in hits.facets.values())
 
 
-def _filled(own: Hits, wide: Hits, limit: int) -> Hits:
-    """Return the ``own`` hits, filled up to ``limit`` with ``wide`` ones, which have the stage "wider"."""
-    others = unseen(own, wide, lambda hit: fact_of(hit.item, "group_key_of", key_of(hit.item)))
+def _filled(own: Hits, wide: Hits, query: Query) -> Hits:
+    """Return the ``own`` hits of a query, filled up with ``wide`` ones, which have the stage "wider"."""
+
+    def identity(hit: Hit) -> str:
+        key = key_of(hit.item)
+        return fact_of(hit.item, "group_key_of", key) if query.collapse else key
+
+    others, limit = unseen(own, wide, identity), query.limit
     found = [*own, *(replace(hit, stage="wider") for hit in others)]
     more = own.more or len(found) > limit or wide.more
     return Hits(
