@@ -131,6 +131,17 @@ def test_a_choice_filters_the_search_and_can_be_removed(shelf):
     assert refinement.chosen == [("colour", "red")]
 
 
+def test_values_that_would_replace_the_chosen_one_have_no_count(shelf, monkeypatch):
+    """One thing is red and dotted, but the link to what is dotted leads to all that is."""
+    items = registry.for_model(Product)
+    asked = items.get_filters
+    monkeypatch.setattr(items, "get_filters", lambda item: asked(item) | {"colour": [item.colour, "dotted"]})
+    shop.index()
+    refinement, _hits = refined("colour=red")
+    assert choices(refinement, "colour") == [("red", 3), ("dotted", None)]
+    assert choices(refined("colour=dotted")[0], "colour")[0] == ("dotted", 6)
+
+
 def test_a_choice_without_results_can_be_removed(shelf):
     refinement, hits = refined("colour=none such")
     assert len(hits) == 0

@@ -201,7 +201,7 @@ class Refinement:
                 self._name_of(name, value),
                 self._url(**{name: "" if value == chosen else value}),
                 value == chosen,
-                counts[value],
+                counts[value] if chosen in ("", value) else None,
                 value,
             )
             for value in [*values, *([chosen] if chosen and chosen not in values else [])]
