@@ -186,6 +186,23 @@ class TestChoosing:
         (plain,) = imagesim.shop_the_look(photo, **asked, **grey).regions
         assert not plain.hits
 
+    def test_so_has_that_of_a_variant(self, photo):
+        """Without any condition, the red variant, which is sold out, stands for both."""
+        red, grey = Image.new("RGB", (64, 64), "red"), Image.new("RGB", (64, 64), "purple")
+        for number in range(12):
+            product(f"red {number}", red, category="shoes", colour="red")
+        sold = product("sold", red, category="shoes", colour="red", stock=0)
+        for category in ("shoes", "hats", "sofas", "dresses"):
+            parent = sold if category == "shoes" else None
+            product(f"grey {category}", grey, category=category, colour="grey", parent=parent)
+        shop.index()
+        asked = {"regions": [SHOES], "whole": False, "min_relevance": 0.4, "in_stock": True}
+        fields = ["colour", "in_stock"]
+        (region,) = imagesim.shop_the_look(photo, **asked, facets=fields).regions
+        assert counts(region.hits)["colour"] == {"red": 12, "grey": 1}
+        (chosen,) = imagesim.shop_the_look(photo, **asked, filters={"colour": "grey"}, facets=fields).regions
+        assert [hit.item.name for hit in chosen.hits] == ["grey shoes"]
+
 
 class TestCost:
     def test_one_request_for_everything(self, shelf, photo, requests):

@@ -273,12 +273,13 @@ class WithRelevance:
         asked = [self.cutoff.window_of(query) for query in queries]
         answers = self.retriever.search([*asked, *lookups])
         windows, pinned = answers[: len(queries)], answers[len(queries) :] or [Candidates(())] * len(queries)
-        voters = [
-            windows[n if judge.beside is None else judge.beside].candidates for n, judge in enumerate(self.judges)
-        ]
+        # The queries whose filters and nearest candidates decide on relevance.
+        bases = [n if judge.unfiltered is None else judge.unfiltered for n, judge in enumerate(self.judges)]
+        beside = [self.judges[n].beside for n in bases]
+        voters = [windows[n if other is None else other].candidates for n, other in zip(bases, beside, strict=True)]
         judged = [
-            judge.judged(query, window.candidates, nearest)
-            for judge, query, window, nearest in zip(self.judges, queries, windows, voters, strict=True)
+            judge.judged(queries[n], window.candidates, nearest)
+            for judge, n, window, nearest in zip(self.judges, bases, windows, voters, strict=True)
         ]
         # Queries whose candidates only vote, or fill the pages of others.
         aside = {judge.beside for judge in self.judges}
@@ -293,7 +294,7 @@ class WithRelevance:
             for n in short:
                 asked[n] = widened(asked[n])
             for n, windows[n] in zip(short, self.retriever.search([asked[n] for n in short]), strict=True):
-                judged[n] = self.judges[n].judged(queries[n], windows[n].candidates, voters[n])
+                judged[n] = self.judges[n].judged(queries[bases[n]], windows[n].candidates, voters[n])
         for n, judge in enumerate(self.judges):
             if judge.unfiltered is not None:
                 judged[n] = _judged_as(judged[judge.unfiltered], judged[n])
