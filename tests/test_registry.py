@@ -54,6 +54,11 @@ def test_looking_up(lamps):
     assert int not in registry
 
 
+def test_an_app_may_have_a_label_in_upper_case(lamps, monkeypatch):
+    monkeypatch.setattr(lamps, "label", "Zoo.lamp")  # as ``label_lower``, which is lower-case behind the point only
+    assert registry.for_label("Zoo.lamp") is registry.for_label("zoo.lamp") is lamps
+
+
 def test_an_unregistered_model_is_reported_with_the_registered_ones(lamps):
     with pytest.raises(NotRegistered, match=r"zoo.Maker is not registered; the registered ones are 'shop.product' or"):
         registry.for_model(Maker)

@@ -85,7 +85,7 @@ class Registry:
     def for_label(self, label: str) -> Items[Any]:
         """:raises NotRegistered: naming the label and the registered ones."""
         for items in self:
-            if items.label == label.lower():
+            if items.label.lower() == label.lower():  # an app may have an upper-case label
                 return items
         raise NotRegistered(f"{label!r} is not a registered model; {self._labels()}.")
 
