@@ -39,6 +39,7 @@ from rest_framework import serializers
 from rest_framework.authentication import SessionAuthentication
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.generics import GenericAPIView
+from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.permissions import BasePermission
 from rest_framework.renderers import JSONRenderer
 from rest_framework.settings import api_settings
@@ -757,6 +758,17 @@ class TestAccess:
         monkeypatch.setattr(APIView, "versioning_class", versioning)
         monkeypatch.setattr(versioning, "allowed_versions", ["v1", None])
         found(api.get(SEARCH, {"q": "red"}))
+        assert SEARCH in api.get("/api/visual/schema/?format=json").json()["paths"]
+
+    def test_the_negotiation_of_the_shops_own_api_does_not_matter(self, shelf, api, monkeypatch):
+        """As in REST framework's documentation, for clients with wrong headers."""
+
+        class IgnoreClient(BaseContentNegotiation):
+            select_parser = staticmethod(lambda request, parsers: parsers[0])
+            select_renderer = staticmethod(lambda request, renderers, suffix: (renderers[0], renderers[0].media_type))
+
+        monkeypatch.setattr(APIView, "content_negotiation_class", IgnoreClient)
+        found(api.post(SEARCH, {"text": "red"}, content_type="application/json"))
         assert SEARCH in api.get("/api/visual/schema/?format=json").json()["paths"]
 
     def test_basic_authentication_is_not_accepted(self, shelf, api, settings):

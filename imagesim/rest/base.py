@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from rest_framework import status
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import APIException, ErrorDetail
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -126,7 +127,9 @@ class RestrictedView(APIView):
 
     may_be_stored = True
     """Whether a browser may store the answer, and ask later whether it has changed."""
-    versioning_class = None  # the versions of the shop's own API do not apply to these URLs
+    # The versions and the negotiation of the shop's own API do not apply to these URLs.
+    versioning_class = None
+    content_negotiation_class = DefaultContentNegotiation
 
     def get_authenticators(self) -> list[BaseAuthentication]:
         return [made() for made in _named("REST_AUTHENTICATION")] or super().get_authenticators()
