@@ -152,6 +152,11 @@ class TestHold:
         settings.IMAGESIM = {**settings.IMAGESIM, "LOOK_SECONDS": 0}
         assert check_look() == []
 
+    def test_a_cache_that_keeps_nothing(self, settings):
+        settings.CACHES = {**settings.CACHES, "none": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}}
+        settings.IMAGESIM = {**settings.IMAGESIM, "LOOK_CACHE": "none"}
+        assert photo_store.store(Image.new("RGB", (64, 64)), (64, 64)) == ""
+
     def test_an_unknown_cache(self, settings):
         from imagesim.checks import check_look
 

@@ -57,11 +57,12 @@ def store(photo: Image, size: tuple[int, int], visitor: str = "") -> str:
         cache = caches[conf.LOOK_CACHE]
         slot = _next_slot(cache, conf.LOOK_PHOTOS, visitor)
         cache.set(_key(slot), (secret, data, size), conf.LOOK_SECONDS)
+        held = cache.touch(_key(slot), conf.LOOK_SECONDS)  # not in a DummyCache, nor what is too large for Memcached
     except Exception:  # an unavailable cache must not fail a finished answer
         message = "A photo could not be stored in the cache %r"
         log_repeated(logger, logging.WARNING, "store", message, conf.LOOK_CACHE, exc_info=True)
         return ""
-    return f"{slot}.{secret}"
+    return f"{slot}.{secret}" if held else ""
 
 
 def load(token: str) -> tuple[Image, tuple[int, int]]:
