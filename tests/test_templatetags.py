@@ -314,6 +314,12 @@ class TestImageSearch:
         assert 'data-api="/api/visual/search/"' in html
         assert 'accept="image/jpeg,image/png,image/webp,image/avif,image/gif' in html
 
+    def test_names_the_header_of_the_csrf_token(self, settings):
+        assert 'value="t0ken" data-header="X-CSRFTOKEN"' in render("{% image_search %}", csrf_token="t0ken")
+        settings.CSRF_HEADER_NAME = "HTTP_X_SHOP_TOKEN"
+        for tag in ("image_search", "shop_the_look"):
+            assert 'value="t0ken" data-header="X-SHOP-TOKEN"' in render(f"{{% {tag} %}}", csrf_token="t0ken")
+
     def test_without_an_action_it_posts_to_its_own_page(self):
         html = render("{% image_search %}", request=RequestFactory().get("/here/"))
         assert 'action="/here/"' in html

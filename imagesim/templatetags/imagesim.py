@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from django import template
+from django.conf import settings
 from django.db import models
 from django.template.context import Context
 from django.utils.encoding import escape_uri_path
@@ -59,10 +60,7 @@ def similar_products(
     closest = widgets.cards(hits.closest) if region is not None else []
     if len(hits) < min_hits:
         hits = hits[:0]
-    return {
-        "request": request,
-        "csrf_token": context.get("csrf_token"),
-        "csp_nonce": _csp_nonce(context),
+    return _of_page(context) | {
         "item": item,
         "hits": hits,
         "cards": widgets.cards(hits),
@@ -193,13 +191,21 @@ def _csp_nonce(context: Context) -> Any:
     return context.get("csp_nonce") or getattr(context.get("request"), "csp_nonce", "")
 
 
+def _of_page(context: Context) -> dict[str, Any]:
+    """Return what the requests of the scripts need from the page: the header with the CSRF token has a name of its own
+    in projects that set ``CSRF_HEADER_NAME``."""
+    return {
+        "request": context.get("request"),
+        "csrf_token": context.get("csrf_token"),
+        "csrf_header": settings.CSRF_HEADER_NAME.removeprefix("HTTP_").replace("_", "-"),
+        "csp_nonce": _csp_nonce(context),
+    }
+
+
 def _photo_form(context: Context, action: str, form_id: str) -> dict[str, Any]:
     """Return what a form that takes a photo needs, on a page that answers it or that has its answer."""
     request = context.get("request")
-    return {
-        "request": request,
-        "csrf_token": context.get("csrf_token"),
-        "csp_nonce": _csp_nonce(context),
+    return _of_page(context) | {
         "action": action or (escape_uri_path(request.path) if request else ""),
         "events_api": widgets.events_url(request),
         "form_id": form_id,

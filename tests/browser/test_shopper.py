@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.browser.conftest import SCREENSHOTS, until
-from tests.browser.pages import ONLY_VIOLATIONS
+from tests.browser.pages import ONLY_VIOLATIONS, log_in
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -484,6 +484,19 @@ def test_the_search_form_takes_a_photo_to_the_same_page(page, photo):
     page.goto("/")
     page.get_by_label("Search with a photo").set_input_files(photo)
     assert photo_results(page)[0] == "Orange Juice"
+
+
+def test_a_signed_in_visitor_searches_with_a_photo_and_is_counted(page, photo):
+    """Their requests need the CSRF token, in the header that the project's settings name."""
+    log_in(page)
+    page.goto("/look/")
+    with page.expect_response("**/api/visual/look/") as answered:
+        page.locator(".imagesim-search__file").set_input_files(photo)
+    assert answered.value.status == 200
+    with page.expect_response("**/api/visual/events/") as answered:
+        page.goto("/product/orange-juice/")
+        page.locator("#imagesim-similar").scroll_into_view_if_needed()
+    assert answered.value.status == 200
 
 
 def test_filters_apply_to_a_photo(page, photo):

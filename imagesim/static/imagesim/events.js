@@ -13,9 +13,9 @@ addEventListener("visibilitychange", () => document.visibilityState === "hidden"
 addEventListener("pagehide", sendAll);
 
 export class ResultEvents {
-  constructor(url, csrfToken = "") {
+  constructor(url, csrfHeader) {
     this.url = url;
-    this.csrfToken = csrfToken;
+    this.csrfHeader = csrfHeader;
     this.waiting = [];
     this.details = new WeakMap();
     this.timer = 0;
@@ -58,7 +58,7 @@ export class ResultEvents {
       fetch(this.url, {
         method: "POST",
         keepalive: true,
-        headers: { "Content-Type": "application/json", ...(this.csrfToken && { "X-CSRFToken": this.csrfToken }) },
+        headers: { "Content-Type": "application/json", ...this.csrfHeader },
         body: JSON.stringify({ events }),
       }).catch(() => undefined);
     }
@@ -67,7 +67,8 @@ export class ResultEvents {
 
 // The hits that {% similar_products %} rendered.
 attach("[data-imagesim-events]", (root) => {
-  const events = new ResultEvents(root.dataset.imagesimEvents, root.dataset.csrf);
+  const { imagesimEvents: url, csrf, csrfHeader = "X-CSRFToken" } = root.dataset;
+  const events = new ResultEvents(url, csrf && { [csrfHeader]: csrf });
   for (const element of root.querySelectorAll("[data-imagesim-item]")) {
     const { imagesimItem: item, imagesimPosition: position } = element.dataset;
     events.watch(element, { token: root.dataset.token, item, position: Number(position) });

@@ -8,7 +8,7 @@ import { countHits, hitKey, renderHit, renderMessages, withoutShown } from "./hi
 import { PhotoPicker } from "./picker.js";
 import { fetchPicture, prepare } from "./pictures.js";
 import { explainRefusal } from "./refusals.js";
-import { csrfTokenOf, fieldsOf, getPage, post } from "./requests.js";
+import { csrfHeaderOf, fieldsOf, getPage, post } from "./requests.js";
 
 const PAGE = 12;
 const MAX_RESTORED = 5; // pages: each is a search
@@ -57,7 +57,7 @@ export class ImageSearch {
     this.next = find("next");
     this.previous = find("previous");
     this.next?.addEventListener("click", (event) => this.showNextPage(event));
-    this.events = new ResultEvents(this.root.dataset.events, csrfTokenOf(this.form));
+    this.events = new ResultEvents(this.root.dataset.events, csrfHeaderOf(this.form));
     if (this.next) this.restorePages();
     new PhotoPicker(this.root, {
       onPhoto: (photo) => this.usePhoto(photo),
@@ -261,7 +261,7 @@ export class ImageSearch {
     this.results.setAttribute("aria-busy", "true");
     this.setStatus("searching");
     try {
-      const found = await post(this.root.dataset.api, body, csrfTokenOf(this.form), request);
+      const found = await post(this.root.dataset.api, body, csrfHeaderOf(this.form), request);
       if (!found) return;
       const { ok, status, wait, ...answer } = found;
       if (ok) {

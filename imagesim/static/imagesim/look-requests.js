@@ -1,6 +1,6 @@
 // The requests of {% shop_the_look %} to the REST API. Each cancels the one before it.
 
-import { csrfTokenOf, fieldsOf, post, withLimit } from "./requests.js";
+import { csrfHeaderOf, fieldsOf, post, withLimit } from "./requests.js";
 
 export class LookRequests {
   // ``data``: the data attributes of the widget; ``onBusy`` is called with true and false as requests begin and end.
@@ -53,7 +53,7 @@ export class LookRequests {
     const request = new AbortController();
     this.running = request;
     this.onBusy(true);
-    const answer = await post(url, body, csrfTokenOf(this.form), request);
+    const answer = await post(url, body, csrfHeaderOf(this.form), request);
     if (!answer || this.running !== request) return null;
     this.onBusy(false);
     return answer;

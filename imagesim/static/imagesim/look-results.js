@@ -8,7 +8,7 @@ const SKELETONS = 8; // at most
 
 export class LookResults {
   // ``onChange`` is called when the visitor chooses a value of a facet.
-  constructor(root, texts, csrfToken, onChange) {
+  constructor(root, texts, csrfHeader, onChange) {
     const find = (name) => root.querySelector(`[data-imagesim-${name}]`);
     this.texts = texts;
     this.section = find("results");
@@ -23,7 +23,7 @@ export class LookResults {
     this.template = find("template");
     this.skeleton = find("skeleton");
     this.limit = Number(root.dataset.limit);
-    this.events = new ResultEvents(root.dataset.events, csrfToken);
+    this.events = new ResultEvents(root.dataset.events, csrfHeader);
     this.facets = new LookFacets(root, texts, onChange);
   }
 

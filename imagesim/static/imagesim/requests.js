@@ -28,7 +28,11 @@ export function getPage(url) {
   });
 }
 
-export const csrfTokenOf = (form) => form.elements.namedItem("csrfmiddlewaretoken")?.value;
+// Return the header with the CSRF token of a form; ``data-header`` has its name in the project (``CSRF_HEADER_NAME``).
+export function csrfHeaderOf(form) {
+  const field = form.elements.namedItem("csrfmiddlewaretoken");
+  return field ? { [field.dataset.header ?? "X-CSRFToken"]: field.value } : {};
+}
 
 // Return name and value of the fields of a form that are not empty, without files.
 export function fieldsOf(form) {
@@ -42,8 +46,8 @@ export function fieldsOf(form) {
 // Post a form to the REST API, again if the server is busy with other photos. Return the answer with ``ok``, ``status`` (0
 // without an answer) and ``wait``, the seconds to wait; null if ``request``, its AbortController, was cancelled. A
 // refusal by a proxy in HTML has no other fields.
-export async function post(url, body, csrfToken, request) {
-  const headers = { Accept: "application/json", ...(csrfToken && { "X-CSRFToken": csrfToken }) };
+export async function post(url, body, csrfHeader, request) {
+  const headers = { Accept: "application/json", ...csrfHeader };
   const options = { method: "POST", body, headers, signal: withLimit(request) };
   for (let tries = 1; ; tries++) {
     const answer = await postOnce(url, options);

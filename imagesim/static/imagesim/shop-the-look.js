@@ -15,7 +15,7 @@ import { LookTexts } from "./look-texts.js";
 import { PhotoPicker } from "./picker.js";
 import { crop, fetchPicture, prepare } from "./pictures.js";
 import { explainRefusal, retryAfter } from "./refusals.js";
-import { csrfTokenOf, fieldsOf } from "./requests.js";
+import { csrfHeaderOf, fieldsOf } from "./requests.js";
 
 const NEW_BOX = { x: 0.3, y: 0.3, width: 0.4, height: 0.4 };
 const LARGE_AREA = 0.5; // share of the photo; a new box starts at the active one unless that is larger
@@ -41,7 +41,7 @@ export class ShopTheLook {
     this.texts = new LookTexts(root.dataset);
     this.address = new LookAddress(this.form, root.dataset.facets);
     this.requests = new LookRequests(root.dataset, this.form, (on) => this.setBusy(on));
-    this.results = new LookResults(root, this.texts, csrfTokenOf(this.form), () => this.refresh());
+    this.results = new LookResults(root, this.texts, csrfHeaderOf(this.form), () => this.refresh());
     this.marks = new RegionMarks(find("dots"), find("chips"), (region) => this.select(region));
     this.editor = new BoxEditor(this.stage, find("box"));
     this.regions = []; // the whole photo comes last
