@@ -42,6 +42,7 @@ def check(**kwargs: Any) -> list[CheckMessage]:
         *check_texts(),
         *check_pages(),
         *checks.check_databases(),
+        *checks.check_middleware(),
         *checks.check_tenants(),
     ]
 

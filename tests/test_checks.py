@@ -500,6 +500,15 @@ def test_a_wrong_setting_does_not_keep_the_process_from_starting(tmp_path, wrong
     assert "Traceback" not in done.stderr
 
 
+def test_middleware_of_an_app_that_is_not_installed(settings, monkeypatch):
+    """``makemigrations`` would write a migration of ``imagesim`` for its models."""
+    settings.MIDDLEWARE = ["imagesim.middleware.DegradedHeader", "imagesim.experiments.middleware.ChooseVariants"]
+    assert "imagesim.E008" not in ids(run_checks(tags=["imagesim"]))
+    monkeypatch.setattr(checks.apps, "is_installed", lambda app: app != "imagesim.experiments")
+    [error] = [each for each in run_checks(tags=["imagesim"]) if each.id == "imagesim.E008"]
+    assert "'imagesim.experiments' is not in INSTALLED_APPS" in error.msg
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("package", ["rest_framework", "drf_spectacular"])
 def test_an_api_without_its_packages_is_an_error_in_one_sentence(tmp_path, package):

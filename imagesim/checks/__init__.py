@@ -178,6 +178,17 @@ def check_look() -> Iterator[CheckMessage]:
     )
 
 
+@listed
+def check_middleware() -> Iterator[CheckMessage]:
+    """Check that an app whose middleware is used is installed. Otherwise its models, once imported, belong to
+    ``imagesim``, the app around it, and ``makemigrations`` writes a migration for them there."""
+    for path in django_settings.MIDDLEWARE:
+        app = path.rpartition(".middleware.")[0]
+        if app.startswith("imagesim.") and not apps.is_installed(app):
+            message = f"MIDDLEWARE names {path!r}, but {app!r} is not in INSTALLED_APPS."
+            yield Error(message, hint="Add the app, or remove its middleware.", id="imagesim.E008")
+
+
 def check_item_regions() -> list[CheckMessage]:
     """Check that there is a region finder, if the regions of items are wanted."""
     settings, errors = conf.read_settings()
