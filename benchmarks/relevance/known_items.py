@@ -44,7 +44,7 @@ def with_typo(name: str, rng: random.Random) -> str:
 def reordered(name: str, rng: random.Random) -> str:
     """Reorder the words of ``name``; turn a single word into its plural or singular."""
     words = re.findall(r"[\w’'-]+", name)
-    if len(words) < 2:
+    if len(set(words)) < 2:
         return name[:-1] if name.endswith("s") else name + "s"
     turned = words[:]
     while turned == words:
