@@ -89,12 +89,12 @@ def load(out: Path, size: Size) -> Part:
     file = out / f"demo-{len(shown)}.pt"
     if not file.exists():
         files = {source: read_pictures(package) for source, package in PACKAGES.items()}
-        images = [features.square(_on_white(files[each.source][photo.file]), size.image_size) for each, photo in shown]
+        images = [features.square(on_white(files[each.source][photo.file]), size.image_size) for each, photo in shown]
         torch.save(features.describe(features.frozen_trunk(size), images), file)
     return Part(torch.load(file), labels)
 
 
-def _on_white(data: bytes) -> Image.Image:
+def on_white(data: bytes) -> Image.Image:
     image = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGBA")
     ground = Image.new("RGBA", image.size, "white")
     ground.alpha_composite(image)

@@ -21,6 +21,7 @@ from PIL import Image, ImageOps
 
 from imagesim.embedders import lite_model
 from imagesim.embedders.lite import LITE, Size, load_trunk
+from imagesim.embedders.precision import lower_precisions
 from imagesim.embedders.reduced_precision import convert, fold_batch_norms
 from training.lite import augment
 
@@ -194,9 +195,9 @@ def grounds(garments: list[Picture]) -> list[Image.Image]:
 
 
 def frozen_trunk(size: Size) -> Any:
-    """Return the trunk for computing features: in bf16 where the processor supports it."""
+    """Return the trunk for computing features: in bf16 where the processor computes it natively."""
     trunk = fold_batch_norms(load_trunk(size))
-    return convert(trunk, torch.bfloat16) if torch.backends.mkldnn.is_available() else trunk
+    return convert(trunk, torch.bfloat16) if "bf16" in lower_precisions(torch.device("cpu")) else trunk
 
 
 def describe(trunk: Any, images: Sequence[Image.Image]) -> dict[str, torch.Tensor]:

@@ -77,7 +77,7 @@ RECIPES = {
                     things=96,
                     pair_gender=True,
                     axes=64,
-                    centre=0.34,
+                    centre=0.4,
                     width=0.03,
                     correction=(0.1, 0.7),
                     plain=96,
@@ -95,6 +95,6 @@ RECIPES = {
             )
         ],
         (0.22, 0.12, 0.66),
-        unlike=(0.65, 0.25, 0.1),
+        unlike=(0.65, 0.15, 0.2),
     ),
 }

@@ -3,7 +3,7 @@
 ``python -m training.lite.sizes --data DATA --out OUT``; the table is also written to ``OUT/sizes.json``.
 
 ``--also NAME=FOLDER`` adds a column for other weights, such as weights trained without a trade
-(``python -m training.lite --size base --without grocery``).
+(``python -m training.lite --size base --without grocery``). ``--stamps FOLDER`` adds the figures of ``stamps.py``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import nn
 
 from imagesim.embedders import lite
 from imagesim.embedders.lite_model import LiteHeads, TextParts
-from training.lite import demo
+from training.lite import demo, stamps
 from training.lite.heads import PREFIX
 from training.lite.parts import Part, load
 from training.lite.text import TextCache
@@ -80,6 +80,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for features")
     parser.add_argument("--pictures", type=int, default=1500, help="maximum number of pictures of each part")
     parser.add_argument("--also", action="append", default=[], help="NAME=FOLDER of other weights")
+    parser.add_argument("--stamps", type=Path, help="the folder into which the package of stamps was unpacked")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -88,6 +89,8 @@ def main() -> None:
     for name, size in lite.SIZES.items():
         parts = load(arguments.data, arguments.out / f"parts-{name}", arguments.pictures, PARTS, size)
         parts["demo"] = demo.load(arguments.out / f"parts-{name}", size)
+        if arguments.stamps:
+            parts["stamps"] = stamps.load(arguments.stamps, arguments.out / f"parts-{name}", size)
         classifier = lite.load_trunk(size).classifier
         files = {name: lite.weights_path(size)}
         others = {key: Path(folder) / f"{name}.safetensors" for key, folder in (a.split("=") for a in arguments.also)}

@@ -47,23 +47,28 @@ class Figures:
         named = self.texts([captions.evaluation_texts(kind) for kind in foods])
         out["both in one shop: similar, type"] = evaluate.image_to_image(whole, kinds)
         out["both in one shop: words, type of groceries"] = evaluate.text_to_image(named, foods, only, kinds, 3)
-        self._demo(out, *vectors["demo"])
+        for trade in ("demo", "stamps"):
+            if trade in self.parts:
+                self._few(out, trade, *vectors[trade])
         return out
 
-    def _demo(self, out: dict[str, float], whole: np.ndarray, only: np.ndarray) -> None:
-        labels = self.parts["demo"].labels
+    def _few(self, out: dict[str, float], trade: str, whole: np.ndarray, only: np.ndarray) -> None:
+        """Add the figures of pictures of which few are of the same type."""
+        labels = self.parts[trade].labels
         types = np.unique(labels["type"])
         named = self.texts([captions.evaluation_texts(kind) for kind in types])
-        out["demo: zero-shot type"] = evaluate.zero_shot(named, only, np.searchsorted(types, labels["type"]))[0]
-        out["demo: words, type"] = evaluate.r_precision(named @ only.T, types[:, None] == labels["type"])
-        colours = np.unique(labels["colour"])
-        named = self.texts([[colour] for colour in colours])
-        out["demo: words, colour"] = evaluate.r_precision(named @ only.T, colours[:, None] == labels["colour"])
+        out[f"{trade}: zero-shot type"] = evaluate.zero_shot(named, only, np.searchsorted(types, labels["type"]))[0]
+        out[f"{trade}: words, type"] = evaluate.r_precision(named @ only.T, types[:, None] == labels["type"])
+        if "colour" in labels:
+            colours = np.unique(labels["colour"])
+            named = self.texts([[colour] for colour in colours])
+            of_colour = colours[:, None] == labels["colour"]
+            out[f"{trade}: words, colour"] = evaluate.r_precision(named @ only.T, of_colour)
         for label in ("type", "category"):
             scores = whole @ whole.T
             np.fill_diagonal(scores, -np.inf)
             same = labels[label][:, None] == labels[label]
-            out[f"demo: similar, {label}"] = evaluate.r_precision(scores, same)
+            out[f"{trade}: similar, {label}"] = evaluate.r_precision(scores, same)
 
     def _alone(self, out: dict[str, float], trade: str, part: Part, whole: np.ndarray, only: np.ndarray) -> None:
         kinds = part.labels["type"]
