@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Collection
 from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.db import DatabaseError
 from django.forms.models import BaseInlineFormSet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path
@@ -21,15 +19,13 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from imagesim.admin.base import ShowsWhere, WhereField, admin_url, page, posted, state_dot
-from imagesim.circuit_breaker import log_repeated
 from imagesim.experiments import preview
 from imagesim.experiments.analysis import CONTROL
 from imagesim.experiments.models import LETTERS, MAX_VARIANTS, UNCHANGEABLE, Experiment, Variant, check_variants
 from imagesim.experiments.report import chart_of, csv_rows, report_of
 from imagesim.experiments.results import is_due, update
 from imagesim.insight.reports import csv_response
-
-logger = logging.getLogger(__name__)
+from imagesim.insight.rollup import figures_may_wait
 
 UPDATE_SECONDS = 3.0
 """How long a page may compute figures that are due; the task or the command computes the rest."""
@@ -117,17 +113,6 @@ def _is_draft(experiment: Experiment | None) -> bool:
     return experiment is None or experiment.started is None
 
 
-def _update(experiment: Experiment) -> None:
-    """Compute the figures that are due, as far as there is time. While the database can only be read, the others are
-    shown."""
-    try:
-        update(experiment, UPDATE_SECONDS)
-    except DatabaseError:
-        log_repeated(
-            logger, logging.WARNING, "figures", "The figures of an experiment were not computed", exc_info=True
-        )
-
-
 @admin.register(Experiment)
 class ExperimentAdmin(ShowsWhere, admin.ModelAdmin):  # type: ignore[type-arg]
     form = ExperimentForm
@@ -204,7 +189,8 @@ class ExperimentAdmin(ShowsWhere, admin.ModelAdmin):  # type: ignore[type-arg]
 
     def report_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         experiment = self._found(request, pk)
-        _update(experiment)
+        with figures_may_wait():
+            update(experiment, UPDATE_SECONDS)
         report = report_of(experiment)
         comparisons = report.result.comparisons if report.result else {}
         drawn = [
@@ -235,7 +221,8 @@ class ExperimentAdmin(ShowsWhere, admin.ModelAdmin):  # type: ignore[type-arg]
 
     def csv_view(self, request: HttpRequest, pk: int) -> Any:
         experiment = self._found(request, pk)
-        _update(experiment)
+        with figures_may_wait():
+            update(experiment, UPDATE_SECONDS)
         rows = [[row.get(name, "") for name in CSV_COLUMNS] for row in csv_rows(experiment)]
         return csv_response(f"experiment-{pk}.csv", CSV_COLUMNS, rows)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -13,7 +12,6 @@ from django.contrib import admin, messages
 from django.contrib.admin import AdminSite
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
-from django.db import DatabaseError
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
@@ -29,17 +27,14 @@ from django.utils.translation import gettext_lazy
 from imagesim import events
 from imagesim.admin.base import ReadOnlyAdmin, admin_url, change_url, page, posted
 from imagesim.admin.items import attach_items, picture_of
-from imagesim.circuit_breaker import log_repeated
 from imagesim.insight import catalogue
 from imagesim.insight.models import Finding, Search, SearchReport
 from imagesim.insight.reports import REPORTS, Column, Rate, Report, Selection, chart_by_day, csv_response
-from imagesim.insight.rollup import due_days, local_date, roll_up
+from imagesim.insight.rollup import due_days, figures_may_wait, local_date, roll_up
 from imagesim.items import split_key
 from imagesim.items.hydrate import with_pks
 from imagesim.items.registry import make_key, registry
 from imagesim.models import ItemState
-
-logger = logging.getLogger(__name__)
 
 ROWS = 100
 CSV_ROWS = 10_000
@@ -159,11 +154,9 @@ class SearchReportAdmin(ReadOnlyAdmin):
 def _roll_up() -> int:
     """Compute the figures that are due, as far as there is time; return how many days are left: all of them while the
     database can only be read."""
-    try:
+    with figures_may_wait():
         return roll_up(UPDATE_SECONDS)
-    except DatabaseError:
-        log_repeated(logger, logging.WARNING, "figures", "The figures of searches were not computed", exc_info=True)
-        return len(due_days())
+    return len(due_days())
 
 
 def _period(given: Mapping[str, date | None]) -> tuple[date, date]:

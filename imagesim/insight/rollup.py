@@ -7,22 +7,28 @@ their own. Only events of recorded answers count, so those of bots do not.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from datetime import timezone as zones
 from decimal import Decimal
 
 from django.conf import settings
+from django.db import DatabaseError
 from django.db.models import Min
 from django.utils import timezone
 
 from imagesim import events
+from imagesim.circuit_breaker import log_repeated
 from imagesim.database import atomic, batched, insert_new, pages, retry_conflicts
 from imagesim.insight.models import DailyCount, Purchase, RolledDay, Search
 from imagesim.models import Event
+
+logger = logging.getLogger(__name__)
 
 CHUNK = 500
 """The number of answers that are read together with their events."""
@@ -65,6 +71,16 @@ COLUMNS = {Event.Kind.VIEW.value: "seen", Event.Kind.CLICK.value: "clicks", Even
 def normal(text: str) -> str:
     """Return words as reports compare them: ignoring case and extra spaces."""
     return " ".join(text.casefold().split())[:400]
+
+
+@contextmanager
+def figures_may_wait() -> Iterator[None]:
+    """Let a report be shown although figures that are due cannot be stored, such as while the database can only be
+    read."""
+    try:
+        yield
+    except DatabaseError:
+        log_repeated(logger, logging.WARNING, "figures", "Figures that are due were not computed", exc_info=True)
 
 
 def roll_up(seconds: float = 0.0) -> int:

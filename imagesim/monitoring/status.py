@@ -188,7 +188,7 @@ def _latest(kind: Job.Kind) -> JobStatus | None:
     if job is None:
         return None
     left = None
-    abandoned = jobs.status_of(job) == Job.Status.WAITING
+    abandoned = jobs.status_of(job) != job.status
     if job.status == Job.Status.RUNNING and job.done and not abandoned:
         spent = (timezone.now() - job.started_at).total_seconds()
         left = spent / job.done * max(job.total - job.done, 0)

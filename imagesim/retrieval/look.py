@@ -143,8 +143,8 @@ def shop_the_look(
     queries = [to_query(request, filters, vector, meta, plan.fields) for vector in vectors]
     judge = Judge(calibration_of(meta), "region", names=CategoryNames(request.searched, meta))
     cutoff = Cutoff(request.min_relevance or 0.0, plan)
-    known = facet_kinds((*FACET_FIELDS, *meta.filters), meta.filters)
-    kinds = {name: known[name] for name in request.facets if name in known}  # a filter that is new has no values yet
+    counted = [each for each in request.facets if each in (*FACET_FIELDS, *meta.filters)]  # a new filter has no values
+    kinds = facet_kinds(counted, meta.filters)
     answers = _search(index, cutoff, judge, queries, searched, request.searched, kinds)
     hits = answers.pop(0).hits if whole else Hits()
     found = tuple(_look_region(box, each, request.searched) for box, each in zip(boxes, answers, strict=True))
@@ -359,12 +359,10 @@ def _filled(own: Hits, wide: Hits, query: Query) -> Hits:
         key = key_of(hit.item)
         return fact_of(hit.item, "group_key_of", key) if query.collapse else key
 
-    others, limit = unseen(own, wide, identity), query.limit
-    found = [*own, *(replace(hit, stage="wider") for hit in others)]
-    more = own.more or len(found) > limit or wide.more
+    found = [*own, *(replace(hit, stage="wider") for hit in unseen(own, wide, identity))]
     return Hits(
-        found[:limit],
-        more=more,
+        found[: query.limit],
+        more=own.more or len(found) > query.limit or wide.more,
         took_ms=wide.took_ms,
         exact=own.exact and wide.exact,
         cut=max(own.cut, wide.cut),

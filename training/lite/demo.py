@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -86,15 +87,24 @@ def load(out: Path, size: Size) -> Part:
         "category": np.array([each.category for each, _ in shown]),
         "colour": np.array([each.colour for each, _ in shown]),
     }
-    file = out / f"demo-{len(shown)}.pt"
-    if not file.exists():
+
+    def pictures() -> Iterator[bytes]:
         files = {source: read_pictures(package) for source, package in PACKAGES.items()}
-        images = [features.square(on_white(files[each.source][photo.file]), size.image_size) for each, photo in shown]
+        return (files[each.source][photo.file] for each, photo in shown)
+
+    return Part(described(out / f"demo-{len(shown)}.pt", pictures, size), labels)
+
+
+def described(file: Path, pictures: Callable[[], Iterable[bytes]], size: Size) -> dict[str, torch.Tensor]:
+    """Return the input of the heads for a few pictures, computed once and stored in ``file``."""
+    if not file.exists():
+        images = [features.square(_on_white(data), size.image_size) for data in pictures()]
         torch.save(features.describe(features.frozen_trunk(size), images), file)
-    return Part(torch.load(file), labels)
+    stored: dict[str, torch.Tensor] = torch.load(file)
+    return stored
 
 
-def on_white(data: bytes) -> Image.Image:
+def _on_white(data: bytes) -> Image.Image:
     image = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGBA")
     ground = Image.new("RGBA", image.size, "white")
     ground.alpha_composite(image)

@@ -11,12 +11,10 @@ import re
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
 from imagesim.embedders.lite import Size
-from training.lite import features
-from training.lite.demo import on_white
+from training.lite.demo import described
 from training.lite.parts import Part
 
 TRADES = ("animals", "clothes", "food", "hobbies", "household", "medical", "plants", "sports", "vehicles")
@@ -43,8 +41,8 @@ def load(folder: Path, out: Path, size: Size) -> Part:
     """Return these pictures, with labels "type" and "category"; features that ``out`` lacks are computed."""
     shown = pictures(folder)
     labels = {name: np.array([each[n] for each in shown]) for n, name in enumerate(("type", "category"))}
-    file = out / f"stamps-{len(shown)}.pt"
-    if not file.exists():
-        images = [features.square(on_white(each.read_bytes()), size.image_size) for _kind, _category, each in shown]
-        torch.save(features.describe(features.frozen_trunk(size), images), file)
-    return Part(torch.load(file), labels)
+
+    def read() -> list[bytes]:
+        return [file.read_bytes() for _kind, _category, file in shown]
+
+    return Part(described(out / f"stamps-{len(shown)}.pt", read, size), labels)
