@@ -184,9 +184,8 @@ class Refinement:
         written = _plain if is_number else str
         counts: Counter[str] = Counter()
         for hit in hits:
-            counts.update(
-                {written(each) for each in several(self._values[id(hit)].get(name)) if each not in (None, "")}
-            )
+            own = [written(each) for each in several(self._values[id(hit)].get(name)) if each not in (None, "")]
+            counts.update([*dict.fromkeys(own)])  # in an order that is the same in each process
         chosen = self._query.get(name, "")
         chosen = written(chosen) if chosen else ""
         if len(counts) < 2 and not chosen:
