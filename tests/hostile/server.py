@@ -155,6 +155,12 @@ def _processor_seconds(pid: int) -> float:
     return sum(map(int, fields[11:15])) / TICKS  # user and system time, for itself and for children it waited for
 
 
+def busy_seconds() -> float:
+    """Return the processor seconds of all processes of this machine, and of other machines on the same processors."""
+    user, nice, system, _, _, irq, softirq, steal = map(int, Path("/proc/stat").read_text().split()[1:9])
+    return (user + nice + system + irq + softirq + steal) / TICKS
+
+
 def _status(pid: int, name: str) -> int:
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
