@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from imagesim import runtime
 from imagesim.retrieval import concurrency
 from tests.hostile import files
@@ -43,6 +45,8 @@ from tools import servers
 MEGABYTE = 1024**2
 MEMORY_BUDGET = 400 * MEGABYTE
 """Of one request."""
+FIXED_WORK_SECONDS = 0.25
+"""What :func:`_seconds_of_fixed_work` returns on the slowest machine that keeps all budgets while it is idle."""
 CLIENTS = 12
 ATTEMPTS = 3
 """How often a budget has to be exceeded: other work on the machine slows one attempt, a fault slows all."""
@@ -476,8 +480,19 @@ def _over_budget(attack: Attack, request: Request, seconds: float, memory: int) 
     if memory > MEMORY_BUDGET:
         over.append(f"{memory / MEGABYTE:.0f} MB of memory")
     if seconds > attack.budget(request):
-        over.append(f"{seconds:.2f} s of processor, not {attack.budget(request)}")
+        budget = attack.budget(request) * max(1.0, _seconds_of_fixed_work() / FIXED_WORK_SECONDS)
+        if seconds > budget:
+            over.append(f"{seconds:.2f} s of processor, not {budget:.2f}")
     return over
+
+
+def _seconds_of_fixed_work() -> float:
+    """Return the processor seconds that work on pictures takes now, which differ between processors, and with what
+    else they have to do."""
+    started = time.thread_time()
+    picture = Image.linear_gradient("L").convert("RGB").resize((3000, 3000), Image.Resampling.BICUBIC)
+    picture.rotate(10).resize((224, 224), Image.Resampling.LANCZOS)
+    return time.thread_time() - started
 
 
 def _endpoint(path: str) -> str:
