@@ -108,6 +108,23 @@ def test_the_key_suffices_for_all_operations_on_an_index(index: ElasticsearchInd
     assert len(list(index.scan())) == 2
 
 
+def test_a_cluster_that_refuses_the_searches_gets_no_index(index: ElasticsearchIndex, server: SecureServer) -> None:
+    """Otherwise it would be filled for hours, made active, and found healthy, while no search succeeds."""
+    setting = "search.allow_expensive_queries"
+
+    def allow(value: str | None) -> None:
+        content = {"persistent": {setting: value}}
+        servers.as_superuser(server.url, server.authority, PASSWORD, "/_cluster/settings", content, "PUT")
+
+    allow("false")
+    try:
+        with pytest.raises(SearchIndexError, match=setting):
+            index.create(META)
+    finally:
+        allow(None)
+    assert index.backing_indexes() == []
+
+
 def test_the_key_of_a_web_process_is_read_only(index: ElasticsearchIndex, server: SecureServer) -> None:
     backing_index = fill(index)
     reader = server.index("imagesim-search")

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from django.utils import timezone
 from elasticsearch import Elasticsearch
 
 from imagesim.circuit_breaker import Breaker
@@ -87,7 +88,8 @@ def test_the_mapping_is_strict_and_explicit(index: ElasticsearchIndex) -> None:
     made = index._client.indices.get(index=backing_index)[backing_index]
     mappings = made["mappings"]
     assert mappings["dynamic"] == "strict"
-    assert mappings["_source"] == {"excludes": ["images.vector", "candidate", "candidate_texts", "words", "stems"]}
+    excludes = ["images.vector", "candidate", "candidate_texts", "words", "stems"]
+    assert mappings["_source"] == {"enabled": True, "excludes": excludes}
     vector = mappings["properties"]["images"]["properties"]["vector"]
     options = vector["index_options"]
     assert options == {"type": "int8_hnsw", "m": 16, "ef_construction": 100, "confidence_interval": 1.0}
@@ -112,6 +114,78 @@ def test_pipelines_of_a_template_add_nothing_to_the_entries(index: Elasticsearch
     finally:
         client.indices.delete_index_template(name=name)
         client.ingest.delete_pipeline(id=name)
+
+
+@contextlib.contextmanager
+def template_of(index: ElasticsearchIndex, **template: Any) -> Iterator[None]:
+    """A template of the cluster for indexes with the prefix of this one."""
+    patterns, indices = [f"{index.name}-*"], index._client.indices
+    indices.put_index_template(name=index.name, index_patterns=patterns, priority=500, template=template)
+    try:
+        yield
+    finally:
+        indices.delete_index_template(name=index.name)
+
+
+def test_settings_of_a_template_change_no_answer(index: ElasticsearchIndex) -> None:
+    settings = {
+        "index": {
+            "max_result_window": 10,
+            "max_docvalue_fields_search": 1,
+            "max_terms_count": 1,
+            "sort.field": "group",
+            "lifecycle.name": "delete-after-a-month",
+            "refresh_interval": "1h",
+        }
+    }
+    sorted_by = {"properties": {"group": {"type": "keyword"}}}
+    with template_of(index, settings=settings, mappings={"_source": {"enabled": False}, **sorted_by}):
+        backing_index = index.create(META)
+    index.write([entry(n, axis(n), filters={"brand": "Acme"}) for n in range(12)], backing_index=backing_index)
+    index.promote(backing_index)
+    made = index._client.indices.get_settings(index=backing_index, flat_settings=True)[backing_index]["settings"]
+    assert not made.get("index.lifecycle.name"), "by which the index would be deleted"
+    assert keys(index, Query(axis(0), limit=11, filters=Filters(exclude_groups=("a", "b"))))[0] == "0"
+    assert len(list(index.scan())) == 12
+    [found] = index.search([Query(axis(0), limit=1, fields=("brand",))])
+    assert found.candidates[0].values == {"brand": ("Acme",)}
+
+
+def test_a_template_that_hides_indexes_or_gives_them_an_alias(index: ElasticsearchIndex) -> None:
+    """A hidden index was neither found nor deleted, so that each sync made another one."""
+    first = index.create(META)
+    index.promote(first)
+    with template_of(index, settings={"index.hidden": True}, aliases={index.name: {}}):
+        second = index.create(META)
+    assert index.backing_indexes() == [first, second]
+    assert [*index._client.indices.get_alias(name=index.name)] == [first], "which alone is filled"
+    index.promote(second)
+    assert [*index._client.indices.get_alias(name=index.name)] == [second]
+
+
+def test_shards_that_no_node_takes_are_reported(
+    index: ElasticsearchIndex, elasticsearch_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A template wants nodes that are gone, or the disks are nearly full."""
+    backing_index = index.create(META)
+    nowhere = {"index.routing.allocation.require.box": "hot"}
+    hasty = ElasticsearchIndex(hosts=elasticsearch_url, name=index.name, replicas=0, request_timeout=0.5)
+    with template_of(index, settings=nowhere), pytest.raises(IndexUnavailable, match=r'takes the shards .*box:"hot"'):
+        hasty.create(META)
+    assert index.backing_indexes() == [backing_index], "what could not be used is deleted"
+
+    monkeypatch.setattr(bulk, "ATTEMPTS", 1)
+    lost, mappings = index.name_at(timezone.now()), index._client.indices.get_mapping(index=backing_index)
+    index._client.indices.create(
+        index=lost,
+        aliases={bulk.write_alias(lost): {}},
+        settings=nowhere,
+        mappings=mappings[backing_index]["mappings"],
+        wait_for_active_shards=0,
+    )
+    [result] = hasty.write([entry(1, axis(0))], backing_index=lost)
+    assert result.retryable
+    assert "primary shard is not active" in result.error
 
 
 def test_the_planner_matches_the_index(index: ElasticsearchIndex) -> None:
@@ -439,6 +513,42 @@ def test_the_name_of_an_existing_index_is_rejected(index: ElasticsearchIndex) ->
         index._client.indices.delete(index=index.name)
 
 
+def test_the_name_of_a_data_stream_is_rejected(index: ElasticsearchIndex) -> None:
+    client, template = index._client, f"{index.name}-stream"
+    client.indices.put_index_template(name=template, index_patterns=[index.name], priority=500, data_stream={})
+    client.indices.create_data_stream(name=index.name)
+    try:
+        with pytest.raises(ConfigurationError, match=r"data stream .* choose another name in INDEX's OPTIONS"):
+            index.create(META)
+        assert index.backing_indexes() == []
+    finally:
+        client.indices.delete_data_stream(name=index.name)
+        client.indices.delete_index_template(name=template)
+
+
+def test_a_closed_index_is_replaced(index: ElasticsearchIndex) -> None:
+    """The pattern of its name does not match it, so it kept the alias, and the next one was refused."""
+    first = index.create(META)
+    index.promote(first)
+    index._client.indices.close(index=first)
+    second = index.create(META)
+    assert index.backing_indexes() == [first, second]
+    index.promote(second)
+    assert index.active() == second
+    assert keys(index, Query(axis(0))) == []
+    index.drop(first)
+    assert index.backing_indexes() == [second]
+
+
+def test_the_error_names_the_index_that_is_gone(index: ElasticsearchIndex) -> None:
+    """Not the active one, when it is the one that a rebuild was filling."""
+    index.promote(index.create(META))
+    filled = index.create(META)
+    index._client.indices.delete(index=filled)
+    with pytest.raises(IndexMissing, match=f"no index '{filled}'"):
+        index.make_searchable(filled)
+
+
 # Requests.
 
 
@@ -464,8 +574,8 @@ def test_tracers_are_told_what_a_request_is_called(index: ElasticsearchIndex, mo
         names.append(kwargs.get("endpoint_id"))
         return perform(self, *args, **kwargs)
 
-    monkeypatch.setattr(Elasticsearch, "perform_request", noted)
     index.promote(index.create(META))
+    monkeypatch.setattr(Elasticsearch, "perform_request", noted)
     index.write([entry(1, axis(0))])
     index.search([Query(axis(0))])
     index.search([Query(axis(0)), Query(axis(1))])
@@ -776,6 +886,7 @@ def test_threads_do_not_wait_for_each_other_where_the_server_does_not_answer() -
         (429, IndexUnavailable, "busy"),
         (503, IndexUnavailable, "busy"),
         (400, SearchIndexError, "refused"),
+        (413, SearchIndexError, r"too large for http\.max_content_length"),
         (404, IndexMissing, "imagesim_rebuild"),
     ],
 )
@@ -814,6 +925,16 @@ def test_a_proxy_that_answers_itself_makes_the_index_unavailable(body: bytes) ->
             assert isinstance(caught.value, IndexUnavailable)
 
 
+def test_the_404_of_a_proxy_means_no_missing_index() -> None:
+    """Such as that of an ingress whose service is gone, or of a wrong path: an index would be made beside the one that
+    exists."""
+    with Answering(404, body=b"", product=False) as url:
+        index = ElasticsearchIndex(hosts=f"{url}/es")
+        for ask in (index.active, index.meta, index.refresh, lambda: index.create(META)):
+            with pytest.raises(IndexUnavailable, match="another path in hosts"):
+                ask()
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -822,6 +943,7 @@ def test_a_proxy_that_answers_itself_makes_the_index_unavailable(body: bytes) ->
         ({"quantisation": "int2"}, "'auto', 'bbq', 'int8' or 'none'"),
         ({"refresh_interval": "1 second"}, "'1 second' is not a time; write a number and its unit, such as '1s'"),
         ({"refresh_interval": 1}, "refresh_interval 1 is not a time"),
+        ({"hosts": [{"host": "es1"}]}, "hosts must be addresses, such as 'https://es1:9200'"),
         ({"hostss": "x"}, "no option 'hostss'; it has .*'hosts'"),
     ],
 )

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from imagesim.exceptions import ConfigurationError, ModelMismatch, SearchIndexError, format_choices
 from imagesim.indexes import BaseIndex, validation
-from imagesim.indexes.elasticsearch import bulk, mapping, recall
+from imagesim.indexes.elasticsearch import bulk, creation, mapping, recall
 from imagesim.indexes.elasticsearch.mapping import Quantisation, Server
 from imagesim.indexes.elasticsearch.queries import CompiledQuery, count_body, facets_body, parse_facets
 from imagesim.indexes.elasticsearch.selectivity import Selectivity, exact_up_to
@@ -165,7 +165,7 @@ class ElasticsearchIndex(BaseIndex):
 
             body["settings"]["index"] |= SETTINGS
             body["mappings"]["properties"] |= text_properties(meta, self._analyzers)
-        self._connection.slow.indices.create(index=backing_index, aliases={bulk.write_alias(backing_index): {}}, **body)
+        creation.create(self._connection, self._server, backing_index, meta, body)
 
     def make_searchable(self, backing_index: str) -> None:
         settings = mapping.serving(self._replicas, self._refresh_interval)
@@ -175,10 +175,11 @@ class ElasticsearchIndex(BaseIndex):
 
     def promote(self, backing_index: str) -> None:
         self.make_searchable(backing_index)
+        former = [f"{self.name}-*", *self.backing_indexes()]  # the pattern alone leaves out those that are closed
         with self._translated_errors():
             self._connection.slow.indices.update_aliases(
                 actions=[
-                    {"remove": {"index": f"{self.name}-*", "alias": self.name, "must_exist": False}},
+                    {"remove": {"indices": former, "alias": self.name, "must_exist": False}},
                     {"add": {"index": backing_index, "alias": self.name, "is_write_index": True}},
                 ]
             )

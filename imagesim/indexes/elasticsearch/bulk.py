@@ -16,7 +16,17 @@ from imagesim.exceptions import IndexMissing, IndexUnavailable, SearchIndexError
 from imagesim.filter_types import FILTER_TYPES
 from imagesim.indexes.elasticsearch.mapping import CANDIDATE, CANDIDATE_TEXTS, STEMS, WORDS
 from imagesim.indexes.elasticsearch.queries import pack, pack_candidate
-from imagesim.indexes.elasticsearch.transport import BLOCKED, BUSY, REFUSED, Connection, encode, reason_of, types_of
+from imagesim.indexes.elasticsearch.transport import (
+    BLOCKED,
+    BUSY,
+    REFUSED,
+    TOO_LARGE,
+    Connection,
+    encode,
+    milliseconds,
+    reason_of,
+    types_of,
+)
 from imagesim.indexes.validation import Prepared, prepare_all
 from imagesim.types import Entry, IndexMeta, Removal, WriteResult
 
@@ -27,9 +37,6 @@ CHUNK_BYTES = 8 * 1024 * 1024
 CHUNK_OPERATIONS = 1000
 ATTEMPTS = 3
 PAUSE_SECONDS = 0.5
-TOO_LARGE = 413
-"""The HTTP status with which the server, or a proxy in front of it, refuses a request for its size; nginx does so from
-1 MB on. The request is then divided."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +88,11 @@ class Writer:
         :raises IndexUnavailable: if the server does not answer.
         """
         results: dict[int, WriteResult] = {}
-        params = {"require_alias": "true", "filter_path": "items.*.status,items.*.error"}
+        params = {
+            "require_alias": "true",
+            "filter_path": "items.*.status,items.*.error",
+            "timeout": milliseconds(self._connection.server_seconds(slow=True)),  # for a shard that no node holds
+        }
         for attempt in range(ATTEMPTS):
             last = attempt == ATTEMPTS - 1
             try:

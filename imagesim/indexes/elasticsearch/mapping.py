@@ -31,6 +31,12 @@ CANDIDATE = "candidate"
 """The field that repeats the data of a candidate as one value with doc values."""
 CANDIDATE_TEXTS = "candidate_texts"
 """The field that likewise repeats the texts by which a candidate is scored."""
+UNTEMPLATED = (
+    "lifecycle.name",  # a policy may delete the index after some days, or roll over its alias
+    *("sort.field", "sort.order"),  # not possible with nested documents
+    *("max_result_window", "max_docvalue_fields_search", "max_terms_count"),
+)
+"""Settings that keep the server's defaults, whatever a template for all indexes says."""
 WORDS, STEMS = "words", "stems"
 """The fields with the words of all texts, and with their stems, each prefixed with its language."""
 
@@ -113,25 +119,34 @@ class Storage:
 def backing_indexes(client: Elasticsearch, name: str) -> list[str]:
     """Return the indexes that this app made under ``name``, oldest first."""
     ours = re.compile(rf"{re.escape(name)}-\d{{20}}-[0-9a-f]{{6}}")
-    found = client.indices.get_settings(index=f"{name}-*", name="index.creation_date")
+    # Also those that are closed or hidden.
+    found = client.indices.get_settings(index=f"{name}-*", name="index.creation_date", expand_wildcards="all")
     made = {each: int(of["settings"]["index"]["creation_date"]) for each, of in found.items() if ours.fullmatch(each)}
     return sorted(made, key=lambda each: (made[each], each))
 
 
 def check_name(client: Elasticsearch, name: str) -> None:
-    """Raise ConfigurationError if an index has the name itself, so no alias can have it."""
+    """Raise ConfigurationError if an index or a data stream has the name itself, so no alias can have it."""
     # Not a HEAD: the answer to a refused one does not say which privilege is missing.
-    if name in client.options(ignore_status=404).indices.get_alias(index=name):
-        raise ConfigurationError(
-            f"Elasticsearch has an index {name!r} that imagesim did not make: choose another name in INDEX's OPTIONS."
-        )
+    found = client.options(ignore_status=404).indices.get_alias(index=name)
+    if found.meta.status == 404 or (found and all(name in of["aliases"] for of in found.values())):
+        return
+    raise ConfigurationError(
+        f"Elasticsearch has an index or a data stream {name!r} that imagesim did not make: "
+        "choose another name in INDEX's OPTIONS."
+    )
 
 
 def active(client: Elasticsearch, name: str) -> str | None:
     """Return the index that the alias points to; if there are several, the one that was made active by this app."""
-    found = client.options(ignore_status=404).indices.get_alias(name=name)
-    if found.meta.status != 200:
-        return None
+    from elasticsearch import NotFoundError
+
+    try:
+        found = client.indices.get_alias(name=name)
+    except NotFoundError as error:
+        if isinstance(error.body, Mapping) and "error" in error.body:
+            return None
+        raise  # a proxy said so
     written = (index for index, of in found.items() if of["aliases"].get(name, {}).get("is_write_index"))
     return next(written, next(iter(found)))
 
@@ -181,6 +196,8 @@ def _settings(storage: Storage, server: Server) -> dict[str, Any]:
         # entry.
         "default_pipeline": "_none",
         "final_pipeline": "_none",
+        "hidden": False,  # the names of hidden indexes match no pattern
+        **dict.fromkeys(UNTEMPLATED),
     }
     if server.knn_skips_filtered:
         settings["dense_vector.hnsw_filter_heuristic"] = "fanout"
@@ -209,7 +226,7 @@ def _mapping(name: str, meta: IndexMeta, storage: Storage, server: Server) -> di
     mapping.meta("dynamic", "strict")
     if not server.keeps_vectors_from_source:
         # The vectors are stored in files of their own; _source would hold them a second time, as text.
-        mapping.meta("_source", excludes=["images.vector", CANDIDATE, CANDIDATE_TEXTS, WORDS, STEMS])
+        mapping.meta("_source", enabled=True, excludes=["images.vector", CANDIDATE, CANDIDATE_TEXTS, WORDS, STEMS])
     mapping.meta("_meta", **{META: {"index": name, **asdict(meta)}})
     mapping.field("key", dsl.Keyword(index=False))
     mapping.field("model", dsl.Keyword(doc_values=False))

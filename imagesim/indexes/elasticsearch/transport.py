@@ -45,6 +45,9 @@ BUSY = frozenset({408, 429, 502, 503, 504})
 REFUSED = frozenset({401, 403})
 """HTTP statuses that mean missing privileges, or an index that an operator has blocked, rather than an invalid
 request."""
+TOO_LARGE = 413
+"""The HTTP status with which the server, or a proxy in front of it, refuses a request for its size; nginx does so from
+1 MB on."""
 BLOCKED = frozenset({"cluster_block_exception", "index_closed_exception"})
 """The types of error of an index that is read-only, as while the server or a snapshot needs it to be, or closed, as
 while one is restored."""
@@ -72,6 +75,8 @@ class Connection:
     """The connection of the index ``name`` to its cluster. Its client is created when it is first needed."""
 
     def __init__(self, name: str, hosts: Sequence[str], timeout: float, options: Mapping[str, Any]) -> None:
+        if wrong := [each for each in hosts if not isinstance(each, str)]:
+            raise ConfigurationError(f"INDEX's hosts must be addresses, such as 'https://es1:9200', not {wrong[0]!r}.")
         self.name = name
         self.hosts = hosts
         self._timeout = timeout
@@ -107,6 +112,10 @@ class Connection:
         """The client with the timeout of writes."""
         return self.client.options(request_timeout=SLOW * self._timeout)
 
+    def server_seconds(self, slow: bool) -> float:
+        """Return after how many seconds the server gives up and says why, before the client stops waiting."""
+        return SERVER_TIMEOUT * self._timeout * (SLOW if slow else 1)
+
     def post(self, path: str, data: bytes, params: Mapping[str, str], client: Elasticsearch | None = None) -> Any:
         """Post encoded JSON and return the decoded answer.
 
@@ -121,9 +130,7 @@ class Connection:
             "POST", path, params=params, headers=headers, body=data, endpoint_id=name
         ).body
         if not (isinstance(answer, dict) and ANSWERS & answer.keys()):
-            raise IndexUnavailable(
-                f"The answer from {self.where} is not one of Elasticsearch; is there a proxy that answers itself?"
-            )
+            raise _other_answer(self.where)
         return answer
 
     def search(
@@ -140,8 +147,8 @@ class Connection:
         if not bodies:
             return []
         client = self.slow if slow else self.client
-        seconds = SERVER_TIMEOUT * self._timeout * (SLOW if slow else 1)
-        timeout = f"{round(seconds * 1000)}ms"
+        seconds = self.server_seconds(slow)
+        timeout = milliseconds(seconds)
         sent = [{**body, "timeout": timeout} for body in bodies]
         options = [{CACHED: "true"} if body.pop(CACHED, False) else {} for body in sent]
         if len(bodies) == 1:
@@ -273,6 +280,10 @@ def from_api(status: int, body: object, name: str, where: str) -> SearchIndexErr
     """Return the error for an HTTP status and the body of the answer."""
     reason = reason_of(body)
     if status == 404:
+        if not (isinstance(body, Mapping) and "error" in body):
+            return _other_answer(where)
+        if (missing := _error_of(body).get("index", name)) != name:
+            return index_missing(name, missing)
         return IndexMissing(
             f"Elasticsearch has no active index {name!r}; build it with imagesim_rebuild or imagesim_sync."
         )
@@ -296,15 +307,35 @@ def from_api(status: int, body: object, name: str, where: str) -> SearchIndexErr
             f"Elasticsearch at {where} is busy or not ready ({status}); try again later. It said: {reason}"
         )
     hint = ""
-    if "mapper_parsing_exception" in types:
+    if "mapper_parsing_exception" in types and "analyzer" in reason:
         hint = ". Check analyzers in INDEX's OPTIONS: every node must have each, or the plug-in that brings it."
+    elif status == TOO_LARGE:
+        hint = ". It is too large for http.max_content_length of the server, or for a proxy in front of it."
     return SearchIndexError(f"Elasticsearch refused a request for the index {name!r} ({status}): {reason}{hint}")
+
+
+def _other_answer(where: str) -> IndexUnavailable:
+    return IndexUnavailable(
+        f"The answer from {where} is not one of Elasticsearch; is there a proxy that answers itself, "
+        "or another path in hosts of INDEX's OPTIONS?"
+    )
+
+
+def milliseconds(seconds: float) -> str:
+    """Return a time as the server takes it, which is a whole number with its unit."""
+    return f"{round(seconds * 1000)}ms"
 
 
 def types_of(body: object) -> set[str]:
     """Return the types of an error of Elasticsearch and of its causes."""
-    error: Any = body.get("error") if isinstance(body, Mapping) else None
-    return {str(each.get("type")) for each in (error, *_causes(error))} if isinstance(error, Mapping) else set()
+    error = _error_of(body)
+    return {str(each.get("type")) for each in (error, *_causes(error))}
+
+
+def _error_of(body: object) -> Mapping[str, Any]:
+    """Return the error in an answer, empty if it has none or one that is only a text."""
+    error = body.get("error") if isinstance(body, Mapping) else None
+    return error if isinstance(error, Mapping) else {}
 
 
 def _causes(error: Mapping[str, Any]) -> list[Mapping[str, Any]]:
