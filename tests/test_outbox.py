@@ -242,6 +242,13 @@ def test_an_unsupported_database(monkeypatch):
     assert checks.check_databases() == []
 
 
+def test_a_database_without_autocommit(monkeypatch):
+    """Commands and workers would never commit."""
+    assert checks.check_databases() == []
+    monkeypatch.setitem(connection.settings_dict, "AUTOCOMMIT", False)
+    assert [found.id for found in checks.check_databases()] == ["imagesim.E009"]
+
+
 @pytest.mark.django_db(transaction=True)
 def test_changes_are_announced_once_per_transaction(monkeypatch):
     heard = []

@@ -16,6 +16,7 @@ from django.apps import apps
 from django.conf import settings as django_settings
 from django.core.cache import caches
 from django.core.checks import CheckMessage, Error, Warning
+from django.db import connections
 from django.urls import LocalePrefixPattern, get_resolver
 from django.utils.module_loading import import_string
 
@@ -198,12 +199,21 @@ def check_item_regions() -> list[CheckMessage]:
     return [Warning("IMAGESIM['ITEM_REGIONS'] is on, but no region finder is set.", hint=hint, id="imagesim.W019")]
 
 
-def check_databases() -> list[CheckMessage]:
-    """Check that changes can be recorded in the database of this app's tables."""
+@listed
+def check_databases() -> Iterator[CheckMessage]:
+    """Check that changes can be recorded in the database of this app's tables, and that what syncs them commits."""
     from imagesim.indexing import outbox
 
-    reason = outbox.unsupported(outbox.state_alias())
-    return [Error(reason, hint="See docs/sync.md.", id="imagesim.E007")] if reason else []
+    alias = outbox.state_alias()
+    if reason := outbox.unsupported(alias):
+        yield Error(reason, hint="See docs/sync.md.", id="imagesim.E007")
+    if not connections[alias].settings_dict["AUTOCOMMIT"]:
+        yield Error(
+            f"DATABASES[{alias!r}]['AUTOCOMMIT'] is False: what syncs changes never commits, stores nothing, and holds "
+            "locks that saves wait for.",
+            hint="Remove it, and call transaction.set_autocommit(False) in the code that commits by hand.",
+            id="imagesim.E009",
+        )
 
 
 def check_tenants() -> list[CheckMessage]:
