@@ -27,6 +27,7 @@ from django.core.signals import request_started
 from django.db import OperationalError, connection, connections
 from django.test.client import ClientHandler
 from django.utils import timezone
+from kombu import Queue
 from redis import Redis
 
 from imagesim import checks, tasks, warm_up
@@ -58,8 +59,9 @@ def celery(settings):
     conf = current_app.conf
     former = {name: conf[name] for name in ("broker_url", "task_default_queue")}
 
-    def use(url):
-        configure(broker_url=url, task_default_queue=f"imagesim-test-{uuid.uuid4().hex}")
+    def use(url, **more):
+        former.update((name, conf[name]) for name in more)
+        configure(broker_url=url, task_default_queue=f"imagesim-test-{uuid.uuid4().hex}", **more)
         return conf.task_default_queue
 
     def configure(**values):
@@ -263,6 +265,28 @@ def test_a_failed_message_is_sent_again(celery, monkeypatch):
     for _ in range(3):
         dispatch.wake()
     assert len(tried) == 3
+
+
+@pytest.mark.usefixtures("media_root")
+@pytest.mark.parametrize(
+    ("url", "routes"), [("nothing://", None), ("memory://host", {"imagesim.*": {"queue": "one that is not declared"}})]
+)
+def test_a_message_that_is_refused_fails_neither_saves_nor_the_admin(celery, caplog, url, routes):
+    """For lack of a package, a right or a queue: each client of a broker raises its own errors."""
+    celery(url, task_routes=routes, task_create_missing_queues=False)
+    assert not dispatch.start("rebuild")
+    product("shoe", picture("red"))
+    assert [record.name for record in caplog.records] == ["imagesim.circuit_breaker"], caplog.text
+
+
+def test_messages_are_not_delayed_in_quorum_queues(celery, monkeypatch):
+    """Celery refuses to delay them by less than a second, or warns of each that it blocks the worker."""
+    celery("amqp://nowhere", task_queues=[Queue("visual", queue_arguments={"x-queue-type": "quorum"})])
+    sent = []
+    monkeypatch.setattr(CeleryDispatcher, "send", lambda self, task, arguments, delay: sent.append(delay) or True)
+    for _ in range(3):
+        dispatch.wake()
+    assert sent == [0, 0, 0]
 
 
 @pytest.mark.usefixtures("media_root")

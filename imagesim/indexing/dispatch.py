@@ -29,7 +29,7 @@ from django.utils.connection import ConnectionDoesNotExist
 
 from imagesim.circuit_breaker import Breaker, log_repeated
 from imagesim.conf import get_settings
-from imagesim.exceptions import CircuitOpen, ConfigurationError, format_choices
+from imagesim.exceptions import ConfigurationError, format_choices
 from imagesim.runtime import runtime
 
 logger = logging.getLogger("imagesim.indexing.sync")
@@ -95,8 +95,8 @@ class MessageDispatcher(Dispatcher):
         """Send a sync, unless a message already sent covers the commits until now.
 
         The first change is announced immediately. Those that follow within ``WAKE_INTERVAL`` share one message, which
-        workers act on when the interval is over, and so on for each interval: a thousand saves per second cost five
-        messages. If a message is lost, its changes wait until a worker next polls.
+        workers act on when it is over: a thousand saves per second cost five. The changes of a message that is lost
+        wait until a worker next polls.
         """
         now = time.monotonic()
         last = self.last_wakeup
@@ -146,25 +146,25 @@ class CeleryDispatcher(MessageDispatcher):
 
     @property
     def supports_delay(self) -> bool:
-        return not self.is_eager()
+        """Not with quorum queues, in which Celery delays by whole seconds, or not at all."""
+        from celery import current_app
+
+        queues = current_app.amqp.queues.values()
+        return not (self.is_eager() or any("quorum" in (each.queue_arguments or {}).values() for each in queues))
 
     def send(self, task: str, arguments: dict[str, Any], *, delay: float = 0.0, expires: float | None = None) -> bool:
-        """Send one task; False if the broker cannot be reached."""
+        """Send one task; False if the broker cannot be reached, or refuses it."""
         from celery import current_app
-        from kombu.exceptions import KombuError
 
         function = _function(task)
         if self.is_eager():
             function.apply_async(kwargs=arguments)
             return True
-        options = {"countdown": delay or None, "expires": expires, "retry": False}
+        options = {"expires": expires, "retry": False}
         try:
-            with (
-                self.breaker.guard(KombuError, OSError),
-                self._pool(current_app).acquire(block=True, timeout=1) as producer,
-            ):
-                function.apply_async(kwargs=arguments, producer=producer, **options)
-        except (KombuError, OSError, CircuitOpen) as error:
+            with self.breaker.guard(Exception), self._pool(current_app).acquire(block=True, timeout=1) as producer:
+                function.apply_async(kwargs=arguments, producer=producer, countdown=delay or None, **options)
+        except Exception as error:  # of the client of any broker, or of a setting that Celery does not accept
             logger.debug("not sent: %s", error)
             return False
         return True
@@ -181,11 +181,11 @@ class CeleryDispatcher(MessageDispatcher):
         poll()
 
     def _pool(self, app: Any) -> Any:
-        """Return a pool of producers with short timeouts, separate from the application's own, which may retry for
-        ever."""
+        """Return producers with short timeouts: those of the application's own pool may retry for ever."""
+        from kombu import pools
+
         key = str(app.conf.broker_write_url or app.conf.broker_url)
         if key not in self._producers:
-            pools: Any = import_module("kombu.pools")
             connection = app.connection_for_write(
                 connect_timeout=self.CONNECT_SECONDS,
                 transport_options={
@@ -196,7 +196,7 @@ class CeleryDispatcher(MessageDispatcher):
                     "retry_on_timeout": False,
                 },
             )
-            self._producers[key] = pools.ProducerPool(pools.connections[connection], limit=10)
+            self._producers[key] = pools.ProducerPool(pools.connections[connection], limit=10)  # type: ignore[no-untyped-call]
         return self._producers[key]
 
 
@@ -246,9 +246,8 @@ class DjangoTasksDispatcher(MessageDispatcher):
 class ThreadDispatcher(Dispatcher):
     """Runs tasks in a daemon thread per server process, one after the other.
 
-    The thread starts with the first request that a WSGI or ASGI server handles: management commands, Django's test
-    client and test runs start none (see :func:`_start_thread`), and their changes wait for a server. It has its own
-    database connections, closed while it is idle, and ends with the process.
+    The thread starts with the first request that a server handles (see :func:`_start_thread`); the changes of commands
+    wait for one. It has its own database connections, closed while it is idle, and ends with the process.
     """
 
     POLL_INTERVAL = 5.0
@@ -327,8 +326,7 @@ _DISPATCHERS: dict[str, type[Dispatcher]] = {
 
 
 def mode() -> str:
-    """Return the name of the dispatcher in use: the ``SYNC`` setting, where ``auto`` means Celery if it is configured,
-    else Django's tasks if they are, else the thread."""
+    """Return the name of the dispatcher in use; ``auto`` is Celery or Django's tasks if configured, else the thread."""
     setting = get_settings().SYNC
     if setting != "auto":
         return setting
@@ -375,9 +373,8 @@ def connect(tasks: str) -> None:
 def _start_thread(sender: Any, **kwargs: Any) -> None:
     """Start the thread at a request to a real server, if changes are synced by the thread.
 
-    Not under Django's test client, whose handler is another class, nor anywhere in a test run: there a thread would
-    lock a database that tests share, and load a model. ``mail.outbox`` exists once Django, pytest-django or another
-    runner has set up the test environment; ``LiveServerTestCase`` has a real server.
+    Not in a test run, where it would lock a database that tests share, and load a model. There, ``mail.outbox`` exists;
+    Django's test client has another handler, but ``LiveServerTestCase`` a real server.
     """
     if isinstance(sender, type) and issubclass(sender, WSGIHandler | ASGIHandler) and not hasattr(mail, "outbox"):
         start_thread()
