@@ -6,6 +6,7 @@ Any task can be lost, repeated, late or out of order without harm, because the w
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from importlib import import_module
@@ -14,9 +15,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from django.utils import timezone
 
 from imagesim.conf import get_settings
-from imagesim.database import CONNECTION_ERRORS, delete_in_batches, primary
+from imagesim.database import CONNECTION_ERRORS, current_schema, delete_in_batches, primary
 from imagesim.exceptions import AlreadyRunning, IndexMissing, IndexUnavailable, ModelMismatch, NotRegistered
-from imagesim.indexing.dispatch import DjangoTasksDispatcher, start
+from imagesim.indexing.dispatch import SENT_AT, DjangoTasksDispatcher, start
+from imagesim.runtime import runtime
 
 if TYPE_CHECKING:
     from imagesim.models import Job
@@ -53,20 +55,28 @@ _LONG = {**_LASTING, "soft_time_limit": 3300, "time_limit": 3500}
 def sync() -> None:
     """Sync waiting changes, start another task when the time is up, and continue an abandoned rebuild.
 
-    While the database is unavailable, nothing happens: the next poll tries again.
+    While the database is unavailable, nothing happens: the next poll tries again. Nor does it for a message that was
+    sent before this process began a sync that sent another one. A stream of saves sends several a second, and if each
+    worked until the time is up and sent another, all other tasks of the queue would wait for these.
     """
     from imagesim.indexing.interruptions import log_outage
     from imagesim.indexing.jobs import unfinished_rebuild
+    from imagesim.indexing.outbox import state_alias
     from imagesim.indexing.sync import sync as sync_now
 
+    continued: dict[str, float] = runtime.get("when the sync that is continued began", dict)  # by tenant
+    tenant = current_schema(state_alias())
+    sent_at, began = getattr(_request(), SENT_AT, None), time.time()
+    if sent_at is not None and sent_at < continued.get(tenant, 0.0) <= began:  # the clock may have been set back
+        return
     try:
         report = sync_now(seconds=SLICE_SECONDS)
         left = unfinished_rebuild()
     except CONNECTION_ERRORS as error:
         log_outage(error)
         return
-    if report.more and not report.interrupted:
-        start("sync")
+    if report.more and not report.interrupted and start("sync"):
+        continued[tenant] = began
     if left is not None:
         _continue(left)
 
@@ -128,8 +138,12 @@ def reconcile(job: int | None = None) -> None:
 def _message() -> str:
     """Return the id of the Celery message that is being handled, which stays the same on redelivery; empty without
     one."""
-    request = getattr(current_task, "request", None)
-    return str(getattr(request, "id", None) or "")[:64]
+    return str(getattr(_request(), "id", None) or "")[:64]
+
+
+def _request() -> Any:
+    """Return the Celery message that is being handled, or None."""
+    return getattr(current_task, "request", None)
 
 
 @shared_task(name="imagesim.tasks.reindex", **_LASTING)

@@ -9,7 +9,8 @@ import pytest
 
 from imagesim import tasks
 from imagesim.indexing import jobs
-from imagesim.indexing.sync import sync
+from imagesim.indexing.dispatch import SENT_AT
+from imagesim.indexing.sync import SyncReport, sync
 from imagesim.models import Job
 from tests.shop import EMBEDDER, picture, product
 from tests.test_job_control import died, only
@@ -74,3 +75,37 @@ def test_syncs_between_two_slices_of_a_rebuild_make_no_further_slices(shop, monk
         getattr(tasks, task)(**arguments)
     assert only("rebuild").done == done + 2  # one page
     assert len(queue) == len(sent) + 1
+
+
+def test_a_backlog_of_messages_does_not_hold_up_other_tasks(shop, monkeypatch):
+    """A stream of saves sends several messages a second. If each of them did a slice and sent another, other tasks in
+    the queue would wait until all changes are synced."""
+    now, began, sent = [1000.0], [], []
+
+    def work(**options: Any) -> SyncReport:
+        began.append(now[0])
+        now[0] += tasks.SLICE_SECONDS
+        return SyncReport(more=True)
+
+    def handle(sent_at: float) -> int:
+        now[0] += 1
+        message = SimpleNamespace(**{SENT_AT: sent_at})
+        monkeypatch.setattr(tasks, "current_task", SimpleNamespace(request=message))
+        before = len(began)
+        tasks.sync()
+        return len(began) - before
+
+    monkeypatch.setattr("imagesim.indexing.sync.sync", work)
+    monkeypatch.setattr(tasks, "time", SimpleNamespace(time=lambda: now[0]))
+    monkeypatch.setattr(tasks, "start", lambda task: sent.append(now[0]) or True)
+    assert [handle(980.0 + second) for second in range(20)] == [1, *[0] * 19]
+    with monkeypatch.context() as patch:
+        patch.setattr(tasks, "current_schema", lambda using: "another tenant")
+        assert handle(980.0)
+    assert handle(sent[0])  # the sync goes on
+    assert len(sent) == len(began) == 3
+    monkeypatch.setattr(tasks, "start", lambda task: False)  # the broker is down
+    assert handle(now[0])
+    assert handle(now[0] - 1)
+    now[0] = 500.0  # the clock was wrong
+    assert handle(now[0])

@@ -37,6 +37,9 @@ logger = logging.getLogger("imagesim.indexing.sync")
 TASKS = ("sync", "rebuild", "reconcile", "reindex")
 """The functions of :mod:`imagesim.tasks` that can be started."""
 
+SENT_AT = "imagesim_sent_at"
+"""The header of a Celery message with the time until which it announces changes, in seconds since 1970."""
+
 _tasks_module = ""
 """That module, as named by :func:`connect`: it imports what it runs, so nothing below may import it."""
 
@@ -160,7 +163,7 @@ class CeleryDispatcher(MessageDispatcher):
         if self.is_eager():
             function.apply_async(kwargs=arguments)
             return True
-        options = {"expires": expires, "retry": False}
+        options = {"expires": expires, "retry": False, "headers": {SENT_AT: time.time() + delay}}
         try:
             with self.breaker.guard(Exception), self._pool(current_app).acquire(block=True, timeout=1) as producer:
                 function.apply_async(kwargs=arguments, producer=producer, countdown=delay or None, **options)
