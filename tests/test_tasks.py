@@ -477,6 +477,8 @@ def test_django_s_own_tasks(settings):
 def test_auto_is_celery_with_a_broker(settings, celery):
     settings.IMAGESIM = {"SYNC": "auto"}
     assert dispatch.mode() == "thread"
+    celery("memory://")  # which only this process can reach
+    assert dispatch.mode() == "thread"
     celery("redis://nowhere")
     assert dispatch.mode() == "celery"
 

@@ -56,8 +56,8 @@ def check_settings() -> Iterator[CheckMessage]:
             yield _missing("celery", message, "imagesim.E003")
         elif not (CeleryDispatcher.is_configured() or CeleryDispatcher.is_eager()):
             yield Warning(
-                "IMAGESIM['SYNC'] is 'celery', but this process has no Celery application with a broker: messages "
-                "go to RabbitMQ on this machine.",
+                "IMAGESIM['SYNC'] is 'celery', but this process has no Celery application with a broker that other "
+                "processes can reach: messages go to RabbitMQ on this machine, or to the memory of this process.",
                 hint="Set CELERY_BROKER_URL, and import the application in the __init__.py of your project's "
                 "package (docs/howto-celery.md).",
                 id="imagesim.W030",

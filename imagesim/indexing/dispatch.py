@@ -98,8 +98,7 @@ class MessageDispatcher(Dispatcher):
         """Send a sync, unless a message already sent covers the commits until now.
 
         The first change is announced immediately. Those that follow within ``WAKE_INTERVAL`` share one message, which
-        workers act on when it is over: a thousand saves per second cost five. The changes of a message that is lost
-        wait until a worker next polls.
+        workers act on when it is over: a thousand saves per second cost five. A lost one is made up for by a poll.
         """
         now = time.monotonic()
         last = self.last_wakeup
@@ -133,12 +132,13 @@ class CeleryDispatcher(MessageDispatcher):
 
     @staticmethod
     def is_configured() -> bool:
-        """Return whether Celery is installed and the project's application has a broker."""
+        """Return whether Celery is installed and the project's application has a broker for other processes."""
         try:
             from celery import current_app
         except ImportError:
             return False
-        return bool(current_app.conf.broker_url or current_app.conf.broker_write_url)
+        url = current_app.conf.broker_write_url or current_app.conf.broker_url
+        return bool(url) and not str(url).startswith("memory:")
 
     @staticmethod
     def is_eager() -> bool:
