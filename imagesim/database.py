@@ -32,6 +32,7 @@ _CONFLICT_NUMBERS = (1205, 1213)
 """MySQL and MariaDB: a lock wait that timed out, a deadlock. They also lock the gaps that others insert into."""
 _CONFLICT_STATES = ("40001", "40P01")
 """PostgreSQL: a serialization failure, if the project isolates transactions more strictly; a deadlock."""
+_READ_ONLY = "25006"
 
 
 class AtomicSave:
@@ -191,6 +192,12 @@ def is_conflict(error: OperationalError) -> bool:
     """Return whether another transaction's writes caused the error, so a retry can succeed."""
     number, state = next(iter(error.args), None), sqlstate(error)
     return number in _CONFLICT_NUMBERS or state in _CONFLICT_STATES
+
+
+def is_read_only(error: BaseException) -> bool:
+    """Return whether PostgreSQL reported that the server or the user may only read, as on a standby after a failover,
+    or where a full disk is near. Other databases raise OperationalError then."""
+    return sqlstate(error) == _READ_ONLY
 
 
 def close_lost_connections() -> None:

@@ -21,7 +21,7 @@ from django.contrib.auth import get_user_model
 from django.core.cache import cache
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.handlers.base import BaseHandler
-from django.db import OperationalError, connection
+from django.db import InternalError, OperationalError, connection
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template import engines
 from django.test import AsyncClient, Client, override_settings
@@ -1182,6 +1182,15 @@ class TestEvents:
         refused(
             api.post(EVENTS, json.dumps({"events": [event]}), content_type="application/json"), 400, "bad_query", "item"
         )
+
+    def test_a_database_that_may_only_be_read(self, api, on, monkeypatch):
+        """PostgreSQL reports it by another error than other databases."""
+        error = InternalError("cannot execute INSERT in a read-only transaction")
+        error.__cause__ = Exception()
+        error.__cause__.sqlstate = "25006"
+        monkeypatch.setattr("imagesim.events.store", Mock(side_effect=error))
+        body = {"events": [{}]}
+        refused(api.post(EVENTS, body, content_type="application/json"), 503, "index_unavailable")
 
     def test_only_json_posts_are_accepted(self, api, on):
         refused(api.post(EVENTS, {"events": "x"}), 415, "unsupported_media_type")

@@ -15,7 +15,7 @@ from django.apps import apps
 from django.db import InternalError, OperationalError, connections, router
 
 from imagesim.circuit_breaker import log_repeated
-from imagesim.database import CONNECTION_ERRORS, close_lost_connections, sqlstate
+from imagesim.database import CONNECTION_ERRORS, close_lost_connections, is_read_only
 from imagesim.exceptions import IndexUnavailable, with_migrate_hint
 
 try:
@@ -33,10 +33,6 @@ INFRASTRUCTURE_ERRORS = (*CONNECTION_ERRORS, SoftTimeLimitExceeded)
 released, and no result is stored."""
 
 
-_READ_ONLY = "25006"
-"""PostgreSQL: the server or the user may only read, as on a standby after a failover, or where a full disk is near."""
-
-
 @contextmanager
 def read_only_as_outage() -> Iterator[None]:
     """Make a database that has become read-only raise OperationalError, as one that is lost does and as other databases
@@ -47,7 +43,7 @@ def read_only_as_outage() -> Iterator[None]:
         try:
             return run(*statement)
         except InternalError as error:
-            if sqlstate(error) != _READ_ONLY:
+            if not is_read_only(error):
                 raise
             raise OperationalError(*error.args) from error.__cause__
 

@@ -25,7 +25,7 @@ from rest_framework.views import APIView, exception_handler
 from imagesim import exceptions
 from imagesim.circuit_breaker import log_repeated, logged, outage_of
 from imagesim.conf import get_settings
-from imagesim.database import CONNECTION_ERRORS
+from imagesim.database import CONNECTION_ERRORS, is_read_only
 from imagesim.middleware import HEADER
 
 logger = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class LengthRequired(APIException):
 def handle(error: Exception, context: dict[str, Any]) -> Response | None:
     """Handle errors for the views here, in place of DRF's handler; return None, and so a reported 500, for unexpected
     ones."""
-    if isinstance(error, CONNECTION_ERRORS):  # such as while the database with the items is restarted
+    if isinstance(error, CONNECTION_ERRORS) or is_read_only(error):  # such as while the items' database is restarted
         cause, error = error, exceptions.IndexUnavailable(f"The database cannot be used: {error}")
         error.__cause__ = cause
     if isinstance(error, exceptions.ImagesimError):
