@@ -77,6 +77,8 @@ def sync() -> None:
         return
     if report.more and not report.interrupted and start("sync"):
         continued[tenant] = began
+    else:  # from here on, each message counts, also one of a machine whose clock is behind
+        continued.pop(tenant, None)
     if left is not None:
         _continue(left)
 

@@ -80,12 +80,12 @@ def test_syncs_between_two_slices_of_a_rebuild_make_no_further_slices(shop, monk
 def test_a_backlog_of_messages_does_not_hold_up_other_tasks(shop, monkeypatch):
     """A stream of saves sends several messages a second. If each of them did a slice and sent another, other tasks in
     the queue would wait until all changes are synced."""
-    now, began, sent = [1000.0], [], []
+    now, more, began, sent = [1000.0], [True], [], []
 
     def work(**options: Any) -> SyncReport:
         began.append(now[0])
         now[0] += tasks.SLICE_SECONDS
-        return SyncReport(more=True)
+        return SyncReport(more=more[0])
 
     def handle(sent_at: float) -> int:
         now[0] += 1
@@ -104,6 +104,10 @@ def test_a_backlog_of_messages_does_not_hold_up_other_tasks(shop, monkeypatch):
         assert handle(980.0)
     assert handle(sent[0])  # the sync goes on
     assert len(sent) == len(began) == 3
+    more[0] = False
+    assert handle(sent[-1])
+    assert handle(980.0)  # nothing is left: this may be a new change, by a machine whose clock is behind
+    more[0] = True
     monkeypatch.setattr(tasks, "start", lambda task: False)  # the broker is down
     assert handle(now[0])
     assert handle(now[0] - 1)
