@@ -135,6 +135,90 @@ def test_limits_of_a_price(typed, language, rest, limits):
     assert (found.text, found.limits) == (rest, limits)
 
 
+NEGATED = [
+    ("en", "50 €", "more than {}|over {}|pricier than {}", "less than {}|under {}|cheaper than {}"),
+    ("de", "50 €", "mehr als {}|über {}|teurer als {}", "weniger als {}|unter {}|billiger als {}"),
+    ("fr", "50 €", "plus de {}|plus cher que {}|au-dessus de {}", "moins de {}|en dessous de {}"),
+    ("es", "50 €", "más de {}|mas de {}|por encima de {}", "menos de {}|por debajo de {}"),
+    ("it", "50 €", "più di {}|oltre {}|superiore a {}", "meno di {}|inferiore a {}"),
+    ("cs", "50 Kč", "více než {}|nad {}|dražší než {}", "méně než {}|pod {}"),
+    ("hi", "500 रुपये", "{} से ज्यादा|{} से अधिक", "{} से कम"),
+    ("fa", "500 تومان", "بیشتر از {}|بالای {}", "کمتر از {}|زیر {}"),
+]
+"""Languages with a price, and their comparatives for more and for less."""
+
+NEGATIONS_BESIDE = {
+    "en": "can't be {}|can’t be {}|cant be {}|cannot cost {}|must not cost {}|don't want to spend {}|nothing {}|nto {}",
+    "de": "nicht {}|darf nicht {} kosten|auf keinen Fall {}|will nicht {} ausgeben|nihct {}|nich {}",
+    "fr": "pas {}|ne doit pas coûter {}|je ne veux pas payer {}|jamais {}",
+    "es": "no {}|no puede costar {}|que no cueste {}|no quiero gastar {}",
+    "it": "non {}|non deve costare {}|che non costi {}|non voglio spendere {}",
+    "cs": "ne {}|nesmí stát {}|nechci utratit {}",
+    "hi": "{} नहीं|{} न हो|{} का नहीं",
+    "fa": "{} نباشد|نه {}",
+}
+
+
+@pytest.mark.parametrize(("language", "price", "more", "less"), NEGATED)
+def test_a_negation_makes_the_opposite_of_a_comparative(language, price, more, less):
+    """Whatever verbs of costing and wanting are between, "can't be more than 50 €" must not mean at least 50 €."""
+    for operator, comparatives in (("lte", more), ("gte", less)):
+        for comparative in comparatives.split("|"):
+            for frame in NEGATIONS_BESIDE[language].split("|"):
+                typed = frame.format(comparative.format(price))
+                found = price_limits(typed, [language])
+                assert found is not None, typed
+                assert set(found.limits) == {operator}, typed
+
+
+@pytest.mark.parametrize(
+    ("typed", "language", "limits"),
+    [
+        ("can't be more than 50", "en", {"lte": 50}),  # like "at most 50", without a currency
+        ("shouldn't exceed 50", "en", {"lte": 50}),
+        ("jacket no more expensive than 50", "en", {"lte": 50}),
+        ("exceeding 50 €", "en", {"gte": 50}),
+        ("soll 50 € nicht überschreiten", "de", {"lte": 50}),
+        ("ne doit pas dépasser 50 €", "fr", {"lte": 50}),
+        ("non deve superare 50 euro", "it", {"lte": 50}),
+        ("niet duurder dan 50", "nl", {"lte": 50}),
+        ("50 € or less", "en", {"lte": 50}),
+        ("50 € and up", "en", {"gte": 50}),
+        ("less than or equal to 50 €", "en", {"lte": 50}),
+        ("from 20 up to 50 €", "en", {"gte": 20, "lte": 50}),
+        ("12 990 Ft alatti ruha", "hu", {"lt": 12_990}),
+        ("不要100元以上的鞋", "zh-hans", {"lte": 100}),
+        ("鞋不超过100元", "zh-hans", {"lte": 100}),
+        # What negates something else does not negate the limit.
+        ("coat not black over 50 €", "en", {"gte": 50}),
+        ("nicht zu teuer, unter 50 €", "de", {"lt": 50}),
+        ("pas trop cher moins de 50 €", "fr", {"lt": 50}),
+        ("pokemon go under 50 €", "en", {"lt": 50}),
+    ],
+)
+def test_limits_as_shoppers_state_them(typed, language, limits):
+    found = price_limits(typed, [language])
+    assert found is not None
+    assert found.limits == limits
+
+
+@pytest.mark.parametrize(
+    ("typed", "language"),
+    [
+        ("needn't be under 50 €", "en"),
+        ("does not need to cost less than 50 €", "en"),
+        ("muss nicht unter 50 € sein", "de"),
+        ("never not under 50 €", "en"),
+        ("coat not from 20 to 50 €", "en"),
+        ("palto ne od 50 €", "hr"),
+        ("from €50 to €20", "en"),
+        ("not a cheap one over 50 €", "en"),
+    ],
+)
+def test_a_limit_that_is_not_certain_is_none(typed, language):
+    assert price_limits(typed, [language]) is None
+
+
 @pytest.mark.parametrize(
     ("typed", "language"),
     [

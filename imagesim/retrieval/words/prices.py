@@ -12,11 +12,12 @@ from django.utils.formats import number_format
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
-from imagesim.language.analysis import base_language, languages_of
+from imagesim.language.analysis import NO_SPACES, base_language, languages_of
 from imagesim.language.letters import spelled
 from imagesim.language.stop_words import AMOUNTS, UNITS, read_table
-from imagesim.language.word_lists import is_on_a_list, negations
+from imagesim.language.word_lists import is_on_a_list
 from imagesim.retrieval.arguments import Searched
+from imagesim.retrieval.words.negated_limits import Negation, is_verb, negation_of
 from imagesim.types import Condition, IndexMeta, Message, Operator
 
 WORDS = read_table(Path(__file__).with_name("prices.txt"))
@@ -47,7 +48,7 @@ _NUMBER = r"\d{1,9}(?:[.,'’]\d{1,9}){0,3}"
 _SPACED = rf"(?:\d{{1,3}}(?:\s\d{{3}}){{1,2}}(?!\d)(?:,\d{{1,2}}(?!\d))?|{_NUMBER})"
 """The same with spaces between thousands, as in French and Polish. Not in a range such as "50-100", before which
 another number may stand."""
-_CURRENCY = rf"(?:{SIGNS}|(?:{CURRENCIES})(?!\w))"
+_CURRENCY = rf"(?:{SIGNS}|(?:{CURRENCIES})(?!\w)|{CURRENCIES_BEHIND})"
 _OPPOSITES: Mapping[Operator, Operator] = {"gte": "lte", "lt": "gte"}
 _TIMES = {"k": 1_000, "千": 1_000, "천": 1_000, "万": 10_000, "만": 10_000}
 
@@ -114,38 +115,35 @@ def _first_limits(text: str, known: tuple[str, ...]) -> PriceLimits | None:
     for pattern in _patterns(known):
         for match in pattern.finditer(text):
             limits = _limits_of(match)
-            if not limits or not _is_price(match, known):
+            negation = negation_of(text[: match.start()], text[match.end() :], known)
+            limited = _negated(match, limits) if negation.negates else limits
+            if not _is_price(match, limited or limits, negation, known):
                 continue
-            before = text[: match.start()].rstrip()
-            if (negation := _negation(before, known)) and not (limits := _negated(match, limits)):
+            if len(limits) > 1 and (not limited or limits["gte"] >= limits["lte"]):
+                return None  # "not from 20 to 50 €" and "from 50 to 20 €": half of it would be the opposite
+            if not limited or negation.is_open or (negation.is_far and match.groupdict().get("over")):
                 continue
-            rest = f"{before.removesuffix(negation)} {text[match.end() :]}"
-            rest = " ".join(rest.split()).strip(" ,;-–")
-            return PriceLimits(rest if any(map(str.isalnum, rest)) else "", limits)
+            rest = " ".join(f"{negation.before} {negation.after}".split()).strip(" ,;-–")
+            return PriceLimits(rest if any(map(str.isalnum, rest)) else "", limited)
     return None
 
 
 def _limits_of(match: re.Match[str]) -> dict[Operator, float]:
-    """Return the limits in a match of one of the patterns; empty if a range ends before it begins."""
+    """Return the limits in a match of one of the patterns."""
     found = match.groupdict()
     numbers = [_amount(found[f"number{n}"], found[f"times{n}"]) for n in "12" if found.get(f"number{n}")]
     if len(numbers) == 2:
-        return {"gte": numbers[0], "lte": numbers[1]} if numbers[0] < numbers[1] else {}
-    operator: Operator = "gte" if found["least"] else "lt" if found["below"] else "lte"
+        return {"gte": numbers[0], "lte": numbers[1]}
+    operator: Operator = "gte" if found["least"] or found["over"] else "lt" if found["below"] else "lte"
     return {operator: numbers[0]}
 
 
-def _negation(before: str, languages: tuple[str, ...]) -> str:
-    """Return the negation at the end of the text before a limit: the "not" of "not more than 50 €"."""
-    last = before.rpartition(" ")[2]
-    return last if any(spelled(last.casefold(), each) in negations((each,)) for each in languages) else ""
-
-
 def _negated(match: re.Match[str], limits: Mapping[Operator, float]) -> dict[Operator, float]:
-    """Return the opposite of a limit; empty if it has none, or no currency: "not under 3" is mostly an age."""
-    if len(limits) > 1 or not _has_currency(match):
+    """Return the opposite of the limits in a match; empty if they have none: "not from 50 €", "not from 20 to 50 €"."""
+    found = match.groupdict()
+    if not (found.get("below") or found.get("over")):
         return {}
-    return {_OPPOSITES[operator]: limit for operator, limit in limits.items() if operator in _OPPOSITES}
+    return {_OPPOSITES[operator]: limit for operator, limit in limits.items()}
 
 
 def _has_currency(match: re.Match[str]) -> bool:
@@ -154,24 +152,28 @@ def _has_currency(match: re.Match[str]) -> bool:
     return any(found.get(f"{side}{n}") for side in ("before", "behind") for n in "12")
 
 
-def _is_price(match: re.Match[str], languages: tuple[str, ...]) -> bool:
+def _is_price(
+    match: re.Match[str], limits: Mapping[Operator, float], negation: Negation, languages: tuple[str, ...]
+) -> bool:
     """Return whether the numbers in a match are prices (see :func:`price_limits`)."""
     if _has_currency(match):
         return True
     found = match.groupdict()
-    said = found.get("below") or found.get("most") or found.get("between")
-    if not said or said.casefold().startswith(IN_NAMES):
+    said = found.get("below") or found.get("most") or found.get("between") or (negation.negates and found.get("over"))
+    if not said or said.casefold().startswith(IN_NAMES) or set(limits) == {"gte"}:
         return False
-    before, after = match.string[: match.start()].split(), match.string[match.end() :].split()
+    before, after = negation.before.split(), negation.after.split()
     last = before[-1].casefold().strip(",.") if before else ""
     if last in AMOUNTS or last[:1].isdigit() or _aged(languages).fullmatch(last):
         return False
-    if not after or match.string[match.end()] == ",":
+    if not after or negation.after.startswith(","):
         return True
     follower = after[0].casefold().strip(",.")
     if len(follower) > 1 and follower in UNITS:  # "år" (years), which differs from "är" (is) only in its accent
         return False
-    return any(is_on_a_list(spelled(follower, language), language) for language in languages)
+    return is_verb(follower, languages) or any(
+        is_on_a_list(spelled(follower, language), language) for language in languages
+    )
 
 
 def _amount(number: str, times: str | None) -> float:
@@ -203,7 +205,7 @@ def _price(n: int, number: str = _SPACED) -> str:
 def _sum(n: int) -> str:
     """Return a pattern of a number before the word of its limit, with a sign before it, or none; ``n`` numbers its
     groups."""
-    number = rf"(?P<number{n}>(?:\d{{1,4}}[万만])?{_NUMBER})"
+    number = rf"(?<![\d.,])(?P<number{n}>(?:\d{{1,4}}[万만])?{_SPACED})"
     return rf"(?:(?P<before{n}>{SIGNS})\s*)?{number}\s*(?P<times{n}>[千천万만])?"
 
 
@@ -220,7 +222,7 @@ def _patterns(languages: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
     def words(name: str) -> str:
         return _any_of(name, languages)
 
-    lead = rf"(?<![\w.,-])(?:{words('before')}\s+)?"
+    lead = rf"(?:(?<![\w.,-])|(?<={NO_SPACES.pattern.removesuffix('+')}))(?:{words('before')}\s+)?"
     pairs = [
         rf"(?P<between>{first})\s+{_price(1)}\s+(?:{second})\s*{_price(2)}"
         for first, second in (line.split(" / ") for each in languages for line in WORDS["between"].get(each, ()))
@@ -228,13 +230,15 @@ def _patterns(languages: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
     ranges = (
         rf"(?:{words('at least')}\s+)?{_price(1, _NUMBER)}\s*(?:[-–]|\s{words('to')}\s)\s*{_price(2)}(?:{PARTICLES})?"
     )
-    below, most, least = words("less than"), words("at most"), words("at least")
-    single = rf"(?:(?P<below>{below}|<)|(?P<most>{most}|<=|≤)|(?P<least>{least}|>=?|≥))\.?\s*(?:of\s+)?{_price(1)}"
+    single = (
+        rf"(?:(?P<most>{words('at most')}|<=|≤)|(?P<least>{words('at least')}|>=|≥)|(?P<below>{words('less than')}|<)"
+        rf"|(?P<over>{words('more than')}|>))\.?\s*(?:of\s+)?{_price(1)}"
+    )
     # The name of a group can occur only once in a pattern, so limits after their number have a pattern of their own.
     behind = (
-        rf"{_sum(1)}(?(before1)|\s*(?P<behind1>{SIGNS}|{CURRENCIES_BEHIND}))\s*"
-        rf"(?:(?P<below>{words('less than behind')})|(?P<most>{words('at most behind')})"
-        rf"|(?P<least>{words('at least behind')}))(?:{PARTICLES})?"
+        rf"{_sum(1)}(?(before1)|\s*(?P<behind1>{_CURRENCY}))\s*"
+        rf"(?:(?P<most>{words('at most behind')})|(?P<least>{words('at least behind')})"
+        rf"|(?P<below>{words('less than behind')})|(?P<over>{words('more than behind')}))(?:{PARTICLES})?"
     )
     ranges_behind = (
         rf"{_sum(1)}\s*(?P<behind1>{SIGNS}|{CURRENCIES_BEHIND})?\s*{words('to behind')}\s*{_sum(2)}"
