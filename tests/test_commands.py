@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import sys
 from datetime import timedelta
@@ -25,7 +26,7 @@ from imagesim.exceptions import IndexUnavailable
 from imagesim.indexes import get_index
 from imagesim.indexes.local import LocalIndex
 from imagesim.indexing import leases, reconcile
-from imagesim.insight.models import DailyCount, Finding
+from imagesim.insight.models import DailyCount, Finding, Search
 from imagesim.items.registry import registry
 from imagesim.items.thumbnail_files import FOLDER
 from imagesim.management import ImagesimCommand, ProgressBar
@@ -125,8 +126,10 @@ class TestClear:
     def test_without_anyone_to_ask_nothing_is_deleted(self, monkeypatch):
         product("shoe", picture("red"))
         monkeypatch.setattr("sys.stdin", StringIO())
+        said = StringIO()
         with pytest.raises(CommandError, match="Nothing was deleted"):
-            call("imagesim_clear")
+            call_command("imagesim_clear", stdout=StringIO(), stderr=said)
+        assert said.getvalue().endswith("Type 'yes': \n")
         assert ItemState.objects.exists()
 
 
@@ -196,16 +199,27 @@ class TestSync:
             ("imagesim_tune --sample=-1", "--sample: -1 is too small; it must be 2 or more"),
             ("imagesim_precision --pictures=-1", "--pictures: -1 is too small"),
             ("imagesim_precision --folder /nope", "There is no folder /nope"),
+            (
+                "imagesim_evaluate --source category --judged pairs.csv",
+                "--judged needs --source judged, or no --source",
+            ),
+            ("imagesim_tune --judged pairs.csv", "--judged needs --source judged"),
+            ("imagesim_plan --items 0", "--items: 0 is too small; it must be 1 or more"),
             ("imagesim_plan --items 9 -m 1", "-m: 1 is too small; it must be 2 or more"),
             ("imagesim_plan --items 9 --node-memory 0", "--node-memory: 0 is too small; it must be 0.5 or more"),
             ("imagesim_plan --items 9 --regions nan", "--regions: nan is too small"),
             ("imagesim_plan --items 9 --replicas=-1", "--replicas: -1 is too small"),
             ("imagesim_plan --items 9 --images 0", "--images: 0 is too small; it must be 1 or more"),
             ("imagesim_plan --items 9 --node-memory inf", "--node-memory: inf is too large"),
+            ("imagesim_plan --items 9 --node-memory 1e308", "--node-memory: 1e308 is too large"),
+            ("imagesim_plan --items 9 --regions 1e308", "--regions: 1e308 is too large"),
             ("imagesim_sync --watch --interval inf", "--interval: inf is too large"),
+            ("imagesim_sync --watch --interval 1e10", "--interval: 1e10 is too large; it must be 1000000000 or less"),
+            ("imagesim_sync --reconcile --limit 3", "--limit is not possible with --reconcile"),
             ("imagesim_scan --seconds nan", "--seconds: nan is too small"),
             ("imagesim_ubi queries --until 9999-12-31", "--until: 9999-12-31 is out of range"),
             ("imagesim_ubi queries --since 0001-01-01", "--since: 0001-01-01 is out of range"),
+            ("imagesim_ubi queries --since 2026-05-31 --until 2026-05-30", "--since must not be after --until"),
             ("imagesim_ubi queries --since today", "--since: 'today' is not a day such as 2026-05-31"),
         ],
     )
@@ -412,6 +426,26 @@ class TestOutput:
         monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), "cp1252", write_through=True))
         Command().run_from_argv(["manage.py", "names"])
         assert sys.stdout.buffer.getvalue().decode("cp1252") == "Möbel, \\u6905\\u5b50\n"
+
+    def test_a_reader_gets_it_immediately(self, tmp_path):
+        with (tmp_path / "log").open("w") as log:
+            call_command("imagesim_jobs", stdout=log)
+            assert (tmp_path / "log").read_text() == "No job is running or paused.\n"
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+    @pytest.mark.parametrize("command", [("imagesim_jobs",), ("imagesim_ubi", "queries")])
+    def test_a_full_disk_is_one_sentence(self, command):
+        Search.objects.create(request="r", text="boots", where="search")
+        with open("/dev/full", "w") as full, pytest.raises(CommandError, match="cannot be written: No space left"):
+            call_command(*command, stdout=full)
+
+    def test_a_reader_that_has_ended_is_no_error(self, capsys):
+        reading, writing = os.pipe()
+        os.close(reading)
+        with open(writing, "w") as pipe, pytest.raises(SystemExit) as ended:
+            call_command("imagesim_status", stdout=pipe)
+        assert ended.value.code == 141
+        assert capsys.readouterr().err == ""
 
 
 class _Terminal(io.StringIO):

@@ -359,10 +359,15 @@ def test_the_tune_command_chooses_only_improvements() -> None:
     assert report["chosen"] is False
     assert "Rejected" not in imagesim_tune._text(report)
     assert "Rejected" in imagesim_tune._text(report | {"wins": False})
+    assert imagesim_tune._text(report).endswith("Not chosen, because of --dry-run.")
     assert not FittedProjection.objects.exists()
     out = StringIO()
     call_command("imagesim_tune", stdout=out)
     assert "imagesim_rebuild" in out.getvalue()
+    out = StringIO()
+    call_command("imagesim_tune", "--kind", "none", "--dry-run", stdout=out)
+    assert "Not chosen" in out.getvalue()
+    assert "imagesim_rebuild" not in out.getvalue()
     assert get_chosen(FINGERPRINT) is not None
     call_command("imagesim_tune", "--kind", "none", stdout=StringIO())
     assert get_chosen(FINGERPRINT) is None

@@ -79,7 +79,9 @@ def test_the_plan_command() -> None:
                 stdout=StringIO(),
             )
     with pytest.raises(CommandError, match="at least one item"):
-        call_command("imagesim_plan", "--items=0", "--dims=8", "--no-measure", stdout=StringIO())
+        call_command("imagesim_plan", "--items=2", "--images=1", "--dims=8", "--no-measure", stdout=StringIO())
+    with pytest.raises(CommandError, match="pretrained"):
+        call_command("imagesim_plan", "--items=9", "--pretrained=laion", "--no-measure", stdout=StringIO())
 
 
 @pytest.mark.django_db

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
+import os
 import signal
 import sys
 import threading
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 
 Number = TypeVar("Number", int, float)
+
+LARGEST = 1e9
+"""The largest float that an option takes: more overflows where it is counted in nanoseconds or in bytes."""
 
 
 class Terminated(KeyboardInterrupt):
@@ -87,7 +90,25 @@ class ImagesimCommand(BaseCommand):
         )
 
     def emit(self, values: dict[str, Any], format: str, text: str) -> None:
-        self.stdout.write(json.dumps(values, cls=DjangoJSONEncoder) if format == "json" else text)
+        with self.writing():
+            self.stdout.write(json.dumps(values, cls=DjangoJSONEncoder) if format == "json" else text)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Write to stdout within this block: a reader gets it at its end, and a failure is seen here, not when Python
+        ends.
+
+        :raises CommandError: if it cannot be written, for instance to a full disk.
+        :raises SystemExit: if its reader, such as ``head``, has ended.
+        """
+        try:
+            yield
+            self.stdout.flush()
+        except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stdout.fileno())  # Python flushes it once more at the end
+            if isinstance(error, BrokenPipeError):
+                sys.exit(128 + 13)  # the number of SIGPIPE, which Windows does not have
+            raise CommandError(f"The output cannot be written: {error.strerror}.") from error
 
     def require_yes(self, question: str) -> None:
         """Ask on stderr, because stdout may go to a file.
@@ -99,20 +120,21 @@ class ImagesimCommand(BaseCommand):
         try:
             answer = input()
         except EOFError:  # nobody can answer
+            self.stderr.write("")
             answer = ""
         if answer != "yes":
             raise CommandError("Nothing was deleted.")
 
 
 def at_least(least: Number) -> Callable[[str], Number]:
-    """Return the type of an argument that is a finite number of at least ``least``."""
+    """Return the type of an argument that is a number of at least ``least``; a float is at most ``LARGEST``."""
 
     def parse(text: str) -> Number:
         value = type(least)(text)
         if not value >= least:  # nor may it be NaN
             raise ArgumentTypeError(f"{text} is too small; it must be {least} or more.")
-        if value == math.inf:
-            raise ArgumentTypeError(f"{text} is too large; it must be finite.")
+        if isinstance(value, float) and value > LARGEST:
+            raise ArgumentTypeError(f"{text} is too large; it must be {LARGEST:.0f} or less.")
         return value
 
     parse.__name__ = type(least).__name__  # argparse names it if the text is not a number

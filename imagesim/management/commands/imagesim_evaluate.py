@@ -29,9 +29,13 @@ class Command(ImagesimCommand):
         )
         parser.add_argument("--judged", type=Path, metavar="CSV", help="judged pairs: columns query, item, grade")
         parser.add_argument("--fingerprint", action="append", help="an embedding model (default: all with embeddings)")
-        parser.add_argument("--similarity", action="append", choices=sorted(SIMILARITIES))
+        parser.add_argument(
+            "--similarity", action="append", choices=sorted(SIMILARITIES), help="how vectors are compared"
+        )
         parser.add_argument("--dims", action="append", type=int, help="dimensions to keep by PCA")
-        parser.add_argument("--quantisation", action="append", choices=sorted(QUANTISATIONS))
+        parser.add_argument(
+            "--quantisation", action="append", choices=sorted(QUANTISATIONS), help="how vectors are shortened"
+        )
         parser.add_argument("-k", type=at_least(1), default=10, help="number of answers that count (default 10)")
         parser.add_argument(
             "--queries", type=at_least(1), default=1000, help="maximum number of queries (default 1000)"
@@ -39,13 +43,15 @@ class Command(ImagesimCommand):
         parser.add_argument(
             "--sample", type=at_least(2), default=20_000, help="maximum number of items (default 20000)"
         )
-        parser.add_argument("--seed", type=at_least(0), default=0)
+        parser.add_argument("--seed", type=at_least(0), default=0, help="what the samples are drawn with (default 0)")
         parser.add_argument("--plot", type=Path, metavar="DIR", help="write charts and contact sheets there")
 
     def handle(self, *args: Any, **options: Any) -> None:
         sources = tuple(options["source"] or SOURCES)
         if "judged" in (options["source"] or ()) and options["judged"] is None:
             raise CommandError("--source judged needs --judged CSV.")
+        if options["judged"] and "judged" not in sources:
+            raise CommandError("--judged needs --source judged, or no --source.")
         variants = []
         if options["similarity"] or options["dims"] or options["quantisation"]:
             grid = product(

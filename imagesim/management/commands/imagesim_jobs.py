@@ -22,8 +22,8 @@ class Command(ImagesimCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("action", nargs="?", choices=tuple(ACTIONS))
-        parser.add_argument("kind", nargs="?", choices=tuple(Job.Kind.values))
+        parser.add_argument("action", nargs="?", choices=tuple(ACTIONS), help="what to do (default: only show them)")
+        parser.add_argument("kind", nargs="?", choices=tuple(Job.Kind.values), help="to which job")
 
     def handle(self, *args: Any, format: str, action: str | None, kind: str | None, **options: Any) -> None:
         if action is None:

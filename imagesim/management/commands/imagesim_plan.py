@@ -55,7 +55,7 @@ class Command(ImagesimCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("--items", type=int, required=True, help="number of products")
+        parser.add_argument("--items", type=at_least(1), required=True, help="number of products")
         parser.add_argument("--images", type=at_least(1), help="number of pictures (default: one per item)")
         parser.add_argument("--dims", type=at_least(1), help="length of a vector (default: that of the model)")
         parser.add_argument(
@@ -65,7 +65,12 @@ class Command(ImagesimCommand):
         parser.add_argument(
             "--index", default="auto", choices=get_args(Backend), help="default: pgvector if configured, else by size"
         )
-        parser.add_argument("--quantisation", default="auto", choices=["auto", "half", *QUANTISED])
+        parser.add_argument(
+            "--quantisation",
+            default="auto",
+            choices=["auto", "half", *QUANTISED],
+            help="how vectors are shortened (default: by the index and the size)",
+        )
         parser.add_argument(
             "--characters", type=at_least(0), default=0, help="mean length of the texts of an item (default 0)"
         )
@@ -79,7 +84,9 @@ class Command(ImagesimCommand):
         parser.add_argument(
             "--node-memory", type=at_least(0.5), default=64, help="memory of an Elasticsearch node in GiB (64)"
         )
-        parser.add_argument("--replicas", type=at_least(0), default=1)
+        parser.add_argument(
+            "--replicas", type=at_least(0), default=1, help="copies of an Elasticsearch index besides the first (1)"
+        )
         parser.add_argument(
             "--regions",
             type=at_least(0.0),
@@ -95,10 +102,7 @@ class Command(ImagesimCommand):
 
     def _plan(self, options: dict[str, Any]) -> dict[str, Any]:
         backend = get_settings().EMBEDDER
-        if options["model"]:
-            chosen = {"model": options["model"]}
-            if options["pretrained"]:
-                chosen["pretrained"] = options["pretrained"]
+        if chosen := {name: options[name] for name in ("model", "pretrained") if options[name]}:
             backend = type(backend)(backend.path, {**backend.options, **chosen})
         regions = options["regions"]
         if regions is None and get_settings().ITEM_REGIONS:

@@ -40,6 +40,8 @@ class Command(ImagesimCommand):
     def handle(self, *args: Any, format: str, **options: Any) -> None:
         if options["dry_run"] and not options["reconcile"]:
             raise CommandError("--dry-run needs --reconcile.")
+        if options["limit"] and options["reconcile"]:
+            raise CommandError("--limit is not possible with --reconcile, which compares the whole database.")
         if options["reconcile"]:
             self._reconcile(format, dry_run=options["dry_run"])
             return

@@ -31,10 +31,14 @@ class Command(ImagesimCommand):
         parser.add_argument("--dims", type=int, help="number of dimensions to keep (default: all)")
         parser.add_argument("--model", help="the registered model, app.model (needed if there are several)")
         parser.add_argument("--source", choices=SOURCES, default="category", help="what makes two items similar")
-        parser.add_argument("--judged", type=Path, metavar="CSV")
+        parser.add_argument(
+            "--judged", type=Path, metavar="CSV", help="with --source judged: columns query, item, grade"
+        )
         parser.add_argument("--fingerprint", help="the embedding model (needed if there are several)")
-        parser.add_argument("--sample", type=at_least(2), default=20_000)
-        parser.add_argument("--seed", type=at_least(0), default=0)
+        parser.add_argument(
+            "--sample", type=at_least(2), default=20_000, help="maximum number of items (default 20000)"
+        )
+        parser.add_argument("--seed", type=at_least(0), default=0, help="what the sample is drawn with (default 0)")
         parser.add_argument("--dry-run", action="store_true", help="show the gain without choosing the map")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -47,6 +51,8 @@ class Command(ImagesimCommand):
             if not options["dry_run"]:
                 choose(None)
             return {"kind": "none", "chosen": not options["dry_run"]}
+        if options["judged"] and options["source"] != "judged":
+            raise CommandError("--judged needs --source judged.")
         if kind in ("pca", "truncate") and not dims:
             raise CommandError(f"--kind {kind} needs --dims: how many dimensions to keep.")
         items = get_items(options["model"])
@@ -98,7 +104,7 @@ class Command(ImagesimCommand):
 
 def _text(report: dict[str, Any]) -> str:
     if report["kind"] == "none":
-        return "The next rebuild applies no projection. Run `manage.py imagesim_rebuild` to apply this."
+        return f"Back to the plain embeddings. {_chosen(report)}"
     lines = [f"{report['kind']}: {report['dims_in']} to {report['dims_out']} dimensions, {report['items']} items."]
     if "gain" in report:
         low, mean, high = report["gain"]
@@ -106,8 +112,11 @@ def _text(report: dict[str, Any]) -> str:
             f"nDCG@{K} {report['ndcg_before']:.3f} before, {report['ndcg_after']:.3f} after "
             f"({mean:+.3f}, 95 % interval {low:+.3f} to {high:+.3f})."
         )
-    if report["chosen"]:
-        lines.append("Chosen. Run `manage.py imagesim_rebuild` to apply it; nothing is embedded again.")
-    elif not report["wins"]:
-        lines.append("Rejected: it does not improve the held-out queries.")
+    lines.append(_chosen(report) if report["wins"] else "Rejected: it does not improve the held-out queries.")
     return "\n".join(lines)
+
+
+def _chosen(report: dict[str, Any]) -> str:
+    if not report["chosen"]:
+        return "Not chosen, because of --dry-run."
+    return "Chosen. Run `manage.py imagesim_rebuild` to apply it; nothing is embedded again."

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from itertools import chain
 from typing import Any
 
+from django.core.management.base import CommandError
 from django.utils import timezone
 
 from imagesim.database import pages
@@ -121,10 +120,8 @@ class Command(ImagesimCommand):
     ) -> None:
         last = until or local_date(timezone.now())
         first = since or last - timedelta(days=30)
-        try:
+        if first > last:
+            raise CommandError(f"There is no day from {first} to {last}: --since must not be after --until.")
+        with self.writing():
             for record in KINDS[kind](application, bounds(first)[0], bounds(last)[1]):
                 self.stdout.write(json.dumps(record))
-            self.stdout.flush()
-        except BrokenPipeError:  # its reader, such as `head`, has ended
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more at the end
-            sys.exit(128 + 13)  # the number of SIGPIPE, which Windows does not have
