@@ -32,7 +32,7 @@ import imagesim
 from demo_shop.shop.models import Product
 from imagesim import events, tasks
 from imagesim.embedders import lite
-from imagesim.experiments import analysis, experiment_admin, results
+from imagesim.experiments import analysis, experiment_admin, report, results
 from imagesim.experiments.apps import check_cache, check_experiments
 from imagesim.experiments.middleware import ChooseVariants, visitor_key
 from imagesim.experiments.models import DailyResult, Experiment, Exposure, Variant, read_components
@@ -496,6 +496,21 @@ class TestFigures:
             arms = results.figures(visited, until)
             assert (arms["A"].converted, arms["A"].total, arms["A"].squares) == expected
             assert (arms["A"].visitors, arms["B"].visitors, arms["B"].converted) == (2, 1, 0)
+
+    def test_a_visitor_who_is_deleted_while_figures_are_computed_is_left_out(self, visited, monkeypatch):
+        def pages(purchases, size):
+            chunk = list(purchases)
+            Exposure.objects.filter(request="a3").delete()
+            yield chunk
+
+        first = visited.started + timedelta(seconds=1)
+        buy("a1", first, "10.00", "o1")
+        buy("a3", first, "5.50", "o2")
+        monkeypatch.setattr(results, "pages", pages)
+        Experiment.objects.filter(pk=visited.pk).update(goal="value")
+        visited.refresh_from_db()
+        arm = results.figures(visited, visited.started + DAY)["A"]
+        assert (arm.converted, arm.total) == (1, 10.0)
 
     def test_one_that_ends_while_its_figures_are_computed_keeps_its_last_day(self, visited, monkeypatch):
         """What was recorded of the visitors must not be deleted before the figures of the last day are computed."""
@@ -1032,6 +1047,19 @@ class TestReport:
         assert float(rows[-1]["change"]) == pytest.approx(0.035)
         assert float(rows[-1]["bounded_low"]) < 0 < float(rows[-1]["bounded_high"])
         assert rows[-2]["change"] == ""
+
+    def test_a_day_that_is_added_meanwhile_is_not_in_the_csv(self, monkeypatch):
+        made = self.started(3)
+        filled(made, 2, (1000, 100), (1000, 135))
+        days = {row.until for row in made.results.all()}
+
+        def with_another(experiment):
+            found = report_of(experiment)
+            DailyResult.objects.create(experiment=experiment, until=max(days) + timedelta(days=1), variant="A")
+            return found
+
+        monkeypatch.setattr(report, "report_of", with_another)
+        assert len(csv_rows(Experiment.objects.get(pk=made.pk))) == 4
 
 
 def test_key_of_a_hit_is_in_the_token(shelf):

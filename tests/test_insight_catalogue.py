@@ -25,7 +25,7 @@ from imagesim.indexes.local import LocalIndex
 from imagesim.indexing.sync import sync
 from imagesim.insight import catalogue, tasks
 from imagesim.insight.catalogue import foreign_category
-from imagesim.insight.models import Finding, PictureFacts
+from imagesim.insight.models import CatalogueScan, Finding, PictureFacts
 from imagesim.items.registry import key_of, registry
 from imagesim.models import ItemImage, ItemState
 from tests.shop import EMBEDDER, encoded, product
@@ -226,6 +226,12 @@ def test_two_scans_at_once_list_nothing_twice(monkeypatch: Any) -> None:
             each.result()
     assert found() == ["tiny"] * 3
     assert catalogue.progress().done == 3
+
+
+def test_the_page_can_be_read_before_the_first_scan_without_writing(admin_client: Any) -> None:
+    """The database may be read-only at the time."""
+    assert "0 of 0 products were looked at" in admin_client.get(LIST).content.decode()
+    assert not CatalogueScan.objects.exists()
 
 
 def test_what_was_repaired_leaves_the_list() -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.core.exceptions import ValidationError
+from django.db import models
 from django.utils.formats import date_format, number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -194,6 +195,7 @@ def _notes(experiment: Experiment, variants: Sequence[Variant], result: Result |
 
 def csv_rows(experiment: Experiment) -> list[dict[str, Any]]:
     """Return a row for each day and variant."""
+    models.prefetch_related_objects([experiment], "results")  # once: another process may add a day meanwhile
     found = report_of(experiment)
     names = {each.letter: str(each) for each in experiment.variants.all()}
     untils = sorted({row.until for row in experiment.results.all()})

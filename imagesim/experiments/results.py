@@ -137,7 +137,8 @@ def _spent(exposed: QuerySet[Exposure], until: datetime) -> Iterator[tuple[str, 
         rows = exposed.filter(request__in=requests).values_list("request", "variant", "visitor")
         known = {request: (variant, visitor) for request, variant, visitor in rows}
         for each in chunk:
-            yield (*known[each.request], float(each.value))
+            if each.request in known:  # its visitor may have been deleted meanwhile
+                yield (*known[each.request], float(each.value))
 
 
 def looks_of(experiment: Experiment) -> Sequence[Look]:

@@ -120,16 +120,15 @@ def begin() -> None:
     put(CatalogueScan, {"cursor": 0, "done": 0, "started_at": timezone.now(), "finished_at": None}, pk=1)
 
 
-@retry_conflicts
 def progress() -> CatalogueScan:
-    """Return the progress of the scan."""
-    return CatalogueScan.objects.get_or_create(pk=1)[0]
+    """Return the progress of the scan; an unsaved row before the first, so that a page writes nothing."""
+    return CatalogueScan.objects.filter(pk=1).first() or CatalogueScan(pk=1)
 
 
 @retry_conflicts
 def _step() -> CatalogueScan:
     """Look at the next items."""
-    at = progress()
+    at, _created = CatalogueScan.objects.get_or_create(pk=1)
     if at.finished_at:
         return at
     states = list(ItemState.objects.filter(pk__gt=at.cursor).exclude(outcome=Outcome.REMOVED).order_by("pk")[:BATCH])
