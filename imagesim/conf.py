@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields
 from functools import cache, cached_property
 from typing import Any, TypeVar
 
+from django.apps import apps
 from django.conf import settings as django_settings
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
@@ -274,6 +275,16 @@ EXTRAS = {
     "psycopg": "pgvector",
 }
 """The optional packages, by import name, and the extra that installs each."""
+
+
+def require_app(name: str) -> None:
+    """Called by the models of an app within this package: if it is not installed, Django would take them for those of
+    ``imagesim``, the app around it, and ``makemigrations`` would write a migration for them there.
+
+    :raises ConfigurationError: if the app is not installed.
+    """
+    if not apps.is_installed(name):
+        raise ConfigurationError(f"{name} is used, but not installed: add {name!r} to INSTALLED_APPS.")
 
 
 def install_hint(error: ImportError) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext as _
 
@@ -30,7 +31,9 @@ def migrate_hint(error: Exception) -> str:
     text = str(error)
     missing = "no such (table|column)|no column named|does(n't| not) exist|Unknown column"
     if "imagesim_" in text and re.search(missing, text):
-        return "The tables of imagesim are missing or older than its code: run `manage.py migrate imagesim` first."
+        named, within = text.partition("\n")[0], (app for app in apps.get_app_configs() if "imagesim." in app.name)
+        label = next((app.label for app in within if f"{app.label}_" in named), "imagesim")
+        return f"The tables of {label} are missing or older than its code: run `manage.py migrate {label}` first."
     return ""
 
 

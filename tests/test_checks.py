@@ -501,12 +501,27 @@ def test_a_wrong_setting_does_not_keep_the_process_from_starting(tmp_path, wrong
 
 
 def test_middleware_of_an_app_that_is_not_installed(settings, monkeypatch):
-    """``makemigrations`` would write a migration of ``imagesim`` for its models."""
+    """Its models cannot be imported, which the first request would show."""
     settings.MIDDLEWARE = ["imagesim.middleware.DegradedHeader", "imagesim.experiments.middleware.ChooseVariants"]
     assert "imagesim.E008" not in ids(run_checks(tags=["imagesim"]))
     monkeypatch.setattr(checks.apps, "is_installed", lambda app: app != "imagesim.experiments")
     [error] = [each for each in run_checks(tags=["imagesim"]) if each.id == "imagesim.E008"]
     assert "'imagesim.experiments' is not in INSTALLED_APPS" in error.msg
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("app", ["insight", "merchandising", "experiments"])
+def test_models_of_an_app_that_is_not_installed(tmp_path, app):
+    """Django would take them for those of ``imagesim``, and ``makemigrations`` would write a migration of it."""
+    (tmp_path / "partly_settings.py").write_text(
+        "from tests.settings import *\nINSTALLED_APPS = [app for app in INSTALLED_APPS if 'imagesim.' not in app]\n"
+    )
+    program = f"import django; django.setup(); import imagesim.{app}.models"
+    paths = f"{tmp_path}{os.pathsep}{Path(__file__).parent.parent}"
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "partly_settings", "PYTHONPATH": paths}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=50)
+    assert done.returncode == 1
+    assert f"add 'imagesim.{app}' to INSTALLED_APPS" in done.stderr
 
 
 @pytest.mark.slow

@@ -409,6 +409,15 @@ class TestDatabase:
         with pytest.raises(CommandError, match=r"^The database cannot be used: connection refused\.$"):
             call(command)
 
+    @pytest.mark.parametrize(
+        ("table", "app"), [("imagesim_itemstate", "imagesim"), ("imagesim_insight_search", "imagesim_insight")]
+    )
+    def test_the_app_of_a_missing_table_is_named(self, monkeypatch, table, app):
+        fails = Mock(side_effect=OperationalError(f"no such table: {table}"))
+        monkeypatch.setattr(SQLCompiler, "execute_sql", fails)
+        with pytest.raises(CommandError, match=rf"run `manage\.py migrate {app}` first\.$"):
+            call("imagesim_status")
+
     def test_an_error_of_the_code_has_its_traceback(self, monkeypatch):
         monkeypatch.setattr(imagesim_sync, "sync", Mock(side_effect=IntegrityError("two of a kind")))
         with pytest.raises(IntegrityError):

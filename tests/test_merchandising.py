@@ -465,7 +465,7 @@ class TestCache:
         assert kept.current() == "the rules"
         now[0] += shared_cache.RELOAD_SECONDS
         assert kept.current() == "the rules"
-        assert "run `manage.py migrate imagesim` first" in caplog.text
+        assert "run `manage.py migrate imagesim_merchandising` first" in caplog.text
         assert shared_cache.Versioned("other", Rule, load, str).current() == ""
 
     def test_a_kept_answer_is_asked_again_when_a_rule_begins_or_ends(self, shelf, monkeypatch):

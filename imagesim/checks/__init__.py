@@ -181,8 +181,8 @@ def check_look() -> Iterator[CheckMessage]:
 
 @listed
 def check_middleware() -> Iterator[CheckMessage]:
-    """Check that an app whose middleware is used is installed. Otherwise its models, once imported, belong to
-    ``imagesim``, the app around it, and ``makemigrations`` writes a migration for them there."""
+    """Check that an app whose middleware is used is installed. Otherwise its models cannot be imported, which the first
+    request would show."""
     for path in django_settings.MIDDLEWARE:
         app = path.rpartition(".middleware.")[0]
         if app.startswith("imagesim.") and not apps.is_installed(app):

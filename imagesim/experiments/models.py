@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from imagesim import events
-from imagesim.conf import get_settings
+from imagesim.conf import get_settings, require_app
 from imagesim.database import atomic, primary, retry_conflicts
 from imagesim.embedders import BaseEmbedder, get_embedder, get_embedder_of
 from imagesim.exceptions import BadQuery, ImagesimError, SearchIndexError
@@ -23,6 +23,8 @@ from imagesim.indexes import get_index
 from imagesim.indexing import jobs
 from imagesim.models import Placed
 from imagesim.retrieval.arguments import Weights
+
+require_app("imagesim.experiments")
 
 logger = logging.getLogger(__name__)
 

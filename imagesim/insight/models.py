@@ -10,7 +10,10 @@ from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from imagesim.conf import require_app
 from imagesim.models import ItemState
+
+require_app("imagesim.insight")
 
 MAX_TEXT = 200
 

@@ -10,9 +10,12 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from imagesim.conf import require_app
 from imagesim.merchandising import conditions
 from imagesim.models import Placed
 from imagesim.regions.labels import name_of
+
+require_app("imagesim.merchandising")
 
 OTHERS = "!"
 """The prefix of a variant's key that means all visitors except those in it."""
