@@ -264,3 +264,25 @@ def test_a_choice_that_only_jquery_announces_shows_its_fields(page):
     assert page.locator("#id_pins").is_hidden()
     page.evaluate("django.jQuery('#id_when').val('product').trigger('change')")
     assert page.locator(".field-triggers .rule-picker").is_visible()
+
+
+def test_the_field_for_products_says_why_it_finds_none(open_page):
+    page = open_page()
+    log_in(page)
+    page.goto(ADD)
+    page.locator("#id_action").select_option("pin")
+    picker = page.locator(".field-pins .rule-picker")
+    reason = picker.locator("[data-imagesim-bar-reason]")
+    words = picker.get_by_role("combobox")
+    words.fill("xylophone")
+    until(page, "document.querySelector('.field-pins [data-imagesim-bar-reason]').textContent === 'Nothing found.'")
+    words.fill("juice")
+    picker.get_by_role("option").first.wait_for()
+    assert not reason.inner_text()
+    page.route("**/products/?q=*", lambda route: route.fulfill(status=503))
+    words.fill("juices")
+    until(
+        page, "document.querySelector('.field-pins [data-imagesim-bar-reason]').textContent.includes('not available')"
+    )
+    is_accessible(page, ".field-pins .rule-picker")
+    page.errors.clear()  # the refused request

@@ -14,6 +14,7 @@ export class Suggestions {
     this.list = root.querySelector("[data-imagesim-bar-suggestions]");
     this.template = root.querySelector("[data-imagesim-bar-suggestion]");
     this.count = root.querySelector("[data-imagesim-bar-count]");
+    this.reason = root.querySelector("[data-imagesim-bar-reason]"); // only where nothing but a suggestion can be chosen
     this.active = -1;
     this.timer = 0;
     this.request = null;
@@ -38,6 +39,7 @@ export class Suggestions {
 
   onInput() {
     this.cancel();
+    this.explain("");
     this.activate(-1); // Enter searches for what was typed, even before its suggestions arrive
     const words = this.input.value.trim();
     if (words.length < MIN_LENGTH) this.show([]);
@@ -51,11 +53,20 @@ export class Suggestions {
     url.searchParams.set("q", words);
     try {
       const response = await fetch(url, { headers: { Accept: "application/json" }, signal: withLimit(request) });
-      this.show(response.ok ? (await response.json()).suggestions : []);
+      const found = response.ok ? (await response.json()).suggestions : [];
+      this.show(found);
+      if (!found.length) this.explain(response.ok ? "empty" : "failed");
     } catch {
       // Suggestions are optional, but must not be those of other words.
-      if (!isCancelled(request)) this.show([]);
+      if (isCancelled(request)) return;
+      this.show([]);
+      this.explain("failed");
     }
+  }
+
+  // Say why there is no suggestion.
+  explain(reason) {
+    if (this.reason) this.reason.textContent = this.reason.dataset[reason] ?? "";
   }
 
   show(suggestions) {
