@@ -46,7 +46,7 @@ MEGABYTE = 1024**2
 MEMORY_BUDGET = 400 * MEGABYTE
 """Of one request."""
 FIXED_WORK_SECONDS = 0.25
-"""What :func:`_seconds_of_fixed_work` returns on the slowest machine that keeps all budgets while it is idle."""
+"""What :func:`_seconds_of_fixed_work` returns where the costliest requests take about two thirds of their budgets."""
 CLIENTS = 12
 ATTEMPTS = 3
 """How often a budget has to be exceeded: other work on the machine slows one attempt, a fault slows all."""
