@@ -31,8 +31,9 @@ def migrate_hint(error: Exception) -> str:
     text = str(error)
     missing = "no such (table|column)|no column named|does(n't| not) exist|Unknown column"
     if "imagesim_" in text and re.search(missing, text):
-        named, within = text.partition("\n")[0], (app for app in apps.get_app_configs() if "imagesim." in app.name)
-        label = next((app.label for app in within if f"{app.label}_" in named), "imagesim")
+        named = text.partition("\n")[0]
+        labels = (app.label for app in apps.get_app_configs() if "imagesim." in app.name)
+        label = next((label for label in labels if f"{label}_" in named), "imagesim")
         return f"The tables of {label} are missing or older than its code: run `manage.py migrate {label}` first."
     return ""
 

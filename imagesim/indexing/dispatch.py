@@ -98,7 +98,7 @@ class MessageDispatcher(Dispatcher):
         """Send a sync, unless a message already sent covers the commits until now.
 
         The first change is announced immediately. Those that follow within ``WAKE_INTERVAL`` share one message, which
-        workers act on when it is over: a thousand saves per second cost five. A lost one is made up for by a poll.
+        workers act on at its end: a thousand saves per second cost five messages. A poll makes up for a lost one.
         """
         now = time.monotonic()
         last = self.last_wakeup

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -25,7 +25,7 @@ from imagesim.language.stop_words import (
 )
 
 SHORTEST_SLIP = 3
-"""The minimum number of letters of a stop word that is recognised with two neighbouring letters exchanged."""
+"""The minimum number of letters of a word that is recognised with two neighbouring letters exchanged."""
 
 SHORTEST_STEM = 4
 """The minimum number of letters of a stem by which other forms of a listed word are recognised: "pot" is the stem of
@@ -93,13 +93,17 @@ def specifies(word: str, stems: Mapping[str, str], forms: Forms, *, follows: boo
 def _slips(languages: tuple[str, ...]) -> frozenset[str]:
     """Return the stop words of these languages with two neighbouring letters exchanged."""
     stop = stop_words(languages)
-    slips = {
+    return frozenset(exchanged(stop) - stop)
+
+
+def exchanged(words: Iterable[str]) -> set[str]:
+    """Return the words of at least ``SHORTEST_SLIP`` letters with each two neighbouring letters exchanged."""
+    return {
         word[:i] + word[i + 1] + word[i] + word[i + 2 :]
-        for word in stop
+        for word in words
         if len(word) >= SHORTEST_SLIP
         for i in range(len(word) - 1)
     }
-    return frozenset(slips - stop)
 
 
 class Lists(NamedTuple):

@@ -41,7 +41,7 @@ def create(
             )
         vector = np.eye(1, meta.dims, dtype=np.float32)[0]
         search = CompiledQuery(Query(vector, limit=1), vector, CompiledFilters(Filters()), {}, "cosine", 0)
-        with connection.translated_errors():
+        with connection.translated_errors():  # after a BadRequestError, the index would be made in another way
             connection.search(backing_index, search.bodies(server, "none"), slow=True)
     except Exception:
         client.indices.delete(index=backing_index, ignore_unavailable=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Set
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -11,13 +11,12 @@ from typing import NamedTuple
 from imagesim.language.analysis import NO_SPACES
 from imagesim.language.letters import fold
 from imagesim.language.stop_words import NEGATIONS, read_table
-from imagesim.language.word_lists import is_on_a_list
+from imagesim.language.word_lists import exchanged, is_on_a_list
 
 WORDS = read_table(Path(__file__).with_name("negated_limits.txt"))
 
 SHORTEST_OMISSION = 5
-"""The minimum number of letters of a negation that is recognised with a letter missing. With two neighbouring letters
-exchanged, one of three letters is."""
+"""The minimum number of letters of a negation that is recognised with a letter missing."""
 
 
 class Negation(NamedTuple):
@@ -96,7 +95,7 @@ def _is_listed(word: str, languages: tuple[str, ...]) -> bool:
 
 
 def _plain(word: str) -> str:
-    """Return a word as the lists have it; what follows a comma or the like belongs to another clause."""
+    """Return a word as the lists have it. A comma stays, so a word before one, which ends a clause, is on no list."""
     return fold(re.sub("['’`´]", "", word.casefold()))
 
 
@@ -109,7 +108,7 @@ def _lists(languages: tuple[str, ...]) -> _Lists:
 
     negations = words("not") | {_plain(word) for each in languages for word in NEGATIONS.get(each, "").split()}
     verbs, opening = words("verbs") - negations, words("open")
-    slips = _slips(negations) - verbs - opening
+    slips = frozenset(_slips(negations) - verbs - opening)
     behind = "|".join(line for each in languages for line in WORDS["behind"].get(each, ()))
     endings = (word for each in languages for line in WORDS["not"].get(each, ()) for word in line.split())
     return _Lists(
@@ -122,8 +121,7 @@ def _lists(languages: tuple[str, ...]) -> _Lists:
     )
 
 
-def _slips(words: Iterable[str]) -> frozenset[str]:
+def _slips(words: Set[str]) -> Set[str]:
     """Return words with two neighbouring letters exchanged, or with one missing."""
-    exchanged = {w[:i] + w[i + 1] + w[i] + w[i + 2 :] for w in words if len(w) > 2 for i in range(len(w) - 1)}
     missing = {w[:i] + w[i + 1 :] for w in words if len(w) >= SHORTEST_OMISSION for i in range(1, len(w))}
-    return frozenset((exchanged | missing) - set(words))
+    return (exchanged(words) | missing) - words
