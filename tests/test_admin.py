@@ -448,7 +448,7 @@ class TestVisualIndexPage:
     def test_a_job_that_runs_is_not_started_again(self, admin_client, monkeypatch):
         """An index that the admin asked to keep on standby would be switched to."""
         names = started(monkeypatch)
-        running = Job.objects.create(kind="rebuild", slot="rebuild", status="running")
+        running = Job.objects.create(kind="rebuild", slot="rebuild", status="running", owner="elsewhere/1/1")
         given = CONFIRMED | {"option": "on"}
         page = admin_client.post(reverse("admin:imagesim_visualindex_start", args=["rebuild"]), given, follow=True)
         assert messages_of(page) == ["A job of this kind is running already."]
@@ -519,7 +519,9 @@ class TestVisualIndexPage:
 
     def test_a_running_rebuild_shows_its_bar_and_the_time_left(self, admin_client):
         began = timezone.now() - timedelta(seconds=100)
-        Job.objects.create(kind="rebuild", status="running", total=400, done=100, started_at=began)
+        Job.objects.create(
+            kind="rebuild", status="running", owner="elsewhere/1/1", total=400, done=100, started_at=began
+        )
 
         told = admin_client.get(STATUS).json()
 
@@ -534,7 +536,7 @@ class TestVisualIndexPage:
         assert 'max="400"' in admin_client.get(PAGE).content.decode()
 
     def test_of_how_many_a_job_does_not_know_yet_it_has_not_done_all(self, admin_client):
-        Job.objects.create(kind="reconcile", status="running")
+        Job.objects.create(kind="reconcile", status="running", owner="elsewhere/1/1")
         assert admin_client.get(STATUS).json()["fields"]["job_progress"] == "0 of 0 (–)"
 
     def test_a_job_whose_process_died(self, admin_client):
@@ -550,7 +552,7 @@ class TestVisualIndexPage:
         assert told["bars"]["job"] == [1, 4]
 
     def test_a_job_without_a_known_total(self, admin_client):
-        Job.objects.create(kind="reconcile", status="running")
+        Job.objects.create(kind="reconcile", status="running", owner="elsewhere/1/1")
 
         told = admin_client.get(STATUS).json()
 
@@ -678,7 +680,7 @@ class TestJobs:
         run = Job.objects.create(
             kind="rebuild", status="done", total=4, done=4, report={"repaired": 1}, error="x" * 201
         )
-        Job.objects.create(kind="reconcile", status="running")
+        Job.objects.create(kind="reconcile", status="running", owner="elsewhere/1/1")
 
         text = text_of(admin_client.get(RUNS))
         assert "4 of 4" in text
@@ -688,7 +690,7 @@ class TestJobs:
         assert admin_client.get(reverse("admin:imagesim_job_add")).status_code == 403
 
     def test_a_job_whose_process_died_waits(self, admin_client):
-        job = Job.objects.create(kind="rebuild", slot="rebuild", status="running")
+        job = Job.objects.create(kind="rebuild", slot="rebuild", status="running", owner="elsewhere/1/1")
         badge_of = '<span class="imagesim-badge" data-tone="waiting">{}</span>'.format
         assert badge_of("running") in admin_client.get(RUNS).content.decode()
         Job.objects.update(heartbeat_at=timezone.now() - timedelta(hours=1))
@@ -697,7 +699,7 @@ class TestJobs:
 
     def test_the_history_says_who_paused_it(self, staff):
         client = staff("imagesim.view_job", "imagesim.rebuild_visualindex")
-        job = Job.objects.create(kind="rebuild", slot="rebuild", status="running")
+        job = Job.objects.create(kind="rebuild", slot="rebuild", status="running", owner="elsewhere/1/1")
         client.post(reverse("admin:imagesim_job_control", args=["rebuild", "pause"]), {"job": job.pk})
         history = text_of(client.get(reverse("admin:imagesim_job_history", args=[job.pk])))
         assert "staff Pause" in history

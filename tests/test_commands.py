@@ -381,7 +381,7 @@ class TestStatus:
             call("imagesim_status", "--check")
 
     def test_time_left(self):
-        run = Job.objects.create(kind="rebuild", status="running", total=100, done=50)
+        run = Job.objects.create(kind="rebuild", status="running", owner="elsewhere/1/1", total=100, done=50)
         assert get_status().rebuild.seconds_left >= 0
         assert "running, 50 of 100" in call("imagesim_status")
         run.delete()

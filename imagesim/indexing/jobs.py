@@ -136,10 +136,12 @@ def why_none(kind: Job.Kind) -> str:
 
 
 def abandoned(job: Job) -> bool:
-    """Return whether the job's process has ended or sends no heartbeat. A job that is paused or stands by needs no
-    process."""
+    """Return whether the job's process has given it up, has ended or sends no heartbeat. A job that is paused or stands
+    by needs no process."""
     if job.status in (Job.Status.PAUSED, Job.Status.STANDBY):
         return False
+    if not job.owner:  # given up: this does not depend on the clocks of two machines, as the age of a heartbeat does
+        return True
     age = timezone.now() - job.heartbeat_at
     if age > STALE_AFTER or age < -leases.CLOCK_WAS_WRONG:
         return True
@@ -258,7 +260,7 @@ def stand_by(job: Job) -> None:
 @retry_conflicts
 def suspend(job: Job, *, error: str = "") -> None:
     """Leave the job unfinished, so that the next process can take it over immediately. ``error``: why."""
-    _ours(job).update(owner="", heartbeat_at=job.started_at - STALE_AFTER, error=error)
+    _ours(job).update(owner="", error=error)
 
 
 def discard(job: Job) -> None:
@@ -377,7 +379,7 @@ def _refresh(job: Job) -> None:
 
 def _waiting() -> dict[str, Any]:
     """Return the values of a job that the next process takes over immediately."""
-    return {"status": Job.Status.RUNNING, "owner": "", "heartbeat_at": timezone.now() - 2 * STALE_AFTER}
+    return {"status": Job.Status.RUNNING, "owner": ""}
 
 
 def _same(job: Job) -> QuerySet[Job]:
