@@ -231,6 +231,27 @@ class TestClocks:
         assert jobs.abandoned(Job(owner="elsewhere/1/1", heartbeat_at=now + timedelta(days=1)))
         assert not jobs.abandoned(Job(owner="elsewhere/1/1", heartbeat_at=now + timedelta(minutes=10)))
 
+    def test_a_job_that_a_clock_ahead_gave_up_is_continued_at_once(self):
+        with self.ahead(timedelta(minutes=10)):
+            job = jobs.start(Job.Kind.RECONCILE)
+            jobs.suspend(job)
+        assert jobs.start(Job.Kind.RECONCILE) == job
+        with self.ahead(timedelta(minutes=10)):
+            jobs.pause(job)
+            jobs.leave_paused(job)
+            jobs.resume(job)
+        assert jobs.start(Job.Kind.RECONCILE) == job
+
+    def test_what_a_worker_behind_failed_to_write_to_a_dropped_index_is_queued(self, shop):
+        began = timezone.now()
+        with self.ahead(-timedelta(seconds=45)):
+            change(shop[0])
+            lease = take()
+            leases.mark(lease, [leases.SyncResult(lease.states[0], "failed", "refused", checksum="1", written=False)])
+        assert not state(shop[0]).pending
+        assert leases.requeue_refused(began) == 1
+        assert state(shop[0]).pending
+
     def test_reconcile_compares_what_was_synced_by_a_clock_that_was_wrong(self, shop):
         ItemState.objects.update(synced_at=timezone.now() + timedelta(days=1))
         Product.objects.filter(pk=shop[0].pk).update(price=499)

@@ -34,6 +34,8 @@ EMBEDDING_LEASE_SECONDS = 120
 CLOCK_WAS_WRONG = timedelta(hours=1)
 """A time that lies further ahead than this, beyond what is ever set, comes from a wrong clock, such as that of a
 machine that has just started. It counts as over."""
+CLOCKS_DIFFER = timedelta(minutes=1)
+"""By how much the clocks of two machines may differ without any change waiting longer."""
 
 CHUNK = 500
 """Rows that are locked together."""
@@ -314,7 +316,11 @@ def requeue_failed() -> int:
 
 @retry_conflicts
 def requeue_refused(since: datetime) -> int:
-    """Queue the items that an index refused since a time, because that index is dropped; return how many."""
+    """Queue the items that an index refused since a time, because that index is dropped; return how many.
+
+    Another index may have refused some of them in the minute before: a worker's clock may be behind by as much.
+    """
+    since -= CLOCKS_DIFFER
     refused = primary(ItemState).filter(outcome=ItemState.Outcome.FAILED, pending=False, synced_at__gte=since)
     queued = {"pending": True, "version": F("version") + 1, "not_before": timezone.now(), "checksum": ""}
     return _update(refused.exclude(checksum=""), wait=True, **queued)
