@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 from django.utils import timezone
+from elastic_transport import ConnectionError
 from elasticsearch import Elasticsearch
 
 from imagesim.circuit_breaker import Breaker
@@ -186,6 +187,30 @@ def test_shards_that_no_node_takes_are_reported(
     [result] = hasty.write([entry(1, axis(0))], backing_index=lost)
     assert result.retryable
     assert "primary shard is not active" in result.error
+
+
+def test_a_node_that_ends_before_it_answers_has_made_the_index(
+    index: ElasticsearchIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a rolling restart: the client repeats the request, and is told that there is such an index."""
+    node, lost = index._client.transport.node_pool.get(), []
+    perform = node.perform_request
+
+    def ending(method: str, target: str, **kwargs: Any) -> Any:
+        answer = perform(method, target, **kwargs)
+        if method == "PUT" and not lost:
+            lost.append(answer)
+            raise ConnectionError("Connection reset by peer")
+        return answer
+
+    monkeypatch.setattr(node, "perform_request", ending)
+    backing_index = index.create(META)
+    assert lost
+    assert index.backing_indexes() == [backing_index]
+    index.write([entry(1, axis(0))], backing_index=backing_index)
+    index.promote(backing_index)
+    index.refresh()
+    assert keys(index, Query(axis(0))) == ["1"]
 
 
 def test_the_planner_matches_the_index(index: ElasticsearchIndex) -> None:

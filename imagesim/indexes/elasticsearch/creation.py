@@ -11,7 +11,7 @@ from imagesim.exceptions import IndexUnavailable
 from imagesim.indexes.elasticsearch.bulk import write_alias
 from imagesim.indexes.elasticsearch.mapping import Server
 from imagesim.indexes.elasticsearch.queries import CompiledQuery
-from imagesim.indexes.elasticsearch.transport import Connection, milliseconds
+from imagesim.indexes.elasticsearch.transport import Connection, milliseconds, types_of
 from imagesim.indexes.validation import CompiledFilters
 from imagesim.types import Filters, IndexMeta, Query
 
@@ -28,13 +28,11 @@ def create(
     :raises SearchIndexError: if the cluster refuses searches, for example because it allows no scripts.
     """
     client = connection.slow
-    timeout = milliseconds(connection.server_seconds(slow=True))
-    aliases: dict[str, Any] = {write_alias(backing_index): {}}
-    made = client.indices.create(index=backing_index, aliases=aliases, timeout=timeout, **body)
+    is_active = _make(client, backing_index, milliseconds(connection.server_seconds(slow=True)), body)
     try:
         # With an alias from a template, searches would find it before it is filled.
         client.options(ignore_status=404).indices.delete_alias(index=backing_index, name=connection.name)
-        if not made["shards_acknowledged"]:
+        if not is_active:
             raise IndexUnavailable(
                 f"No node of Elasticsearch at {connection.where} takes the shards of a new index {connection.name!r}: "
                 f"{_why_unassigned(client, backing_index)}"
@@ -46,6 +44,24 @@ def create(
     except Exception:
         client.indices.delete(index=backing_index, ignore_unavailable=True)
         raise
+
+
+def _make(client: Elasticsearch, backing_index: str, timeout: str, body: Mapping[str, Any]) -> bool:
+    """Make an index; return whether its shards are active in time."""
+    from elasticsearch import BadRequestError
+
+    aliases: dict[str, Any] = {write_alias(backing_index): {}}
+    try:
+        made = client.indices.create(index=backing_index, aliases=aliases, timeout=timeout, **body)
+    except BadRequestError as error:
+        if "resource_already_exists_exception" not in types_of(error.body):
+            raise
+        # Nobody else uses this name: the node that made it ended before it answered, and the client asked another one.
+        health = client.options(ignore_status=408).cluster.health(
+            index=backing_index, wait_for_status="yellow", timeout=timeout
+        )
+        return not health["timed_out"]
+    return bool(made["shards_acknowledged"])
 
 
 def _why_unassigned(client: Elasticsearch, backing_index: str) -> str:
