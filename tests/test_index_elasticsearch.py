@@ -137,12 +137,16 @@ def test_settings_of_a_template_change_no_answer(index: ElasticsearchIndex) -> N
             "sort.field": "group",
             "lifecycle.name": "delete-after-a-month",
             "refresh_interval": "1h",
+            "mapping.nested_objects.limit": 1,
+            "number_of_replicas": 1,
+            "write.wait_for_active_shards": "2",
         }
     }
     sorted_by = {"properties": {"group": {"type": "keyword"}}}
     with template_of(index, settings=settings, mappings={"_source": {"enabled": False}, **sorted_by}):
         backing_index = index.create(META)
-    index.write([entry(n, axis(n), filters={"brand": "Acme"}) for n in range(12)], backing_index=backing_index)
+    entries = [entry(n, axis(n), axis(n), filters={"brand": "Acme"}) for n in range(12)]
+    assert {result.status for result in index.write(entries, backing_index=backing_index)} == {"done"}
     index.promote(backing_index)
     made = index._client.indices.get_settings(index=backing_index, flat_settings=True)[backing_index]["settings"]
     assert not made.get("index.lifecycle.name"), "by which the index would be deleted"
@@ -150,6 +154,16 @@ def test_settings_of_a_template_change_no_answer(index: ElasticsearchIndex) -> N
     assert len(list(index.scan())) == 12
     [found] = index.search([Query(axis(0), limit=1, fields=("brand",))])
     assert found.candidates[0].values == {"brand": ("Acme",)}
+
+
+def test_a_template_that_requires_a_routing_is_reported(index: ElasticsearchIndex) -> None:
+    """Every write would be refused, and the rebuild would end without an entry."""
+    with (
+        template_of(index, mappings={"_routing": {"required": True}}),
+        pytest.raises(SearchIndexError, match="An index template requires a routing"),
+    ):
+        index.create(META)
+    assert index.backing_indexes() == []
 
 
 def test_a_template_that_hides_indexes_or_gives_them_an_alias(index: ElasticsearchIndex) -> None:

@@ -34,7 +34,8 @@ CANDIDATE_TEXTS = "candidate_texts"
 UNTEMPLATED = (
     "lifecycle.name",  # a policy may delete the index after some days, or roll over its alias
     *("sort.field", "sort.order"),  # not possible with nested documents
-    *("max_result_window", "max_docvalue_fields_search", "max_terms_count"),
+    *("max_result_window", "max_docvalue_fields_search", "max_terms_count", "mapping.nested_objects.limit"),
+    "write.wait_for_active_shards",  # an index that is being filled has no copies for which a write could wait
 )
 """Settings that keep the server's defaults, whatever a template for all indexes says."""
 WORDS, STEMS = "words", "stems"
@@ -224,6 +225,9 @@ def _mapping(name: str, meta: IndexMeta, storage: Storage, server: Server) -> di
     filters = {each: dsl.field.construct_field(FILTER_TYPES[kind].elasticsearch) for each, kind in meta.filters.items()}
     mapping = dsl.Mapping()
     mapping.meta("dynamic", "strict")
+    # The server's default. Explicit, it contradicts a template that requires a routing, so that the index is refused
+    # rather than every write.
+    mapping.meta("_routing", required=False)
     if not server.keeps_vectors_from_source:
         # The vectors are stored in files of their own; _source would hold them a second time, as text.
         mapping.meta("_source", enabled=True, excludes=["images.vector", CANDIDATE, CANDIDATE_TEXTS, WORDS, STEMS])

@@ -309,6 +309,8 @@ def from_api(status: int, body: object, name: str, where: str) -> SearchIndexErr
     hint = ""
     if "mapper_parsing_exception" in types and "analyzer" in reason:
         hint = ". Check analyzers in INDEX's OPTIONS: every node must have each, or the plug-in that brings it."
+    elif "_routing" in reason:
+        hint = ". An index template requires a routing, which nothing here has: let its patterns leave out this name."
     elif status == TOO_LARGE:
         hint = ". It is too large for http.max_content_length of the server, or for a proxy in front of it."
     return SearchIndexError(f"Elasticsearch refused a request for the index {name!r} ({status}): {reason}{hint}")
