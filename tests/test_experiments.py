@@ -54,6 +54,7 @@ from imagesim.types import Hits
 from tests import shop
 from tests.embedders import PartsEmbedder
 from tests.shop import encoded, picture
+from tests.test_rebuild import read_only
 
 pytestmark = pytest.mark.django_db
 PERSON = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
@@ -1026,6 +1027,22 @@ class TestReport:
         assert "1000" in seen
         assert "figures of the last days are not computed yet" in seen
         assert client.get(page("csv", made)).status_code == 200
+
+    @pytest.mark.django_db(transaction=True)
+    @pytest.mark.parametrize("ago", [3, 29])
+    def test_so_they_are_within_the_transaction_of_a_request(self, client, monkeypatch, ago):
+        """An experiment whose index is gone cannot be ended, and the figures of one that is over not be made final."""
+        made = self.started(ago)
+        results.update(made)
+        DailyResult.objects.filter(variant="A").update(visitors=1234)
+        Experiment.objects.update(settled=False)
+        staff(client, "view_experiment")
+        monkeypatch.setattr(Experiment, "end_if_index_is_gone", Experiment._end_without_index)
+        monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
+        with read_only(connection):
+            assert "1234" in client.get(page("report", made)).content.decode()
+            assert client.get(page("csv", made)).status_code == 200
+        assert Experiment.objects.filter(settled=False, stopped=None).exists()
 
     def test_nobody_came(self):
         made = self.started(2)

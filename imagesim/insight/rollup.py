@@ -11,14 +11,14 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from datetime import timezone as zones
 from decimal import Decimal
 
 from django.conf import settings
-from django.db import DatabaseError
+from django.db import DatabaseError, connections, router
 from django.db.models import Min
 from django.utils import timezone
 
@@ -76,9 +76,11 @@ def normal(text: str) -> str:
 @contextmanager
 def figures_may_wait() -> Iterator[None]:
     """Let a report be shown although figures that are due cannot be stored, such as while the database can only be
-    read."""
+    read. Within a transaction, such as that of ``ATOMIC_REQUESTS``, all that was stored in the block is rolled back."""
+    autocommit = connections[router.db_for_write(RolledDay)].get_autocommit()
     try:
-        yield
+        with nullcontext() if autocommit else atomic(RolledDay):
+            yield
     except DatabaseError:
         log_repeated(logger, logging.WARNING, "figures", "Figures that are due were not computed", exc_info=True)
 
