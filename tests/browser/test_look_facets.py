@@ -109,8 +109,8 @@ def test_using_only_the_keyboard(page):
 
 
 def test_values_are_shown_as_they_are(page):
-    """A value may look like HTML, or have a comma."""
-    values = ["<img src=x>", "Red, and blue"]
+    """A value may look like HTML, have a comma, or be called as what every object of JavaScript has."""
+    values = ["<img src=x>", "Red, and blue", "constructor", "__proto__"]
 
     def answer(route: Any) -> None:
         facet = {"values": [{"value": value, "count": 3} for value in values]}

@@ -20,8 +20,9 @@ export class LookFacets {
 
   // Show the facets of an answer of the REST API, by field. A value that is chosen stays, even if no result has it.
   show(facets = {}) {
+    const found = new Map(Object.entries(facets));
     for (const menu of this.menus) {
-      const facet = facets[menu.dataset.imagesimFacet];
+      const facet = found.get(menu.dataset.imagesimFacet);
       this.fill(menu, new Map(facet?.values.map(({ value, count }) => [value, count])), facet ? 0 : "");
     }
   }
@@ -64,7 +65,8 @@ export class LookFacets {
   createChoice(menu, value) {
     const item = this.template.content.firstElementChild.cloneNode(true);
     Object.assign(item.querySelector("input"), { name: menu.dataset.imagesimFacet, value });
-    item.querySelector("[data-imagesim-name]").textContent = JSON.parse(menu.dataset.names)[value] ?? value;
+    const names = new Map(Object.entries(JSON.parse(menu.dataset.names))); // an object itself also has "constructor"
+    item.querySelector("[data-imagesim-name]").textContent = names.get(value) ?? value;
     if ("palette" in menu.dataset) item.querySelector("[data-imagesim-swatch]").dataset.colour = value;
     return item;
   }
