@@ -168,6 +168,14 @@ class TestChoosing:
         plain = imagesim.shop_the_look(photo, filters={"colour": "red"}, min_relevance=0.01).regions
         assert "hat" not in [each.region.label for each in plain]  # without facets it is not known
 
+    def test_so_it_does_where_the_values_of_two_facets_leave_out_all_of_it(self, shelf, photo):
+        """Neither facet counts a hat then: none is red, and none is by Lola."""
+        given = {"filters": {"colour": "red", "brand": "Lola"}, "facets": ["colour", "brand"], "min_relevance": 0.01}
+        shoes, hat = imagesim.shop_the_look(photo, **given).regions
+        assert (shoes.region.label, hat.region.label) == ("shoes", "hat")
+        assert {hit.stage for hit in hat.hits} <= {"wider"}
+        assert counts(hat.hits) == {"colour": {}, "brand": {}}
+
     def test_every_value_that_is_counted_has_results(self, photo):
         """The only grey shoe is relevant among shoes; among grey things, it would be one of many kinds."""
         for number in range(12):

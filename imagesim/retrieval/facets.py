@@ -23,7 +23,8 @@ class WithFacets:
     fields in ``kinds`` among the relevant candidates, of at least the first ``MAX_LIMIT``.
 
     A field is counted without its own condition, by a further query of the same request. Another one, without the
-    conditions on all these fields, decides what is relevant: what was counted is shown when its value is chosen.
+    conditions on all these fields, decides what is relevant: what was counted is shown when its value is chosen. What
+    is relevant there is the ``relevant`` of the answer.
     """
 
     retriever: Retriever
@@ -50,6 +51,7 @@ class WithFacets:
         return [
             replace(
                 answer,
+                relevant=answers[starts[chosen] + number].relevant,
                 facets={n: count_values(n, kind, counted[n][number].relevant) for n, kind in self.kinds.items()},
             )
             for number, answer in enumerate(answers[: len(queries)])

@@ -149,7 +149,7 @@ def shop_the_look(
     hits = answers.pop(0).hits if whole else Hits()
     found = tuple(_look_region(box, each, request.searched) for box, each in zip(boxes, answers, strict=True))
     if regions is None and tapped is None:
-        found = tuple(each for each in found if not _is_unlike_all(each))
+        found = tuple(each for each, of in zip(found, answers, strict=True) if not _is_unlike_all(each, of))
     others = [hit for region in found for hit in region.hits]
     token = events.make_token("look", hits, categories=filters.categories, limit=request.limit, others=others)
     return Look(picture.size, found, hits, token, plan.messages)
@@ -213,6 +213,8 @@ class _Answer:
     hits: Hits
     relabelled: bool = False
     """Whether its hits are from a category other than those of the label."""
+    has_relevant: bool = False
+    """Whether anything is relevant, though the values of facets may leave it out."""
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -265,11 +267,11 @@ def _search(
 
 def _with_others(own: _Answer, wide: _Answer, plan: Plan) -> _Answer:
     """Return the answer in some categories (``own``), filled up from the answer in all (``wide``). If the former has no
-    hits, even of what is left out by the value of a facet, those of the latter in the category of most of them take
+    hits, even of what is left out by the values of facets, those of the latter in the category of most of them take
     their place, or all if no category has a majority."""
-    is_counted = _is_counted(own.hits)
-    facets = own.hits.facets if own.hits or is_counted else wide.hits.facets
-    if not own.hits and wide.hits and not is_counted:
+    has_own = own.hits or own.has_relevant
+    facets = own.hits.facets if has_own else wide.hits.facets
+    if wide.hits and not has_own:
         category = _voted(wide.hits)
         hits = wide.hits.replace(hits=plan.in_place(_of(category, wide.hits))) if category else wide.hits
         own = _Answer(_within(wide.query, (category,) if category else ()), hits, relabelled=bool(own.categories))
@@ -314,6 +316,7 @@ def _answer(
                 closest=[] if hits else near,
                 facets=found.facets,
             ),
+            has_relevant=bool(found.relevant),
         )
         for query, found, hits, near in zip(queries, answers, loaded[::2], loaded[1::2], strict=True)
     ]
@@ -339,17 +342,12 @@ def _look_region(box: Region, answer: _Answer, searched: Searched) -> LookRegion
     return LookRegion(box, hits.replace(token=token), answer.categories)
 
 
-def _is_unlike_all(found: LookRegion) -> bool:
+def _is_unlike_all(found: LookRegion, answer: _Answer) -> bool:
     """Return whether a region has no hits because all candidates were below the floor. One labelled as a garment is
     then left out even if it has closest hits, because its label is more likely wrong than right."""
-    if found.hits or not found.hits.cut or _is_counted(found.hits):
+    if found.hits or not found.hits.cut or answer.has_relevant:
         return False
     return found.region.label not in ("", ITEM) or not found.hits.closest
-
-
-def _is_counted(hits: Hits) -> bool:
-    """Return whether a facet has values: something is relevant, though it may be left out by the value of another."""
-    return any(facet.count for facet in hits.facets.values())
 
 
 def _filled(own: Hits, wide: Hits, query: Query) -> Hits:
