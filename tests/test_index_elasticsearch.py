@@ -857,15 +857,20 @@ def test_a_slow_query_fails_alone(index: ElasticsearchIndex, monkeypatch: pytest
 def test_the_server_ends_a_search_that_takes_too_long(
     index: ElasticsearchIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The test above relies on this: by ``timed_out`` in the answer, or by an error of its own type."""
+    """The test above relies on this: by ``timed_out`` in the answer, or by an error of its own type.
+
+    The server looks at the time after each segment. All of them take a fast machine much longer than it may take, and
+    the first one a slow machine less than the client waits for a write.
+    """
     index.promote(index.create(META))
-    index.write([entry(n, axis(0)) for n in range(100)])
-    index.refresh()
-    script = {"source": "double s = 0; for (int i = 0; i < 200000; i++) { s += Math.sin(i) } return 1 + 0 * s"}
-    monkeypatch.setattr(transport, "SERVER_TIMEOUT", 0.04)
+    for start in range(0, 80, 10):
+        index.write([entry(start + n, axis(0)) for n in range(10)])
+        index.refresh()
+    script = {"source": "double s = 0; for (int i = 0; i < 900000; i++) { s += Math.sin(i) } return 1 + 0 * s"}
+    monkeypatch.setattr(transport, "SERVER_TIMEOUT", 0.0004)
     body = {"query": {"script_score": {"query": {"match_all": {}}, "script": script}}}
     with pytest.raises(QueryTimeout), index._translated_errors():
-        index._connection.search(index.name, [body])
+        index._connection.search(index.name, [body], slow=True)
 
 
 def test_an_answer_that_lacks_a_shard_is_an_error(elasticsearch_url: str) -> None:
