@@ -1029,6 +1029,24 @@ def test_a_stop_word_is_no_form_of_a_word() -> None:
     assert scores_of(match(index, "pere")).keys() == {1}
 
 
+@pytest.mark.parametrize(
+    ("language", "typed", "asked", "written", "other"),
+    [
+        ("fr", "Dés à jouer", "dés jouer", "Lot de six dés", "Jus des îles"),
+        ("fr", "dés", "dés", "Dé pour joueurs", "Jeu de cartes"),
+        ("pt", "nó", "nó", "Livro do nó", "Chá no saco"),
+    ],
+)
+def test_dice_and_knots_are_no_stop_words(language: str, typed: str, asked: str, written: str, other: str) -> None:
+    """ "Dés" must not find everything "des …", nor "dés à jouer" everything that is played."""
+    for languages in ((language,), ("en", language)):
+        index = TextIndex({each: TextSpec(1, each) for each in languages})
+        index.set(0, {language: (other,)})
+        index.set(1, {language: (written,)})
+        assert scores_of(match(index, typed)).keys() == {1}
+        assert " ".join(word.word for word in query_words(typed, (language,))) == asked
+
+
 def test_a_word_of_a_list_in_the_name_of_a_category_scores_less_than_one_of_the_entry() -> None:
     index = TextIndex({"name": TextSpec(3), "category": TextSpec(2, "en", category=True)})
     index.set(1, {"name": ["Oak Desk"], "category": ["Sofas & desks"]})

@@ -41,7 +41,7 @@ from imagesim.language.stop_words import (
 if TYPE_CHECKING:
     from imagesim.types import IndexMeta
 
-ANALYSIS = 20
+ANALYSIS = 21
 """The version of the analysis without the stemmers, increased when earlier indexes have to be rebuilt to find words as
 well as new indexes do."""
 

@@ -89,16 +89,22 @@ def characters(text: str) -> list[str]:
 ACCENTED = frozenset({"vi"})
 """Languages in which accents tell words apart. A query without any, as many type, finds the words with all of them."""
 
+KEPT = frozenset({"dé", "dés", "nó"})
+"""Words that keep their accents, in every language, because without them they are stop words: French dice and
+Portuguese knots."""
+
 UNACCENTED = "ˑ"
 """The last character of a stem for all words that are spelled like it apart from their accents: "giayˑ" for "giày" and
 "giấy"."""
 
 
 def spelled(word: str, *languages: str) -> str:
-    """Return a word as it is compared: as :func:`fold` does, unless one of the ``languages`` has a spelling of its
-    own."""
+    """Return a word as it is compared: as :func:`fold` does, unless it is one of ``KEPT``, or one of the ``languages``
+    has a spelling of its own."""
     if word.isascii():
         return word.lower()
+    if (own := unicodedata.normalize("NFC", word.lower())) in KEPT:
+        return own
     return _SPELLINGS.get(spelling_language(languages), fold)(word)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from imagesim.language.analysis import NO_SPACES
-from imagesim.language.letters import fold
+from imagesim.language.letters import spelled
 from imagesim.language.stop_words import NEGATIONS, read_table
 from imagesim.language.word_lists import exchanged, is_on_a_list
 
@@ -96,7 +96,7 @@ def _is_listed(word: str, languages: tuple[str, ...]) -> bool:
 
 def _plain(word: str) -> str:
     """Return a word as the lists have it. A comma stays, so a word before one, which ends a clause, is on no list."""
-    return fold(re.sub("['’`´]", "", word.casefold()))
+    return spelled(re.sub("['’`´]", "", word.casefold()))
 
 
 @lru_cache(maxsize=64)
