@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from itertools import product
 
 import pytest
 from django.core.cache import cache
@@ -12,6 +14,7 @@ from demo_shop.shop.models import Product
 from imagesim.checks.items import check_items
 from imagesim.items.registry import registry
 from imagesim.retrieval import rerank
+from imagesim.retrieval.words.price_patterns import WORDS
 from imagesim.retrieval.words.prices import PriceLimits, price_limits
 from imagesim.retrieval.words.readings import found_by_looks
 from imagesim.types import Hits, Message
@@ -35,7 +38,6 @@ from tests.shop import picture
         ("over $50 bags", "en", "bags", {"gte": 50}),
         ("bags over $20 under $50", "en", "bags", {"gte": 20, "lt": 50}),  # "under $50" must not be searched as words
         ("Taschen unter 50 €, ab 20 €", "de", "Taschen", {"gte": 20, "lt": 50}),
-        ("bags over $50 under $20", "en", "bags under $20", {"gte": 50}),  # nothing satisfies both
         ("shoes <50", "en", "shoes", {"lt": 50}),
         ("under 50", "en", "", {"lt": 50}),
         ("dress under 50", "de", "dress", {"lt": 50}),
@@ -135,6 +137,59 @@ def test_limits_of_a_price(typed, language, rest, limits):
     assert (found.text, found.limits) == (rest, limits)
 
 
+RANGES = [
+    ("en", "bag over 50 but under 100 €", "bag", {"gte": 50, "lt": 100}),
+    ("en", "more than 20 and less than 40 euros", "", {"gte": 20, "lt": 40}),
+    ("en", "less than $40 & more than 20", "", {"gte": 20, "lt": 40}),
+    ("en", "hats over 20 and under 50", "hats", {"gte": 20, "lt": 50}),
+    ("en", "no less than 20 but no more than $50", "", {"gte": 20, "lte": 50}),
+    ("en", "nothing under 20 or over 50 €", "", {"gte": 20, "lte": 50}),  # one negation for both
+    ("en", "neither under 20 nor over 50 €", "", {"gte": 20, "lte": 50}),
+    ("en", "50 € or more but less than 100", "", {"gte": 50, "lt": 100}),
+    ("de", "Jacke ab 50 bis unter 100 Euro", "Jacke", {"gte": 50, "lt": 100}),
+    ("de", "ab 20 €, aber nicht über 50", "", {"gte": 20, "lte": 50}),
+    ("fr", "plus de 50 et moins de 100 €", "", {"gte": 50, "lt": 100}),
+    ("es", "bolso de más de 50 y menos de 100 €", "bolso de", {"gte": 50, "lt": 100}),
+    ("ar", "حقيبة أكثر من 50 وأقل من 100 ريال", "حقيبة", {"gte": 50, "lt": 100}),  # "and" is written as one with "less"
+    ("he", "תיק מעל 50 ומתחת ל-100 ₪", "תיק", {"gte": 50, "lt": 100}),
+    ("ja", "3000以上5000円以下の靴", "靴", {"gte": 3000, "lte": 5000}),
+    ("th", "มากกว่า50แต่ไม่เกิน100บาท", "", {"gte": 50, "lte": 100}),
+    ("tr", "500 TL üzeri ama 1000 altı çanta", "çanta", {"gte": 500, "lt": 1000}),
+]
+
+
+@pytest.mark.parametrize(("language", "typed", "rest", "limits"), RANGES)
+def test_a_lower_and_an_upper_limit_beside_each_other(language, typed, rest, limits):
+    """ "Bag over 50 but under 100 €" must not show what costs 20 €. The currency may be beside one of the numbers."""
+    found = price_limits(typed, [language])
+    assert found is not None
+    assert (found.text, found.limits) == (rest, limits)
+
+
+@pytest.mark.parametrize("language", sorted(WORDS["joining"]))
+def test_every_language_has_ranges_of_two_limits(language):
+    def phrases(number: int, *names: str) -> list[str]:
+        """Return the phrases of these lists that are plain words, with a number."""
+        lines = {name: WORDS[name].get(language, ()) for name in names}
+        words = [(name, word) for name in names for line in lines[name] for word in line.split("|")]
+        plain = [
+            (name, word) for name, word in words if not re.search(r"[^\w\s]", re.sub(r"[\u0900-\u0e7f]", "", word))
+        ]
+        return [f"{number}{{}} {word}" if "behind" in name else f"{word} {number}{{}}" for name, word in plain]
+
+    more = phrases(50, "more than", "more than behind", "at least", "at least behind")
+    less = phrases(100, "less than", "less than behind", "at most", "at most behind")
+    joining = next(word for word in WORDS["joining"][language][0].split("|") if len(word) > 1 or language == "hr")
+    assert more
+    assert less
+    for lower, upper in product(more, less):
+        for first, second in ((lower, upper), (upper, lower)):
+            typed = f"{first.format('')} {joining} {second.format(' €')}"
+            found = price_limits(typed, [language])
+            assert found is not None, typed
+            assert (found.text, sorted(found.limits.values())) == ("", [50, 100]), typed
+
+
 NEGATED = [
     ("en", "50 €", "more than {}|over {}|pricier than {}", "less than {}|under {}|cheaper than {}"),
     ("de", "50 €", "mehr als {}|über {}|teurer als {}", "weniger als {}|unter {}|billiger als {}"),
@@ -189,7 +244,27 @@ def test_a_negation_makes_the_opposite_of_a_comparative(language, price, more, l
         ("12 990 Ft alatti ruha", "hu", {"lt": 12_990}),
         ("不要100元以上的鞋", "zh-hans", {"lte": 100}),
         ("鞋不超过100元", "zh-hans", {"lte": 100}),
+        ("hide everything over 50 €", "en", {"lte": 50}),
+        ("hide all that cost more than 50 €", "en", {"lte": 50}),
+        ("shoes, except over 50 €", "en", {"lte": 50}),
+        ("masquer tout ce qui dépasse 50 €", "fr", {"lte": 50}),
+        ("alles über 50 € ausblenden", "de", {"lte": 50}),
+        # A second negation only repeats the first in some languages, and makes a statement of both in others.
+        ("no quiero nada por encima de 50 €", "es", {"lte": 50}),
+        ("non voglio niente sopra i 50 euro", "it", {"lte": 50}),
+        ("ничего не дороже 500 руб", "ru", {"lte": 500}),
+        ("hiçbir şey 500 TL üzeri olmasın", "tr", {"lte": 500}),
+        ("nothing not under 50 €", "en", {"lt": 50}),
+        ("don't show anything that is not over 50 €", "en", {"gte": 50}),
+        ("nada que no cueste menos de 50 €", "es", {"lt": 50}),
         # What negates something else does not negate the limit.
+        ("cow hide over 200 €", "en", {"gte": 200}),
+        ("non stick pan over 50 €", "en", {"gte": 50}),
+        ("without hood over 50 €", "en", {"gte": 50}),
+        ("dress without sleeves over 50 €", "en", {"gte": 50}),
+        ("no bags, over 50 €", "en", {"gte": 50}),
+        ("no show socks under 10 €", "en", {"lt": 10}),
+        ("giày cho dưới 200k", "vi", {"lt": 200_000}),  # "cho" (for) is not "chớ" (do not)
         ("coat not black over 50 €", "en", {"gte": 50}),
         ("nicht zu teuer, unter 50 €", "de", {"lt": 50}),
         ("pas trop cher moins de 50 €", "fr", {"lt": 50}),
@@ -209,6 +284,19 @@ def test_limits_as_shoppers_state_them(typed, language, limits):
         ("does not need to cost less than 50 €", "en"),
         ("muss nicht unter 50 € sein", "de"),
         ("never not under 50 €", "en"),
+        ("don't want nothing over 50 €", "en"),
+        ("No bags over 50 €", "en"),  # it may be the bags that are not wanted
+        ("I want no bags over 50 €", "en"),
+        ("don't show me bags that are not over 50 €", "en"),
+        ("no bags from 20 to 50 €", "en"),
+        ("no bags over 20 and under 50 €", "en"),
+        ("not a cheap one over 20 and under 50 €", "en"),
+        ("Keine Taschen über 50 €", "de"),
+        ("pas de sacs de plus de 50 €", "fr"),
+        ("nothing over 20 and under 50 €", "en"),
+        ("bags over $50 under $20", "en"),  # nothing satisfies both
+        ("over 100 and under 50 €", "en"),
+        ("bags under $20, brown, over $50", "en"),
         ("coat not from 20 to 50 €", "en"),
         ("palto ne od 50 €", "hr"),
         ("from €50 to €20", "en"),
@@ -224,6 +312,14 @@ def test_a_limit_that_is_not_certain_is_none(typed, language):
     [
         ("dress", "en"),
         ("kids under 5", "en"),
+        ("kids over 3 and under 8", "en"),
+        ("kids under 8 and over 3", "en"),
+        ("niños de más de 3 y menos de 8", "es"),
+        ("niños de menos de 8", "es"),
+        ("leksaker för barn över 3 och under 8", "sv"),
+        ("between 20 and 30 cm", "en"),
+        ("shelf over 20 cm and under 30", "en"),
+        ("box over 20 and under 30 litres", "en"),
         ("コート 100～120cm", "ja"),
         ("toys for children under 3 years", "en"),
         ("leksaker under 3 år", "sv"),
@@ -248,6 +344,22 @@ def test_a_limit_that_is_not_certain_is_none(typed, language):
 )
 def test_numbers_that_are_no_price(typed, language):
     assert price_limits(typed, [language]) is None
+
+
+@pytest.mark.parametrize(
+    ("typed", "language", "rest"),
+    [
+        ("toys for kids over 3 and under 20 €", "en", "toys for kids over 3 and"),
+        ("puzzle ab 3, unter 20 €", "de", "puzzle ab 3"),
+        ("box over 20 cm and under 20 €", "en", "box over 20 cm and"),
+        ("подарок для детей до 20", "ru", "подарок для детей"),
+    ],
+)
+def test_a_price_beside_an_age_or_a_length(typed, language, rest):
+    found = price_limits(typed, [language])
+    assert found is not None
+    assert found.text == rest
+    assert set(found.limits) <= {"lt", "lte"}
 
 
 @pytest.mark.parametrize(

@@ -3,52 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from django.utils.formats import number_format
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
-from imagesim.language.analysis import NO_SPACES, base_language, languages_of
+from imagesim.language.analysis import base_language, languages_of, stop_words
 from imagesim.language.letters import spelled
-from imagesim.language.stop_words import AMOUNTS, UNITS, read_table
+from imagesim.language.stop_words import AMOUNTS, UNITS
 from imagesim.language.word_lists import is_on_a_list
 from imagesim.retrieval.arguments import Searched
 from imagesim.retrieval.words.negated_limits import Negation, is_verb, negation_of
+from imagesim.retrieval.words.price_patterns import aged_words, joining_words, price_patterns
 from imagesim.types import Condition, IndexMeta, Message, Operator
-
-WORDS = read_table(Path(__file__).with_name("prices.txt"))
-
-CURRENCIES = (
-    "euros|euro|eur|dollars|dollar|usd|bucks|pounds|pound|quid|gbp|franken|francs|francos|franchi|chf|złotych|złote|"
-    "zloty|zł|zl|pln|kronor|kroner|kronen|kr|sek|nok|dkk|korun|kč|kc|czk|рублей|руб|лир|tl|lira|reais|reales|pesos|"
-    "гривень|гривні|грн|uah|лева|лв|евро|євро|ευρώ|ευρω|lei|leu|ron|forint|huf|eura|evra|evrov|eurai|eurų|eiro|"
-    'dinara|din|rsd|динара|дин|евра|đồng|đ|vnd|บาท|thb|שקלים|שקל|ש"ח|nis|تومان|تومن|ریال|'
-    "ريالا|ريال|درهما|درهم|دينارا|دينار|جنيها|جنيه|دولار|يورو"
-)
-"""Words and codes of currencies, as a pattern."""
-
-SIGNS = r"us\$|[$€£¥₹₺₽₩￥₪₫฿]"
-"""Signs of currencies, as a pattern."""
 
 IN_NAMES = ("max", "mak", "máx", "massimo")
 """The beginnings of words for a maximum that also occur in names. They state a limit only with a currency: "Air Max 90"
 is not a price."""
 
-CURRENCIES_BEHIND = "円|元|块|块钱|人民币|원|ユーロ|ドル|欧元|美元|유로|달러|ft|forint|euró|रुपये|रुपए|रुपयों|tl|lira"
-"""Currencies before such words, in Chinese, Japanese, Korean, Hungarian, Hindi and Turkish."""
-
-PARTICLES = r"の|的|\s*aras[ıi](?:nda(?:ki)?)?(?!\w)|\s*के बीच(?: के| की| में)?"
-"""What follows a limit before the next word: particles in Japanese and Chinese, "between" in Turkish and Hindi."""
-
-_NUMBER = r"\d{1,9}(?:[.,'’]\d{1,9}){0,3}"
-_SPACED = rf"(?:\d{{1,3}}(?:\s\d{{3}}){{1,2}}(?!\d)(?:,\d{{1,2}}(?!\d))?|{_NUMBER})"
-"""The same with spaces between thousands, as in French and Polish. Not in a range such as "50-100", before which
-another number may stand."""
-_CURRENCY = rf"(?:{SIGNS}|(?:{CURRENCIES})(?!\w)|{CURRENCIES_BEHIND})"
 _OPPOSITES: Mapping[Operator, Operator] = {"gte": "lte", "lt": "gte"}
 _TIMES = {"k": 1_000, "千": 1_000, "천": 1_000, "万": 10_000, "만": 10_000}
 
@@ -105,27 +80,129 @@ def price_limits(text: str, languages: Sequence[str]) -> PriceLimits | None:
     other = _first_limits(found.text, known) if found and len(found.limits) == 1 else None
     if found and other and len(other.limits) == 1 and ("gte" in found.limits) != ("gte" in other.limits):
         limits = {**found.limits, **other.limits}
-        if limits["gte"] < min(limit for operator, limit in limits.items() if operator != "gte"):
-            return PriceLimits(other.text, limits)
+        return PriceLimits(other.text, limits) if _can_be_met(limits) else None
     return found
 
 
 def _first_limits(text: str, known: tuple[str, ...]) -> PriceLimits | None:
     """Return the first limits in a text, with the rest of it. ``known``: the base codes of the languages."""
-    for pattern in _patterns(known):
+    patterns = price_patterns(known)
+    aside = set[tuple[int, int]]()
+    for pattern in (*patterns.double, patterns.single, patterns.double_behind, patterns.behind):
+        if pattern is patterns.single:
+            found, aside = _first_range(text, known)
+            if found:
+                return found if found.limits else None
         for match in pattern.finditer(text):
+            if match.span() in aside:
+                continue
             limits = _limits_of(match)
             negation = negation_of(text[: match.start()], text[match.end() :], known)
             limited = _negated(match, limits) if negation.negates else limits
             if not _is_price(match, limited or limits, negation, known):
                 continue
-            if len(limits) > 1 and (not limited or limits["gte"] >= limits["lte"]):
+            in_doubt = negation.in_doubt and (negation.negates or "gte" in limits)
+            if len(limits) > 1 and (not limited or in_doubt or not _can_be_met(limits)):
                 return None  # "not from 20 to 50 €" and "from 50 to 20 €": half of it would be the opposite
-            if not limited or negation.is_open or (negation.is_far and match.groupdict().get("over")):
+            if not limited or negation.is_open or in_doubt or (negation.is_far and match.groupdict().get("over")):
                 continue
-            rest = " ".join(f"{negation.before} {negation.after}".split()).strip(" ,;-–")
-            return PriceLimits(rest if any(map(str.isalnum, rest)) else "", limited)
+            return PriceLimits(_rest_of(negation.before, negation.after), limited)
     return None
+
+
+def _first_range(text: str, known: tuple[str, ...]) -> tuple[PriceLimits | None, set[tuple[int, int]]]:
+    """Return the first price range of a lower and an upper limit beside each other, as in "over 50 but under 100 €",
+    and the places of such limits that are no prices: "kids over 3 and under 8".
+
+    The range has no limits if it is not certain, or if nothing can satisfy it.
+    """
+    aside = set[tuple[int, int]]()
+    for first, second in _neighbours(text, known):
+        between, unit = _without_unit(text[first.end() : second.start()], known)
+        last = negation_of(negation_of("", between, known).after, text[second.end() :], known)
+        if not _are_joined(first, second, between, last.before, known):
+            continue
+        start = negation_of(text[: first.start()], between, known)
+        limits = _limits_of_both(first, second, start, last)
+        if limits is None or start.is_open or last.is_open:
+            continue
+        if not unit and _are_prices(first, second, start, last, known):
+            is_certain = not (start.in_doubt or (start.is_far and first["over"]))
+            rest = _rest_of(start.before, last.after)
+            return PriceLimits(rest, limits if is_certain and _can_be_met(limits) else {}), aside
+        if not (_has_currency(first) or _has_currency(second)):
+            aside |= {first.span(), second.span()}
+    return None, aside
+
+
+def _neighbours(text: str, known: tuple[str, ...]) -> Iterable[tuple[re.Match[str], re.Match[str]]]:
+    """Return each two limits of one price that follow each other in a text."""
+    patterns = price_patterns(known)
+    found = [*patterns.single.finditer(text)]
+    places = {place for match in found for place in range(*match.span())}
+    found += (match for match in patterns.behind.finditer(text) if places.isdisjoint(range(*match.span())))
+    return pairwise(sorted(found, key=re.Match.start))
+
+
+def _without_unit(between: str, known: tuple[str, ...]) -> tuple[str, str]:
+    """Return a text behind a number without the unit that it may begin with, and this unit."""
+    word, _, rest = between.lstrip().partition(" ")
+    unit = word.casefold().strip(",.")
+    return (rest, unit) if unit in UNITS and not joining_words(known).fullmatch(unit) else (between, "")
+
+
+def _are_joined(first: re.Match[str], second: re.Match[str], between: str, left: str, known: tuple[str, ...]) -> bool:
+    """Return whether two limits belong together, with these texts between them: with negations, and what is left
+    without. If only one has a currency, there is a word such as "but": the puzzle "ab 3, unter 20 €" is for children
+    from 3 on."""
+    joining = joining_words(known)
+    if any(not is_verb(word, known) for word in re.split(r"[\s,;、，–-]+", joining.sub(" ", left)) if word):
+        return False
+    return (
+        any(map(joining.search, (between, left)))
+        or (_has_currency(first) and _has_currency(second))
+        or (_stands_behind(first) and _stands_behind(second))
+    )
+
+
+def _limits_of_both(
+    first: re.Match[str], second: re.Match[str], start: Negation, last: Negation
+) -> dict[Operator, float] | None:
+    """Return the limits of two that are joined; None if they are no lower and upper one. One negation may be that of
+    both: "nothing under 20 or over 50 €"."""
+    stated = _limits_of(first), _limits_of(second)
+    opposite = _negated(first, stated[0]), _negated(second, stated[1])
+    own = (opposite if start.negates else stated)[0], (opposite if last.negates else stated)[1]
+    if all(own) and ("gte" in own[0]) != ("gte" in own[1]):
+        return {**own[0], **own[1]}
+    both = {**opposite[0], **opposite[1]}
+    if start.negates != last.negates and all(opposite) and len(both) > 1 and (start.negates or _can_be_met(both)):
+        return both
+    return None
+
+
+def _are_prices(
+    first: re.Match[str], second: re.Match[str], start: Negation, last: Negation, known: tuple[str, ...]
+) -> bool:
+    """Return whether the numbers of two joined limits are prices. A currency may stand next to only one of them."""
+    if not (_has_currency(first) or _has_currency(second)) and any(
+        _stands_behind(each) or each[0].casefold().startswith(IN_NAMES) for each in (first, second)
+    ):
+        return False
+    return (_has_currency(first) or not _is_of_other(start.before, known, "aged", "aged in pairs")) and (
+        _has_currency(second) or _stands_behind(second) or _ends_price(last.after, known)
+    )
+
+
+def _can_be_met(limits: Mapping[Operator, float]) -> bool:
+    """Return whether a lower and an upper limit leave any price between them."""
+    return limits["gte"] < min(limit for operator, limit in limits.items() if operator != "gte")
+
+
+def _rest_of(before: str, after: str) -> str:
+    """Return a text without the limits that it has between these parts."""
+    rest = " ".join(f"{before} {after}".split()).strip(" ,;-–")
+    return rest if any(map(str.isalnum, rest)) else ""
 
 
 def _limits_of(match: re.Match[str]) -> dict[Operator, float]:
@@ -152,6 +229,11 @@ def _has_currency(match: re.Match[str]) -> bool:
     return any(found.get(f"{side}{n}") for side in ("before", "behind") for n in "12")
 
 
+def _stands_behind(match: re.Match[str]) -> bool:
+    """Return whether the words of a limit of one price stand behind its number."""
+    return max(match.start(name) for name in ("most", "least", "below", "over")) > match.start("number1")
+
+
 def _is_price(
     match: re.Match[str], limits: Mapping[Operator, float], negation: Negation, languages: tuple[str, ...]
 ) -> bool:
@@ -162,13 +244,28 @@ def _is_price(
     said = found.get("below") or found.get("most") or found.get("between") or (negation.negates and found.get("over"))
     if not said or said.casefold().startswith(IN_NAMES) or set(limits) == {"gte"}:
         return False
-    before, after = negation.before.split(), negation.after.split()
-    last = before[-1].casefold().strip(",.") if before else ""
-    if last in AMOUNTS or last[:1].isdigit() or _aged(languages).fullmatch(last):
+    if "most" in found and _stands_behind(match):
         return False
-    if not after or negation.after.startswith(","):
+    return not _is_of_other(negation.before, languages, "aged") and _ends_price(negation.after, languages)
+
+
+def _is_of_other(before: str, languages: tuple[str, ...], *lists: str) -> bool:
+    """Return whether the text before a limit says that it is one of age, size or number, by words such as those in
+    ``lists``: "kids" in "kids under 5"."""
+    words = [word.casefold().strip(",.") for word in before.split()]
+    if words and (words[-1] in AMOUNTS or words[-1][:1].isdigit()):
         return True
-    follower = after[0].casefold().strip(",.")
+    joining, aged, stop = joining_words(languages), aged_words(languages, lists), stop_words(languages)
+    while words and spelled(words[-1]) in stop and not joining.fullmatch(words[-1]):
+        words.pop()  # "niños de menos de 5"
+    return bool(words) and aged.fullmatch(words[-1]) is not None
+
+
+def _ends_price(after: str, languages: tuple[str, ...]) -> bool:
+    """Return whether a number before this text may be a price without a currency."""
+    if not after.strip() or after.startswith(","):
+        return True
+    follower = after.split()[0].casefold().strip(",.")
     if len(follower) > 1 and follower in UNITS:  # "år" (years), which differs from "är" (is) only in its accent
         return False
     return is_verb(follower, languages) or any(
@@ -185,64 +282,3 @@ def _amount(number: str, times: str | None) -> float:
     whole = "".join(groups if has_cents else [*groups, last])
     amount = float(f"{whole}.{last}" if has_cents else whole) * _TIMES.get((times or "").casefold(), 1)
     return amount + sum(map(float, ten_thousands)) * 10_000
-
-
-def _any_of(name: str, languages: tuple[str, ...]) -> str:
-    """Return a pattern of the words in the list ``name`` in these languages; without any, one that matches nothing."""
-    words = "|".join(line for language in languages for line in WORDS[name].get(language, ()))
-    words = "|".join(sorted(words.split("|"), key=len, reverse=True))
-    return rf"(?:{words})" if words else r"(?!)"
-
-
-def _price(n: int, number: str = _SPACED) -> str:
-    """Return a pattern of a price, with a currency before or after it, or none; ``n`` numbers its groups."""
-    return (
-        rf"(?P<before{n}>{SIGNS})?\s*(?P<number{n}>{number})(?:\s*(?P<times{n}>k)(?!\w))?"
-        rf"(?:\s*(?P<behind{n}>{_CURRENCY})|(?![\w%]))(?:,-)?"
-    )
-
-
-def _sum(n: int) -> str:
-    """Return a pattern of a number before the word of its limit, with a sign before it, or none; ``n`` numbers its
-    groups."""
-    number = rf"(?<![\d.,])(?P<number{n}>(?:\d{{1,4}}[万만])?{_SPACED})"
-    return rf"(?:(?P<before{n}>{SIGNS})\s*)?{number}\s*(?P<times{n}>[千천万만])?"
-
-
-@lru_cache(maxsize=64)
-def _aged(languages: tuple[str, ...]) -> re.Pattern[str]:
-    """Return a pattern of the words before a limit of age or number: "kids" in "kids under 5"."""
-    return re.compile(_any_of("aged", languages))
-
-
-@lru_cache(maxsize=64)
-def _patterns(languages: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
-    """Return the patterns of limits in these languages: first those of two prices, then those of one."""
-
-    def words(name: str) -> str:
-        return _any_of(name, languages)
-
-    lead = rf"(?:(?<![\w.,-])|(?<={NO_SPACES.pattern.removesuffix('+')}))(?:{words('before')}\s+)?"
-    pairs = [
-        rf"(?P<between>{first})\s+{_price(1)}\s+(?:{second})\s*{_price(2)}"
-        for first, second in (line.split(" / ") for each in languages for line in WORDS["between"].get(each, ()))
-    ]
-    ranges = (
-        rf"(?:{words('at least')}\s+)?{_price(1, _NUMBER)}\s*(?:[-–]|\s{words('to')}\s)\s*{_price(2)}(?:{PARTICLES})?"
-    )
-    single = (
-        rf"(?:(?P<most>{words('at most')}|<=|≤)|(?P<least>{words('at least')}|>=|≥)|(?P<below>{words('less than')}|<)"
-        rf"|(?P<over>{words('more than')}|>))\.?\s*(?:of\s+)?{_price(1)}"
-    )
-    # The name of a group can occur only once in a pattern, so limits after their number have a pattern of their own.
-    behind = (
-        rf"{_sum(1)}(?(before1)|\s*(?P<behind1>{_CURRENCY}))\s*"
-        rf"(?:(?P<most>{words('at most behind')})|(?P<least>{words('at least behind')})"
-        rf"|(?P<below>{words('less than behind')})|(?P<over>{words('more than behind')}))(?:{PARTICLES})?"
-    )
-    ranges_behind = (
-        rf"{_sum(1)}\s*(?P<behind1>{SIGNS}|{CURRENCIES_BEHIND})?\s*{words('to behind')}\s*{_sum(2)}"
-        rf"(?(before2)|(?(before1)|\s*(?P<behind2>{SIGNS}|{CURRENCIES_BEHIND})))(?:{PARTICLES})?"
-    )
-    found = [*(lead + each for each in (*pairs, ranges, single)), ranges_behind, behind]
-    return tuple(re.compile(each, re.IGNORECASE) for each in found)
