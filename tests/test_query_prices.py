@@ -265,6 +265,7 @@ def test_a_negation_makes_the_opposite_of_a_comparative(language, price, more, l
         ("no bags, over 50 €", "en", {"gte": 50}),
         ("no show socks under 10 €", "en", {"lt": 10}),
         ("giày cho dưới 200k", "vi", {"lt": 200_000}),  # "cho" (for) is not "chớ" (do not)
+        ("chăn dưới 200k", "vi", {"lt": 200_000}),  # a blanket is not "chẳng" (not)
         ("coat not black over 50 €", "en", {"gte": 50}),
         ("nicht zu teuer, unter 50 €", "de", {"lt": 50}),
         ("pas trop cher moins de 50 €", "fr", {"lt": 50}),

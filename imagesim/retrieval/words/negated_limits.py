@@ -141,13 +141,13 @@ def is_verb(word: str, languages: tuple[str, ...]) -> bool:
     return _plain(word) in _lists(languages).verbs
 
 
-@lru_cache(maxsize=10_000)
+@lru_cache(maxsize=1_000)
 def _is_listed(word: str, languages: tuple[str, ...]) -> bool:
     """Return whether a word is a filler word or on another list of one of the languages."""
     return any(is_on_a_list(_plain(word), each) for each in languages)
 
 
-@lru_cache(maxsize=10_000)
+@lru_cache(maxsize=1_000)  # each word before a limit is looked up for the limits behind it, too
 def _plain(word: str) -> str:
     """Return a word as the lists have it. A comma stays, so a word before one, which ends a clause, is on no list."""
     return spelled(re.sub("['’`´]", "", word.casefold()))
