@@ -11,6 +11,8 @@ from functools import wraps
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from django.apps import apps
+from django.conf import settings
 from django.db import InterfaceError, OperationalError, connections, models, router, transaction
 from django.db.models.functions import Collate
 
@@ -222,9 +224,26 @@ def closing_lost_connections() -> Iterator[None]:
         raise
 
 
+def state_alias() -> str:
+    """Return the database of this app's tables: the one that the router names for them."""
+    return str(router.db_for_write(apps.get_model("imagesim", "ItemState")))
+
+
 def current_schema(using: str) -> str:
     """Return the schema that a connection works in if there is one per tenant (django-tenants); otherwise empty."""
     return str(getattr(connections[using], "schema_name", None) or "")
+
+
+def tenant_schema() -> str:
+    """Return the schema of the current tenant if each has its own tables of this app; otherwise empty."""
+    schema = current_schema(state_alias())
+    own = getattr(settings, "TENANT_APPS", ["imagesim"])  # not set if tenants are of several types
+    has_tables = any(each == "imagesim" or each.startswith("imagesim.apps.") for each in own)
+    return schema if has_tables and schema != _public_schema() else ""
+
+
+def _public_schema() -> str:
+    return getattr(settings, "PUBLIC_SCHEMA_NAME", "public")
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from django.utils import timezone
 
 from imagesim.conf import get_settings
-from imagesim.database import CONNECTION_ERRORS, current_schema, delete_in_batches, primary
+from imagesim.database import CONNECTION_ERRORS, current_schema, delete_in_batches, primary, state_alias
 from imagesim.exceptions import AlreadyRunning, IndexMissing, IndexUnavailable, ModelMismatch, NotRegistered
 from imagesim.indexing.dispatch import SENT_AT, DjangoTasksDispatcher, start
 from imagesim.runtime import runtime
@@ -61,7 +61,6 @@ def sync() -> None:
     """
     from imagesim.indexing.interruptions import log_outage
     from imagesim.indexing.jobs import unfinished_rebuild
-    from imagesim.indexing.outbox import state_alias
     from imagesim.indexing.sync import sync as sync_now
 
     continued: dict[str, float] = runtime.get("when the sync that is continued began", dict)  # by tenant

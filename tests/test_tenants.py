@@ -1,5 +1,4 @@
-"""django-tenants on PostgreSQL: each tenant has separate tables and, through the pattern of its name, a separate
-index."""
+"""django-tenants on PostgreSQL: each tenant has separate tables and a separate index, by its schema in the name."""
 
 from __future__ import annotations
 
@@ -39,9 +38,11 @@ from tests.settings import *
 DATABASES["default"]["ENGINE"] = "django_tenants.postgresql_backend"
 DATABASES["default"]["NAME"] = os.environ["DATABASE"]
 DATABASE_ROUTERS = ["django_tenants.routers.TenantSyncRouter"]
-SHARED_APPS = ["django_tenants", "customers", "django.contrib.contenttypes"]
+SHARED = os.environ.get("SHARED", "").split()
+SHARED_APPS = ["django_tenants", "customers", "django.contrib.contenttypes", *SHARED]
 TENANT_APPS = ["django.contrib.contenttypes", "django.contrib.auth", "demo_shop.shop", "imagesim"]
 TENANT_APPS += os.environ.get("APPS", "").split()
+TENANT_APPS = [name for name in TENANT_APPS if name not in SHARED]
 INSTALLED_APPS = [*SHARED_APPS, *TENANT_APPS[1:]]
 STORAGES = {
     "default": {"BACKEND": os.environ.get("STORAGE", "django.core.files.storage.FileSystemStorage")},
@@ -89,7 +90,7 @@ for schema in names:  # in one storage
 for schema, titles in [*names.items(), *names.items()]:  # back and forth, in one process
     with schema_context(schema):
         slugs = sorted(title.replace(" ", "-") for title in titles)
-        assert get_index().name.startswith(schema), get_index().name
+        assert schema in get_index().name, get_index().name
         first = Product.objects.order_by("pk")[0]  # of the same key in both
         for hits in (imagesim.similar_to(first), widgets.similar_hits(first, timeout=60)):
             assert sorted([first.slug, *(hit.item.slug for hit in hits)]) == slugs, (schema, hits)
@@ -217,6 +218,60 @@ assert check_tenants() == []
 """
 
 
+START = """
+import django; django.setup()
+from django.conf import settings
+from django.core.management import call_command
+from django.test import override_settings
+call_command("makemigrations", "customers", verbosity=0)
+call_command("migrate_schemas", shared=True, verbosity=0)
+from customers.models import Client
+from django_tenants.utils import schema_context
+import imagesim
+from demo_shop.shop.models import Product
+from imagesim.checks import check_tenants
+from imagesim.indexes import get_index
+from imagesim.indexing.sync import sync
+from tests.shop import picture, product
+
+for schema in ("acme", "zeta"):
+    Client.objects.create(schema_name=schema, name=schema)
+"""
+
+
+UPGRADE = """
+index = settings.IMAGESIM["INDEX"]
+before = {**index, "OPTIONS": {**index.get("OPTIONS", {}), "name": lambda: "imagesim"}}  # as when it was shared
+with override_settings(IMAGESIM={**settings.IMAGESIM, "INDEX": before}):
+    for schema in ("acme", "zeta"):
+        with schema_context(schema):
+            product(f"{schema}-shoe", picture("red"))
+            assert (sync().embedded, get_index().name) == (1, "imagesim")
+for schema in ("acme", "zeta"):
+    with schema_context(schema):
+        assert (get_index().name, get_index().active()) == (f"imagesim-{schema}", None)
+        report = sync()
+        assert (report.indexed, report.embedded, report.opened) == (1, 0, 0), report
+        assert [hit.item.slug for hit in imagesim.search(image=picture("red"))] == [f"{schema}-shoe"]
+assert get_index().name == "imagesim"  # nothing works in the public schema
+types = {"public": {"APPS": settings.SHARED_APPS}, "shop": {"APPS": settings.TENANT_APPS}}
+with override_settings(HAS_MULTI_TYPE_TENANTS=True, TENANT_TYPES=types), schema_context("acme"):
+    assert get_index().name == "imagesim-acme"  # although the type of the tenant is not known here
+"""
+
+
+ONE_CATALOGUE = """
+assert {found.id for found in check_tenants()} == {"imagesim.W024"}
+shoe = product("shoe", picture("red"))
+assert sync().indexed == 1
+with schema_context("acme"):
+    assert get_index().name == "imagesim"
+    assert len(imagesim.search(image=picture("red"))) == 1
+    shoe.delete()
+assert sync().removed == 1
+"""
+
+
 def run_for_tenants(script: str, postgres: str, folder: Path, index: dict[str, object], **more: str) -> None:
     """Run a script in a project with django-tenants, on a separate database."""
     pytest.importorskip("django_tenants")
@@ -245,11 +300,14 @@ def run_for_tenants(script: str, postgres: str, folder: Path, index: dict[str, o
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("pattern", ["products", pytest.param("{schema}-products", marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     "backend", [pytest.param("local.LocalIndex", marks=pytest.mark.long), "elasticsearch.ElasticsearchIndex"]
 )
-def test_tenants_are_isolated(request: pytest.FixtureRequest, postgres: str, tmp_path: Path, backend: str) -> None:
-    options = {"name": f"{{schema}}-products-{uuid.uuid4().hex[:8]}"}
+def test_tenants_are_isolated(
+    request: pytest.FixtureRequest, postgres: str, tmp_path: Path, backend: str, pattern: str
+) -> None:
+    options = {"name": f"{pattern}-{uuid.uuid4().hex[:8]}"}
     if "elasticsearch" in backend:
         options["hosts"] = request.getfixturevalue("elasticsearch_url")
     run_for_tenants(ASK, postgres, tmp_path, {"BACKEND": f"imagesim.indexes.{backend}", "OPTIONS": options})
@@ -270,6 +328,21 @@ def test_rules_and_recorded_answers_stay_with_their_tenant(postgres: str, tmp_pa
     index = {"BACKEND": "imagesim.indexes.local.LocalIndex", "OPTIONS": {"name": "products"}}
     apps = "imagesim.merchandising imagesim.insight"
     run_for_tenants(APPS, postgres, tmp_path, index, APPS=apps)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("script", "shared"),
+    [
+        (UPGRADE, ""),
+        pytest.param(ONE_CATALOGUE, "demo_shop.shop imagesim", marks=pytest.mark.long),
+    ],
+    ids=["upgrade", "one catalogue"],
+)
+def test_schemas(postgres: str, tmp_path: Path, script: str, shared: str) -> None:
+    """A plain name of before is followed by the schema, and nothing is embedded again; the public
+    schema may have the only tables of this app."""
+    run_for_tenants(START + script, postgres, tmp_path, {"BACKEND": "imagesim.indexes.local.LocalIndex"}, SHARED=shared)
 
 
 def test_an_app_that_all_tenants_share_is_named(settings: Any) -> None:

@@ -22,6 +22,7 @@ from django.utils.module_loading import import_string
 
 from imagesim import conf
 from imagesim.conf import EXTRAS, get_instance, install_hint
+from imagesim.database import state_alias
 from imagesim.embedders import BaseEmbedder
 from imagesim.exceptions import ConfigurationError, format_choices
 from imagesim.images import formats
@@ -204,7 +205,7 @@ def check_databases() -> Iterator[CheckMessage]:
     """Check that changes can be recorded in the database of this app's tables, and that what syncs them commits."""
     from imagesim.indexing import outbox
 
-    alias = outbox.state_alias()
+    alias = state_alias()
     if reason := outbox.unsupported(alias):
         yield Error(reason, hint="See docs/sync.md.", id="imagesim.E007")
     if not connections[alias].settings_dict["AUTOCOMMIT"]:

@@ -18,6 +18,7 @@ from imagesim import conf
 from imagesim.addresses import number_of_proxies
 from imagesim.checks import BACKENDS, including_rest, listed
 from imagesim.conf import get_instance
+from imagesim.database import state_alias
 from imagesim.exceptions import ConfigurationError, ImagesimError, SearchIndexError, mask_credentials
 from imagesim.shared_cache import is_of_one_process
 
@@ -39,9 +40,7 @@ def check_sync() -> Iterator[CheckMessage]:
 @listed
 def check_sqlite() -> Iterator[CheckMessage]:
     """Check that a transaction on SQLite that reads first waits for another that writes."""
-    from imagesim.indexing import outbox
-
-    alias = outbox.state_alias()
+    alias = state_alias()
     connection = connections[alias]
     mode = connection.settings_dict["OPTIONS"].get("transaction_mode") or "DEFERRED"
     if connection.vendor != "sqlite" or mode.upper() != "DEFERRED":

@@ -16,6 +16,7 @@ from django.core.checks import CheckMessage
 from django.db import connection
 
 from imagesim.conf import Backend, get_instance, get_settings
+from imagesim.database import tenant_schema
 from imagesim.exceptions import ConfigurationError, IndexMissing
 from imagesim.indexes.validation import check_choice
 from imagesim.types import (
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
+DEFAULT_NAME = "imagesim"
+
 
 class BaseIndex(ABC):
     """The interface of an index, which finds the nearest embeddings under filters.
@@ -51,7 +54,7 @@ class BaseIndex(ABC):
     supports_approximate = False
     """Whether ``Query.exact=False`` makes a difference: whether the index has an approximate search at all."""
 
-    def __init__(self, *, name: str = "imagesim", similarity: Similarity = "cosine") -> None:
+    def __init__(self, *, name: str = DEFAULT_NAME, similarity: Similarity = "cosine") -> None:
         check_choice("similarity", similarity, SIMILARITIES)
         if not isinstance(name, str) or not name:
             raise ConfigurationError(f"INDEX's name must be a text, not {name!r}.")
@@ -211,14 +214,18 @@ def retry_missing(function: Callable[P, R]) -> Callable[P, R]:
 def get_index(backend: Backend | None = None) -> BaseIndex:
     """Return the configured index, or that of ``backend``; one instance per process and set of options.
 
-    To give every tenant its own index, the option ``name`` can be a callable without arguments, or contain
-    ``{schema}``, which is replaced by the schema name that django-tenants sets on the database connection.
+    Every tenant has its own index: the option ``name`` can be a callable without arguments, or contain ``{schema}``,
+    which is replaced by the schema name that django-tenants sets on the database connection. Any other name is
+    followed by the schema of the tenant, if each has its own tables.
     """
     backend = backend or get_settings().INDEX
-    name = backend.options.get("name")
-    if callable(name):
-        backend = Backend(backend.path, {**backend.options, "name": name()})
-    elif isinstance(name, str) and "{" in name:
-        name = name.replace("{schema}", str(getattr(connection, "schema_name", "public")))
+    name = given = backend.options.get("name", DEFAULT_NAME)
+    if callable(given):
+        name = given()
+    elif isinstance(given, str) and "{schema}" in given:
+        name = given.replace("{schema}", str(getattr(connection, "schema_name", "public")))
+    elif isinstance(given, str) and given and (schema := tenant_schema()):
+        name = f"{given}-{schema}"
+    if name != given:
         backend = Backend(backend.path, {**backend.options, "name": name})
     return get_instance(backend, BaseIndex)  # type: ignore[type-abstract]

@@ -21,8 +21,7 @@ from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
 from imagesim.conf import get_settings
-from imagesim.database import atomic, batched, primary, retry_conflicts
-from imagesim.indexing.outbox import state_alias
+from imagesim.database import atomic, batched, primary, retry_conflicts, state_alias
 from imagesim.models import EmbeddingLease, ItemImage, ItemState, Scope
 
 FIRST_DELAY = 2.0

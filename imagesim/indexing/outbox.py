@@ -16,7 +16,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.functions import Cast
 from django.utils import timezone
 
-from imagesim.database import after_commit, batched, keeps_session, retry_conflicts
+from imagesim.database import after_commit, batched, keeps_session, retry_conflicts, state_alias
 from imagesim.exceptions import ConfigurationError, format_choices, migrate_hint
 from imagesim.indexing import dispatch
 from imagesim.items.registry import registry
@@ -144,11 +144,6 @@ def _execute(using: str, sql: str, params: Sequence[Any]) -> int:
             raise
         left = "(If it was uninstalled: the code that registers models has to be removed before its tables.)"
         raise type(error)(f"{error}\n{hint} {left}") from error
-
-
-def state_alias() -> str:
-    """Return the database of this app's tables: the one that the router names for them."""
-    return str(router.db_for_write(ItemState))
 
 
 def _announce(connection: BaseDatabaseWrapper) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from time import monotonic
@@ -274,4 +274,5 @@ def _parents_of(items: Items[Any]) -> dict[str, list[str]]:
 
 
 def _cache_name(what: str, items: Items[Any], path: str) -> str:
-    return re.sub(r"[^\w.]", "_", f"imagesim.{get_index().name}.{what}.{items.label}.{path}")
+    digest = hashlib.sha256(f"{get_index().name} {items.label} {path}".encode()).hexdigest()
+    return f"imagesim.{what}.{digest}"
