@@ -101,16 +101,18 @@ def related_rows_from_primary() -> Iterator[None]:
 
 def after_commit(using: str | None, call: Callable[..., object], /, *arguments: Any, **options: Any) -> None:
     """Call a function once the open transaction is committed; immediately if none is open, or if the project commits by
-    hand (without autocommit), which no hook reports.
+    hand (without autocommit), which no hook reports. It is called in the schema of the current tenant.
 
     A failure of the function is logged, and has no effect on what was committed.
     """
+    connection = transaction.get_connection(using)
+    schema = current_schema(connection.alias)
 
     def run() -> None:
-        call(*arguments, **options)
+        with in_schema(schema, connection.alias):
+            call(*arguments, **options)
 
     run.__qualname__ = call.__qualname__  # the name Django logs a failure by, which a partial lacks
-    connection = transaction.get_connection(using)
     if connection.in_atomic_block or connection.get_autocommit():
         transaction.on_commit(run, using=using, robust=True)
     else:
@@ -250,7 +252,7 @@ def _public_schema() -> str:
 def in_schema(schema: str, using: str) -> Iterator[None]:
     """Make a connection work in a schema that :func:`current_schema` returned, for instance in another thread."""
     connection: Any = connections[using]
-    if not schema:
+    if not schema or schema == current_schema(using):
         yield
         return
     tenant = connection.tenant

@@ -222,6 +222,7 @@ START = """
 import django; django.setup()
 from django.conf import settings
 from django.core.management import call_command
+from django.db import connection, transaction
 from django.test import override_settings
 call_command("makemigrations", "customers", verbosity=0)
 call_command("migrate_schemas", shared=True, verbosity=0)
@@ -230,8 +231,11 @@ from django_tenants.utils import schema_context
 import imagesim
 from demo_shop.shop.models import Product
 from imagesim.checks import check_tenants
+from imagesim.database import after_commit
 from imagesim.indexes import get_index
+from imagesim.indexing import dispatch
 from imagesim.indexing.sync import sync
+from imagesim.runtime import runtime
 from tests.shop import picture, product
 
 for schema in ("acme", "zeta"):
@@ -257,6 +261,37 @@ assert get_index().name == "imagesim"  # nothing works in the public schema
 types = {"public": {"APPS": settings.SHARED_APPS}, "shop": {"APPS": settings.TENANT_APPS}}
 with override_settings(HAS_MULTI_TYPE_TENANTS=True, TENANT_TYPES=types), schema_context("acme"):
     assert get_index().name == "imagesim-acme"  # although the type of the tenant is not known here
+"""
+
+
+MESSAGES = """
+sent = []
+
+class Messages(dispatch.MessageDispatcher):
+    def send(self, task, arguments, **options):
+        sent.append(connection.schema_name)
+        return True
+
+runtime.get((dispatch.Dispatcher, "manual"), Messages)
+for schema in ("acme", "zeta"):
+    with schema_context(schema):
+        product("shoe")
+assert sent == ["acme", "zeta"], sent
+runtime.reset()
+runtime.get((dispatch.Dispatcher, "manual"), Messages)
+with transaction.atomic():
+    for schema in ("acme", "zeta"):
+        with schema_context(schema):
+            Product.objects.get().save()
+            Product.objects.get().save()
+    assert sent == ["acme", "zeta"], sent
+assert sent == ["acme", "zeta"] * 2, sent
+
+called = []
+with transaction.atomic():
+    with schema_context("acme"):
+        after_commit(None, lambda: called.append(connection.schema_name))
+assert (called, connection.schema_name) == (["acme"], "public"), called
 """
 
 
@@ -335,13 +370,14 @@ def test_rules_and_recorded_answers_stay_with_their_tenant(postgres: str, tmp_pa
     ("script", "shared"),
     [
         (UPGRADE, ""),
+        (MESSAGES, ""),
         pytest.param(ONE_CATALOGUE, "demo_shop.shop imagesim", marks=pytest.mark.long),
     ],
-    ids=["upgrade", "one catalogue"],
+    ids=["upgrade", "messages", "one catalogue"],
 )
 def test_schemas(postgres: str, tmp_path: Path, script: str, shared: str) -> None:
-    """A plain name of before is followed by the schema, and nothing is embedded again; the public
-    schema may have the only tables of this app."""
+    """A plain name of before is followed by the schema, and nothing is embedded again; changes are announced in the
+    schema in which they were made; the public schema may have the only tables of this app."""
     run_for_tenants(START + script, postgres, tmp_path, {"BACKEND": "imagesim.indexes.local.LocalIndex"}, SHARED=shared)
 
 

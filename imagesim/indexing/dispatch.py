@@ -29,6 +29,7 @@ from django.utils.connection import ConnectionDoesNotExist
 
 from imagesim.circuit_breaker import Breaker, log_repeated
 from imagesim.conf import get_settings
+from imagesim.database import current_schema, state_alias
 from imagesim.exceptions import ConfigurationError, format_choices
 from imagesim.runtime import runtime
 
@@ -67,7 +68,7 @@ class ManualDispatcher(Dispatcher):
 
 
 class _Wakeup(NamedTuple):
-    """The last message that announced changes."""
+    """The last message that announced changes of a tenant."""
 
     sent_at: float = float("-inf")
     delayed: bool = False
@@ -81,7 +82,7 @@ class MessageDispatcher(Dispatcher):
     """Seconds in which a process sends at most two messages (one in a steady stream), for any number of commits."""
 
     def __init__(self) -> None:
-        self.last_wakeup = _Wakeup()
+        self.last_wakeups: dict[str, _Wakeup] = {}  # by the schema of the tenant
 
     @property
     def supports_delay(self) -> bool:
@@ -95,13 +96,13 @@ class MessageDispatcher(Dispatcher):
         return self.send(task, arguments)
 
     def wake(self) -> None:
-        """Send a sync, unless a message already sent covers the commits until now.
+        """Send a sync, unless a message already sent covers the commits of this tenant until now.
 
         The first change is announced immediately. Those that follow within ``WAKE_INTERVAL`` share one message, which
         workers act on at its end: a thousand saves per second cost five messages. A poll makes up for a lost one.
         """
         now = time.monotonic()
-        last = self.last_wakeup
+        last = self.last_wakeups.get(schema := current_schema(state_alias()), _Wakeup())
         elapsed = now - last.sent_at
         if not self.supports_delay:
             wakeup, delay = _Wakeup(now), 0.0
@@ -114,7 +115,7 @@ class MessageDispatcher(Dispatcher):
         else:
             wakeup, delay = _Wakeup(now), 0.0
         if self.send("sync", {}, delay=delay):
-            self.last_wakeup = wakeup
+            self.last_wakeups[schema] = wakeup
 
 
 class CeleryDispatcher(MessageDispatcher):
@@ -173,8 +174,7 @@ class CeleryDispatcher(MessageDispatcher):
         return True
 
     def poll(self, sender: Any, **kwargs: Any) -> None:
-        """Make a ready worker start a sync every ``POLL_INTERVAL``, so that no change depends on beat or on a lost
-        message."""
+        """Make a ready worker start a sync every ``POLL_INTERVAL``, so that no change depends on beat or a message."""
 
         def poll() -> None:
             # Expires before the next one, so that they do not pile up while all workers are busy.

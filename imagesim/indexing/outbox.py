@@ -16,7 +16,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.functions import Cast
 from django.utils import timezone
 
-from imagesim.database import after_commit, batched, keeps_session, retry_conflicts, state_alias
+from imagesim.database import after_commit, batched, current_schema, keeps_session, retry_conflicts, state_alias
 from imagesim.exceptions import ConfigurationError, format_choices, migrate_hint
 from imagesim.indexing import dispatch
 from imagesim.items.registry import registry
@@ -102,7 +102,7 @@ def record(
             for chunk in batched(keys, CHUNK):
                 _execute(alias, *upsert.values(label, chunk, scope))
     if count and announce:
-        setattr(connections[using], _TO_ANNOUNCE, True)
+        connections[using].__dict__.setdefault(_TO_ANNOUNCE, set()).add(current_schema(using))
         after_commit(using, _announce, connections[using])
     return count
 
@@ -147,9 +147,10 @@ def _execute(using: str, sql: str, params: Sequence[Any]) -> int:
 
 
 def _announce(connection: BaseDatabaseWrapper) -> None:
-    """Wake the dispatcher, once for everything that a transaction on the items' database recorded."""
-    if getattr(connection, _TO_ANNOUNCE, False):
-        setattr(connection, _TO_ANNOUNCE, False)
+    """Wake the dispatcher, once for everything that a transaction on the items' database recorded in this schema."""
+    schemas, schema = getattr(connection, _TO_ANNOUNCE), current_schema(connection.alias)
+    if schema in schemas:
+        schemas.remove(schema)
         dispatch.wake()
 
 
