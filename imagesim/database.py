@@ -244,6 +244,12 @@ def tenant_schema() -> str:
     return schema if has_tables and schema != _public_schema() else ""
 
 
+def lacks_tables() -> bool:
+    """Return whether this is the public schema of django-tenants and only those of tenants have tables of this app."""
+    alias = state_alias()
+    return current_schema(alias) == _public_schema() and not router.allow_migrate(alias, "imagesim")
+
+
 def _public_schema() -> str:
     return getattr(settings, "PUBLIC_SCHEMA_NAME", "public")
 

@@ -31,11 +31,26 @@ def migrate_hint(error: Exception) -> str:
     text = str(error)
     missing = "no such (table|column)|no column named|does(n't| not) exist|Unknown column"
     if "imagesim_" in text and re.search(missing, text):
+        if hint := tenant_hint():
+            return hint
         named = text.partition("\n")[0]
         labels = (app.label for app in apps.get_app_configs() if "imagesim." in app.name)
         label = next((label for label in labels if f"{label}_" in named), "imagesim")
         return f"The tables of {label} are missing or older than its code: run `manage.py migrate {label}` first."
     return ""
+
+
+def tenant_hint() -> str:
+    """Return what to do in the public schema of django-tenants if only those of tenants have tables of this app;
+    otherwise empty."""
+    from imagesim.database import lacks_tables  # needs Django's models, which others that raise errors do without
+
+    if not lacks_tables():
+        return ""
+    return (
+        "The public schema has no tables and no index of imagesim, each tenant has its own: "
+        "use `manage.py all_tenants_command --no-public` or `tenant_command`."
+    )
 
 
 def with_migrate_hint(error: Exception) -> str:
@@ -174,7 +189,8 @@ class IndexMissing(SearchIndexError):
 def index_missing(name: str, backing_index: str | None) -> IndexMissing:
     """Return the error for a missing active index of ``name``, or for a missing backing index."""
     if backing_index is None:
-        return IndexMissing(f"No index {name!r} is active yet; build it with imagesim_rebuild or imagesim_sync.")
+        advice = "build it with imagesim_rebuild or imagesim_sync."
+        return IndexMissing(tenant_hint() or f"No index {name!r} is active yet; {advice}")
     return IndexMissing(f"There is no index {backing_index!r} (any more); build one with imagesim_rebuild.")
 
 

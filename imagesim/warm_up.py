@@ -30,6 +30,7 @@ def warm_up() -> None:
     Call it in the processes that answer requests: one that is forked later has to load them again. The database
     connections that it opens are closed, so that no process inherits one that others use.
     """
+    from imagesim.database import lacks_tables
     from imagesim.embedders import get_embedder
     from imagesim.exceptions import ImagesimError
     from imagesim.indexes import get_index
@@ -40,6 +41,8 @@ def warm_up() -> None:
 
     with _closing_new_connections():
         for name, get in (("embedder", get_embedder), ("region finder", get_region_finder), ("index", get_index)):
+            if name == "index" and lacks_tables():
+                continue  # each tenant has its own
             try:
                 get().warm_up()
             except (ImagesimError, ImportError) as error:

@@ -221,7 +221,7 @@ assert check_tenants() == []
 START = """
 import django; django.setup()
 from django.conf import settings
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.test import override_settings
 call_command("makemigrations", "customers", verbosity=0)
@@ -232,9 +232,12 @@ import imagesim
 from demo_shop.shop.models import Product
 from imagesim.checks import check_tenants
 from imagesim.database import after_commit
+from imagesim.exceptions import index_missing
 from imagesim.indexes import get_index
 from imagesim.indexing import dispatch
+from imagesim.indexing.reconcile import reconcile
 from imagesim.indexing.sync import sync
+from imagesim.models import ItemState
 from imagesim.runtime import runtime
 from tests.shop import picture, product
 
@@ -292,6 +295,48 @@ with transaction.atomic():
     with schema_context("acme"):
         after_commit(None, lambda: called.append(connection.schema_name))
 assert (called, connection.schema_name) == (["acme"], "public"), called
+"""
+
+
+PUBLIC = """
+from unittest import TestCase
+from imagesim.checks.deployment import check_index
+from imagesim.warm_up import warm_up
+
+# Only the tenants have an index.
+assert check_index() == []
+with TestCase().assertNoLogs("imagesim", "WARNING"):
+    warm_up()
+with schema_context("acme"):
+    assert [found.id for found in check_index()] == ["imagesim.W010"]
+    with TestCase().assertLogs("imagesim", "WARNING"):
+        warm_up()
+    assert "imagesim_sync" in str(index_missing("products", None))
+assert "all_tenants_command" in str(index_missing("products", None))
+for name in ("imagesim_sync", "imagesim_rebuild", "imagesim_status"):
+    try:
+        call_command(name, verbosity=0)
+    except CommandError as error:
+        assert "all_tenants_command" in str(error) and "manage.py migrate" not in str(error), error
+    else:
+        raise AssertionError(name)
+with override_settings(IMAGESIM={**settings.IMAGESIM, "SYNC": "celery"}):
+    dispatch._poll(None)  # needs no timer, because nothing is to be polled
+
+# Each tenant indexes products that all share.
+shoe = product("shoe", picture("red"))
+for schema in ("acme", "zeta"):
+    with schema_context(schema):
+        assert sync().indexed == 1
+shoe.price = 12
+with transaction.atomic():
+    shoe.save()
+    assert imagesim.touch(shoe) == 0
+for schema in ("acme", "zeta"):
+    with schema_context(schema):
+        assert not ItemState.objects.filter(pending=True).exists()
+        assert reconcile().report["stale"] == 1
+        assert len(imagesim.search(image=picture("red"), filters={"price": 12})) == 1
 """
 
 
@@ -371,13 +416,14 @@ def test_rules_and_recorded_answers_stay_with_their_tenant(postgres: str, tmp_pa
     [
         (UPGRADE, ""),
         (MESSAGES, ""),
+        (PUBLIC, "demo_shop.shop"),
         pytest.param(ONE_CATALOGUE, "demo_shop.shop imagesim", marks=pytest.mark.long),
     ],
-    ids=["upgrade", "messages", "one catalogue"],
+    ids=["upgrade", "messages", "public", "one catalogue"],
 )
 def test_schemas(postgres: str, tmp_path: Path, script: str, shared: str) -> None:
     """A plain name of before is followed by the schema, and nothing is embedded again; changes are announced in the
-    schema in which they were made; the public schema may have the only tables of this app."""
+    schema in which they were made; the public schema may have no tables of this app, or the only ones."""
     run_for_tenants(START + script, postgres, tmp_path, {"BACKEND": "imagesim.indexes.local.LocalIndex"}, SHARED=shared)
 
 

@@ -18,7 +18,7 @@ from imagesim import conf
 from imagesim.addresses import number_of_proxies
 from imagesim.checks import BACKENDS, including_rest, listed
 from imagesim.conf import get_instance
-from imagesim.database import state_alias
+from imagesim.database import lacks_tables, state_alias
 from imagesim.exceptions import ConfigurationError, ImagesimError, SearchIndexError, mask_credentials
 from imagesim.shared_cache import is_of_one_process
 
@@ -153,6 +153,8 @@ def check_index() -> Iterator[CheckMessage]:
     from imagesim.embedders import get_embedder, rebuild_hint
     from imagesim.indexes import get_index
 
+    if lacks_tables():  # each tenant has its own
+        return
     try:
         meta = get_index().meta()
         embedder = get_embedder()

@@ -29,7 +29,7 @@ from django.utils.connection import ConnectionDoesNotExist
 
 from imagesim.circuit_breaker import Breaker, log_repeated
 from imagesim.conf import get_settings
-from imagesim.database import current_schema, state_alias
+from imagesim.database import current_schema, lacks_tables, state_alias
 from imagesim.exceptions import ConfigurationError, format_choices
 from imagesim.runtime import runtime
 
@@ -392,7 +392,7 @@ def start_thread() -> None:
 
 def _poll(sender: Any, **kwargs: Any) -> None:
     dispatcher = get_dispatcher()
-    if isinstance(dispatcher, CeleryDispatcher):
+    if isinstance(dispatcher, CeleryDispatcher) and not lacks_tables():  # those of tenants are synced by a schedule
         dispatcher.poll(sender)
 
 

@@ -16,7 +16,15 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.functions import Cast
 from django.utils import timezone
 
-from imagesim.database import after_commit, batched, current_schema, keeps_session, retry_conflicts, state_alias
+from imagesim.database import (
+    after_commit,
+    batched,
+    current_schema,
+    keeps_session,
+    lacks_tables,
+    retry_conflicts,
+    state_alias,
+)
 from imagesim.exceptions import ConfigurationError, format_choices, migrate_hint
 from imagesim.indexing import dispatch
 from imagesim.items.registry import registry
@@ -87,6 +95,8 @@ def record(
     using = using or alias
     if late:
         after_commit(using, record, label, which, scope=scope, using=using, announce=announce)
+        return 0
+    if lacks_tables():  # a row that all tenants share, which may concern items of each: only reconciling finds them
         return 0
     upsert: _Upsert = runtime.get((_Upsert, alias), partial(_Upsert, alias))
     if isinstance(which, models.QuerySet):
