@@ -232,7 +232,7 @@ import imagesim
 from demo_shop.shop.models import Product
 from imagesim.checks import check_tenants
 from imagesim.database import after_commit
-from imagesim.exceptions import index_missing
+from imagesim.exceptions import SearchIndexError
 from imagesim.indexes import get_index
 from imagesim.indexing import dispatch
 from imagesim.indexing.reconcile import reconcile
@@ -271,24 +271,26 @@ MESSAGES = """
 sent = []
 
 class Messages(dispatch.MessageDispatcher):
+    WAKE_INTERVAL = 60.0
+
     def send(self, task, arguments, **options):
         sent.append(connection.schema_name)
         return True
 
 runtime.get((dispatch.Dispatcher, "manual"), Messages)
-for schema in ("acme", "zeta"):
+for schema in ("acme", "zeta", "acme", "zeta"):
     with schema_context(schema):
-        product("shoe")
-assert sent == ["acme", "zeta"], sent
+        product(f"shoe-{len(sent)}")
+assert sent == ["acme", "zeta"] * 2, sent
 runtime.reset()
 runtime.get((dispatch.Dispatcher, "manual"), Messages)
 with transaction.atomic():
     for schema in ("acme", "zeta"):
         with schema_context(schema):
-            Product.objects.get().save()
-            Product.objects.get().save()
-    assert sent == ["acme", "zeta"], sent
-assert sent == ["acme", "zeta"] * 2, sent
+            for each in Product.objects.all():
+                each.save()
+    assert len(sent) == 4, sent
+assert sent == ["acme", "zeta"] * 3, sent
 
 called = []
 with transaction.atomic():
@@ -303,16 +305,20 @@ from unittest import TestCase
 from imagesim.checks.deployment import check_index
 from imagesim.warm_up import warm_up
 
+def refused():
+    try:
+        get_index().meta()
+    except SearchIndexError as error:
+        return str(error)
+
 # Only the tenants have an index.
 assert check_index() == []
+assert "all_tenants_command" in refused() and "imagesim_rebuild" not in refused(), refused()
 with TestCase().assertNoLogs("imagesim", "WARNING"):
     warm_up()
 with schema_context("acme"):
     assert [found.id for found in check_index()] == ["imagesim.W010"]
-    with TestCase().assertLogs("imagesim", "WARNING"):
-        warm_up()
-    assert "imagesim_sync" in str(index_missing("products", None))
-assert "all_tenants_command" in str(index_missing("products", None))
+    assert "imagesim_sync" in refused(), refused()
 for name in ("imagesim_sync", "imagesim_rebuild", "imagesim_status"):
     try:
         call_command(name, verbosity=0)
@@ -336,7 +342,9 @@ for schema in ("acme", "zeta"):
     with schema_context(schema):
         assert not ItemState.objects.filter(pending=True).exists()
         assert reconcile().report["stale"] == 1
+        get_index().refresh()
         assert len(imagesim.search(image=picture("red"), filters={"price": 12})) == 1
+        call_command("imagesim_clear", "--noinput", verbosity=0)
 """
 
 
@@ -410,6 +418,9 @@ def test_rules_and_recorded_answers_stay_with_their_tenant(postgres: str, tmp_pa
     run_for_tenants(APPS, postgres, tmp_path, index, APPS=apps)
 
 
+LOCAL = {"BACKEND": "imagesim.indexes.local.LocalIndex"}
+
+
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("script", "shared"),
@@ -424,17 +435,41 @@ def test_rules_and_recorded_answers_stay_with_their_tenant(postgres: str, tmp_pa
 def test_schemas(postgres: str, tmp_path: Path, script: str, shared: str) -> None:
     """A plain name of before is followed by the schema, and nothing is embedded again; changes are announced in the
     schema in which they were made; the public schema may have no tables of this app, or the only ones."""
-    run_for_tenants(START + script, postgres, tmp_path, {"BACKEND": "imagesim.indexes.local.LocalIndex"}, SHARED=shared)
+    run_for_tenants(START + script, postgres, tmp_path, LOCAL, SHARED=shared)
 
 
-def test_an_app_that_all_tenants_share_is_named(settings: Any) -> None:
+@pytest.mark.long
+@pytest.mark.timeout(300)
+def test_the_public_schema_with_elasticsearch(postgres: str, tmp_path: Path, elasticsearch_url: str) -> None:
+    options = {"hosts": elasticsearch_url, "name": f"products-{uuid.uuid4().hex[:8]}"}
+    index = {"BACKEND": "imagesim.indexes.elasticsearch.ElasticsearchIndex", "OPTIONS": options}
+    run_for_tenants(START + PUBLIC, postgres, tmp_path, index, SHARED="demo_shop.shop")
+
+
+INSTALLED = ["imagesim", "imagesim.merchandising", "imagesim.insight", "imagesim.experiments"]
+
+
+def test_an_app_that_no_tenant_has_is_named(settings: Any) -> None:
     settings.SHARED_APPS = ["django_tenants", "imagesim", "imagesim.insight.apps.InsightConfig"]
-    settings.TENANT_APPS = ["imagesim"]
-    (found,) = check_tenants()
-    assert (found.id, found.msg.split()[0]) == ("imagesim.W024", "imagesim.insight")
-    settings.TENANT_APPS = ["imagesim", "imagesim.insight"]
+    settings.TENANT_APPS = INSTALLED[:2]
+    shared, missing = check_tenants()
+    assert {shared.id, missing.id} == {"imagesim.W024"}
+    assert shared.msg.startswith("imagesim.insight is in SHARED_APPS and not in TENANT_APPS")
+    assert missing.msg.startswith("imagesim.experiments is neither in TENANT_APPS nor in SHARED_APPS")
+    settings.TENANT_APPS = INSTALLED
     assert check_tenants() == []
     settings.TENANT_APPS = []
+    assert check_tenants() == []
+
+
+@pytest.mark.parametrize(
+    ("mode", "found"), [("thread", ["imagesim.W036"]), ("django_tasks", ["imagesim.W036"]), ("celery", [])]
+)
+def test_what_syncs_no_tenant_is_named(settings: Any, mode: str, found: list[str]) -> None:
+    settings.SHARED_APPS, settings.TENANT_APPS = ["django_tenants"], INSTALLED
+    settings.IMAGESIM = {"SYNC": mode}
+    assert [each.id for each in check_tenants()] == found
+    settings.SHARED_APPS = settings.TENANT_APPS = []
     assert check_tenants() == []
 
 

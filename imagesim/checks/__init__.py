@@ -27,7 +27,7 @@ from imagesim.embedders import BaseEmbedder
 from imagesim.exceptions import ConfigurationError, format_choices
 from imagesim.images import formats
 from imagesim.indexes import BaseIndex
-from imagesim.indexing.dispatch import CeleryDispatcher, DjangoTasksDispatcher
+from imagesim.indexing.dispatch import CeleryDispatcher, DjangoTasksDispatcher, mode
 from imagesim.regions import BaseRegionFinder
 from imagesim.retrieval import photo_store
 
@@ -217,21 +217,28 @@ def check_databases() -> Iterator[CheckMessage]:
         )
 
 
-def check_tenants() -> list[CheckMessage]:
-    """Check that each tenant has its own tables, if django-tenants gives each a schema."""
+@listed
+def check_tenants() -> Iterator[CheckMessage]:
+    """Check that each tenant has its own tables, if django-tenants gives each a schema, and that these are synced."""
     shared, own = (tuple(getattr(django_settings, name, ())) for name in ("SHARED_APPS", "TENANT_APPS"))
     if not shared or not own:
-        return []
-    names = [config.name for config in apps.get_app_configs() if config.name.partition(".")[0] == "imagesim"]
-    return [
-        Warning(
-            f"{name} is in SHARED_APPS and not in TENANT_APPS: all tenants write to the same tables.",
-            hint=f"Move {name!r} to TENANT_APPS.",
-            id="imagesim.W024",
+        return
+    for name in (config.name for config in apps.get_app_configs() if config.name.partition(".")[0] == "imagesim"):
+        if not _is_listed(name, own):
+            yield Warning(
+                f"{name} is in SHARED_APPS and not in TENANT_APPS: all tenants write to the same tables."
+                if _is_listed(name, shared)
+                else f"{name} is neither in TENANT_APPS nor in SHARED_APPS: no schema has its tables.",
+                hint=f"Move {name!r} to TENANT_APPS.",
+                id="imagesim.W024",
+            )
+    if not conf.read_settings()[1] and _is_listed("imagesim", own) and mode() in ("django_tasks", "thread"):
+        yield Warning(
+            f"Changes of tenants are never synced: {mode()!r} works in the public schema of django-tenants.",
+            hint="Set up Celery with tenant-schemas-celery (docs/howto-tenants.md); or set IMAGESIM['SYNC'] to "
+            "'manual', and run `manage.py all_tenants_command --no-public imagesim_sync` on a schedule.",
+            id="imagesim.W036",
         )
-        for name in names
-        if _is_listed(name, shared) and not _is_listed(name, own)
-    ]
 
 
 def _is_listed(name: str, listed: tuple[str, ...]) -> bool:

@@ -16,7 +16,6 @@ from imagesim.circuit_breaker import left_out
 from imagesim.exceptions import (
     AccessRefused,
     ConfigurationError,
-    IndexMissing,
     IndexUnavailable,
     QueryTimeout,
     SearchIndexError,
@@ -282,11 +281,8 @@ def from_api(status: int, body: object, name: str, where: str) -> SearchIndexErr
     if status == 404:
         if not (isinstance(body, Mapping) and "error" in body):
             return _other_answer(where)
-        if (missing := _error_of(body).get("index", name)) != name:
-            return index_missing(name, missing)
-        return IndexMissing(
-            f"Elasticsearch has no active index {name!r}; build it with imagesim_rebuild or imagesim_sync."
-        )
+        missing = _error_of(body).get("index", name)
+        return index_missing(name, missing if missing != name else None)
     types = types_of(body)
     if "media_type_header_exception" in types:
         return IndexUnavailable(
