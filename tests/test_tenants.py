@@ -13,6 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
+from django.conf import settings as django_settings
 
 from imagesim.checks import check_tenants
 from imagesim.indexes import get_index
@@ -390,15 +391,25 @@ def run_for_tenants(script: str, postgres: str, folder: Path, index: dict[str, o
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("pattern", ["products", pytest.param("{schema}-products", marks=pytest.mark.long)])
 @pytest.mark.parametrize(
-    "backend", [pytest.param("local.LocalIndex", marks=pytest.mark.long), "elasticsearch.ElasticsearchIndex"]
+    "backend",
+    [
+        "elasticsearch.ElasticsearchIndex",
+        pytest.param("local.LocalIndex", marks=pytest.mark.long),
+        pytest.param("pgvector.PgvectorIndex", marks=pytest.mark.long),
+    ],
 )
 def test_tenants_are_isolated(
     request: pytest.FixtureRequest, postgres: str, tmp_path: Path, backend: str, pattern: str
 ) -> None:
     options = {"name": f"{pattern}-{uuid.uuid4().hex[:8]}"}
+    server = postgres
     if "elasticsearch" in backend:
         options["hosts"] = request.getfixturevalue("elasticsearch_url")
-    run_for_tenants(ASK, postgres, tmp_path, {"BACKEND": f"imagesim.indexes.{backend}", "OPTIONS": options})
+    if "pgvector" in backend:
+        request.getfixturevalue("pgvector_alias")
+        server = django_settings.PGVECTOR_URLS["newest"]
+    index = {"BACKEND": f"imagesim.indexes.{backend}", "OPTIONS": options}
+    run_for_tenants(ASK, server, tmp_path, index, IMAGESIM_TEST_DATABASE_URL=server)
 
 
 @pytest.mark.timeout(300)
