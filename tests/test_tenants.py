@@ -15,9 +15,13 @@ import psycopg
 import pytest
 from django.conf import settings as django_settings
 
+from demo_shop.shop.models import Category, Product
 from imagesim.checks import check_tenants
 from imagesim.indexes import get_index
 from imagesim.indexes.elasticsearch import ElasticsearchIndex
+from imagesim.items.registry import registry
+from imagesim.retrieval.filters import categories_of
+from tests.shop import product
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -493,3 +497,15 @@ def test_the_index_name_can_be_a_callable(settings: pytest.FixtureRequest) -> No
     assert (first.name, get_index()) == ("acme-products", first)
     tenant[0] = "zeta"
     assert get_index().name == "zeta-products"
+
+
+@pytest.mark.django_db
+def test_names_that_differ_in_punctuation_share_no_categories(settings: Any) -> None:
+    """As those of the schemas ``a-b`` and ``a_b`` do."""
+    item = product("shoe", category="shoes")
+    found = []
+    for name, category in {"products-a-b": "shoes", "products-a_b": "hats"}.items():
+        settings.IMAGESIM = {"INDEX": {"BACKEND": LOCAL["BACKEND"], "OPTIONS": {"name": name}}}
+        Category.objects.filter(pk=item.category_id).update(slug=category)
+        found.append(categories_of(registry.for_model(Product)))
+    assert found == [["shoes"], ["hats"]]
