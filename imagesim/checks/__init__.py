@@ -224,14 +224,15 @@ def check_tenants() -> Iterator[CheckMessage]:
     if not shared or not own:
         return
     for name in (config.name for config in apps.get_app_configs() if config.name.partition(".")[0] == "imagesim"):
-        if not _is_listed(name, own):
-            yield Warning(
-                f"{name} is in SHARED_APPS and not in TENANT_APPS: all tenants write to the same tables."
-                if _is_listed(name, shared)
-                else f"{name} is neither in TENANT_APPS nor in SHARED_APPS: no schema has its tables.",
-                hint=f"Move {name!r} to TENANT_APPS.",
-                id="imagesim.W024",
-            )
+        if _is_listed(name, own):
+            continue
+        if _is_listed(name, shared):
+            message = f"{name} is in SHARED_APPS and not in TENANT_APPS: all tenants write to the same tables."
+            hint = f"Move {name!r} to TENANT_APPS."
+        else:
+            message = f"{name} is neither in TENANT_APPS nor in SHARED_APPS: no schema has its tables."
+            hint = f"Add {name!r} to TENANT_APPS."
+        yield Warning(message, hint=hint, id="imagesim.W024")
     if not conf.read_settings()[1] and _is_listed("imagesim", own) and mode() in ("django_tasks", "thread"):
         yield Warning(
             f"Changes of tenants are never synced: {mode()!r} works in the public schema of django-tenants.",
