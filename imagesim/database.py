@@ -239,15 +239,17 @@ def current_schema(using: str) -> str:
 def tenant_schema() -> str:
     """Return the schema of the current tenant if each has its own tables of this app; otherwise empty."""
     schema = current_schema(state_alias())
+    if not schema or schema == _public_schema():
+        return ""
     own = getattr(settings, "TENANT_APPS", ["imagesim"])  # not set if tenants are of several types
-    has_tables = any(each == "imagesim" or each.startswith("imagesim.apps.") for each in own)
-    return schema if has_tables and schema != _public_schema() else ""
+    return schema if any(each == "imagesim" or each.startswith("imagesim.apps.") for each in own) else ""
 
 
 def lacks_tables() -> bool:
     """Return whether this is the public schema of django-tenants and only those of tenants have tables of this app."""
     alias = state_alias()
-    return current_schema(alias) == _public_schema() and not router.allow_migrate(alias, "imagesim")
+    schema = current_schema(alias)
+    return bool(schema) and schema == _public_schema() and not router.allow_migrate(alias, "imagesim")
 
 
 def _public_schema() -> str:
