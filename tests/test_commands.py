@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import struct
 import sys
 from datetime import timedelta
 from io import StringIO
@@ -490,6 +491,31 @@ class TestProgressBar:
         with ProgressBar("indexing", file) as bar:
             bar(1, 2)
         assert file.getvalue() == ""
+
+    @pytest.mark.parametrize("columns", [20, 50])
+    def test_a_narrow_terminal_shows_one_line(self, columns):
+        """What is wider begins a new line each time it is drawn."""
+        import fcntl
+        import termios
+
+        ours, its_end = os.openpty()
+        fcntl.ioctl(its_end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        with open(its_end, "w") as terminal, open(ours, "rb", buffering=0) as shown:
+            bar = ProgressBar("indexing", terminal)
+            bar.EVERY, bar.started = 0, bar.started - 100
+            bar(64_000, 100_000)
+            bar(100_000, 100_000)
+            _, *lines = shown.read(1000).decode().split("\r")
+        assert all("000/100000" in line and len(line) < columns for line in lines)
+        assert ("#" in lines[0]) == (columns == 50)
+
+    def test_a_terminal_that_is_closed_meanwhile(self):
+        ours, its_end = os.openpty()
+        terminal = io.TextIOWrapper(io.FileIO(its_end, "w"), write_through=True)
+        with terminal, ProgressBar("indexing", terminal) as bar:
+            bar(1, 1)
+            os.close(ours)
+            bar(1, 1)
 
     def test_with_a_total_of_zero(self):
         terminal = _Terminal()

@@ -65,6 +65,7 @@ SIGNALS = pytest.mark.parametrize(
     [
         pytest.param(signal.SIGTERM, 143, "Terminated.", id="SIGTERM"),
         pytest.param(signal.SIGINT, 130, "Interrupted.", id="SIGINT", marks=pytest.mark.long),
+        pytest.param(signal.SIGHUP, 129, "Terminated.", id="SIGHUP"),
     ],
 )
 
@@ -139,6 +140,34 @@ def test_an_export_that_is_told_to_end(
         process.send_signal(sent)
         output, errors = process.communicate(timeout=30)
     assert (process.returncode, errors, output) == (status, f"{message}\n", '{"number": 1}\n')
+
+
+def test_a_command_whose_terminal_is_closed(tmp_path: Path, environment: dict[str, str]) -> None:
+    """What it then writes fails, and says nothing about its end."""
+    terminal, its_end = os.openpty()
+    command = (sys.executable, "-c", EXPORT)
+    with subprocess.Popen(
+        command, env=environment, cwd=ROOT, stdin=its_end, stdout=its_end, stderr=its_end, start_new_session=True
+    ) as process:
+        try:
+            os.close(its_end)
+            deadline = time.monotonic() + 50
+            while not (tmp_path / "exporting").exists():
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            os.close(terminal)
+            process.send_signal(signal.SIGHUP)  # by the shell
+            assert process.wait(30) == 129
+        finally:
+            process.kill()
+
+
+def test_a_command_under_nohup_is_not_ended(tmp_path: Path, environment: dict[str, str]) -> None:
+    program = f"import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n{EXPORT}"
+    with running("-c", program, environment=environment, until=tmp_path / "exporting") as process:
+        process.send_signal(signal.SIGHUP)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(1)
 
 
 def test_an_export_whose_reader_ends_first(tmp_path: Path, environment: dict[str, str]) -> None:

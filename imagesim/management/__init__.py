@@ -10,7 +10,7 @@ import threading
 import time
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
@@ -32,31 +32,41 @@ LARGEST = 1e9
 
 
 class Terminated(KeyboardInterrupt):
-    """The process received SIGTERM."""
+    """The process received a signal that ends it: SIGTERM, or SIGHUP when its terminal was closed."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__()
+        self.status = 128 + signum
 
 
 def _terminate(signum: int, frame: object) -> None:
-    raise Terminated
+    if signum != signal.SIGTERM:  # the shell and the terminal can both send it: the second must not stop the release
+        signal.signal(signum, signal.SIG_IGN)
+    raise Terminated(signum)
 
 
 @contextmanager
 def _terminating() -> Iterator[None]:
-    """Let SIGTERM raise :class:`Terminated`, which Python allows only in the main thread."""
+    """Let SIGTERM and SIGHUP raise :class:`Terminated`, which Python allows only in the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    former = signal.signal(signal.SIGTERM, _terminate)
+    former = {signal.SIGTERM: signal.signal(signal.SIGTERM, _terminate)}
+    # Windows does not have it; nohup lets it be ignored.
+    if (hangup := getattr(signal, "SIGHUP", None)) and signal.getsignal(hangup) is signal.SIG_DFL:
+        former[hangup] = signal.signal(hangup, _terminate)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, former)
+        for signum, handler in former.items():
+            signal.signal(signum, handler)
 
 
 class ImagesimCommand(BaseCommand):
     """A command whose ``--format json`` prints one JSON object and nothing else on stdout. Errors are one sentence."""
 
     def run_from_argv(self, argv: list[str]) -> None:
-        """Run as a program: SIGTERM ends it as Ctrl-C does, so that leases are released.
+        """Run as a program: SIGTERM and SIGHUP end it as Ctrl-C does, so that leases are released.
 
         Characters that the output's encoding does not have are escaped: that of a file or a pipe can be cp1252.
         """
@@ -65,9 +75,10 @@ class ImagesimCommand(BaseCommand):
         try:
             with _terminating():
                 super().run_from_argv(argv)
-        except Terminated:
-            self.stderr.write("Terminated.")
-            sys.exit(128 + signal.SIGTERM)
+        except Terminated as error:
+            with suppress(OSError):  # the terminal may be gone
+                self.stderr.write("Terminated.")
+            sys.exit(error.status)
         except KeyboardInterrupt:  # what is done is stored, and the next run continues
             self.stderr.write("Interrupted.")
             sys.exit(128 + signal.SIGINT)
@@ -155,7 +166,8 @@ def require_done(job: Job) -> None:
 class ProgressBar:
     """A progress bar that redraws itself on a terminal and prints nothing elsewhere.
 
-    It is plain ASCII: not every console has other characters, or understands the sequence that clears a line.
+    It is plain ASCII: not every console has other characters, or understands the sequence that clears a line. What is
+    wider than the terminal would be a new line each time. A terminal that is closed meanwhile stops no job.
     """
 
     WIDTH = 30
@@ -173,19 +185,31 @@ class ProgressBar:
             return
         self._drawn = now
         share = min(done / total, 1.0) if total else 0.0
-        bar = ("#" * int(share * self.WIDTH)).ljust(self.WIDTH, ".")
         rate = done / max(now - self.started, 1e-6)
         left = f", {_time((total - done) / rate)} left" if rate and total > done else ""
-        line = f"{self.label} [{bar}] {done}/{total} {rate:.0f}/s{left}"
-        self.stream.write(f"\r{line.ljust(self._width)}")
-        self.stream.flush()
+        numbers = f"{done}/{total} {rate:.0f}/s{left}"
+        columns = self._columns() - 1  # the cursor takes the last one
+        width = min(self.WIDTH, columns - len(f"{self.label} [] {numbers}"))
+        bar = ("#" * int(share * width)).ljust(width, ".")
+        line = (f"{self.label} [{bar}] {numbers}" if width > 0 else numbers)[:columns]
+        self._write(f"\r{line.ljust(min(self._width, columns))}")
         self._width = len(line)
 
     def close(self) -> None:
         if self._width:
-            self.stream.write("\n")
-            self.stream.flush()
+            self._write("\n")
             self._width = 0
+
+    def _columns(self) -> int:
+        try:
+            return os.get_terminal_size(self.stream.fileno()).columns or 80  # 0: not known, as on a serial line
+        except OSError:
+            return 80
+
+    def _write(self, text: str) -> None:
+        with suppress(OSError):
+            self.stream.write(text)
+            self.stream.flush()
 
     def __enter__(self) -> ProgressBar:
         return self
