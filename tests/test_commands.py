@@ -6,9 +6,11 @@ import io
 import json
 import os
 import re
+import signal
 import struct
 import sys
 from datetime import timedelta
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from unittest.mock import Mock
@@ -228,10 +230,11 @@ class TestSync:
         with pytest.raises(CommandError, match=message):
             call(*arguments.split())
 
-    def test_an_interrupted_command_shows_no_traceback(self, monkeypatch, capsys):
+    def test_an_interrupted_command_shows_no_traceback(self, request, monkeypatch, capsys):
         def interrupt(**arguments):
             raise KeyboardInterrupt
 
+        request.addfinalizer(partial(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT)))
         monkeypatch.setattr(imagesim_sync, "sync", interrupt)
         with pytest.raises(SystemExit) as ended:
             imagesim_sync.Command().run_from_argv(["manage.py", "imagesim_sync", "--skip-checks"])

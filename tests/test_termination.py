@@ -142,6 +142,26 @@ def test_an_export_that_is_told_to_end(
     assert (process.returncode, errors, output) == (status, f"{message}\n", '{"number": 1}\n')
 
 
+def test_a_second_interrupt_shows_no_traceback(tmp_path: Path, environment: dict[str, str]) -> None:
+    at_the_end = """
+import atexit, os, time
+from pathlib import Path
+def end():
+    Path(os.environ["FOLDER"], "ending").touch()
+    time.sleep(60)
+atexit.register(end)
+"""
+    with running("-c", at_the_end + EXPORT, environment=environment, until=tmp_path / "exporting") as process:
+        process.send_signal(signal.SIGINT)
+        deadline = time.monotonic() + 50
+        while not (tmp_path / "ending").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        _output, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (-signal.SIGINT, "Interrupted.\n")
+
+
 def test_a_command_whose_terminal_is_closed(tmp_path: Path, environment: dict[str, str]) -> None:
     """What it then writes fails, and says nothing about its end."""
     terminal, its_end = os.openpty()

@@ -75,13 +75,16 @@ class ImagesimCommand(BaseCommand):
         try:
             with _terminating():
                 super().run_from_argv(argv)
-        except Terminated as error:
+        except KeyboardInterrupt as error:  # what is done is stored, and the next run continues
+            signal.signal(
+                signal.SIGINT, signal.SIG_DFL
+            )  # a second one shows no traceback of what Python does at its end
+            ended, status = "Interrupted.", 128 + signal.SIGINT
+            if isinstance(error, Terminated):
+                ended, status = "Terminated.", error.status
             with suppress(OSError):  # the terminal may be gone
-                self.stderr.write("Terminated.")
-            sys.exit(error.status)
-        except KeyboardInterrupt:  # what is done is stored, and the next run continues
-            self.stderr.write("Interrupted.")
-            sys.exit(128 + signal.SIGINT)
+                self.stderr.write(ended)
+            sys.exit(status)
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         try:
