@@ -110,6 +110,21 @@ def test_weights_that_are_not_whole_are_named(model: Path, kind: str, data: byte
             assert said in text
 
 
+@pytest.mark.parametrize("instead", ["nothing", "folder"])
+def test_weights_that_are_missing_are_a_failed_check(model: Path, instead: str) -> None:
+    """Otherwise the model would be taken for another one, and a rebuild with it would be proposed."""
+    path = model / "open_clip_pytorch_model.bin"
+    path.unlink()
+    if instead == "folder":
+        path.mkdir()
+    (message,) = OpenClipEmbedder(model=f"local-dir:{model}").check()
+    assert message.id == "imagesim.E202"
+    assert "the folder has no file of weights" in message.msg
+    for failed in (lambda e: e.fingerprint, lambda e: e.embed_images(pictures())):
+        with pytest.raises(EmbedderError, match=f"{model}.*the folder has no file of weights"):
+            failed(OpenClipEmbedder(model=f"local-dir:{model}"))
+
+
 def test_whole_weights_have_a_fingerprint(model: Path) -> None:
     before = fingerprint(model)
     (model / "open_clip_model.safetensors").write_bytes(WHOLE)

@@ -20,6 +20,8 @@ from imagesim.exceptions import EmbedderError
 
 CONFIG = "open_clip_config.json"
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+_WEIGHTS_SUFFIXES = (".safetensors", ".bin", ".pth")
+"""Those that open_clip looks for in a folder."""
 TEXT_CONFIG = "config.json"
 """The configuration file of a text tower from transformers."""
 
@@ -175,6 +177,20 @@ def folder_files(folder: Path) -> Iterator[Path]:
             path = Path(parent, name)
             if not name.startswith(".") and path.suffix not in _IGNORED and path.is_file():
                 yield path
+
+
+def folder_problem(folder: Path) -> str:
+    """Return why open_clip finds no model in a folder, as a predicate; empty if it finds one."""
+    try:
+        if not folder.is_dir():
+            return "does not exist"
+        if not (folder / CONFIG).is_file():
+            return f"has no {CONFIG!r}"
+        if not any(path.suffix in _WEIGHTS_SUFFIXES and path.is_file() for path in folder.iterdir()):
+            return "has no file of weights"
+    except OSError as error:
+        return f"cannot be read ({error})"
+    return ""
 
 
 def folder_digests(folder: Path) -> dict[str, str]:

@@ -29,6 +29,8 @@ Kind = Literal["lite", "local-dir", "hf-hub", "built-in"]
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
+_WHICH_FOLDER = "Give 'local-dir:' the folder of a model saved for open_clip, with its configuration and weights."
+
 _PREPROCESSED_OTHERWISE = ("siglip", "mobileclip", "pe-core", "clipa", "worldwide-378")
 """The families of models whose preprocessing open_clip only knows from the tag of the weights."""
 
@@ -73,10 +75,8 @@ class ModelName:
             return {"model": self.value, "digest": lite.digest(self.size)}
         if self.kind == "local-dir":
             folder = Path(self.value)
-            if not (folder / model_files.CONFIG).is_file():
-                raise EmbedderError(
-                    f"The folder {str(folder)!r} has no {model_files.CONFIG!r}, so it is not an open_clip model."
-                )
+            if problem := model_files.folder_problem(folder):
+                raise EmbedderError(f"{self} cannot be loaded: the folder {problem}. {_WHICH_FOLDER}")
             return {"files": model_files.folder_digests(folder)}
         if self.pretrained and Path(self.pretrained).is_file():
             return {"model": self.value, "weights": model_files.weights_digest(Path(self.pretrained))}
@@ -232,13 +232,8 @@ def _problems(name: ModelName, cache_dir: Path | None) -> Iterator[CheckMessage]
                 yield Warning(str(error), id="imagesim.W201")
         return
     folder = Path(name.value)
-    if name.kind == "local-dir" and not (folder / model_files.CONFIG).is_file():
-        what = f"has no {model_files.CONFIG!r}" if folder.is_dir() else "does not exist"
-        yield Error(
-            f"{name} cannot be loaded: the folder {what}.",
-            hint="Give 'local-dir:' the folder of a model saved for open_clip, with its configuration and weights.",
-            id="imagesim.E202",
-        )
+    if name.kind == "local-dir" and (problem := model_files.folder_problem(folder)):
+        yield Error(f"{name} cannot be loaded: the folder {problem}.", hint=_WHICH_FOLDER, id="imagesim.E202")
     try:
         problem = naflex_problem(name, name.config(cache_dir))
     except EmbedderError as error:
