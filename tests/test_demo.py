@@ -7,10 +7,12 @@ import io
 import json
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import unicodedata
 import zipfile
+from functools import partial
 from pathlib import Path
 from threading import BoundedSemaphore
 from types import SimpleNamespace
@@ -243,6 +245,14 @@ class TestDemoCommand:
     def test_an_invalid_port_is_reported(self, port):
         with pytest.raises(CommandError, match=rf"{port} is not a port"):
             call_command("demo", port=port)
+
+    def test_ctrl_c_shows_no_traceback(self, request, monkeypatch, capsys):
+        request.addfinalizer(partial(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT)))
+        monkeypatch.setattr(demo.Command, "handle", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(SystemExit) as ended:
+            demo.Command().run_from_argv(["manage.py", "demo", "--skip-checks"])
+        assert ended.value.code == 130
+        assert capsys.readouterr().err == "Interrupted.\n"
 
     def test_the_rest_of_a_catalogue_is_indexed_without_a_request(self, monkeypatch, settings):
         settings.IMAGESIM = {"SYNC": "thread"}

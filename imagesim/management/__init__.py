@@ -62,8 +62,8 @@ def _terminating() -> Iterator[None]:
             signal.signal(signum, handler)
 
 
-class ImagesimCommand(BaseCommand):
-    """A command whose ``--format json`` prints one JSON object and nothing else on stdout. Errors are one sentence."""
+class InterruptibleCommand(BaseCommand):
+    """A command that ends with one word and its exit status when it is told to end."""
 
     def run_from_argv(self, argv: list[str]) -> None:
         """Run as a program: SIGTERM and SIGHUP end it as Ctrl-C does, so that leases are released.
@@ -85,6 +85,10 @@ class ImagesimCommand(BaseCommand):
             with suppress(OSError):  # the terminal may be gone
                 self.stderr.write(ended)
             sys.exit(status)
+
+
+class ImagesimCommand(InterruptibleCommand):
+    """A command whose ``--format json`` prints one JSON object and nothing else on stdout. Errors are one sentence."""
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         try:

@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.core.servers.basehttp import get_internal_wsgi_application, run
 from django.db import connection
 from PIL import Image
@@ -24,6 +24,7 @@ from imagesim.exceptions import ImagesimError
 from imagesim.indexing import dispatch
 from imagesim.indexing.rebuild import rebuild
 from imagesim.indexing.sync import sync
+from imagesim.management import InterruptibleCommand
 from imagesim.merchandising.models import Rule
 from imagesim.monitoring.status import get_status
 
@@ -34,7 +35,7 @@ FIRST_SECONDS = 20.0
 """How long a catalogue of your own is indexed before the shop opens."""
 
 
-class Command(BaseCommand):
+class Command(InterruptibleCommand):
     help = "Set up and run the demo shop: database, catalogue, index, server."
     requires_migrations_checks = False
 

@@ -3,13 +3,12 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
 from demo_shop.shop.progress import ProgressBar
 from demo_shop.shop.seeding import seed
+from imagesim.management import InterruptibleCommand
 
 
-class Command(BaseCommand):
+class Command(InterruptibleCommand):
     help = "Fill the demo shop: about 80 products, their pictures from two public packages."
 
     def handle(self, *args: Any, **options: Any) -> None:
