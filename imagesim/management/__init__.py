@@ -76,9 +76,8 @@ class InterruptibleCommand(BaseCommand):
             with _terminating():
                 super().run_from_argv(argv)
         except KeyboardInterrupt as error:  # what is done is stored, and the next run continues
-            signal.signal(
-                signal.SIGINT, signal.SIG_DFL
-            )  # a second one shows no traceback of what Python does at its end
+            # A second one shows no traceback of what Python does at its end.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
             ended, status = "Interrupted.", 128 + signal.SIGINT
             if isinstance(error, Terminated):
                 ended, status = "Terminated.", error.status
