@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from itertools import product
+from unittest.mock import Mock
 
 import pytest
 from django.core.cache import cache
@@ -12,11 +13,13 @@ from django.core.cache import cache
 import imagesim
 from demo_shop.shop.models import Product
 from imagesim.checks.items import check_items
+from imagesim.exceptions import EmbedderError
+from imagesim.indexes import get_index
 from imagesim.items.registry import registry
 from imagesim.retrieval import rerank
 from imagesim.retrieval.words.price_patterns import WORDS
-from imagesim.retrieval.words.prices import PriceLimits, price_limits
-from imagesim.retrieval.words.readings import found_by_looks
+from imagesim.retrieval.words.prices import PriceLimits, limits_of, price_limits
+from imagesim.testing.embedders import PixelEmbedder
 from imagesim.types import Hits, Message
 from tests import shop
 from tests.shop import picture
@@ -418,17 +421,36 @@ class TestSearch:
         hits = imagesim.search(text="red under 5")
         assert not hits
         assert names(Hits(hits.closest)) >= {"red", "dark"}
-        assert said(hits) == ["Only what costs less than 5 is shown."]
+        assert said(hits) == ["Nothing was found at this price."]
 
     def test_a_photo_with_a_limit_alone(self, shelf):
         hits = imagesim.search(image=picture("blue"), text="under 55")
         assert [hit.item.name for hit in hits][:1] == ["blue"]
         assert "navy" not in names(hits)
 
-    def test_words_without_others_are_searched_as_they_are(self, shelf):
-        assert imagesim.search(text="under 30").messages == (found_by_looks("under 30"),)
+    @pytest.mark.parametrize("text", ["under 30", "something nice under 30", "What can I get for under 30 €?"])
+    def test_without_other_words_all_that_costs_it_is_shown(self, shelf, monkeypatch, text):
+        """Nothing else is known about it, so the model is not needed."""
+        monkeypatch.setattr(PixelEmbedder, "embed_texts", Mock(side_effect=EmbedderError("no model")))
+        hits = imagesim.search(text=text, min_relevance=0.9, limit=1)
+        rest = imagesim.search(text=text, min_relevance=0.9, limit=1, offset=hits.next_offset)
+        assert (len(hits), len(rest)) == (1, 1)
+        assert names(hits) | names(rest) == {"red", "dark"}
+        assert said(hits) == ["Only what costs less than 30 is shown."]
+        assert not rest.more
 
-    def test_so_are_words_beside_what_is_not_wanted(self, shelf):
+    def test_if_nothing_costs_it_nothing_is_close(self, shelf):
+        hits = imagesim.search(text="anything under 5")
+        assert not hits
+        assert not hits.closest
+        assert said(hits) == ["Only what costs less than 5 is shown."]
+
+    @pytest.mark.parametrize("text", ["size 10 under 30 €", "photos under 30 €", "red things under 30", "30 €"])
+    def test_other_words_ask_for_something(self, shelf, text):
+        found = limits_of(text, [registry.for_model(Product)], get_index().meta())
+        assert found is None or not found.is_all
+
+    def test_words_beside_what_is_not_wanted_are_searched_as_they_are(self, shelf):
         """Without the limit, nothing would be sought, and the mean of no vectors would divide by zero."""
         hits = imagesim.search(text="under 30", unlike="blue")
         assert hits

@@ -36,7 +36,7 @@ from imagesim.indexes import get_index
 from imagesim.indexes.projections import Projection
 from imagesim.items.registry import registry
 from imagesim.models import Embedding, ItemState
-from imagesim.retrieval import concurrency, search
+from imagesim.retrieval import concurrency, fill_page
 from imagesim.testing.embedders import PixelEmbedder
 from imagesim.types import Entry, EntryImage, Hits, Query
 from tests import shop
@@ -202,12 +202,12 @@ class TestSimilarTo:
 
     def test_searching_stops_after_too_many_deleted_items(self, shelf, monkeypatch):
         delete_without_signal(Product.objects.exclude(name="red"))
-        monkeypatch.setattr(search, "GROWTH", 1)  # otherwise the second request finds that nothing follows
+        monkeypatch.setattr(fill_page, "GROWTH", 1)  # otherwise the second request finds that nothing follows
         counted = CountingIndex(monkeypatch)
         hits = imagesim.similar_to(shelf["red"], limit=1)
         assert list(hits) == []
         assert hits.more
-        assert len(counted.searches) == search.MAX_ROUNDS
+        assert len(counted.searches) == fill_page.MAX_ROUNDS
 
     @pytest.mark.parametrize("ended", [range(60), range(1, 60, 2), range(9)], ids=["first", "each other", "a few"])
     def test_a_page_is_full_while_many_of_the_nearest_items_have_ended(self, ended):

@@ -227,6 +227,13 @@ def text_vector(
     return np.zeros(meta.dims, dtype=np.float32), failure
 
 
+def any_vector(meta: IndexMeta) -> Vector:
+    """Return a unit vector (dims,) that is like nothing, for a search of everything in no particular order."""
+    import numpy as np
+
+    return np.full(meta.dims, meta.dims**-0.5, dtype=np.float32)
+
+
 def vectors_of(candidates: Sequence[Candidate], meta: IndexMeta) -> dict[str, Vector]:
     """Return the projected vectors (dims,) of the images of the candidates, by digest."""
     return image_vectors({candidate.image_digest for candidate in candidates}, meta)

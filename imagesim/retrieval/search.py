@@ -13,13 +13,13 @@ from django.utils.translation import gettext as _
 from imagesim import events
 from imagesim.exceptions import BadQuery
 from imagesim.items import measured_colours
-from imagesim.items.hydrate import hits_of, load_items
 from imagesim.items.registry import registry
 from imagesim.metrics import timed
 from imagesim.retrieval import variants
 from imagesim.retrieval.answer_cache import CachedAnswer, can_keep
 from imagesim.retrieval.category_names import CategoryNames
-from imagesim.retrieval.concurrency import asynchronous, check_deadline
+from imagesim.retrieval.concurrency import asynchronous
+from imagesim.retrieval.fill_page import fill_page
 from imagesim.retrieval.filters import unknown_category, wider_categories
 from imagesim.retrieval.params import SearchRequest, takes
 from imagesim.retrieval.query_image import QueryImage, take
@@ -27,6 +27,7 @@ from imagesim.retrieval.query_vector import (
     ItemKey,
     QueryTerm,
     StoredRegion,
+    any_vector,
     check_terms,
     have_pictures,
     query_vector,
@@ -39,7 +40,7 @@ from imagesim.retrieval.relevance import CLOSEST, Cutoff, Judge, WithLabel, With
 from imagesim.retrieval.rerank import NO_CHANGES, Plan, Question, plan_for
 from imagesim.retrieval.retriever import GuardedIndex, Retriever, WithFallback, WithMMR, open_index, retry_on_swap
 from imagesim.retrieval.variants import Where
-from imagesim.types import Filters, Hit, Hits, IndexMeta, Query
+from imagesim.types import Filters, Hits, IndexMeta, Query
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -51,15 +52,6 @@ if TYPE_CHECKING:
     from imagesim.retrieval.words.prices import PriceLimits
     from imagesim.retrieval.words.query_text import QueryTexts, Reading
     from imagesim.types import Message, Region, Vector
-
-MAX_ROUNDS = 4
-"""The maximum number of requests for one page."""
-
-GROWTH = 4
-"""The factor by which each further request asks for more candidates per hit that the page lacks."""
-
-MAX_CANDIDATES = 100
-"""The maximum number of candidates of a further request, unless the page itself lacks more."""
 
 
 @takes("similar")
@@ -206,7 +198,8 @@ class Search:
 
     ``item``: the item to which others are similar; ``region``: the thing in its image, if only that is searched.
     ``own``, ``near`` and ``label``: those of :class:`~imagesim.retrieval.relevance.Judge`. ``typed``: the text as it
-    was typed, if the text of ``request`` lacks the price limits that it names.
+    was typed, if the text of ``request`` lacks the price limits that it names. Without ``terms``, which only limits of
+    prices can leave, everything within the filters is found.
 
     Modules for words are imported in methods: pages of similar products take half a megabyte less memory without them.
     """
@@ -225,7 +218,8 @@ class Search:
 
     def run(self) -> Hits:
         """Search the index, and load the items of the hits."""
-        check_terms(self.terms)
+        if self.terms or not self.typed:
+            check_terms(self.terms)
         if self.request.matches_nothing:
             return Hits(next_offset=self.request.offset)
         index, meta = open_index(self.filters, self._where)
@@ -233,12 +227,15 @@ class Search:
             return self._within(limits)
         search = self._planned(meta)
         request, plan, text = search.request, search.plan, search.request.text or ""
-        by_text = bool(text and meta.texts) and self.kind == "words" and len(self.terms) == 1
+        by_text = search._is_words and bool(meta.texts)
         reading, asked = search._read(text, meta) if by_text else (None, search)
+        failure = None
         if by_text:
             vector, failure = text_vector(asked.terms, meta, request.components)
+        elif asked.terms:
+            vector = query_vector(asked.terms, meta, request.components)
         else:
-            vector, failure = query_vector(asked.terms, meta, request.components), None
+            vector = any_vector(meta)
         query = to_query(request, asked.filters, vector, meta, plan.fields)
         retriever = asked._by_text(index, meta, reading.texts) if reading else asked._by_vector(index, meta)
         hits, match = fill_page(query, retriever)
@@ -260,30 +257,42 @@ class Search:
         return "similar" if self.item is not None else "words" if self.kind == "words" else "photo"
 
     def _price_limits(self, meta: IndexMeta) -> PriceLimits | None:
-        """Return the price limits in the words; None if there are none, or no words are left without them."""
+        """Return the price limits in the words; None if there are none, or nothing is sought without them."""
         text = self.request.text or ""
         if self.typed or not any(map(str.isdigit, text)):
             return None
         from imagesim.retrieval.words.prices import limits_of
 
         limits = limits_of(text, self.request.searched, meta)
-        if limits is None or not any(each.weight > 0 for each in self._with_text(limits.text).terms):
-            return None
-        return limits
+        if limits is None or (limits.is_all and self._is_words):
+            return limits
+        return limits if any(each.weight > 0 for each in self._with_text(limits.text).terms) else None
+
+    @property
+    def _is_words(self) -> bool:
+        """Whether nothing but a text is given."""
+        return self.kind == "words" and len(self.terms) == 1 and bool(self.request.text)
 
     def _within(self, limits: PriceLimits) -> Hits:
         """Search within the price limits that the words name. If there are no hits, the closest are the hits of the
         search at any price."""
+        from imagesim.retrieval.words.prices import nothing_at_this_price
+
         filters = replace(self.filters, conditions=self.filters.conditions + limits.conditions)
         search = replace(self._with_text(limits.text), filters=filters, typed=self.request.text or "")
+        if lists_all := limits.is_all and self._is_words:
+            request = replace(search.request, text=None, min_relevance=None, min_score=None)
+            search = replace(search, request=request, terms=())
         hits = search.run()
         if self.request.offset:
             return hits
-        if not hits:
+        message = limits.message()
+        if not hits and not lists_all:
             few = replace(search.request, limit=min(CLOSEST, search.request.limit), facets=())
             others = replace(search, request=few, filters=self.filters).run()
             hits = hits.replace(closest=list(others or others.closest), took_ms=hits.took_ms + others.took_ms)
-        return hits.replace(messages=(*hits.messages, limits.message()))
+            message = nothing_at_this_price() if hits.closest else message
+        return hits.replace(messages=(*hits.messages, message))
 
     def _with_text(self, text: str) -> Search:
         """Return the search with another text in place of that of the request, or without a text if it is empty."""
@@ -365,33 +374,3 @@ class Search:
                 retriever = WithFallback(retriever, stages)
                 cutoff = replace(cutoff, last_stage=stages[-1][0])
         return retriever, cutoff
-
-
-def fill_page(query: Query, retriever: Retriever) -> tuple[Hits, float]:
-    """Search and load the items, and continue the search while the page lacks hits because some items are no longer
-    shown. Return the hits, and the best match by texts.
-
-    Such items are often next to each other, for example listings that ended on the same day, so each further request
-    asks for more. The next page continues after the last hit.
-    """
-    hits: list[Hit] = []
-    closest: list[Hit] = []
-    match, position, more, exact, cut = 0.0, query.offset, True, True, 0
-    for number in range(MAX_ROUNDS):
-        lacking = query.limit - len(hits)
-        limit = max(lacking, min(lacking * GROWTH**number, MAX_CANDIDATES))
-        (found,) = retriever.search([replace(query, limit=limit, offset=position)])
-        items = load_items((each.key for each in (*found.candidates, *found.closest)), query.filters.in_stock)
-        closest, cut = closest or hits_of(found.closest, items), max(cut, found.cut)
-        match = max([match, *(each.text for each in found.candidates)])
-        exact = exact and found.exact
-        shown = [place for place, each in enumerate(found.candidates) if each.key in items]
-        is_full = len(shown) > lacking
-        used = shown[lacking - 1] + 1 if is_full else len(found)
-        hits += hits_of(found.candidates[:used], items)
-        position, more = position + used, is_full or found.more
-        if len(hits) == query.limit or not more:
-            break
-        check_deadline()
-    closest = [] if hits else closest
-    return Hits(hits, more=more, exact=exact, next_offset=position, cut=cut, closest=closest), match

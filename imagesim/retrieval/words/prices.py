@@ -13,8 +13,10 @@ from django.utils.translation import gettext as _
 
 from imagesim.language.analysis import base_language, languages_of, stop_words
 from imagesim.language.letters import spelled
-from imagesim.language.stop_words import AMOUNTS, UNITS
-from imagesim.language.word_lists import is_on_a_list
+from imagesim.language.query_words import query_words
+from imagesim.language.stop_words import AMOUNTS, SIZES, UNITS
+from imagesim.language.word_lists import is_on_a_list, picture_forms
+from imagesim.language.word_roles import has_digit
 from imagesim.retrieval.arguments import Searched
 from imagesim.retrieval.words.negated_limits import Negation, is_verb, negation_of
 from imagesim.retrieval.words.price_patterns import aged_words, joining_words, price_patterns
@@ -29,12 +31,13 @@ _TIMES = {"k": 1_000, "千": 1_000, "천": 1_000, "万": 10_000, "만": 10_000}
 
 
 class PriceLimits(NamedTuple):
-    """The ``text`` of a query without its price limits, the limits by operator, and the ``name`` of the filter that
-    they are for."""
+    """The ``text`` of a query without its price limits, the limits by operator, the ``name`` of the filter that they
+    are for, and whether the text asks for anything at that price (``is_all``)."""
 
     text: str
     limits: Mapping[Operator, float]
     name: str = ""
+    is_all: bool = False
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
@@ -56,6 +59,11 @@ class PriceLimits(NamedTuple):
         return Message(_("Only what costs at most %(number)s is shown.") % {"number": most})
 
 
+def nothing_at_this_price() -> Message:
+    """Return the message above the closest items at any price."""
+    return Message(_("Nothing was found at this price."))
+
+
 def limits_of(text: str, searched: Searched, meta: IndexMeta) -> PriceLimits | None:
     """Return the price limits in a query, if all searched models have the same price filter and the index has it; else
     None."""
@@ -63,8 +71,9 @@ def limits_of(text: str, searched: Searched, meta: IndexMeta) -> PriceLimits | N
     name = names.pop() if len(names) == 1 else ""
     if name not in meta.filters or any(items.kinds.get(name) != "number" for items in searched):
         return None
-    found = price_limits(text, (*languages_of(meta), get_language() or ""))
-    return found and found._replace(name=name)
+    languages = (*languages_of(meta), get_language() or "")
+    found = price_limits(text, languages)
+    return found and found._replace(name=name, is_all=_asks_for_anything(found.text, _known(languages)))
 
 
 def price_limits(text: str, languages: Sequence[str]) -> PriceLimits | None:
@@ -75,13 +84,30 @@ def price_limits(text: str, languages: Sequence[str]) -> PriceLimits | None:
     and "under 2 kg" state no price, and neither does "from 3" without a currency. A lower and an upper limit may be
     apart: "over 20 €, under 50 €".
     """
-    known = tuple(sorted({base_language(language) for language in languages} | {"en"}))
+    known = _known(languages)
     found = _first_limits(text, known)
     other = _first_limits(found.text, known) if found and len(found.limits) == 1 else None
     if found and other and len(other.limits) == 1 and ("gte" in found.limits) != ("gte" in other.limits):
         limits = {**found.limits, **other.limits}
         return PriceLimits(other.text, limits) if _can_be_met(limits) else None
     return found
+
+
+def _known(languages: Sequence[str]) -> tuple[str, ...]:
+    """Return the base codes of the languages, and English."""
+    return tuple(sorted({base_language(language) for language in languages} | {"en"}))
+
+
+def _asks_for_anything(text: str, known: tuple[str, ...]) -> bool:
+    """Return whether a text without price limits says nothing of what is sought: "something", "show me all", or no
+    word at all. Sizes and pictures, on the same lists, may be what is sought: "size 10", "photos"."""
+    words, stop = query_words(text, known), stop_words(known)
+    pictures = tuple(each for language in known for each in picture_forms(language)[0])
+    return all(
+        (word.filler or word.word in stop or is_verb(word.word, known))
+        and not (has_digit(word.word) or word.word in SIZES or word.word.startswith(pictures))
+        for word in words
+    )
 
 
 def _first_limits(text: str, known: tuple[str, ...]) -> PriceLimits | None:
