@@ -16,7 +16,9 @@ from imagesim.checks.items import check_items
 from imagesim.exceptions import EmbedderError
 from imagesim.indexes import get_index
 from imagesim.items.registry import registry
+from imagesim.language.word_roles import Roles
 from imagesim.retrieval import rerank
+from imagesim.retrieval.words import prices
 from imagesim.retrieval.words.price_patterns import WORDS
 from imagesim.retrieval.words.prices import PriceLimits, limits_of, price_limits
 from imagesim.testing.embedders import PixelEmbedder
@@ -428,7 +430,9 @@ class TestSearch:
         assert [hit.item.name for hit in hits][:1] == ["blue"]
         assert "navy" not in names(hits)
 
-    @pytest.mark.parametrize("text", ["under 30", "something nice under 30", "What can I get for under 30 €?"])
+    @pytest.mark.parametrize(
+        "text", ["under 30", "something nice under 30", "What can I get for under 30 €?", "Gift ideas for under 30 €"]
+    )
     def test_without_other_words_all_that_costs_it_is_shown(self, shelf, monkeypatch, text):
         """Nothing else is known about it, so the model is not needed."""
         monkeypatch.setattr(PixelEmbedder, "embed_texts", Mock(side_effect=EmbedderError("no model")))
@@ -449,6 +453,11 @@ class TestSearch:
     def test_other_words_ask_for_something(self, shelf, text):
         found = limits_of(text, [registry.for_model(Product)], get_index().meta())
         assert found is None or not found.is_all
+
+    def test_so_do_gifts_in_a_shop_that_calls_something_a_gift(self, shelf, monkeypatch):
+        roles = Roles(modifiers=frozenset({"gift"}))
+        monkeypatch.setattr(prices, "calibration_of", lambda meta: Mock(roles=roles))
+        assert not limits_of("gifts under 30 €", [registry.for_model(Product)], get_index().meta()).is_all
 
     def test_words_beside_what_is_not_wanted_are_searched_as_they_are(self, shelf):
         """Without the limit, nothing would be sought, and the mean of no vectors would divide by zero."""

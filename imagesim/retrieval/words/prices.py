@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -13,13 +14,14 @@ from django.utils.translation import gettext as _
 
 from imagesim.language.analysis import base_language, languages_of, stop_words
 from imagesim.language.letters import spelled
-from imagesim.language.query_words import query_words
+from imagesim.language.query_words import QueryWord, query_words
 from imagesim.language.stop_words import AMOUNTS, SIZES, UNITS
 from imagesim.language.word_lists import is_on_a_list, picture_forms
-from imagesim.language.word_roles import has_digit
+from imagesim.language.word_roles import Roles, has_digit
 from imagesim.retrieval.arguments import Searched
+from imagesim.retrieval.relevance import calibration_of
 from imagesim.retrieval.words.negated_limits import Negation, is_verb, negation_of
-from imagesim.retrieval.words.price_patterns import aged_words, joining_words, price_patterns
+from imagesim.retrieval.words.price_patterns import WORDS, aged_words, joining_words, price_patterns
 from imagesim.types import Condition, IndexMeta, Message, Operator
 
 IN_NAMES = ("max", "mak", "máx", "massimo")
@@ -73,7 +75,9 @@ def limits_of(text: str, searched: Searched, meta: IndexMeta) -> PriceLimits | N
         return None
     languages = (*languages_of(meta), get_language() or "")
     found = price_limits(text, languages)
-    return found and found._replace(name=name, is_all=_asks_for_anything(found.text, _known(languages)))
+    return found and found._replace(
+        name=name, is_all=_asks_for_anything(found.text, _known(languages), calibration_of(meta).roles)
+    )
 
 
 def price_limits(text: str, languages: Sequence[str]) -> PriceLimits | None:
@@ -98,16 +102,27 @@ def _known(languages: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted({base_language(language) for language in languages} | {"en"}))
 
 
-def _asks_for_anything(text: str, known: tuple[str, ...]) -> bool:
-    """Return whether a text without price limits says nothing of what is sought: "something", "show me all", or no
-    word at all. Sizes and pictures, on the same lists, may be what is sought: "size 10", "photos"."""
-    words, stop = query_words(text, known), stop_words(known)
+def _asks_for_anything(text: str, known: tuple[str, ...], roles: Roles) -> bool:
+    """Return whether a text without price limits says nothing of what is sought: "something", "gift ideas" in a shop
+    that calls nothing a gift, or no word at all. Sizes and pictures, on the same lists, may be what is sought."""
+    stop, gifts = stop_words(known), _gifts(known)
     pictures = tuple(each for language in known for each in picture_forms(language)[0])
-    return all(
-        (word.filler or word.word in stop or is_verb(word.word, known))
-        and not (has_digit(word.word) or word.word in SIZES or word.word.startswith(pictures))
-        for word in words
-    )
+
+    def is_open(word: QueryWord) -> bool:
+        if has_digit(word.word) or word.word in SIZES or word.word.startswith(pictures):
+            return False
+        stems = word.stems.values()
+        if word.word in gifts:
+            return not roles.is_in_names(stems)
+        return (word.filler or word.word in stop or is_verb(word.word, known)) and not roles.calls(stems)
+
+    return all(map(is_open, query_words(text, known)))
+
+
+@lru_cache(maxsize=64)
+def _gifts(known: tuple[str, ...]) -> frozenset[str]:
+    lines = ((language, line) for language in known for line in WORDS["gifts"].get(language, ()))
+    return frozenset(spelled(word, language) for language, line in lines for word in line.split())
 
 
 def _first_limits(text: str, known: tuple[str, ...]) -> PriceLimits | None:
