@@ -16,6 +16,8 @@ from imagesim.checks.items import check_items
 from imagesim.exceptions import EmbedderError
 from imagesim.indexes import get_index
 from imagesim.items.registry import registry
+from imagesim.language import word_lists
+from imagesim.language.analysis import MAX_WORD
 from imagesim.language.word_roles import Roles
 from imagesim.retrieval import rerank
 from imagesim.retrieval.words import prices
@@ -193,6 +195,16 @@ def test_every_language_has_ranges_of_two_limits(language):
             found = price_limits(typed, [language])
             assert found is not None, typed
             assert (found.text, sorted(found.limits.values())) == ("", [50, 100]), typed
+
+
+@pytest.mark.parametrize("repeated", ["1元以下", "5000円以上", "不到5但"])
+def test_many_limits_without_spaces_are_no_words_to_look_up(monkeypatch, repeated):
+    """All of the text before each of 125 limits, or behind it, is one word, which took seconds in 39 languages."""
+    looked_up = []
+    stem_of = word_lists.stem_of
+    monkeypatch.setattr(word_lists, "stem_of", lambda word, language: looked_up.append(word) or stem_of(word, language))
+    price_limits((repeated * 125)[:500], ["zh", "ja"])
+    assert max(map(len, looked_up), default=0) <= MAX_WORD
 
 
 NEGATED = [

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
-from imagesim.language.analysis import analyse, feature_marks, stem_of, stop_words, word_list
+from imagesim.language.analysis import MAX_WORD, analyse, feature_marks, stem_of, stop_words, word_list
 from imagesim.language.letters import fold
 from imagesim.language.stemmers import is_other_word
 from imagesim.language.stop_words import (
@@ -142,6 +142,8 @@ def lists_of(word: str, stems: tuple[tuple[str, str], ...]) -> Lists:
 
 def is_on_a_list(word: str, language: str) -> bool:
     """Return whether a word, given without accents, is on any list of a language."""
+    if len(word) > MAX_WORD:  # a text in a script without spaces, whose stem takes as long as it is
+        return False
     stems = {language: stem_of(word, language)}
     lists = (stop_words, negations, feature_marks, _prepositions, _slips)
     return any(word in words((language,)) for words in lists) or any(
