@@ -52,6 +52,7 @@ class _Lists(NamedTuple):
     verbs: frozenset[str]
     open: frozenset[str]
     behind: re.Pattern[str]
+    last: re.Pattern[str]
 
     def kind(self, word: str, following: str) -> str:
         """Return which kind of negation a word is, or "that"; empty if it is neither."""
@@ -61,11 +62,11 @@ class _Lists(NamedTuple):
         return next((kind for kind, words in kinds.items() if word in words), "")
 
 
-def negation_of(before: str, after: str, languages: tuple[str, ...]) -> Negation:
+def negation_of(before: str, after: str, languages: tuple[str, ...], *, followed: bool = False) -> Negation:
     """Return the negation of a limit that has these texts before and after it.
 
     It stands directly before the limit, or with nothing but verbs of costing and wanting between; in some languages,
-    behind it. The base codes of the ``languages`` are sorted.
+    behind it. The base codes of the ``languages`` are sorted. ``followed``: whether another limit follows this text.
     """
     lists = _lists(languages)
     words = before.split()
@@ -92,7 +93,7 @@ def negation_of(before: str, after: str, languages: tuple[str, ...]) -> Negation
             is_far = True
         kinds += filter(None, [kind])
     left = " ".join(words[:kept])
-    if behind := lists.behind.match(after):
+    if behind := lists.behind.match(after) or (None if followed else lists.last.match(after)):
         kinds.insert(0, "not")
         after = after[behind.end() :]
     if set(kinds) <= {"that"}:
@@ -164,9 +165,12 @@ def _lists(languages: tuple[str, ...]) -> _Lists:
         listed = {_plain(word) for each in of for word in NEGATIONS.get(each, "").split()}
         return words("not", *of).union(words("nothing", *of), words("again", *of), listed)
 
+    def pattern(name: str, end: str = "") -> re.Pattern[str]:
+        lines = "|".join(line for each in languages for line in WORDS[name].get(each, ()))
+        return re.compile(rf"[\s,]*(?:{lines}){end}" if lines else r"(?!)", re.IGNORECASE)
+
     every = negations(*languages)
     verbs, opening = (words("verbs") | words("all")) - every, words("open")
-    behind = "|".join(line for each in languages for line in WORDS["behind"].get(each, ()))
     endings = (word for each in languages for line in WORDS["not"].get(each, ()) for word in line.split())
     return _Lists(
         negations=every,
@@ -182,7 +186,8 @@ def _lists(languages: tuple[str, ...]) -> _Lists:
         endings=tuple(sorted(filter(NO_SPACES.match, endings), key=len, reverse=True)),
         verbs=verbs,
         open=opening,
-        behind=re.compile(rf"[\s,]*(?:{behind})" if behind else r"(?!)", re.IGNORECASE),
+        behind=pattern("behind"),
+        last=pattern("last", r"\W*$"),
     )
 
 

@@ -160,10 +160,10 @@ def _first_range(text: str, known: tuple[str, ...]) -> tuple[PriceLimits | None,
     aside = set[tuple[int, int]]()
     for first, second in _neighbours(text, known):
         between, unit = _without_unit(text[first.end() : second.start()], known)
-        last = negation_of(negation_of("", between, known).after, text[second.end() :], known)
+        last = negation_of(negation_of("", between, known, followed=True).after, text[second.end() :], known)
         if not _are_joined(first, second, between, last.before, known):
             continue
-        start = negation_of(text[: first.start()], between, known)
+        start = negation_of(text[: first.start()], between, known, followed=True)
         limits = _limits_of_both(first, second, start, last)
         if limits is None or start.is_open or last.is_open:
             continue
