@@ -1047,6 +1047,15 @@ def test_dice_and_knots_are_no_stop_words(language: str, typed: str, asked: str,
         assert " ".join(word.word for word in query_words(typed, (language,))) == asked
 
 
+@pytest.mark.parametrize(
+    ("language", "typed", "asked"),
+    [("es", "lámpara que dé luz", "lampara luz"), ("nl", "dé jas voor de winter", "jas winter")],
+)
+def test_what_is_dice_in_french_is_a_stop_word_in_spanish_and_dutch(language: str, typed: str, asked: str) -> None:
+    for languages in ((language,), ("en", language)):
+        assert " ".join(word.word for word in query_words(typed, languages)) == asked
+
+
 def test_a_word_of_a_list_in_the_name_of_a_category_scores_less_than_one_of_the_entry() -> None:
     index = TextIndex({"name": TextSpec(3), "category": TextSpec(2, "en", category=True)})
     index.set(1, {"name": ["Oak Desk"], "category": ["Sofas & desks"]})

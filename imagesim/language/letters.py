@@ -91,7 +91,7 @@ ACCENTED = frozenset({"vi"})
 
 KEPT = frozenset({"dé", "dés", "nó"})
 """Words that keep their accents, in every language, because without them they are stop words: French dice and
-Portuguese knots."""
+Portuguese knots. (The Spanish "dé", gives, and the Dutch "dé", the, are stop words of their own.)"""
 
 UNACCENTED = "ˑ"
 """The last character of a stem for all words that are spelled like it apart from their accents: "giayˑ" for "giày" and
