@@ -13,7 +13,7 @@ from unittest.mock import Mock, patch
 
 import pytest
 from django.apps import apps
-from django.db import DatabaseError, OperationalError, connection
+from django.db import DatabaseError, OperationalError, connection, connections
 from django.http import HttpResponse
 from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
@@ -382,6 +382,17 @@ def test_new_purchases_are_not_counted_on_a_replica(settings: Any) -> None:
     lines = [Line(product("shoe"), 1, 10)]
     settings.DATABASE_ROUTERS = [shop.LaggingReplica(Purchase)]
     assert (purchased("A-1", lines), purchased("A-1", lines)) == (1, 0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_figures_wait_while_only_a_replica_can_be_reached() -> None:
+    ours, refused = connections["default"], OperationalError("connection refused")
+    with (
+        patch.object(ours, "connection", None),
+        patch.object(ours, "connect", side_effect=refused),
+        rollup.figures_may_wait(),
+    ):
+        RolledDay.objects.create(day=date(2026, 1, 1))
 
 
 def test_a_browser_cannot_send_purchases(client) -> None:

@@ -77,7 +77,9 @@ def normal(text: str) -> str:
 def figures_may_wait() -> Iterator[None]:
     """Let a report be shown although figures that are due cannot be stored, such as while the database can only be
     read. Within a transaction, such as that of ``ATOMIC_REQUESTS``, all that was stored in the block is rolled back."""
-    autocommit = connections[router.db_for_write(RolledDay)].get_autocommit()
+    connection = connections[router.db_for_write(RolledDay)]
+    # One that is not open has no transaction, and opening it fails while only a replica can be reached.
+    autocommit = connection.connection is None or connection.get_autocommit()
     try:
         with nullcontext() if autocommit else atomic(RolledDay):
             yield
