@@ -22,6 +22,7 @@ from django.utils import timezone
 
 from imagesim.conf import get_settings
 from imagesim.database import atomic, batched, primary, retry_conflicts, state_alias
+from imagesim.indexing.outbox import CLOCK_DIFFERENCE
 from imagesim.models import EmbeddingLease, ItemImage, ItemState, Scope
 
 FIRST_DELAY = 2.0
@@ -33,8 +34,6 @@ EMBEDDING_LEASE_SECONDS = 120
 CLOCK_WAS_WRONG = timedelta(hours=1)
 """A time that lies further ahead than this, beyond what is ever set, comes from a wrong clock, such as that of a
 machine that has just started. It counts as over."""
-CLOCKS_DIFFER = timedelta(minutes=1)
-"""By how much the clocks of two machines may differ without any change waiting longer."""
 
 CHUNK = 500
 """Rows that are locked together."""
@@ -319,7 +318,7 @@ def requeue_refused(since: datetime) -> int:
 
     Another index may have refused some of them in the minute before: a worker's clock may be behind by as much.
     """
-    since -= CLOCKS_DIFFER
+    since -= CLOCK_DIFFERENCE
     refused = primary(ItemState).filter(outcome=ItemState.Outcome.FAILED, pending=False, synced_at__gte=since)
     queued = {"pending": True, "version": F("version") + 1, "not_before": timezone.now(), "checksum": ""}
     return _update(refused.exclude(checksum=""), wait=True, **queued)
