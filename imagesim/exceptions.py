@@ -48,7 +48,7 @@ def tenant_hint() -> str:
     if not lacks_tables():
         return ""
     return (
-        "The public schema has no tables and no index of imagesim, each tenant has its own: "
+        "The public schema has no tables and no index of imagesim, because each tenant has its own: "
         "use `manage.py all_tenants_command --no-public` or `tenant_command`."
     )
 
