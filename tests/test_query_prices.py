@@ -268,6 +268,7 @@ def test_a_negation_makes_the_opposite_of_a_comparative(language, price, more, l
         ("alles über 50 € ausblenden", "de", {"lte": 50}),
         ("versteck alles über 50 €", "de", {"lte": 50}),
         ("blende alles über 50 € aus", "de", {"lte": 50}),
+        ("ich gebe nicht mehr als 50 € aus", "de", {"lte": 50}),
         ("filter out everything over 50 €", "en", {"lte": 50}),
         ("excluez tout ce qui est à plus de 50 €", "fr", {"lte": 50}),
         ("excluye más de 50 €", "es", {"lte": 50}),
@@ -280,6 +281,11 @@ def test_a_negation_makes_the_opposite_of_a_comparative(language, price, more, l
         ("desde 20 hasta 50 €", "es", {"gte": 20, "lte": 50}),
         ("à partir de 20 jusqu'à 50 €", "fr", {"gte": 20, "lte": 50}),
         ("mind. 20 €, max. 50 €", "de", {"gte": 20, "lte": 50}),
+        # The negation of the second is not that of the first.
+        ("under 50 € but not over 60 €", "en", {"lt": 50}),
+        ("unter 50 €, nicht über 60 €", "de", {"lt": 50}),
+        ("over 50 € but not under 40 €", "en", {"gte": 50}),
+        ("500 TL altı veya 1000 TL üzeri olmasın", "tr", {"gte": 500, "lte": 1000}),
         # A negation may stand behind.
         ("mehr als 50 € will ich nicht ausgeben", "de", {"lte": 50}),
         ("mehr als 50 darf es nicht kosten", "de", {"lte": 50}),

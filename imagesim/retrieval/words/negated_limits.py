@@ -27,6 +27,7 @@ class Negation(NamedTuple):
     - ``is_open``: the limit asks for no price: "need not be under 50". Two negations in a clause may mean either.
     - ``is_far``: filler words are between, so it may belong to them: "not a cheap one for more than 50 €".
     - ``in_doubt``: it may belong to the limit or to what is sought: "no bags over 50 €".
+    - ``is_behind``: it stands behind the limit.
     """
 
     before: str
@@ -35,6 +36,7 @@ class Negation(NamedTuple):
     is_open: bool = False
     is_far: bool = False
     in_doubt: bool = False
+    is_behind: bool = False
 
 
 class _Lists(NamedTuple):
@@ -103,7 +105,9 @@ def negation_of(before: str, after: str, languages: tuple[str, ...], *, followed
     while follows and is_verb(follows[0], languages) and not _is_listed(follows[0], languages):
         follows.pop(0)
     rest = f" {' '.join(follows)}" if after[:1].isspace() else after
-    return Negation(left, rest, negations % 2 == 1, is_open or not negations, in_doubt=in_doubt)
+    return Negation(
+        left, rest, negations % 2 == 1, is_open or not negations, in_doubt=in_doubt, is_behind=behind is not None
+    )
 
 
 def _count(kinds: Sequence[str]) -> int:

@@ -209,17 +209,17 @@ def _are_joined(first: re.Match[str], second: re.Match[str], between: str, left:
 def _limits_of_both(
     first: re.Match[str], second: re.Match[str], start: Negation, last: Negation
 ) -> dict[Operator, float] | None:
-    """Return the limits of two that are joined; None if they are no lower and upper one. One negation may be that of
-    both: "nothing under 20 or over 50 €"."""
+    """Return the limits of two that are joined; None if they are no lower and upper one. One negation before the first,
+    or behind the last, may be that of both: "nothing under 20 or over 50 €"."""
     stated = _limits_of(first), _limits_of(second)
     opposite = _negated(first, stated[0]), _negated(second, stated[1])
     own = (opposite if start.negates else stated)[0], (opposite if last.negates else stated)[1]
     if all(own) and ("gte" in own[0]) != ("gte" in own[1]):
         return {**own[0], **own[1]}
     both = {**opposite[0], **opposite[1]}
-    if start.negates != last.negates and all(opposite) and len(both) > 1 and (start.negates or _can_be_met(both)):
-        return both
-    return None
+    if start.negates == last.negates or not all(opposite) or len(both) < 2:
+        return None
+    return both if start.negates or (last.is_behind and _can_be_met(both)) else None
 
 
 def _are_prices(
