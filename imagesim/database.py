@@ -242,7 +242,12 @@ def tenant_schema() -> str:
     if not schema or schema == _public_schema():
         return ""
     own = getattr(settings, "TENANT_APPS", ["imagesim"])  # not set if tenants are of several types
-    return schema if any(each == "imagesim" or each.startswith("imagesim.apps.") for each in own) else ""
+    return schema if is_listed("imagesim", own) else ""
+
+
+def is_listed(name: str, listed: Iterable[str]) -> bool:
+    """Return whether an app is in a list such as ``INSTALLED_APPS``, by its name or by that of its configuration."""
+    return any(each == name or each.startswith(f"{name}.apps.") for each in listed)
 
 
 def lacks_tables() -> bool:

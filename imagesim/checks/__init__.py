@@ -22,7 +22,7 @@ from django.utils.module_loading import import_string
 
 from imagesim import conf
 from imagesim.conf import EXTRAS, get_instance, install_hint
-from imagesim.database import state_alias
+from imagesim.database import is_listed, state_alias
 from imagesim.embedders import BaseEmbedder
 from imagesim.exceptions import ConfigurationError, format_choices
 from imagesim.images import formats
@@ -224,26 +224,22 @@ def check_tenants() -> Iterator[CheckMessage]:
     if not shared or not own:
         return
     for name in (config.name for config in apps.get_app_configs() if config.name.partition(".")[0] == "imagesim"):
-        if _is_listed(name, own):
+        if is_listed(name, own):
             continue
-        if _is_listed(name, shared):
+        if is_listed(name, shared):
             message = f"{name} is in SHARED_APPS and not in TENANT_APPS: all tenants write to the same tables."
             hint = f"Move {name!r} to TENANT_APPS."
         else:
             message = f"{name} is neither in TENANT_APPS nor in SHARED_APPS: no schema has its tables."
             hint = f"Add {name!r} to TENANT_APPS."
         yield Warning(message, hint=hint, id="imagesim.W024")
-    if not conf.read_settings()[1] and _is_listed("imagesim", own) and mode() in ("django_tasks", "thread"):
+    if not conf.read_settings()[1] and is_listed("imagesim", own) and mode() in ("django_tasks", "thread"):
         yield Warning(
             f"Changes of tenants are never synced: {mode()!r} works in the public schema of django-tenants.",
             hint="Set up Celery with tenant-schemas-celery (docs/howto-tenants.md); or set IMAGESIM['SYNC'] to "
             "'manual', and run `manage.py all_tenants_command --no-public imagesim_sync` on a schedule.",
             id="imagesim.W036",
         )
-
-
-def _is_listed(name: str, listed: tuple[str, ...]) -> bool:
-    return any(each == name or each.startswith(f"{name}.apps.") for each in listed)
 
 
 def _missing(package: str, message: str, id: str) -> Error:

@@ -17,10 +17,11 @@ def switch_off(name: str) -> None:
 
 def _without_changes() -> None:
     """No row in the item's transaction; only a message after its commit, which may be lost."""
-    from imagesim.indexing import dispatch, outbox, signals, sync
+    from imagesim.database import state_alias
+    from imagesim.indexing import dispatch, signals, sync
 
     def record(label: str, which: models.QuerySet[Any] | Iterable[object], *, using: str = "", **options: Any) -> int:
-        using = using or outbox.state_alias()
+        using = using or state_alias()
         is_queryset = isinstance(which, models.QuerySet)
         keys = [str(pk) for pk in (which.using(using).values_list("pk", flat=True) if is_queryset else which)]
         send = partial(dispatch.start, "reindex", label=label, pks=keys, using=using)
