@@ -264,9 +264,11 @@ class Search:
         from imagesim.retrieval.words.prices import limits_of
 
         limits = limits_of(text, self.request.searched, meta)
-        if limits is None or (limits.is_all and self._is_words):
-            return limits
-        return limits if any(each.weight > 0 for each in self._with_text(limits.text).terms) else None
+        if limits is None:
+            return None
+        limits = limits._replace(is_all=limits.is_all and self._is_words)
+        is_sought = any(each.weight > 0 for each in self._with_text(limits.text).terms)
+        return limits if limits.is_all or is_sought else None
 
     @property
     def _is_words(self) -> bool:
@@ -280,14 +282,14 @@ class Search:
 
         filters = replace(self.filters, conditions=self.filters.conditions + limits.conditions)
         search = replace(self._with_text(limits.text), filters=filters, typed=self.request.text or "")
-        if lists_all := limits.is_all and self._is_words:
+        if limits.is_all:
             request = replace(search.request, text=None, min_relevance=None, min_score=None)
             search = replace(search, request=request, terms=())
         hits = search.run()
         if self.request.offset:
             return hits
         message = limits.message()
-        if not hits and not lists_all:
+        if not hits and not limits.is_all:
             few = replace(search.request, limit=min(CLOSEST, search.request.limit), facets=())
             others = replace(search, request=few, filters=self.filters).run()
             hits = hits.replace(closest=list(others or others.closest), took_ms=hits.took_ms + others.took_ms)
