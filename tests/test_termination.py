@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -90,6 +91,15 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def wait_for(path: Path, process: subprocess.Popen[Any]) -> None:
+    """Wait until a process has made a file."""
+    deadline = time.monotonic() + 50
+    while not path.exists():
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.1)
+
+
 @contextmanager
 def running(*command: str, environment: dict[str, str], until: Path) -> Iterator[subprocess.Popen[str]]:
     """Run Python with arguments; the block begins when the file ``until`` exists."""
@@ -104,11 +114,7 @@ def running(*command: str, environment: dict[str, str], until: Path) -> Iterator
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     ) as process:
         try:
-            deadline = time.monotonic() + 50
-            while not until.exists():
-                assert time.monotonic() < deadline
-                assert process.poll() is None
-                time.sleep(0.1)
+            wait_for(until, process)
             yield process
         finally:
             process.kill()
@@ -153,10 +159,7 @@ atexit.register(end)
 """
     with running("-c", at_the_end + EXPORT, environment=environment, until=tmp_path / "exporting") as process:
         process.send_signal(signal.SIGINT)
-        deadline = time.monotonic() + 50
-        while not (tmp_path / "ending").exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        wait_for(tmp_path / "ending", process)
         process.send_signal(signal.SIGINT)
         _output, errors = process.communicate(timeout=30)
     assert (process.returncode, errors) == (-signal.SIGINT, "Interrupted.\n")
@@ -171,10 +174,7 @@ def test_a_command_whose_terminal_is_closed(tmp_path: Path, environment: dict[st
     ) as process:
         try:
             os.close(its_end)
-            deadline = time.monotonic() + 50
-            while not (tmp_path / "exporting").exists():
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
+            wait_for(tmp_path / "exporting", process)
             os.close(terminal)
             process.send_signal(signal.SIGHUP)  # by the shell
             assert process.wait(30) == 129
