@@ -174,7 +174,7 @@ class CeleryDispatcher(MessageDispatcher):
         return True
 
     def poll(self, sender: Any, **kwargs: Any) -> None:
-        """Make a ready worker start a sync every ``POLL_INTERVAL``, so that no change depends on beat or a message."""
+        """Make a ready worker start a sync every ``POLL_INTERVAL``, also without beat and if a message was lost."""
 
         def poll() -> None:
             # Expires before the next one, so that they do not pile up while all workers are busy.
