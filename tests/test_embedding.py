@@ -315,6 +315,55 @@ def test_a_lease_is_exclusive_until_it_expires() -> None:
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize(("setting", "seconds"), [(10, 10), (3600, 120)])
+def test_leases_are_renewed_when_half_of_their_time_is_over(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, setting: int, seconds: int
+) -> None:
+    settings.IMAGESIM = {**settings.IMAGESIM, "SYNC_LEASE_SECONDS": setting}
+    begun = timezone.now()
+    leases = EmbeddingLeases()
+
+    def left(after: float) -> list[float]:
+        monkeypatch.setattr(timezone, "now", lambda: begun + timedelta(seconds=after))
+        leases.renew()
+        untils = EmbeddingLease.objects.order_by("digest").values_list("until", flat=True)
+        return [(until - begun).total_seconds() for until in untils]
+
+    assert left(0) == []
+    leases.lease([("a", "m")])
+    assert left(0.4 * seconds) == [seconds]
+    leases.lease([("b", "m")])
+    assert left(0.4 * seconds) == [seconds, 1.4 * seconds]
+    assert left(0.6 * seconds) == [1.6 * seconds, 1.6 * seconds]
+    leases.release()
+    assert left(2 * seconds) == []
+
+
+@pytest.mark.django_db
+def test_the_leases_on_the_embeddings_are_renewed_during_the_work(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise, another worker computes them, too, if the model takes longer than a lease."""
+    settings.IMAGESIM = {**settings.IMAGESIM, "SYNC_LEASE_SECONDS": 10}
+    begun = timezone.now()
+
+    class SlowEmbedder(CountingEmbedder):
+        def best_batch(self) -> int:
+            return 1
+
+        def embed_images(self, images: Sequence[Image.Image]) -> np.ndarray:
+            vectors = super().embed_images(images)
+            now = begun + timedelta(seconds=7 * len(self.batches))
+            monkeypatch.setattr(timezone, "now", lambda: now)
+            assert not EmbeddingLease.objects.filter(until__lte=now).exists()
+            return vectors
+
+    embedder = SlowEmbedder()
+    Vectors([target(embedder)]).resolve([picture(colour) for colour in COLOURS[:4]])
+    assert embedder.batches == [1, 1, 1, 1]
+
+
+@pytest.mark.django_db
 def test_embeddings_leased_by_a_dead_worker_are_made_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
     embedder = CountingEmbedder()
     dead = EmbeddingLeases()

@@ -77,7 +77,7 @@ class Vectors:
         """``renew`` is called every few images, so that the lease on the items does not expire meanwhile."""
         # Two indexes of one model share its vectors. The model itself is loaded only if a vector is missing.
         self._targets = {target.meta.fingerprint: target for target in targets}
-        self._renew = renew
+        self._renew_items = renew
         self._known: dict[EmbeddingKey, Vector] = {}
         self.colours: dict[str, tuple[str, ...]] = {}
         """The main colours of the images of those items that have them measured, by digest."""
@@ -121,6 +121,10 @@ class Vectors:
             if found.digest in self._errors:
                 self._resolved[picture] = replace(found, **self._errors[found.digest])
         return list(self._resolved.values())
+
+    def _renew(self) -> None:
+        self._renew_items()
+        self._leases.renew()
 
     def _missing(self, picture: Picture) -> list[str]:
         """Return the models that have not embedded the picture, and ``COLOURS`` if these are wanted but not known."""

@@ -30,7 +30,7 @@ LONGEST_DELAY = 600.0
 FAILED_RETRY_DELAY = 900.0
 """Seconds until a failed item with a temporary error is retried."""
 EMBEDDING_LEASE_SECONDS = 120
-"""The time after which a worker that leased an embedding and did not store it is considered dead."""
+"""The longest time after which a worker that leased embeddings and no longer renews that is considered dead."""
 CLOCK_WAS_WRONG = timedelta(hours=1)
 """A time that lies further ahead than this, beyond what is ever set, comes from a wrong clock, such as that of a
 machine that has just started. It counts as over."""
@@ -334,17 +334,18 @@ class EmbeddingLeases:
 
     def __init__(self) -> None:
         self._worker = secrets.token_hex(16)
-        self._leased = False
+        self._until: datetime | None = None
+        """When the first of the leases expires; None without any."""
 
     @retry_conflicts
     def lease(self, wanted: Collection[EmbeddingKey]) -> set[EmbeddingKey]:
         """Lease embeddings; return those of ``wanted`` that this worker has to compute."""
         if not wanted:
             return set()
-        self._leased = True
+        until = timezone.now() + _embedding_lease()
+        self._until = self._until or until
         leased = primary(EmbeddingLease).filter(digest__in={digest for digest, _ in wanted})
         leased.filter(_is_over("until")).delete()
-        until = timezone.now() + timedelta(seconds=EMBEDDING_LEASE_SECONDS)
         rows = [
             EmbeddingLease(digest=digest, fingerprint=fingerprint, worker=self._worker, until=until)
             for digest, fingerprint in sorted(wanted)  # in one order everywhere, so that workers do not deadlock
@@ -353,8 +354,20 @@ class EmbeddingLeases:
         return set(leased.filter(worker=self._worker).values_list("digest", "fingerprint")) & set(wanted)
 
     @retry_conflicts
+    def renew(self) -> None:
+        """Extend all leases after half of their time."""
+        now = timezone.now()
+        if self._until and self._until - now <= _embedding_lease() / 2:
+            self._until = now + _embedding_lease()
+            primary(EmbeddingLease).filter(worker=self._worker).update(until=self._until)
+
+    @retry_conflicts
     def release(self) -> None:
         """Release all leases, whether the embeddings were computed or not."""
-        if self._leased:
+        if self._until:
             primary(EmbeddingLease).filter(worker=self._worker).delete()
-            self._leased = False
+            self._until = None
+
+
+def _embedding_lease() -> timedelta:
+    return timedelta(seconds=min(get_settings().SYNC_LEASE_SECONDS, EMBEDDING_LEASE_SECONDS))
