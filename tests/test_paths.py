@@ -226,6 +226,12 @@ class TestReading:
         shuffled = by_key.get()
         shuffled._prefetched_objects_cache["tags"]._result_cache.reverse()  # a database may return them like this
         assert list(paths.read(shuffled, "tags__label")) == ["new", "old", "z", "a", "y"]
+        assert [tag.label for tag in paths.read(shuffled, "marks")] == ["new", "old", "z", "a", "y"]  # of a manager
+
+    def test_values_that_a_property_selects_are_read(self, monkeypatch):
+        monkeypatch.setattr(Lamp, "marks", property(lambda self: self.tags.values_list("label", flat=True)))
+
+        assert {*paths.read(self.make(), "marks")} == {"new", "old"}
 
     def test_the_filter_of_prefetched_rows_is_not_built_to_know_their_order(self, monkeypatch):
         """Otherwise, it would take as long as a query, for each hit of a page."""

@@ -307,12 +307,12 @@ def _attribute(value: Any, name: str) -> Any:
 
 
 def _in_order(rows: models.QuerySet[Any]) -> Iterable[Any]:
-    """Return related rows, by primary key if the shop gives them no order: PostgreSQL would then return them as they
-    are stored, and the values, such as the first picture, would change with each update of a row."""
+    """Return rows, by primary key if the shop gives them no order: PostgreSQL would then return them as they are
+    stored, and the values, such as the first picture, would change with each update of a row."""
     # ``ordered`` comes last: for prefetched rows it first builds the filter that they no longer need, which takes as
     # long as a query.
     is_ordered = rows.model._meta.ordering or len(rows) < 2 or rows.ordered
-    return rows if is_ordered else sorted(rows, key=attrgetter("pk"))
+    return rows if is_ordered or not isinstance(rows[0], models.Model) else sorted(rows, key=attrgetter("pk"))
 
 
 def _by_key(value: Any, key: str) -> Any:
@@ -328,10 +328,12 @@ def _by_key(value: Any, key: str) -> Any:
 def _flat(value: Any) -> Iterator[Any]:
     if isinstance(value, BaseManager):
         value = value.all()
+    if isinstance(value, models.QuerySet):
+        value = [*_in_order(value)]
     if isinstance(value, set | frozenset):
         value = sorted(value, key=str)  # strings have a different order in each process
     is_generated = isinstance(value, Iterator) and not hasattr(value, "read")  # an open file yields its lines
-    if isinstance(value, list | tuple | models.QuerySet) or is_generated:
+    if isinstance(value, list | tuple) or is_generated:
         for element in value:
             yield from _flat(element)
     elif value is not None:
