@@ -510,7 +510,9 @@ def test_middleware_of_an_app_that_is_not_installed(settings, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("app", ["insight", "merchandising", "experiments"])
+@pytest.mark.parametrize(
+    "app", ["insight", *(pytest.param(each, marks=pytest.mark.long) for each in ("merchandising", "experiments"))]
+)
 def test_models_of_an_app_that_is_not_installed(tmp_path, app):
     """Django would take them for those of ``imagesim``, and ``makemigrations`` would write a migration of it."""
     (tmp_path / "partly_settings.py").write_text(
@@ -525,7 +527,7 @@ def test_models_of_an_app_that_is_not_installed(tmp_path, app):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("package", ["rest_framework", "drf_spectacular"])
+@pytest.mark.parametrize("package", [pytest.param("rest_framework", marks=pytest.mark.long), "drf_spectacular"])
 def test_an_api_without_its_packages_is_an_error_in_one_sentence(tmp_path, package):
     (tmp_path / "slim_settings.py").write_text(
         f"import sys\nsys.modules[{package!r}] = None\nfrom tests.settings import *\n"

@@ -128,6 +128,7 @@ assert catalogue.scan(60).finished_at
 """
 
 
+@pytest.mark.long
 def test_figures_are_locked_on_the_database_that_they_are_on(tmp_path: Path) -> None:
     apps = "imagesim imagesim_insight imagesim_experiments imagesim_merchandising"
     run(FIGURES, tmp_path, apps, SETTINGS.replace('"SYNC"', '"EVENTS": True, "SYNC"') + STRICT)
@@ -179,6 +180,7 @@ for call in (
 """
 
 
+@pytest.mark.long
 def test_on_sqlite_a_write_waits_for_another_process_that_writes(tmp_path: Path) -> None:
     run(WAIT, tmp_path, "", SETTINGS.replace('"SYNC"', '"EVENTS": True, "SYNC"'))
 

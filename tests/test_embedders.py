@@ -203,6 +203,7 @@ def test_dims_and_fingerprint_need_no_torch() -> None:
     assert done.stdout.strip() == "[]", done.stderr
 
 
+@pytest.mark.long
 def test_a_process_is_unchanged_until_a_model_is_loaded_and_its_child_loads_its_own(
     model_cache: Path, local_clip: Path, lite_embedder: OpenClipEmbedder
 ) -> None:
@@ -276,6 +277,7 @@ def test_what_a_killed_process_has_left_is_removed(tmp_path: Path) -> None:
     assert set(tmp_path.iterdir()) == {second, tmp_path / "model"}  # the second can still be in use
 
 
+@pytest.mark.long
 def test_several_processes_can_assemble_it(tmp_path: Path) -> None:
     with ThreadPoolExecutor(3) as pool:
         folders = set(pool.map(lambda _: lite.folder(tmp_path), range(3)))

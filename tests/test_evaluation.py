@@ -326,6 +326,7 @@ def test_the_command_prints_every_source_and_writes_charts(tmp_path: Path) -> No
 
 
 @pytest.mark.usefixtures("shop")
+@pytest.mark.long
 def test_the_charts_of_models_with_similar_names_are_different_files(tmp_path: Path) -> None:
     rows, others = list(Embedding.objects.all()), ("marqo-fashion-siglip", "marqo-fashion-clip")
     for name in others:

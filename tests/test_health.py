@@ -372,6 +372,7 @@ class TestMetrics:
         assert not any("\n" in message for message in caplog.messages)
 
     @pytest.mark.slow
+    @pytest.mark.long
     def test_without_the_package(self):
         """Neither the app nor its addresses need prometheus_client."""
         code = (

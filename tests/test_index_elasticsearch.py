@@ -178,6 +178,7 @@ def test_a_template_that_hides_indexes_or_gives_them_an_alias(index: Elasticsear
     assert [*index._client.indices.get_alias(name=index.name)] == [second]
 
 
+@pytest.mark.long
 def test_shards_that_no_node_takes_are_reported(
     index: ElasticsearchIndex, elasticsearch_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

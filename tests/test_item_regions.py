@@ -308,6 +308,7 @@ def test_the_fingerprint_names_what_decides_about_the_regions() -> None:
     assert get_region_fingerprint(Backend(lite, {"neutral": False})) != usual
 
 
+@pytest.mark.long
 def test_the_fingerprint_is_the_same_in_all_processes() -> None:
     """The order of a set differs between them: each process would otherwise find the regions of all items again."""
     ask = (

@@ -71,6 +71,7 @@ def own_tables() -> set[str]:
     return {table for table in connection.introspection.table_names() if table.startswith("imagesim_")}
 
 
+@pytest.mark.long
 def test_all_tables_are_removed_with_their_rows() -> None:
     assert own_tables() == {model._meta.db_table for model in own_models()}
     for label in APPS:

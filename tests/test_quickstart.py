@@ -403,6 +403,7 @@ def test_texts_in_several_languages(tmp_path: Path) -> None:
     manage(tmp_path, "shell", "--command", CHECK)
 
 
+@pytest.mark.long
 def test_categories_and_filters_in_several_languages(tmp_path: Path) -> None:
     """In a column for each, as with django-modeltranslation: the system checks accept what is proposed."""
     make(tmp_path, COLUMNS)
@@ -438,7 +439,10 @@ def test_dates_that_may_hide_an_item_are_named(tmp_path: Path) -> None:
     assert "        return lamp.is_published\n" in printed
 
 
-@pytest.mark.parametrize(("field", "path"), [("parent", "collections__parent__title"), ("replaced_by", "")])
+@pytest.mark.parametrize(
+    ("field", "path"),
+    [("parent", "collections__parent__title"), pytest.param("replaced_by", "", marks=pytest.mark.long)],
+)
 def test_a_tree_of_categories(field: str, path: str, tmp_path: Path) -> None:
     tree = f'    {field} = models.ForeignKey("self", models.CASCADE, null=True)\n\nclass Lamp'
     make(tmp_path, ALONE.replace("\nclass Lamp", tree))
@@ -449,6 +453,7 @@ def test_a_tree_of_categories(field: str, path: str, tmp_path: Path) -> None:
     manage(tmp_path, "check")
 
 
+@pytest.mark.long
 def test_the_price_of_a_card(tmp_path: Path) -> None:
     """Neither what the shop pays, nor one of several prices, nor a whole number, which may be in cents."""
     make(tmp_path, PRICES)
@@ -473,6 +478,7 @@ def test_the_price_of_a_card(tmp_path: Path) -> None:
         ('DATABASES["default"]["OPTIONS"] = {"transaction_mode": "EXCLUSIVE"}', ""),
     ],
 )
+@pytest.mark.long
 def test_options_of_the_database_stay(tmp_path: Path, settings: str, written: str) -> None:
     make(tmp_path, ALONE)
     append(tmp_path / "project" / "settings.py", settings + "\n")
@@ -604,6 +610,7 @@ def test_pictures_that_belong_to_any_model(tmp_path: Path) -> None:
     manage(tmp_path, "shell", "--command", MIGRATE + CHECK)
 
 
+@pytest.mark.long
 def test_no_suitable_model_is_reported(tmp_path: Path) -> None:
     assert "in the folder of your project's manage.py" in quickstart(tmp_path, good=False)
     make(tmp_path, "")

@@ -83,6 +83,7 @@ def test_a_forked_process_has_all_its_photo_slots(monkeypatch):
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
+@pytest.mark.long
 def test_the_app_is_imported_where_processes_cannot_fork():
     program = """
 import os, sys

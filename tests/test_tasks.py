@@ -215,6 +215,7 @@ def test_changes_are_synced_after_the_broker_lost_its_messages(celery, start_wor
 
 
 @pytest.mark.usefixtures("database_server", "media_root")
+@pytest.mark.long
 def test_a_stream_of_saves_sends_few_messages(celery, start_worker, redis_url):
     queue = celery(redis_url)
     shoe = product("shoe", picture("red"))
@@ -569,6 +570,7 @@ def test_a_soft_time_limit_releases_what_was_begun(wrapping, monkeypatch, nth, r
 
 
 @pytest.mark.usefixtures("database_server", "media_root")
+@pytest.mark.long
 def test_a_worker_releases_what_it_has_begun_at_a_soft_time_limit(
     celery, start_worker, redis_url, settings, wrapping, tmp_path
 ):

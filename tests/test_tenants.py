@@ -417,6 +417,7 @@ def test_tenants_are_isolated(
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.long
 def test_threads_work_for_the_tenant(postgres: str, tmp_path: Path) -> None:
     """Threads that read files must find them in the storage of django-tenants, and heartbeats must not go to the public
     schema."""
@@ -426,6 +427,7 @@ def test_threads_work_for_the_tenant(postgres: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.long
 def test_rules_and_recorded_answers_stay_with_their_tenant(postgres: str, tmp_path: Path) -> None:
     """Even where the index has the same name for all tenants."""
     index = {"BACKEND": "imagesim.indexes.local.LocalIndex", "OPTIONS": {"name": "products"}}
@@ -440,9 +442,9 @@ LOCAL = {"BACKEND": "imagesim.indexes.local.LocalIndex"}
 @pytest.mark.parametrize(
     ("script", "shared"),
     [
-        (UPGRADE, ""),
+        pytest.param(UPGRADE, "", marks=pytest.mark.long),
         (MESSAGES, ""),
-        (PUBLIC, "demo_shop.shop"),
+        pytest.param(PUBLIC, "demo_shop.shop", marks=pytest.mark.long),
         pytest.param(ONE_CATALOGUE, "demo_shop.shop imagesim", marks=pytest.mark.long),
     ],
     ids=["upgrade", "messages", "public", "one catalogue"],

@@ -66,7 +66,7 @@ SIGNALS = pytest.mark.parametrize(
     [
         pytest.param(signal.SIGTERM, 143, "Terminated.", id="SIGTERM"),
         pytest.param(signal.SIGINT, 130, "Interrupted.", id="SIGINT", marks=pytest.mark.long),
-        pytest.param(signal.SIGHUP, 129, "Terminated.", id="SIGHUP"),
+        pytest.param(signal.SIGHUP, 129, "Terminated.", id="SIGHUP", marks=pytest.mark.long),
     ],
 )
 
@@ -165,6 +165,7 @@ atexit.register(end)
     assert (process.returncode, errors) == (-signal.SIGINT, "Interrupted.\n")
 
 
+@pytest.mark.long
 def test_a_command_whose_terminal_is_closed(tmp_path: Path, environment: dict[str, str]) -> None:
     """What it then writes fails, and says nothing about its end."""
     terminal, its_end = os.openpty()
@@ -182,6 +183,7 @@ def test_a_command_whose_terminal_is_closed(tmp_path: Path, environment: dict[st
             process.kill()
 
 
+@pytest.mark.long
 def test_a_command_under_nohup_is_not_ended(tmp_path: Path, environment: dict[str, str]) -> None:
     program = f"import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n{EXPORT}"
     with running("-c", program, environment=environment, until=tmp_path / "exporting") as process:
@@ -190,6 +192,7 @@ def test_a_command_under_nohup_is_not_ended(tmp_path: Path, environment: dict[st
             process.wait(1)
 
 
+@pytest.mark.long
 def test_an_export_whose_reader_ends_first(tmp_path: Path, environment: dict[str, str]) -> None:
     """``imagesim_ubi queries | head -1``"""
     program = EXPORT.replace('yield {"number": 1}', 'yield from ({"number": n} for n in range(100_000))')

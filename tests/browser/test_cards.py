@@ -101,6 +101,7 @@ def test_a_card_that_is_dropped_where_a_photo_goes_is_searched(open_page: Any, p
     page.locator("[data-imagesim-results] .card__name").get_by_text(name, exact=True).wait_for()
 
 
+@pytest.mark.long
 def test_a_card_whose_picture_cannot_be_read_is_explained(open_page: Any) -> None:
     """For instance from an image server that does not let scripts read its pictures."""
     page = open_page(viewport={"width": 1280, "height": 2200})

@@ -90,6 +90,7 @@ def test_the_gallery_is_light(open_page: Callable[..., Any]) -> None:
     assert 200_000 < sum(size for _name, size in sizes) < 1_500_000, sizes
 
 
+@pytest.mark.long
 def test_the_form_of_a_rule_is_shown_when_its_scripts_have_shaped_it(open_page: Callable[..., Any]) -> None:
     """Otherwise, all fields would be shown until a script hides those of other actions; then the pickers would come,
     and their products."""
@@ -189,6 +190,7 @@ def test_focus_and_fields_stand_out(open_page: Callable[..., Any], scheme: str) 
         assert contrast(colour, page.evaluate(COLOUR, [field, "backgroundColor"])) >= 3, field
 
 
+@pytest.mark.long
 def test_a_chosen_file_is_named_only_where_no_script_shows_the_photo(open_page: Callable[..., Any]) -> None:
     for scripts in (True, False):
         page = open_page(java_script_enabled=scripts)
@@ -226,6 +228,7 @@ def test_no_gap_below_a_look_without_scripts(open_page: Callable[..., Any]) -> N
     assert whole["y"] + whole["height"] == pytest.approx(last["y"] + last["height"], abs=1)
 
 
+@pytest.mark.long
 def test_pages_follow_the_text_size_of_the_browser(chromium: Any, demo: str) -> None:
     """If texts had a size in pixels, and pixels decided what fits side by side, pages would be wider than the
     window."""

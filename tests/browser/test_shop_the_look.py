@@ -606,6 +606,7 @@ def test_a_photo_that_cannot_be_fetched_now_keeps_its_address(page, status):
     page.errors.clear()  # the requests that failed
 
 
+@pytest.mark.long
 def test_the_address_of_results_has_their_filters(page):
     open_sample(page, "white T-shirt")
     page.get_by_text("Narrow it down").click()
@@ -742,6 +743,7 @@ def test_a_menu_that_is_opened_on_a_hit_is_no_click(page):
         hit.click(button="middle")
 
 
+@pytest.mark.long
 def test_more_results_of_the_page_are_reported(page):
     with page.expect_request("**/api/visual/events/"):
         page.goto("/search/?q=white")

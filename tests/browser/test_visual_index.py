@@ -113,6 +113,7 @@ def test_the_list_of_items_is_searched_by_name(admin: Any) -> None:
     conftest.until(page, "(img) => img.naturalWidth > 0", image.element_handle())
 
 
+@pytest.mark.long
 def test_a_session_that_has_ended_is_not_taken_for_a_server_that_is_down(admin: Any) -> None:
     page = admin
     page.clock.install()

@@ -11,7 +11,7 @@ import pytest
 from tests.chaos.running import chaos
 
 pytestmark = [pytest.mark.timeout(1200), pytest.mark.usefixtures("elasticsearch_url", "redis_url", "postgres")]
-SECONDS = os.environ.get("IMAGESIM_CHAOS_SECONDS", "40")
+SECONDS = os.environ.get("IMAGESIM_CHAOS_SECONDS", "30")
 SEED = os.environ.get("IMAGESIM_CHAOS_SEED", "7")
 
 

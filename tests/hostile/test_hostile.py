@@ -13,7 +13,7 @@ from tests.hostile.__main__ import attack
 from tests.hostile.running import Report
 
 pytestmark = pytest.mark.timeout(600)
-FILES = int(os.environ.get("IMAGESIM_HOSTILE_FILES", "450"))
+FILES = int(os.environ.get("IMAGESIM_HOSTILE_FILES", "300"))
 ODD = FILES // 5
 
 
