@@ -228,7 +228,10 @@ class Search:
         search = self._planned(meta)
         request, plan, text = search.request, search.plan, search.request.text or ""
         by_text = search._is_words and bool(meta.texts)
-        reading, asked = search._read(text, meta) if by_text else (None, search)
+        reading, asked = search._read(text, meta, index) if by_text else (None, search)
+        if reading and reading.is_all:
+            reading, by_text, asked = None, False, asked._of_everything()
+            request = asked.request
         failure = None
         if by_text:
             vector, failure = text_vector(asked.terms, meta, request.components)
@@ -245,7 +248,8 @@ class Search:
         degraded = _("Only texts were searched: the model cannot be used at the moment.") if failure else ""
         messages = plan.messages
         if reading and hits and not request.offset:
-            messages += self._about_looks() if by_looks else self._about_colours(reading, match, query, index, meta)
+            about_words = self._about_looks(reading) if by_looks else self._about_lacking(reading)
+            messages += about_words or self._about_colours(reading, match, query, index, meta)
         if not hits and not request.offset and self.filters.categories:
             degraded = unknown_category(index, self.filters)
         facets = index.facets(asked.filters, request.facets) if request.facets else {}
@@ -282,9 +286,7 @@ class Search:
 
         filters = replace(self.filters, conditions=self.filters.conditions + limits.conditions)
         search = replace(self._with_text(limits.text), filters=filters, typed=self.request.text or "")
-        if limits.is_all:
-            request = replace(search.request, text=None, min_relevance=None, min_score=None)
-            search = replace(search, request=request, terms=())
+        search = search._of_everything() if limits.is_all else search
         hits = search.run()
         if self.request.offset:
             return hits
@@ -295,6 +297,11 @@ class Search:
             hits = hits.replace(closest=list(others or others.closest), took_ms=hits.took_ms + others.took_ms)
             message = nothing_at_this_price() if hits.closest else message
         return hits.replace(messages=(*hits.messages, message))
+
+    def _of_everything(self) -> Search:
+        """Return the search for everything within the filters."""
+        request = replace(self.request, text=None, min_relevance=None, min_score=None)
+        return replace(self, request=request, terms=())
 
     def _with_text(self, text: str) -> Search:
         """Return the search with another text in place of that of the request, or without a text if it is empty."""
@@ -313,22 +320,34 @@ class Search:
         search = self._with_text(plan.text) if text and plan.text else self
         return replace(search, filters=plan.filters(self.filters), plan=plan)
 
-    def _read(self, text: str, meta: IndexMeta) -> tuple[Reading, Search]:
-        """Return what the words mean, and the search for what they want, without the colours that they exclude."""
-        from imagesim.retrieval.words.readings import read_words
+    def _read(self, text: str, meta: IndexMeta, index: GuardedIndex) -> tuple[Reading, Search]:
+        """Return what the words mean, and the search for what they want, without what they exclude."""
+        from imagesim.retrieval.words.readings import complete, read_words
 
-        reading = read_words(text, self.plan.alternatives, meta)
-        if not reading.unwanted:
-            return reading, self
-        none_of = measured_colours.filters_for(self.request.searched, reading.unwanted, meta)
-        filters = replace(self.filters, none_of=self.filters.none_of + none_of)
+        reading, filters = read_words(text, self.plan.alternatives, meta), self.filters
+        if reading.unwanted:
+            none_of = measured_colours.filters_for(self.request.searched, reading.unwanted, meta)
+            filters = replace(filters, none_of=filters.none_of + none_of)
+        if reading.excluded or reading.lacking:
+            reading, filters = complete(reading, to_query(self.request, filters, any_vector(meta), meta, ()), index)
+        if reading.lacking:
+            found = read_words(reading.others, self.plan.alternatives, meta)
+            reading = found._replace(lacking=reading.lacking)
+        if reading.wanted == text:
+            return reading, replace(self, filters=filters)
         return reading, replace(self, terms=[QueryTerm(reading.wanted)], filters=filters)
 
-    def _about_looks(self) -> tuple[Message, ...]:
+    def _about_lacking(self, reading: Reading) -> tuple[Message, ...]:
+        """Return the message about the words of the query that nothing has; none if each is known."""
+        from imagesim.retrieval.words.readings import nothing_called
+
+        return (nothing_called(reading.lacking),) if reading.lacking else ()
+
+    def _about_looks(self, reading: Reading) -> tuple[Message, ...]:
         """Return the message that no entry is named by the words."""
         from imagesim.retrieval.words.readings import found_by_looks
 
-        return (found_by_looks(self.request.text or ""),)
+        return (found_by_looks(reading.wanted),)
 
     def _about_colours(
         self, reading: Reading, match: float, query: Query, index: GuardedIndex, meta: IndexMeta

@@ -146,6 +146,11 @@ def is_verb(word: str, languages: tuple[str, ...]) -> bool:
     return _plain(word) in _lists(languages).verbs
 
 
+def words_for_all(languages: tuple[str, ...]) -> frozenset[str]:
+    """Return the words for everything, without accents: "all", "anything"."""
+    return _lists(languages).all
+
+
 @lru_cache(maxsize=1_000)
 def _is_listed(word: str, languages: tuple[str, ...]) -> bool:
     """Return whether a word is a filler word or on another list of one of the languages."""

@@ -15,11 +15,12 @@ from django.utils.translation import gettext as _
 from imagesim.language.analysis import base_language, languages_of, stop_words
 from imagesim.language.letters import spelled
 from imagesim.language.query_words import QueryWord, query_words
-from imagesim.language.stop_words import AMOUNTS, SIZES, UNITS
-from imagesim.language.word_lists import is_on_a_list, picture_forms
-from imagesim.language.word_roles import Roles, has_digit
+from imagesim.language.stop_words import AMOUNTS, UNITS
+from imagesim.language.word_lists import is_on_a_list
+from imagesim.language.word_roles import Roles
 from imagesim.retrieval.arguments import Searched
 from imagesim.retrieval.relevance import calibration_of
+from imagesim.retrieval.words.clauses import is_open, says_everything
 from imagesim.retrieval.words.negated_limits import Negation, is_verb, negation_of
 from imagesim.retrieval.words.price_patterns import WORDS, aged_words, joining_words, price_patterns
 from imagesim.types import Condition, IndexMeta, Message, Operator
@@ -104,19 +105,16 @@ def _known(languages: Sequence[str]) -> tuple[str, ...]:
 
 def _asks_for_anything(text: str, known: tuple[str, ...], roles: Roles) -> bool:
     """Return whether a text without price limits says nothing of what is sought: "something", "gift ideas" in a shop
-    that calls nothing a gift, or no word at all. Sizes and pictures, on the same lists, may be what is sought."""
+    that calls nothing a gift, or no word at all."""
     stop, gifts = stop_words(known), _gifts(known)
-    pictures = tuple(each for language in known for each in picture_forms(language)[0])
 
-    def is_open(word: QueryWord) -> bool:
-        if has_digit(word.word) or word.word in SIZES or word.word.startswith(pictures):
-            return False
-        stems = word.stems.values()
-        if word.word in gifts:
-            return not roles.is_in_names(stems)
-        return (word.filler or word.word in stop or is_verb(word.word, known)) and not roles.calls(stems)
+    def is_gift(word: QueryWord) -> bool:
+        return word.word in gifts and not roles.is_in_names(word.stems.values())
 
-    return all(map(is_open, query_words(text, known)))
+    words = query_words(text, known)
+    return says_everything(text, known, roles) or all(
+        is_gift(word) or is_open(word, stop, known, roles) for word in words
+    )
 
 
 @lru_cache(maxsize=64)

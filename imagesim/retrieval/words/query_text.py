@@ -138,11 +138,19 @@ class QueryTexts:
 class Reading(NamedTuple):
     """What a query asks for.
 
-    ``wanted``: the query without the colours that it excludes; ``texts``: the texts to search, with their meaning;
-    ``unwanted``: the stems of the excluded colours; ``colours``: the words for the wanted colours, as typed.
+    - ``wanted``: the query without what it excludes; ``texts``: the texts to search, with their meaning.
+    - ``unwanted``: the stems of the excluded colours; ``excluded``: the other things that it excludes.
+    - ``colours``: the words for the wanted colours, as typed.
+    - ``is_all``: the query asks for whatever there is.
+    - ``lacking``: the words, among several things that are sought, that the catalogue seems to lack; ``others``: the
+      query without these, if there are any.
     """
 
     wanted: str
     texts: QueryTexts
     unwanted: frozenset[str]
     colours: tuple[str, ...]
+    excluded: tuple[QueryTexts, ...] = ()
+    is_all: bool = False
+    lacking: tuple[QueryText, ...] = ()
+    others: str = ""

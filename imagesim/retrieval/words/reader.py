@@ -19,7 +19,8 @@ from imagesim.language.query_words import (
     words_not_of,
 )
 from imagesim.language.word_lists import ENGLISH, is_on_a_list
-from imagesim.language.word_roles import Interpretation, Roles
+from imagesim.language.word_roles import Interpretation, Roles, has_digit
+from imagesim.retrieval.words.clauses import clauses_of, joined_parts, joining_word, says_everything
 from imagesim.retrieval.words.colours import named_colours, without_negated_colours
 from imagesim.retrieval.words.compounds import MOST_LETTERS, divided_compound, kinds_of_ending
 from imagesim.retrieval.words.latin_names import with_latin_name
@@ -35,6 +36,9 @@ from imagesim.retrieval.words.requirements import (
 from imagesim.retrieval.words.spacing import spaced, with_compound, with_divided_units
 from imagesim.retrieval.words.synonyms import replace_with_synonyms, replaced_word
 from imagesim.retrieval.words.syntax import Phrase
+
+SHORTEST = 3
+"""The minimum number of letters of a word that is sought beside others."""
 
 
 class _KnownWord(NamedTuple):
@@ -64,10 +68,61 @@ class QueryReader:
     visitor_language: str = ""
 
     def read_query(self, text: str, alternatives: Sequence[str]) -> Reading:
-        """Read a query, without the colours that it excludes ("not white"), and its alternatives."""
-        wanted, unwanted = without_negated_colours(text, self.roles, self.languages)
+        """Read a query, without what it excludes ("not white", "but no cacti"), and its alternatives."""
+        text, unwanted = without_negated_colours(text, self.roles, self.languages)
+        known = tuple(sorted({*self.languages, self.visitor_language, ENGLISH} - {""}))
+        wanted, excluded = clauses_of(text, known, self.roles)
         texts = self.read_texts(wanted, alternatives)
-        return Reading(wanted, texts, unwanted, named_colours(texts.own, self.languages))
+        lacking, others = ((), "") if texts.own.is_whole else self._things(wanted)
+        if others and not lacking:
+            wanted, others = others, ""
+            things = joined_parts(wanted, tuple(self._grammar))
+            texts = self.read_texts(wanted, (*things, *alternatives))
+        return Reading(
+            wanted,
+            texts,
+            unwanted,
+            named_colours(texts.own, self.languages),
+            excluded=tuple(map(self.read_texts, excluded)),
+            is_all=says_everything(wanted, known, self.roles),
+            lacking=lacking,
+            others=others,
+        )
+
+    def _things(self, text: str) -> tuple[tuple[QueryText, ...], str]:
+        """Return those of the joined parts of a text that the catalogue seems to lack, such as the "bags" of "shoes and
+        bags", and the others, joined by a word such as "and": with a comma, "shoes, cameras" may be read as cameras.
+
+        Empty if the catalogue has none of them, or if one is not a single word: nobody who asks for "salt and vinegar
+        crisps" wants salt.
+        """
+        lacking: list[QueryText] = []
+        others: list[str] = []
+        for part in joined_parts(text, tuple(self._grammar)):
+            words, _foreign = self._words_of(part)
+            read = self.read_texts(part)
+            telling = [
+                word
+                for n, word in enumerate(words)
+                if not (word.filler or word.qualifier or word.complement or n in read.own.colours)
+            ]
+            longest = max(telling, key=lambda word: len(word.word), default=None)
+            is_single = len(telling) == 1 or " " not in part  # "t-shirt" is one
+            if not (longest and is_single) or len(longest.word) < SHORTEST or any(has_digit(w.word) for w in telling):
+                return (), ""
+            if read.categories or read.own.is_name:
+                others.append(part)
+            elif len(telling) > 1 or self._may_have(longest, read):
+                return (), ""
+            else:
+                lacking.append(read.own)
+        return (tuple(lacking) if others else (), f" {joining_word(self._grammar)} ".join(others))
+
+    def _may_have(self, word: QueryWord, read: QueryTexts) -> bool:
+        """Return whether the catalogue has a word, another one for it, or one that it may be a misspelling of."""
+        own = own_stems(word, self.roles)
+        stems = own if word.word in read.own.spelled else self.roles.stems_of(word.word, own)
+        return bool(self.roles.has(stems) or read.with_synonyms or read.kind_synonyms or read.compounds)
 
     def read_texts(self, text: str, alternatives: Sequence[str] = ()) -> QueryTexts:
         """Read a text and all that is searched with it: the alternatives, compounds, and synonyms."""

@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 
 from imagesim.embedders import get_embedder, get_embedder_of
 from imagesim.exceptions import ModelMismatch
+from imagesim.indexes.validation import MAX_TEXT_MATCHES
 from imagesim.language.analysis import base_language, languages_of
 from imagesim.language.word_lists import ENGLISH
 from imagesim.retrieval.feedback import MovedVectors
@@ -20,9 +21,10 @@ from imagesim.retrieval.fusion import BY_NAME
 from imagesim.retrieval.relevance import calibration_of
 from imagesim.retrieval.retriever import GuardedIndex
 from imagesim.retrieval.words.reader import QueryReader
+from imagesim.retrieval.words.requirements import MENTIONED
 from imagesim.retrieval.words.with_text import WithText
 from imagesim.runtime import RecentlyUsed, runtime
-from imagesim.types import Message
+from imagesim.types import Filters, Message
 
 if TYPE_CHECKING:
     from imagesim.calibration import Calibration
@@ -30,12 +32,16 @@ if TYPE_CHECKING:
     from imagesim.retrieval.category_names import CategoryNames
     from imagesim.retrieval.relevance import Cutoff
     from imagesim.retrieval.retriever import Retriever
-    from imagesim.retrieval.words.query_text import QueryTexts, Reading
+    from imagesim.retrieval.words.query_text import QueryText, QueryTexts, Reading
     from imagesim.types import Candidate, Candidates, IndexMeta, Query, Vector
 
 BY_COMPOUND = 0.72
 """The minimum match of an entry that is named by a synonym of one word, which may be the end of a compound in a long
 name."""
+
+EXCLUDED = 0.75
+"""The minimum match of an entry that is called what a query excludes: that of a word in its name, or of the last part
+of a compound there, but not of its first part."""
 
 MAX_READINGS = 500
 """The maximum number of queries whose meaning a process remembers."""
@@ -59,6 +65,42 @@ def _embedder(meta: IndexMeta) -> BaseEmbedder:
         return get_embedder_of(meta.fingerprint)
     except ModelMismatch:
         return get_embedder()
+
+
+def complete(reading: Reading, query: Query, index: Retriever) -> tuple[Reading, Filters]:
+    """Ask the index what the words of the catalogue alone do not tell: which entries are called what the query
+    excludes, and whether anything has the words that it seems to lack. Return the reading, without the latter in
+    ``lacking`` if anything has them, and the filters of the query, without the former."""
+    filters = query.filters
+    if not (reading.excluded or reading.lacking):
+        return reading, filters
+    query = replace(query, offset=0, collapse=False, min_score=None, limit=MAX_TEXT_MATCHES)
+    excluded = [text for each in reading.excluded for text in (each.own, *each.alternatives)]
+    asked = [each.applied_to(query) for each in excluded]
+    asked += [each.applied_to(replace(query, limit=1)) for each in reading.lacking]
+    answers = index.search(asked)
+    named, lacking = answers[: len(excluded)], answers[len(excluded) :]
+    keys = {each.key for answer in named for each in answer.candidates if each.text >= EXCLUDED}
+    categories = frozenset[str]().union(*(_named_in_full(each) for each in reading.excluded))
+    if any(each.text >= MENTIONED for answer in lacking for each in answer.candidates):
+        reading = reading._replace(lacking=())
+    if categories:
+        filters = replace(filters, none_of=(*filters.none_of, Filters(categories=tuple(sorted(categories)))))
+    return reading, replace(filters, exclude_keys=(*filters.exclude_keys, *sorted(keys)))
+
+
+def _named_in_full(texts: QueryTexts) -> frozenset[str]:
+    """Return the categories that one of the texts names by all of its words, and not only a part of them."""
+    synonyms = texts.with_synonyms
+    every = [texts.own, *texts.alternatives, *texts.kind_synonyms]
+    every += [synonyms.own, *synonyms.alternatives] if synonyms else []
+    return frozenset[str]().union(*(each.categories - each.meaning.partly for each in every if each.is_part))
+
+
+def nothing_called(texts: Sequence[QueryText]) -> Message:
+    """Return the message about the words of a query that nothing has."""
+    words = Truncator(", ".join(each.text for each in texts)).chars(60)
+    return Message(_("Nothing here is called “%(words)s”.") % {"words": words})
 
 
 def found_by_looks(text: str) -> Message:

@@ -1,0 +1,120 @@
+"""The parts of a query that are joined ("shoes and bags") or excluded ("plants but no cacti"), and queries for all that
+there is ("all products").
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+from imagesim.language.analysis import feature_marks, stop_words, word_list
+from imagesim.language.query_words import QueryWord, query_words
+from imagesim.language.stop_words import SIZES, read_table
+from imagesim.language.word_lists import negations, picture_forms
+from imagesim.language.word_roles import Roles, has_digit
+from imagesim.retrieval.words.negated_limits import is_verb, words_for_all
+
+WORDS = read_table(Path(__file__).with_name("clauses.txt"))
+
+MAX_PARTS = 6
+"""The maximum number of parts of a query; one with more is a list of words."""
+
+_goods = word_list({language: " ".join(lines) for language, lines in WORDS["goods"].items()})
+
+
+class Clauses(NamedTuple):
+    """A query without what it excludes, and the parts that it excludes."""
+
+    wanted: str
+    excluded: tuple[str, ...] = ()
+
+
+def clauses_of(text: str, languages: tuple[str, ...], roles: Roles) -> Clauses:
+    """Return the clauses of a query: "plants" and ("cacti",) for "plants but no cacti". ``languages``: the base codes
+    of those in which it may be written.
+
+    What follows "without" may be a feature that is sought, as in "shoes without laces", so it is not excluded.
+    """
+    for match in _excluding(languages).finditer(text):
+        wanted, after = text[: match.start()].strip(" ,;-–"), text[match.end() :]
+        if not any(map(str.isalnum, wanted)):
+            continue
+        if match["but"] and not match["not"] and not says_everything(wanted, languages, roles):
+            continue
+        parts = tuple(filter(None, (_without_stop_words(each, languages) for each in _split(after, languages))))
+        if 0 < len(parts) <= MAX_PARTS:
+            return Clauses(wanted, parts)
+    return Clauses(text)
+
+
+def joined_parts(text: str, languages: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the parts of a text that are joined by words such as "and", commas or slashes: ("shoes", "bags"). Empty
+    without any."""
+    parts = _split(text, languages)
+    return parts if 1 < len(parts) <= MAX_PARTS and all(parts) else ()
+
+
+def joining_word(languages: Sequence[str]) -> str:
+    """Return a word that joins things, such as "and", in the first of the languages that has one."""
+    lines = (line for each in languages for line in WORDS["and"].get(each, ()))
+    return next(lines, "").partition(" ")[0]
+
+
+def says_everything(text: str, languages: tuple[str, ...], roles: Roles) -> bool:
+    """Return whether a text asks for whatever there is: "all products", "show me everything". Not if the catalogue
+    calls something so, as a shop of books may."""
+    words, stop = query_words(text, languages), stop_words(languages)
+    every, goods = words_for_all(languages), _goods(languages)
+
+    def is_goods(word: QueryWord) -> bool:
+        return word.word in goods and not roles.calls(word.stems.values())
+
+    def is_all(word: QueryWord) -> bool:
+        return word.word in every and not (len(words) == 1 and roles.calls(word.stems.values()))
+
+    said = [is_all(word) or is_goods(word) for word in words]
+    return any(said) and all(
+        each or is_open(word, stop, languages, roles) for each, word in zip(said, words, strict=True)
+    )
+
+
+def is_open(word: QueryWord, stop: frozenset[str], languages: tuple[str, ...], roles: Roles) -> bool:
+    """Return whether a word says nothing of what is sought: a filler word, or a verb of costing or wanting. Sizes and
+    pictures, on the same lists, may be what is sought."""
+    pictures = tuple(each for language in languages for each in picture_forms(language)[0])
+    if has_digit(word.word) or word.word in SIZES or word.word.startswith(pictures):
+        return False
+    return (word.filler or word.word in stop or is_verb(word.word, languages)) and not roles.calls(word.stems.values())
+
+
+def _split(text: str, languages: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(each.strip() for each in _joining(languages).split(text))
+
+
+def _without_stop_words(text: str, languages: tuple[str, ...]) -> str:
+    """Return a part without the stop words and negations before it: "bonsai" of "no bonsai"."""
+    leading = stop_words(languages) | negations(languages)
+    words = text.split()
+    while words and words[0].casefold() in leading:
+        words.pop(0)
+    return " ".join(words)
+
+
+@lru_cache(maxsize=64)
+def _joining(languages: tuple[str, ...]) -> re.Pattern[str]:
+    words = "|".join(word for each in languages for line in WORDS["and"].get(each, ()) for word in line.split())
+    return re.compile(rf"\s*(?:[;&]|[,/+](?!\d))\s*(?:(?:{words})\s)?\s*|\s+(?:{words})\s+", re.IGNORECASE)
+
+
+@lru_cache(maxsize=64)
+def _excluding(languages: tuple[str, ...]) -> re.Pattern[str]:
+    def pattern(name: str) -> str:
+        return "|".join(line for each in languages for line in WORDS[name].get(each, ())) or r"(?!)"
+
+    nots = "|".join(sorted(map(re.escape, negations(languages) - feature_marks(languages)))) or r"(?!)"
+    return re.compile(
+        rf"(?<!\w)(?:(?:{pattern('except')})|(?P<but>{pattern('but')})(?:\s+(?P<not>{nots}))?)(?!\w)\s*", re.IGNORECASE
+    )

@@ -1,0 +1,211 @@
+"""Parts of a query that are joined or excluded, and queries for everything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from unittest.mock import Mock
+
+import pytest
+
+import imagesim
+from imagesim.exceptions import EmbedderError
+from imagesim.indexing.rebuild import rebuild
+from imagesim.language.word_roles import Roles
+from imagesim.retrieval.words.clauses import clauses_of, joined_parts, says_everything
+from imagesim.retrieval.words.reader import QueryReader
+from imagesim.testing.embedders import PixelEmbedder
+from imagesim.types import Hits
+from tests import shop
+from tests.shop import forget, picture, product
+
+ROLES = Roles({"sho": ("shoes",), "shoe": ("shoes",), "hat": ("hats",)}, things=frozenset({"salt", "shirt"}))
+
+
+@pytest.mark.parametrize(
+    ("typed", "language", "wanted", "excluded"),
+    [
+        ("plants but no cacti", "en", "plants", ("cacti",)),
+        ("Plants, but NOT cacti", "en", "Plants", ("cacti",)),
+        ("plants except cacti, ferns and no bonsai", "en", "plants", ("cacti", "ferns", "bonsai")),
+        ("furniture other than the chairs", "en", "furniture", ("chairs",)),
+        ("anything but shoes", "en", "anything", ("shoes",)),
+        ("all items but shoes", "en", "all items", ("shoes",)),
+        ("Pflanzen, aber keine Kakteen", "de", "Pflanzen", ("Kakteen",)),
+        ("alles außer Schuhe", "de", "alles", ("Schuhe",)),
+        ("plantes sauf les cactus", "fr", "plantes", ("cactus",)),
+        ("plantas excepto cactus", "es", "plantas", ("cactus",)),
+        ("piante ma non cactus", "it", "piante", ("cactus",)),
+        ("planten maar geen cactussen", "nl", "planten", ("cactussen",)),
+        ("rośliny oprócz kaktusów", "pl", "rośliny", ("kaktusów",)),
+        ("plantas exceto cactos", "pt", "plantas", ("cactos",)),
+        ("shoes but comfortable", "en", "shoes but comfortable", ()),
+        ("nothing but flowers", "en", "nothing but flowers", ()),
+        ("shoes without laces", "en", "shoes without laces", ()),  # there are such shoes
+        ("dress but without sleeves", "en", "dress but without sleeves", ()),
+        ("except shoes", "en", "except shoes", ()),
+        ("shoes except", "en", "shoes except", ()),
+        ("exceptional shoes", "en", "exceptional shoes", ()),
+        ("plants except " + ", ".join("bcdefgh"), "en", "plants except b, c, d, e, f, g, h", ()),
+    ],
+)
+def test_what_is_excluded_is_not_wanted(typed, language, wanted, excluded):
+    """ "Plants but no cacti" must not show cacti."""
+    assert clauses_of(typed, tuple(sorted({"en", language})), Roles()) == (wanted, excluded)
+
+
+@pytest.mark.parametrize(
+    ("typed", "language", "parts"),
+    [
+        ("shoes and bags", "en", ("shoes", "bags")),
+        ("shoes,bags / hats", "en", ("shoes", "bags", "hats")),
+        ("red shoes, bags, and hats", "en", ("red shoes", "bags", "hats")),
+        ("shoes & bags + hats", "en", ("shoes", "bags", "hats")),
+        ("Schuhe oder Taschen", "de", ("Schuhe", "Taschen")),
+        ("shoes", "en", ()),
+        ("1/2 inch", "en", ()),
+        ("0,5 l", "en", ()),
+        ("black and", "en", ()),
+        ("a, b, c, d, e, f, g", "en", ()),
+    ],
+)
+def test_joined_parts(typed, language, parts):
+    assert joined_parts(typed, (language,)) == parts
+
+
+@pytest.mark.parametrize(
+    ("typed", "language"),
+    [
+        ("all products", "en"),
+        ("Show me everything, please", "en"),
+        ("items", "en"),
+        ("what things do you have?", "en"),
+        ("alle Produkte", "de"),
+        ("zeig mir alles", "de"),
+        ("tous les produits", "fr"),
+        ("todos los productos", "es"),
+        ("tutti i prodotti", "it"),
+        ("alle producten", "nl"),
+        ("wszystkie produkty", "pl"),
+        ("todos os produtos", "pt"),
+    ],
+)
+def test_everything(typed, language):
+    assert says_everything(typed, (language,), Roles())
+
+
+@pytest.mark.parametrize("typed", ["all shoes", "sale", "new", "", "products 50", "all photos", "hello", "s"])
+def test_not_everything(typed):
+    assert not says_everything(typed, ("en",), Roles())
+
+
+@pytest.mark.parametrize("typed", ["everything", "Everything!", "things"])
+def test_not_what_something_is_called(typed):
+    """A shop may have a book "Everything"."""
+    roles = Roles(things=frozenset({"everyth", "thing"}))
+    assert not says_everything(typed, ("en",), roles)
+    assert says_everything("show me everything", ("en",), roles)
+
+
+@pytest.mark.parametrize(
+    ("typed", "lacking", "others"),
+    [
+        ("shoes and bags", ["bags"], "shoes"),
+        ("umbrellas or hats", ["umbrellas"], "hats"),
+        ("shoes, bags, and hats", ["bags"], "shoes and hats"),
+        ("red shoes and cheap bags", ["cheap bags"], "red shoes"),
+        ("shoes and hats", [], ""),
+        ("bags and umbrellas", [], ""),  # it has neither
+        ("salt and vinegar crisps", [], ""),  # who asks for these wants no salt
+        ("shoes and size 42", [], ""),
+        ("shoes and bg", [], ""),
+        ("shoes and sliders", [], ""),  # what looks like these is not known
+    ],
+)
+def test_what_the_catalogue_lacks_beside_what_it_has(typed, lacking, others):
+    """ "Shoes and bags" must show the shoes of a shop without bags."""
+    words = {"shoes", "bags", "umbrellas", "hats", "salt", "vinegar", "crisps"}
+    roles = Roles(ROLES.kinds, frozenset({"red"}), things=frozenset({"salt", "slider"}), colours=frozenset({"red"}))
+    reading = QueryReader(roles, ["en"], words.__contains__, "en").read_query(typed, ())
+    assert ([each.text for each in reading.lacking], reading.others) == (lacking, others)
+
+
+@pytest.mark.parametrize("typed", ["shoes, hats", "shoes / hats", "shoes and hats"])
+def test_each_of_several_things_is_sought(typed):
+    """ "Shoes, hats" are no hats for shoes."""
+    reading = QueryReader(ROLES, ["en"], {"shoes", "hats"}.__contains__, "en").read_query(typed, ())
+    assert reading.wanted == "shoes and hats"
+    assert [each.text for each in reading.texts.alternatives] == ["shoes", "hats"]
+    assert reading.texts.categories == {"shoes", "hats"}
+
+
+def test_the_name_of_a_category_is_one_thing():
+    kinds = {"bath": ("bath-body",), "body": ("bath-body",), "bodi": ("bath-body",)}
+    names = {("bath", "body"): ("bath-body",), ("bath", "bodi"): ("bath-body",)}
+    reader = QueryReader(Roles(kinds, names=names), ["en"], {"bath", "body"}.__contains__, "en")
+    reading = reader.read_query("bath & body", ())
+    assert reading.texts.own.is_whole
+    assert (reading.wanted, list(reading.texts.alternatives)) == ("bath & body", [])
+
+
+@pytest.mark.django_db
+@pytest.mark.slow
+class TestAnswers:
+    @pytest.fixture(params=shop.TWO_DAILY, autouse=True)
+    def _shop(self, request, settings, media_root) -> Iterator[None]:
+        """A shop whose pictures are similar within their category."""
+        index = shop.index_for(request, request.param)
+        settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": shop.EMBEDDER, "INDEX": index}
+        things = {
+            "plants": ("green", "Column Cactus", "Norfolk Pine", "Bonsai"),
+            "shoes": ("red", "Runner", "Slipper", "Loafer"),
+            "cameras": ("black", "Instant Camera", "Zoom Camera", "Press Camera"),
+            "garden": ("yellow", "Lantern", "Trowel", "Rake"),
+        }
+        for category, (colour, *names) in things.items():
+            for number, name in enumerate(names):
+                product(name, picture(colour, mark=number), category=category)
+        rebuild()
+        forget()
+        yield
+        shop.drop_index()
+
+    def shown(self, text: str, **arguments: object) -> set[str]:
+        return {hit.item.name for hit in imagesim.search(text=text, min_relevance=0.4, **arguments)}
+
+    def said(self, hits: Hits) -> list[str]:
+        return [message.text for message in hits.messages]
+
+    def test_what_is_excluded_is_not_shown(self):
+        """Neither a category, nor what is called so."""
+        assert self.shown("plants") == {"Column Cactus", "Norfolk Pine", "Bonsai"}
+        assert self.shown("plants but no cactus") == {"Norfolk Pine", "Bonsai"}
+        assert self.shown("cameras except instant and press cameras") == {"Zoom Camera"}
+        assert self.shown("shoes and cameras but not shoes") == {"Instant Camera", "Zoom Camera", "Press Camera"}
+
+    def test_everything_but_what_is_excluded(self):
+        hits = imagesim.search(text="anything but shoes", min_relevance=0.4, facets=["brand"], limit=12)
+        assert {hit.item.category.slug for hit in hits} == {"plants", "cameras", "garden"}
+        assert len(hits) == 9
+
+    def test_everything(self, monkeypatch):
+        """Nothing else is known about it, so the model is not needed."""
+        monkeypatch.setattr(PixelEmbedder, "embed_texts", Mock(side_effect=EmbedderError("no model")))
+        hits = imagesim.search(text="all products", min_relevance=0.9, limit=7)
+        rest = imagesim.search(text="all products", min_relevance=0.9, limit=7, offset=hits.next_offset)
+        assert (len(hits), len(rest)) == (7, 5)
+        assert len({hit.item.pk for hit in (*hits, *rest)}) == 12
+        assert not hits.messages
+
+    def test_what_the_shop_has_of_several_things_is_shown(self):
+        hits = imagesim.search(text="shoes and umbrellas", min_relevance=0.4)
+        assert {hit.item.name for hit in hits} == {"Runner", "Slipper", "Loafer"}
+        assert self.said(hits) == ["Nothing here is called “umbrellas”."]
+        assert self.shown("lantern, cameras") == {"Lantern", "Instant Camera", "Zoom Camera", "Press Camera"}
+
+    def test_what_only_a_description_mentions_is_not_lacking(self, monkeypatch):
+        """A large catalogue has more words than those whose roles are known."""
+        product("Stand", picture("blue"), category="garden", description="For umbrellas.")
+        rebuild()
+        forget()
+        monkeypatch.setattr(Roles, "has", lambda self, stems: "umbrella" not in stems and bool(stems))
+        assert not any("umbrellas" in text for text in self.said(imagesim.search(text="shoes and umbrellas")))
