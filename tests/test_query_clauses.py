@@ -9,12 +9,16 @@ import pytest
 
 import imagesim
 from imagesim.exceptions import EmbedderError
+from imagesim.indexes.validation import MAX_NONE_OF
 from imagesim.indexing.rebuild import rebuild
 from imagesim.language.word_roles import Roles
+from imagesim.retrieval.query_vector import any_vector
+from imagesim.retrieval.retriever import open_index
 from imagesim.retrieval.words.clauses import clauses_of, joined_parts, says_everything
 from imagesim.retrieval.words.reader import QueryReader
+from imagesim.retrieval.words.readings import complete, read_words
 from imagesim.testing.embedders import PixelEmbedder
-from imagesim.types import Hits
+from imagesim.types import Filters, Hits, Query
 from tests import shop
 from tests.shop import forget, picture, product
 
@@ -113,18 +117,18 @@ def test_not_what_something_is_called(typed):
         ("umbrellas or hats", ["umbrellas"], "hats"),
         ("shoes, bags, and hats", ["bags"], "shoes and hats"),
         ("red shoes and cheap bags", ["cheap bags"], "red shoes"),
-        ("shoes and hats", [], ""),
+        ("shoes and hats", [], "shoes and hats"),
         ("bags and umbrellas", [], ""),  # it has neither
         ("salt and vinegar crisps", [], ""),  # who asks for these wants no salt
         ("shoes and size 42", [], ""),
         ("shoes and bg", [], ""),
-        ("shoes and sliders", [], ""),  # what looks like these is not known
+        ("shoes and velvet", [], ""),  # which is only said of things
     ],
 )
 def test_what_the_catalogue_lacks_beside_what_it_has(typed, lacking, others):
     """ "Shoes and bags" must show the shoes of a shop without bags."""
     words = {"shoes", "bags", "umbrellas", "hats", "salt", "vinegar", "crisps"}
-    roles = Roles(ROLES.kinds, frozenset({"red"}), things=frozenset({"salt", "slider"}), colours=frozenset({"red"}))
+    roles = Roles(ROLES.kinds, frozenset({"red", "velvet"}), things=frozenset({"salt"}), colours=frozenset({"red"}))
     reading = QueryReader(roles, ["en"], words.__contains__, "en").read_query(typed, ())
     assert ([each.text for each in reading.lacking], reading.others) == (lacking, others)
 
@@ -133,9 +137,9 @@ def test_what_the_catalogue_lacks_beside_what_it_has(typed, lacking, others):
 def test_each_of_several_things_is_sought(typed):
     """ "Shoes, hats" are no hats for shoes."""
     reading = QueryReader(ROLES, ["en"], {"shoes", "hats"}.__contains__, "en").read_query(typed, ())
-    assert reading.wanted == "shoes and hats"
-    assert [each.text for each in reading.texts.alternatives] == ["shoes", "hats"]
-    assert reading.texts.categories == {"shoes", "hats"}
+    assert reading.others == "shoes and hats"
+    assert [each.text for each in reading.things.alternatives] == ["shoes", "hats"]
+    assert reading.things.categories == {"shoes", "hats"}
 
 
 def test_the_name_of_a_category_is_one_thing():
@@ -144,7 +148,7 @@ def test_the_name_of_a_category_is_one_thing():
     reader = QueryReader(Roles(kinds, names=names), ["en"], {"bath", "body"}.__contains__, "en")
     reading = reader.read_query("bath & body", ())
     assert reading.texts.own.is_whole
-    assert (reading.wanted, list(reading.texts.alternatives)) == ("bath & body", [])
+    assert reading.is_complete
 
 
 @pytest.mark.django_db
@@ -201,6 +205,23 @@ class TestAnswers:
         assert {hit.item.name for hit in hits} == {"Runner", "Slipper", "Loafer"}
         assert self.said(hits) == ["Nothing here is called “umbrellas”."]
         assert self.shown("lantern, cameras") == {"Lantern", "Instant Camera", "Zoom Camera", "Press Camera"}
+
+    def test_what_is_called_by_all_of_the_words_is_one_thing(self):
+        """ "War & Peace" must not show "Peace" first."""
+        for name in ("Peace", "War", "War and Peace"):
+            product(name, picture("white"), category="books")
+        rebuild()
+        forget()
+        for text in ("war & peace", "War and Peace", "peace, war"):
+            assert imagesim.search(text=text)[0].item.name == "War and Peace"
+
+    def test_a_page_with_as_many_exclusions_as_an_index_takes(self):
+        rules = tuple(Filters(keys=(f"shop.product:{number}",)) for number in range(MAX_NONE_OF))
+        index, meta = open_index(Filters(), "words")
+        reading = read_words("shoes except slippers", (), meta)
+        query = Query(any_vector(meta), Filters(none_of=rules))
+        _reading, filters = complete(reading, query, index)
+        assert len(filters.none_of) == MAX_NONE_OF
 
     def test_what_only_a_description_mentions_is_not_lacking(self, monkeypatch):
         """A large catalogue has more words than those whose roles are known."""

@@ -328,7 +328,7 @@ class Search:
         if reading.unwanted:
             none_of = measured_colours.filters_for(self.request.searched, reading.unwanted, meta)
             filters = replace(filters, none_of=filters.none_of + none_of)
-        if reading.excluded or reading.lacking:
+        if not reading.is_complete:
             reading, filters = complete(reading, to_query(self.request, filters, any_vector(meta), meta, ()), index)
         if reading.lacking:
             found = read_words(reading.others, self.plan.alternatives, meta)

@@ -142,8 +142,8 @@ class Reading(NamedTuple):
     - ``unwanted``: the stems of the excluded colours; ``excluded``: the other things that it excludes.
     - ``colours``: the words for the wanted colours, as typed.
     - ``is_all``: the query asks for whatever there is.
-    - ``lacking``: the words, among several things that are sought, that the catalogue seems to lack; ``others``: the
-      query without these, if there are any.
+    - ``things``: the texts by which each of several things is found, if nothing is called by all of the words.
+    - ``lacking``: those of the things that the catalogue seems to lack; ``others``: the query without these.
     """
 
     wanted: str
@@ -152,5 +152,11 @@ class Reading(NamedTuple):
     colours: tuple[str, ...]
     excluded: tuple[QueryTexts, ...] = ()
     is_all: bool = False
+    things: QueryTexts | None = None
     lacking: tuple[QueryText, ...] = ()
     others: str = ""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the words of the catalogue alone tell what the query means, without asking the index."""
+        return not (self.excluded or self.things or self.lacking)

@@ -74,10 +74,9 @@ class QueryReader:
         wanted, excluded = clauses_of(text, known, self.roles)
         texts = self.read_texts(wanted, alternatives)
         lacking, others = ((), "") if texts.own.is_whole else self._things(wanted)
+        things = None
         if others and not lacking:
-            wanted, others = others, ""
-            things = joined_parts(wanted, tuple(self._grammar))
-            texts = self.read_texts(wanted, (*things, *alternatives))
+            things = self.read_texts(others, (*joined_parts(others, tuple(self._grammar)), *alternatives))
         return Reading(
             wanted,
             texts,
@@ -85,6 +84,7 @@ class QueryReader:
             named_colours(texts.own, self.languages),
             excluded=tuple(map(self.read_texts, excluded)),
             is_all=says_everything(wanted, known, self.roles),
+            things=things,
             lacking=lacking,
             others=others,
         )

@@ -13,11 +13,11 @@ from django.utils.translation import gettext as _
 
 from imagesim.embedders import get_embedder, get_embedder_of
 from imagesim.exceptions import ModelMismatch
-from imagesim.indexes.validation import MAX_TEXT_MATCHES
+from imagesim.indexes.validation import MAX_NONE_OF, MAX_TEXT_MATCHES, MAX_VALUES
 from imagesim.language.analysis import base_language, languages_of
 from imagesim.language.word_lists import ENGLISH
 from imagesim.retrieval.feedback import MovedVectors
-from imagesim.retrieval.fusion import BY_NAME
+from imagesim.retrieval.fusion import BY_NAME, HALF_OF_NAME
 from imagesim.retrieval.relevance import calibration_of
 from imagesim.retrieval.retriever import GuardedIndex
 from imagesim.retrieval.words.reader import QueryReader
@@ -68,25 +68,27 @@ def _embedder(meta: IndexMeta) -> BaseEmbedder:
 
 
 def complete(reading: Reading, query: Query, index: Retriever) -> tuple[Reading, Filters]:
-    """Ask the index what the words of the catalogue alone do not tell: which entries are called what the query
-    excludes, and whether anything has the words that it seems to lack. Return the reading, without the latter in
-    ``lacking`` if anything has them, and the filters of the query, without the former."""
-    filters = query.filters
-    if not (reading.excluded or reading.lacking):
-        return reading, filters
-    query = replace(query, offset=0, collapse=False, min_score=None, limit=MAX_TEXT_MATCHES)
+    """Ask the index, in one request, what the words of the catalogue alone do not tell: which entries are called what
+    the query excludes, whether something is called by all of the words for several things, and whether anything has
+    the words that the catalogue seems to lack. Return the completed reading, and the filters without what is
+    excluded."""
+    every = replace(query, offset=0, collapse=False, min_score=None, limit=MAX_TEXT_MATCHES)
+    first = replace(every, limit=1)
     excluded = [text for each in reading.excluded for text in (each.own, *each.alternatives)]
-    asked = [each.applied_to(query) for each in excluded]
-    asked += [each.applied_to(replace(query, limit=1)) for each in reading.lacking]
+    asked = [each.applied_to(every) for each in excluded]
+    asked += [each.applied_to(first) for each in (*reading.lacking, reading.texts.own)]
     answers = index.search(asked)
-    named, lacking = answers[: len(excluded)], answers[len(excluded) :]
-    keys = {each.key for answer in named for each in answer.candidates if each.text >= EXCLUDED}
-    categories = frozenset[str]().union(*(_named_in_full(each) for each in reading.excluded))
+    named, lacking, whole = answers[: len(excluded)], answers[len(excluded) : -1], answers[-1]
     if any(each.text >= MENTIONED for answer in lacking for each in answer.candidates):
         reading = reading._replace(lacking=())
-    if categories:
+    if reading.things and not any(each.text >= HALF_OF_NAME for each in whole.candidates):
+        reading = reading._replace(wanted=reading.others, texts=reading.things)
+    filters = query.filters
+    categories = frozenset[str]().union(*map(_named_in_full, reading.excluded))
+    if categories and len(filters.none_of) < MAX_NONE_OF:
         filters = replace(filters, none_of=(*filters.none_of, Filters(categories=tuple(sorted(categories)))))
-    return reading, replace(filters, exclude_keys=(*filters.exclude_keys, *sorted(keys)))
+    keys = dict.fromkeys(each.key for answer in named for each in answer.candidates if each.text >= EXCLUDED)
+    return reading, replace(filters, exclude_keys=(*filters.exclude_keys, *keys)[:MAX_VALUES])
 
 
 def _named_in_full(texts: QueryTexts) -> frozenset[str]:
