@@ -117,7 +117,8 @@ def test_not_what_something_is_called(typed):
         ("umbrellas or hats", ["umbrellas"], "hats"),
         ("shoes, bags, and hats", ["bags"], "shoes and hats"),
         ("red shoes and cheap bags", ["cheap bags"], "red shoes"),
-        ("shoes and hats", [], "shoes and hats"),
+        ("shoes and hats", [], ""),
+        ("shoes and salt", [], "shoes and salt"),
         ("bags and umbrellas", [], ""),  # it has neither
         ("salt and vinegar crisps", [], ""),  # who asks for these wants no salt
         ("shoes and size 42", [], ""),
@@ -137,9 +138,19 @@ def test_what_the_catalogue_lacks_beside_what_it_has(typed, lacking, others):
 def test_each_of_several_things_is_sought(typed):
     """ "Shoes, hats" are no hats for shoes."""
     reading = QueryReader(ROLES, ["en"], {"shoes", "hats"}.__contains__, "en").read_query(typed, ())
-    assert reading.others == "shoes and hats"
-    assert [each.text for each in reading.things.alternatives] == ["shoes", "hats"]
-    assert reading.things.categories == {"shoes", "hats"}
+    assert reading.is_complete
+    assert reading.wanted == "shoes and hats"
+    assert reading.texts.categories == {"shoes", "hats"}
+
+
+@pytest.mark.parametrize("typed", ["shoes, lamps", "shoes and lamps"])
+def test_so_is_what_only_things_are_called(typed):
+    """No category has the name of the lamps."""
+    roles = Roles(ROLES.kinds, things=frozenset({"lamp"}))
+    reading = QueryReader(roles, ["en"], {"shoes", "lamps"}.__contains__, "en").read_query(typed, ())
+    assert reading.wanted == typed
+    assert reading.others == "shoes and lamps"
+    assert [each.text for each in reading.things.alternatives] == ["shoes", "lamps"]
 
 
 def test_the_name_of_a_category_is_one_thing():

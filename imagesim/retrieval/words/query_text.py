@@ -142,8 +142,9 @@ class Reading(NamedTuple):
     - ``unwanted``: the stems of the excluded colours; ``excluded``: the other things that it excludes.
     - ``colours``: the words for the wanted colours, as typed.
     - ``is_all``: the query asks for whatever there is.
-    - ``things``: the texts by which each of several things is found, if nothing is called by all of the words.
-    - ``lacking``: those of the things that the catalogue seems to lack; ``others``: the query without these.
+    - ``things``: the texts by which each of several things is found, if nothing is called by all of the words. None if
+      all together name the categories of each, because ``texts`` then find these.
+    - ``lacking``: those of the things that the catalogue seems to lack; ``others``: the query for the others.
     """
 
     wanted: str

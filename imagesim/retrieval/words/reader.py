@@ -73,10 +73,15 @@ class QueryReader:
         known = tuple(sorted({*self.languages, self.visitor_language, ENGLISH} - {""}))
         wanted, excluded = clauses_of(text, known, self.roles)
         texts = self.read_texts(wanted, alternatives)
-        lacking, others = ((), "") if texts.own.is_whole else self._things(wanted)
+        had, lacking = ([], []) if texts.own.is_whole else self._things(wanted)
+        others = f" {joining_word(self._grammar)} ".join(each.own.text for each in had) if had else ""
         things = None
-        if others and not lacking:
-            things = self.read_texts(others, (*joined_parts(others, tuple(self._grammar)), *alternatives))
+        if had and not lacking:
+            together = self.read_texts(others, alternatives)
+            if all(each.categories and each.categories <= together.categories for each in had):
+                wanted, texts, others = others, together, ""
+            else:
+                things = self.read_texts(others, (*(each.own.text for each in had), *alternatives))
         return Reading(
             wanted,
             texts,
@@ -85,19 +90,19 @@ class QueryReader:
             excluded=tuple(map(self.read_texts, excluded)),
             is_all=says_everything(wanted, known, self.roles),
             things=things,
-            lacking=lacking,
+            lacking=tuple(each.own for each in lacking),
             others=others,
         )
 
-    def _things(self, text: str) -> tuple[tuple[QueryText, ...], str]:
-        """Return those of the joined parts of a text that the catalogue seems to lack, such as the "bags" of "shoes and
-        bags", and the others, joined by a word such as "and": with a comma, "shoes, cameras" may be read as cameras.
+    def _things(self, text: str) -> tuple[list[QueryTexts], list[QueryTexts]]:
+        """Return the joined parts of a text, those that the catalogue has and those that it seems to lack: the "shoes"
+        and the "bags" of "shoes and bags".
 
         Empty if the catalogue has none of them, or if one is not a single word: nobody who asks for "salt and vinegar
         crisps" wants salt.
         """
-        lacking: list[QueryText] = []
-        others: list[str] = []
+        had: list[QueryTexts] = []
+        lacking: list[QueryTexts] = []
         for part in joined_parts(text, tuple(self._grammar)):
             words, _foreign = self._words_of(part)
             read = self.read_texts(part)
@@ -109,14 +114,14 @@ class QueryReader:
             longest = max(telling, key=lambda word: len(word.word), default=None)
             is_single = len(telling) == 1 or " " not in part  # "t-shirt" is one
             if not (longest and is_single) or len(longest.word) < SHORTEST or any(has_digit(w.word) for w in telling):
-                return (), ""
+                return [], []
             if read.categories or read.own.is_name:
-                others.append(part)
+                had.append(read)
             elif len(telling) > 1 or self._may_have(longest, read):
-                return (), ""
+                return [], []
             else:
-                lacking.append(read.own)
-        return (tuple(lacking) if others else (), f" {joining_word(self._grammar)} ".join(others))
+                lacking.append(read)
+        return (had, lacking) if had else ([], [])
 
     def _may_have(self, word: QueryWord, read: QueryTexts) -> bool:
         """Return whether the catalogue has a word, another one for it, or one that it may be a misspelling of."""
