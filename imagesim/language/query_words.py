@@ -30,6 +30,8 @@ from imagesim.language.stemmers import CHANGED_WITHIN
 from imagesim.language.stop_words import (
     AMOUNTS,
     ELIDED,
+    LENGTHS,
+    NAMED_SIZES,
     SIZES,
     UNITS,
 )
@@ -40,7 +42,7 @@ from imagesim.language.word_forms import (
     other_spellings,
     plurals,
 )
-from imagesim.language.word_lists import ENGLISH, GRAMMAR, is_on_a_list, lists_of, picture_forms, specifies
+from imagesim.language.word_lists import ENGLISH, GRAMMAR, Lists, is_on_a_list, lists_of, picture_forms, specifies
 from imagesim.language.word_roles import has_digit
 
 MAX_TERMS = 16
@@ -49,7 +51,10 @@ MAX_TERMS = 16
 _ELISION = re.compile(rf"(?<![^\W_])(?:{'|'.join(sorted(ELIDED))})['’](?=[aeiouyhàâéèêëîïôùûœ])", re.IGNORECASE)
 _OF = "of"
 _AMOUNTS = frozenset(map(fold, AMOUNTS))
+_NAMED_SIZES = frozenset(map(fold, NAMED_SIZES))
 _UNITS = frozenset(map(fold, UNITS))
+_LENGTHS = frozenset(map(fold, LENGTHS))
+_IN_ONE_PIECE = re.compile(r"\d(?:.*\d)?([^\W\d_]+)")
 
 
 @lru_cache(maxsize=4_000)
@@ -75,7 +80,8 @@ class QueryWord:
     - ``last``: it ends the query, so it may still be being typed.
     - ``follows``: no stop word comes between it and the word before.
     - ``filler``: it asks for no product, such as "cheap".
-    - ``before_amount``: it says that a size, an age or a price follows: the "size" of "size 42".
+    - ``before_amount``: it says that a size, an age or a price follows: the "size" of "size 42"; or what the number
+      next to it measures: the "wide" of "80 cm wide".
     - ``slip``: it may be a stop word with two letters exchanged ("hte"), or, in Japanese, a part of the grammar.
     - ``joined``: the compounds with the word before and with the word after it: "skateboard" for "skate board".
     - ``complement``: it says what the thing named before is for, or what it is like.
@@ -181,6 +187,7 @@ def _with_roles(
         for i, (first, second) in enumerate(pairwise(typed))
     ]
     amounts, announcing = _amounts(typed, [each.stop for each in on])
+    announcing |= _of_measures(typed, on)
     complements = accumulate((each.complement for each in on), or_)
     words: list[QueryWord] = []
     for i, (word, complement) in enumerate(zip(typed, complements, strict=True)):
@@ -215,7 +222,7 @@ def _amounts(typed: Sequence[str], is_stop: Sequence[bool]) -> tuple[set[int], s
     amounts, announcing = set[int](), set[int]()
     last: int | None = None  # the number of the word after which this one may be a size or price
     for i, word in enumerate(typed):
-        is_size = word in SIZES and (last is not None or len(word) > 1)
+        is_size = word in SIZES and len(word) > 1 if last is None else word in SIZES or word in _NAMED_SIZES
         if is_size or (last is not None and has_digit(word)):
             amounts.add(i)
             announcing.update(() if last is None else (last,))
@@ -224,6 +231,27 @@ def _amounts(typed: Sequence[str], is_stop: Sequence[bool]) -> tuple[set[int], s
         elif not (i in amounts or is_stop[i]):  # "moins de 50", and both parts of "42.5"
             last = None
     return amounts, announcing
+
+
+def _of_measures(typed: Sequence[str], on: Sequence[Lists]) -> set[int]:
+    """Return the numbers of the words that say what a number next to them measures, or how exactly: the "wide" of "80
+    cm wide", the "at least" of "at least 2 m", and the "height" of "height 90". None if there are no other words."""
+    found = set[int]()
+    for order in (range(len(typed)), range(len(typed) - 1, -1, -1)):
+        unit: str | None = None  # that of the number next to this word; None if there is no number
+        for i in order:
+            word = typed[i]
+            if has_digit(word):
+                match = _IN_ONE_PIECE.fullmatch(word)
+                unit = match[1] if match else next(iter(typed[i + 1 : i + 2]), "")
+            elif unit is not None and (
+                on[i].measure_name or (on[i].measure and unit in _UNITS) or (on[i].length and unit in _LENGTHS)
+            ):
+                found.add(i)
+            elif not (on[i].stop or word in _UNITS):
+                unit = None
+    is_other = (not (i in found or on[i].stop or has_digit(word) or word in _UNITS) for i, word in enumerate(typed))
+    return found if any(is_other) else set()
 
 
 def _with_codes(

@@ -35,6 +35,11 @@ def read_table(path: Path) -> dict[str, dict[str, list[str]]]:
     return found
 
 
+def as_lists(lines: dict[str, list[str]]) -> dict[str, str]:
+    """Return the lines of one name of :func:`read_table` as one list by language."""
+    return {language: " ".join(each) for language, each in lines.items()}
+
+
 STOP_WORDS = read_lists("stop_words.txt")
 """Words without a meaning of their own, which are left out wherever other words remain."""
 
@@ -86,6 +91,9 @@ AMOUNTS = frozenset({
 """Words after which a number is a size, an age or a price ("size 42", "under 50"), known to filters rather than to
 texts."""
 
+MEASURES = read_table(Path(__file__).with_name("words") / "measures.txt")
+"""Words that say what a number next to them measures ("80 cm wide"), or how exactly ("at least 2 m")."""
+
 NEGATIONS = read_lists("negations.txt")
 """Words after which a colour is excluded ("lamp, not white")."""
 
@@ -96,19 +104,38 @@ SHADES = read_lists("shades.txt")
 SIZES = frozenset({"xs", "s", "m", "l", "xl", "xxl", "xxxl"})
 """Sizes that are not numbers. Those of one letter count as a size only after one of ``AMOUNTS``."""
 
+NAMED_SIZES = frozenset({
+    "grande", "large", "media", "mediana", "medium", "média", "pequeña", "piccola", "small", "unica", "unique", "única",
+    "único",
+})  # fmt: skip
+"""Words for sizes that count as one only after one of ``AMOUNTS`` ("size medium")."""
+
 UNITS = frozenset({
     "a", "ah", "amp", "anni", "anos", "ans", "años", "bar", "cali", "cl", "cm", "cv", "dl", "feet", "foot", "ft", "g",
     "gb", "ghz", "gram", "gramm", "grams", "h", "hp", "hz", "inch", "inches", "jaar", "jahre", "jahren", "kg", "km",
     "kw", "l", "lat", "lb", "lbs", "liter", "liters", "litre", "litres", "litri", "litro", "litros", "litry", "litrów",
-    "lm", "lumen", "m", "mah", "mb", "mhz", "ml", "mm", "months", "nm", "oz", "polegadas", "pollici", "pouce", "pouces",
+    "lm", "lumen", "m", "mah", "mb", "meter", "meters", "metre", "metres", "metri", "metro", "metros", "metrów",
+    "metry", "mhz", "ml", "mm", "months", "mètre", "mètres", "nm", "oz", "polegadas", "pollici", "pouce", "pouces",
     "ps", "pulgadas", "tb", "v", "volt", "volts", "w", "watt", "watts", "year", "years", "zoll", "år",
 })  # fmt: skip
 """Units of a number before them. A query for "dumbbell 5 kg" asks for a dumbbell, not for a "kg"."""
 
+LENGTHS = frozenset({
+    "cali", "cm", "feet", "foot", "ft", "inch", "inches", "m", "meter", "meters", "metre", "metres", "metri", "metro",
+    "metros", "metrów", "metry", "mm", "mètre", "mètres", "polegadas", "pollici", "pouce", "pouces", "pulgadas", "zoll",
+})  # fmt: skip
+"""Those of ``UNITS`` that measure lengths."""
+
 NUMBERS_OF_THINGS = {
-    "de": "paar packung stück", "en": "assortment bundle pack packs pair pairs piece pieces set sets",
-    "es": "pack paquete par pares set", "fr": "lot paire paires set", "it": "confezione paio set",
-    "nl": "paar stuks", "pt": "conjunto kit pacote par pares", "vi": "bộ cặp đôi",
+    "de": "acht drei dutzend fünf neun paar packung sechs sieben stk stück vier zehn zwei zwölf",
+    "en": "assortment bundle dozen multipack pack packs pair pairs pcs piece pieces set sets",
+    "es": "cinco cuatro diez doce docena dos nueve ocho pack paquete par pares seis set siete tres uds unidades",
+    "fr": "cinq deux dix douzaine lot paire paires pcs quatre sept set six trois",
+    "it": "cinque confezione dieci due nove otto paio pezzi pz quattro sei set sette tre",
+    "nl": "acht drie dozijn negen paar stuks tien twaalf twee vier vijf zes zeven",
+    "pl": "cztery dwa dwie dziesięć dziewięć osiem pięć siedem sześć szt sztuk sztuki trzy",
+    "pt": "cinco conjunto dez dois duas dúzia kit nove oito pacote par pares quatro seis sete três unidades",
+    "vi": "bộ cặp đôi",
 }  # fmt: skip
 """Words that say how many of a thing there are: someone who types "knife set" asks for knives, and not for any set."""
 

@@ -14,6 +14,7 @@ from imagesim.language.stop_words import (
     CONTAINERS,
     FILLERS,
     HEAD_FIRST,
+    MEASURES,
     NEGATIONS,
     NUMBERS_OF_THINGS,
     PICTURES,
@@ -22,6 +23,7 @@ from imagesim.language.stop_words import (
     QUALIFIERS,
     REMEDIES,
     SHADES,
+    as_lists,
 )
 
 SHORTEST_SLIP = 3
@@ -45,6 +47,7 @@ _numbers_of_things = word_list(NUMBERS_OF_THINGS)
 _containers = word_list(CONTAINERS)
 _problems = word_list(PROBLEMS)
 _remedies = word_list(REMEDIES)
+_measure_names, _lengths, _measures = (word_list(as_lists(MEASURES[name])) for name in ("names", "lengths", "words"))
 
 Forms = Callable[[str], tuple[frozenset[str], frozenset[str]]]
 """A function from a language to the words of a list, and the stems by which other forms of them are recognised."""
@@ -119,6 +122,9 @@ class Lists(NamedTuple):
     container: bool
     problem: bool
     remedy: bool
+    measure_name: bool
+    length: bool
+    measure: bool
 
 
 @lru_cache(maxsize=10_000)
@@ -137,6 +143,9 @@ def lists_of(word: str, stems: tuple[tuple[str, str], ...]) -> Lists:
         container=word in _containers(languages),
         problem=word in _problems(languages),
         remedy=word in _remedies(languages),
+        measure_name=word in _measure_names(languages),
+        length=word in _lengths(languages),
+        measure=word in _measures(languages),
     )
 
 

@@ -87,12 +87,12 @@ class Phrase:
         return remedies.union(n for n, word in enumerate(self.words) if is_filler(word, self.stems[n]))
 
     def units(self) -> set[int]:
-        """Return the units of numbers ("5 kg"), and words for a number ("set") that name no kind here."""
-        return {
-            n
-            for n, word in enumerate(self.words)
-            if word.unit or (word.number and not self.roles.names_kind(self.stems[n]))
-        }
+        """Return the units of numbers ("5 kg") with these numbers, and words for a number ("set") that name no kind
+        here."""
+        units = {n for n, word in enumerate(self.words) if word.unit}
+        measured = {n - 1 for n in units if n and self.words[n - 1].word[0].isdigit()}
+        counting = (n for n, word in enumerate(self.words) if word.number)
+        return units.union(measured, (n for n in counting if not self.roles.names_kind(self.stems[n])))
 
     def complements(self, fillers: Collection[int]) -> set[int]:
         """Return the words that say what another thing is for ("coat for dogs"), if the catalogue has that thing."""
