@@ -5,24 +5,27 @@ there is ("all products").
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 from imagesim.language.analysis import feature_marks, stop_words, word_list
+from imagesim.language.letters import fold
 from imagesim.language.query_words import QueryWord, query_words
-from imagesim.language.stop_words import SIZES, read_table
+from imagesim.language.stop_words import NEGATIONS, QUALIFIERS, SIZES, STOP_WORDS, as_lists, read_table
 from imagesim.language.word_lists import negations, picture_forms
 from imagesim.language.word_roles import Roles, has_digit
 from imagesim.retrieval.words.negated_limits import is_verb, words_for_all
+from imagesim.retrieval.words.requirements import FREE, FREE_ENDINGS
 
 WORDS = read_table(Path(__file__).with_name("clauses.txt"))
 
 MAX_PARTS = 6
 """The maximum number of parts of a query; one with more is a list of words."""
 
-_goods = word_list({language: " ".join(lines) for language, lines in WORDS["goods"].items()})
+_MATERIALS, _MADE, _GOODS = (as_lists(WORDS[name]) for name in ("materials", "made", "goods"))
+_goods = word_list(_GOODS)
 
 
 class Clauses(NamedTuple):
@@ -36,7 +39,8 @@ def clauses_of(text: str, languages: tuple[str, ...], roles: Roles) -> Clauses:
     """Return the clauses of a query: "plants" and ("cacti",) for "plants but no cacti". ``languages``: the base codes
     of those in which it may be written.
 
-    What follows "without" may be a feature that is sought, as in "shoes without laces", so it is not excluded.
+    What follows "without" may be a feature that is sought, as in "shoes without laces", so it is not excluded, except
+    materials: "shoes without leather", "leather-free shoes".
     """
     for match in _excluding(languages).finditer(text):
         wanted, after = text[: match.start()].strip(" ,;-–"), text[match.end() :]
@@ -47,7 +51,16 @@ def clauses_of(text: str, languages: tuple[str, ...], roles: Roles) -> Clauses:
         parts = tuple(filter(None, (_without_stop_words(each, languages) for each in _split(after, languages))))
         if 0 < len(parts) <= MAX_PARTS:
             return Clauses(wanted, parts)
-    return Clauses(text)
+    return _without_materials(text, languages)
+
+
+def _without_materials(text: str, languages: tuple[str, ...]) -> Clauses:
+    """Return a query without the materials that it excludes: "sofa" and ("leather",) for "sofa not made of leather"."""
+    found = list(_materials_excluded(languages).finditer(text))
+    wanted = _materials_excluded(languages).sub(" ", text).strip(" ,;-–")
+    if not (found and any(map(str.isalnum, wanted))):
+        return Clauses(text)
+    return Clauses(" ".join(wanted.split()), tuple(match["after"] or match["before"] for match in found))
 
 
 def joined_parts(text: str, languages: tuple[str, ...]) -> tuple[str, ...]:
@@ -118,3 +131,38 @@ def _excluding(languages: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile(
         rf"(?<!\w)(?:(?:{pattern('except')})|(?P<but>{pattern('but')})(?:\s+(?P<not>{nots}))?)(?!\w)\s*", re.IGNORECASE
     )
+
+
+@lru_cache(maxsize=64)
+def _materials_excluded(languages: tuple[str, ...]) -> re.Pattern[str]:
+    def either(*tables: Mapping[str, str]) -> str:
+        words = {word for table in tables for each in languages for word in table.get(each, "").split()}
+        words |= {fold(word) for word in words if len(word) > 2}  # "lã" is no "la"
+        return "|".join(sorted(map(re.escape, words), key=len, reverse=True)) or r"(?!)"
+
+    # The Portuguese "no" is "in the", and not the English one.
+    foreign = {each: stop_words(tuple(other for other in languages if other != each)) for each in languages}
+    nots = {
+        each: " ".join(word for word in NEGATIONS.get(each, "").split() if word not in foreign[each])
+        for each in languages
+    }
+    material, between = either(_MATERIALS), either(STOP_WORDS, _MADE)
+    free, endings = either(FREE), either(FREE_ENDINGS)
+    # "Glass free standing" is not without glass.
+    parts = {each: " ".join(_rest_of_qualifiers(each)) for each in languages}
+    return re.compile(
+        rf"(?<!\w)(?:(?:{either(nots)})[\s-]+(?:(?:{between})\s+)*(?P<after>{material})"
+        rf"|(?P<before>{material})(?:[\s-]+(?:{free})(?![\s-]+(?:{either(parts)})\b)|(?:{endings})))(?!\w)",
+        re.IGNORECASE,
+    )
+
+
+def _rest_of_qualifiers(language: str) -> list[str]:
+    """Return what follows "free" in qualifiers of a language: the "standing" of "freestanding"."""
+    free = FREE.get(language, "").split()
+    return [
+        word.removeprefix(each)
+        for word in QUALIFIERS.get(language, "").split()
+        for each in free
+        if word != each and word.startswith(each)
+    ]

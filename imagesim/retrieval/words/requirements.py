@@ -15,7 +15,7 @@ from imagesim.indexes.validation import MAX_TEXT_MATCHES
 from imagesim.language.analysis import analyse, feature_marks, stem_of, word_list
 from imagesim.language.codes import is_article_number
 from imagesim.language.letters import fold
-from imagesim.language.stop_words import INFLECTIONS, read_table
+from imagesim.language.stop_words import INFLECTIONS, as_lists, read_table
 from imagesim.language.word_lists import negations
 from imagesim.retrieval.relevance import CLOSEST_RELEVANCE
 
@@ -42,11 +42,12 @@ WORDS = read_table(Path(__file__).with_name("requirements.txt"))
 
 
 def _listed(name: str) -> Callable[[tuple[str, ...]], frozenset[str]]:
-    return word_list({language: " ".join(lines) for language, lines in WORDS[name].items()})
+    return word_list(as_lists(WORDS[name]))
 
 
 _seasons, _allergens, _substances = _listed("seasons"), _listed("allergens"), _listed("substances")
-_free, _free_endings = _listed("free"), _listed("free endings")
+FREE, FREE_ENDINGS = as_lists(WORDS["free"]), as_lists(WORDS["free endings"])
+_free, _free_endings = word_list(FREE), word_list(FREE_ENDINGS)
 
 SHORTEST_PART = 3
 """The minimum number of letters of a word for people or a place at the beginning of a compound: "Gartenstühle"."""
