@@ -51,6 +51,10 @@ ROLES = Roles({"sho": ("shoes",), "shoe": ("shoes",), "hat": ("hats",)}, things=
         ("leather-free shoes", "en", "shoes", ("leather",)),
         ("non-leather sofa", "en", "sofa", ("leather",)),
         ("bag no leather no plastic", "en", "bag", ("leather", "plastic")),
+        (
+            "bag no leather no leather no fur no wool no silk no wood no glass no metal",
+            *("en", "bag", ("leather", "fur", "wool", "silk", "wood", "glass")),  # as many as are asked for
+        ),
         ("Stuhl nicht aus Holz", "de", "Stuhl", ("Holz",)),
         ("plastikfreie Bürste", "de", "Bürste", ("plastik",)),
         ("canapé sans cuir", "fr", "canapé", ("cuir",)),

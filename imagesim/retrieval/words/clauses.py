@@ -22,7 +22,8 @@ from imagesim.retrieval.words.requirements import FREE, FREE_ENDINGS
 WORDS = read_table(Path(__file__).with_name("clauses.txt"))
 
 MAX_PARTS = 6
-"""The maximum number of parts of a query; one with more is a list of words."""
+"""The maximum number of parts of a query: each that is excluded is searched. With more joined parts, a query is a list
+of words."""
 
 _MATERIALS, _MADE, _GOODS = (as_lists(WORDS[name]) for name in ("materials", "made", "goods"))
 _goods = word_list(_GOODS)
@@ -60,7 +61,8 @@ def _without_materials(text: str, languages: tuple[str, ...]) -> Clauses:
     wanted = _materials_excluded(languages).sub(" ", text).strip(" ,;-–")
     if not (found and any(map(str.isalnum, wanted))):
         return Clauses(text)
-    return Clauses(" ".join(wanted.split()), tuple(match["after"] or match["before"] for match in found))
+    excluded = dict.fromkeys(match["after"] or match["before"] for match in found)
+    return Clauses(" ".join(wanted.split()), tuple(excluded)[:MAX_PARTS])
 
 
 def joined_parts(text: str, languages: tuple[str, ...]) -> tuple[str, ...]:
