@@ -25,7 +25,7 @@ def read_lists(path: str | Path) -> dict[str, str]:
     return with_same(dict(zip(found[::2], found[1::2], strict=True)))
 
 
-def read_table(path: Path) -> dict[str, dict[str, list[str]]]:
+def read_table(path: str | Path) -> dict[str, dict[str, list[str]]]:
     """Return the lines of a file by their name, which is before each, and by the language in brackets above."""
     found: dict[str, dict[str, list[str]]] = {}
     for language, lines in read_lists(path).items():
@@ -91,7 +91,7 @@ AMOUNTS = frozenset({
 """Words after which a number is a size, an age or a price ("size 42", "under 50"), known to filters rather than to
 texts."""
 
-MEASURES = read_table(Path(__file__).with_name("words") / "measures.txt")
+MEASURES = read_table("measures.txt")
 """Words that say what a number next to them measures ("80 cm wide"), or how exactly ("at least 2 m")."""
 
 NEGATIONS = read_lists("negations.txt")
@@ -110,21 +110,19 @@ NAMED_SIZES = frozenset({
 })  # fmt: skip
 """Words for sizes that count as one only after one of ``AMOUNTS`` ("size medium")."""
 
-UNITS = frozenset({
-    "a", "ah", "amp", "anni", "anos", "ans", "años", "bar", "cali", "cl", "cm", "cv", "dl", "feet", "foot", "ft", "g",
-    "gb", "ghz", "gram", "gramm", "grams", "h", "hp", "hz", "inch", "inches", "jaar", "jahre", "jahren", "kg", "km",
-    "kw", "l", "lat", "lb", "lbs", "liter", "liters", "litre", "litres", "litri", "litro", "litros", "litry", "litrów",
-    "lm", "lumen", "m", "mah", "mb", "meter", "meters", "metre", "metres", "metri", "metro", "metros", "metrów",
-    "metry", "mhz", "ml", "mm", "months", "mètre", "mètres", "nm", "oz", "polegadas", "pollici", "pouce", "pouces",
-    "ps", "pulgadas", "tb", "v", "volt", "volts", "w", "watt", "watts", "year", "years", "zoll", "år",
-})  # fmt: skip
-"""Units of a number before them. A query for "dumbbell 5 kg" asks for a dumbbell, not for a "kg"."""
-
 LENGTHS = frozenset({
     "cali", "cm", "feet", "foot", "ft", "inch", "inches", "m", "meter", "meters", "metre", "metres", "metri", "metro",
     "metros", "metrów", "metry", "mm", "mètre", "mètres", "polegadas", "pollici", "pouce", "pouces", "pulgadas", "zoll",
 })  # fmt: skip
-"""Those of ``UNITS`` that measure lengths."""
+"""Units of length."""
+
+UNITS = LENGTHS | frozenset({
+    "a", "ah", "amp", "anni", "anos", "ans", "años", "bar", "cl", "cv", "dl", "g", "gb", "ghz", "gram", "gramm",
+    "grams", "h", "hp", "hz", "jaar", "jahre", "jahren", "kg", "km", "kw", "l", "lat", "lb", "lbs", "liter", "liters",
+    "litre", "litres", "litri", "litro", "litros", "litry", "litrów", "lm", "lumen", "mah", "mb", "mhz", "ml", "months",
+    "nm", "oz", "ps", "tb", "v", "volt", "volts", "w", "watt", "watts", "year", "years", "år",
+})  # fmt: skip
+"""Units of a number before them. A query for "dumbbell 5 kg" asks for a dumbbell, not for a "kg"."""
 
 NUMBERS_OF_THINGS = {
     "de": "acht drei dutzend fünf neun paar packung sechs sieben stk stück vier zehn zwei zwölf",

@@ -57,11 +57,11 @@ def clauses_of(text: str, languages: tuple[str, ...], roles: Roles) -> Clauses:
 
 def _without_materials(text: str, languages: tuple[str, ...]) -> Clauses:
     """Return a query without the materials that it excludes: "sofa" and ("leather",) for "sofa not made of leather"."""
-    found = list(_materials_excluded(languages).finditer(text))
-    wanted = _materials_excluded(languages).sub(" ", text).strip(" ,;-–")
-    if not (found and any(map(str.isalnum, wanted))):
+    pattern = _materials_excluded(languages)
+    excluded = dict.fromkeys(match["after"] or match["before"] for match in pattern.finditer(text))
+    wanted = pattern.sub(" ", text).strip(" ,;-–")
+    if not (excluded and any(map(str.isalnum, wanted))):
         return Clauses(text)
-    excluded = dict.fromkeys(match["after"] or match["before"] for match in found)
     return Clauses(" ".join(wanted.split()), tuple(excluded)[:MAX_PARTS])
 
 
@@ -81,7 +81,7 @@ def joining_word(languages: Sequence[str]) -> str:
 def says_everything(text: str, languages: tuple[str, ...], roles: Roles) -> bool:
     """Return whether a text asks for whatever there is: "all products", "show me everything". Not if the catalogue
     calls something so, as a shop of books may."""
-    words, stop = query_words(text, languages), stop_words(languages)
+    words = query_words(text, languages)
     every, goods = words_for_all(languages), _goods(languages)
 
     def is_goods(word: QueryWord) -> bool:
@@ -91,18 +91,21 @@ def says_everything(text: str, languages: tuple[str, ...], roles: Roles) -> bool
         return word.word in every and not (len(words) == 1 and roles.calls(word.stems.values()))
 
     said = [is_all(word) or is_goods(word) for word in words]
-    return any(said) and all(
-        each or is_open(word, stop, languages, roles) for each, word in zip(said, words, strict=True)
-    )
+    return any(said) and all(each or is_open(word, languages, roles) for each, word in zip(said, words, strict=True))
 
 
-def is_open(word: QueryWord, stop: frozenset[str], languages: tuple[str, ...], roles: Roles) -> bool:
+def is_open(word: QueryWord, languages: tuple[str, ...], roles: Roles) -> bool:
     """Return whether a word says nothing of what is sought: a filler word, or a verb of costing or wanting. Sizes and
     pictures, on the same lists, may be what is sought."""
-    pictures = tuple(each for language in languages for each in picture_forms(language)[0])
-    if has_digit(word.word) or word.word in SIZES or word.word.startswith(pictures):
+    if has_digit(word.word) or word.word in SIZES or word.word.startswith(_pictures(languages)):
         return False
-    return (word.filler or word.word in stop or is_verb(word.word, languages)) and not roles.calls(word.stems.values())
+    is_listed = word.filler or word.word in stop_words(languages) or is_verb(word.word, languages)
+    return is_listed and not roles.calls(word.stems.values())
+
+
+@lru_cache(maxsize=64)
+def _pictures(languages: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(each for language in languages for each in picture_forms(language)[0])
 
 
 def _split(text: str, languages: tuple[str, ...]) -> tuple[str, ...]:

@@ -106,15 +106,13 @@ def _known(languages: Sequence[str]) -> tuple[str, ...]:
 def _asks_for_anything(text: str, known: tuple[str, ...], roles: Roles) -> bool:
     """Return whether a text without price limits says nothing of what is sought: "something", "gift ideas" in a shop
     that calls nothing a gift, or no word at all."""
-    stop, gifts = stop_words(known), _gifts(known)
+    gifts = _gifts(known)
 
     def is_gift(word: QueryWord) -> bool:
         return word.word in gifts and not roles.is_in_names(word.stems.values())
 
     words = query_words(text, known)
-    return says_everything(text, known, roles) or all(
-        is_gift(word) or is_open(word, stop, known, roles) for word in words
-    )
+    return says_everything(text, known, roles) or all(is_gift(word) or is_open(word, known, roles) for word in words)
 
 
 @lru_cache(maxsize=64)

@@ -75,13 +75,15 @@ def complete(reading: Reading, query: Query, index: Retriever) -> tuple[Reading,
     every = replace(query, offset=0, collapse=False, min_score=None, limit=MAX_TEXT_MATCHES)
     first = replace(every, limit=1)
     excluded = [text for each in reading.excluded for text in (each.own, *each.alternatives)]
-    asked = [each.applied_to(every) for each in excluded]
-    asked += [each.applied_to(first) for each in (*reading.lacking, reading.texts.own)]
-    answers = index.search(asked)
-    named, lacking, whole = answers[: len(excluded)], answers[len(excluded) : -1], answers[-1]
-    if any(each.text >= MENTIONED for answer in lacking for each in answer.candidates):
+    doubtful = [reading.texts.own] if reading.things else reading.lacking
+    answers = index.search(
+        [each.applied_to(every) for each in excluded] + [each.applied_to(first) for each in doubtful]
+    )
+    named, known = answers[: len(excluded)], answers[len(excluded) :]
+    match = max((each.text for answer in known for each in answer.candidates), default=0.0)
+    if match >= MENTIONED:
         reading = reading._replace(lacking=())
-    if reading.things and not any(each.text >= HALF_OF_NAME for each in whole.candidates):
+    if reading.things and match < HALF_OF_NAME:
         reading = reading._replace(wanted=reading.others, texts=reading.things)
     filters = query.filters
     categories = frozenset[str]().union(*map(_named_in_full, reading.excluded))
