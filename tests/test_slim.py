@@ -56,7 +56,7 @@ urlpatterns = [path("", page)]
 """
 
 WITHOUT = "{% for each in products %}<a><img src='{{ each.picture.url }}'>{{ each.name }}</a>{% endfor %}"
-WITH = "{% load imagesim %}{% similar_products product limit=8 %}"
+WITH = "{% load imagesim %}{% similar_products product limit=8 min_relevance=0 %}"
 
 # What a shop with workers and monitoring has in its web processes, with or without this app; and the client of its
 # search engine, which alone takes 14 MB.

@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +99,13 @@ def wait_for(path: Path, process: subprocess.Popen[Any]) -> None:
         time.sleep(0.1)
 
 
+def ignore_no_signal() -> None:
+    """A shell without job control starts background processes, and everything that they start, with SIGINT ignored;
+    ``nohup`` does the same with SIGHUP."""
+    for each in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(each, signal.SIG_DFL)
+
+
 @contextmanager
 def running(*command: str, environment: dict[str, str], until: Path) -> Iterator[subprocess.Popen[str]]:
     """Run Python with arguments; the block begins when the file ``until`` exists."""
@@ -110,8 +116,7 @@ def running(*command: str, environment: dict[str, str], until: Path) -> Iterator
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        # A shell without job control starts background processes, and everything that they start, with SIGINT ignored.
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=ignore_no_signal,
     ) as process:
         try:
             wait_for(until, process)
@@ -171,7 +176,14 @@ def test_a_command_whose_terminal_is_closed(tmp_path: Path, environment: dict[st
     terminal, its_end = os.openpty()
     command = (sys.executable, "-c", EXPORT)
     with subprocess.Popen(
-        command, env=environment, cwd=ROOT, stdin=its_end, stdout=its_end, stderr=its_end, start_new_session=True
+        command,
+        env=environment,
+        cwd=ROOT,
+        stdin=its_end,
+        stdout=its_end,
+        stderr=its_end,
+        start_new_session=True,
+        preexec_fn=ignore_no_signal,
     ) as process:
         try:
             os.close(its_end)
