@@ -252,6 +252,28 @@ class TestAnswers:
         for text in ("war & peace", "War and Peace", "peace, war"):
             assert imagesim.search(text=text)[0].item.name == "War and Peace"
 
+    @pytest.mark.parametrize("name", ["Coffee Instead of Tea", "Not Leather Wallet", "Dogs Except Cats"])
+    def test_a_name_that_seems_to_exclude_something(self, name):
+        """Whoever types the name of a product gets the product."""
+        for each in (name, "Coffee", "Tea", "Leather Wallet", "Cats"):
+            product(each, picture("white"), category="books")
+        rebuild()
+        forget()
+        hits = imagesim.search(text=name.lower(), min_relevance=0.4)
+        assert hits[0].item.name == name
+        assert not self.said(hits)
+
+    def test_a_name_that_seems_to_exclude_a_colour(self):
+        product("No Black Pepper Crackers", picture("white"), category="garden")
+        rebuild()
+        forget()
+        reader = QueryReader(Roles(colours=frozenset({"black"})), ["en"], {"black"}.__contains__, "en")
+        index, meta = open_index(Filters(), "words")
+        query = Query(any_vector(meta))
+        for typed, unwanted in (("no black pepper crackers", set()), ("pepper crackers, not black", {"black"})):
+            reading, _filters = complete(reader.read_query(typed, ()), query, index)
+            assert reading.unwanted == unwanted
+
     def test_a_page_with_as_many_exclusions_as_an_index_takes(self):
         rules = tuple(Filters(keys=(f"shop.product:{number}",)) for number in range(MAX_NONE_OF))
         index, meta = open_index(Filters(), "words")

@@ -325,11 +325,11 @@ class Search:
         from imagesim.retrieval.words.readings import complete, read_words
 
         reading, filters = read_words(text, self.plan.alternatives, meta), self.filters
+        if not reading.is_complete:
+            reading, filters = complete(reading, to_query(self.request, filters, any_vector(meta), meta, ()), index)
         if reading.unwanted:
             none_of = measured_colours.filters_for(self.request.searched, reading.unwanted, meta)
             filters = replace(filters, none_of=filters.none_of + none_of)
-        if not reading.is_complete:
-            reading, filters = complete(reading, to_query(self.request, filters, any_vector(meta), meta, ()), index)
         if reading.lacking:
             found = read_words(reading.others, self.plan.alternatives, meta)
             reading = found._replace(lacking=reading.lacking)

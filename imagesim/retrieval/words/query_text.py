@@ -141,6 +141,7 @@ class Reading(NamedTuple):
     - ``wanted``: the query without what it excludes; ``texts``: the texts to search, with their meaning.
     - ``unwanted``: the stems of the excluded colours; ``excluded``: the other things that it excludes.
     - ``colours``: the words for the wanted colours, as typed.
+    - ``whole``: the texts of the whole query, if it excludes anything; None otherwise.
     - ``is_all``: the query asks for whatever there is.
     - ``things``: the texts by which each of several things is found, if nothing is called by all of the words. None if
       all together name the categories of each, because ``texts`` then find these.
@@ -152,6 +153,7 @@ class Reading(NamedTuple):
     unwanted: frozenset[str]
     colours: tuple[str, ...]
     excluded: tuple[QueryTexts, ...] = ()
+    whole: QueryTexts | None = None
     is_all: bool = False
     things: QueryTexts | None = None
     lacking: tuple[QueryText, ...] = ()
@@ -160,4 +162,4 @@ class Reading(NamedTuple):
     @property
     def is_complete(self) -> bool:
         """Whether the words of the catalogue alone tell what the query means, without asking the index."""
-        return not (self.excluded or self.things or self.lacking)
+        return not (self.whole or self.things or self.lacking)

@@ -69,9 +69,9 @@ class QueryReader:
 
     def read_query(self, text: str, alternatives: Sequence[str]) -> Reading:
         """Read a query, without what it excludes ("not white", "but no cacti"), and its alternatives."""
-        text, unwanted = without_negated_colours(text, self.roles, self.languages)
+        coloured, unwanted = without_negated_colours(text, self.roles, self.languages)
         known = tuple(sorted({*self.languages, self.visitor_language, ENGLISH} - {""}))
-        wanted, excluded = clauses_of(text, known, self.roles)
+        wanted, excluded = clauses_of(coloured, known, self.roles)
         texts = self.read_texts(wanted, alternatives)
         had, lacking = ([], []) if texts.own.is_whole else self._things(wanted)
         others = f" {joining_word(self._grammar)} ".join(each.own.text for each in had) if had else ""
@@ -88,6 +88,7 @@ class QueryReader:
             unwanted,
             named_colours(texts.own, self.languages),
             excluded=tuple(map(self.read_texts, excluded)),
+            whole=self.read_texts(text, alternatives) if unwanted or excluded else None,
             is_all=says_everything(wanted, known, self.roles),
             things=things,
             lacking=tuple(each.own for each in lacking),

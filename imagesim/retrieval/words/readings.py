@@ -14,12 +14,15 @@ from django.utils.translation import gettext as _
 from imagesim.embedders import get_embedder, get_embedder_of
 from imagesim.exceptions import ModelMismatch
 from imagesim.indexes.validation import MAX_NONE_OF, MAX_TEXT_MATCHES, MAX_VALUES
-from imagesim.language.analysis import base_language, languages_of
+from imagesim.items.hydrate import load_items, without_failing
+from imagesim.items.registry import registry
+from imagesim.language.analysis import analyse, base_language, languages_of
 from imagesim.language.word_lists import ENGLISH
 from imagesim.retrieval.feedback import MovedVectors
 from imagesim.retrieval.fusion import BY_NAME, HALF_OF_NAME
 from imagesim.retrieval.relevance import calibration_of
 from imagesim.retrieval.retriever import GuardedIndex
+from imagesim.retrieval.words.query_text import Reading
 from imagesim.retrieval.words.reader import QueryReader
 from imagesim.retrieval.words.requirements import MENTIONED
 from imagesim.retrieval.words.with_text import WithText
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
     from imagesim.retrieval.category_names import CategoryNames
     from imagesim.retrieval.relevance import Cutoff
     from imagesim.retrieval.retriever import Retriever
-    from imagesim.retrieval.words.query_text import QueryText, QueryTexts, Reading
+    from imagesim.retrieval.words.query_text import QueryText, QueryTexts
     from imagesim.types import Candidate, Candidates, IndexMeta, Query, Vector
 
 BY_COMPOUND = 0.72
@@ -69,17 +72,20 @@ def _embedder(meta: IndexMeta) -> BaseEmbedder:
 
 def complete(reading: Reading, query: Query, index: Retriever) -> tuple[Reading, Filters]:
     """Ask the index, in one request, what the words of the catalogue alone do not tell: which entries are called what
-    the query excludes, whether something is called by all of the words for several things, and whether anything has
-    the words that the catalogue seems to lack. Return the completed reading, and the filters without what is
-    excluded."""
-    every = replace(query, offset=0, collapse=False, min_score=None, limit=MAX_TEXT_MATCHES)
-    first = replace(every, limit=1)
+    the query excludes, whether something is called by all of the words, also those that exclude something or join
+    several things, and whether anything has the words that the catalogue seems to lack. Return the completed reading,
+    and the filters without what is excluded."""
     excluded = [text for each in reading.excluded for text in (each.own, *each.alternatives)]
+    first = replace(query, offset=0, collapse=False, min_score=None, limit=1)
+    every = replace(first, limit=MAX_TEXT_MATCHES // max(1, len(excluded)))  # reading matches takes most of the time
     doubtful = [reading.texts.own] if reading.things else reading.lacking
+    whole = [reading.whole.own] if reading.whole else []
     answers = index.search(
-        [each.applied_to(every) for each in excluded] + [each.applied_to(first) for each in doubtful]
+        [each.applied_to(every) for each in excluded] + [each.applied_to(first) for each in (*doubtful, *whole)]
     )
-    named, known = answers[: len(excluded)], answers[len(excluded) :]
+    named, known = answers[: len(excluded)], answers[len(excluded) : len(excluded) + len(doubtful)]
+    if reading.whole and _is_name(reading.whole.own.text, answers[-1].candidates):
+        return Reading(reading.whole.own.text, reading.whole, frozenset(), reading.colours), query.filters
     match = max((each.text for answer in known for each in answer.candidates), default=0.0)
     if match >= MENTIONED:
         reading = reading._replace(lacking=())
@@ -91,6 +97,22 @@ def complete(reading: Reading, query: Query, index: Retriever) -> tuple[Reading,
         filters = replace(filters, none_of=(*filters.none_of, Filters(categories=tuple(sorted(categories)))))
     keys = dict.fromkeys(each.key for answer in named for each in answer.candidates if each.text >= EXCLUDED)
     return reading, replace(filters, exclude_keys=(*filters.exclude_keys, *keys)[:MAX_VALUES])
+
+
+def _is_name(text: str, candidates: Sequence[Candidate]) -> bool:
+    """Return whether one of the candidates is called by all words of a text, even those that seem to exclude something:
+    "Coffee instead of tea" may be a book."""
+    keys = [each.key for each in candidates if each.text >= HALF_OF_NAME]
+    for item in load_items(keys, to_many=False).values():
+        items = registry.for_item(item)
+        most = max(spec.weight for spec in items.text_specs.values())
+        with without_failing(items, item, "get_texts"):
+            for path, values in items.get_texts(item).items():
+                spec = items.text_specs[path]
+                name = {each.word for value in values for each in analyse(value, spec.language)}
+                if spec.weight == most and name.issuperset(each.word for each in analyse(text, spec.language)):
+                    return True
+    return False
 
 
 def _named_in_full(texts: QueryTexts) -> frozenset[str]:
