@@ -58,6 +58,22 @@ def test_words_are_divided_as_in_the_catalogue(typed, asked):
     assert spaced(typed, ROLES, ["en"]) == asked
 
 
+@pytest.mark.parametrize(
+    ("typed", "wanted"),
+    [
+        ("sofa?", "sofa"),
+        (" sofa, ", "sofa"),
+        ("...", "..."),
+        ('24" wheel', '24" wheel'),
+        ("shoes w/o laces", "shoes without laces"),
+        ("case w/ strap", "case with strap"),
+        ("heater 60 W/220 V", "heater 60 W/220 V"),
+    ],
+)
+def test_marks_and_short_forms_are_no_words(typed: str, wanted: str) -> None:
+    assert QueryReader(Roles(), ["en"], {"sofa"}.__contains__, "en").read_query(typed, ()).wanted == wanted
+
+
 def test_two_words_are_a_kind_that_is_written_as_one() -> None:
     """ "Screw driver" must not show screws in a shop that has screwdrivers and a "drill driver"."""
     kinds = {"screw": ("screws",), "screwdriv": ("screwdrivers",), "shirt": ("shirts",), "tshirt": ("t-shirts",)}

@@ -1083,6 +1083,10 @@ def test_a_compound_is_of_the_part_that_the_name_of_its_category_lists() -> None
     ("name", "language", "mentioned"),
     [
         ("Baby monitor with camera", "en", {"camera"}),
+        ("Baby monitor w/ camera", "en", {"camera"}),
+        ("Baby monitor w/Camera", "en", {"camera"}),
+        ("Heater 60 W/220 V", "en", set()),
+        ("Verkäufer (m/w/d)", "de", set()),
         ("Bottle steriliser for 6 bottles", "en", {"6", "bottles"}),
         ("With love: card for friends", "en", {"friends"}),
         ("Trimmer for men cordless hair clippers", "en", {"men"}),

@@ -23,7 +23,7 @@ from imagesim.language.codes import (
     with_tyre_sizes,
     without_zeros,
 )
-from imagesim.language.letters import ACCENTED, UNACCENTED, characters, fold, spelled
+from imagesim.language.letters import ACCENTED, UNACCENTED, characters, fold, spelled, written_out
 from imagesim.language.stop_words import (
     AUDIENCES,
     CONJUNCTIONS,
@@ -41,7 +41,7 @@ from imagesim.language.stop_words import (
 if TYPE_CHECKING:
     from imagesim.types import IndexMeta
 
-ANALYSIS = 21
+ANALYSIS = 22
 """The version of the analysis without the stemmers, increased when earlier indexes have to be rebuilt to find words as
 well as new indexes do."""
 
@@ -214,7 +214,7 @@ def normalised(text: str, language: str = "") -> str:
     """
     if not text.isascii():
         text = _UNREAD.sub("", plain_numbers(text)).replace(_DOTTED_CAPITAL, "i")
-    return with_tyre_sizes((text.replace("I", "ı") if language == "tr" else text).lower())
+    return with_tyre_sizes(written_out((text.replace("I", "ı") if language == "tr" else text).lower()))
 
 
 def indexed(text: str, language: str) -> tuple[Token, ...]:

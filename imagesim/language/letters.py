@@ -24,6 +24,14 @@ _SERBIAN = str.maketrans(
 )
 
 
+_WITH = re.compile(r"(?<![\w/])(?<!\d )w/(?:(o|out)(?!\w)|(?!\w{1,2}(?!\w)))\s*", re.IGNORECASE)
+
+
+def written_out(text: str) -> str:
+    """Return ``text`` with "without" for "w/o" and "with" for "w/", unless this may be a unit: "60 W/220 V"."""
+    return _WITH.sub(lambda match: "without " if match[1] else "with ", text) if "/" in text else text
+
+
 def fold(text: str) -> str:
     """Return ``text`` without case, compatibility characters and accents, and with ASCII digits."""
     if text.isascii():

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from imagesim.language.analysis import analyse
 from imagesim.language.codes import HYPHEN, with_fractions
 from imagesim.language.dictionaries import in_dictionary
-from imagesim.language.letters import spelled
+from imagesim.language.letters import spelled, written_out
 from imagesim.language.query_words import (
     QueryWord,
     foreign_to,
@@ -36,6 +36,9 @@ from imagesim.retrieval.words.requirements import (
 from imagesim.retrieval.words.spacing import spaced, with_compound, with_divided_units
 from imagesim.retrieval.words.synonyms import replace_with_synonyms, replaced_word
 from imagesim.retrieval.words.syntax import Phrase
+
+MARKS = " ?!.,;:*"
+"""What is ignored before and after a query: models find other things for "sofa?" than for "sofa"."""
 
 SHORTEST = 3
 """The minimum number of letters of a word that is sought beside others."""
@@ -69,6 +72,7 @@ class QueryReader:
 
     def read_query(self, text: str, alternatives: Sequence[str]) -> Reading:
         """Read a query, without what it excludes ("not white", "but no cacti"), and its alternatives."""
+        text = written_out(text).strip(MARKS) or text
         coloured, unwanted = without_negated_colours(text, self.roles, self.languages)
         known = tuple(sorted({*self.languages, self.visitor_language, ENGLISH} - {""}))
         wanted, excluded = clauses_of(coloured, known, self.roles)
