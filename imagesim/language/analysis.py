@@ -214,7 +214,7 @@ def normalised(text: str, language: str = "") -> str:
     """
     if not text.isascii():
         text = _UNREAD.sub("", plain_numbers(text)).replace(_DOTTED_CAPITAL, "i")
-    return with_tyre_sizes(written_out((text.replace("I", "ı") if language == "tr" else text).lower()))
+    return with_tyre_sizes(written_out((text.replace("I", "ı") if language == "tr" else text).lower(), language))
 
 
 def indexed(text: str, language: str) -> tuple[Token, ...]:

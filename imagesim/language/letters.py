@@ -25,11 +25,18 @@ _SERBIAN = str.maketrans(
 
 
 _WITH = re.compile(r"(?<![\w/])(?<!\d )w/(?:(o|out)(?!\w)|(?!\w{1,2}(?!\w)))\s*", re.IGNORECASE)
+_LETTER = re.compile(r"(?<![\w/])(?<!\d )([csp])/(?=\s|\d|[^\W\d_]{3})\s*", re.IGNORECASE)
+_BY_LETTER = {"es": {"c": "con ", "s": "sin ", "p": "para "}, "pt": {"c": "com ", "s": "sem ", "p": "para "}}
 
 
-def written_out(text: str) -> str:
-    """Return ``text`` with "without" for "w/o" and "with" for "w/", unless this may be a unit: "60 W/220 V"."""
-    return _WITH.sub(lambda match: "without " if match[1] else "with ", text) if "/" in text else text
+def written_out(text: str, language: str = "") -> str:
+    """Return ``text`` with "without" for "w/o" and "with" for "w/", unless this may be a unit: "60 W/220 V". In Spanish
+    and Portuguese, the same for "s/" and "c/", and for "p/" (for)."""
+    if "/" not in text:
+        return text
+    if words := _BY_LETTER.get(language):
+        text = _LETTER.sub(lambda match: words[match[1].lower()], text)
+    return _WITH.sub(lambda match: "without " if match[1] else "with ", text)
 
 
 def fold(text: str) -> str:
