@@ -437,6 +437,11 @@ def test_what_makes_another_thing_of_it_is_no_adjective(typed: str) -> None:
         ("what chair do you have", ["en"], "chair"),
         ("günstiger Stuhl", ["de"], "stuhl"),
         ("chair size 42", ["en"], "chair"),
+        ("chair sz 42", ["en"], "chair"),
+        ("Stuhl Gr. 42", ["de"], "stuhl"),
+        ("chair tg. 42", ["it"], "chair"),
+        ("500 gr chair", ["de"], "chair"),
+        ("chair gr", ["de"], "chair gr"),
         ("chair size m", ["en"], "chair"),  # although a ball is called "size 5"
         ("skateboard, taille m", ["fr"], "skateboard"),
         ("size of a chair 42", ["en"], "size chair"),

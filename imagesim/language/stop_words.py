@@ -87,6 +87,7 @@ AMOUNTS = frozenset({
     "taglia", "meno", "fino", "maat", "onder", "tot", "rozmiar", "poniżej", "do", "tamanho", "até",
     "سایز", "storlek", "størrelse", "koko", "velikost", "размер", "до", "beden", "numara",
     "розмір", "méret", "μέγεθος", "νούμερο", "mărime", "mărimea", "veľkosť", "veličina",
+    "sz", "gr", "pointure", "tg", "mt", "rozm", "tam", "str", "stl", "vel",
 })  # fmt: skip
 """Words after which a number is a size, an age or a price ("size 42", "under 50"), known to filters rather than to
 texts."""
@@ -117,10 +118,11 @@ LENGTHS = frozenset({
 """Units of length."""
 
 UNITS = LENGTHS | frozenset({
-    "a", "ah", "amp", "anni", "anos", "ans", "años", "bar", "cl", "cv", "dl", "g", "gb", "ghz", "gram", "gramm",
-    "grams", "h", "hp", "hz", "jaar", "jahre", "jahren", "kg", "km", "kw", "l", "lat", "lb", "lbs", "liter", "liters",
-    "litre", "litres", "litri", "litro", "litros", "litry", "litrów", "lm", "lumen", "mah", "mb", "mhz", "ml", "months",
-    "nm", "oz", "ps", "tb", "v", "volt", "volts", "w", "watt", "watts", "year", "years", "år",
+    "a", "ah", "amp", "anni", "anos", "ans", "años", "bar", "cl", "cv", "dl", "g", "gallon", "gallons", "gb", "ghz",
+    "gr", "gram", "gramm", "grams", "h", "hp", "hz", "jaar", "jahre", "jahren", "kg", "km", "kw", "l", "lat", "lb",
+    "lbs", "liter", "liters", "litre", "litres", "litri", "litro", "litros", "litry", "litrów", "lm", "lt", "ltr",
+    "lumen", "mah", "mb", "mg", "mhz", "ml", "months", "nm", "ounce", "ounces", "oz", "ps", "tb", "v", "volt", "volts",
+    "w", "watt", "watts", "year", "years", "år",
 })  # fmt: skip
 """Units of a number before them. A query for "dumbbell 5 kg" asks for a dumbbell, not for a "kg"."""
 
